@@ -1,0 +1,218 @@
+//! Words and their subwords: which subword carries a word's label.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use crate::label::LabelId;
+use crate::span::WordIndex;
+use crate::window::Window;
+
+/// A tokenizer's word ids do not describe the words it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AlignError {
+    /// A word's subwords come before those of an earlier word.
+    #[error("subword {token} belongs to word {word}, after a subword of word {previous}")]
+    OutOfOrder {
+        /// The subword's position.
+        token: usize,
+        /// The word it names.
+        word: usize,
+        /// The word of the subword before it.
+        previous: usize,
+    },
+    /// A subword names a word that does not exist.
+    #[error("subword {token} belongs to word {word}, but there are {words} words")]
+    NoSuchWord {
+        /// The subword's position.
+        token: usize,
+        /// The word it names.
+        word: usize,
+        /// How many words there are.
+        words: usize,
+    },
+    /// A text has a different number of labels than words.
+    #[error("{words} words but {labels} labels")]
+    LabelCount {
+        /// How many words there are.
+        words: usize,
+        /// How many labels were given.
+        labels: usize,
+    },
+}
+
+/// Which subwords of a word carry its label in training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubwordLabels {
+    /// The first alone; the rest are ignored. What serving reads.
+    First,
+    /// Every subword, as the original study's code did.
+    All,
+}
+
+/// The subwords of a text's words, in order, without special tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Subwords {
+    ids: Vec<u32>,
+    // Invariant: ascending, first 0, last ids.len(); word w owns ids[starts[w]..starts[w + 1]], perhaps none.
+    starts: Vec<usize>,
+}
+
+impl Subwords {
+    /// The subwords of `words` words, from a tokenizer's ids and word ids; a token with no word (a special) is left out.
+    pub fn new(ids: &[u32], word_ids: &[Option<u32>], words: usize) -> Result<Self, AlignError> {
+        let mut kept = Vec::with_capacity(ids.len());
+        let mut starts = Vec::with_capacity(words + 1);
+        let mut previous = 0;
+        for (token, (&id, word)) in ids.iter().zip(word_ids).enumerate() {
+            let Some(word) = word.map(|w| w as usize) else {
+                continue;
+            };
+            if word >= words {
+                return Err(AlignError::NoSuchWord { token, word, words });
+            }
+            if word < previous {
+                return Err(AlignError::OutOfOrder {
+                    token,
+                    word,
+                    previous,
+                });
+            }
+            previous = word;
+            starts.resize(starts.len().max(word + 1), kept.len());
+            kept.push(id);
+        }
+        starts.resize(words + 1, kept.len());
+        Ok(Self { ids: kept, starts })
+    }
+
+    /// How many words there are, those without a subword counted.
+    pub fn word_count(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// The vocabulary ids of all subwords.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// The positions of a word's subwords in [`Self::ids`]; empty for a word the tokenizer dropped.
+    pub fn of_word(&self, word: WordIndex) -> Range<usize> {
+        match (self.starts.get(word.0), self.starts.get(word.0 + 1)) {
+            (Some(&start), Some(&end)) => start..end,
+            _ => 0..0,
+        }
+    }
+
+    /// The position of a word's first subword inside a window's token sequence, which `specials_before` tokens precede.
+    ///
+    /// `None` where the word has no subword or is not in the window.
+    pub fn first_in_window(
+        &self,
+        word: WordIndex,
+        window: &Window,
+        specials_before: usize,
+    ) -> Option<usize> {
+        let subwords = self.of_word(word);
+        let inside = !subwords.is_empty() && window.tokens.contains(&subwords.start);
+        inside.then(|| subwords.start - window.tokens.start + specials_before)
+    }
+
+    /// The label of each position of a window's token sequence, special tokens included; `None` is ignored by the loss.
+    ///
+    /// Only words the window answers for carry labels, so a word in the overlap of two windows is trained on once.
+    pub fn window_labels(
+        &self,
+        labels: &[LabelId],
+        window: &Window,
+        specials: (usize, usize),
+        which: SubwordLabels,
+    ) -> Result<Vec<Option<LabelId>>, AlignError> {
+        if labels.len() != self.word_count() {
+            return Err(AlignError::LabelCount {
+                words: self.word_count(),
+                labels: labels.len(),
+            });
+        }
+        let (before, after) = specials;
+        let mut positions = vec![None; before + window.tokens.len() + after];
+        for word in window.answers.range() {
+            let subwords = self.of_word(WordIndex(word));
+            let labelled = match which {
+                SubwordLabels::First => subwords.start..subwords.end.min(subwords.start + 1),
+                SubwordLabels::All => subwords,
+            };
+            for token in labelled.filter(|token| window.tokens.contains(token)) {
+                positions[before + token - window.tokens.start] = Some(labels[word]);
+            }
+        }
+        Ok(positions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::{WindowLimits, windows};
+
+    fn sample() -> Subwords {
+        // [CLS] | @ paul ##walk | (nothing) | n ' t | [SEP]
+        let word_ids = [
+            None,
+            Some(0),
+            Some(0),
+            Some(0),
+            Some(2),
+            Some(2),
+            Some(2),
+            None,
+        ];
+        Subwords::new(&[101, 1, 2, 3, 4, 5, 6, 102], &word_ids, 4).unwrap()
+    }
+
+    #[test]
+    fn words_without_subwords_keep_their_place() {
+        let subwords = sample();
+        let of: Vec<_> = (0..4).map(|w| subwords.of_word(WordIndex(w))).collect();
+        assert_eq!(of, [0..3, 3..3, 3..6, 6..6]);
+        assert_eq!(subwords.ids(), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn only_first_subwords_carry_labels() {
+        let subwords = sample();
+        let window = windows(&subwords, WindowLimits::new(16, 0).unwrap()).remove(0);
+        let labels = [LabelId(1), LabelId(9), LabelId(2), LabelId(9)];
+        let first = subwords
+            .window_labels(&labels, &window, (1, 1), SubwordLabels::First)
+            .unwrap();
+        let shown: Vec<_> = first.iter().map(|l| l.map(|l| l.0)).collect();
+        assert_eq!(
+            shown,
+            [None, Some(1), None, None, Some(2), None, None, None]
+        );
+        let all = subwords
+            .window_labels(&labels, &window, (1, 1), SubwordLabels::All)
+            .unwrap();
+        assert_eq!(all.iter().flatten().count(), 6);
+        assert_eq!(
+            subwords.window_labels(&labels[..3], &window, (1, 1), SubwordLabels::First),
+            Err(AlignError::LabelCount {
+                words: 4,
+                labels: 3
+            })
+        );
+    }
+
+    #[test]
+    fn impossible_word_ids_are_errors() {
+        assert!(matches!(
+            Subwords::new(&[1, 2], &[Some(1), Some(0)], 2),
+            Err(AlignError::OutOfOrder { token: 1, .. })
+        ));
+        assert!(matches!(
+            Subwords::new(&[1], &[Some(2)], 2),
+            Err(AlignError::NoSuchWord { word: 2, .. })
+        ));
+    }
+}

@@ -1,0 +1,136 @@
+//! Tags to entities and back.
+
+use crate::label::{EntityType, Tag};
+use crate::span::WordSpan;
+
+/// A typed run of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Entity {
+    /// The words the entity covers; never empty.
+    pub words: WordSpan,
+    /// The entity's type.
+    pub entity_type: EntityType,
+}
+
+/// What becomes of an `I-X` with no open `X` before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrphanRule {
+    /// It starts an entity, as the WNUT-17 and CoNLL-2000 scorers have it. The rule of every Nerve answer.
+    Start,
+    /// It and the `I-X` that follow it are dropped: strict IOB2.
+    Drop,
+}
+
+/// The entities a tag sequence spells, in order, never overlapping.
+///
+/// `B-X` starts an entity; `I-X` extends an open entity of type `X`; anything else closes what is open. An `I-X` with
+/// no open `X` (at the start, after `O`, or after another type) follows `orphans`.
+pub fn entities(tags: impl IntoIterator<Item = Tag>, orphans: OrphanRule) -> Vec<Entity> {
+    let mut found = Vec::new();
+    let mut open: Option<(usize, EntityType)> = None;
+    let mut count = 0;
+    for (word, tag) in tags.into_iter().enumerate() {
+        count = word + 1;
+        if let (Tag::Inside(inside), Some((_, of))) = (tag, open)
+            && inside == of
+        {
+            continue;
+        }
+        close(open.take(), word, &mut found);
+        open = match tag {
+            Tag::Begin(entity_type) => Some((word, entity_type)),
+            Tag::Inside(entity_type) if orphans == OrphanRule::Start => Some((word, entity_type)),
+            Tag::Inside(_) | Tag::Outside => None,
+        };
+    }
+    close(open, count, &mut found);
+    found
+}
+
+fn close(open: Option<(usize, EntityType)>, end: usize, found: &mut Vec<Entity>) {
+    if let Some((start, entity_type)) = open
+        && let Some(words) = WordSpan::new(start, end)
+    {
+        found.push(Entity { words, entity_type });
+    }
+}
+
+/// The IOB2 tags of `word_count` words under these entities; `None` where two overlap or one leaves the words.
+pub fn tags(entities: &[Entity], word_count: usize) -> Option<Vec<Tag>> {
+    let mut tags = vec![Tag::Outside; word_count];
+    for entity in entities {
+        let words = tags.get_mut(entity.words.range())?;
+        if words.iter().any(|tag| *tag != Tag::Outside) {
+            return None;
+        }
+        words.fill(Tag::Inside(entity.entity_type));
+        *words.first_mut()? = Tag::Begin(entity.entity_type);
+    }
+    Some(tags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const O: Tag = Tag::Outside;
+    const B0: Tag = Tag::Begin(EntityType(0));
+    const I0: Tag = Tag::Inside(EntityType(0));
+    const I1: Tag = Tag::Inside(EntityType(1));
+
+    fn spans(sequence: &[Tag], orphans: OrphanRule) -> Vec<(usize, usize, usize)> {
+        entities(sequence.iter().copied(), orphans)
+            .into_iter()
+            .map(|e| (e.words.start(), e.words.end(), e.entity_type.0))
+            .collect()
+    }
+
+    #[test]
+    fn adjacent_begins_are_two_entities() {
+        assert_eq!(
+            spans(&[B0, B0, I0, O], OrphanRule::Start),
+            [(0, 1, 0), (1, 3, 0)]
+        );
+    }
+
+    #[test]
+    fn an_orphan_starts_or_is_dropped_with_its_run() {
+        let sequence = [I0, I0, O, B0, I1, I1];
+        assert_eq!(
+            spans(&sequence, OrphanRule::Start),
+            [(0, 2, 0), (3, 4, 0), (4, 6, 1)]
+        );
+        assert_eq!(spans(&sequence, OrphanRule::Drop), [(3, 4, 0)]);
+    }
+
+    #[test]
+    fn overlapping_entities_have_no_tags() {
+        let entity = |start, end| Entity {
+            words: WordSpan::new(start, end).unwrap(),
+            entity_type: EntityType(0),
+        };
+        assert_eq!(tags(&[entity(0, 2), entity(1, 3)], 3), None);
+        assert_eq!(tags(&[entity(2, 4)], 3), None);
+    }
+
+    proptest! {
+        #[test]
+        fn tags_of_entities_spell_the_same_entities(
+            raw in prop::collection::vec(0usize..5, 0..40)
+        ) {
+            let sequence: Vec<Tag> = raw.iter().map(|&t| match t {
+                0 => O,
+                1 => B0,
+                2 => I0,
+                3 => Tag::Begin(EntityType(1)),
+                _ => I1,
+            }).collect();
+            for orphans in [OrphanRule::Start, OrphanRule::Drop] {
+                let found = entities(sequence.iter().copied(), orphans);
+                let respelt = tags(&found, sequence.len()).unwrap();
+                prop_assert_eq!(entities(respelt, OrphanRule::Drop), found);
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Windows over a text that is longer than the encoder takes.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use crate::align::Subwords;
+use crate::span::{WordIndex, WordSpan};
+
+/// How long a window may be and how much two neighbours share, in subwords without special tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowLimits {
+    // Invariants: max_tokens >= 1; 2 * overlap_tokens <= max_tokens, so that a word is in two windows at most.
+    max_tokens: usize,
+    overlap_tokens: usize,
+}
+
+/// The limits leave no room to move on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "windows of {max_tokens} tokens cannot overlap by {overlap_tokens}: at least one token, and at most half shared"
+)]
+pub struct WindowLimitsError {
+    /// The window length asked for.
+    pub max_tokens: usize,
+    /// The overlap asked for.
+    pub overlap_tokens: usize,
+}
+
+impl WindowLimits {
+    /// Windows of at most `max_tokens` that share at most `overlap_tokens` (half a window at most).
+    pub fn new(max_tokens: usize, overlap_tokens: usize) -> Result<Self, WindowLimitsError> {
+        if max_tokens == 0 || overlap_tokens > max_tokens / 2 {
+            return Err(WindowLimitsError {
+                max_tokens,
+                overlap_tokens,
+            });
+        }
+        Ok(Self {
+            max_tokens,
+            overlap_tokens,
+        })
+    }
+
+    /// The limits for an encoder of `max_length` positions, `specials` of which are special tokens, sharing a quarter.
+    pub fn for_encoder(max_length: usize, specials: usize) -> Result<Self, WindowLimitsError> {
+        let max_tokens = max_length.saturating_sub(specials);
+        Self::new(max_tokens, max_tokens / 4)
+    }
+
+    /// The longest a window may be.
+    pub fn max_tokens(self) -> usize {
+        self.max_tokens
+    }
+}
+
+/// A run of words that is encoded together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The words whose labels are read from this window: each word of the text is answered by exactly one.
+    pub answers: WordSpan,
+    /// The subwords of the window, as positions in [`Subwords::ids`].
+    pub tokens: Range<usize>,
+}
+
+/// The windows that cover a text, in order; one, perhaps of no tokens, for a text that fits.
+///
+/// Windows begin and end at words. A word in the overlap of two is answered by the one in which it sits deepest, that
+/// is, farther from the edge where the text was cut. Of a single word longer than a window only its first subwords are
+/// encoded, which is where its label is read.
+pub fn windows(subwords: &Subwords, limits: WindowLimits) -> Vec<Window> {
+    let words = subwords.word_count();
+    let token_start = |word: usize| {
+        if word < words {
+            subwords.of_word(WordIndex(word)).start
+        } else {
+            subwords.ids().len()
+        }
+    };
+    let mut planned: Vec<Window> = Vec::new();
+    let (mut first_word, mut answer_from) = (0, 0);
+    loop {
+        let start = token_start(first_word);
+        let mut end_word = (first_word + 1).min(words);
+        while end_word < words && token_start(end_word + 1) - start <= limits.max_tokens {
+            end_word += 1;
+        }
+        let end = token_start(end_word);
+        let tokens = start..end.min(start + limits.max_tokens);
+        if end_word == words {
+            planned.extend(window(answer_from, words, tokens));
+            return planned;
+        }
+        let mut next_word = end_word;
+        while next_word > first_word + 1
+            && end - token_start(next_word - 1) <= limits.overlap_tokens
+        {
+            next_word -= 1;
+        }
+        let next_start = token_start(next_word);
+        // Past a word longer than half a window the overlap can lie wholly before what is already answered.
+        let answer_to = (next_word..end_word)
+            .find(|&word| token_start(word) - next_start > end - token_start(word + 1))
+            .unwrap_or(end_word)
+            .max(answer_from);
+        if answer_to > answer_from {
+            planned.extend(window(answer_from, answer_to, tokens));
+        }
+        (first_word, answer_from) = (next_word, answer_to);
+    }
+}
+
+fn window(answer_from: usize, answer_to: usize, tokens: Range<usize>) -> Option<Window> {
+    WordSpan::new(answer_from, answer_to).map(|answers| Window { answers, tokens })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(lengths: &[usize]) -> Subwords {
+        let word_ids: Vec<Option<u32>> = lengths
+            .iter()
+            .enumerate()
+            .flat_map(|(word, &n)| std::iter::repeat_n(Some(word as u32), n))
+            .collect();
+        let ids: Vec<u32> = (0..word_ids.len() as u32).collect();
+        Subwords::new(&ids, &word_ids, lengths.len()).unwrap()
+    }
+
+    #[test]
+    fn a_text_that_fits_is_one_window() {
+        let planned = windows(&text(&[1, 2, 3]), WindowLimits::new(6, 3).unwrap());
+        assert_eq!(planned.len(), 1);
+        assert_eq!(planned[0].tokens, 0..6);
+        assert_eq!(
+            windows(&text(&[]), WindowLimits::new(6, 3).unwrap()).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn the_overlap_is_shared_out_by_depth() {
+        let planned = windows(&text(&[1; 10]), WindowLimits::new(6, 3).unwrap());
+        let shown: Vec<_> = planned
+            .iter()
+            .map(|w| (w.tokens.clone(), w.answers.range()))
+            .collect();
+        assert_eq!(shown, [(0..6, 0..5), (3..9, 5..8), (6..10, 8..10)]);
+    }
+
+    #[test]
+    fn limits_that_cannot_move_on_are_refused() {
+        assert!(WindowLimits::new(0, 0).is_err());
+        assert!(WindowLimits::new(5, 3).is_err());
+        assert!(WindowLimits::for_encoder(2, 2).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_word_is_answered_once_from_a_window_that_holds_it(
+            lengths in prop::collection::vec(0usize..9, 0..80),
+            max_tokens in 1usize..20,
+            overlap in 0usize..10,
+        ) {
+            let limits = WindowLimits::new(max_tokens, overlap.min(max_tokens / 2)).unwrap();
+            let text = text(&lengths);
+            let mut next = 0;
+            for window in windows(&text, limits) {
+                prop_assert_eq!(window.answers.start(), next);
+                prop_assert!(window.tokens.len() <= max_tokens);
+                for word in window.answers.range() {
+                    let subwords = text.of_word(WordIndex(word));
+                    prop_assert!(
+                        subwords.is_empty() || text.first_in_window(WordIndex(word), &window, 0).is_some()
+                    );
+                }
+                next = window.answers.end();
+            }
+            prop_assert_eq!(next, lengths.len());
+        }
+    }
+}
