@@ -107,12 +107,7 @@ impl Subwords {
     /// The position of a word's first subword inside a window's token sequence, which `specials_before` tokens precede.
     ///
     /// `None` where the word has no subword or is not in the window.
-    pub fn first_in_window(
-        &self,
-        word: WordIndex,
-        window: &Window,
-        specials_before: usize,
-    ) -> Option<usize> {
+    pub fn first_in_window(&self, word: WordIndex, window: &Window, specials_before: usize) -> Option<usize> {
         let subwords = self.of_word(word);
         let inside = !subwords.is_empty() && window.tokens.contains(&subwords.start);
         inside.then(|| subwords.start - window.tokens.start + specials_before)
@@ -157,16 +152,7 @@ mod tests {
 
     fn sample() -> Subwords {
         // [CLS] | @ paul ##walk | (nothing) | n ' t | [SEP]
-        let word_ids = [
-            None,
-            Some(0),
-            Some(0),
-            Some(0),
-            Some(2),
-            Some(2),
-            Some(2),
-            None,
-        ];
+        let word_ids = [None, Some(0), Some(0), Some(0), Some(2), Some(2), Some(2), None];
         Subwords::new(&[101, 1, 2, 3, 4, 5, 6, 102], &word_ids, 4).unwrap()
     }
 
@@ -187,20 +173,14 @@ mod tests {
             .window_labels(&labels, &window, (1, 1), SubwordLabels::First)
             .unwrap();
         let shown: Vec<_> = first.iter().map(|l| l.map(|l| l.0)).collect();
-        assert_eq!(
-            shown,
-            [None, Some(1), None, None, Some(2), None, None, None]
-        );
+        assert_eq!(shown, [None, Some(1), None, None, Some(2), None, None, None]);
         let all = subwords
             .window_labels(&labels, &window, (1, 1), SubwordLabels::All)
             .unwrap();
         assert_eq!(all.iter().flatten().count(), 6);
         assert_eq!(
             subwords.window_labels(&labels[..3], &window, (1, 1), SubwordLabels::First),
-            Err(AlignError::LabelCount {
-                words: 4,
-                labels: 3
-            })
+            Err(AlignError::LabelCount { words: 4, labels: 3 })
         );
     }
 

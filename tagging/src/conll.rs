@@ -33,12 +33,7 @@ const SHOWN_CHARS: usize = 80;
 pub fn parse(text: &str) -> Result<Vec<(usize, Sentence)>, ConllError> {
     let mut sentences: Vec<(usize, Sentence)> = Vec::new();
     let mut between = true;
-    for (index, line) in text
-        .strip_prefix('\u{feff}')
-        .unwrap_or(text)
-        .lines()
-        .enumerate()
-    {
+    for (index, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
         if line.trim().is_empty() || line.starts_with("-DOCSTART-") {
             between = true;
             continue;

@@ -55,9 +55,7 @@ fn place(word: &str, previous: Option<&str>, next: Option<&str>, quote_open: &mu
             *quote_open = !*quote_open;
             glue(!*quote_open, *quote_open)
         }
-        "'" | "’" | "´" if ends_alphanumeric(previous) && next.is_some_and(is_clitic) => {
-            glue(true, true)
-        }
+        "'" | "’" | "´" if ends_alphanumeric(previous) && next.is_some_and(is_clitic) => glue(true, true),
         "." if previous == Some(".") => glue(true, false),
         "," | "." | "!" | "?" | ";" | ":" | ")" | "]" | "}" | "%" | "…" | "”" | "..." => {
             glue(true, false)

@@ -88,10 +88,7 @@ mod tests {
 
     #[test]
     fn adjacent_begins_are_two_entities() {
-        assert_eq!(
-            spans(&[B0, B0, I0, O], OrphanRule::Start),
-            [(0, 1, 0), (1, 3, 0)]
-        );
+        assert_eq!(spans(&[B0, B0, I0, O], OrphanRule::Start), [(0, 1, 0), (1, 3, 0)]);
     }
 
     #[test]

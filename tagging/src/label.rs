@@ -89,9 +89,7 @@ pub struct LabelSet {
 
 impl LabelSet {
     /// The label set of these names, in output order.
-    pub fn from_names<S: Into<String>>(
-        names: impl IntoIterator<Item = S>,
-    ) -> Result<Self, LabelError> {
+    pub fn from_names<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Result<Self, LabelError> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         let mut types: Vec<String> = Vec::new();
         let mut tags = Vec::with_capacity(names.len());
@@ -127,9 +125,7 @@ impl LabelSet {
     pub fn from_id2label(id2label: &BTreeMap<String, String>) -> Result<Self, LabelError> {
         let mut by_id: BTreeMap<usize, &str> = BTreeMap::new();
         for (key, name) in id2label {
-            let id = key
-                .parse()
-                .map_err(|_| LabelError::BadId { key: key.clone() })?;
+            let id = key.parse().map_err(|_| LabelError::BadId { key: key.clone() })?;
             by_id.insert(id, name);
         }
         if let Some(missing) = (0..id2label.len()).find(|id| !by_id.contains_key(id)) {
@@ -153,9 +149,7 @@ impl LabelSet {
     /// The Hugging Face `id2label` map of this set.
     pub fn id2label(&self) -> BTreeMap<String, String> {
         let names = self.names.iter().enumerate();
-        names
-            .map(|(id, name)| (id.to_string(), name.clone()))
-            .collect()
+        names.map(|(id, name)| (id.to_string(), name.clone())).collect()
     }
 
     /// How many labels there are: the width of the logits.
@@ -223,13 +217,10 @@ fn parse_tag(name: &str, types: &mut Vec<String>) -> Option<Tag> {
     if entity_type.is_empty() || !matches!(prefix, "B" | "I") {
         return None;
     }
-    let index = types
-        .iter()
-        .position(|t| t == entity_type)
-        .unwrap_or_else(|| {
-            types.push(entity_type.to_owned());
-            types.len() - 1
-        });
+    let index = types.iter().position(|t| t == entity_type).unwrap_or_else(|| {
+        types.push(entity_type.to_owned());
+        types.len() - 1
+    });
     let entity_type = EntityType(index);
     Some(match prefix {
         "B" => Tag::Begin(entity_type),
@@ -243,8 +234,7 @@ mod tests {
 
     #[test]
     fn ids_and_tags_go_both_ways() {
-        let labels =
-            LabelSet::from_names(["O", "B-person", "I-person", "B-creative-work"]).unwrap();
+        let labels = LabelSet::from_names(["O", "B-person", "I-person", "B-creative-work"]).unwrap();
         assert_eq!(labels.types(), ["person", "creative-work"]);
         assert_eq!(labels.tag(LabelId(2)), Some(Tag::Inside(EntityType(0))));
         assert_eq!(labels.id(Tag::Inside(EntityType(1))), None);
@@ -256,53 +246,32 @@ mod tests {
     fn each_defect_has_its_error() {
         let error = |names: &[&str]| LabelSet::from_names(names.iter().copied()).unwrap_err();
         assert_eq!(error(&["B-a", "I-a"]), LabelError::MissingOutside);
-        assert!(matches!(
-            error(&["O", "a"]),
-            LabelError::NotIob2 { id: 1, .. }
-        ));
-        assert!(matches!(
-            error(&["O", "B-"]),
-            LabelError::NotIob2 { id: 1, .. }
-        ));
-        assert!(matches!(
-            error(&["O", "S-a"]),
-            LabelError::NotIob2 { id: 1, .. }
-        ));
+        assert!(matches!(error(&["O", "a"]), LabelError::NotIob2 { id: 1, .. }));
+        assert!(matches!(error(&["O", "B-"]), LabelError::NotIob2 { id: 1, .. }));
+        assert!(matches!(error(&["O", "S-a"]), LabelError::NotIob2 { id: 1, .. }));
         assert!(matches!(
             error(&["O", "I-a"]),
             LabelError::InsideWithoutBegin { .. }
         ));
-        assert!(matches!(
-            error(&["O", "B-a", "O"]),
-            LabelError::Duplicate { .. }
-        ));
+        assert!(matches!(error(&["O", "B-a", "O"]), LabelError::Duplicate { .. }));
     }
 
     #[test]
     fn id2label_must_count_from_zero() {
-        let map = |ids: &[&str]| -> BTreeMap<_, _> {
-            ids.iter().map(|id| (id.to_string(), "O".into())).collect()
-        };
+        let map =
+            |ids: &[&str]| -> BTreeMap<_, _> { ids.iter().map(|id| (id.to_string(), "O".into())).collect() };
         assert_eq!(
             LabelSet::from_id2label(&map(&["x"])),
             Err(LabelError::BadId { key: "x".into() })
         );
         assert_eq!(
             LabelSet::from_id2label(&map(&["1"])),
-            Err(LabelError::MissingId {
-                count: 1,
-                missing: 0
-            })
+            Err(LabelError::MissingId { count: 1, missing: 0 })
         );
         // More labels than the nine that sort alike as text and as numbers.
-        let many: BTreeMap<_, _> = LabelSet::iob2(["a", "b", "c", "d", "e", "f"])
-            .unwrap()
-            .id2label();
+        let many: BTreeMap<_, _> = LabelSet::iob2(["a", "b", "c", "d", "e", "f"]).unwrap().id2label();
         assert_eq!(
-            LabelSet::from_id2label(&many)
-                .unwrap()
-                .name(LabelId(12))
-                .unwrap(),
+            LabelSet::from_id2label(&many).unwrap().name(LabelId(12)).unwrap(),
             "I-f"
         );
     }

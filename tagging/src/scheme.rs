@@ -38,9 +38,7 @@ fn parts(tag: &str) -> Result<Parts<'_>, ()> {
     }
     let (prefix, entity_type) = tag.split_once('-').ok_or(())?;
     match (prefix.as_bytes(), entity_type.is_empty()) {
-        ([b @ (b'B' | b'I' | b'E' | b'S' | b'L' | b'U')], false) => {
-            Ok(Some((char::from(*b), entity_type)))
-        }
+        ([b @ (b'B' | b'I' | b'E' | b'S' | b'L' | b'U')], false) => Ok(Some((char::from(*b), entity_type))),
         _ => Err(()),
     }
 }
@@ -123,16 +121,8 @@ mod tests {
         let cases = [
             ("O B-a I-a O", TagScheme::Iob2, "O B-a I-a O"),
             ("I-a I-a B-a O I-b", TagScheme::Iob1, "B-a I-a B-a O B-b"),
-            (
-                "S-a B-b I-b E-b S-b O",
-                TagScheme::Iobes,
-                "B-a B-b I-b I-b B-b O",
-            ),
-            (
-                "U-a B-b L-b B-b L-b",
-                TagScheme::Iobes,
-                "B-a B-b I-b B-b I-b",
-            ),
+            ("S-a B-b I-b E-b S-b O", TagScheme::Iobes, "B-a B-b I-b I-b B-b O"),
+            ("U-a B-b L-b B-b L-b", TagScheme::Iobes, "B-a B-b I-b B-b I-b"),
             // Orphans in a corpus that otherwise opens with B: IOB2, left to the orphan rule.
             ("B-a O I-a", TagScheme::Iob2, "B-a O I-a"),
         ];

@@ -123,11 +123,7 @@ pub struct Scorer<'l> {
 impl<'l> Scorer<'l> {
     /// A scorer over these labels; `orphans` says what an `I-X` with no open `X` is, in gold and prediction alike.
     pub fn new(labels: &'l LabelSet, orphans: OrphanRule) -> Self {
-        let types = labels
-            .types()
-            .iter()
-            .map(|_| TypeTally::default())
-            .collect();
+        let types = labels.types().iter().map(|_| TypeTally::default()).collect();
         Self {
             labels,
             orphans,
@@ -167,12 +163,7 @@ impl<'l> Scorer<'l> {
         }
     }
 
-    fn count(
-        &mut self,
-        entity: &Entity,
-        words: &[String],
-        tally: impl FnOnce(&mut TypeTally, Vec<String>),
-    ) {
+    fn count(&mut self, entity: &Entity, words: &[String], tally: impl FnOnce(&mut TypeTally, Vec<String>)) {
         let (index, surface): Surface = (
             entity.entity_type.0,
             words.get(entity.words.range()).unwrap_or_default().to_vec(),
@@ -189,10 +180,7 @@ impl<'l> Scorer<'l> {
         let mut types = BTreeMap::new();
         for (name, tally) in self.labels.types().iter().zip(&self.types) {
             let of_surface = tally.surface_counts();
-            for (total, part) in [
-                (&mut counts, tally.counts),
-                (&mut surface_counts, of_surface),
-            ] {
+            for (total, part) in [(&mut counts, tally.counts), (&mut surface_counts, of_surface)] {
                 total.gold += part.gold;
                 total.predicted += part.predicted;
                 total.correct += part.correct;

@@ -92,9 +92,7 @@ pub fn windows(subwords: &Subwords, limits: WindowLimits) -> Vec<Window> {
             return planned;
         }
         let mut next_word = end_word;
-        while next_word > first_word + 1
-            && end - token_start(next_word - 1) <= limits.overlap_tokens
-        {
+        while next_word > first_word + 1 && end - token_start(next_word - 1) <= limits.overlap_tokens {
             next_word -= 1;
         }
         let next_start = token_start(next_word);
@@ -134,10 +132,7 @@ mod tests {
         let planned = windows(&text(&[1, 2, 3]), WindowLimits::new(6, 3).unwrap());
         assert_eq!(planned.len(), 1);
         assert_eq!(planned[0].tokens, 0..6);
-        assert_eq!(
-            windows(&text(&[]), WindowLimits::new(6, 3).unwrap()).len(),
-            1
-        );
+        assert_eq!(windows(&text(&[]), WindowLimits::new(6, 3).unwrap()).len(), 1);
     }
 
     #[test]

@@ -1,0 +1,46 @@
+# Two verbs a newcomer needs: `make serve` and `make test`.
+
+PYTHON ?= python3
+CARGO ?= cargo
+MODEL ?= models/default
+LISTEN ?= 127.0.0.1:8080
+
+ORT_VERSION := 1.31.1
+ORT_LIBRARY := .onnxruntime/libonnxruntime.so
+ORT_PLATFORM := $(shell uname -m)
+export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
+
+.PHONY: serve test onnxruntime check corpus-checks openapi
+
+serve: onnxruntime
+	$(CARGO) build --locked --release --package nerve-server
+	target/release/nerve-server --model $(MODEL) --listen $(LISTEN)
+
+test: onnxruntime
+	$(CARGO) test --locked --release --workspace --all-targets
+
+# The library is taken out of the pinned wheel, whatever the version of the Python that fetches it.
+onnxruntime: $(ORT_LIBRARY)
+
+$(ORT_LIBRARY): onnxruntime.txt
+	rm -rf .onnxruntime.tmp
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+	    --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 \
+	    --platform manylinux_2_28_$(ORT_PLATFORM) --dest .onnxruntime.tmp --requirement onnxruntime.txt
+	$(PYTHON) -m zipfile -e .onnxruntime.tmp/onnxruntime-$(ORT_VERSION)-*.whl .onnxruntime.tmp
+	mkdir -p .onnxruntime
+	mv .onnxruntime.tmp/onnxruntime/capi/libonnxruntime.so.$(ORT_VERSION) $(ORT_LIBRARY)
+	rm -rf .onnxruntime.tmp
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --release --workspace --all-targets -- --deny warnings
+
+# What needs the WNUT-17 files: WNUT17_DIR=DIR make corpus-checks
+corpus-checks: onnxruntime
+	test -n "$(WNUT17_DIR)" || { echo "set WNUT17_DIR to the directory of train.conll, dev.conll and test.conll"; exit 2; }
+	$(CARGO) test --locked --release --package nerve-tests -- corpus
+
+# Writes the API contract anew from the server's types.
+openapi:
+	$(CARGO) run --locked --release --package nerve-server -- openapi > openapi/openapi.json

@@ -1,0 +1,316 @@
+//! A checkpoint to a bundle: built, tried, then put in place in one step.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use nerve_tagging::conll::{self, ConllError, Sentence};
+use nerve_tagging::{OrphanRule, Scorer, Splitter, Tag, WindowLimits, WindowLimitsError, split_corpus};
+use thiserror::Error;
+
+use crate::calibrate::calibrate;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::encoder::{EncoderError, TextEncoder};
+use crate::graph::{Arithmetic, INPUTS, build};
+use crate::manifest::{Evaluation, FILES, FORMAT_VERSION, GraphInfo, MANIFEST, Manifest, file_info, version};
+use crate::model::{Model, ModelError};
+use crate::onnx::OPSET;
+use crate::runtime::{Runtime, SessionOptions};
+use crate::session::SessionError;
+use crate::tagger::{TagError, encode, tag};
+
+/// The arithmetic of a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats throughout.
+    Fp32,
+    /// 8-bit weights and activations in the linear layers, ranges fixed by calibration.
+    Int8,
+}
+
+impl Precision {
+    /// The name a manifest states.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+/// What to export and where.
+#[derive(Clone, Debug)]
+pub struct BundleRequest {
+    /// A Hugging Face checkpoint directory.
+    pub checkpoint: PathBuf,
+    /// The bundle directory to make; it must not exist.
+    pub out: PathBuf,
+    /// The arithmetic.
+    pub precision: Precision,
+    /// CoNLL, or one text a line (`.txt`): what int8 ranges are observed on.
+    pub calibration: Option<PathBuf>,
+    /// A CoNLL file to evaluate the bundle on before it is written.
+    pub evaluate: Option<PathBuf>,
+    /// The model's name.
+    pub name: String,
+    /// The base model's name.
+    pub base: Option<String>,
+    /// Longest window in tokens, special tokens included; at most the checkpoint's positions.
+    pub max_length: usize,
+    /// How the training words came about.
+    pub splitter: Splitter,
+}
+
+/// Why a bundle was not made.
+#[derive(Debug, Error)]
+pub enum ExportError {
+    /// The checkpoint is unusable.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The tokenizer is unusable.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// ONNX Runtime refuses the graph.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The written bundle does not open.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The written bundle does not answer.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// int8 was asked for without text to observe.
+    #[error("int8 needs --calibration FILE: activation ranges are fixed by observing real text")]
+    NoCalibration,
+    /// The calibration file holds no text.
+    #[error("{}: no text", path.display())]
+    EmptyCorpus {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The maximum length does not fit the model.
+    #[error("--max-length {max_length}: the model has {positions} positions")]
+    MaxLength {
+        /// The length asked for.
+        max_length: usize,
+        /// Positions of the checkpoint.
+        positions: usize,
+    },
+    /// The maximum length leaves no room for text.
+    #[error(transparent)]
+    Limits(#[from] WindowLimitsError),
+    /// There is something at the target already.
+    #[error("{} exists already", path.display())]
+    Exists {
+        /// The target.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line of a corpus is not a word and a tag.
+    #[error("{}: {source}", path.display())]
+    Corpus {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        source: ConllError,
+    },
+    /// A corpus has a tag the model does not.
+    #[error("{}: sentence {sentence}: tag `{tag}` is not a label of the model", path.display())]
+    UnknownTag {
+        /// The file.
+        path: PathBuf,
+        /// The sentence, counted from 1.
+        sentence: usize,
+        /// The tag.
+        tag: String,
+    },
+    /// The manifest cannot be written as JSON.
+    #[error("manifest: {0}")]
+    Manifest(#[from] serde_json::Error),
+}
+
+fn io_error(path: &Path) -> impl Fn(std::io::Error) -> ExportError + '_ {
+    move |source| ExportError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Makes a bundle of a checkpoint and yields its manifest.
+///
+/// Everything is written into a temporary directory beside the target, synced, opened and evaluated there, and renamed:
+/// the target is a whole bundle or does not exist.
+pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, ExportError> {
+    let out = &request.out;
+    if out.symlink_metadata().is_ok() {
+        return Err(ExportError::Exists { path: out.clone() });
+    }
+    let checkpoint = Checkpoint::open(&request.checkpoint)?;
+    let positions = checkpoint.config.max_position_embeddings;
+    if request.max_length > positions {
+        return Err(ExportError::MaxLength {
+            max_length: request.max_length,
+            positions,
+        });
+    }
+    let encoder = TextEncoder::open_dir(&request.checkpoint)?;
+    let (before, after) = encoder.specials();
+    let limits = WindowLimits::for_encoder(request.max_length, before + after)?;
+    let graph = match request.precision {
+        Precision::Fp32 => build(&checkpoint, Arithmetic::Float)?,
+        Precision::Int8 => {
+            let path = request.calibration.as_ref().ok_or(ExportError::NoCalibration)?;
+            let encoded = encode(&encoder, limits, &read_words(path)?)?;
+            if encoded.windows.is_empty() {
+                return Err(ExportError::EmptyCorpus { path: path.clone() });
+            }
+            let observed = build(&checkpoint, Arithmetic::Observed)?;
+            let ranges = calibrate(&checkpoint, &observed, &encoded.windows, runtime)?;
+            build(&checkpoint, Arithmetic::Int8(&ranges))?
+        }
+    };
+
+    let parent = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(io_error(parent))?;
+    let staging = tempfile::Builder::new()
+        .prefix(".bundle-")
+        .tempdir_in(parent)
+        .map_err(io_error(parent))?;
+    let dir = staging.path();
+    let config = serde_json::to_vec_pretty(&checkpoint.config)?;
+    write_synced(&dir.join("model.onnx"), &graph.bytes)?;
+    write_synced(&dir.join("config.json"), &config)?;
+    encoder.save(&dir.join("tokenizer.json"))?;
+    sync(&dir.join("tokenizer.json"))?;
+
+    let mut files = BTreeMap::new();
+    for name in FILES {
+        let path = dir.join(name);
+        files.insert(name.to_owned(), file_info(&path).map_err(io_error(&path))?);
+    }
+    let mut manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        name: request.name.clone(),
+        version: version(&files),
+        labels: checkpoint.labels.names().to_vec(),
+        max_length: request.max_length,
+        precision: request.precision.name().to_owned(),
+        splitter: request.splitter,
+        graph: GraphInfo {
+            inputs: INPUTS.map(str::to_owned).to_vec(),
+            opset: OPSET,
+            operators: graph.operators,
+        },
+        files,
+        base: request.base.clone(),
+        evaluation: None,
+        made_by: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    let manifest_path = dir.join(MANIFEST);
+    write_synced(&manifest_path, &serde_json::to_vec_pretty(&manifest)?)?;
+    let model = Model::open(dir)?;
+    if let Some(path) = &request.evaluate {
+        manifest.evaluation = Some(evaluate(&model, path, runtime)?);
+        write_synced(&manifest_path, &serde_json::to_vec_pretty(&manifest)?)?;
+    } else {
+        model.session(runtime, &SessionOptions::default())?;
+    }
+    set_readable(dir)?;
+    sync(dir)?;
+    fs::rename(dir, out).map_err(io_error(out))?;
+    // The directory has moved: there is nothing left for the guard to remove.
+    let _ = staging.keep();
+    sync(parent)?;
+    Ok(manifest)
+}
+
+/// The entity scores of a model on a CoNLL file.
+fn evaluate(model: &Model, path: &Path, runtime: &Runtime) -> Result<Evaluation, ExportError> {
+    let sentences = read_conll(path)?;
+    let words: Vec<Vec<String>> = sentences.iter().map(|sentence| sentence.words.clone()).collect();
+    let mut session = model.session(runtime, &SessionOptions::default())?;
+    let answers = tag(model, &mut session, &words)?;
+    let labels = model.labels();
+    let mut scorer = Scorer::new(labels, OrphanRule::Start);
+    for (index, (sentence, answer)) in sentences.iter().zip(&answers).enumerate() {
+        let gold = sentence.tags.iter().map(|name| {
+            labels
+                .parse(name)
+                .and_then(|id| labels.tag(id))
+                .ok_or_else(|| ExportError::UnknownTag {
+                    path: path.to_owned(),
+                    sentence: index + 1,
+                    tag: name.clone(),
+                })
+        });
+        let gold: Vec<Tag> = gold.collect::<Result<_, _>>()?;
+        let predicted: Vec<Tag> = answer.iter().filter_map(|word| labels.tag(word.label)).collect();
+        scorer.add(&sentence.words, &gold, &predicted);
+    }
+    let split = path
+        .file_stem()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned();
+    Ok(Evaluation::new(split, scorer.finish().entity))
+}
+
+fn read_conll(path: &Path) -> Result<Vec<Sentence>, ExportError> {
+    let text = fs::read_to_string(path).map_err(io_error(path))?;
+    let sentences = conll::parse(&text).map_err(|source| ExportError::Corpus {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(sentences.into_iter().map(|(_, sentence)| sentence).collect())
+}
+
+/// The words of a corpus file: CoNLL, or one running text a line where the name ends in `.txt`.
+pub(crate) fn read_words(path: &Path) -> Result<Vec<Vec<String>>, ExportError> {
+    if path.extension().is_none_or(|extension| extension != "txt") {
+        return Ok(read_conll(path)?
+            .into_iter()
+            .map(|sentence| sentence.words)
+            .collect());
+    }
+    let text = fs::read_to_string(path).map_err(io_error(path))?;
+    let words = |line: &str| {
+        split_corpus(line)
+            .into_iter()
+            .filter_map(|span| span.slice(line))
+            .map(str::to_owned)
+            .collect()
+    };
+    Ok(text.lines().map(words).collect())
+}
+
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(io_error(path))
+}
+
+pub(crate) fn sync(path: &Path) -> Result<(), ExportError> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(io_error(path))
+}
+
+/// Gives a temporary directory, private until now, the permissions of an ordinary one.
+pub(crate) fn set_readable(dir: &Path) -> Result<(), ExportError> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(io_error(dir))
+}

@@ -1,0 +1,176 @@
+//! A Hugging Face checkpoint: configuration, label set and f32 weights.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use nerve_tagging::LabelSet;
+use safetensors::{Dtype, SafeTensors};
+use thiserror::Error;
+
+use crate::config::{ConfigError, ModelConfig};
+
+/// Why a checkpoint cannot be used.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// The configuration or its labels are unusable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The weights cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not safetensors.
+    #[error("{}: not a safetensors file: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The defect.
+        source: safetensors::SafeTensorError,
+    },
+    /// A tensor is not of floating-point numbers.
+    #[error("{}: tensor `{tensor}` is {dtype}, not F32, F16 or BF16", path.display())]
+    Type {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its element type.
+        dtype: String,
+    },
+    /// A tensor the architecture needs is absent.
+    #[error("{}: tensor `{tensor}` is missing", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor's shape is not what the configuration says.
+    #[error("{}: tensor `{tensor}` is {found:?}, config.json makes it {expected:?}", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape the configuration gives it.
+        expected: Vec<usize>,
+    },
+    /// A tensor holds a NaN or an infinity.
+    #[error("{}: tensor `{tensor}` holds a number that is not finite", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+}
+
+/// One weight tensor, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weight {
+    /// The extent of each axis.
+    pub shape: Vec<usize>,
+    /// The elements.
+    pub data: Vec<f32>,
+}
+
+/// A token classifier's configuration, labels and weights under their Hugging Face names.
+pub struct Checkpoint {
+    /// The contents of `config.json`.
+    pub config: ModelConfig,
+    /// The label set of `config.json`.
+    pub labels: LabelSet,
+    path: PathBuf,
+    weights: BTreeMap<String, Weight>,
+}
+
+impl Checkpoint {
+    /// The checkpoint in a directory: `config.json` and `model.safetensors` (f32, f16 or bf16).
+    pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
+        let config_path = dir.join("config.json");
+        let config = ModelConfig::read(&config_path)?;
+        let labels = config.labels(&config_path)?;
+        let path = dir.join("model.safetensors");
+        let weights = read_weights(&path)?;
+        Ok(Self {
+            config,
+            labels,
+            path,
+            weights,
+        })
+    }
+
+    /// The elements of a tensor, whose shape must be the one given.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&[f32], CheckpointError> {
+        let weight = self.weights.get(name).ok_or_else(|| CheckpointError::Missing {
+            path: self.path.clone(),
+            tensor: name.to_owned(),
+        })?;
+        if weight.shape != shape {
+            return Err(CheckpointError::Shape {
+                path: self.path.clone(),
+                tensor: name.to_owned(),
+                found: weight.shape.clone(),
+                expected: shape.to_vec(),
+            });
+        }
+        Ok(&weight.data)
+    }
+}
+
+/// All floating-point tensors of a safetensors file, widened to f32, by name.
+///
+/// Integer tensors (such as the `position_ids` of old exports) are left out; a number that is not finite is an error.
+pub fn read_weights(path: &Path) -> Result<BTreeMap<String, Weight>, CheckpointError> {
+    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|source| CheckpointError::Format {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut weights = BTreeMap::new();
+    for (name, view) in file.iter() {
+        let bytes = view.data();
+        let data: Vec<f32> = match view.dtype() {
+            Dtype::F32 => widen(bytes, f32::from_le_bytes),
+            Dtype::F16 => widen(bytes, |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => widen(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL => continue,
+            other => {
+                return Err(CheckpointError::Type {
+                    path: path.to_owned(),
+                    tensor: name.to_owned(),
+                    dtype: format!("{other:?}"),
+                });
+            }
+        };
+        if data.iter().any(|x| !x.is_finite()) {
+            return Err(CheckpointError::NotFinite {
+                path: path.to_owned(),
+                tensor: name.to_owned(),
+            });
+        }
+        weights.insert(
+            name.to_owned(),
+            Weight {
+                shape: view.shape().to_vec(),
+                data,
+            },
+        );
+    }
+    Ok(weights)
+}
+
+fn widen<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    let (chunks, _) = bytes.as_chunks::<N>();
+    chunks.iter().map(|chunk| number(*chunk)).collect()
+}

@@ -1,0 +1,130 @@
+//! A checkpoint's logits by the plainest arithmetic, independent of ONNX Runtime and of the graph's rewrites.
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::config::Activation;
+
+/// The label logits of one unpadded sequence of token ids, `[length, labels]`, row-major.
+pub(crate) fn logits(checkpoint: &Checkpoint, ids: &[u32]) -> Result<Vec<f32>, CheckpointError> {
+    let forward = Forward { checkpoint };
+    let config = &checkpoint.config;
+    let mut states = forward.embeddings(ids)?;
+    for layer in 0..config.num_hidden_layers {
+        states = forward.layer(&format!("bert.encoder.layer.{layer}"), &states)?;
+    }
+    let logits = forward.linear("classifier", &states, checkpoint.labels.len())?;
+    Ok(logits.iter().copied().collect())
+}
+
+struct Forward<'a> {
+    checkpoint: &'a Checkpoint,
+}
+
+impl Forward<'_> {
+    fn matrix(
+        &self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<ArrayView2<'_, f32>, CheckpointError> {
+        let data = self.checkpoint.tensor(name, &[rows, columns])?;
+        // `tensor` has checked the extents, so the shape always fits; an empty view would show in the comparison.
+        Ok(ArrayView2::from_shape((rows, columns), data).unwrap_or_else(|_| ArrayView2::from(&[[]; 0])))
+    }
+
+    fn vector(&self, name: &str, len: usize) -> Result<ArrayView1<'_, f32>, CheckpointError> {
+        Ok(ArrayView1::from(self.checkpoint.tensor(name, &[len])?))
+    }
+
+    fn embeddings(&self, ids: &[u32]) -> Result<Array2<f32>, CheckpointError> {
+        let config = &self.checkpoint.config;
+        let hidden = config.hidden_size;
+        let prefix = "bert.embeddings";
+        let words = self.matrix(
+            &format!("{prefix}.word_embeddings.weight"),
+            config.vocab_size,
+            hidden,
+        )?;
+        let positions = self.matrix(
+            &format!("{prefix}.position_embeddings.weight"),
+            config.max_position_embeddings,
+            hidden,
+        )?;
+        let types = self.matrix(
+            &format!("{prefix}.token_type_embeddings.weight"),
+            config.type_vocab_size,
+            hidden,
+        )?;
+        let ids: Vec<usize> = ids.iter().map(|&id| id as usize).collect();
+        let sum = words.select(Axis(0), &ids) + positions.slice(s![..ids.len(), ..]) + types.row(0);
+        self.layer_norm(&format!("{prefix}.LayerNorm"), sum)
+    }
+
+    fn layer(&self, name: &str, states: &Array2<f32>) -> Result<Array2<f32>, CheckpointError> {
+        let config = &self.checkpoint.config;
+        let (hidden, head) = (config.hidden_size, config.head_size());
+        let attention = format!("{name}.attention");
+        let query = self.linear(&format!("{attention}.self.query"), states, hidden)?;
+        let key = self.linear(&format!("{attention}.self.key"), states, hidden)?;
+        let value = self.linear(&format!("{attention}.self.value"), states, hidden)?;
+        let mut mixed = Array2::zeros(states.raw_dim());
+        for first in (0..hidden).step_by(head) {
+            let columns = s![.., first..first + head];
+            let mut scores = query.slice(columns).dot(&key.slice(columns).t()) / (head as f32).sqrt();
+            for mut row in scores.rows_mut() {
+                let highest = row.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+                row.mapv_inplace(|x| (x - highest).exp());
+                let total = row.sum();
+                row /= total;
+            }
+            mixed
+                .slice_mut(columns)
+                .assign(&scores.dot(&value.slice(columns)));
+        }
+        let projected = self.linear(&format!("{attention}.output.dense"), &mixed, hidden)?;
+        let attended = self.layer_norm(&format!("{attention}.output.LayerNorm"), projected + states)?;
+        let activation = config.hidden_act;
+        let inner = self
+            .linear(
+                &format!("{name}.intermediate.dense"),
+                &attended,
+                config.intermediate_size,
+            )?
+            .mapv_into(|x| activate(activation, x));
+        let narrowed = self.linear(&format!("{name}.output.dense"), &inner, hidden)?;
+        self.layer_norm(&format!("{name}.output.LayerNorm"), narrowed + attended)
+    }
+
+    fn linear(&self, name: &str, input: &Array2<f32>, to: usize) -> Result<Array2<f32>, CheckpointError> {
+        let weight = self.matrix(&format!("{name}.weight"), to, input.ncols())?;
+        Ok(input.dot(&weight.t()) + self.vector(&format!("{name}.bias"), to)?)
+    }
+
+    fn layer_norm(&self, name: &str, mut rows: Array2<f32>) -> Result<Array2<f32>, CheckpointError> {
+        let width = rows.ncols();
+        let weight = self.vector(&format!("{name}.weight"), width)?;
+        let bias = self.vector(&format!("{name}.bias"), width)?;
+        let epsilon = self.checkpoint.config.layer_norm_eps as f32;
+        for mut row in rows.rows_mut() {
+            let mean = row.sum() / width as f32;
+            row -= mean;
+            let variance = row.iter().map(|x| x * x).sum::<f32>() / width as f32;
+            row /= (variance + epsilon).sqrt();
+            row *= &weight;
+            row += &bias;
+        }
+        Ok(rows)
+    }
+}
+
+fn activate(activation: Activation, x: f32) -> f32 {
+    match activation {
+        Activation::Gelu => 0.5 * x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2)),
+        Activation::GeluTanh => {
+            let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+            0.5 * x * (1.0 + inner.tanh())
+        }
+        Activation::Relu => x.max(0.0),
+    }
+}

@@ -1,0 +1,249 @@
+//! Proof that a bundle answers as its checkpoint does, and each text as if it were alone.
+
+use std::path::Path;
+
+use nerve_tagging::best_label;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::bundle::{ExportError, read_words};
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::encoder::EncoderError;
+use crate::graph::{Arithmetic, build};
+use crate::model::{Model, ModelError};
+use crate::reference;
+use crate::runtime::{Runtime, SessionOptions};
+use crate::session::{Session, SessionError};
+use crate::tagger::{EncodedWindow, encode};
+
+/// The largest difference a float bundle's logits may have from the checkpoint's.
+const MAX_DIFFERENCE: f32 = 1e-3;
+/// Windows whose logits are computed by the slow reference.
+const REFERENCE_WINDOWS: usize = 32;
+/// Windows that run together when batches are compared with single runs.
+const BATCH: usize = 8;
+
+/// Texts of many lengths and scripts, for bundles verified without a corpus.
+const PROBES: [&str; 8] = [
+    "Hi",
+    "Empire State Building = ESB .",
+    "RT @paulwalk : It 's the view from where I 'm living for two weeks . #NewYork",
+    "Barack Obama met Beyoncé in São Paulo , said Reuters on Tuesday",
+    "東京 で 会い ましょう 😀 👩\u{200d}👩\u{200d}👧",
+    "https://t.co/8r0AHF8Mff lol :) ... !!! don't can't won't",
+    "naïve café Ελλάδα Россия مصر हिन्दी 한국어",
+    "The quick brown fox jumps over the lazy dog while the five boxing wizards jump quickly and pack my box with five dozen liquor jugs , as the saying goes in at least three languages spoken north of the river and south of the hills",
+];
+
+/// What a verification found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verification {
+    /// The bundle's version.
+    pub version: String,
+    /// The bundle's precision.
+    pub precision: String,
+    /// Windows run alone and in mixed batches, with bit-identical logits.
+    pub batch_invariant_windows: usize,
+    /// Largest absolute difference of a logit from the checkpoint's, computed by the plain reference.
+    pub max_abs_difference: Option<f32>,
+    /// First-subword and other token labels equal to the checkpoint's, as a fraction of those compared.
+    pub label_agreement: Option<f64>,
+    /// Token labels compared.
+    pub labels_compared: usize,
+}
+
+/// Why a bundle is not what it should be.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// The bundle does not open.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// ONNX Runtime refuses or fails.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The checkpoint is unusable.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The tokenizer fails.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// The text file is unusable.
+    #[error(transparent)]
+    Corpus(#[from] ExportError),
+    /// The checkpoint has other labels than the bundle.
+    #[error("the checkpoint's labels are not the bundle's")]
+    OtherLabels,
+    /// The logits are too far from the checkpoint's.
+    #[error("logits differ from the checkpoint's by {found}, at most {MAX_DIFFERENCE} is allowed")]
+    Difference {
+        /// The largest difference.
+        found: f32,
+    },
+    /// A text's logits depend on what it was batched with.
+    #[error("window {window} ({tokens} tokens) has other logits in a batch of mixed lengths than alone")]
+    NotInvariant {
+        /// The window, counted from 0.
+        window: usize,
+        /// Its length in tokens.
+        tokens: usize,
+    },
+}
+
+/// Checks a bundle on the texts of `corpus` (built-in ones where none is given).
+///
+/// Always: every window's logits are bit-identical alone and in batches of mixed lengths. With a checkpoint: an fp32
+/// bundle's logits are within 1e-3 of the plain reference on up to 32 windows, and the labels of all tokens of all
+/// windows are compared with those of the checkpoint's fp32 graph.
+pub fn verify(
+    bundle: &Path,
+    checkpoint: Option<&Path>,
+    corpus: Option<&Path>,
+    runtime: &Runtime,
+) -> Result<Verification, VerifyError> {
+    let model = Model::open(bundle)?;
+    let texts = match corpus {
+        Some(path) => read_words(path)?,
+        None => PROBES
+            .iter()
+            .map(|text| text.split(' ').map(str::to_owned).collect())
+            .collect(),
+    };
+    let windows = encode(model.encoder(), model.limits(), &texts)?.windows;
+    let mut session = model.session(runtime, &SessionOptions::default())?;
+    let width = model.labels().len();
+    let alone = alone(&mut session, &windows, width)?;
+    check_batches(&mut session, &windows, &alone, width)?;
+    let mut found = Verification {
+        version: model.info().version.clone(),
+        precision: model.info().precision.clone(),
+        batch_invariant_windows: windows.len(),
+        max_abs_difference: None,
+        label_agreement: None,
+        labels_compared: 0,
+    };
+    if let Some(dir) = checkpoint {
+        let checkpoint = Checkpoint::open(dir)?;
+        if checkpoint.labels != *model.labels() {
+            return Err(VerifyError::OtherLabels);
+        }
+        let difference = difference(&checkpoint, &windows, &alone)?;
+        if found.precision == "fp32" && difference.is_nan() | (difference > MAX_DIFFERENCE) {
+            return Err(VerifyError::Difference { found: difference });
+        }
+        found.max_abs_difference = Some(difference);
+        let (equal, compared) = agreement(&checkpoint, &windows, &alone, runtime)?;
+        found.label_agreement = Some(equal as f64 / compared.max(1) as f64);
+        found.labels_compared = compared;
+    }
+    Ok(found)
+}
+
+/// The logits of each window run by itself.
+fn alone(
+    session: &mut Session,
+    windows: &[EncodedWindow],
+    width: usize,
+) -> Result<Vec<Vec<f32>>, SessionError> {
+    let one = |window: &EncodedWindow| {
+        let logits = session.run(&[&window.ids])?;
+        Ok(rows(&logits, 0, window.ids.len(), width))
+    };
+    windows.iter().map(one).collect()
+}
+
+fn rows(logits: &crate::session::Logits, sequence: usize, length: usize, width: usize) -> Vec<f32> {
+    let mut all = Vec::with_capacity(length * width);
+    for position in 0..length {
+        all.extend_from_slice(logits.row(sequence, position).unwrap_or_default());
+    }
+    all
+}
+
+fn check_batches(
+    session: &mut Session,
+    windows: &[EncodedWindow],
+    alone: &[Vec<f32>],
+    width: usize,
+) -> Result<(), VerifyError> {
+    // Short beside long: order by length, then deal the windows out so that every batch spans the whole range.
+    let mut by_length: Vec<usize> = (0..windows.len()).collect();
+    by_length.sort_by_key(|&window| windows[window].ids.len());
+    let batches = windows.len().div_ceil(BATCH);
+    for first in 0..batches {
+        let members: Vec<usize> = by_length.iter().copied().skip(first).step_by(batches).collect();
+        let sequences: Vec<&[u32]> = members
+            .iter()
+            .map(|&window| windows[window].ids.as_slice())
+            .collect();
+        let logits = session.run(&sequences)?;
+        for (sequence, &window) in members.iter().enumerate() {
+            let tokens = windows[window].ids.len();
+            let together = rows(&logits, sequence, tokens, width);
+            let same = together
+                .iter()
+                .map(|x| x.to_bits())
+                .eq(alone[window].iter().map(|x| x.to_bits()));
+            if !same {
+                return Err(VerifyError::NotInvariant { window, tokens });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn difference(
+    checkpoint: &Checkpoint,
+    windows: &[EncodedWindow],
+    alone: &[Vec<f32>],
+) -> Result<f32, CheckpointError> {
+    let mut largest = 0.0f32;
+    let step = windows.len().div_ceil(REFERENCE_WINDOWS).max(1);
+    for (window, found) in windows.iter().zip(alone).step_by(step) {
+        let expected = reference::logits(checkpoint, &window.ids)?;
+        if expected.len() != found.len() {
+            return Ok(f32::INFINITY);
+        }
+        for (a, b) in expected.iter().zip(found) {
+            let difference = (a - b).abs();
+            // `max` would drop a NaN, which must not pass for agreement.
+            largest = if difference.is_nan() {
+                f32::INFINITY
+            } else {
+                largest.max(difference)
+            };
+        }
+    }
+    Ok(largest)
+}
+
+fn agreement(
+    checkpoint: &Checkpoint,
+    windows: &[EncodedWindow],
+    alone_in_bundle: &[Vec<f32>],
+    runtime: &Runtime,
+) -> Result<(usize, usize), VerifyError> {
+    let graph = build(checkpoint, Arithmetic::Float)?;
+    let width = checkpoint.labels.len();
+    let mut session = Session::from_bytes(
+        &graph.bytes,
+        Path::new("fp32 graph of the checkpoint"),
+        runtime,
+        &SessionOptions::default(),
+        width,
+        checkpoint.config.pad_token_id,
+    )?;
+    let expected = alone(&mut session, windows, width)?;
+    let labels = |logits: &[f32]| -> Vec<_> {
+        logits
+            .chunks_exact(width)
+            .map(|row| best_label(row).map(|best| best.label))
+            .collect()
+    };
+    let (mut equal, mut compared) = (0, 0);
+    for (a, b) in expected.iter().zip(alone_in_bundle) {
+        let (a, b) = (labels(a), labels(b));
+        compared += a.len();
+        equal += a.iter().zip(&b).filter(|(a, b)| a == b).count();
+    }
+    Ok((equal, compared))
+}
