@@ -1,0 +1,174 @@
+//! `POST /ner` and `POST /ner/batch`.
+
+use std::time::Instant;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::AppState;
+use crate::http::body::{parse, read_body};
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::request::{BatchRequest, NerRequest};
+use crate::pipeline::{Answer, TagError, Tagged, Tagger, View};
+
+/// The answer for one text.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NerResponse<'a> {
+    #[serde(flatten)]
+    answer: Answer<'a>,
+    /// The model that answered.
+    model: ModelName<'a>,
+}
+
+/// The answers for many texts.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct BatchResponse<'a> {
+    /// One result a text, in the order of the request.
+    results: Vec<ItemResult<'a>>,
+    /// The model that answered.
+    model: ModelName<'a>,
+}
+
+/// The answer for one text of a batch, or why there is none.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum ItemResult<'a> {
+    /// The answer.
+    Answer(Answer<'a>),
+    /// Why there is none.
+    Error(ErrorBody),
+}
+
+/// A model and its version.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+pub(crate) struct ModelName<'a> {
+    /// The model's name.
+    name: &'a str,
+    /// The version, which changes with the model's content.
+    version: &'a str,
+}
+
+/// Tag one text or one pre-split sentence.
+#[utoipa::path(
+    post,
+    path = "/ner",
+    tag = "tagging",
+    request_body = NerRequest,
+    responses(
+        (status = 200, description = "The entities of the text", body = NerResponse),
+        (status = 400, description = "The body is not JSON", body = ErrorBody),
+        (status = 413, description = "The body or the text is too large", body = ErrorBody),
+        (status = 415, description = "The body is not declared to be JSON", body = ErrorBody),
+        (status = 422, description = "The body is JSON but no request", body = ErrorBody),
+        (status = 429, description = "Too much work waits; see `retry-after`", body = ErrorBody),
+        (status = 500, description = "The model failed", body = ErrorBody),
+        (status = 503, description = "Not ready, or stopping", body = ErrorBody),
+    )
+)]
+pub(crate) async fn ner(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let tagger = state.tagger.as_ref();
+    let body = read_body(&request, payload, state.limits.max_body_bytes).await?;
+    let (source, view) = parse::<NerRequest>(&body)?
+        .checked(&tagger.model.labels)
+        .map_err(ApiError::Invalid)?;
+    drop(body);
+    let tagged = tagger.tag(vec![source]).await.map_err(ApiError::Tag)?;
+    let tagged = tagged
+        .into_iter()
+        .next()
+        .unwrap_or(Err(TagError::InferenceFailed))
+        .map_err(ApiError::Tag)?;
+    let began = Instant::now();
+    let answer = NerResponse {
+        answer: answer(tagger, &tagged, &view),
+        model: model_name(tagger),
+    };
+    let response = HttpResponse::Ok().json(answer);
+    tagger
+        .metrics
+        .stages
+        .decode
+        .observe(began.elapsed().as_secs_f64());
+    Ok(response)
+}
+
+/// Tag many texts or pre-split sentences; one that fails does not fail the others.
+#[utoipa::path(
+    post,
+    path = "/ner/batch",
+    tag = "tagging",
+    request_body = BatchRequest,
+    responses(
+        (status = 200, description = "One result a text, in order", body = BatchResponse),
+        (status = 400, description = "The body is not JSON", body = ErrorBody),
+        (status = 413, description = "The body is too large, or has too many texts", body = ErrorBody),
+        (status = 415, description = "The body is not declared to be JSON", body = ErrorBody),
+        (status = 422, description = "The body is JSON but no request", body = ErrorBody),
+        (status = 429, description = "Too much work waits; see `retry-after`", body = ErrorBody),
+        (status = 500, description = "The texts could not be prepared", body = ErrorBody),
+        (status = 503, description = "Not ready, or stopping", body = ErrorBody),
+    )
+)]
+pub(crate) async fn ner_batch(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let tagger = state.tagger.as_ref();
+    let body = read_body(&request, payload, state.limits.max_body_bytes).await?;
+    let batch = parse::<BatchRequest>(&body)?;
+    let (sources, view) = batch.checked(&tagger.model.labels, state.limits.max_texts_per_batch)?;
+    let mut wanted = Vec::with_capacity(sources.len());
+    let mut places = Vec::with_capacity(sources.len());
+    for source in sources {
+        places.push(source.map(|source| wanted.push(source)));
+    }
+    drop(body);
+    let mut tagged = tagger.tag(wanted).await.map_err(ApiError::Tag)?.into_iter();
+    let results: Vec<Result<Tagged, ApiError>> = places
+        .into_iter()
+        .map(|place| {
+            place?;
+            tagged
+                .next()
+                .unwrap_or(Err(TagError::InferenceFailed))
+                .map_err(ApiError::Tag)
+        })
+        .collect();
+    let began = Instant::now();
+    let results = results.iter().map(|result| match result {
+        Ok(tagged) => ItemResult::Answer(answer(tagger, tagged, &view)),
+        Err(error) => {
+            tagger.metrics.refusal(error);
+            ItemResult::Error(error.body())
+        }
+    });
+    let answer = BatchResponse {
+        results: results.collect(),
+        model: model_name(tagger),
+    };
+    let response = HttpResponse::Ok().json(answer);
+    tagger
+        .metrics
+        .stages
+        .decode
+        .observe(began.elapsed().as_secs_f64());
+    Ok(response)
+}
+
+fn answer<'a>(tagger: &'a Tagger, tagged: &'a Tagged, view: &View) -> Answer<'a> {
+    let found = |entity_type| tagger.metrics.entity_found(entity_type);
+    Answer::new(tagged, &tagger.model.labels, view, found)
+}
+
+fn model_name(tagger: &Tagger) -> ModelName<'_> {
+    ModelName {
+        name: &tagger.model.name,
+        version: &tagger.model.version,
+    }
+}

@@ -1,0 +1,148 @@
+//! What every request gets: an id, a line in the log, a place in the counters.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use tracing::{debug, warn};
+
+use crate::http::{ApiError, AppState, Route};
+use crate::metrics::{CLIENT_LEFT, Metrics};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LONGEST_ID: usize = 128;
+
+/// New request ids: unlike those of other processes, and of one process in order.
+pub(crate) struct RequestIds {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        // The standard library seeds its hashers from the system's random source.
+        Self {
+            process: RandomState::new().hash_one("nerve"),
+            next: AtomicU64::new(1),
+        }
+    }
+}
+
+impl RequestIds {
+    fn next(&self) -> String {
+        format!(
+            "{:016x}-{:x}",
+            self.process,
+            self.next.fetch_add(1, Ordering::Relaxed)
+        )
+    }
+}
+
+/// Counts the request as one whose client left, unless it is told the status first.
+struct Counted {
+    metrics: Arc<Metrics>,
+    route: Route,
+    began: Instant,
+    status: u16,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.metrics
+            .request_ended(self.route, self.status, self.began.elapsed());
+    }
+}
+
+/// Answers with the inner service's answer and the request's id, and counts it.
+pub(crate) async fn observe<B: MessageBody>(
+    state: AppState,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let metrics = &state.tagger.metrics;
+    let route = Route::of_path(request.path());
+    // The future is dropped, and this with it, when the client closes the connection.
+    let mut counted = Counted {
+        metrics: Arc::clone(metrics),
+        route,
+        began: Instant::now(),
+        status: CLIENT_LEFT,
+    };
+    let given = request
+        .headers()
+        .get(&REQUEST_ID)
+        .filter(|id| is_request_id(id.as_bytes()))
+        .cloned();
+    let id = match given {
+        Some(id) => id,
+        None => HeaderValue::try_from(state.request_ids.next())?,
+    };
+    let answered = next.call(request).await;
+    let error = match &answered {
+        Ok(response) => response.response().error(),
+        Err(error) => Some(error),
+    };
+    if let Some(error) = error.and_then(Error::as_error::<ApiError>) {
+        metrics.refusal(error);
+    }
+    let status = match &answered {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    counted.status = status.as_u16();
+    let (seconds, id_shown) = (
+        counted.began.elapsed().as_secs_f64(),
+        id.to_str().unwrap_or_default(),
+    );
+    // A 503 says that the server is busy or not ready, which health checks ask for every second.
+    if status == StatusCode::INTERNAL_SERVER_ERROR {
+        warn!(
+            id = id_shown,
+            route = route.name(),
+            status = status.as_u16(),
+            seconds,
+            "request failed"
+        );
+    } else {
+        debug!(
+            id = id_shown,
+            route = route.name(),
+            status = status.as_u16(),
+            seconds,
+            "request answered"
+        );
+    }
+    let mut response = answered?;
+    response.headers_mut().insert(REQUEST_ID, id);
+    Ok(response)
+}
+
+fn is_request_id(id: &[u8]) -> bool {
+    (1..=LONGEST_ID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_visible_ascii_are_kept() {
+        assert!(is_request_id(b"a-1") && is_request_id(&[b'x'; 128]));
+        assert!(!is_request_id(b"") && !is_request_id(b"a b") && !is_request_id(&[b'x'; 129]));
+        assert!(!is_request_id("é".as_bytes()));
+    }
+
+    #[test]
+    fn new_ids_are_valid_and_differ() {
+        let ids = RequestIds::default();
+        let (first, second) = (ids.next(), ids.next());
+        assert!(is_request_id(first.as_bytes()) && first != second);
+    }
+}

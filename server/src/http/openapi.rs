@@ -1,0 +1,75 @@
+//! The API's contract, generated from the types that are served.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::ContentType;
+use utoipa::OpenApi;
+
+use crate::http::{ner, operations};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Nerve",
+        description = "Entity tagging over HTTP. Spans are half-open and refer to the text of the request. Every \
+                       response has `x-request-id`: the request's own, if it is at most 128 visible ASCII characters, \
+                       else a new one.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "tagging", description = "Text to entities"),
+        (name = "operations", description = "Health, metrics and the contract")
+    ),
+    paths(
+        ner::ner,
+        ner::ner_batch,
+        operations::live,
+        operations::ready,
+        operations::metrics,
+        operations::info,
+        serve
+    )
+)]
+struct Contract;
+
+/// The OpenAPI document, as `/openapi.json` serves it and `openapi/openapi.json` keeps it.
+pub fn openapi_json() -> Result<String, serde_json::Error> {
+    Contract::openapi().to_pretty_json()
+}
+
+/// This document.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "operations",
+    responses((status = 200, description = "The OpenAPI document", body = Object))
+)]
+pub(crate) async fn serve() -> Result<HttpResponse, actix_web::Error> {
+    Ok(HttpResponse::Ok()
+        .content_type(ContentType::json())
+        .body(openapi_json()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Route;
+
+    #[test]
+    fn the_checked_in_contract_is_the_served_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../openapi/openapi.json");
+        let kept = std::fs::read_to_string(path).unwrap();
+        let served = openapi_json().unwrap();
+        assert!(
+            kept.trim_end() == served,
+            "openapi/openapi.json is stale: nerve-server openapi > openapi/openapi.json"
+        );
+    }
+
+    #[test]
+    fn every_route_is_in_the_contract() {
+        let document: serde_json::Value = serde_json::from_str(&openapi_json().unwrap()).unwrap();
+        for route in Route::ALL.into_iter().filter(|route| *route != Route::Other) {
+            assert!(document["paths"].get(route.name()).is_some(), "{}", route.name());
+        }
+    }
+}

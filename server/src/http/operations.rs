@@ -1,0 +1,151 @@
+//! What operators and load balancers ask.
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use tracing::error;
+use utoipa::ToSchema;
+
+use crate::config::ServerConfig;
+use crate::health::Readiness;
+use crate::http::AppState;
+use crate::http::error::{ApiError, ErrorBody};
+use crate::pipeline::{TagError, TextModel};
+
+/// Whether the server lives or is ready.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HealthStatus {
+    /// `alive` or `ready`.
+    #[schema(example = "ready")]
+    status: &'static str,
+}
+
+/// What is served, where and within which limits.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Info {
+    /// The model as its manifest describes it.
+    #[schema(value_type = Object)]
+    model: serde_json::Value,
+    /// Where the model runs.
+    #[schema(example = "cpu")]
+    device: String,
+    limits: InfoLimits,
+    server: InfoServer,
+}
+
+/// What is taken.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct InfoLimits {
+    /// Bytes of a request body.
+    max_body_bytes: usize,
+    /// Texts of a batch request.
+    max_texts_per_batch: usize,
+    /// UTF-8 bytes of one text.
+    max_text_bytes: usize,
+    /// Windows of one text.
+    max_windows: usize,
+    /// Subwords of one window, without special tokens.
+    max_window_tokens: usize,
+    /// Windows that may wait.
+    queue_windows: usize,
+    /// Tokens that may wait.
+    queue_tokens: usize,
+    /// Positions of one batch, padding included.
+    batch_tokens: usize,
+    /// Windows of one batch.
+    max_batch: usize,
+}
+
+/// The program that serves.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct InfoServer {
+    /// The program's version.
+    version: &'static str,
+    /// Inference threads.
+    workers: usize,
+}
+
+impl Info {
+    /// The description of a server with this model and configuration.
+    pub(crate) fn new(model: &TextModel, config: &ServerConfig) -> Self {
+        Self {
+            model: model.description.clone(),
+            device: config.device.to_string(),
+            limits: InfoLimits {
+                max_body_bytes: config.requests.max_body_bytes,
+                max_texts_per_batch: config.requests.max_texts_per_batch,
+                max_text_bytes: config.requests.max_text_bytes,
+                max_windows: config.requests.max_windows,
+                max_window_tokens: model.limits.max_tokens(),
+                queue_windows: config.queue.windows,
+                queue_tokens: config.queue.tokens,
+                batch_tokens: config.batching.batch_tokens,
+                max_batch: config.batching.max_batch,
+            },
+            server: InfoServer {
+                version: env!("CARGO_PKG_VERSION"),
+                workers: config.workers,
+            },
+        }
+    }
+}
+
+/// Whether the process answers at all.
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    tag = "operations",
+    responses((status = 200, description = "Alive", body = HealthStatus))
+)]
+pub(crate) async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(HealthStatus { status: "alive" })
+}
+
+/// Whether texts are answered: the model is warm, a worker lives, and the server is not stopping.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    tag = "operations",
+    responses(
+        (status = 200, description = "Ready", body = HealthStatus),
+        (status = 503, description = "Starting, without a worker, or stopping", body = ErrorBody),
+    )
+)]
+pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+    match state.tagger.health.readiness() {
+        Readiness::Ready => Ok(HttpResponse::Ok().json(HealthStatus { status: "ready" })),
+        not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
+            Err(ApiError::Tag(TagError::NotReady(not_ready)))
+        }
+    }
+}
+
+/// Prometheus metrics.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operations",
+    responses(
+        (status = 200, description = "The text exposition format", body = String, content_type = "text/plain"),
+        (status = 500, description = "The metrics cannot be written", body = ErrorBody),
+    )
+)]
+pub(crate) async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+    let text = state.tagger.metrics.exposition().map_err(|error| {
+        error!(%error, "the metrics cannot be written");
+        ApiError::Metrics
+    })?;
+    Ok(HttpResponse::Ok()
+        .content_type(prometheus::TEXT_FORMAT)
+        .body(text))
+}
+
+/// The model, the limits and the program's version.
+#[utoipa::path(
+    get,
+    path = "/info",
+    tag = "operations",
+    responses((status = 200, description = "What is served", body = Info))
+)]
+pub(crate) async fn info(state: web::Data<AppState>) -> HttpResponse {
+    HttpResponse::Ok().json(state.info.as_ref())
+}

@@ -1,0 +1,262 @@
+//! The bodies of the `/ner` routes, and what they mean for the model that answers.
+
+use nerve_tagging::{LabelSet, OffsetUnit};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::http::body::parse;
+use crate::http::error::{ApiError, InvalidRequest};
+use crate::pipeline::{Source, View};
+
+/// One text or one pre-split sentence: exactly one of `text` and `words`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"text": "Empire State Building is where Barack Obama met Beyoncé"}))]
+pub(crate) struct NerRequest {
+    /// Running text, split into words the way the model was trained.
+    text: Option<String>,
+    /// Words, each labelled as given and never split again. Offsets are into the words joined by single spaces.
+    words: Option<Vec<String>>,
+    /// The unit in which `start` and `end` are counted; code points where absent.
+    offsets: Option<OffsetsOption>,
+    /// Entities with a lower score are left out.
+    #[schema(minimum = 0, maximum = 1)]
+    threshold: Option<f64>,
+    /// The entity types to answer with; all where absent.
+    labels: Option<Vec<String>>,
+    /// Whether the answer lists every word; yes where absent.
+    include_words: Option<bool>,
+}
+
+/// Many texts or pre-split sentences, with one set of options for all.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"items": [{"text": "Barack Obama met Beyoncé"}, {"words": ["in", "New", "York"]}], "include_words": false}))]
+pub(crate) struct BatchRequest<'a> {
+    /// The texts; each is answered in its place, by an answer or an error.
+    #[serde(borrow)]
+    #[schema(value_type = Vec<Item>)]
+    items: Vec<&'a RawValue>,
+    /// The unit in which `start` and `end` are counted; code points where absent.
+    offsets: Option<OffsetsOption>,
+    /// Entities with a lower score are left out.
+    #[schema(minimum = 0, maximum = 1)]
+    threshold: Option<f64>,
+    /// The entity types to answer with; all where absent.
+    labels: Option<Vec<String>>,
+    /// Whether the answers list every word; yes where absent.
+    include_words: Option<bool>,
+}
+
+/// One text of a batch: exactly one of `text` and `words`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Item {
+    /// Running text, split into words the way the model was trained.
+    text: Option<String>,
+    /// Words, each labelled as given and never split again. Offsets are into the words joined by single spaces.
+    words: Option<Vec<String>>,
+}
+
+/// The unit in which offsets are counted.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OffsetsOption {
+    /// Unicode code points, as Python counts.
+    Codepoint,
+    /// UTF-8 bytes, as Rust and Go count.
+    Byte,
+    /// UTF-16 code units, as JavaScript, Java and C# count.
+    Utf16,
+}
+
+struct Options {
+    offsets: Option<OffsetsOption>,
+    threshold: Option<f64>,
+    labels: Option<Vec<String>>,
+    include_words: Option<bool>,
+}
+
+impl NerRequest {
+    /// What is to be tagged, and how it is to be shown.
+    pub(crate) fn checked(self, labels: &LabelSet) -> Result<(Source, View), InvalidRequest> {
+        let options = Options {
+            offsets: self.offsets,
+            threshold: self.threshold,
+            labels: self.labels,
+            include_words: self.include_words,
+        };
+        Ok((source(self.text, self.words)?, options.view(labels)?))
+    }
+}
+
+/// The sources of a batch in order, each with its own error.
+pub(crate) type Sources = Vec<Result<Source, ApiError>>;
+
+impl BatchRequest<'_> {
+    /// What is to be tagged, at most `max_texts`, and how it is to be shown.
+    pub(crate) fn checked(self, labels: &LabelSet, max_texts: usize) -> Result<(Sources, View), ApiError> {
+        if self.items.len() > max_texts {
+            return Err(ApiError::TooManyTexts {
+                texts: self.items.len(),
+                limit: max_texts,
+            });
+        }
+        let options = Options {
+            offsets: self.offsets,
+            threshold: self.threshold,
+            labels: self.labels,
+            include_words: self.include_words,
+        };
+        let view = options.view(labels).map_err(ApiError::Invalid)?;
+        let checked = |raw: &&RawValue| {
+            let item: Item = parse(raw.get().as_bytes())?;
+            source(item.text, item.words).map_err(ApiError::Invalid)
+        };
+        Ok((self.items.iter().map(checked).collect(), view))
+    }
+}
+
+fn source(text: Option<String>, words: Option<Vec<String>>) -> Result<Source, InvalidRequest> {
+    match (text, words) {
+        (Some(text), None) => Ok(Source::Text(text)),
+        (None, Some(words)) => Ok(Source::Words(words)),
+        (None, None) => Err(InvalidRequest::NoText),
+        (Some(_), Some(_)) => Err(InvalidRequest::TextAndWords),
+    }
+}
+
+impl Options {
+    fn view(self, labels: &LabelSet) -> Result<View, InvalidRequest> {
+        let threshold = self.threshold.unwrap_or(0.0);
+        if !(0.0..=1.0).contains(&threshold) {
+            return Err(InvalidRequest::Threshold { threshold });
+        }
+        let known = |name: String| {
+            labels
+                .parse_type(&name)
+                .ok_or_else(|| InvalidRequest::UnknownLabel {
+                    label: name,
+                    known: labels.types().to_vec(),
+                })
+        };
+        Ok(View {
+            offsets: match self.offsets {
+                None | Some(OffsetsOption::Codepoint) => OffsetUnit::Codepoint,
+                Some(OffsetsOption::Byte) => OffsetUnit::Byte,
+                Some(OffsetsOption::Utf16) => OffsetUnit::Utf16,
+            },
+            threshold: threshold as f32,
+            types: self
+                .labels
+                .map(|names| names.into_iter().map(known).collect())
+                .transpose()?,
+            include_words: self.include_words.unwrap_or(true),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nerve_tagging::EntityType;
+
+    fn one(json: &str) -> Result<(Source, View), ApiError> {
+        let labels = LabelSet::iob2(["person", "location"]).unwrap();
+        parse::<NerRequest>(json.as_bytes())?
+            .checked(&labels)
+            .map_err(ApiError::Invalid)
+    }
+
+    fn many(json: &str) -> Result<(Sources, View), ApiError> {
+        let labels = LabelSet::iob2(["person", "location"]).unwrap();
+        parse::<BatchRequest>(json.as_bytes())?.checked(&labels, 3)
+    }
+
+    #[test]
+    fn options_have_defaults_and_values() {
+        let (source, view) = one(r#"{"text": "x"}"#).unwrap();
+        assert_eq!(source, Source::Text("x".to_owned()));
+        let defaults = View {
+            offsets: OffsetUnit::Codepoint,
+            threshold: 0.0,
+            types: None,
+            include_words: true,
+        };
+        assert_eq!(view, defaults);
+        let (source, view) = one(
+            r#"{"words": ["", "x"], "offsets": "utf16", "threshold": 0.5, "labels": ["location"], "include_words": false}"#,
+        )
+        .unwrap();
+        assert_eq!(source, Source::Words(vec![String::new(), "x".to_owned()]));
+        let types = Some(vec![EntityType(1)]);
+        assert_eq!(
+            view,
+            View {
+                offsets: OffsetUnit::Utf16,
+                threshold: 0.5,
+                types,
+                include_words: false
+            }
+        );
+    }
+
+    #[test]
+    fn each_mistake_has_its_error() {
+        let invalid = |json: &str| match one(json) {
+            Err(ApiError::Invalid(invalid)) => invalid,
+            other => panic!("{json}: {other:?}"),
+        };
+        assert!(matches!(invalid("{}"), InvalidRequest::NoText));
+        assert!(matches!(
+            invalid(r#"{"text": "", "words": []}"#),
+            InvalidRequest::TextAndWords
+        ));
+        for threshold in ["-0.1", "1.5", "1e300"] {
+            let json = format!(r#"{{"text": "", "threshold": {threshold}}}"#);
+            assert!(
+                matches!(invalid(&json), InvalidRequest::Threshold { .. }),
+                "{json}"
+            );
+        }
+        let unknown = invalid(r#"{"text": "", "labels": ["person", "gpe"]}"#).to_string();
+        assert!(
+            unknown.contains("gpe") && unknown.contains("person, location"),
+            "{unknown}"
+        );
+        for shape in [
+            r#"{"text": "", "treshold": 1}"#,
+            r#"{"text": 1}"#,
+            r#"{"words": "a b"}"#,
+            r#"{"text": "", "offsets": "utf8"}"#,
+            r#"{"text": "", "text": ""}"#,
+            r#"[]"#,
+        ] {
+            assert!(matches!(invalid(shape), InvalidRequest::Shape { .. }), "{shape}");
+        }
+        assert!(matches!(
+            one(r#"{"text": "\ud800"}"#),
+            Err(ApiError::MalformedJson { .. })
+        ));
+    }
+
+    #[test]
+    fn a_bad_item_fails_alone_and_bad_options_fail_all() {
+        let (sources, _) = many(r#"{"items": [{"text": "a"}, {"tekst": "b"}, 5]}"#).unwrap();
+        let fine: Vec<_> = sources.iter().map(Result::is_ok).collect();
+        assert_eq!(fine, [true, false, false]);
+        assert!(matches!(
+            many(r#"{"items": [], "threshold": 2}"#),
+            Err(ApiError::Invalid(InvalidRequest::Threshold { .. }))
+        ));
+        assert!(matches!(
+            many(r#"{"items": [1, 2, 3, 4]}"#),
+            Err(ApiError::TooManyTexts { texts: 4, limit: 3 })
+        ));
+        assert!(matches!(
+            many("{}"),
+            Err(ApiError::Invalid(InvalidRequest::Shape { .. }))
+        ));
+    }
+}

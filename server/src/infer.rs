@@ -1,0 +1,35 @@
+//! What a worker needs of a model: token ids in, label logits out.
+
+use std::error::Error;
+
+use nerve_export::{Logits, Session};
+
+/// Why a session could not be opened or run.
+pub(crate) type InferError = Box<dyn Error + Send + Sync>;
+
+/// One model session, owned by one thread.
+pub(crate) trait Infer: Send {
+    /// The logits of a batch of windows: token ids with special tokens, of any length, none empty.
+    fn run(&mut self, windows: &[&[u32]]) -> Result<Box<dyn LogitRows>, InferError>;
+}
+
+/// The logits of one batch.
+pub(crate) trait LogitRows {
+    /// The label logits of one token; `None` outside the batch.
+    fn row(&self, window: usize, position: usize) -> Option<&[f32]>;
+}
+
+/// Opens sessions of one model, from any thread, as often as a worker needs a new one.
+pub(crate) type OpenSession = dyn Fn() -> Result<Box<dyn Infer>, InferError> + Send + Sync;
+
+impl Infer for Session {
+    fn run(&mut self, windows: &[&[u32]]) -> Result<Box<dyn LogitRows>, InferError> {
+        Ok(Box::new(Session::run(self, windows)?))
+    }
+}
+
+impl LogitRows for Logits {
+    fn row(&self, window: usize, position: usize) -> Option<&[f32]> {
+        Logits::row(self, window, position)
+    }
+}

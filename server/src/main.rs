@@ -1,0 +1,43 @@
+//! The `nerve-server` program.
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use nerve_server::{Command, Flags, ServeFlags, openapi_json, run, start_logging};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let outcome = match flags.command {
+        Some(Command::Openapi) => openapi_json().map(|text| println!("{text}")).map_err(Into::into),
+        None => serve(&flags.serve),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nerve-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(flags: &ServeFlags) -> anyhow::Result<()> {
+    let config = flags.config()?;
+    start_logging(flags.log);
+    let listener =
+        TcpListener::bind(flags.listen).with_context(|| format!("cannot listen on {}", flags.listen))?;
+    actix_web::rt::System::new().block_on(async {
+        // Registered before the model is opened, so that a signal that comes meanwhile is not lost.
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        Ok(run(listener, config, shutdown).await?)
+    })
+}

@@ -1,0 +1,274 @@
+//! What Prometheus scrapes, every series present from the start.
+
+use std::time::Duration;
+
+use nerve_tagging::EntityType;
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+use crate::http::{ApiError, Route};
+
+/// The server's counters, gauges and histograms.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    pub(crate) stages: Stages,
+    batch_size: Histogram,
+    batch_tokens: Histogram,
+    real_tokens: IntCounter,
+    padded_tokens: IntCounter,
+    padding_ratio: Gauge,
+    pub(crate) queue_windows: IntGauge,
+    pub(crate) queue_tokens: IntGauge,
+    refused: IntCounterVec,
+    entities: Vec<IntCounter>,
+    pub(crate) worker_restarts: IntCounter,
+    pub(crate) workers_alive: IntGauge,
+}
+
+/// How long each stage of an answer takes, in seconds.
+pub(crate) struct Stages {
+    /// Splitting, encoding and windowing a request's texts.
+    pub(crate) tokenize: Histogram,
+    /// A window's wait for a worker.
+    pub(crate) queue: Histogram,
+    /// A batch's run, with the reading of its labels.
+    pub(crate) inference: Histogram,
+    /// A request's way from word labels to entities.
+    pub(crate) decode: Histogram,
+}
+
+/// What the metrics say about the model.
+pub(crate) struct ModelFacts<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) precision: &'a str,
+    pub(crate) device: &'a str,
+    pub(crate) types: &'a [String],
+}
+
+const SECONDS: &[f64] = &[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0,
+];
+const WINDOWS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+const TOKENS: &[f64] = &[
+    16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0,
+];
+
+/// The status under which a request is counted whose client left before the answer, as nginx has it.
+pub(crate) const CLIENT_LEFT: u16 = 499;
+
+impl Metrics {
+    /// Metrics at zero.
+    pub(crate) fn new(model: &ModelFacts) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+                let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(counters.clone()))?;
+                Ok(counters)
+            };
+        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let histogram = |name: &str, help: &str, buckets: &[f64]| -> Result<Histogram, prometheus::Error> {
+            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok(histogram)
+        };
+        let seconds = |name: &str, help: &str, label: &str| -> Result<HistogramVec, prometheus::Error> {
+            let histograms =
+                HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), &[label])?;
+            registry.register(Box::new(histograms.clone()))?;
+            Ok(histograms)
+        };
+
+        let requests = counters(
+            "nerve_requests_total",
+            "Requests by route and status; 499 is a client that left before the answer",
+            &["route", "status"],
+        )?;
+        let request_seconds = seconds(
+            "nerve_request_duration_seconds",
+            "From a request's head to its answer's head",
+            "route",
+        )?;
+        for route in Route::ALL {
+            for &status in route.statuses() {
+                requests.with_label_values(&[route.name(), &status.to_string()]);
+            }
+            request_seconds.with_label_values(&[route.name()]);
+        }
+        let stages = seconds(
+            "nerve_stage_duration_seconds",
+            "Time spent in a stage of an answer",
+            "stage",
+        )?;
+        let tokens = counters(
+            "nerve_tokens_total",
+            "Positions computed: real tokens, and those that pad a batch to its longest window",
+            &["kind"],
+        )?;
+        let padding_ratio = Gauge::new(
+            "nerve_padding_ratio",
+            "The padded share of all positions computed so far",
+        )?;
+        registry.register(Box::new(padding_ratio.clone()))?;
+        let refused = counters(
+            "nerve_refused_total",
+            "Requests refused because of load or limits, by reason",
+            &["reason"],
+        )?;
+        for reason in ApiError::REFUSALS {
+            refused.with_label_values(&[reason]);
+        }
+        let entities = counters(
+            "nerve_entities_total",
+            "Entities found, before threshold and label filters",
+            &["type"],
+        )?;
+        let info = IntGaugeVec::new(
+            Opts::new("nerve_model_info", "The model that answers"),
+            &["name", "version", "precision", "device"],
+        )?;
+        registry.register(Box::new(info.clone()))?;
+        info.with_label_values(&[model.name, model.version, model.precision, model.device])
+            .set(1);
+
+        Ok(Self {
+            requests,
+            request_seconds,
+            stages: Stages {
+                tokenize: stages.with_label_values(&["tokenize"]),
+                queue: stages.with_label_values(&["queue"]),
+                inference: stages.with_label_values(&["inference"]),
+                decode: stages.with_label_values(&["decode"]),
+            },
+            batch_size: histogram("nerve_batch_size", "Windows of a batch", WINDOWS)?,
+            batch_tokens: histogram(
+                "nerve_batch_tokens",
+                "Positions of a batch, padding included",
+                TOKENS,
+            )?,
+            real_tokens: tokens.with_label_values(&["real"]),
+            padded_tokens: tokens.with_label_values(&["padded"]),
+            padding_ratio,
+            queue_windows: gauge("nerve_queue_windows", "Windows that wait for a worker")?,
+            queue_tokens: gauge(
+                "nerve_queue_tokens",
+                "Tokens of the windows that wait for a worker",
+            )?,
+            refused,
+            entities: model
+                .types
+                .iter()
+                .map(|name| entities.with_label_values(&[name]))
+                .collect(),
+            worker_restarts: counter(
+                "nerve_worker_restarts_total",
+                "Sessions opened anew after a panic",
+            )?,
+            workers_alive: gauge("nerve_workers_alive", "Workers with a working session")?,
+            registry,
+        })
+    }
+
+    /// Counts a finished request.
+    pub(crate) fn request_ended(&self, route: Route, status: u16, took: Duration) {
+        self.requests
+            .with_label_values(&[route.name(), &status.to_string()])
+            .inc();
+        self.request_seconds
+            .with_label_values(&[route.name()])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts a refusal, if the error is one.
+    pub(crate) fn refusal(&self, error: &ApiError) {
+        if let Some(reason) = error.refusal() {
+            self.refused.with_label_values(&[reason]).inc();
+        }
+    }
+
+    /// Counts a batch of `windows` windows with `real` tokens on `positions` positions.
+    pub(crate) fn batch_ran(&self, windows: usize, real: usize, positions: usize, took: Duration) {
+        self.batch_size.observe(windows as f64);
+        self.batch_tokens.observe(positions as f64);
+        self.real_tokens.inc_by(real as u64);
+        self.padded_tokens.inc_by(positions.saturating_sub(real) as u64);
+        self.stages.inference.observe(took.as_secs_f64());
+    }
+
+    /// Counts one entity.
+    pub(crate) fn entity_found(&self, entity_type: EntityType) {
+        if let Some(counter) = self.entities.get(entity_type.0) {
+            counter.inc();
+        }
+    }
+
+    /// The text exposition of every metric.
+    pub(crate) fn exposition(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let (real, padded) = (self.real_tokens.get() as f64, self.padded_tokens.get() as f64);
+        if real + padded > 0.0 {
+            self.padding_ratio.set(padded / (real + padded));
+        }
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self::new(&ModelFacts {
+            name: "test",
+            version: "1",
+            precision: "fp32",
+            device: "cpu",
+            types: &["person".to_owned(), "location".to_owned()],
+        })
+        .unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_series_is_there_before_the_first_request() {
+        let text = String::from_utf8(Metrics::for_tests().exposition().unwrap()).unwrap();
+        for line in [
+            "nerve_requests_total{route=\"/ner\",status=\"200\"} 0",
+            "nerve_request_duration_seconds_count{route=\"/ner/batch\"} 0",
+            "nerve_stage_duration_seconds_count{stage=\"decode\"} 0",
+            "nerve_tokens_total{kind=\"padded\"} 0",
+            "nerve_padding_ratio 0",
+            "nerve_refused_total{reason=\"queue_windows\"} 0",
+            "nerve_entities_total{type=\"person\"} 0",
+            "nerve_model_info{device=\"cpu\",name=\"test\",precision=\"fp32\",version=\"1\"} 1",
+            "nerve_worker_restarts_total 0",
+            "nerve_workers_alive 0",
+        ] {
+            assert!(text.contains(line), "{line} is missing from\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_padding_ratio_is_the_padded_share() {
+        let metrics = Metrics::for_tests();
+        metrics.batch_ran(2, 30, 40, Duration::ZERO);
+        let text = String::from_utf8(metrics.exposition().unwrap()).unwrap();
+        assert!(text.contains("nerve_padding_ratio 0.25"), "{text}");
+    }
+}

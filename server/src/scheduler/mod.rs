@@ -1,0 +1,12 @@
+//! Windows to word labels: a bounded queue, a batching policy and worker threads.
+
+mod job;
+mod policy;
+mod pool;
+mod queue;
+mod worker;
+
+pub(crate) use job::{Waiter, WindowFailed, WindowInput};
+pub(crate) use pool::{Pool, Started};
+pub(crate) use queue::{Queue, SubmitError};
+pub(crate) use worker::Worker;

@@ -1,0 +1,96 @@
+//! Which waiting windows run together.
+
+use crate::config::BatchLimits;
+
+/// The windows of the next batch, as positions in `waiting`, the oldest first.
+///
+/// `waiting` holds the windows' lengths in order of turn. The first always goes, alone if it is over the budget by
+/// itself, so nothing starves. Then those nearest to it in length join, the older first among equals, as long as the
+/// padded batch (longest times count) stays within `batch_tokens`, the padding within its share, and the count within
+/// `share` and `max_batch`.
+pub(crate) fn next_batch(waiting: &[usize], limits: BatchLimits, share: usize) -> Vec<usize> {
+    let Some(&oldest) = waiting.first() else {
+        return Vec::new();
+    };
+    let room = limits.max_batch.min(share).max(1);
+    let mut chosen = vec![0];
+    if room == 1 || waiting.len() == 1 {
+        return chosen;
+    }
+    let mut by_likeness: Vec<usize> = (1..waiting.len()).collect();
+    by_likeness.sort_by_key(|&at| (waiting[at].abs_diff(oldest), at));
+    let (mut longest, mut real) = (oldest, oldest);
+    for at in by_likeness {
+        if chosen.len() == room {
+            break;
+        }
+        let longest_with = longest.max(waiting[at]);
+        let padded = longest_with.saturating_mul(chosen.len() + 1);
+        let real_with = real.saturating_add(waiting[at]);
+        let padding = padded.saturating_sub(real_with);
+        let within_share = padding.saturating_mul(100) <= padded.saturating_mul(limits.max_padding_percent);
+        if padded <= limits.batch_tokens && within_share {
+            chosen.push(at);
+            (longest, real) = (longest_with, real_with);
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: BatchLimits = BatchLimits {
+        batch_tokens: 100,
+        max_batch: 4,
+        max_padding_percent: 20,
+    };
+
+    #[test]
+    fn the_like_go_together_and_the_oldest_always_goes() {
+        assert_eq!(next_batch(&[20, 90, 21, 19, 5], LIMITS, 9), [0, 2, 3]);
+        assert_eq!(next_batch(&[200, 20], LIMITS, 9), [0]);
+        assert_eq!(next_batch(&[10; 9], LIMITS, 9), [0, 1, 2, 3]);
+        assert_eq!(next_batch(&[10; 9], LIMITS, 2), [0, 1]);
+        assert_eq!(next_batch(&[10; 9], LIMITS, 0), [0]);
+        assert!(next_batch(&[], LIMITS, 9).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn every_batch_obeys_the_limits_and_every_window_runs_once(
+            lengths in prop::collection::vec(0usize..600, 0..80),
+            batch_tokens in 1usize..2000,
+            max_batch in 1usize..20,
+            max_padding_percent in 0usize..=100,
+            share in 0usize..20,
+        ) {
+            let limits = BatchLimits { batch_tokens, max_batch, max_padding_percent };
+            let mut waiting: Vec<(usize, usize)> = lengths.iter().copied().enumerate().collect();
+            let mut ran = Vec::new();
+            while !waiting.is_empty() {
+                let only_lengths: Vec<usize> = waiting.iter().map(|w| w.1).collect();
+                let batch = next_batch(&only_lengths, limits, share);
+                prop_assert_eq!(batch[0], 0);
+                prop_assert!(batch.len() <= max_batch);
+                if batch.len() > 1 {
+                    let longest = batch.iter().map(|&at| only_lengths[at]).max().unwrap();
+                    let real: usize = batch.iter().map(|&at| only_lengths[at]).sum();
+                    let padded = longest * batch.len();
+                    prop_assert!(padded <= batch_tokens);
+                    prop_assert!((padded - real) * 100 <= padded * max_padding_percent);
+                }
+                let mut positions = batch;
+                positions.sort_unstable();
+                positions.dedup();
+                for at in positions.into_iter().rev() {
+                    ran.push(waiting.remove(at).0);
+                }
+            }
+            ran.sort_unstable();
+            prop_assert_eq!(ran, (0..lengths.len()).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The worker threads.
+
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::infer::InferError;
+use crate::scheduler::queue::Queue;
+use crate::scheduler::worker::Worker;
+
+const POLL: Duration = Duration::from_millis(5);
+
+/// The running workers.
+pub(crate) struct Pool {
+    threads: Vec<JoinHandle<()>>,
+    queue: Arc<Queue>,
+}
+
+/// Hears of each worker whether its first session opened.
+pub(crate) type Started = Vec<oneshot::Receiver<Result<(), InferError>>>;
+
+impl Pool {
+    /// Starts as many workers, which open their sessions on their own threads.
+    pub(crate) fn start(worker: Worker, count: usize) -> std::io::Result<(Self, Started)> {
+        let queue = Arc::clone(&worker.queue);
+        let worker = Arc::new(worker);
+        let mut pool = Self {
+            threads: Vec::with_capacity(count),
+            queue,
+        };
+        let mut started = Vec::with_capacity(count);
+        for number in 0..count {
+            let worker = Arc::clone(&worker);
+            let (report, hears) = oneshot::channel();
+            let thread = Builder::new().name(format!("nerve-worker-{number}"));
+            pool.threads.push(thread.spawn(move || worker.run(report))?);
+            started.push(hears);
+        }
+        Ok((pool, started))
+    }
+
+    /// Closes the queue and waits for the workers until the deadline; false where one is still busy then.
+    pub(crate) async fn stop(&self, deadline: Instant) -> bool {
+        self.queue.close();
+        loop {
+            if self.threads.iter().all(JoinHandle::is_finished) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queue.abort();
+    }
+}

@@ -1,0 +1,318 @@
+//! The bounded queue between requests and workers: a lock around the turn order and the batching policy.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::config::{BatchLimits, QueueLimits};
+use crate::metrics::Metrics;
+use crate::scheduler::job::{Job, Waiter, WindowInput};
+use crate::scheduler::policy::next_batch;
+
+/// How far behind the oldest window its batch-mates may be: bounds the time the lock is held.
+const LOOKAHEAD: usize = 256;
+
+/// Why windows were not taken into the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SubmitError {
+    /// They are more than the queue holds when it is empty.
+    NeverFits,
+    /// There are too many waiting windows.
+    WindowsFull,
+    /// There are too many waiting tokens.
+    TokensFull,
+    /// No worker would take them.
+    NoWorker,
+    /// The queue takes nothing any more.
+    Closed,
+}
+
+/// Windows waiting for a worker.
+///
+/// Windows run in order of turn, as in start-time fair queueing: a request's first window takes the turn after the one
+/// being served, its second the turn after that, and so on. So a long document's windows alternate with other requests',
+/// and nothing waits for ever.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    limits: QueueLimits,
+    batching: BatchLimits,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: BTreeMap<Turn, Job>,
+    // Invariant: the sum of the waiting jobs' tokens.
+    tokens: usize,
+    serving: u64,
+    submitted: u64,
+    workers: usize,
+    idle: usize,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    turn: u64,
+    serial: u64,
+}
+
+impl Queue {
+    /// An empty queue without workers.
+    pub(crate) fn new(limits: QueueLimits, batching: BatchLimits, metrics: Arc<Metrics>) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            limits,
+            batching,
+            metrics,
+        }
+    }
+
+    /// Takes all windows of a request, or none.
+    pub(crate) fn submit(&self, inputs: Vec<WindowInput>) -> Result<Vec<Waiter>, SubmitError> {
+        let tokens: usize = inputs.iter().map(|input| input.ids.len()).sum();
+        if inputs.len() > self.limits.windows || tokens > self.limits.tokens {
+            return Err(SubmitError::NeverFits);
+        }
+        let (jobs, waiters): (Vec<Job>, Vec<Waiter>) = inputs.into_iter().map(Job::new).unzip();
+        let mut state = self.lock();
+        if state.closed {
+            return Err(SubmitError::Closed);
+        }
+        if state.workers == 0 {
+            return Err(SubmitError::NoWorker);
+        }
+        let refusal = |state: &State| {
+            if state.waiting.len() + jobs.len() > self.limits.windows {
+                Some(SubmitError::WindowsFull)
+            } else if state.tokens + tokens > self.limits.tokens {
+                Some(SubmitError::TokensFull)
+            } else {
+                None
+            }
+        };
+        if refusal(&state).is_some() {
+            state.forget_withdrawn();
+        }
+        if let Some(error) = refusal(&state) {
+            return Err(error);
+        }
+        let many = jobs.len() > 1;
+        for (turn, job) in (state.serving + 1..).zip(jobs) {
+            let serial = state.submitted;
+            state.submitted += 1;
+            state.waiting.insert(Turn { turn, serial }, job);
+        }
+        state.tokens += tokens;
+        self.show(&state);
+        drop(state);
+        if many {
+            self.changed.notify_all();
+        } else {
+            self.changed.notify_one();
+        }
+        Ok(waiters)
+    }
+
+    /// The next batch, never empty; waits for one. `None` once the queue is closed and empty.
+    pub(crate) fn take(&self) -> Option<Vec<Job>> {
+        let mut state = self.lock();
+        state.idle += 1;
+        loop {
+            let batch = state.next_batch(self.batching);
+            if !batch.is_empty() || state.closed {
+                state.idle -= 1;
+                self.show(&state);
+                return (!batch.is_empty()).then_some(batch);
+            }
+            self.show(&state);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A worker will take windows.
+    pub(crate) fn worker_up(&self) {
+        self.lock().workers += 1;
+    }
+
+    /// A worker takes none for now. With the last one gone, what waits is dropped, which its waiters notice.
+    pub(crate) fn worker_down(&self) {
+        let mut state = self.lock();
+        state.workers = state.workers.saturating_sub(1);
+        if state.workers == 0 {
+            state.clear();
+        }
+        self.show(&state);
+    }
+
+    /// Takes nothing more; what waits is still served.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Takes nothing more and drops what waits.
+    pub(crate) fn abort(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.clear();
+        self.show(&state);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits at most `pause`; true once the queue is closed.
+    pub(crate) fn closed_within(&self, pause: std::time::Duration) -> bool {
+        let state = self.lock();
+        let waited = self
+            .changed
+            .wait_timeout_while(state, pause, |state| !state.closed);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock, and every update leaves the state valid.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show(&self, state: &State) {
+        self.metrics.queue_windows.set(state.waiting.len() as i64);
+        self.metrics.queue_tokens.set(state.tokens as i64);
+    }
+}
+
+impl State {
+    fn next_batch(&mut self, limits: BatchLimits) -> Vec<Job> {
+        let mut turns = Vec::new();
+        let mut lengths = Vec::new();
+        let mut withdrawn = Vec::new();
+        for (&turn, job) in &self.waiting {
+            if job.is_withdrawn() {
+                withdrawn.push(turn);
+                continue;
+            }
+            turns.push(turn);
+            lengths.push(job.tokens());
+            if turns.len() == LOOKAHEAD {
+                break;
+            }
+        }
+        for turn in withdrawn {
+            self.remove(turn);
+        }
+        // With other workers idle, each takes its share rather than the first everything.
+        let share = self.waiting.len().div_ceil(self.idle.max(1));
+        if let Some(oldest) = turns.first() {
+            self.serving = self.serving.max(oldest.turn);
+        }
+        next_batch(&lengths, limits, share)
+            .into_iter()
+            .filter_map(|at| self.remove(turns[at]))
+            .collect()
+    }
+
+    fn remove(&mut self, turn: Turn) -> Option<Job> {
+        let job = self.waiting.remove(&turn)?;
+        self.tokens -= job.tokens();
+        Some(job)
+    }
+
+    fn forget_withdrawn(&mut self) {
+        self.waiting.retain(|_, job| !job.is_withdrawn());
+        self.tokens = self.waiting.values().map(Job::tokens).sum();
+    }
+
+    fn clear(&mut self) {
+        self.waiting.clear();
+        self.tokens = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn queue(windows: usize, tokens: usize, max_batch: usize) -> Queue {
+        let batching = BatchLimits {
+            batch_tokens: 100,
+            max_batch,
+            max_padding_percent: 10,
+        };
+        let metrics = Arc::new(Metrics::for_tests());
+        let queue = Queue::new(QueueLimits { windows, tokens }, batching, metrics);
+        queue.worker_up();
+        queue
+    }
+
+    fn windows(lengths: &[usize]) -> Vec<WindowInput> {
+        let window = |&length: &usize| WindowInput {
+            ids: vec![7; length],
+            reads: Vec::new(),
+        };
+        lengths.iter().map(window).collect()
+    }
+
+    fn taken(queue: &Queue) -> Vec<usize> {
+        queue.take().unwrap().iter().map(Job::tokens).collect()
+    }
+
+    #[test]
+    fn a_request_enters_whole_or_not_at_all() {
+        let queue = queue(3, 30, 1);
+        let _waiters = queue.submit(windows(&[5, 6])).unwrap();
+        assert_eq!(
+            queue.submit(windows(&[5, 6])).err(),
+            Some(SubmitError::WindowsFull)
+        );
+        assert_eq!(queue.submit(windows(&[20])).err(), Some(SubmitError::TokensFull));
+        assert_eq!(queue.submit(windows(&[1; 4])).err(), Some(SubmitError::NeverFits));
+        assert_eq!(queue.submit(windows(&[31])).err(), Some(SubmitError::NeverFits));
+        assert_eq!((taken(&queue), taken(&queue)), (vec![5], vec![6]));
+        assert_eq!(queue.metrics.queue_windows.get(), 0);
+        assert_eq!(queue.metrics.queue_tokens.get(), 0);
+    }
+
+    #[test]
+    fn a_client_that_left_makes_room() {
+        let queue = queue(2, 30, 1);
+        drop(queue.submit(windows(&[5, 6])).unwrap());
+        let _waiters = queue.submit(windows(&[8, 9])).unwrap();
+        assert_eq!((taken(&queue), taken(&queue)), (vec![8], vec![9]));
+    }
+
+    #[test]
+    fn other_requests_run_between_a_long_documents_windows() {
+        let queue = queue(10, 1000, 1);
+        let _document = queue.submit(windows(&[50, 51, 52, 53])).unwrap();
+        let _first = queue.submit(windows(&[1])).unwrap();
+        let mut order = [taken(&queue), taken(&queue)].concat();
+        let _second = queue.submit(windows(&[2])).unwrap();
+        while order.len() < 6 {
+            order.extend(taken(&queue));
+        }
+        assert_eq!(order, [50, 1, 51, 2, 52, 53]);
+    }
+
+    #[test]
+    fn without_a_worker_nothing_waits() {
+        let queue = queue(10, 100, 1);
+        let mut waiters = queue.submit(windows(&[5])).unwrap();
+        queue.worker_down();
+        assert!(waiters.remove(0).blocking_recv().is_err());
+        assert_eq!(queue.submit(windows(&[5])).err(), Some(SubmitError::NoWorker));
+    }
+
+    #[test]
+    fn closed_it_serves_what_waits_and_aborted_it_does_not() {
+        let queue = queue(10, 100, 1);
+        let _waiters = queue.submit(windows(&[5])).unwrap();
+        assert!(!queue.closed_within(Duration::ZERO));
+        queue.close();
+        assert!(queue.closed_within(Duration::from_secs(60)));
+        assert_eq!(queue.submit(windows(&[5])).err(), Some(SubmitError::Closed));
+        assert_eq!(taken(&queue), [5]);
+        assert!(queue.take().is_none());
+    }
+}

@@ -1,0 +1,196 @@
+//! A thread that owns a session: batches in, word labels out.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nerve_tagging::best_label;
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use crate::health::Health;
+use crate::infer::{Infer, InferError, LogitRows, OpenSession};
+use crate::metrics::Metrics;
+use crate::scheduler::job::{Job, WindowFailed, WindowInput, WindowLabels};
+use crate::scheduler::queue::Queue;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What a worker shares with the rest of the server.
+pub(crate) struct Worker {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) open: Arc<OpenSession>,
+    /// Batches to run before the first real one.
+    pub(crate) warm_up: Arc<Vec<Vec<Vec<u32>>>>,
+}
+
+/// How serving with one session ended.
+enum Ended {
+    QueueClosed,
+    Panicked,
+}
+
+/// Whether a session may run again.
+#[derive(PartialEq, Eq)]
+enum SessionState {
+    Usable,
+    Broken,
+}
+
+impl Worker {
+    /// Serves until the queue closes, with a new session after each panic; `started` hears how the first was opened.
+    ///
+    /// A first session that cannot be opened ends the worker, since nothing would be different the next time.
+    pub(crate) fn run(&self, started: oneshot::Sender<Result<(), InferError>>) {
+        let first = self.open_and_warm();
+        let mut session = match first {
+            Ok(session) => {
+                self.up();
+                // A server that has given up starting hears nothing.
+                let _gone = started.send(Ok(()));
+                session
+            }
+            Err(error) => {
+                let _gone = started.send(Err(error));
+                return;
+            }
+        };
+        loop {
+            let ended = self.serve(session.as_mut());
+            self.down();
+            match ended {
+                Ended::QueueClosed => return,
+                Ended::Panicked => drop_quietly(session),
+            }
+            match self.reopen() {
+                Some(reopened) => session = reopened,
+                None => return,
+            }
+            self.metrics.worker_restarts.inc();
+            self.up();
+            info!("a worker has a new session");
+        }
+    }
+
+    fn up(&self) {
+        self.metrics.workers_alive.set(self.health.worker_up() as i64);
+        self.queue.worker_up();
+    }
+
+    fn down(&self) {
+        self.metrics.workers_alive.set(self.health.worker_down() as i64);
+        self.queue.worker_down();
+    }
+
+    fn open_and_warm(&self) -> Result<Box<dyn Infer>, InferError> {
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            let mut session = (self.open)()?;
+            for batch in self.warm_up.iter() {
+                let windows: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
+                session.run(&windows)?;
+            }
+            Ok(session)
+        }));
+        attempt.unwrap_or_else(|_| Err("opening the session panicked".into()))
+    }
+
+    /// A new session, tried with growing pauses; `None` once the queue is closed.
+    fn reopen(&self) -> Option<Box<dyn Infer>> {
+        let mut pause = FIRST_PAUSE;
+        while !self.queue.closed_within(pause) {
+            match self.open_and_warm() {
+                Ok(session) => return Some(session),
+                Err(error) => warn!(%error, "a worker's session cannot be opened"),
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        None
+    }
+
+    fn serve(&self, session: &mut dyn Infer) -> Ended {
+        while let Some(batch) = self.queue.take() {
+            if self.run_batch(session, batch) == SessionState::Broken {
+                return Ended::Panicked;
+            }
+        }
+        Ended::QueueClosed
+    }
+
+    fn run_batch(&self, session: &mut dyn Infer, batch: Vec<Job>) -> SessionState {
+        let taken = Instant::now();
+        for job in &batch {
+            self.metrics
+                .stages
+                .queue
+                .observe(taken.duration_since(job.submitted).as_secs_f64());
+        }
+        let windows: Vec<&[u32]> = batch.iter().map(|job| job.input.ids.as_slice()).collect();
+        let real: usize = batch.iter().map(Job::tokens).sum();
+        let padded = windows.iter().map(|window| window.len()).max().unwrap_or(0) * batch.len();
+        // The session is thrown away after a panic, so what the panic left of it is never seen.
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let logits = session.run(&windows)?;
+            Ok::<_, InferError>(read_all(logits.as_ref(), &batch))
+        }));
+        match ran {
+            Ok(Ok(labels)) => {
+                self.metrics.batch_ran(batch.len(), real, padded, taken.elapsed());
+                for (job, labels) in batch.into_iter().zip(labels) {
+                    if labels.is_err() {
+                        error!(
+                            tokens = job.tokens(),
+                            "the model gave no finite logits for a word"
+                        );
+                    }
+                    job.answer(labels);
+                }
+                SessionState::Usable
+            }
+            Ok(Err(error)) => {
+                error!(%error, windows = batch.len(), padded, "inference failed");
+                fail(batch);
+                SessionState::Usable
+            }
+            Err(_) => {
+                error!(
+                    windows = batch.len(),
+                    padded, "inference panicked; opening a new session"
+                );
+                fail(batch);
+                SessionState::Broken
+            }
+        }
+    }
+}
+
+fn read_all(logits: &dyn LogitRows, batch: &[Job]) -> Vec<Result<WindowLabels, WindowFailed>> {
+    let windows = batch.iter().enumerate();
+    windows.map(|(at, job)| read(logits, at, &job.input)).collect()
+}
+
+fn read(logits: &dyn LogitRows, window: usize, input: &WindowInput) -> Result<WindowLabels, WindowFailed> {
+    let label = |position: &Option<usize>| match *position {
+        None => Ok(None),
+        Some(position) => {
+            let row = logits.row(window, position).ok_or(WindowFailed)?;
+            best_label(row).map(Some).ok_or(WindowFailed)
+        }
+    };
+    input.reads.iter().map(label).collect()
+}
+
+fn fail(batch: Vec<Job>) {
+    for job in batch {
+        job.answer(Err(WindowFailed));
+    }
+}
+
+/// Drops a session that panicked, whose destructor may panic too.
+fn drop_quietly(session: Box<dyn Infer>) {
+    if catch_unwind(AssertUnwindSafe(|| drop(session))).is_err() {
+        warn!("a broken session panicked again when it was closed");
+    }
+}

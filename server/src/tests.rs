@@ -1,0 +1,527 @@
+//! The server over HTTP, with a session whose answers and faults are written in the text.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::config::ServerConfig;
+use crate::infer::{Infer, InferError, LogitRows};
+use crate::pipeline::text_model;
+use crate::run::{ServerError, serve};
+
+const LABELS: usize = 5;
+const PAUL: u32 = 6;
+const PARIS: u32 = 8;
+const NAN: u32 = 12;
+const PANIC: u32 = 13;
+const ERROR: u32 = 14;
+const SLOW: u32 = 15;
+
+/// What the sessions of one server share: a door that holds up `slow`, and how opening goes.
+#[derive(Default)]
+struct Script {
+    opened: AtomicUsize,
+    opens_fail_after: Option<usize>,
+    openings_wait: AtomicBool,
+    slow_waits: AtomicBool,
+}
+
+struct FakeSession(Arc<Script>);
+
+struct FakeLogits(Vec<Vec<[f32; LABELS]>>);
+
+impl LogitRows for FakeLogits {
+    fn row(&self, window: usize, position: usize) -> Option<&[f32]> {
+        self.0.get(window)?.get(position).map(<[f32; LABELS]>::as_slice)
+    }
+}
+
+impl Infer for FakeSession {
+    fn run(&mut self, windows: &[&[u32]]) -> Result<Box<dyn LogitRows>, InferError> {
+        let has = |id| windows.iter().any(|window| window.contains(&id));
+        while has(SLOW) && self.0.slow_waits.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(!has(PANIC), "on purpose");
+        if has(ERROR) {
+            return Err("on purpose, at /secret/path".into());
+        }
+        let row = |id: &u32| match *id {
+            PAUL => [0.0, 9.0, 0.0, 0.0, 0.0],
+            PARIS => [0.0, 0.0, 0.0, 9.0, 0.0],
+            NAN => [f32::NAN; LABELS],
+            _ => [9.0, 0.0, 0.0, 0.0, 0.0],
+        };
+        let rows = windows.iter().map(|window| window.iter().map(row).collect());
+        Ok(Box::new(FakeLogits(rows.collect())))
+    }
+}
+
+/// A running server; dropping it tells it to stop.
+struct Server {
+    address: SocketAddr,
+    script: Arc<Script>,
+    shutdown: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), ServerError>>>,
+}
+
+struct Response {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Response {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    fn code(&self) -> String {
+        self.json()["error"]["code"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+}
+
+impl Server {
+    fn start(script: Script, edit: impl FnOnce(&mut ServerConfig)) -> Self {
+        let mut config = ServerConfig {
+            workers: 1,
+            http_threads: 1,
+            ..ServerConfig::default()
+        };
+        edit(&mut config);
+        let script = Arc::new(script);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, told) = oneshot::channel::<()>();
+        let sessions = Arc::clone(&script);
+        let open = move || -> Result<Box<dyn Infer>, InferError> {
+            while sessions.openings_wait.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            let before = sessions.opened.fetch_add(1, Ordering::SeqCst);
+            if sessions.opens_fail_after.is_some_and(|last| before >= last) {
+                return Err("no session".into());
+            }
+            Ok(Box::new(FakeSession(Arc::clone(&sessions))))
+        };
+        let thread = std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(serve(
+                listener,
+                &config,
+                text_model(8),
+                Arc::new(open),
+                async {
+                    let _dropped = told.await;
+                },
+            ))
+        });
+        Self {
+            address,
+            script,
+            shutdown: Some(shutdown),
+            thread: Some(thread),
+        }
+    }
+
+    fn ready(self) -> Self {
+        eventually(|| self.get("/health/ready").status == 200);
+        self
+    }
+
+    fn plain() -> Self {
+        Self::start(Script::default(), |_| ()).ready()
+    }
+
+    /// Sends a request and leaves its connection to the caller.
+    fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+        );
+        // A server that refuses a body unread may close before all of it is sent.
+        let _ = stream.write_all(request.as_bytes());
+        stream
+    }
+
+    fn get(&self, path: &str) -> Response {
+        receive(self.send("GET", path, "", ""))
+    }
+
+    fn post(&self, path: &str, body: &str) -> Response {
+        receive(self.send("POST", path, "content-type: application/json\r\n", body))
+    }
+
+    fn ner(&self, text: &str) -> Response {
+        self.post("/ner", &json!({"text": text}).to_string())
+    }
+
+    fn later(&self, text: &str) -> TcpStream {
+        self.send(
+            "POST",
+            "/ner",
+            "content-type: application/json\r\n",
+            &json!({"text": text}).to_string(),
+        )
+    }
+
+    fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics").body;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series} in\n{text}"))
+            .parse()
+            .unwrap()
+    }
+
+    fn stop(mut self) -> Result<(), ServerError> {
+        drop(self.shutdown.take());
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.script.slow_waits.store(false, Ordering::SeqCst);
+        self.script.openings_wait.store(false, Ordering::SeqCst);
+        drop(self.shutdown.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn receive(mut stream: TcpStream) -> Response {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
+    Response {
+        status,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
+}
+
+fn eventually(condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it never came true");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn slow() -> Script {
+    Script {
+        slow_waits: AtomicBool::new(true),
+        ..Script::default()
+    }
+}
+
+#[test]
+fn a_text_is_answered_with_its_entities() {
+    let server = Server::plain();
+    let answer = server.ner("😀 paul met paul in paris").json();
+    assert_eq!(answer["model"], json!({"name": "test", "version": "v1"}));
+    let entities = answer["entities"].as_array().unwrap();
+    let shown: Vec<_> = entities
+        .iter()
+        .map(|e| (&e["type"], &e["text"], &e["start"], &e["end"], &e["words"]))
+        .collect();
+    assert_eq!(
+        json!(shown),
+        json!([
+            ["person", "paul", 2, 6, [1, 2]],
+            ["person", "paul", 11, 15, [3, 4]],
+            ["location", "paris", 19, 24, [5, 6]]
+        ])
+    );
+    assert_eq!(answer["words"].as_array().unwrap().len(), 6);
+    let utf16 = server
+        .post(
+            "/ner",
+            r#"{"text": "😀 paris", "offsets": "utf16", "include_words": false}"#,
+        )
+        .json();
+    assert_eq!(utf16["entities"][0]["start"], 3);
+    assert!(utf16.get("words").is_none());
+    assert_eq!(server.metric("nerve_entities_total{type=\"person\"}"), 2.0);
+    assert_eq!(
+        server.metric("nerve_requests_total{route=\"/ner\",status=\"200\"}"),
+        2.0
+    );
+}
+
+#[test]
+fn a_text_of_many_windows_is_answered_word_for_word() {
+    let server = Server::plain();
+    let text = "paul met in paris ".repeat(50);
+    let answer = server.ner(&text).json();
+    assert_eq!(answer["entities"].as_array().unwrap().len(), 100);
+    assert_eq!(answer["words"].as_array().unwrap().len(), 200);
+    let empty = server.ner(" ").json();
+    assert_eq!((&empty["entities"], &empty["words"]), (&json!([]), &json!([])));
+    let given = server.post("/ner", r#"{"words": ["", "paris", " "]}"#).json();
+    assert_eq!(
+        given["words"][0],
+        json!({"text": "", "start": 0, "end": 0, "label": "O", "score": 1.0})
+    );
+    assert_eq!(given["entities"][0]["words"], json!([1, 2]));
+}
+
+#[test]
+fn a_batch_answers_each_text_in_its_place() {
+    let server = Server::plain();
+    let body = json!({"items": [{"text": "paul"}, {"text": 5}, {"text": "nan"}, {"text": ""}, {"words": ["paris"]}]});
+    let response = server.post("/ner/batch", &body.to_string());
+    assert_eq!(response.status, 200);
+    let results = &response.json()["results"];
+    assert_eq!(results[0]["entities"][0]["type"], "person");
+    assert_eq!(results[1]["error"]["code"], "invalid_request");
+    assert_eq!(results[2]["error"]["code"], "inference_failed");
+    assert_eq!(results[3]["entities"], json!([]));
+    assert_eq!(results[4]["entities"][0]["type"], "location");
+}
+
+#[test]
+fn every_mistake_is_an_error_of_the_api_with_an_id() {
+    let server = Server::start(Script::default(), |config| {
+        config.requests.max_body_bytes = 1000;
+        config.requests.max_text_bytes = 100;
+        config.requests.max_windows = 2;
+        config.requests.max_texts_per_batch = 1;
+    })
+    .ready();
+    let json_type = "content-type: application/json\r\n";
+    let long = json!({"text": "in ".repeat(400)}).to_string();
+    let words = json!({"text": "in ".repeat(30)}).to_string();
+    let bytes = json!({"text": "a".repeat(101)}).to_string();
+    let cases = [
+        ("GET", "/nowhere", "", "", 404, "not_found"),
+        ("GET", "/ner", "", "", 405, "method_not_allowed"),
+        ("POST", "/health/live", "", "", 405, "method_not_allowed"),
+        (
+            "POST",
+            "/ner",
+            "content-type: text/plain\r\n",
+            "{}",
+            415,
+            "unsupported_media_type",
+        ),
+        ("POST", "/ner", "", "{}", 415, "unsupported_media_type"),
+        ("POST", "/ner", json_type, "{", 400, "malformed_json"),
+        ("POST", "/ner", json_type, "{}", 422, "invalid_request"),
+        (
+            "POST",
+            "/ner",
+            json_type,
+            r#"{"text": "", "x": 1}"#,
+            422,
+            "invalid_request",
+        ),
+        ("POST", "/ner", json_type, long.as_str(), 413, "body_too_large"),
+        ("POST", "/ner", json_type, words.as_str(), 413, "text_too_long"),
+        ("POST", "/ner", json_type, bytes.as_str(), 413, "text_too_large"),
+        (
+            "POST",
+            "/ner/batch",
+            json_type,
+            r#"{"items": [1, 2]}"#,
+            413,
+            "too_many_texts",
+        ),
+    ];
+    for (method, path, headers, body, status, code) in cases {
+        let response = receive(server.send(method, path, headers, body));
+        assert_eq!(
+            (response.status, response.code().as_str()),
+            (status, code),
+            "{method} {path} {body}"
+        );
+        assert!(response.header("x-request-id").is_some(), "{method} {path}");
+    }
+    assert_eq!(
+        server.metric("nerve_requests_total{route=\"other\",status=\"404\"}"),
+        1.0
+    );
+    assert_eq!(server.metric("nerve_refused_total{reason=\"windows\"}"), 1.0);
+    let kept = receive(server.send("HEAD", "/health/live", "x-request-id: mine-7\r\n", ""));
+    assert_eq!((kept.status, kept.header("x-request-id")), (200, Some("mine-7")));
+}
+
+#[test]
+fn a_failed_run_is_a_500_and_the_next_text_is_answered() {
+    let server = Server::plain();
+    for text in ["paul error", "paul nan"] {
+        let failed = server.ner(text);
+        assert_eq!((failed.status, failed.code().as_str()), (500, "inference_failed"));
+        assert!(!failed.body.contains("secret"));
+        assert_eq!(server.ner("paul").status, 200);
+    }
+    assert_eq!(server.metric("nerve_worker_restarts_total"), 0.0);
+}
+
+#[test]
+fn a_panic_is_a_500_and_a_new_session() {
+    let server = Server::plain();
+    let failed = server.ner("panic");
+    assert_eq!((failed.status, failed.code().as_str()), (500, "inference_failed"));
+    eventually(|| server.get("/health/ready").status == 200 && server.ner("paul").status == 200);
+    assert_eq!(server.metric("nerve_worker_restarts_total"), 1.0);
+    assert_eq!(server.metric("nerve_workers_alive"), 1.0);
+}
+
+#[test]
+fn without_a_worker_readiness_falls_and_nothing_hangs() {
+    let server = Server::start(
+        Script {
+            opens_fail_after: Some(1),
+            ..Script::default()
+        },
+        |_| (),
+    )
+    .ready();
+    assert_eq!(server.ner("panic").status, 500);
+    eventually(|| server.get("/health/ready").code() == "no_worker");
+    let refused = server.ner("paul");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(server.get("/health/live").status, 200);
+    assert_eq!(server.metric("nerve_workers_alive"), 0.0);
+    assert!(server.stop().is_ok());
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    let server = Server::start(slow(), |config| config.queue.windows = 1).ready();
+    let running = server.later("slow");
+    eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);
+    let waiting = server.later("paul");
+    eventually(|| server.metric("nerve_queue_windows") == 1.0);
+    let refused = server.ner("paris");
+    assert_eq!((refused.status, refused.code().as_str()), (429, "overloaded"));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(server.get("/health/ready").status, 200);
+    assert_eq!(server.ner(&"in ".repeat(20)).code(), "request_too_large");
+    server.script.slow_waits.store(false, Ordering::SeqCst);
+    assert_eq!((receive(running).status, receive(waiting).status), (200, 200));
+    assert_eq!(
+        server.metric("nerve_refused_total{reason=\"queue_windows\"}"),
+        1.0
+    );
+    assert_eq!(server.metric("nerve_queue_tokens"), 0.0);
+}
+
+#[test]
+fn a_client_that_leaves_withdraws_its_text() {
+    let server = Server::start(slow(), |_| ()).ready();
+    let running = server.later("slow");
+    eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);
+    let leaving = server.later("panic");
+    eventually(|| server.metric("nerve_queue_windows") == 1.0);
+    drop(leaving);
+    eventually(|| server.metric("nerve_requests_total{route=\"/ner\",status=\"499\"}") == 1.0);
+    server.script.slow_waits.store(false, Ordering::SeqCst);
+    assert_eq!(receive(running).status, 200);
+    assert_eq!(server.ner("paul").status, 200);
+    assert_eq!(server.metric("nerve_worker_restarts_total"), 0.0);
+}
+
+#[test]
+fn before_the_model_is_warm_it_is_alive_but_not_ready() {
+    let server = Server::start(
+        Script {
+            openings_wait: AtomicBool::new(true),
+            ..Script::default()
+        },
+        |_| (),
+    );
+    eventually(|| server.get("/health/live").status == 200);
+    let refused = server.ner("paul");
+    assert_eq!((refused.status, refused.code().as_str()), (503, "starting"));
+    assert_eq!(server.get("/health/ready").code(), "starting");
+    server.script.openings_wait.store(false, Ordering::SeqCst);
+    assert_eq!(server.ready().ner("paul").status, 200);
+}
+
+#[test]
+fn a_session_that_cannot_be_opened_ends_the_start() {
+    let mut server = Server::start(
+        Script {
+            opens_fail_after: Some(0),
+            ..Script::default()
+        },
+        |_| (),
+    );
+    let outcome = server.thread.take().unwrap().join().unwrap();
+    assert!(matches!(outcome, Err(ServerError::Session(_))), "{outcome:?}");
+}
+
+#[test]
+fn told_to_stop_it_ends_what_runs_and_takes_no_more() {
+    let mut server = Server::start(slow(), |_| ()).ready();
+    let running = server.later("slow paul");
+    eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);
+    let waiting = server.later("paris");
+    eventually(|| server.metric("nerve_queue_windows") == 1.0);
+    drop(server.shutdown.take());
+    eventually(|| TcpStream::connect(server.address).is_err());
+    server.script.slow_waits.store(false, Ordering::SeqCst);
+    assert_eq!((receive(running).status, receive(waiting).status), (200, 200));
+    assert!(server.stop().is_ok());
+}
+
+#[test]
+fn the_drain_deadline_holds_and_open_connections_do_not_delay_it() {
+    let idle = |server: &Server| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream
+            .write_all(b"GET /health/live HTTP/1.1\r\nhost: test\r\n\r\n")
+            .unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        stream
+    };
+    let server = Server::plain();
+    let _kept_alive = idle(&server);
+    let began = Instant::now();
+    assert!(server.stop().is_ok());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+
+    let mut server = Server::start(slow(), |config| config.drain_deadline_ms = 200).ready();
+    let script = Arc::clone(&server.script);
+    let _running = server.later("slow");
+    eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);
+    let waiting = server.later("paul");
+    eventually(|| server.metric("nerve_queue_windows") == 1.0);
+    let began = Instant::now();
+    drop(server.shutdown.take());
+    let refused = receive(waiting);
+    assert_eq!((refused.status, refused.code().as_str()), (503, "draining"));
+    assert!(server.thread.take().unwrap().join().unwrap().is_ok());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    script.slow_waits.store(false, Ordering::SeqCst);
+}

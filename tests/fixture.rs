@@ -1,0 +1,155 @@
+//! A tiny tagger, trained from scratch once for all tests, and the commands that made it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use tempfile::TempDir;
+
+/// The directory the binaries under test are in: that of the test binary's profile.
+fn profile_dir() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// A command of this workspace.
+pub fn binary(name: &str) -> Command {
+    let path = profile_dir().join(name);
+    assert!(path.is_file(), "{} is not built: run `make test`", path.display());
+    let mut command = Command::new(path);
+    command.env_remove("NERVE_MODEL");
+    command
+}
+
+/// Runs a command to its end.
+pub fn output(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+/// Runs a command that must succeed, and yields what it printed.
+pub fn succeed(command: &mut Command) -> String {
+    let output = output(command);
+    let shown = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {shown}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a command that must fail with a message, and yields the message.
+pub fn fail(command: &mut Command) -> String {
+    let output = output(command);
+    assert_eq!(output.status.code(), Some(1), "{command:?}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(!message.contains("panicked"), "{message}");
+    message
+}
+
+/// The root of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+const PEOPLE: [&str; 6] = ["Ann Lee", "Bob", "Zoë", "Cy Dahl", "Max Roe", "Ida"];
+const PLACES: [&str; 6] = ["Oslo", "New York", "São Paulo", "Rome", "Ulm", "Port Ra"];
+const PLAIN: [&str; 6] = ["Nothing happened today .", "The :) bus was late !", "@ida did n't go", "what a day", "ok", "see #news"];
+
+/// A corpus in which every name is a person and every place a location.
+pub fn tiny_corpus(dir: &Path) {
+    let words = |name: &str, of: &str| -> String {
+        let mut words = name.split(' ');
+        let first = words.next().unwrap();
+        let rest: String = words.map(|word| format!("{word}\tI-{of}\n")).collect();
+        format!("{first}\tB-{of}\n{rest}")
+    };
+    let outside = |text: &str| -> String { text.split(' ').map(|word| format!("{word}\tO\n")).collect() };
+    let mut text = String::new();
+    for person in PEOPLE {
+        for place in PLACES {
+            let (person, place) = (words(person, "person"), words(place, "location"));
+            text += &format!("{person}{}{place}{}\n", outside("went to"), outside("."));
+            text += &format!("{}{place}{}{person}{}\n", outside("In"), outside(", I met"), outside("today !"));
+        }
+    }
+    for plain in PLAIN {
+        text += &format!("{}\n", outside(plain));
+    }
+    for split in ["train", "dev", "test"] {
+        std::fs::write(dir.join(format!("{split}.conll")), &text).unwrap();
+    }
+    let mut pieces: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned).to_vec();
+    for word in text.lines().filter_map(|line| line.split('\t').next()) {
+        // A long word is two pieces, so that labels are read from first subwords and not from last ones.
+        let word = word.to_lowercase().replace('ë', "e").replace('ã', "a");
+        for part in word.split_inclusive(|c: char| !c.is_alphanumeric()) {
+            let (head, tail) = part.split_at(part.len().min(3));
+            pieces.push(head.to_owned());
+            if !tail.is_empty() {
+                pieces.push(format!("##{tail}"));
+            }
+            pieces.extend(part.chars().filter(|c| !c.is_alphanumeric()).map(String::from));
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    pieces.retain(|piece| !piece.is_empty() && seen.insert(piece.clone()));
+    std::fs::write(dir.join("vocab.txt"), pieces.join("\n") + "\n").unwrap();
+}
+
+/// A tagger that fits the tiny corpus.
+pub struct Tiny {
+    dir: TempDir,
+}
+
+impl Tiny {
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn corpus(&self) -> PathBuf {
+        self.path("corpus/dev.conll")
+    }
+
+    pub fn checkpoint(&self) -> PathBuf {
+        self.path("run/best")
+    }
+
+    pub fn bundle(&self, precision: &str) -> PathBuf {
+        self.path(precision)
+    }
+}
+
+static TINY: LazyLock<Tiny> = LazyLock::new(|| {
+    let tiny = Tiny { dir: tempfile::tempdir().unwrap() };
+    let corpus = tiny.path("corpus");
+    std::fs::create_dir(&corpus).unwrap();
+    tiny_corpus(&corpus);
+    succeed(train(&corpus, &tiny.path("run")).args(["--epochs", "12"]));
+    for precision in ["fp32", "int8"] {
+        succeed(
+            binary("nerve-export")
+                .args(["--precision", precision, "--max-length", "48", "--name", "tiny"])
+                .arg("--checkpoint")
+                .arg(tiny.checkpoint())
+                .arg("--out")
+                .arg(tiny.bundle(precision))
+                .arg("--calibration")
+                .arg(tiny.corpus())
+                .arg("--evaluate")
+                .arg(tiny.corpus()),
+        );
+    }
+    tiny
+});
+
+/// The tagger all tests share.
+pub fn tiny() -> &'static Tiny {
+    &TINY
+}
+
+/// The command that trains a tiny tagger from scratch.
+pub fn train(corpus: &Path, out: &Path) -> Command {
+    let mut command = binary("nerve-trainer");
+    command.arg("train").arg("--data").arg(corpus).arg("--base").arg(corpus).arg("--out").arg(out);
+    command.args(["--init", "scratch", "--hidden-size", "32", "--layers", "2", "--heads", "2"]);
+    command.args(["--intermediate-size", "64", "--learning-rate", "3e-3", "--batch-size", "8"]);
+    command.args(["--max-length", "48", "--threads", "2", "--seed", "1"]);
+    command
+}

@@ -1,0 +1,67 @@
+//! Checkpoint, fp32 bundle and int8 bundle give the same answers, and batched texts the same as single ones.
+
+use serde_json::{Value, json};
+
+use crate::fixture::{binary, succeed, tiny};
+use crate::server::Server;
+
+fn verification(precision: &str) -> Value {
+    let tiny = tiny();
+    let printed = succeed(
+        binary("nerve-export")
+            .arg("verify")
+            .arg(tiny.bundle(precision))
+            .arg("--checkpoint")
+            .arg(tiny.checkpoint())
+            .arg("--calibration")
+            .arg(tiny.corpus()),
+    );
+    serde_json::from_str(&printed).unwrap()
+}
+
+#[test]
+fn the_fp32_graph_computes_the_checkpoint() {
+    let found = verification("fp32");
+    assert!(found["max_abs_difference"].as_f64().unwrap() <= 1e-3, "{found}");
+    assert_eq!(found["label_agreement"], 1.0);
+    assert_eq!(found["batch_invariant_windows"], 78);
+}
+
+#[test]
+fn the_int8_graph_agrees_on_labels() {
+    let found = verification("int8");
+    assert!(found["label_agreement"].as_f64().unwrap() >= 0.98, "{found}");
+}
+
+#[test]
+fn checkpoint_and_bundles_earn_the_same_score() {
+    let tiny = tiny();
+    let f1 = |what: &str, path: &std::path::Path| -> f64 {
+        let json = tempfile::NamedTempFile::new().unwrap();
+        let mut command = binary("nerve-trainer");
+        command.arg("evaluate").arg(what).arg(path).arg("--data").arg(tiny.corpus()).arg("--json").arg(json.path());
+        succeed(&mut command);
+        let found: Value = serde_json::from_slice(&std::fs::read(json.path()).unwrap()).unwrap();
+        found["entity"]["f1"].as_f64().unwrap()
+    };
+    assert_eq!(f1("--checkpoint", &tiny.checkpoint()), 1.0);
+    assert_eq!(f1("--bundle", &tiny.bundle("fp32")), 1.0);
+    assert_eq!(f1("--bundle", &tiny.bundle("int8")), 1.0);
+}
+
+#[test]
+fn an_answer_does_not_depend_on_its_batch() {
+    for precision in ["fp32", "int8"] {
+        let server = Server::start(&tiny().bundle(precision), &[]);
+        let texts: Vec<String> = (1..24)
+            .map(|n| format!("{} met Bob in Rome , I went to Port Ra", "Cy Dahl did n't see".repeat(n % 5 + 1)))
+            .collect();
+        let alone: Vec<Value> = texts.iter().map(|text| server.post("/ner", &json!({"text": text})).body).collect();
+        let items: Vec<Value> = texts.iter().map(|text| json!({"text": text})).collect();
+        let batch = server.post("/ner/batch", &json!({"items": items})).body;
+        for (single, batched) in alone.iter().zip(batch["results"].as_array().unwrap()) {
+            assert_eq!(single["words"], batched["words"], "{precision}");
+            assert_eq!(single["entities"], batched["entities"], "{precision}");
+        }
+    }
+}

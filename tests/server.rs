@@ -1,0 +1,105 @@
+//! A running `nerve-server`, and requests to it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::fixture::binary;
+
+/// A server of its own port, ended when dropped.
+pub struct Server {
+    child: Child,
+    base: String,
+}
+
+/// A response: status, body, request id.
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+    pub request_id: String,
+}
+
+impl Server {
+    /// Serves a model and waits until it is ready.
+    pub fn start(model: &Path, options: &[&str]) -> Self {
+        let mut child = binary("nerve-server")
+            .arg("--model")
+            .arg(model)
+            .args(["--listen", "127.0.0.1:0", "--log", "json"])
+            .args(options)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "the server ended before it listened");
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if let Some(address) = event.pointer("/fields/address").and_then(Value::as_str) {
+                break address.to_owned();
+            }
+        };
+        // Someone must read on, or the server would block on a full pipe.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let server = Self { child, base: format!("http://{address}") };
+        let end = Instant::now() + Duration::from_secs(60);
+        while server.get("/health/ready").status != 200 {
+            assert!(Instant::now() < end, "the server is not ready after a minute");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server
+    }
+
+    pub fn get(&self, route: &str) -> Answer {
+        let agent = agent();
+        answer(agent.get(format!("{}{route}", self.base)).call().unwrap())
+    }
+
+    pub fn text(&self, route: &str) -> String {
+        agent().get(format!("{}{route}", self.base)).call().unwrap().body_mut().read_to_string().unwrap()
+    }
+
+    pub fn post(&self, route: &str, body: &Value) -> Answer {
+        self.post_as(route, "application/json", &body.to_string())
+    }
+
+    pub fn post_as(&self, route: &str, content_type: &str, body: &str) -> Answer {
+        let request = agent().post(format!("{}{route}", self.base)).header("content-type", content_type);
+        answer(request.send(body).unwrap())
+    }
+
+    /// Asks the server to end and yields its exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        let killed = std::process::Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .proxy(None)
+        .build()
+        .into()
+}
+
+fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
+    let header = response.headers().get("x-request-id").expect("every response has x-request-id");
+    let request_id = header.to_str().unwrap().to_owned();
+    let status = response.status().as_u16();
+    let text = response.body_mut().read_to_string().unwrap();
+    Answer { status, request_id, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+}
