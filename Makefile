@@ -17,7 +17,8 @@ serve: onnxruntime
 	target/release/nerve-server --model $(MODEL) --listen $(LISTEN)
 
 test: onnxruntime
-	$(CARGO) test --locked --release --workspace --all-targets
+	$(CARGO) build --locked --release --workspace --bins
+	$(CARGO) test --locked --release --workspace
 
 # The library is taken out of the pinned wheel, whatever the version of the Python that fetches it.
 onnxruntime: $(ORT_LIBRARY)

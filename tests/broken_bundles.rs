@@ -29,7 +29,10 @@ fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Makes the manifest describe the files as they now are.
@@ -97,7 +100,10 @@ fn a_manifest_of_another_format_or_shape() {
     let (_dir, bundle) = copy();
     let path = bundle.join("manifest.json");
     edit(&path, |manifest| manifest["format_version"] = 2.into());
-    assert!(matches!(manifest_error(&bundle), ManifestError::Format { found: 2, .. }));
+    assert!(matches!(
+        manifest_error(&bundle),
+        ManifestError::Format { found: 2, .. }
+    ));
     fs::write(&path, "{\"format_version\": 1}").unwrap();
     assert!(matches!(manifest_error(&bundle), ManifestError::Parse { .. }));
     fs::write(&path, "{").unwrap();
@@ -113,17 +119,30 @@ fn a_manifest_that_forgets_a_file_or_lies_about_its_version() {
     edit(&path, |manifest| {
         manifest["files"].as_object_mut().unwrap().remove("model.onnx");
     });
-    assert!(matches!(manifest_error(&bundle), ManifestError::Unlisted { file: "model.onnx", .. }));
+    assert!(matches!(
+        manifest_error(&bundle),
+        ManifestError::Unlisted {
+            file: "model.onnx",
+            ..
+        }
+    ));
 }
 
 #[test]
 fn labels_that_contradict_the_configuration() {
     let (_dir, bundle) = copy();
-    edit(&bundle.join("manifest.json"), |manifest| manifest["labels"][1] = "B-planet".into());
+    edit(&bundle.join("manifest.json"), |manifest| {
+        manifest["labels"][1] = "B-planet".into()
+    });
     assert!(matches!(manifest_error(&bundle), ManifestError::Labels { .. }));
-    edit(&bundle.join("config.json"), |config| config["id2label"]["0"] = "B-planet".into());
+    edit(&bundle.join("config.json"), |config| {
+        config["id2label"]["0"] = "B-planet".into()
+    });
     seal(&bundle);
-    assert!(matches!(error(&bundle), ModelError::Config(ConfigError::Labels { .. })));
+    assert!(matches!(
+        error(&bundle),
+        ModelError::Config(ConfigError::Labels { .. })
+    ));
 }
 
 #[test]
@@ -137,8 +156,22 @@ fn fewer_labels_than_the_logits_are_wide() {
     });
     seal(&bundle);
     let runtime = Runtime::load(None).unwrap();
-    let error = Model::open(&bundle).unwrap().session(&runtime, &SessionOptions::default()).err().unwrap();
-    assert!(matches!(error, SessionError::LabelCount { labels: 4, logits: 5, .. }), "{error}");
+    let error = Model::open(&bundle)
+        .unwrap()
+        .session(&runtime, &SessionOptions::default())
+        .err()
+        .unwrap();
+    assert!(
+        matches!(
+            error,
+            SessionError::LabelCount {
+                labels: 4,
+                logits: 5,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -147,7 +180,11 @@ fn a_graph_that_is_no_graph() {
     fs::write(bundle.join("model.onnx"), b"not a graph").unwrap();
     seal(&bundle);
     let runtime = Runtime::load(None).unwrap();
-    let error = Model::open(&bundle).unwrap().session(&runtime, &SessionOptions::default()).err().unwrap();
+    let error = Model::open(&bundle)
+        .unwrap()
+        .session(&runtime, &SessionOptions::default())
+        .err()
+        .unwrap();
     assert!(matches!(error, SessionError::Open { .. }), "{error}");
 }
 
@@ -155,5 +192,8 @@ fn a_graph_that_is_no_graph() {
 fn a_directory_of_something_else() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(error(dir.path()), ModelError::Unknown { .. }));
-    assert!(matches!(error(&dir.path().join("absent")), ModelError::Open { .. }));
+    assert!(matches!(
+        error(&dir.path().join("absent")),
+        ModelError::Open { .. }
+    ));
 }

@@ -40,12 +40,20 @@ fn f1(evaluation: &Value) -> f64 {
 #[test]
 fn corpus_counts_are_the_published_ones() {
     let Some(dir) = wnut17() else { return };
-    for (split, sentences, words, entities) in
-        [("train", 3394, 62_730, 1975), ("dev", 1009, 15_733, 836), ("test", 1287, 23_394, 1079)]
-    {
+    for (split, sentences, words, entities) in [
+        ("train", 3394, 62_730, 1975),
+        ("dev", 1009, 15_733, 836),
+        ("test", 1287, 23_394, 1079),
+    ] {
         let file = dir.join(format!("{split}.conll"));
         let mut command = binary("nerve-trainer");
-        command.arg("score").arg("--gold").arg(&file).arg("--pred").arg(&file).arg("--json");
+        command
+            .arg("score")
+            .arg("--gold")
+            .arg(&file)
+            .arg("--pred")
+            .arg(&file)
+            .arg("--json");
         let score: Value = serde_json::from_str(&succeed(&mut command)).unwrap();
         assert_eq!(score["sentences"], sentences, "{split}");
         assert_eq!(score["words"], words, "{split}");
@@ -63,7 +71,10 @@ fn corpus_score_of_the_default_model_is_what_its_manifest_says() {
     let stated = manifest["evaluation"]["f1"].as_f64().unwrap();
     let found = f1(&evaluation(&dir.join("dev.conll"), false));
     // Integer products are exact, but a processor with other vector units rounds the float operators differently.
-    assert!((found - stated).abs() < 0.003, "{found}, the manifest says {stated}");
+    assert!(
+        (found - stated).abs() < 0.003,
+        "{found}, the manifest says {stated}"
+    );
 }
 
 #[test]

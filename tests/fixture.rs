@@ -13,7 +13,7 @@ fn profile_dir() -> PathBuf {
 }
 
 /// A command of this workspace.
-pub fn binary(name: &str) -> Command {
+pub(crate) fn binary(name: &str) -> Command {
     let path = profile_dir().join(name);
     assert!(path.is_file(), "{} is not built: run `make test`", path.display());
     let mut command = Command::new(path);
@@ -22,12 +22,12 @@ pub fn binary(name: &str) -> Command {
 }
 
 /// Runs a command to its end.
-pub fn output(command: &mut Command) -> Output {
+pub(crate) fn output(command: &mut Command) -> Output {
     command.output().unwrap()
 }
 
 /// Runs a command that must succeed, and yields what it printed.
-pub fn succeed(command: &mut Command) -> String {
+pub(crate) fn succeed(command: &mut Command) -> String {
     let output = output(command);
     let shown = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {shown}");
@@ -35,7 +35,7 @@ pub fn succeed(command: &mut Command) -> String {
 }
 
 /// Runs a command that must fail with a message, and yields the message.
-pub fn fail(command: &mut Command) -> String {
+pub(crate) fn fail(command: &mut Command) -> String {
     let output = output(command);
     assert_eq!(output.status.code(), Some(1), "{command:?}");
     let message = String::from_utf8(output.stderr).unwrap();
@@ -44,16 +44,23 @@ pub fn fail(command: &mut Command) -> String {
 }
 
 /// The root of the repository.
-pub fn repository() -> &'static Path {
+pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
 const PEOPLE: [&str; 6] = ["Ann Lee", "Bob", "Zoë", "Cy Dahl", "Max Roe", "Ida"];
 const PLACES: [&str; 6] = ["Oslo", "New York", "São Paulo", "Rome", "Ulm", "Port Ra"];
-const PLAIN: [&str; 6] = ["Nothing happened today .", "The :) bus was late !", "@ida did n't go", "what a day", "ok", "see #news"];
+const PLAIN: [&str; 6] = [
+    "Nothing happened today .",
+    "The :) bus was late !",
+    "@ida did n't go",
+    "what a day",
+    "ok",
+    "see #news",
+];
 
 /// A corpus in which every name is a person and every place a location.
-pub fn tiny_corpus(dir: &Path) {
+pub(crate) fn tiny_corpus(dir: &Path) {
     let words = |name: &str, of: &str| -> String {
         let mut words = name.split(' ');
         let first = words.next().unwrap();
@@ -66,7 +73,12 @@ pub fn tiny_corpus(dir: &Path) {
         for place in PLACES {
             let (person, place) = (words(person, "person"), words(place, "location"));
             text += &format!("{person}{}{place}{}\n", outside("went to"), outside("."));
-            text += &format!("{}{place}{}{person}{}\n", outside("In"), outside(", I met"), outside("today !"));
+            text += &format!(
+                "{}{place}{}{person}{}\n",
+                outside("In"),
+                outside(", I met"),
+                outside("today !")
+            );
         }
     }
     for plain in PLAIN {
@@ -75,7 +87,9 @@ pub fn tiny_corpus(dir: &Path) {
     for split in ["train", "dev", "test"] {
         std::fs::write(dir.join(format!("{split}.conll")), &text).unwrap();
     }
-    let mut pieces: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned).to_vec();
+    let mut pieces: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        .map(str::to_owned)
+        .to_vec();
     for word in text.lines().filter_map(|line| line.split('\t').next()) {
         // A long word is two pieces, so that labels are read from first subwords and not from last ones.
         let word = word.to_lowercase().replace('ë', "e").replace('ã', "a");
@@ -94,30 +108,32 @@ pub fn tiny_corpus(dir: &Path) {
 }
 
 /// A tagger that fits the tiny corpus.
-pub struct Tiny {
+pub(crate) struct Tiny {
     dir: TempDir,
 }
 
 impl Tiny {
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn corpus(&self) -> PathBuf {
+    pub(crate) fn corpus(&self) -> PathBuf {
         self.path("corpus/dev.conll")
     }
 
-    pub fn checkpoint(&self) -> PathBuf {
+    pub(crate) fn checkpoint(&self) -> PathBuf {
         self.path("run/best")
     }
 
-    pub fn bundle(&self, precision: &str) -> PathBuf {
+    pub(crate) fn bundle(&self, precision: &str) -> PathBuf {
         self.path(precision)
     }
 }
 
 static TINY: LazyLock<Tiny> = LazyLock::new(|| {
-    let tiny = Tiny { dir: tempfile::tempdir().unwrap() };
+    let tiny = Tiny {
+        dir: tempfile::tempdir().unwrap(),
+    };
     let corpus = tiny.path("corpus");
     std::fs::create_dir(&corpus).unwrap();
     tiny_corpus(&corpus);
@@ -140,16 +156,39 @@ static TINY: LazyLock<Tiny> = LazyLock::new(|| {
 });
 
 /// The tagger all tests share.
-pub fn tiny() -> &'static Tiny {
+pub(crate) fn tiny() -> &'static Tiny {
     &TINY
 }
 
 /// The command that trains a tiny tagger from scratch.
-pub fn train(corpus: &Path, out: &Path) -> Command {
+pub(crate) fn train(corpus: &Path, out: &Path) -> Command {
     let mut command = binary("nerve-trainer");
-    command.arg("train").arg("--data").arg(corpus).arg("--base").arg(corpus).arg("--out").arg(out);
-    command.args(["--init", "scratch", "--hidden-size", "32", "--layers", "2", "--heads", "2"]);
-    command.args(["--intermediate-size", "64", "--learning-rate", "3e-3", "--batch-size", "8"]);
+    command
+        .arg("train")
+        .arg("--data")
+        .arg(corpus)
+        .arg("--base")
+        .arg(corpus)
+        .arg("--out")
+        .arg(out);
+    command.args([
+        "--init",
+        "scratch",
+        "--hidden-size",
+        "32",
+        "--layers",
+        "2",
+        "--heads",
+        "2",
+    ]);
+    command.args([
+        "--intermediate-size",
+        "64",
+        "--learning-rate",
+        "3e-3",
+        "--batch-size",
+        "8",
+    ]);
     command.args(["--max-length", "48", "--threads", "2", "--seed", "1"]);
     command
 }

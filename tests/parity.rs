@@ -39,7 +39,14 @@ fn checkpoint_and_bundles_earn_the_same_score() {
     let f1 = |what: &str, path: &std::path::Path| -> f64 {
         let json = tempfile::NamedTempFile::new().unwrap();
         let mut command = binary("nerve-trainer");
-        command.arg("evaluate").arg(what).arg(path).arg("--data").arg(tiny.corpus()).arg("--json").arg(json.path());
+        command
+            .arg("evaluate")
+            .arg(what)
+            .arg(path)
+            .arg("--data")
+            .arg(tiny.corpus())
+            .arg("--json")
+            .arg(json.path());
         succeed(&mut command);
         let found: Value = serde_json::from_slice(&std::fs::read(json.path()).unwrap()).unwrap();
         found["entity"]["f1"].as_f64().unwrap()
@@ -54,9 +61,17 @@ fn an_answer_does_not_depend_on_its_batch() {
     for precision in ["fp32", "int8"] {
         let server = Server::start(&tiny().bundle(precision), &[]);
         let texts: Vec<String> = (1..24)
-            .map(|n| format!("{} met Bob in Rome , I went to Port Ra", "Cy Dahl did n't see".repeat(n % 5 + 1)))
+            .map(|n| {
+                format!(
+                    "{} met Bob in Rome , I went to Port Ra",
+                    "Cy Dahl did n't see".repeat(n % 5 + 1)
+                )
+            })
             .collect();
-        let alone: Vec<Value> = texts.iter().map(|text| server.post("/ner", &json!({"text": text})).body).collect();
+        let alone: Vec<Value> = texts
+            .iter()
+            .map(|text| server.post("/ner", &json!({"text": text})).body)
+            .collect();
         let items: Vec<Value> = texts.iter().map(|text| json!({"text": text})).collect();
         let batch = server.post("/ner/batch", &json!({"items": items})).body;
         for (single, batched) in alone.iter().zip(batch["results"].as_array().unwrap()) {

@@ -8,7 +8,9 @@ use crate::server::Server;
 fn entities(body: &Value) -> Vec<(String, String)> {
     let field = |entity: &Value, name: &str| entity[name].as_str().unwrap().to_owned();
     let list = body["entities"].as_array().unwrap();
-    list.iter().map(|entity| (field(entity, "type"), field(entity, "text"))).collect()
+    list.iter()
+        .map(|entity| (field(entity, "type"), field(entity, "text")))
+        .collect()
 }
 
 fn pair(a: &str, b: &str) -> (String, String) {
@@ -18,7 +20,10 @@ fn pair(a: &str, b: &str) -> (String, String) {
 #[test]
 fn a_tagger_trained_from_scratch_finds_its_entities() {
     let server = Server::start(&tiny().bundle("int8"), &[]);
-    let answer = server.post("/ner", &json!({"text": "Ann Lee went to São Paulo. In Rome, I met Zoë today!"}));
+    let answer = server.post(
+        "/ner",
+        &json!({"text": "Ann Lee went to São Paulo. In Rome, I met Zoë today!"}),
+    );
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(
         entities(&answer.body),
@@ -66,9 +71,15 @@ fn one_bad_item_does_not_spoil_a_batch() {
     let answer = server.post("/ner/batch", &items);
     assert_eq!(answer.status, 200, "{}", answer.body);
     let results = answer.body["results"].as_array().unwrap();
-    assert_eq!(entities(&results[0]), [pair("person", "Bob"), pair("location", "Ulm")]);
+    assert_eq!(
+        entities(&results[0]),
+        [pair("person", "Bob"), pair("location", "Ulm")]
+    );
     assert!(results[1]["error"]["code"].is_string(), "{}", results[1]);
-    assert_eq!(entities(&results[2]), [pair("person", "Ida"), pair("location", "New York")]);
+    assert_eq!(
+        entities(&results[2]),
+        [pair("person", "Ida"), pair("location", "New York")]
+    );
     assert_eq!(results[2]["words"].as_array().unwrap().len(), 6);
 }
 
@@ -80,12 +91,19 @@ fn a_text_of_many_windows_is_answered_whole() {
     let answer = server.post("/ner", &json!({"text": text})).body;
     let found = entities(&answer);
     assert_eq!(found.len(), 2 * sentences);
-    assert!(found.chunks(2).all(|two| two == [pair("person", "Bob"), pair("location", "Ulm")]));
+    assert!(
+        found
+            .chunks(2)
+            .all(|two| two == [pair("person", "Bob"), pair("location", "Ulm")])
+    );
 }
 
 #[test]
 fn every_refusal_is_a_json_error_of_the_right_status() {
-    let server = Server::start(&tiny().bundle("fp32"), &["--max-windows", "3", "--max-body-bytes", "20000"]);
+    let server = Server::start(
+        &tiny().bundle("fp32"),
+        &["--max-windows", "3", "--max-body-bytes", "20000"],
+    );
     let post = |route: &str, body: Value| server.post(route, &body);
     let cases = [
         (404, server.get("/nowhere")),
@@ -105,16 +123,24 @@ fn every_refusal_is_a_json_error_of_the_right_status() {
         assert!(answer.body["error"]["code"].is_string(), "{}", answer.body);
         assert!(!answer.request_id.is_empty());
     }
-    assert!(cases[7].1.body["error"]["message"].as_str().unwrap().contains("person"));
+    assert!(
+        cases[7].1.body["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("person")
+    );
     assert_eq!(post("/ner", json!({"text": ""})).body["entities"], json!([]));
 }
 
 #[test]
 fn a_device_that_is_not_there_is_refused_at_start() {
     let bundle = tiny().bundle("fp32");
-    let message = crate::fixture::fail(
-        binary("nerve-server").arg("--model").arg(bundle).args(["--listen", "127.0.0.1:0", "--device", "cuda"]),
-    );
+    let message = crate::fixture::fail(binary("nerve-server").arg("--model").arg(bundle).args([
+        "--listen",
+        "127.0.0.1:0",
+        "--device",
+        "cuda",
+    ]));
     assert!(message.to_lowercase().contains("cuda"), "{message}");
 }
 

@@ -10,21 +10,21 @@ use serde_json::Value;
 use crate::fixture::binary;
 
 /// A server of its own port, ended when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     base: String,
 }
 
 /// A response: status, body, request id.
-pub struct Answer {
-    pub status: u16,
-    pub body: Value,
-    pub request_id: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+    pub(crate) request_id: String,
 }
 
 impl Server {
     /// Serves a model and waits until it is ready.
-    pub fn start(model: &Path, options: &[&str]) -> Self {
+    pub(crate) fn start(model: &Path, options: &[&str]) -> Self {
         let mut child = binary("nerve-server")
             .arg("--model")
             .arg(model)
@@ -37,7 +37,10 @@ impl Server {
         let mut line = String::new();
         let address = loop {
             line.clear();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the server ended before it listened");
+            assert!(
+                log.read_line(&mut line).unwrap() > 0,
+                "the server ended before it listened"
+            );
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             if let Some(address) = event.pointer("/fields/address").and_then(Value::as_str) {
                 break address.to_owned();
@@ -45,7 +48,10 @@ impl Server {
         };
         // Someone must read on, or the server would block on a full pipe.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let server = Self { child, base: format!("http://{address}") };
+        let server = Self {
+            child,
+            base: format!("http://{address}"),
+        };
         let end = Instant::now() + Duration::from_secs(60);
         while server.get("/health/ready").status != 200 {
             assert!(Instant::now() < end, "the server is not ready after a minute");
@@ -54,27 +60,28 @@ impl Server {
         server
     }
 
-    pub fn get(&self, route: &str) -> Answer {
+    pub(crate) fn get(&self, route: &str) -> Answer {
         let agent = agent();
         answer(agent.get(format!("{}{route}", self.base)).call().unwrap())
     }
 
-    pub fn text(&self, route: &str) -> String {
-        agent().get(format!("{}{route}", self.base)).call().unwrap().body_mut().read_to_string().unwrap()
-    }
-
-    pub fn post(&self, route: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, route: &str, body: &Value) -> Answer {
         self.post_as(route, "application/json", &body.to_string())
     }
 
-    pub fn post_as(&self, route: &str, content_type: &str, body: &str) -> Answer {
-        let request = agent().post(format!("{}{route}", self.base)).header("content-type", content_type);
+    pub(crate) fn post_as(&self, route: &str, content_type: &str, body: &str) -> Answer {
+        let request = agent()
+            .post(format!("{}{route}", self.base))
+            .header("content-type", content_type);
         answer(request.send(body).unwrap())
     }
 
     /// Asks the server to end and yields its exit code.
-    pub fn terminate(mut self) -> Option<i32> {
-        let killed = std::process::Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        let killed = std::process::Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()
+            .unwrap();
         assert!(killed.success());
         self.child.wait().unwrap().code()
     }
@@ -97,9 +104,16 @@ fn agent() -> ureq::Agent {
 }
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
-    let header = response.headers().get("x-request-id").expect("every response has x-request-id");
+    let header = response
+        .headers()
+        .get("x-request-id")
+        .expect("every response has x-request-id");
     let request_id = header.to_str().unwrap().to_owned();
     let status = response.status().as_u16();
     let text = response.body_mut().read_to_string().unwrap();
-    Answer { status, request_id, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+    Answer {
+        status,
+        request_id,
+        body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    }
 }

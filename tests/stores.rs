@@ -8,7 +8,13 @@ use crate::fixture::{binary, fail, succeed, tiny};
 use crate::server::Server;
 
 fn publish(bundle: &std::path::Path, store: &std::path::Path) -> String {
-    succeed(binary("nerve-export").arg("publish").arg(bundle).arg("--store").arg(store))
+    succeed(
+        binary("nerve-export")
+            .arg("publish")
+            .arg(bundle)
+            .arg("--store")
+            .arg(store),
+    )
 }
 
 #[test]
@@ -21,7 +27,10 @@ fn publishing_makes_a_version_current() {
     let current = fs::canonicalize(store.join("current")).unwrap();
     assert_eq!(current, fs::canonicalize(second.trim()).unwrap());
     publish(&tiny().bundle("fp32"), &store);
-    assert_eq!(fs::canonicalize(store.join("current")).unwrap(), fs::canonicalize(first.trim()).unwrap());
+    assert_eq!(
+        fs::canonicalize(store.join("current")).unwrap(),
+        fs::canonicalize(first.trim()).unwrap()
+    );
     assert_eq!(fs::read_dir(store.join("versions")).unwrap().count(), 2);
     let server = Server::start(&store, &[]);
     assert_eq!(server.get("/info").body["model"]["precision"], "fp32");
@@ -38,8 +47,15 @@ fn a_plain_export_is_read_by_its_own_pre_tokens() {
     }
     let server = Server::start(dir.path(), &[]);
     assert_eq!(server.get("/info").body["model"]["splitter"], "bert");
-    let answer = server.post("/ner", &json!({"text": "In Rome, I met Bob today!"})).body;
-    let found: Vec<_> = answer["entities"].as_array().unwrap().iter().map(|e| e["text"].clone()).collect();
+    let answer = server
+        .post("/ner", &json!({"text": "In Rome, I met Bob today!"}))
+        .body;
+    let found: Vec<_> = answer["entities"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["text"].clone())
+        .collect();
     assert_eq!(found, ["Rome", "Bob"], "{answer}");
 }
 

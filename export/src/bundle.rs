@@ -50,6 +50,8 @@ pub struct BundleRequest {
     pub precision: Precision,
     /// CoNLL, or one text a line (`.txt`): what int8 ranges are observed on.
     pub calibration: Option<PathBuf>,
+    /// How many of those texts are observed at most, evenly spaced over the file.
+    pub calibration_texts: usize,
     /// A CoNLL file to evaluate the bundle on before it is written.
     pub evaluate: Option<PathBuf>,
     /// The model's name.
@@ -168,7 +170,11 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         Precision::Fp32 => build(&checkpoint, Arithmetic::Float)?,
         Precision::Int8 => {
             let path = request.calibration.as_ref().ok_or(ExportError::NoCalibration)?;
-            let encoded = encode(&encoder, limits, &read_words(path)?)?;
+            let encoded = encode(
+                &encoder,
+                limits,
+                &sample(read_words(path)?, request.calibration_texts),
+            )?;
             if encoded.windows.is_empty() {
                 return Err(ExportError::EmptyCorpus { path: path.clone() });
             }
@@ -233,6 +239,12 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
     let _ = staging.keep();
     sync(parent)?;
     Ok(manifest)
+}
+
+/// At most `most` of the texts, evenly spaced.
+fn sample(texts: Vec<Vec<String>>, most: usize) -> Vec<Vec<String>> {
+    let step = texts.len().div_ceil(most.max(1)).max(1);
+    texts.into_iter().step_by(step).collect()
 }
 
 /// The entity scores of a model on a CoNLL file.

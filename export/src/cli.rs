@@ -62,6 +62,9 @@ pub(crate) struct ExportArgs {
     /// The texts on which int8 ranges are observed: CoNLL, or one a line (.txt)
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
+    /// How many of them to observe at most, evenly spaced over the file
+    #[arg(long, default_value_t = 512)]
+    calibration_texts: usize,
     /// A CoNLL file; the bundle's scores on it go into the manifest
     #[arg(long, value_name = "FILE")]
     evaluate: Option<PathBuf>,
@@ -110,6 +113,7 @@ impl ExportArgs {
                 PrecisionArg::Int8 => Precision::Int8,
             },
             calibration: self.calibration,
+            calibration_texts: self.calibration_texts,
             evaluate: self.evaluate,
             base: self.base,
             max_length: self.max_length,

@@ -28,11 +28,8 @@ pub enum EncoderError {
         reason: String,
     },
     /// The tokenizer could not encode a text.
-    #[error("the tokenizer failed: {reason}")]
-    Encode {
-        /// What the tokenizer library said.
-        reason: String,
-    },
+    #[error("the tokenizer failed: {0}")]
+    Encode(tokenizers::Error),
     /// The tokenizer's word ids contradict the words.
     #[error("the tokenizer's word ids are inconsistent: {0}")]
     Align(#[from] AlignError),
@@ -136,7 +133,10 @@ impl TextEncoder {
     /// A word that normalisation empties (white space, a lone zero-width joiner) has no subwords and keeps its place.
     pub fn encode_words<S: AsRef<str>>(&self, words: &[S]) -> Result<Subwords, EncoderError> {
         let borrowed: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-        let encoding = self.tokenizer.encode(borrowed, false).map_err(encode_error)?;
+        let encoding = self
+            .tokenizer
+            .encode(borrowed, false)
+            .map_err(EncoderError::Encode)?;
         Ok(Subwords::new(
             encoding.get_ids(),
             encoding.get_word_ids(),
@@ -146,7 +146,7 @@ impl TextEncoder {
 
     /// The tokenizer's own words of a text, as byte spans of it, with their subwords.
     pub fn encode_text(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
-        let encoding = self.tokenizer.encode(text, false).map_err(encode_error)?;
+        let encoding = self.tokenizer.encode(text, false).map_err(EncoderError::Encode)?;
         let mut spans: Vec<ByteSpan> = Vec::new();
         let mut previous = None;
         let mut word_ids = Vec::with_capacity(encoding.len());
@@ -199,16 +199,10 @@ impl TextEncoder {
     }
 }
 
-fn open_error(path: &Path, reason: impl ToString) -> EncoderError {
+fn open_error(path: &Path, reason: impl Into<tokenizers::Error>) -> EncoderError {
     EncoderError::Open {
         path: path.to_owned(),
-        reason: reason.to_string(),
-    }
-}
-
-fn encode_error(error: tokenizers::Error) -> EncoderError {
-    EncoderError::Encode {
-        reason: error.to_string(),
+        reason: reason.into().to_string(),
     }
 }
 

@@ -52,9 +52,9 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    fn run(error: impl ToString) -> Self {
+    fn run(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Run {
-            reason: error.to_string(),
+            reason: error.into().to_string(),
         }
     }
 }

@@ -1,0 +1,78 @@
+//! A model of the Hugging Face hub, through its cache.
+
+use std::path::{Path, PathBuf};
+
+use hf_hub::api::sync::{ApiBuilder, ApiRepo};
+
+use super::BaseError;
+
+/// The directory with the files of the hub model `id`, those that the cache lacks downloaded with a progress bar.
+pub(super) fn fetch(id: &str, builder: ApiBuilder) -> Result<PathBuf, BaseError> {
+    let failed = |file: &str, reason: String| BaseError::Hub {
+        id: id.to_owned(),
+        file: file.to_owned(),
+        reason,
+    };
+    let api = builder
+        .build()
+        .map_err(|error| failed("the hub client", error.to_string()))?;
+    let repository = api.model(id.to_owned());
+    let get = |file: &str| get(&repository, file).map_err(|reason| failed(file, reason));
+    let config = get("config.json")?;
+    get("model.safetensors")?;
+    if get("tokenizer.json").is_err() {
+        // Optional: it says whether the vocabulary is of lower-case words, which is assumed where it is absent.
+        let _ = get("tokenizer_config.json");
+        get("vocab.txt")?;
+    }
+    Ok(config.parent().unwrap_or(Path::new(".")).to_owned())
+}
+
+fn get(repository: &ApiRepo, file: &str) -> Result<PathBuf, String> {
+    repository.get(file).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::serve;
+
+    fn builder(url: String, cache: &Path) -> ApiBuilder {
+        ApiBuilder::new()
+            .with_endpoint(url)
+            .with_cache_dir(cache.to_owned())
+            .with_token(None)
+            .with_progress(false)
+    }
+
+    #[test]
+    fn files_are_fetched_once_and_vocab_stands_in_for_the_tokenizer() {
+        let cache = tempfile::tempdir().unwrap();
+        let (url, requests) = serve(|path| {
+            let file = path.strip_prefix("/some/model/resolve/main/")?;
+            let known = ["config.json", "model.safetensors", "vocab.txt"].contains(&file);
+            known.then(|| file.as_bytes().to_vec())
+        });
+        let dir = fetch("some/model", builder(url.clone(), cache.path())).unwrap();
+        for file in ["config.json", "model.safetensors", "vocab.txt"] {
+            assert_eq!(std::fs::read_to_string(dir.join(file)).unwrap(), file);
+        }
+        let before = requests.count();
+        fetch("some/model", builder(url, cache.path())).unwrap();
+        // Only what the hub does not have is asked for again.
+        assert_eq!(requests.count() - before, 2);
+    }
+
+    #[test]
+    fn an_unknown_model_names_its_id_and_file() {
+        let cache = tempfile::tempdir().unwrap();
+        let (url, _requests) = serve(|_| None);
+        let error = fetch("no/model", builder(url, cache.path()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("no/model") && error.contains("config.json"),
+            "{error}"
+        );
+    }
+}

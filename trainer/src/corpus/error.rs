@@ -1,0 +1,73 @@
+//! What can be wrong with a corpus.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a corpus cannot be used: which file, and which line where one is at fault.
+#[derive(Debug, Error)]
+pub enum CorpusError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line is not what the format asks for.
+    #[error("{}:{line}: {problem}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file has no sentence.
+    #[error("{} has no sentences", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A directory lacks a split.
+    #[error("{} has no {split} split: none of {tried}", dir.display())]
+    NoSplit {
+        /// The directory.
+        dir: PathBuf,
+        /// The split.
+        split: &'static str,
+        /// The file names looked for.
+        tried: String,
+    },
+    /// A download failed.
+    #[error("cannot download {url}: {reason}")]
+    Download {
+        /// The address.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A download is not the file it should be.
+    #[error("{url}: SHA-256 is {found}, not {expected}")]
+    Hash {
+        /// The address.
+        url: String,
+        /// The hash of what came.
+        found: String,
+        /// The hash it should have.
+        expected: String,
+    },
+    /// There is no directory to keep downloads in.
+    #[error("neither XDG_CACHE_HOME nor HOME is set: no place for the download cache")]
+    NoCache,
+}

@@ -1,0 +1,205 @@
+//! A checkpoint as a tagger, on candle.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use nerve_export::TextEncoder;
+use nerve_tagging::{
+    ByteSpan, LabelSet, Subwords, Window, WindowLimits, WordIndex, WordLabel, best_label, split_corpus,
+    windows,
+};
+
+use super::{Tagger, TaggerError};
+use crate::model::{BertTagger, CheckpointError, ModelDir, Packed};
+use crate::ops::values;
+use crate::train::joined;
+
+/// Tokens of a forward pass: enough for the matrix products, little enough for the caches.
+const PASS_TOKENS: usize = 512;
+
+/// A network with its tokenizer and labels.
+pub struct CheckpointTagger {
+    network: BertTagger,
+    encoder: TextEncoder,
+    labels: LabelSet,
+    limits: WindowLimits,
+    threads: usize,
+}
+
+/// One window of a sentence.
+struct Encoded {
+    sentence: usize,
+    window: Window,
+    ids: Vec<u32>,
+}
+
+impl CheckpointTagger {
+    /// The tagger of a checkpoint directory, with windows of at most `max_length` tokens.
+    pub fn open(dir: &Path, max_length: usize, threads: usize) -> Result<Self, TaggerError> {
+        let model = ModelDir::open(dir)?;
+        let labels = model
+            .config
+            .labels(&dir.join("config.json"))
+            .map_err(CheckpointError::from)?;
+        let (network, encoder) = model.into_tagger(&labels, None, 0)?;
+        Self::new(network, encoder, labels, max_length, threads)
+    }
+
+    /// The tagger of a network whose outputs are `labels`.
+    pub fn new(
+        network: BertTagger,
+        encoder: TextEncoder,
+        labels: LabelSet,
+        max_length: usize,
+        threads: usize,
+    ) -> Result<Self, TaggerError> {
+        let positions = network.config().max_position_embeddings;
+        if max_length > positions {
+            return Err(TaggerError::MaxLength {
+                max_length,
+                positions,
+            });
+        }
+        let (before, after) = encoder.specials();
+        Ok(Self {
+            limits: WindowLimits::for_encoder(max_length, before + after)?,
+            network,
+            encoder,
+            labels,
+            threads: threads.max(1),
+        })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &BertTagger {
+        &self.network
+    }
+
+    /// The tokenizer.
+    pub fn encoder(&self) -> &TextEncoder {
+        &self.encoder
+    }
+
+    /// How long the windows may be.
+    pub fn limits(&self) -> WindowLimits {
+        self.limits
+    }
+
+    /// The windows that have a token, longest first.
+    fn encode(&self, subwords: &[Subwords]) -> Vec<Encoded> {
+        let mut encoded: Vec<Encoded> = subwords
+            .iter()
+            .enumerate()
+            .flat_map(|(sentence, subwords)| {
+                windows(subwords, self.limits)
+                    .into_iter()
+                    .filter(|window| !window.tokens.is_empty())
+                    .map(move |window| Encoded {
+                        ids: self.encoder.window_ids(subwords, &window),
+                        sentence,
+                        window,
+                    })
+            })
+            .collect();
+        encoded.sort_by_key(|window| std::cmp::Reverse(window.ids.len()));
+        encoded
+    }
+
+    /// The labels of the words that the windows of one pass answer for: sentence, word, label.
+    fn answers(
+        &self,
+        pass: &[Encoded],
+        subwords: &[Subwords],
+        sentences: &[Vec<String>],
+    ) -> Result<Vec<(usize, usize, WordLabel)>, TaggerError> {
+        let logits = self
+            .network
+            .logits(&Packed::new(pass.iter().map(|window| &window.ids)))?;
+        let logits = values(&logits)?;
+        let specials = self.encoder.specials().0;
+        let mut answers = Vec::new();
+        let mut start = 0;
+        for Encoded {
+            sentence,
+            window,
+            ids,
+        } in pass
+        {
+            for word in window.answers.range() {
+                let at = subwords[*sentence].first_in_window(WordIndex(word), window, specials);
+                let Some(at) = at else {
+                    continue;
+                };
+                let row = &logits[(start + at) * self.labels.len()..][..self.labels.len()];
+                let label = best_label(row).ok_or_else(|| TaggerError::NotFinite {
+                    word: sentences[*sentence][word].clone(),
+                })?;
+                answers.push((*sentence, word, label));
+            }
+            start += ids.len();
+        }
+        Ok(answers)
+    }
+}
+
+/// Runs of windows that are one forward pass each.
+fn passes(windows: &[Encoded]) -> Vec<&[Encoded]> {
+    let mut passes = Vec::new();
+    let (mut start, mut tokens) = (0, 0);
+    for (at, window) in windows.iter().enumerate() {
+        if at > start && tokens + window.ids.len() > PASS_TOKENS {
+            passes.push(&windows[start..at]);
+            (start, tokens) = (at, 0);
+        }
+        tokens += window.ids.len();
+    }
+    if start < windows.len() {
+        passes.push(&windows[start..]);
+    }
+    passes
+}
+
+impl Tagger for CheckpointTagger {
+    fn labels(&self) -> &LabelSet {
+        &self.labels
+    }
+
+    fn split(&self, text: &str) -> Result<Vec<ByteSpan>, TaggerError> {
+        Ok(split_corpus(text))
+    }
+
+    fn tag(&mut self, sentences: &[Vec<String>]) -> Result<Vec<Vec<WordLabel>>, TaggerError> {
+        let subwords = sentences
+            .iter()
+            .map(|words| self.encoder.encode_words(words))
+            .collect::<Result<Vec<Subwords>, _>>()?;
+        let encoded = self.encode(&subwords);
+        let passes = passes(&encoded);
+        let next = AtomicUsize::new(0);
+        let this = &*self;
+        let work = || -> Result<Vec<(usize, usize, WordLabel)>, TaggerError> {
+            let mut answers = Vec::new();
+            while let Some(pass) = passes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                answers.extend(this.answers(pass, &subwords, sentences)?);
+            }
+            Ok(answers)
+        };
+        let parts: Vec<Result<_, TaggerError>> = thread::scope(|scope| {
+            let handles: Vec<_> = (0..this.threads).map(|_| scope.spawn(work)).collect();
+            handles.into_iter().map(joined).collect()
+        });
+        let outside = WordLabel {
+            label: self.labels.outside(),
+            score: 1.0,
+        };
+        let mut labels: Vec<Vec<WordLabel>> =
+            sentences.iter().map(|words| vec![outside; words.len()]).collect();
+        for part in parts {
+            for (sentence, word, label) in part? {
+                labels[sentence][word] = label;
+            }
+        }
+        Ok(labels)
+    }
+}

@@ -1,0 +1,80 @@
+//! A tagger's score on running text: what is lost where text comes as people type it.
+
+use nerve_tagging::{ByteSpan, LabelSet, OrphanRule, Tag, detokenize, entities};
+
+use super::evaluation::{all_labels, predicted_tags, tags};
+use super::spans::{SpanScore, TextEntity, score_spans};
+use super::{Tagger, TaggerError};
+use crate::corpus::Corpus;
+
+/// The score, on character spans, of a tagger that is given each sentence as running text and splits it itself.
+pub fn evaluate_raw(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<SpanScore, TaggerError> {
+    let labels = all_labels(tagger.labels(), corpus);
+    let texts: Vec<(String, Vec<ByteSpan>)> = corpus.sentences.iter().map(|s| detokenize(&s.words)).collect();
+    let split = texts
+        .iter()
+        .map(|(text, _)| tagger.split(text))
+        .collect::<Result<Vec<Vec<ByteSpan>>, _>>()?;
+    let words: Vec<Vec<String>> = texts
+        .iter()
+        .zip(&split)
+        .map(|((text, _), spans)| {
+            let word = |span: &ByteSpan| span.slice(text).unwrap_or_default().to_owned();
+            spans.iter().map(word).collect()
+        })
+        .collect();
+    let found = tagger.tag(&words)?;
+    let pairs: Vec<(Vec<TextEntity>, Vec<TextEntity>)> = corpus
+        .sentences
+        .iter()
+        .enumerate()
+        .map(|(index, sentence)| {
+            let gold = tags(&labels, sentence.tags.iter().map(String::as_str));
+            let predicted = predicted_tags(&labels, tagger.labels(), &found[index]);
+            (
+                text_entities(&labels, gold, &texts[index].1),
+                text_entities(&labels, predicted, &split[index]),
+            )
+        })
+        .collect();
+    Ok(score_spans(
+        pairs.iter().map(|(gold, found)| (&gold[..], &found[..])),
+    ))
+}
+
+/// The entities that the words' tags spell, as spans of the text the words stand in.
+fn text_entities(labels: &LabelSet, tags: Vec<Tag>, words: &[ByteSpan]) -> Vec<TextEntity> {
+    entities(tags, OrphanRule::Start)
+        .into_iter()
+        .filter_map(|entity| {
+            let covered = words.get(entity.words.range())?;
+            Some(TextEntity {
+                span: covered.first()?.cover(*covered.last()?),
+                entity_type: labels.type_name(entity.entity_type)?.to_owned(),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::evaluation::tests::{Lexicon, corpus};
+    use super::*;
+
+    #[test]
+    fn spans_agree_where_the_words_differ() {
+        // The corpus splits `It's` in three and the dots in two; the splitter does neither.
+        let corpus = corpus("It\tO\n'\tO\ns\tO\nNew\tB-loc\nYork\tI-loc\n.\tO\n.\tO\n\n#\tO\nAnn\tB-per\n");
+        let mut tagger = Lexicon {
+            labels: LabelSet::iob2(["loc", "per"]).unwrap(),
+            words: vec![("New", "B-loc"), ("York", "I-loc"), ("#Ann", "B-per")],
+        };
+        let score = evaluate_raw(&mut tagger, &corpus).unwrap();
+        assert_eq!(score.types["loc"].f1, 1.0);
+        assert_eq!(score.types["per"].f1, 0.0);
+        assert_eq!(
+            (score.counts.gold, score.counts.predicted, score.counts.correct),
+            (2, 2, 1)
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! Scores as people read them.
+
+use std::fmt::Write as _;
+
+use nerve_tagging::{Prf, Score};
+
+use super::evaluation::Evaluation;
+use super::spans::SpanScore;
+
+/// A score as a table: a line a type, then the averages.
+pub fn score_table(score: &Score) -> String {
+    let mut rows: Vec<(&str, Prf)> = Vec::new();
+    rows.extend(
+        score
+            .types
+            .iter()
+            .map(|(name, of_type)| (name.as_str(), of_type.entity)),
+    );
+    rows.push(("micro", score.entity));
+    rows.push(("macro", score.macro_average));
+    rows.push(("surface", score.surface));
+    let mut text = table(&rows);
+    let (counts, surface) = (score.counts, score.surface_counts);
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "entities: {} gold, {} predicted, {} correct; surface forms: {}, {}, {}",
+        counts.gold, counts.predicted, counts.correct, surface.gold, surface.predicted, surface.correct
+    );
+    let _ = writeln!(
+        text,
+        "token accuracy {:.2} over {} words in {} sentences",
+        100.0 * score.token_accuracy,
+        score.words,
+        score.sentences
+    );
+    text
+}
+
+/// An evaluation as a table, strict IOB2 below.
+pub fn evaluation_table(evaluation: &Evaluation) -> String {
+    let strict = evaluation.strict.entity;
+    format!(
+        "{}strict IOB2: precision {:.2}, recall {:.2}, F1 {:.2}\n",
+        score_table(&evaluation.score),
+        100.0 * strict.precision,
+        100.0 * strict.recall,
+        100.0 * strict.f1
+    )
+}
+
+/// A score on spans as a table: a line a type, then the average.
+pub fn span_table(score: &SpanScore) -> String {
+    let mut rows: Vec<(&str, Prf)> = score
+        .types
+        .iter()
+        .map(|(name, prf)| (name.as_str(), *prf))
+        .collect();
+    rows.push(("micro", score.entity));
+    let counts = score.counts;
+    format!(
+        "{}entities: {} gold, {} predicted, {} correct\n",
+        table(&rows),
+        counts.gold,
+        counts.predicted,
+        counts.correct
+    )
+}
+
+fn table(rows: &[(&str, Prf)]) -> String {
+    let width = rows
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut text = format!("{:width$}  precision  recall      F1\n", "");
+    for (name, prf) in rows {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{name:width$}  {:9.2}  {:6.2}  {:6.2}",
+            100.0 * prf.precision,
+            100.0 * prf.recall,
+            100.0 * prf.f1
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_align() {
+        let prf = Prf {
+            precision: 0.5,
+            recall: 1.0,
+            f1: 2.0 / 3.0,
+        };
+        let text = table(&[("creative-work", prf), ("x", prf)]);
+        let lengths: Vec<usize> = text.lines().map(str::len).collect();
+        assert_eq!(lengths, [lengths[0]; 3]);
+        assert!(
+            text.ends_with("x                  50.00  100.00   66.67\n"),
+            "{text}"
+        );
+    }
+}

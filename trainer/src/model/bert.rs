@@ -1,0 +1,146 @@
+//! BERT (Devlin et al. 2019) with a token-classification head over shared variables.
+
+use candle_core::{Device, Result, Tensor, Var};
+use nerve_export::ModelConfig;
+
+use super::network::Network;
+use super::packed::Packed;
+use super::parameters::Parameters;
+use crate::ops::Dropout;
+
+/// A BERT token classifier.
+pub struct BertTagger {
+    config: ModelConfig,
+    parameters: Parameters,
+    trained: Network,
+    // The same storages outside of every graph, so that an evaluation frees each activation as soon as it is read.
+    frozen: Network,
+}
+
+/// A forward pass that can be differentiated.
+pub(super) struct Training {
+    /// `[tokens, labels]`.
+    pub(super) logits: Tensor,
+    /// The tokens' rows of the word embedding table as a leaf: `[tokens, hidden]`. Its gradient is the table's, row by
+    /// row, without a table-sized tensor of zeros.
+    pub(super) word_rows: Var,
+}
+
+impl BertTagger {
+    /// The network of this shape over these parameters.
+    pub fn new(config: ModelConfig, parameters: Parameters) -> Result<Self> {
+        let trained = Network::new(&config, &|name| parameters.tensor(name))?;
+        let frozen = Network::new(&config, &|name| Ok(parameters.tensor(name)?.detach()))?;
+        Ok(Self {
+            config,
+            parameters,
+            trained,
+            frozen,
+        })
+    }
+
+    /// The network's shape.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The network's variables.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The last hidden states of every token, without dropout: `[tokens, hidden]`.
+    pub fn hidden_states(&self, batch: &Packed) -> Result<Tensor> {
+        self.frozen
+            .encode(self.word_rows(batch)?, batch, &mut Dropout::off())
+    }
+
+    /// The label logits of every token, without dropout: `[tokens, labels]`.
+    pub fn logits(&self, batch: &Packed) -> Result<Tensor> {
+        self.frozen
+            .classify(&self.hidden_states(batch)?, &mut Dropout::off())
+    }
+
+    pub(super) fn training(&self, batch: &Packed, dropout: &mut Dropout) -> Result<Training> {
+        let word_rows = Var::from_tensor(&self.word_rows(batch)?)?;
+        let hidden = self
+            .trained
+            .encode(word_rows.as_tensor().clone(), batch, dropout)?;
+        let logits = self.trained.classify(&hidden, dropout)?;
+        Ok(Training { logits, word_rows })
+    }
+
+    fn word_rows(&self, batch: &Packed) -> Result<Tensor> {
+        let ids = Tensor::new(batch.ids(), &Device::Cpu)?;
+        self.frozen.words().index_select(&ids, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::checkpoint::ModelDir;
+    use crate::model::{initial, parameter_shapes};
+    use candle_core::DType;
+    use candle_nn::VarBuilder;
+    use candle_transformers::models::bert;
+    use std::collections::HashMap;
+
+    /// The largest difference of our hidden states from those of candle-transformers, sequence by sequence.
+    fn difference(tagger: &BertTagger, config: &bert::Config, sequences: &[&[u32]]) -> f32 {
+        let tensors: HashMap<String, Tensor> = tagger
+            .parameters()
+            .iter()
+            .map(|(name, var)| (name.to_owned(), var.as_tensor().clone()))
+            .collect();
+        let weights = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+        let reference = bert::BertModel::load(weights.pp("bert"), config).unwrap();
+        let ours = tagger.hidden_states(&Packed::new(sequences)).unwrap();
+        let mut start = 0;
+        let mut largest = 0f32;
+        for sequence in sequences {
+            let ids = Tensor::new(*sequence, &Device::Cpu)
+                .unwrap()
+                .unsqueeze(0)
+                .unwrap();
+            let theirs = reference.forward(&ids, &ids.zeros_like().unwrap(), None).unwrap();
+            let ours = ours.narrow(0, start, sequence.len()).unwrap();
+            let apart = (theirs.squeeze(0).unwrap() - ours).unwrap().abs().unwrap();
+            largest = largest.max(apart.max_all().unwrap().to_scalar().unwrap());
+            start += sequence.len();
+        }
+        largest
+    }
+
+    fn reference_config(config: &ModelConfig) -> bert::Config {
+        serde_json::from_value(serde_json::to_value(config).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn hidden_states_equal_candle_transformers_on_random_weights() {
+        let config = crate::model::gradients::tests::tiny_config();
+        let weights = initial(&config, &parameter_shapes(&config, 3), 5);
+        let tagger = BertTagger::new(config.clone(), Parameters::new(weights).unwrap()).unwrap();
+        let sequences: [&[u32]; 3] = [&[2, 7, 9, 3], &[2, 3], &[2, 5, 5, 8, 11, 4, 3]];
+        let apart = difference(&tagger, &reference_config(&config), &sequences);
+        assert!(apart < 1e-4, "{apart}");
+    }
+
+    #[test]
+    fn hidden_states_equal_candle_transformers_on_pretrained_weights() {
+        let Some(dir) = std::env::var_os("NERVE_BASE_DIR") else {
+            eprintln!("skipped: NERVE_BASE_DIR names no base model");
+            return;
+        };
+        let base = ModelDir::open(dir.as_ref()).unwrap();
+        let reference = reference_config(&base.config);
+        let labels = nerve_tagging::LabelSet::iob2(["a"]).unwrap();
+        let (tagger, _) = base.into_tagger(&labels, None, 1).unwrap();
+        let sequences: [&[u32]; 2] = [
+            &[101, 7592, 2088, 999, 102],
+            &[101, 2023, 2003, 1037, 2204, 2154, 102],
+        ];
+        let apart = difference(&tagger, &reference, &sequences);
+        assert!(apart < 1e-4, "{apart}");
+    }
+}

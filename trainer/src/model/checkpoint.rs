@@ -1,0 +1,377 @@
+//! Model directories in the Hugging Face layout: read as a base or a tagger, written as a checkpoint.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use nerve_export::{EncoderError, ModelConfig, TextEncoder, Weight, read_weights};
+use nerve_tagging::LabelSet;
+use safetensors::tensor::{Dtype, TensorView};
+use thiserror::Error;
+
+use super::bert::BertTagger;
+use super::init::initial;
+use super::parameters::{Parameters, parameter_shapes};
+use crate::ops::values;
+
+/// Why a model directory cannot be read or written.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// The configuration is unusable.
+    #[error(transparent)]
+    Config(#[from] nerve_export::ConfigError),
+    /// The weights are unusable.
+    #[error(transparent)]
+    Weights(#[from] nerve_export::CheckpointError),
+    /// The tokenizer is unusable.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// The tokenizer knows ids that the embedding table has no row for.
+    #[error("{}: the tokenizer has {tokens} entries, the embedding table {rows} rows", dir.display())]
+    Vocabulary {
+        /// The directory.
+        dir: PathBuf,
+        /// Entries of the tokenizer.
+        tokens: usize,
+        /// Rows of the table.
+        rows: usize,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The weights could not be written as safetensors.
+    #[error("cannot write {}: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What the library said.
+        source: safetensors::SafeTensorError,
+    },
+    /// candle failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// An opened model directory: shape, tokenizer and weights.
+pub struct ModelDir {
+    /// The contents of `config.json`.
+    pub config: ModelConfig,
+    /// The tokenizer.
+    pub encoder: TextEncoder,
+    dir: PathBuf,
+    weights: Source,
+}
+
+enum Source {
+    /// Tensors by the name the file gives them.
+    File(BTreeMap<String, Weight>),
+    /// None: everything is drawn.
+    Fresh,
+}
+
+impl ModelDir {
+    /// The model in a directory: `config.json`, `model.safetensors` and `tokenizer.json` or `vocab.txt`.
+    pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
+        let config = ModelConfig::read(&dir.join("config.json"))?;
+        let weights = read_weights(&dir.join("model.safetensors"))?;
+        Self::new(dir, config, TextEncoder::open_dir(dir)?, Source::File(weights))
+    }
+
+    /// A model with freshly drawn weights and the tokenizer in a directory; `shape` is given the size of its vocabulary.
+    pub fn scratch(dir: &Path, shape: impl FnOnce(usize) -> ModelConfig) -> Result<Self, CheckpointError> {
+        let encoder = TextEncoder::open_dir(dir)?;
+        let config = shape(encoder.vocab_size());
+        config.validate(&dir.join("config.json"))?;
+        Self::new(dir, config, encoder, Source::Fresh)
+    }
+
+    fn new(
+        dir: &Path,
+        config: ModelConfig,
+        encoder: TextEncoder,
+        weights: Source,
+    ) -> Result<Self, CheckpointError> {
+        if encoder.vocab_size() > config.vocab_size {
+            return Err(CheckpointError::Vocabulary {
+                dir: dir.to_owned(),
+                tokens: encoder.vocab_size(),
+                rows: config.vocab_size,
+            });
+        }
+        Ok(Self {
+            config,
+            encoder,
+            dir: dir.to_owned(),
+            weights,
+        })
+    }
+
+    /// The labels of the directory's own head; `None` where it has none or its labels are not IOB2.
+    pub fn labels(&self) -> Option<LabelSet> {
+        LabelSet::from_id2label(&self.config.id2label).ok()
+    }
+
+    /// The network for these labels, and the tokenizer.
+    ///
+    /// The head is the directory's own where its labels are the same, else a fresh one; the dropout is `hidden_dropout`
+    /// where one is given.
+    pub fn into_tagger(
+        self,
+        labels: &LabelSet,
+        hidden_dropout: Option<f64>,
+        seed: u64,
+    ) -> Result<(BertTagger, TextEncoder), CheckpointError> {
+        let own_head = self.labels().as_ref() == Some(labels);
+        let mut config = self.config.with_labels(labels);
+        config.hidden_dropout_prob = hidden_dropout.unwrap_or(config.hidden_dropout_prob);
+        let mut fresh = BTreeMap::new();
+        let mut tensors = Vec::new();
+        let path = self.dir.join("model.safetensors");
+        let mut weights = self.weights;
+        for (name, shape) in parameter_shapes(&config, labels.len()) {
+            let of_head = name.starts_with("classifier.");
+            match &mut weights {
+                Source::File(weights) if own_head || !of_head => {
+                    let data = take(weights, &name, &shape, &path)?;
+                    tensors.push((name, shape, data));
+                }
+                _ => {
+                    fresh.insert(name, shape);
+                }
+            }
+        }
+        tensors.extend(initial(&config, &fresh, seed));
+        Ok((BertTagger::new(config, Parameters::new(tensors)?)?, self.encoder))
+    }
+}
+
+/// The elements of a tensor, found with or without the prefix `bert.`.
+fn take(
+    weights: &mut BTreeMap<String, Weight>,
+    name: &str,
+    shape: &[usize],
+    path: &Path,
+) -> Result<Vec<f32>, nerve_export::CheckpointError> {
+    let bare = name.strip_prefix("bert.").unwrap_or(name);
+    let weight = [name, bare].into_iter().find_map(|name| weights.remove(name));
+    let Some(weight) = weight else {
+        return Err(nerve_export::CheckpointError::Missing {
+            path: path.to_owned(),
+            tensor: name.to_owned(),
+        });
+    };
+    if weight.shape != shape {
+        return Err(nerve_export::CheckpointError::Shape {
+            path: path.to_owned(),
+            tensor: name.to_owned(),
+            found: weight.shape,
+            expected: shape.to_vec(),
+        });
+    }
+    Ok(weight.data)
+}
+
+/// Writes a tagger as `config.json`, `model.safetensors` and `tokenizer.json` to `dir`, all at once.
+///
+/// What stands at `dir` is replaced when everything is written.
+pub fn write_checkpoint(
+    dir: &Path,
+    tagger: &BertTagger,
+    encoder: &TextEncoder,
+) -> Result<(), CheckpointError> {
+    replace_dir(dir, |made| {
+        let path = made.join("config.json");
+        let config = serde_json::to_vec_pretty(tagger.config()).map_err(|error| CheckpointError::Write {
+            path: path.clone(),
+            source: error.into(),
+        })?;
+        std::fs::write(&path, config).map_err(|source| CheckpointError::Write { path, source })?;
+        encoder.save(&made.join("tokenizer.json"))?;
+        write_weights(&made.join("model.safetensors"), tagger.parameters())
+    })
+}
+
+fn write_weights(path: &Path, parameters: &Parameters) -> Result<(), CheckpointError> {
+    let mut bytes = Vec::with_capacity(parameters.iter().len());
+    for (name, var) in parameters.iter() {
+        let data: Vec<u8> = values(var)?.iter().flat_map(|x| x.to_le_bytes()).collect();
+        bytes.push((name, var.dims().to_vec(), data));
+    }
+    let format = |source| CheckpointError::Format {
+        path: path.to_owned(),
+        source,
+    };
+    let views = bytes
+        .iter()
+        .map(|(name, shape, data)| TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (*name, view)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(format)?;
+    // `transformers` refuses a file that does not say which framework's layout it has.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(views, Some(metadata), path).map_err(format)
+}
+
+/// Fills a temporary directory beside `dir` and renames it to `dir`, replacing what stands there.
+fn replace_dir(
+    dir: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), CheckpointError>,
+) -> Result<(), CheckpointError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CheckpointError::Write { path, source }
+    };
+    let parent = match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(parent).map_err(failed(parent))?;
+    let work = tempfile::Builder::new()
+        .prefix(".checkpoint-")
+        .tempdir_in(parent)
+        .map_err(failed(parent))?;
+    let made = work.path().join("made");
+    std::fs::create_dir(&made).map_err(failed(&made))?;
+    fill(&made)?;
+    if dir.exists() {
+        std::fs::rename(dir, work.path().join("replaced")).map_err(failed(dir))?;
+    }
+    std::fs::rename(&made, dir).map_err(failed(dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::gradients::tests::tiny_config;
+    use half::{bf16, f16};
+
+    /// A directory with a model whose tensors are named, typed and shaped as `edit` leaves them.
+    fn model(edit: impl Fn(&str, Vec<f32>) -> Option<(String, Dtype, Vec<u8>)>) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let config = tiny_config();
+        let vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\nd\ne\nf\ng\n";
+        std::fs::write(dir.path().join("vocab.txt"), vocab).unwrap();
+        std::fs::write(
+            dir.path().join("config.json"),
+            serde_json::to_vec(&config).unwrap(),
+        )
+        .unwrap();
+        let mut tensors = Vec::new();
+        for (name, shape, data) in initial(&config, &parameter_shapes(&config, 3), 4) {
+            if let Some((name, dtype, bytes)) = edit(&name, data) {
+                tensors.push((name, shape, dtype, bytes));
+            }
+        }
+        let views = tensors.iter().map(|(name, shape, dtype, bytes)| {
+            (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        });
+        let path = dir.path().join("model.safetensors");
+        safetensors::serialize_to_file(views, None, &path).unwrap();
+        dir
+    }
+
+    fn f32_bytes(data: &[f32]) -> Vec<u8> {
+        data.iter().flat_map(|x| x.to_le_bytes()).collect()
+    }
+
+    fn elements(tagger: &BertTagger, name: &str) -> Vec<f32> {
+        values(tagger.parameters().get(name).unwrap()).unwrap().to_vec()
+    }
+
+    fn open(dir: &Path) -> Result<BertTagger, CheckpointError> {
+        let labels = LabelSet::iob2(["x"]).unwrap();
+        Ok(ModelDir::open(dir)?.into_tagger(&labels, None, 4)?.0)
+    }
+
+    const QUERY: &str = "bert.encoder.layer.1.attention.self.query.weight";
+
+    #[test]
+    fn prefixes_and_half_precisions_are_read() {
+        let plain = model(|name, data| Some((name.to_owned(), Dtype::F32, f32_bytes(&data))));
+        let bare = |name: &str| name.strip_prefix("bert.").unwrap_or(name).to_owned();
+        let halves = model(|name, data| {
+            let bytes = data
+                .iter()
+                .flat_map(|&x| f16::from_f32(x).to_le_bytes())
+                .collect();
+            Some((bare(name), Dtype::F16, bytes))
+        });
+        let brains = model(|name, data| {
+            let bytes = data
+                .iter()
+                .flat_map(|&x| bf16::from_f32(x).to_le_bytes())
+                .collect();
+            Some((bare(name), Dtype::BF16, bytes))
+        });
+        let expected = elements(&open(plain.path()).unwrap(), QUERY);
+        for (dir, tolerance) in [(halves, 1e-3), (brains, 1e-2)] {
+            let found = elements(&open(dir.path()).unwrap(), QUERY);
+            let apart = expected.iter().zip(&found).map(|(a, b)| (a - b).abs());
+            assert!(apart.fold(0.0, f32::max) < tolerance);
+        }
+    }
+
+    #[test]
+    fn a_tensor_that_is_missing_or_misshapen_is_named() {
+        let missing =
+            model(|name, data| (name != QUERY).then(|| (name.to_owned(), Dtype::F32, f32_bytes(&data))));
+        let error = open(missing.path()).err().unwrap().to_string();
+        assert!(error.contains(QUERY) && error.contains("missing"), "{error}");
+        let dir = model(|name, data| Some((name.to_owned(), Dtype::F32, f32_bytes(&data))));
+        let config = ModelConfig {
+            intermediate_size: 32,
+            ..tiny_config()
+        };
+        std::fs::write(
+            dir.path().join("config.json"),
+            serde_json::to_vec(&config).unwrap(),
+        )
+        .unwrap();
+        let error = open(dir.path()).err().unwrap().to_string();
+        assert!(
+            error.contains("intermediate.dense") && error.contains("[16]"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same_weights() {
+        let dir = model(|name, data| Some((name.to_owned(), Dtype::F32, f32_bytes(&data))));
+        let labels = LabelSet::iob2(["x"]).unwrap();
+        let (tagger, encoder) = ModelDir::open(dir.path())
+            .unwrap()
+            .into_tagger(&labels, Some(0.3), 4)
+            .unwrap();
+        let out = dir.path().join("runs/best");
+        write_checkpoint(&out, &tagger, &encoder).unwrap();
+        // A second write replaces the first.
+        write_checkpoint(&out, &tagger, &encoder).unwrap();
+        let again = ModelDir::open(&out).unwrap();
+        assert_eq!(again.labels().as_ref(), Some(&labels));
+        assert_eq!(again.config.hidden_dropout_prob, 0.3);
+        let (again, _) = again.into_tagger(&labels, None, 99).unwrap();
+        for (name, _) in tagger.parameters().iter() {
+            assert_eq!(elements(&again, name), elements(&tagger, name), "{name}");
+        }
+        assert_eq!(std::fs::read_dir(dir.path().join("runs")).unwrap().count(), 1);
+        assert_eq!(nerve_export::Checkpoint::open(&out).unwrap().labels, labels);
+    }
+
+    #[test]
+    fn a_vocabulary_larger_than_the_table_is_refused() {
+        let dir = model(|name, data| Some((name.to_owned(), Dtype::F32, f32_bytes(&data))));
+        let vocab = std::fs::read_to_string(dir.path().join("vocab.txt")).unwrap();
+        std::fs::write(dir.path().join("vocab.txt"), vocab + "h\n").unwrap();
+        assert!(matches!(
+            ModelDir::open(dir.path()),
+            Err(CheckpointError::Vocabulary {
+                tokens: 13,
+                rows: 12,
+                ..
+            })
+        ));
+    }
+}

@@ -1,0 +1,180 @@
+//! The loss of a batch's shard and its gradients.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use super::bert::BertTagger;
+use super::packed::Packed;
+use super::parameters::WORD_EMBEDDINGS;
+use crate::ops::Dropout;
+
+/// Which tokens of a [`Packed`] run carry a label; the loss ignores all others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Targets {
+    /// Positions in the run, ascending.
+    pub(crate) tokens: Vec<u32>,
+    /// Their labels, as many.
+    pub(crate) labels: Vec<u32>,
+}
+
+/// A shard's part of the batch loss and of its gradients.
+pub(crate) struct Gradients {
+    /// The sum of the shard's cross-entropies over the batch's labelled tokens.
+    pub(crate) loss: f64,
+    /// The gradient of each parameter in the order of the names; `None` for the word embeddings.
+    pub(crate) dense: Vec<Option<Tensor>>,
+    /// The vocabulary id of each row of `word_rows`.
+    pub(crate) word_ids: Vec<u32>,
+    /// The gradient of the word embeddings, one row a token: `[tokens, hidden]`.
+    pub(crate) word_rows: Tensor,
+}
+
+/// The cross-entropy of a shard, its sum divided by `labelled`, the number of labelled tokens in the whole batch, and
+/// its gradients: the shards' add up to the batch's.
+pub(crate) fn gradients(
+    tagger: &BertTagger,
+    batch: &Packed,
+    targets: &Targets,
+    labelled: usize,
+    mut dropout: Dropout,
+) -> Result<Gradients> {
+    let pass = tagger.training(batch, &mut dropout)?;
+    let tokens = Tensor::new(targets.tokens.as_slice(), &Device::Cpu)?;
+    let labels = Tensor::new(targets.labels.as_slice(), &Device::Cpu)?.unsqueeze(1)?;
+    let likelihoods = candle_nn::ops::log_softmax(&pass.logits.index_select(&tokens, 0)?, 1)?;
+    let sum = likelihoods.gather(&labels, 1)?.sum_all()?;
+    let loss = (sum * (-1.0 / labelled as f64))?;
+    let store = loss.backward()?;
+    let dense = tagger
+        .parameters()
+        .iter()
+        .map(|(name, var)| match store.get(var) {
+            Some(gradient) => gradient.contiguous().map(Some),
+            None if name == WORD_EMBEDDINGS => Ok(None),
+            None => candle_core::bail!("the graph has lost the parameter {name}"),
+        })
+        .collect::<Result<_>>()?;
+    let word_rows = match store.get(&pass.word_rows) {
+        Some(gradient) => gradient.contiguous()?,
+        None => candle_core::bail!("the graph has lost the parameter {WORD_EMBEDDINGS}"),
+    };
+    Ok(Gradients {
+        loss: loss.to_dtype(DType::F64)?.to_scalar()?,
+        dense,
+        word_ids: batch.ids().to_vec(),
+        word_rows,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::model::{Parameters, initial, parameter_shapes};
+    use nerve_export::ModelConfig;
+
+    pub(crate) fn tiny_config() -> ModelConfig {
+        let text = r#"{"model_type": "bert", "vocab_size": 12, "hidden_size": 8, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 9,
+            "initializer_range": 0.3, "hidden_act": "gelu"}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn tiny() -> BertTagger {
+        let config = tiny_config();
+        let weights = initial(&config, &parameter_shapes(&config, 3), 11);
+        BertTagger::new(config, Parameters::new(weights).unwrap()).unwrap()
+    }
+
+    fn batch() -> (Packed, Targets) {
+        let targets = Targets {
+            tokens: vec![1, 2, 5, 6],
+            labels: vec![0, 2, 1, 0],
+        };
+        (Packed::new([vec![2, 7, 9, 3], vec![2, 7, 11, 3]]), targets)
+    }
+
+    fn row_sums(gradients: &Gradients) -> Vec<Vec<f32>> {
+        let mut table = vec![vec![0f32; 8]; 12];
+        let rows: Vec<Vec<f32>> = gradients.word_rows.to_vec2().unwrap();
+        for (&id, row) in gradients.word_ids.iter().zip(rows) {
+            for (sum, g) in table[id as usize].iter_mut().zip(row) {
+                *sum += g;
+            }
+        }
+        table
+    }
+
+    #[test]
+    fn every_parameter_has_a_gradient() {
+        let tagger = tiny();
+        let (batch, targets) = batch();
+        let found = gradients(&tagger, &batch, &targets, 4, Dropout::off()).unwrap();
+        for ((name, _), gradient) in tagger.parameters().iter().zip(&found.dense) {
+            let largest = match gradient {
+                Some(gradient) => gradient.abs().unwrap().max_all().unwrap().to_scalar().unwrap(),
+                None => row_sums(&found).concat().into_iter().fold(0f32, f32::max),
+            };
+            // Attention weights do not change when every key moves by the same vector, so this one's is rounding.
+            let exempt = name.ends_with("key.bias");
+            assert!(exempt || largest > 1e-5, "{name}: {largest}");
+        }
+    }
+
+    #[test]
+    fn gradients_are_the_finite_differences_of_the_loss() {
+        let tagger = tiny();
+        let (batch, targets) = batch();
+        let dropout = || Dropout::seeded(3);
+        let loss = || gradients(&tagger, &batch, &targets, 4, dropout()).unwrap().loss;
+        let found = gradients(&tagger, &batch, &targets, 4, dropout()).unwrap();
+        let rows = row_sums(&found).concat();
+        const STEP: f32 = 5e-3;
+        for ((name, var), gradient) in tagger.parameters().iter().zip(&found.dense) {
+            let elements: Vec<f32> = var.flatten_all().unwrap().to_vec1().unwrap();
+            let gradient: Vec<f32> = match gradient {
+                Some(gradient) => gradient.flatten_all().unwrap().to_vec1().unwrap(),
+                None => rows.clone(),
+            };
+            for at in (0..elements.len()).step_by(elements.len() / 7 + 1) {
+                let moved = |by: f32| {
+                    let mut elements = elements.clone();
+                    elements[at] += by;
+                    let tensor = Tensor::from_vec(elements, var.shape(), &Device::Cpu).unwrap();
+                    var.set(&tensor).unwrap();
+                    loss()
+                };
+                let expected = (moved(STEP) - moved(-STEP)) / f64::from(2.0 * STEP);
+                moved(0.0);
+                let error = (f64::from(gradient[at]) - expected).abs();
+                assert!(
+                    error < 1e-3 + 0.02 * expected.abs(),
+                    "{name}[{at}]: {} {expected}",
+                    gradient[at]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn shards_add_up_to_the_batch() {
+        let tagger = tiny();
+        let (batch, targets) = batch();
+        let whole = gradients(&tagger, &batch, &targets, 4, Dropout::off()).unwrap();
+        let part = |ids: Vec<u32>, labels: Vec<u32>| {
+            let targets = Targets {
+                tokens: vec![1, 2],
+                labels,
+            };
+            gradients(&tagger, &Packed::new([ids]), &targets, 4, Dropout::off()).unwrap()
+        };
+        let parts = [
+            part(vec![2, 7, 9, 3], vec![0, 2]),
+            part(vec![2, 7, 11, 3], vec![1, 0]),
+        ];
+        assert!((whole.loss - parts[0].loss - parts[1].loss).abs() < 1e-6);
+        for ((whole, a), b) in whole.dense.iter().zip(&parts[0].dense).zip(&parts[1].dense) {
+            if let (Some(whole), Some(a), Some(b)) = (whole, a, b) {
+                crate::ops::check::assert_close(whole, &(a + b).unwrap(), 1e-5);
+            }
+        }
+    }
+}

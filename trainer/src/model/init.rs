@@ -1,0 +1,61 @@
+//! Freshly drawn weights.
+
+use std::collections::BTreeMap;
+use std::f64::consts::TAU;
+
+use nerve_export::ModelConfig;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// Initial values of parameters of these shapes, as BERT draws them: weights normal with mean 0 and standard deviation
+/// `initializer_range`, biases 0, layer normalisations the identity.
+///
+/// Each parameter's values follow from the seed and its name, so that leaving one out does not change the others.
+pub(crate) fn initial(
+    config: &ModelConfig,
+    shapes: &BTreeMap<String, Vec<usize>>,
+    seed: u64,
+) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    let draw = |(name, shape): (&String, &Vec<usize>)| {
+        let count = shape.iter().product();
+        let data = if name.ends_with(".bias") {
+            vec![0.0; count]
+        } else if name.contains("LayerNorm") {
+            vec![1.0; count]
+        } else {
+            let of_name = name.bytes().fold(seed, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+            });
+            normal(count, config.initializer_range, of_name)
+        };
+        (name.clone(), shape.clone(), data)
+    };
+    shapes.iter().map(draw).collect()
+}
+
+/// Normally distributed numbers (Box and Muller 1958).
+fn normal(count: usize, deviation: f64, seed: u64) -> Vec<f32> {
+    let mut generator = StdRng::seed_from_u64(seed);
+    (0..count)
+        .map(|_| {
+            let (radius, angle): (f64, f64) = (generator.random(), generator.random());
+            let z = (-2.0 * (1.0 - radius).ln()).sqrt() * (TAU * angle).cos();
+            (z * deviation) as f32
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_moments_are_those_asked_for() {
+        let values = normal(100_000, 0.02, 3);
+        let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / 1e5;
+        let variance = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / 1e5;
+        assert!(mean.abs() < 3e-4, "{mean}");
+        assert!((variance.sqrt() - 0.02).abs() < 2e-4, "{variance}");
+        assert_ne!(values, normal(100_000, 0.02, 4));
+    }
+}

@@ -1,0 +1,18 @@
+//! The network: BERT with a token-classification head, in candle.
+
+mod bert;
+mod checkpoint;
+mod gradients;
+mod init;
+mod network;
+mod packed;
+mod parameters;
+
+pub use bert::BertTagger;
+pub use checkpoint::{CheckpointError, ModelDir, write_checkpoint};
+pub(crate) use gradients::{Gradients, Targets, gradients};
+#[cfg(test)]
+pub(crate) use init::initial;
+pub use packed::Packed;
+pub use parameters::{Parameters, parameter_shapes};
+pub(crate) use parameters::{WORD_EMBEDDINGS, is_exempt_from_decay};

@@ -1,0 +1,153 @@
+//! The layers of BERT, as tensors and the order in which they are applied.
+
+use candle_core::{Result, Tensor};
+use nerve_export::{Activation, ModelConfig};
+
+use super::packed::Packed;
+use super::parameters::WORD_EMBEDDINGS;
+use crate::ops::{Dropout, activation, attention, layer_norm, linear};
+
+/// The tensors of a BERT token classifier.
+pub(super) struct Network {
+    shape: Shape,
+    words: Tensor,
+    positions: Tensor,
+    token_types: Tensor,
+    embedded: Norm,
+    layers: Vec<Layer>,
+    classifier: Dense,
+}
+
+#[derive(Clone, Copy)]
+struct Shape {
+    heads: usize,
+    activation: Activation,
+    hidden_dropout: f64,
+    attention_dropout: f64,
+    classifier_dropout: f64,
+}
+
+struct Layer {
+    query: Dense,
+    key: Dense,
+    value: Dense,
+    attended: Dense,
+    attended_norm: Norm,
+    wide: Dense,
+    narrow: Dense,
+    norm: Norm,
+}
+
+struct Dense {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Dense {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        linear(x, &self.weight, &self.bias)
+    }
+}
+
+struct Norm {
+    gamma: Tensor,
+    beta: Tensor,
+    eps: f64,
+}
+
+impl Norm {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        layer_norm(x, &self.gamma, &self.beta, self.eps)
+    }
+}
+
+impl Network {
+    /// The network of this shape, its tensors found by their Hugging Face names.
+    pub(super) fn new(config: &ModelConfig, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Self> {
+        let dense = |name: String| -> Result<Dense> {
+            Ok(Dense {
+                weight: tensor(&format!("{name}.weight"))?,
+                bias: tensor(&format!("{name}.bias"))?,
+            })
+        };
+        let norm = |name: String| -> Result<Norm> {
+            Ok(Norm {
+                gamma: tensor(&format!("{name}.weight"))?,
+                beta: tensor(&format!("{name}.bias"))?,
+                eps: config.layer_norm_eps,
+            })
+        };
+        let layer = |index: usize| -> Result<Layer> {
+            let name = |part: &str| format!("bert.encoder.layer.{index}.{part}");
+            Ok(Layer {
+                query: dense(name("attention.self.query"))?,
+                key: dense(name("attention.self.key"))?,
+                value: dense(name("attention.self.value"))?,
+                attended: dense(name("attention.output.dense"))?,
+                attended_norm: norm(name("attention.output.LayerNorm"))?,
+                wide: dense(name("intermediate.dense"))?,
+                narrow: dense(name("output.dense"))?,
+                norm: norm(name("output.LayerNorm"))?,
+            })
+        };
+        Ok(Self {
+            shape: Shape {
+                heads: config.num_attention_heads,
+                activation: config.hidden_act,
+                hidden_dropout: config.hidden_dropout_prob,
+                attention_dropout: config.attention_probs_dropout_prob,
+                classifier_dropout: config.classifier_dropout.unwrap_or(config.hidden_dropout_prob),
+            },
+            words: tensor(WORD_EMBEDDINGS)?,
+            positions: tensor("bert.embeddings.position_embeddings.weight")?,
+            token_types: tensor("bert.embeddings.token_type_embeddings.weight")?,
+            embedded: norm("bert.embeddings.LayerNorm".to_owned())?,
+            layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+            classifier: dense("classifier".to_owned())?,
+        })
+    }
+
+    /// The word embedding table: `[vocabulary, hidden]`.
+    pub(super) fn words(&self) -> &Tensor {
+        &self.words
+    }
+
+    /// The last hidden states `[tokens, hidden]` of tokens with these rows of the word embedding table.
+    pub(super) fn encode(&self, word_rows: Tensor, batch: &Packed, dropout: &mut Dropout) -> Result<Tensor> {
+        let p = self.shape.hidden_dropout;
+        let positions = Tensor::new(batch.positions(), word_rows.device())?;
+        // Every token is of the first segment.
+        let segments = Tensor::zeros(batch.ids().len(), candle_core::DType::U32, word_rows.device())?;
+        let summed = (word_rows + self.token_types.index_select(&segments, 0)?)?;
+        let summed = (summed + self.positions.index_select(&positions, 0)?)?;
+        let mut x = dropout.apply(&self.embedded.forward(&summed)?, p)?;
+        for layer in &self.layers {
+            x = layer.forward(&x, batch, self.shape, dropout)?;
+        }
+        Ok(x)
+    }
+
+    /// The logits `[tokens, labels]` of hidden states.
+    pub(super) fn classify(&self, hidden: &Tensor, dropout: &mut Dropout) -> Result<Tensor> {
+        let hidden = dropout.apply(hidden, self.shape.classifier_dropout)?;
+        self.classifier.forward(&hidden)
+    }
+}
+
+impl Layer {
+    fn forward(&self, x: &Tensor, batch: &Packed, shape: Shape, dropout: &mut Dropout) -> Result<Tensor> {
+        let p = shape.hidden_dropout;
+        let (q, k, v) = (
+            self.query.forward(x)?,
+            self.key.forward(x)?,
+            self.value.forward(x)?,
+        );
+        let mask = dropout.next(shape.attention_dropout);
+        let context = attention(&q, &k, &v, batch.bounds(), shape.heads, mask)?;
+        let attended = dropout.apply(&self.attended.forward(&context)?, p)?;
+        let x = self.attended_norm.forward(&(attended + x)?)?;
+        let wide = activation(&self.wide.forward(&x)?, shape.activation)?;
+        let narrow = dropout.apply(&self.narrow.forward(&wide)?, p)?;
+        self.norm.forward(&(narrow + x)?)
+    }
+}

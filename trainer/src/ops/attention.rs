@@ -1,0 +1,304 @@
+//! Scaled dot-product attention (Vaswani et al. 2017) over sequences of different lengths, without padding.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use pulp::Arch;
+
+use super::dropout::Mask;
+use super::matrix::{Into, Matrix, multiply};
+use super::values::{slice, values};
+use super::vector::{dot, exp, max, sum};
+
+/// The attention of each sequence's tokens to one another, head by head.
+///
+/// `q`, `k` and `v` are `[tokens, heads * size]`; sequence `i` owns the tokens `bounds[i]..bounds[i + 1]`. `mask` drops
+/// attention weights.
+pub(crate) fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    bounds: &Arc<[usize]>,
+    heads: usize,
+    mask: Option<Mask>,
+) -> Result<Tensor> {
+    let (tokens, width) = q.dims2()?;
+    if k.dims2()? != (tokens, width) || v.dims2()? != (tokens, width) || !width.is_multiple_of(heads) {
+        candle_core::bail!("attention of {heads} heads cannot take {:?}", q.shape());
+    }
+    if bounds.last().is_none_or(|&end| end != tokens) || !bounds.is_sorted() {
+        candle_core::bail!("the sequences do not cover {tokens} tokens");
+    }
+    let operator = Attention {
+        bounds: bounds.clone(),
+        heads,
+        mask,
+        keep: q.track_op() || k.track_op() || v.track_op(),
+        weights: Mutex::default(),
+    };
+    q.apply_op3(k, v, operator)
+}
+
+struct Attention {
+    bounds: Arc<[usize]>,
+    heads: usize,
+    mask: Option<Mask>,
+    keep: bool,
+    /// Softmax weights before dropout, sequence by sequence and head by head: the backward needs them again.
+    weights: Mutex<Vec<f32>>,
+}
+
+/// One head of one sequence.
+struct Head {
+    /// Where its first element stands in a `[tokens, heads * size]` tensor.
+    start: usize,
+    /// Tokens of the sequence.
+    length: usize,
+    /// Its `length * length` attention weights among all.
+    weights: Range<usize>,
+}
+
+impl Attention {
+    fn heads(&self, size: usize) -> impl Iterator<Item = Head> + '_ {
+        let mut weights = 0;
+        self.bounds
+            .windows(2)
+            .map(|pair| (pair[0], pair[1] - pair[0]))
+            .filter(|(_, length)| *length > 0)
+            .flat_map(move |(token, length)| (0..self.heads).map(move |head| (token, length, head)))
+            .map(move |(token, length, head)| {
+                let start = token * self.heads * size + head * size;
+                let from = weights;
+                weights += length * length;
+                Head {
+                    start,
+                    length,
+                    weights: from..weights,
+                }
+            })
+    }
+}
+
+fn softmax_rows(scores: &mut [f32], width: usize) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in scores.chunks_exact_mut(width) {
+                let highest = max(row);
+                for x in row.iter_mut() {
+                    *x = exp(*x - highest);
+                }
+                let scale = 1.0 / sum(row);
+                for x in row.iter_mut() {
+                    *x *= scale;
+                }
+            }
+        },
+    );
+}
+
+/// `scores` becomes `weights * (scores - rowsum(weights * scores))`: the gradient through softmax.
+fn softmax_slope(scores: &mut [f32], weights: &[f32], width: usize) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (row, weights) in scores.chunks_exact_mut(width).zip(weights.chunks_exact(width)) {
+                let along = dot(row, weights);
+                for (x, weight) in row.iter_mut().zip(weights) {
+                    *x = weight * (*x - along);
+                }
+            }
+        },
+    );
+}
+
+impl CustomOp3 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (_, width) = q_layout.shape().dims2()?;
+        let size = width / self.heads;
+        let scale = 1.0 / (size as f32).sqrt();
+        let (q, k, v) = (slice(q, q_layout)?, slice(k, k_layout)?, slice(v, v_layout)?);
+        let mut out = vec![0f32; q.len()];
+        let total = self.heads(size).last().map_or(0, |head| head.weights.end);
+        let mut weights = vec![0f32; total];
+        let mut dropped = Vec::new();
+        for head in self.heads(size) {
+            let Head { start, length, .. } = head;
+            let from = head.weights.start;
+            let scores = &mut weights[head.weights];
+            let part = |x| Matrix::new(x, length, size, width);
+            multiply(
+                scale,
+                part(&q[start..]),
+                part(&k[start..]).transposed(),
+                scores,
+                length,
+                Into::Replace,
+            );
+            softmax_rows(scores, length);
+            let used: &[f32] = match self.mask {
+                Some(mask) => {
+                    dropped.clear();
+                    dropped.extend_from_slice(scores);
+                    mask.multiply(&mut dropped, from);
+                    &dropped
+                }
+                None => scores,
+            };
+            let used = Matrix::new(used, length, length, length);
+            multiply(
+                1.0,
+                used,
+                part(&v[start..]),
+                &mut out[start..],
+                width,
+                Into::Replace,
+            );
+        }
+        if self.keep {
+            *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = weights;
+        }
+        Ok((CpuStorage::F32(out), q_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        _out: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let shape = q.shape().clone();
+        let (_, width) = q.dims2()?;
+        let size = width / self.heads;
+        let scale = 1.0 / (size as f32).sqrt();
+        let gradient = gradient.contiguous()?;
+        let (dout, q, k, v) = (values(&gradient)?, values(q)?, values(k)?, values(v)?);
+        let weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dq = vec![0f32; q.len()];
+        let mut dk = vec![0f32; q.len()];
+        let mut dv = vec![0f32; q.len()];
+        let (mut dropped, mut scores) = (Vec::new(), Vec::new());
+        for head in self.heads(size) {
+            let Head { start, length, .. } = head;
+            let from = head.weights.start;
+            let weights = &weights[head.weights];
+            let part = |x| Matrix::new(x, length, size, width);
+            let dout = part(&dout[start..]);
+            dropped.clear();
+            dropped.extend_from_slice(weights);
+            scores.resize(length * length, 0.0);
+            multiply(
+                1.0,
+                dout,
+                part(&v[start..]).transposed(),
+                &mut scores,
+                length,
+                Into::Replace,
+            );
+            if let Some(mask) = self.mask {
+                mask.multiply(&mut dropped, from);
+                mask.multiply(&mut scores, from);
+            }
+            let used = Matrix::new(&dropped, length, length, length);
+            multiply(
+                1.0,
+                used.transposed(),
+                dout,
+                &mut dv[start..],
+                width,
+                Into::Replace,
+            );
+            softmax_slope(&mut scores, weights, length);
+            let slope = Matrix::new(&scores, length, length, length);
+            multiply(
+                scale,
+                slope,
+                part(&k[start..]),
+                &mut dq[start..],
+                width,
+                Into::Replace,
+            );
+            multiply(
+                scale,
+                slope.transposed(),
+                part(&q[start..]),
+                &mut dk[start..],
+                width,
+                Into::Replace,
+            );
+        }
+        let tensor = |values| Tensor::from_vec(values, &shape, gradient.device()).map(Some);
+        Ok((tensor(dq)?, tensor(dk)?, tensor(dv)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Dropout;
+    use crate::ops::check::{assert_close, assert_gradients, random};
+
+    /// One sequence by candle's differentiable operators.
+    fn plain(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
+        let (tokens, width) = q.dims2()?;
+        let split = |x: &Tensor| {
+            x.reshape((tokens, heads, width / heads))?
+                .transpose(0, 1)?
+                .contiguous()
+        };
+        let (q, k, v) = (split(q)?, split(k)?, split(v)?);
+        let scores = (q.matmul(&k.t()?)? / ((width / heads) as f64).sqrt())?;
+        let weights = candle_nn::ops::softmax(&scores, 2)?;
+        weights
+            .matmul(&v)?
+            .transpose(0, 1)?
+            .contiguous()?
+            .reshape((tokens, width))
+    }
+
+    #[test]
+    fn sequences_attend_to_themselves_alone() {
+        let (q, k, v) = (random((9, 6), 1), random((9, 6), 2), random((9, 6), 3));
+        let bounds: Arc<[usize]> = Arc::from([0, 4, 4, 9]);
+        let together = attention(&q, &k, &v, &bounds, 2, None).unwrap();
+        for (start, length) in [(0, 4), (4, 5)] {
+            let part = |x: &Tensor| x.narrow(0, start, length).unwrap();
+            let alone = plain(&part(&q), &part(&k), &part(&v), 2).unwrap();
+            assert_close(&part(&together), &alone, 1e-6);
+        }
+    }
+
+    #[test]
+    fn gradients_with_and_without_dropout() {
+        let inputs = [random((7, 4), 1), random((7, 4), 2), random((7, 4), 3)];
+        let bounds: Arc<[usize]> = Arc::from([0, 3, 7]);
+        for p in [0.0, 0.3] {
+            assert_gradients(&inputs, |x| {
+                attention(&x[0], &x[1], &x[2], &bounds, 2, Dropout::seeded(5).next(p))
+            });
+        }
+    }
+
+    #[test]
+    fn bounds_must_cover_the_tokens() {
+        let x = random((5, 4), 1);
+        for bounds in [vec![0, 4], vec![], vec![0, 6, 5]] {
+            assert!(attention(&x, &x, &x, &Arc::from(bounds), 2, None).is_err());
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Inverted dropout (Srivastava et al. 2014) with masks of its own seeded generator.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+
+use super::values::{slice, values};
+
+/// Where dropout masks come from: nowhere in evaluation, a seeded sequence in training.
+#[derive(Clone, Debug)]
+pub(crate) struct Dropout {
+    sequence: Option<u64>,
+}
+
+impl Dropout {
+    /// No dropout.
+    pub(crate) fn off() -> Self {
+        Self { sequence: None }
+    }
+
+    /// Masks that follow from the seed and the order of the calls.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self { sequence: Some(seed) }
+    }
+
+    /// The mask of the next call at probability `p`; `None` where nothing is dropped.
+    pub(crate) fn next(&mut self, p: f64) -> Option<Mask> {
+        let sequence = self.sequence.as_mut()?;
+        *sequence = sequence.wrapping_add(1);
+        (p > 0.0).then(|| Mask::new(mix(*sequence), p))
+    }
+
+    /// `x` with elements dropped at probability `p` and the rest scaled by `1 / (1 - p)`.
+    pub(crate) fn apply(&mut self, x: &Tensor, p: f64) -> Result<Tensor> {
+        match self.next(p) {
+            Some(mask) => x.apply_op1(mask),
+            None => Ok(x.clone()),
+        }
+    }
+}
+
+/// Which elements of a tensor are kept: a function of the element's position, so that it need not be stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mask {
+    seed: u64,
+    // Kept where 32 random bits are at least this.
+    threshold: u32,
+    scale: f32,
+}
+
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The finaliser of SplitMix64 (Steele et al. 2014).
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+impl Mask {
+    fn new(seed: u64, p: f64) -> Self {
+        Self {
+            seed,
+            threshold: (p * f64::from(u32::MAX)) as u32,
+            scale: (1.0 / (1.0 - p)) as f32,
+        }
+    }
+
+    /// Multiplies elements by their mask; `from` is the position of the first.
+    pub(super) fn multiply(self, values: &mut [f32], from: usize) {
+        // One mixing yields the bits of two neighbours.
+        for (at, value) in (from as u64..).zip(values) {
+            let bits = mix(self.seed.wrapping_add((at >> 1).wrapping_mul(GOLDEN)));
+            let half = (bits >> (32 * (at & 1))) as u32;
+            *value *= if half >= self.threshold { self.scale } else { 0.0 };
+        }
+    }
+}
+
+impl CustomOp1 for Mask {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let mut y = slice(x, layout)?.to_vec();
+        self.multiply(&mut y, 0);
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = gradient.contiguous()?;
+        let mut dx = values(&gradient)?.to_vec();
+        self.multiply(&mut dx, 0);
+        Tensor::from_vec(dx, x.shape(), gradient.device()).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::{assert_gradients, random};
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn the_share_dropped_is_the_probability_and_the_mean_stays() {
+        let ones = Tensor::ones((300, 301), DType::F32, &Device::Cpu).unwrap();
+        let mut dropout = Dropout::seeded(7);
+        let y: Vec<f32> = dropout
+            .apply(&ones, 0.1)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap();
+        let dropped = y.iter().filter(|&&y| y == 0.0).count() as f64 / y.len() as f64;
+        assert!((dropped - 0.1).abs() < 0.005, "{dropped}");
+        assert!(y.iter().all(|&y| y == 0.0 || (y - 1.0 / 0.9).abs() < 1e-6));
+        let again: Vec<f32> = dropout
+            .apply(&ones, 0.1)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap();
+        assert_ne!(y, again);
+    }
+
+    #[test]
+    fn the_gradient_has_the_same_mask() {
+        assert_gradients(&[random((5, 9), 1)], |v| Dropout::seeded(3).apply(&v[0], 0.4));
+    }
+
+    #[test]
+    fn evaluation_drops_nothing() {
+        let x = random((5, 9), 1);
+        let y = Dropout::off().apply(&x, 0.9).unwrap();
+        assert_eq!(y.id(), x.id());
+    }
+}

@@ -1,0 +1,124 @@
+//! Products of row-major matrices inside slices.
+
+use gemm::{Parallelism, gemm};
+
+/// A matrix inside a slice: rows of elements next to one another, or the transpose of such.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'d> {
+    data: &'d [f32],
+    rows: usize,
+    columns: usize,
+    // Invariant: (rows - 1) * row_stride + (columns - 1) * column_stride < data.len(), for a matrix of any element.
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'d> Matrix<'d> {
+    /// The matrix whose row `i` begins at `data[i * row_stride]`. Panics where it leaves the slice.
+    pub(super) fn new(data: &'d [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+        assert!(
+            inside(data.len(), rows, columns, row_stride),
+            "a matrix leaves its slice"
+        );
+        Self {
+            data,
+            rows,
+            columns,
+            row_stride,
+            column_stride: 1,
+        }
+    }
+
+    /// The matrix with rows and columns exchanged.
+    pub(super) fn transposed(self) -> Self {
+        Self {
+            data: self.data,
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+}
+
+fn inside(length: usize, rows: usize, columns: usize, row_stride: usize) -> bool {
+    rows == 0 || columns == 0 || (columns <= row_stride && (rows - 1) * row_stride + columns <= length)
+}
+
+/// What becomes of a product's destination.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Into {
+    /// The product replaces it.
+    Replace,
+    /// The product is added to it.
+    Add,
+}
+
+/// `scale * a * b` into the rows of `out` that begin `row_stride` apart, on this thread alone.
+///
+/// Panics where the matrices do not fit one another.
+pub(super) fn multiply(
+    scale: f32,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    out: &mut [f32],
+    row_stride: usize,
+    into: Into,
+) {
+    assert_eq!(a.columns, b.rows, "the inner extents of a product differ");
+    assert!(
+        inside(out.len(), a.rows, b.columns, row_stride),
+        "a product leaves its slice"
+    );
+    let read_dst = into == Into::Add;
+    // SAFETY: `Matrix::new` and the assertion above hold every element that is read or written inside its slice; `out`
+    // is borrowed mutably and so apart from `a` and `b`.
+    #[allow(unsafe_code)]
+    unsafe {
+        gemm(
+            a.rows,
+            b.columns,
+            a.columns,
+            out.as_mut_ptr(),
+            1,
+            row_stride as isize,
+            read_dst,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strided_and_transposed_products() {
+        // Two columns of a three-column table, times a row of numbers standing as a column.
+        let table = [1.0, 2.0, 9.0, 3.0, 4.0, 9.0];
+        let a = Matrix::new(&table, 2, 2, 3);
+        let b = Matrix::new(&[10.0, 100.0], 1, 2, 2).transposed();
+        let mut out = [1.0, 7.0, 1.0];
+        multiply(1.0, a, b, &mut out, 2, Into::Add);
+        assert_eq!(out, [211.0, 7.0, 431.0]);
+        multiply(0.5, a.transposed(), b, &mut out, 2, Into::Replace);
+        assert_eq!(out, [155.0, 7.0, 210.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "leaves its slice")]
+    fn a_matrix_past_the_end_is_refused() {
+        Matrix::new(&[0.0; 5], 2, 3, 3);
+    }
+}

@@ -1,0 +1,128 @@
+//! Sentences to what the network is fitted to.
+
+use nerve_export::{EncoderError, TextEncoder};
+use nerve_tagging::{AlignError, LabelId, LabelSet, SubwordLabels, WindowLimits, windows};
+use thiserror::Error;
+
+use crate::corpus::{Corpus, CorpusError};
+use crate::model::{Packed, Targets};
+
+/// Why a sentence makes no example.
+#[derive(Debug, Error)]
+pub enum ExampleError {
+    /// The corpus is at fault.
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// Words and labels do not fit one another.
+    #[error(transparent)]
+    Align(#[from] AlignError),
+}
+
+/// One window of a sentence, encoded, with the labels of the tokens that carry one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Example {
+    /// Token ids, special tokens included.
+    pub(crate) ids: Vec<u32>,
+    /// Positions and labels of the labelled tokens.
+    pub(crate) labelled: Vec<(u32, u32)>,
+}
+
+/// The windows of a corpus' sentences that hold a labelled token; a long sentence becomes several, none is cut.
+pub(crate) fn examples(
+    corpus: &Corpus,
+    encoder: &TextEncoder,
+    labels: &LabelSet,
+    limits: WindowLimits,
+) -> Result<Vec<Example>, ExampleError> {
+    let mut examples = Vec::with_capacity(corpus.sentences.len());
+    for (index, sentence) in corpus.sentences.iter().enumerate() {
+        let label = |(word, tag): (usize, &String)| {
+            labels
+                .parse(tag)
+                .ok_or_else(|| corpus.fault(corpus.line(index, word), format!("the labels have no `{tag}`")))
+        };
+        let word_labels = sentence
+            .tags
+            .iter()
+            .enumerate()
+            .map(label)
+            .collect::<Result<Vec<LabelId>, _>>()?;
+        let subwords = encoder.encode_words(&sentence.words)?;
+        for window in windows(&subwords, limits) {
+            let at =
+                subwords.window_labels(&word_labels, &window, encoder.specials(), SubwordLabels::First)?;
+            let labelled: Vec<(u32, u32)> = (0u32..)
+                .zip(at)
+                .filter_map(|(position, label)| Some((position, u32::try_from(label?.0).ok()?)))
+                .collect();
+            if !labelled.is_empty() {
+                let ids = encoder.window_ids(&subwords, &window);
+                examples.push(Example { ids, labelled });
+            }
+        }
+    }
+    Ok(examples)
+}
+
+/// Examples laid end to end, as the network reads them, with their targets.
+pub(crate) fn pack(examples: &[&Example]) -> (Packed, Targets) {
+    let mut targets = Targets::default();
+    let mut start = 0;
+    for example in examples {
+        for (position, label) in &example.labelled {
+            targets.tokens.push(start + position);
+            targets.labels.push(*label);
+        }
+        start += example.ids.len() as u32;
+    }
+    (Packed::new(examples.iter().map(|example| &example.ids)), targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(length: usize, labelled: &[(u32, u32)]) -> Example {
+        Example {
+            ids: vec![7; length],
+            labelled: labelled.to_vec(),
+        }
+    }
+
+    #[test]
+    fn targets_move_with_their_example() {
+        let (a, b) = (example(4, &[(1, 5), (2, 0)]), example(3, &[(1, 6)]));
+        let (packed, targets) = pack(&[&a, &b]);
+        assert_eq!(packed.ids().len(), 7);
+        assert_eq!(targets.tokens, [1, 2, 5]);
+        assert_eq!(targets.labels, [5, 0, 6]);
+    }
+
+    #[test]
+    fn a_long_sentence_keeps_every_label() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(
+            dir.path().join("vocab.txt"),
+            "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n",
+        )
+        .unwrap();
+        let encoder = TextEncoder::open_dir(dir.path()).unwrap();
+        let path = dir.path().join("x.conll");
+        std::fs::write(&path, "a\tB-x\n".repeat(50)).unwrap();
+        let corpus = Corpus::read(&path).unwrap();
+        let labels = LabelSet::iob2(["x"]).unwrap();
+        let limits = WindowLimits::for_encoder(18, 2).unwrap();
+        let made = examples(&corpus, &encoder, &labels, limits).unwrap();
+        assert!(made.len() > 3 && made.iter().all(|e| e.ids.len() <= 18));
+        assert_eq!(made.iter().map(|e| e.labelled.len()).sum::<usize>(), 50);
+        let unknown = LabelSet::iob2(["y"]).unwrap();
+        let error = examples(&corpus, &encoder, &unknown, limits).unwrap_err();
+        assert!(
+            error.to_string().contains("x.conll:1: the labels have no `B-x`"),
+            "{error}"
+        );
+    }
+}
