@@ -68,22 +68,24 @@ pub(crate) fn tiny_corpus(dir: &Path) {
         format!("{first}\tB-{of}\n{rest}")
     };
     let outside = |text: &str| -> String { text.split(' ').map(|word| format!("{word}\tO\n")).collect() };
-    let mut text = String::new();
+    let mut sentences = Vec::new();
     for person in PEOPLE {
         for place in PLACES {
             let (person, place) = (words(person, "person"), words(place, "location"));
-            text += &format!("{person}{}{place}{}\n", outside("went to"), outside("."));
-            text += &format!(
-                "{}{place}{}{person}{}\n",
+            sentences.push(format!("{person}{}{place}{}", outside("went to"), outside(".")));
+            sentences.push(format!(
+                "{}{place}{}{person}{}",
                 outside("In"),
                 outside(", I met"),
                 outside("today !")
-            );
+            ));
         }
     }
-    for plain in PLAIN {
-        text += &format!("{}\n", outside(plain));
-    }
+    sentences.extend(PLAIN.map(outside));
+    // Longer texts too, so that every position of a window is trained.
+    let joined: Vec<String> = sentences.chunks(6).map(|chunk| chunk.concat()).collect();
+    sentences.extend(joined);
+    let text = sentences.join("\n") + "\n";
     for split in ["train", "dev", "test"] {
         std::fs::write(dir.join(format!("{split}.conll")), &text).unwrap();
     }

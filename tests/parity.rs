@@ -24,7 +24,10 @@ fn the_fp32_graph_computes_the_checkpoint() {
     let found = verification("fp32");
     assert!(found["max_abs_difference"].as_f64().unwrap() <= 1e-3, "{found}");
     assert_eq!(found["label_agreement"], 1.0);
-    assert_eq!(found["batch_invariant_windows"], 78);
+    assert!(
+        found["batch_invariant_windows"].as_u64().unwrap() >= 91,
+        "{found}"
+    );
 }
 
 #[test]

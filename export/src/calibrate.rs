@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn a_single_outlier_is_clipped() {
         let mut histogram = Histogram::new(-1.0, 100.0);
-        (0..100_000).for_each(|i| histogram.add((i % 2000) as f32 / 1000.0 - 1.0));
+        (0..3_000_000).for_each(|i| histogram.add((i % 2000) as f32 / 1000.0 - 1.0));
         histogram.add(100.0);
         let (_, highest) = histogram.best_range();
         assert!(highest < 50.0, "{highest}");
