@@ -132,11 +132,11 @@ fn a_manifest_that_forgets_a_file_or_lies_about_its_version() {
 fn labels_that_contradict_the_configuration() {
     let (_dir, bundle) = copy();
     edit(&bundle.join("manifest.json"), |manifest| {
-        manifest["labels"][1] = "B-planet".into()
+        manifest["labels"][1] = "B-planet".into();
     });
     assert!(matches!(manifest_error(&bundle), ManifestError::Labels { .. }));
     edit(&bundle.join("config.json"), |config| {
-        config["id2label"]["0"] = "B-planet".into()
+        config["id2label"]["0"] = "B-planet".into();
     });
     seal(&bundle);
     assert!(matches!(

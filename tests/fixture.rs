@@ -83,7 +83,7 @@ pub(crate) fn tiny_corpus(dir: &Path) {
     }
     sentences.extend(PLAIN.map(outside));
     // Longer texts too, so that every position of a window is trained.
-    let joined: Vec<String> = sentences.chunks(6).map(|chunk| chunk.concat()).collect();
+    let joined: Vec<String> = sentences.chunks(6).map(<[std::string::String]>::concat).collect();
     sentences.extend(joined);
     let text = sentences.join("\n") + "\n";
     for split in ["train", "dev", "test"] {
