@@ -67,7 +67,12 @@ mod tests {
         let corpus = corpus("It\tO\n'\tO\ns\tO\nNew\tB-loc\nYork\tI-loc\n.\tO\n.\tO\n\n#\tO\nAnn\tB-per\n");
         let mut tagger = Lexicon {
             labels: LabelSet::iob2(["loc", "per"]).unwrap(),
-            words: vec![("New", "B-loc"), ("York", "I-loc"), ("Ann", "B-per"), ("s", "B-per")],
+            words: vec![
+                ("New", "B-loc"),
+                ("York", "I-loc"),
+                ("Ann", "B-per"),
+                ("s", "B-per"),
+            ],
         };
         let score = evaluate_raw(&mut tagger, &corpus).unwrap();
         assert_eq!(score.types["loc"].f1, 1.0);
