@@ -33,6 +33,14 @@ impl ActivationRanges {
     }
 }
 
+/// The largest weight of an integer product, in steps of its scale.
+///
+/// x86 processors without VNNI add pairs of u8 x i8 products in 16 bits and saturate: 2 x 255 x 127 does not fit, 2 x
+/// 255 x 64 does. With 63, the integers of a product are the same on every processor.
+const PRODUCT_WEIGHT_LIMIT: f32 = 63.0;
+/// The largest entry of a table that is only looked up.
+const TABLE_LIMIT: f32 = 127.0;
+
 /// A matrix in i8, one scale a column.
 pub(crate) struct QuantizedMatrix {
     pub(crate) values: Vec<i8>,
@@ -40,16 +48,23 @@ pub(crate) struct QuantizedMatrix {
 }
 
 impl QuantizedMatrix {
-    /// The row-major matrix of this width with scale `max|w| / 127` for each column and zero point 0.
+    /// The row-major matrix of this width with scale `max|w| / 63` for each column and zero point 0.
     pub(crate) fn per_column(matrix: &[f32], columns: usize) -> Self {
         let mut highest = vec![0.0f32; columns];
         for row in matrix.chunks_exact(columns) {
             highest.iter_mut().zip(row).for_each(|(h, w)| *h = h.max(w.abs()));
         }
-        let scales: Vec<f32> = highest.into_iter().map(symmetric_scale).collect();
+        let scales: Vec<f32> = highest
+            .into_iter()
+            .map(|highest| symmetric_scale(highest, PRODUCT_WEIGHT_LIMIT))
+            .collect();
         let values = matrix
             .chunks_exact(columns)
-            .flat_map(|row| row.iter().zip(&scales).map(|(w, scale)| to_i8(*w, *scale)))
+            .flat_map(|row| {
+                row.iter()
+                    .zip(&scales)
+                    .map(|(w, scale)| to_i8(*w, *scale, PRODUCT_WEIGHT_LIMIT))
+            })
             .collect();
         Self { values, scales }
     }
@@ -60,20 +75,21 @@ pub(crate) fn quantize_rows(table: &[f32], width: usize) -> (Vec<i8>, Vec<f32>) 
     let mut values = Vec::with_capacity(table.len());
     let mut scales = Vec::with_capacity(table.len() / width.max(1));
     for row in table.chunks_exact(width) {
-        let scale = symmetric_scale(row.iter().fold(0.0, |highest, w| w.abs().max(highest)));
-        values.extend(row.iter().map(|w| to_i8(*w, scale)));
+        let highest = row.iter().fold(0.0f32, |highest, w| w.abs().max(highest));
+        let scale = symmetric_scale(highest, TABLE_LIMIT);
+        values.extend(row.iter().map(|w| to_i8(*w, scale, TABLE_LIMIT)));
         scales.push(scale);
     }
     (values, scales)
 }
 
-fn symmetric_scale(highest: f32) -> f32 {
+fn symmetric_scale(highest: f32, limit: f32) -> f32 {
     // An all-zero row or column quantises to zeros under any scale; 1 keeps the division defined.
-    if highest == 0.0 { 1.0 } else { highest / 127.0 }
+    if highest == 0.0 { 1.0 } else { highest / limit }
 }
 
-fn to_i8(weight: f32, scale: f32) -> i8 {
-    (weight / scale).round().clamp(-127.0, 127.0) as i8
+fn to_i8(weight: f32, scale: f32, limit: f32) -> i8 {
+    (weight / scale).round().clamp(-limit, limit) as i8
 }
 
 #[cfg(test)]
@@ -83,8 +99,15 @@ mod tests {
     #[test]
     fn each_column_uses_its_own_full_range() {
         let matrix = QuantizedMatrix::per_column(&[1.0, 0.0, -2.0, -0.5, 0.0, 0.0], 3);
-        assert_eq!(matrix.values, [127, 0, -127, -64, 0, 0]);
+        assert_eq!(matrix.values, [63, 0, -63, -32, 0, 0]);
         assert_eq!(matrix.scales[1], 1.0);
+    }
+
+    #[test]
+    fn a_pair_of_products_fits_16_bits() {
+        let extreme = QuantizedMatrix::per_column(&[3.0, -3.0], 1);
+        let pair: i32 = extreme.values.iter().map(|&w| i32::from(w).abs() * 255).sum();
+        assert!(i16::try_from(pair).is_ok(), "{pair}");
     }
 
     #[test]
