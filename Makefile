@@ -10,7 +10,7 @@ ORT_LIBRARY := .onnxruntime/libonnxruntime.so
 ORT_PLATFORM := $(shell uname -m)
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime check corpus-checks openapi
+.PHONY: serve test onnxruntime check corpus-checks openapi browser-test
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -41,6 +41,11 @@ check:
 corpus-checks: onnxruntime
 	test -n "$(WNUT17_DIR)" || { echo "set WNUT17_DIR to the directory of train.conll, dev.conll and test.conll"; exit 2; }
 	$(CARGO) test --locked --release --package nerve-tests -- corpus
+
+# Opens the pages in headless Chromium; skips where Node.js or Chromium is missing. Screenshots: target/browser.
+browser-test: onnxruntime
+	$(CARGO) build --locked --release --package nerve-server
+	tests/browser/run
 
 # Writes the API contract anew from the server's types.
 openapi:

@@ -525,3 +525,55 @@ fn the_drain_deadline_holds_and_open_connections_do_not_delay_it() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     script.slow_waits.store(false, Ordering::SeqCst);
 }
+
+#[test]
+fn the_pages_and_their_files_come_from_this_server_alone() {
+    let server = Server::plain();
+    for (path, media_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/docs", "text/html; charset=utf-8"),
+        ("/assets/page.css", "text/css; charset=utf-8"),
+        ("/assets/page.js", "text/javascript; charset=utf-8"),
+        ("/assets/icon.svg", "image/svg+xml"),
+    ] {
+        let page = server.get(path);
+        assert_eq!((page.status, page.header("content-type")), (200, Some(media_type)), "{path}");
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(page.header("cache-control"), Some("no-cache"));
+        let head = receive(server.send("HEAD", path, "", ""));
+        assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
+        assert_eq!(head.header("content-length"), Some(page.body.len().to_string().as_str()));
+
+        let tag = page.header("etag").unwrap();
+        for held in [tag.to_owned(), format!("\"other\", W/{tag}"), "*".to_owned()] {
+            let again = receive(server.send("GET", path, &format!("if-none-match: {held}\r\n"), ""));
+            assert_eq!((again.status, again.body.as_str()), (304, ""), "{path} {held}");
+            assert_eq!(again.header("etag"), Some(tag));
+            assert_eq!(again.header("cache-control"), Some("no-cache"));
+        }
+        let changed = receive(server.send("GET", path, "if-none-match: \"other\"\r\n", ""));
+        assert_eq!((changed.status, changed.body), (200, page.body), "{path}");
+        assert_eq!(receive(server.send("DELETE", path, "", "")).status, 405, "{path}");
+    }
+    for path in ["/assets/none.js", "/assets/..%2fpage.js", "/assets/", "/docs/"] {
+        assert_eq!(server.get(path).code(), "not_found", "{path}");
+    }
+    assert_eq!(
+        server.metric("nerve_requests_total{route=\"/assets/{file}\",status=\"404\"}"),
+        2.0
+    );
+    assert_eq!(server.metric("nerve_requests_total{route=\"/docs\",status=\"304\"}"), 3.0);
+}
+
+#[test]
+fn every_answer_tells_the_time_it_took() {
+    let server = Server::plain();
+    for response in [server.ner("paul"), server.ner("error"), server.get("/info")] {
+        let told = response.header("server-timing").unwrap();
+        let took: f64 = told.strip_prefix("total;dur=").unwrap().parse().unwrap();
+        assert!(took > 0.0, "{told}");
+    }
+    assert_eq!(server.get("/info").json()["entity_types"], json!(["person", "location"]));
+}

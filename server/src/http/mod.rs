@@ -6,6 +6,7 @@ mod ner;
 mod observe;
 mod openapi;
 mod operations;
+mod pages;
 mod request;
 mod route;
 
@@ -64,6 +65,21 @@ pub(crate) fn app(
         .app_data(web::Data::new(state))
         .service(post(Route::Ner.name()).route(web::post().to(ner::ner)))
         .service(post(Route::NerBatch.name()).route(web::post().to(ner::ner_batch)))
+        .service(
+            get(Route::Page.name())
+                .route(web::get().to(pages::page))
+                .route(web::head().to(pages::page)),
+        )
+        .service(
+            get(Route::Docs.name())
+                .route(web::get().to(pages::docs))
+                .route(web::head().to(pages::docs)),
+        )
+        .service(
+            get(Route::Assets.name())
+                .route(web::get().to(pages::asset))
+                .route(web::head().to(pages::asset)),
+        )
         .service(
             get(Route::Live.name())
                 .route(web::get().to(operations::live))

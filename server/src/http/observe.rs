@@ -17,6 +17,8 @@ use crate::http::{ApiError, AppState, Route};
 use crate::metrics::{CLIENT_LEFT, Metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Browsers show it beside their own clock's time.
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const LONGEST_ID: usize = 128;
 
 /// New request ids: unlike those of other processes, and of one process in order.
@@ -120,7 +122,12 @@ pub(crate) async fn observe<B: MessageBody>(
         );
     }
     let mut response = answered?;
-    response.headers_mut().insert(REQUEST_ID, id);
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    headers.insert(
+        SERVER_TIMING,
+        HeaderValue::try_from(format!("total;dur={:.2}", seconds * 1000.0))?,
+    );
     Ok(response)
 }
 

@@ -25,6 +25,9 @@ pub(crate) struct Info {
     /// The model as its manifest describes it.
     #[schema(value_type = Object)]
     model: serde_json::Value,
+    /// The entity types the model tells apart, as `labels` takes them.
+    #[schema(example = json!(["person", "location"]))]
+    entity_types: Vec<String>,
     /// Where the model runs.
     #[schema(example = "cpu")]
     device: String,
@@ -69,6 +72,7 @@ impl Info {
     pub(crate) fn new(model: &TextModel, config: &ServerConfig) -> Self {
         Self {
             model: model.description.clone(),
+            entity_types: model.labels.types().to_vec(),
             device: config.device.to_string(),
             limits: InfoLimits {
                 max_body_bytes: config.requests.max_body_bytes,

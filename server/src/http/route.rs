@@ -10,12 +10,16 @@ pub(crate) enum Route {
     Metrics,
     Info,
     OpenApi,
+    Page,
+    Docs,
+    /// The files of the pages.
+    Assets,
     Other,
 }
 
 impl Route {
     /// Every route.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Ner,
         Self::NerBatch,
         Self::Live,
@@ -23,6 +27,9 @@ impl Route {
         Self::Metrics,
         Self::Info,
         Self::OpenApi,
+        Self::Page,
+        Self::Docs,
+        Self::Assets,
         Self::Other,
     ];
 
@@ -36,12 +43,18 @@ impl Route {
             Self::Metrics => "/metrics",
             Self::Info => "/info",
             Self::OpenApi => "/openapi.json",
+            Self::Page => "/",
+            Self::Docs => "/docs",
+            Self::Assets => "/assets/{file}",
             Self::Other => "other",
         }
     }
 
     /// The route of a request's path.
     pub(crate) fn of_path(path: &str) -> Self {
+        if path.strip_prefix("/assets/").is_some_and(is_one_segment) {
+            return Self::Assets;
+        }
         let known = Self::ALL.into_iter().filter(|route| *route != Self::Other);
         known
             .into_iter()
@@ -56,9 +69,15 @@ impl Route {
             Self::Ready => &[200, 405, 503],
             Self::Live | Self::Info | Self::OpenApi => &[200, 405],
             Self::Metrics => &[200, 405, 500],
+            Self::Page | Self::Docs => &[200, 304, 405],
+            Self::Assets => &[200, 304, 404, 405],
             Self::Other => &[404],
         }
     }
+}
+
+fn is_one_segment(rest: &str) -> bool {
+    !rest.is_empty() && !rest.contains('/')
 }
 
 #[cfg(test)]
@@ -72,5 +91,8 @@ mod tests {
         }
         assert_eq!(Route::of_path("/ner/"), Route::Other);
         assert_eq!(Route::of_path("other"), Route::Other);
+        assert_eq!(Route::of_path("/assets/page.css"), Route::Assets);
+        assert_eq!(Route::of_path("/assets/"), Route::Other);
+        assert_eq!(Route::of_path("/assets/a/b"), Route::Other);
     }
 }

@@ -1,0 +1,307 @@
+// The page that highlights the entities of a text.
+
+import { byId, copy, element, roving } from "./dom.js";
+import { hues } from "./hues.js";
+import { pretty, showJson, SHOWN } from "./json.js";
+import { utf16Index } from "./offsets.js";
+import { showReading } from "./reading.js";
+import { address, curl, milliseconds, send } from "./request.js";
+
+const JSON_BODY = { "content-type": "application/json" };
+/** Table rows that are added at a time. */
+const ROWS = 400;
+/** Long enough that a slider on its way sends no request at every step. */
+const SETTLED_MS = 150;
+
+const text = byId("text");
+const threshold = byId("threshold");
+const aggregation = byId("aggregation");
+const offsets = byId("offsets");
+const words = byId("words");
+
+/** The entity types the model knows, and those that are asked for: all of them while none is chosen. */
+let types = [];
+let hueOf = hues(types);
+const wanted = new Set();
+/** The request that is under way. */
+let running;
+let settling;
+/** The answer as JSON. */
+let json = "";
+
+const defaultOf = (select) => [...select.options].find((option) => option.defaultSelected).value;
+
+/** The request body that the form spells; what is as the API has it by default is left out. */
+function question() {
+  const body = { text: text.value.toWellFormed?.() ?? text.value };
+  if (aggregation.value !== defaultOf(aggregation)) body.aggregation = aggregation.value;
+  if (offsets.value !== defaultOf(offsets)) body.offsets = offsets.value;
+  if (Number(threshold.value) > 0) body.threshold = Number(threshold.value);
+  if (wanted.size > 0) body.labels = [...wanted];
+  if (!words.checked) body.include_words = false;
+  return body;
+}
+
+/** Sends what the form spells and shows the answer; a request still under way is given up. */
+async function ask() {
+  clearTimeout(settling);
+  running?.abort();
+  const call = (running = new AbortController());
+  const asked = question();
+  const body = JSON.stringify(asked);
+  document.body.classList.add("busy");
+  byId("reading").setAttribute("aria-busy", "true");
+  byId("curl").textContent = curl("POST", address("ner"), JSON_BODY, body);
+  try {
+    const request = { method: "POST", headers: JSON_BODY, body, signal: call.signal };
+    const answer = await send(address("ner"), request);
+    if (call.signal.aborted) return;
+    if (answer.ok) showAnswer(asked, answer);
+    else showProblem(problemOf(answer));
+  } catch (error) {
+    if (call.signal.aborted) return;
+    showProblem({ title: "No answer", message: error.message });
+  } finally {
+    if (running === call) {
+      running = undefined;
+      document.body.classList.remove("busy");
+      byId("reading").setAttribute("aria-busy", "false");
+    }
+  }
+}
+
+function askSoon() {
+  clearTimeout(settling);
+  settling = setTimeout(ask, SETTLED_MS);
+}
+
+function showAnswer(asked, { value, roundTrip, inServer }) {
+  const indexOf = utf16Index(asked.text, asked.offsets ?? defaultOf(offsets));
+  const { entities } = value;
+  showReading(byId("reading"), { text: asked.text, entities, indexOf, hueOf, chosen: showWordsOf });
+  showOutcome(true);
+  byId("status").replaceChildren(...summary(value, roundTrip, inServer));
+  showLegend(entities);
+  showWords(value.words);
+  json = pretty(value);
+  showJson(byId("json"), json);
+  byId("json-cut").hidden = json.length <= SHOWN;
+}
+
+function summary({ entities, words }, roundTrip, inServer) {
+  const found = `${count(entities.length, "entity", "entities")}${words ? ` in ${count(words.length, "word", "words")}` : ""}`;
+  const server = inServer === undefined ? "" : `, ${milliseconds(inServer)} in the server`;
+  return [element("strong", {}, found), ` ${milliseconds(roundTrip)} there and back${server}`];
+}
+
+const count = (number, one, many) => `${number === 0 ? "No" : number.toLocaleString("en")} ${number === 1 ? one : many}`;
+
+const TITLES = {
+  413: "The text is too large",
+  422: "The server does not take this request",
+  429: "The server is busy",
+  503: "The server is not ready",
+  504: "The server took too long",
+};
+
+/** What an answer that is no 200 says, in the API's words where it has them. */
+function problemOf({ status, value, headers }) {
+  const details = [`status ${status}`];
+  if (value?.error?.code) details.push(value.error.code);
+  const id = headers.get("x-request-id");
+  if (id) details.push(`request ${id}`);
+  return {
+    title: TITLES[status] ?? `The server answered ${status}`,
+    message: value?.error?.message ?? "It did not say why.",
+    details: details.join(" · "),
+    retryAfter: headers.get("retry-after"),
+  };
+}
+
+function showProblem({ title, message, details, retryAfter }) {
+  const again = retryAfter ? `Try again (the server asks for ${retryAfter} s)` : "Try again";
+  byId("problem").replaceChildren(
+    element("strong", {}, title),
+    element("p", {}, message),
+    details ? element("p", { class: "quiet" }, details) : "",
+    element("button", { type: "button", class: "plain", onclick: ask }, again),
+  );
+  byId("status").textContent = "";
+  showOutcome(false);
+}
+
+/** Either the answer or the problem: an answer to another text than the one in the box would mislead. */
+function showOutcome(answered) {
+  byId("problem").hidden = answered;
+  for (const part of ["reading", "answer", "share"]) byId(part).hidden = !answered;
+}
+
+function showLegend(entities) {
+  const found = new Map();
+  for (const { type } of entities) found.set(type, (found.get(type) ?? 0) + 1);
+  const names = new Set([...types, ...wanted, ...found.keys()]);
+  const legend = byId("legend");
+  const focused = document.activeElement?.dataset.type;
+  legend.classList.toggle("chosen", wanted.size > 0);
+  legend.replaceChildren(
+    ...[...names].map((type) =>
+      element(
+        "button",
+        {
+          type: "button",
+          class: "chip",
+          "--hue": hueOf(type),
+          "data-type": type,
+          "aria-pressed": String(wanted.has(type)),
+          onclick: () => choose(type),
+        },
+        type,
+        element("span", { class: "count" }, String(found.get(type) ?? "")),
+      ),
+    ),
+  );
+  [...legend.children].find((chip) => chip.dataset.type === focused)?.focus();
+}
+
+function choose(type) {
+  if (!wanted.delete(type)) wanted.add(type);
+  showLegend([]);
+  ask();
+}
+
+let unshown = [];
+
+function showWords(list) {
+  unshown = (list ?? []).map((word, place) => ({ ...word, place }));
+  byId("rows").replaceChildren();
+  byId("word-list").hidden = list === undefined;
+  byId("no-words").hidden = list !== undefined;
+  byId("word-list").scrollTop = 0;
+  showMoreWords();
+}
+
+function showMoreWords(rows = ROWS) {
+  byId("rows").append(...unshown.splice(0, rows).map(row));
+  byId("more").hidden = unshown.length === 0;
+  byId("more").textContent = `${unshown.length.toLocaleString("en")} more`;
+}
+
+function row({ text, label, score, place }) {
+  const outside = label === "O";
+  return element(
+    "tr",
+    {},
+    element("td", { class: "index" }, String(place)),
+    element("td", { class: "word" }, text),
+    element("td", {}, element("span", outside ? { class: "outside" } : { class: "label", "--hue": hueOf(label) }, label)),
+    element("td", { class: "score" }, element("span", { class: "meter", "--score": score }), score.toFixed(3)),
+  );
+}
+
+/** Points out an entity's words in the table. */
+function showWordsOf({ words: [first, end] }, mark) {
+  const rows = byId("rows");
+  byId("reading").querySelector("[aria-current]")?.removeAttribute("aria-current");
+  mark.setAttribute("aria-current", "true");
+  if (rows.children.length < end) showMoreWords(end - rows.children.length);
+  [...rows.children].forEach((row, place) => row.classList.toggle("chosen", first <= place && place < end));
+  rows.children[first]?.scrollIntoView({ block: "nearest" });
+}
+
+function showTab(tab) {
+  for (const other of byId("tabs").children) {
+    other.setAttribute("aria-selected", String(other === tab));
+    byId(other.getAttribute("aria-controls")).hidden = other !== tab;
+  }
+}
+
+function showSize() {
+  byId("size").textContent = count([...text.value].length, "character", "characters");
+}
+
+function showThreshold() {
+  byId("threshold-shown").textContent = `${Math.round(100 * threshold.value)} %`;
+  threshold.setAttribute("aria-valuetext", byId("threshold-shown").textContent);
+}
+
+/** The form as the fragment of this page's address, which browsers do not send to servers. */
+function fragment() {
+  const { text, labels = [], ...options } = question();
+  const spelled = new URLSearchParams({ text, ...options });
+  for (const label of labels) spelled.append("label", label);
+  return `#${spelled}`;
+}
+
+/** Fills the form from the address, where it has a text. */
+function readFragment() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  if (!given.has("text")) return false;
+  text.value = given.get("text");
+  threshold.value = given.get("threshold") ?? 0;
+  words.checked = given.get("include_words") !== "false";
+  for (const select of [aggregation, offsets]) {
+    select.value = given.get(select.id);
+    if (select.value === "") select.value = defaultOf(select);
+  }
+  wanted.clear();
+  for (const label of given.getAll("label")) wanted.add(label);
+  showThreshold();
+  showSize();
+  return true;
+}
+
+/** What the model is and knows; the page works without. */
+async function readInfo() {
+  const { ok, value } = await send(address("info"), {}).catch(() => ({ ok: false }));
+  if (!ok) return;
+  types = value.entity_types;
+  hueOf = hues(types);
+  const { name, precision } = value.model;
+  byId("model").textContent = [name, precision, value.device].filter(Boolean).join(" · ");
+}
+
+function listen() {
+  byId("ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    ask();
+  });
+  text.addEventListener("input", showSize);
+  text.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      ask();
+    }
+  });
+  for (const example of byId("examples").querySelectorAll("button")) {
+    example.addEventListener("click", () => {
+      text.value = example.dataset.text;
+      showSize();
+      ask();
+    });
+  }
+  threshold.addEventListener("input", () => {
+    showThreshold();
+    askSoon();
+  });
+  for (const control of [aggregation, offsets, words]) control.addEventListener("change", ask);
+  const tabs = [...byId("tabs").children];
+  roving(byId("tabs"), tabs, showTab);
+  for (const tab of tabs) tab.addEventListener("click", () => showTab(tab));
+  byId("more").addEventListener("click", () => showMoreWords());
+  byId("copy-json").addEventListener("click", (event) => copy(event.currentTarget, json));
+  byId("copy-curl").addEventListener("click", (event) => copy(event.currentTarget, byId("curl").textContent));
+  byId("share").addEventListener("click", (event) => {
+    history.replaceState(null, "", fragment());
+    copy(event.currentTarget, location.href);
+  });
+  addEventListener("hashchange", () => readFragment() && ask());
+  if (/Mac|iPhone|iPad/.test(navigator.platform)) byId("keys").textContent = "⌘ ↵";
+}
+
+listen();
+readFragment();
+showThreshold();
+showSize();
+await readInfo();
+showLegend([]);
+ask();
