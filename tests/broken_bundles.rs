@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nerve_export::{ConfigError, ManifestError, Model, ModelError, Runtime, SessionError, SessionOptions};
+use nerve_export::{ConfigError, GraphError, ManifestError, Model, ModelError};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -155,20 +155,15 @@ fn fewer_labels_than_the_logits_are_wide() {
         manifest["labels"].as_array_mut().unwrap().truncate(4);
     });
     seal(&bundle);
-    let runtime = Runtime::load(None).unwrap();
-    let error = Model::open(&bundle)
-        .unwrap()
-        .session(&runtime, &SessionOptions::default())
-        .err()
-        .unwrap();
+    let error = error(&bundle);
     assert!(
         matches!(
             error,
-            SessionError::LabelCount {
+            ModelError::Graph(GraphError::LabelCount {
                 labels: 4,
                 logits: 5,
                 ..
-            }
+            })
         ),
         "{error}"
     );
@@ -179,13 +174,11 @@ fn a_graph_that_is_no_graph() {
     let (_dir, bundle) = copy();
     fs::write(bundle.join("model.onnx"), b"not a graph").unwrap();
     seal(&bundle);
-    let runtime = Runtime::load(None).unwrap();
-    let error = Model::open(&bundle)
-        .unwrap()
-        .session(&runtime, &SessionOptions::default())
-        .err()
-        .unwrap();
-    assert!(matches!(error, SessionError::Open { .. }), "{error}");
+    let error = error(&bundle);
+    assert!(
+        matches!(error, ModelError::Graph(GraphError::NotOnnx { .. })),
+        "{error}"
+    );
 }
 
 #[test]

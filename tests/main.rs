@@ -6,5 +6,6 @@ mod corpus;
 mod fixture;
 mod parity;
 mod pipeline;
+mod plain_exports;
 mod server;
 mod stores;

@@ -132,6 +132,16 @@ pub enum ConfigError {
         /// The family it names.
         model_type: String,
     },
+    /// A field is not of the type it should have.
+    #[error("{}: {field}: {source}", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// What was found and what expected.
+        source: serde_json::Error,
+    },
     /// A field's value makes no model.
     #[error("{}: {field} {problem}", path.display())]
     Value {

@@ -1,14 +1,21 @@
 //! Words to subwords: the tokenizer, with everything that could cut or pad silently turned off.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use nerve_tagging::{AlignError, ByteSpan, Subwords, Window};
 use thiserror::Error;
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
+use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::{AddedToken, Encoding, Tokenizer};
+
+use crate::config::ConfigError;
+use crate::tokenizer_config::TokenizerConfig;
 
 /// Why a tokenizer cannot be opened or used.
 #[derive(Debug, Error)]
@@ -27,6 +34,9 @@ pub enum EncoderError {
         /// What the tokenizer library said.
         reason: String,
     },
+    /// `tokenizer_config.json` is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The tokenizer could not encode a text.
     #[error("the tokenizer failed: {0}")]
     Encode(tokenizers::Error),
@@ -48,30 +58,54 @@ pub struct TextEncoder {
     tokenizer: Tokenizer,
     before: Vec<u32>,
     after: Vec<u32>,
+    spaces: Spaces,
 }
 
 impl TextEncoder {
     /// The encoder in a model directory: its `tokenizer.json`, else a BERT WordPiece tokenizer over its `vocab.txt`.
+    ///
+    /// What `tokenizer_config.json` says of lower case, accents, ideographs and prefix spaces holds for both, as in
+    /// `transformers`; the truncation and padding of a `tokenizer.json` are overridden.
     pub fn open_dir(dir: &Path) -> Result<Self, EncoderError> {
+        let config = TokenizerConfig::read(dir)?;
         let json = dir.join("tokenizer.json");
         if json.is_file() {
-            return Self::open(&json);
+            return Self::from_json(&json, &config);
         }
         let vocab = dir.join("vocab.txt");
         if vocab.is_file() {
-            return Self::from_vocab(&vocab, lowercases(dir));
+            return Self::from_vocab(&vocab, &config);
         }
         Err(EncoderError::Missing { dir: dir.to_owned() })
     }
 
-    /// The encoder of a `tokenizer.json`, whose own truncation and padding are overridden.
-    pub fn open(path: &Path) -> Result<Self, EncoderError> {
-        let tokenizer = Tokenizer::from_file(path).map_err(|error| open_error(path, error))?;
+    /// The encoder of a `tokenizer.json` as it stands, but for truncation and padding.
+    pub(crate) fn open(path: &Path) -> Result<Self, EncoderError> {
+        Self::from_json(path, &TokenizerConfig::default())
+    }
+
+    fn from_json(path: &Path, config: &TokenizerConfig) -> Result<Self, EncoderError> {
+        let mut tokenizer = Tokenizer::from_file(path).map_err(|error| open_error(path, error))?;
+        if let Some(NormalizerWrapper::BertNormalizer(mut normalizer)) = tokenizer.get_normalizer().cloned() {
+            normalizer.lowercase = config.do_lower_case.unwrap_or(normalizer.lowercase);
+            normalizer.handle_chinese_chars = config
+                .tokenize_chinese_chars
+                .unwrap_or(normalizer.handle_chinese_chars);
+            normalizer.strip_accents = config.strip_accents.or(normalizer.strip_accents);
+            tokenizer
+                .with_normalizer(Some(normalizer))
+                .map_err(|error| open_error(path, error))?;
+        }
+        if let (Some(PreTokenizerWrapper::ByteLevel(bytes)), Some(prefix)) =
+            (tokenizer.get_pre_tokenizer().cloned(), config.add_prefix_space)
+        {
+            tokenizer.with_pre_tokenizer(Some(bytes.add_prefix_space(prefix)));
+        }
         Self::new(tokenizer, path)
     }
 
     /// A BERT WordPiece encoder over a `vocab.txt`, one subword a line.
-    pub fn from_vocab(path: &Path, lowercase: bool) -> Result<Self, EncoderError> {
+    fn from_vocab(path: &Path, config: &TokenizerConfig) -> Result<Self, EncoderError> {
         let model = WordPiece::from_file(&path.to_string_lossy())
             .unk_token("[UNK]".to_owned())
             .build()
@@ -92,7 +126,12 @@ impl TextEncoder {
             .build()
             .map_err(|error| open_error(path, error))?;
         tokenizer
-            .with_normalizer(Some(BertNormalizer::new(true, true, None, lowercase)))
+            .with_normalizer(Some(BertNormalizer::new(
+                true,
+                config.tokenize_chinese_chars.unwrap_or(true),
+                config.strip_accents,
+                config.do_lower_case.unwrap_or(true),
+            )))
             .map_err(|error| open_error(path, error))?
             .with_pre_tokenizer(Some(BertPreTokenizer))
             .with_post_processor(Some(processor));
@@ -110,6 +149,14 @@ impl TextEncoder {
             .with_padding(None);
         // A `[SEP]` that a user typed is text, not the end of the sequence.
         tokenizer.set_encode_special_tokens(true);
+        let spaces = tokenizer.get_pre_tokenizer().map_or(Spaces::Dropped, Spaces::of);
+        if let (Some(PreTokenizerWrapper::ByteLevel(bytes)), Some(mut processor)) = (
+            tokenizer.get_pre_tokenizer(),
+            tokenizer.get_post_processor().cloned(),
+        ) {
+            agree_on_prefix(&mut processor, bytes.add_prefix_space);
+            tokenizer.with_post_processor(Some(processor));
+        }
         let probe = tokenizer
             .encode("a", true)
             .map_err(|error| open_error(path, error))?;
@@ -125,17 +172,20 @@ impl TextEncoder {
             before: ids[..before].to_vec(),
             after: ids[ids.len() - after..].to_vec(),
             tokenizer,
+            spaces,
         })
     }
 
     /// The subwords of words as given; a word is never split into two words or merged with its neighbour.
     ///
     /// A word that normalisation empties (white space, a lone zero-width joiner) has no subwords and keeps its place.
+    /// Where the tokenizer marks spaces, every word is read as after a space, the first too: so `transformers` trains on
+    /// given words (`add_prefix_space=True`).
     pub fn encode_words<S: AsRef<str>>(&self, words: &[S]) -> Result<Subwords, EncoderError> {
-        let borrowed: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word.as_ref())).collect();
         let encoding = self
             .tokenizer
-            .encode(borrowed, false)
+            .encode(given, false)
             .map_err(EncoderError::Encode)?;
         Ok(Subwords::new(
             encoding.get_ids(),
@@ -144,27 +194,67 @@ impl TextEncoder {
         )?)
     }
 
+    fn spaced<'w>(&self, word: &'w str) -> Cow<'w, str> {
+        if self.spaces == Spaces::Dropped {
+            Cow::Borrowed(word)
+        } else if word.trim().is_empty() {
+            // A lone space is a subword here, which would make white space a word.
+            Cow::Borrowed("")
+        } else if word.starts_with(char::is_whitespace) {
+            Cow::Borrowed(word)
+        } else {
+            Cow::Owned(format!(" {word}"))
+        }
+    }
+
     /// The tokenizer's own words of a text, as byte spans of it, with their subwords.
+    ///
+    /// A word is one of the tokenizer's pre-tokens without the white space around it. Where pre-tokens are all there is
+    /// between spaces (SentencePiece), the punctuation before and after is a word of its own, if it is of other subwords. The
+    /// subwords of white space alone go with the word before, and those before the first word are left out.
     pub fn encode_text(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
         let encoding = self.tokenizer.encode(text, false).map_err(EncoderError::Encode)?;
         let mut spans: Vec<ByteSpan> = Vec::new();
-        let mut previous = None;
         let mut word_ids = Vec::with_capacity(encoding.len());
-        for (word, &(start, end)) in encoding.get_word_ids().iter().zip(encoding.get_offsets()) {
-            let Some(span) = word.and_then(|_| ByteSpan::new(start, end)) else {
-                word_ids.push(None);
-                continue;
-            };
-            match spans.last_mut().filter(|_| *word == previous) {
-                Some(last) => *last = last.cover(span),
-                None => spans.push(span),
+        for tokens in encoding.get_word_ids().chunk_by(PartialEq::eq) {
+            let pre_token = word_ids.len()..word_ids.len() + tokens.len();
+            let is_text = tokens.first().is_some_and(Option::is_some);
+            for part in self.parts(text, &encoding, pre_token) {
+                let end = part.end;
+                spans.extend(covered(text, &encoding, part).filter(|_| is_text));
+                // The tokenizer numbers pre-tokens that yielded nothing too; words here are the ones that did.
+                let index = spans
+                    .len()
+                    .checked_sub(1)
+                    .and_then(|index| u32::try_from(index).ok());
+                word_ids.resize(end, index.filter(|_| is_text));
             }
-            previous = *word;
-            // The tokenizer numbers pre-tokens that yielded nothing too; words here are the ones that did.
-            word_ids.push(u32::try_from(spans.len() - 1).ok());
         }
         let subwords = Subwords::new(encoding.get_ids(), &word_ids, spans.len())?;
         Ok((spans, subwords))
+    }
+
+    /// The words of one pre-token: the punctuation before, the rest, and the punctuation after, of which any may be empty.
+    fn parts(&self, text: &str, encoding: &Encoding, tokens: Range<usize>) -> [Range<usize>; 3] {
+        let (start, end) = (tokens.start, tokens.end);
+        let has_letters = |&token: &usize| {
+            let span = covered(text, encoding, token..token + 1);
+            span.and_then(|span| span.slice(text))
+                .is_some_and(|part| part.contains(char::is_alphanumeric))
+        };
+        let bounds = tokens
+            .clone()
+            .find(has_letters)
+            .zip(tokens.clone().rfind(has_letters));
+        match bounds.filter(|_| self.spaces == Spaces::MarkedAlone) {
+            None => [tokens, end..end, end..end],
+            Some((first, last)) => {
+                // A subword of the space alone is the first of the word it stands before.
+                let punctuation = covered(text, encoding, start..first).is_some();
+                let first = if punctuation { first } else { start };
+                [start..first, first..last + 1, last + 1..end]
+            }
+        }
     }
 
     /// How many special tokens stand before and after a sequence.
@@ -178,9 +268,10 @@ impl TextEncoder {
         [self.before.as_slice(), inside, &self.after].concat()
     }
 
-    /// How many ids the tokenizer knows: the embedding table must have at least as many rows.
+    /// How many rows the embedding table must have: one more than the tokenizer's highest id.
     pub fn vocab_size(&self) -> usize {
-        self.tokenizer.get_vocab_size(true)
+        let ids = self.tokenizer.get_vocab(true);
+        ids.values().max().map_or(0, |&highest| highest as usize + 1)
     }
 
     /// The id of a vocabulary entry.
@@ -206,13 +297,55 @@ fn open_error(path: &Path, reason: impl Into<tokenizers::Error>) -> EncoderError
     }
 }
 
-/// Whether `tokenizer_config.json` asks for lower case; yes where it does not say, as in `transformers`.
-fn lowercases(dir: &Path) -> bool {
-    std::fs::read_to_string(dir.join("tokenizer_config.json"))
-        .ok()
-        .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
-        .and_then(|config| config.get("do_lower_case")?.as_bool())
-        .unwrap_or(true)
+/// What of the text some tokens cover, without the white space around it; `None` for white space alone.
+fn covered(text: &str, encoding: &Encoding, tokens: Range<usize>) -> Option<ByteSpan> {
+    let offsets = encoding.get_offsets().get(tokens)?;
+    let start = offsets.iter().map(|(start, _)| *start).min()?;
+    let end = offsets.iter().map(|(_, end)| *end).max()?;
+    let covered = text.get(start..end)?;
+    let start = end - covered.trim_start().len();
+    ByteSpan::new(start, start + covered.trim().len()).filter(|span| !span.is_empty())
+}
+
+/// What a pre-tokenizer makes of spaces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spaces {
+    /// They are left out.
+    Dropped,
+    /// One is the first letter of the word after it, and punctuation is split off (byte-level BPE).
+    Marked,
+    /// One is the first letter of the word after it, and nothing else splits words (SentencePiece).
+    MarkedAlone,
+}
+
+impl Spaces {
+    fn of(pre_tokenizer: &PreTokenizerWrapper) -> Self {
+        match pre_tokenizer {
+            PreTokenizerWrapper::ByteLevel(_) => Self::Marked,
+            PreTokenizerWrapper::Metaspace(_) => Self::MarkedAlone,
+            PreTokenizerWrapper::Sequence(all) => {
+                let parts = all.as_ref().iter().map(Self::of);
+                parts
+                    .reduce(|a, b| if a == Self::Dropped { b } else { a })
+                    .unwrap_or(Self::Dropped)
+            }
+            _ => Self::Dropped,
+        }
+    }
+}
+
+/// Tells what trims offsets whether a space is put before a text; misled, it takes the first letter for that space.
+fn agree_on_prefix(processor: &mut PostProcessorWrapper, prefix: bool) {
+    match processor {
+        PostProcessorWrapper::Roberta(roberta) => roberta.add_prefix_space = prefix,
+        PostProcessorWrapper::ByteLevel(bytes) => bytes.add_prefix_space = prefix,
+        PostProcessorWrapper::Sequence(all) => {
+            all.as_mut()
+                .iter_mut()
+                .for_each(|each| agree_on_prefix(each, prefix));
+        }
+        PostProcessorWrapper::Bert(_) | PostProcessorWrapper::Template(_) => {}
+    }
 }
 
 #[cfg(test)]
@@ -271,6 +404,146 @@ mod tests {
             again.encode_words(&words).unwrap(),
             encoder.encode_words(&words).unwrap()
         );
+    }
+
+    /// A byte-level tokenizer of single characters, with truncation, padding and offset trimming that would do harm.
+    fn byte_level(prefix_in_file: bool, tokenizer_config: &str) -> TextEncoder {
+        let dir = tempfile::tempdir().unwrap();
+        let letters = "<s> <pad> </s> a n d o r L e '"
+            .split(' ')
+            .chain(["Ġ", "Ċ", "Ã", "«"]);
+        let vocab: serde_json::Map<_, _> = letters
+            .zip(0..)
+            .map(|(token, id)| (token.to_owned(), id.into()))
+            .collect();
+        let special = |id: u32, content: &str| {
+            serde_json::json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true})
+        };
+        let json = serde_json::json!({
+            "version": "1.0",
+            "truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0},
+            "padding": {"strategy": {"Fixed": 30}, "direction": "Left", "pad_to_multiple_of": null, "pad_id": 1,
+                "pad_type_id": 0, "pad_token": "<pad>"},
+            "added_tokens": [special(0, "<s>"), special(1, "<pad>"), special(2, "</s>")],
+            "normalizer": null,
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": prefix_in_file, "trim_offsets": true, "use_regex": true},
+            "post_processor": {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": true,
+                "add_prefix_space": false},
+            "decoder": null,
+            "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+                "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocab, "merges": []},
+        });
+        std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+        std::fs::write(dir.path().join("tokenizer_config.json"), tokenizer_config).unwrap();
+        TextEncoder::open_dir(dir.path()).unwrap()
+    }
+
+    fn own_words(encoder: &TextEncoder, text: &str) -> Vec<(String, usize)> {
+        let (spans, subwords) = encoder.encode_text(text).unwrap();
+        let word = |(at, span): (usize, &ByteSpan)| {
+            (
+                span.slice(text).unwrap().to_owned(),
+                subwords.of_word(WordIndex(at)).len(),
+            )
+        };
+        spans.iter().enumerate().map(word).collect()
+    }
+
+    #[test]
+    fn byte_level_words_are_pre_tokens_without_their_spaces() {
+        let encoder = byte_level(false, "{}");
+        let read = own_words(&encoder, "  and  Lee\nd'ëd ");
+        // Two spaces before the first word: one is a pre-token of its own, and left out, one is the word's.
+        let expected = [("and", 5), ("Lee", 5), ("d", 1), ("'", 1), ("ëd", 4)];
+        let expected: Vec<_> = expected.map(|(word, tokens)| (word.to_owned(), tokens)).to_vec();
+        assert_eq!(read, expected);
+        assert!(own_words(&encoder, " \n ").is_empty());
+        assert_eq!(encoder.specials(), (1, 1));
+    }
+
+    #[test]
+    fn the_prefix_space_is_never_taken_for_a_letter() {
+        let without = byte_level(false, "{}");
+        assert_eq!(
+            own_words(&without, "and Lee"),
+            [("and".to_owned(), 3), ("Lee".to_owned(), 4)]
+        );
+        for with in [
+            byte_level(true, "{}"),
+            byte_level(false, r#"{"add_prefix_space": true}"#),
+        ] {
+            assert_eq!(
+                own_words(&with, "and Lee"),
+                [("and".to_owned(), 4), ("Lee".to_owned(), 4)]
+            );
+        }
+    }
+
+    #[test]
+    fn given_words_all_have_their_space() {
+        for encoder in [byte_level(true, "{}"), byte_level(false, "{}")] {
+            let subwords = encoder.encode_words(&["and", "", " ", "Lee", "n d"]).unwrap();
+            let lengths: Vec<_> = (0..5)
+                .map(|word| subwords.of_word(WordIndex(word)).len())
+                .collect();
+            assert_eq!(lengths, [4, 0, 0, 4, 4]);
+        }
+    }
+
+    #[test]
+    fn sentencepiece_words_are_without_the_punctuation_around_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let pieces = [
+            "<unk>", "<s>", "</s>", "▁", "▁Bob", "O", "'", "Neil", ".", "(", ")", ",", "▁(", "京", "▁.",
+        ];
+        let vocab: Vec<_> = pieces
+            .iter()
+            .map(|piece| serde_json::json!([piece, -1.0]))
+            .collect();
+        let json = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true},
+            "post_processor": null, "decoder": null,
+            "model": {"type": "Unigram", "unk_id": 0, "vocab": vocab, "byte_fallback": false},
+        });
+        std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+        let encoder = TextEncoder::open_dir(dir.path()).unwrap();
+        let read = own_words(&encoder, "Bob. (O'Neil),  京 ..");
+        let expected = [
+            ("Bob", 1),
+            (".", 1),
+            ("(", 1),
+            ("O'Neil", 3),
+            ("),", 3),
+            ("京", 2),
+            ("..", 2),
+        ];
+        let expected: Vec<_> = expected.map(|(word, tokens)| (word.to_owned(), tokens)).to_vec();
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn the_tokenizers_configuration_decides_on_case() {
+        let (dir, encoder) = encoder();
+        encoder.save(&dir.path().join("tokenizer.json")).unwrap();
+        let known = |dir: &Path| {
+            TextEncoder::open_dir(dir)
+                .unwrap()
+                .encode_words(&["Do"])
+                .unwrap()
+                .ids()
+                == [9]
+        };
+        assert!(known(dir.path()));
+        std::fs::write(
+            dir.path().join("tokenizer_config.json"),
+            r#"{"do_lower_case": false}"#,
+        )
+        .unwrap();
+        assert!(!known(dir.path()));
+        std::fs::remove_file(dir.path().join("tokenizer.json")).unwrap();
+        assert!(!known(dir.path()));
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! A model directory, opened: a bundle, a store's current bundle, or a plain Hugging Face export.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use nerve_tagging::{LabelSet, Splitter, WindowLimits, WindowLimitsError};
+use nerve_tagging::{LabelSet, Splitter, TagScheme, WindowLimits, WindowLimitsError};
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::config::{ConfigError, ModelConfig};
 use crate::encoder::{EncoderError, TextEncoder};
-use crate::manifest::{Evaluation, MANIFEST, Manifest, ManifestError, file_info};
+use crate::interface::{GraphError, Interface, OneByOne, precision};
+use crate::manifest::{Evaluation, MANIFEST, Manifest, ManifestError};
+use crate::onnx::Outline;
+use crate::plain::{self, PlainConfig};
 use crate::runtime::{Runtime, SessionOptions};
 use crate::session::{Session, SessionError};
 
@@ -33,6 +36,39 @@ pub enum ModelError {
         /// The directory.
         path: PathBuf,
     },
+    /// There is a configuration, but no graph where one is looked for.
+    #[error("{}: no model.onnx or onnx/model.onnx; {}", path.display(), others(found))]
+    NoGraph {
+        /// The directory.
+        path: PathBuf,
+        /// The ONNX files that are there.
+        found: Vec<String>,
+    },
+    /// There is a graph, but nothing that names its labels.
+    #[error("{}: no config.json, which names the labels", path.display())]
+    NoConfig {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The graph asked for is not there.
+    #[error("{}: --onnx-file {}: there is no such file", path.display(), file.display())]
+    NoSuchGraph {
+        /// The directory.
+        path: PathBuf,
+        /// The file asked for.
+        file: PathBuf,
+    },
+    /// An option of plain exports was given with a bundle.
+    #[error("{}: --{option} is for plain exports; a bundle's manifest says it all", path.display())]
+    NotPlain {
+        /// The bundle.
+        path: PathBuf,
+        /// The option.
+        option: &'static str,
+    },
+    /// The graph is not a token classifier's.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     /// The manifest or a file it describes is wrong.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -53,15 +89,31 @@ pub enum ModelError {
         source: WindowLimitsError,
     },
     /// The tokenizer has ids that the embedding table lacks.
-    #[error("{}: the tokenizer has {tokens} entries, the embedding table {rows} rows", path.display())]
+    #[error("{}: the tokenizer's ids need {tokens} rows, the embedding table has {rows}", path.display())]
     Vocabulary {
         /// The directory.
         path: PathBuf,
-        /// Entries of the tokenizer.
+        /// One more than the tokenizer's highest id.
         tokens: usize,
         /// Rows of the table.
         rows: usize,
     },
+}
+
+fn others(found: &[String]) -> String {
+    match found {
+        [] => "there is no ONNX file at all".to_owned(),
+        found => format!("name one of these with --onnx-file: {}", found.join(", ")),
+    }
+}
+
+/// What a plain export does not say of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// The graph, relative to the directory; `model.onnx` or `onnx/model.onnx` where absent.
+    pub onnx_file: Option<PathBuf>,
+    /// How running text is split into words; by the tokenizer's own pre-tokens where absent.
+    pub splitter: Option<Splitter>,
 }
 
 /// What a model is, as `/info` shows it.
@@ -71,14 +123,19 @@ pub struct ModelInfo {
     pub name: String,
     /// Its content hash.
     pub version: String,
-    /// `fp32` or `int8`; `unknown` for a plain export, which does not say.
+    /// `fp32` or `int8`; of a plain export what its graph shows: `fp32`, `fp16`, `int8`, `int8-dynamic` or `int4`.
     pub precision: String,
     /// Label names, in output order.
     pub labels: Vec<String>,
+    /// How the labels spell entities.
+    pub label_scheme: TagScheme,
     /// Longest window in tokens, special tokens included.
     pub max_length: usize,
     /// How running text is split into words.
     pub splitter: Splitter,
+    /// Why windows run one by one; absent where they share batches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_by_one: Option<OneByOne>,
     /// The base model it was fine-tuned from.
     pub base: Option<String>,
     /// The evaluation it earned before it was written.
@@ -92,6 +149,7 @@ pub struct Model {
     encoder: Arc<TextEncoder>,
     limits: WindowLimits,
     graph: PathBuf,
+    interface: Interface,
     pad: u32,
 }
 
@@ -99,6 +157,11 @@ impl Model {
     /// The model at a path: a bundle, a store (its `current`), or a directory with `config.json`, a tokenizer and
     /// `model.onnx` or `onnx/model.onnx`.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
+        Self::open_with(path, &OpenOptions::default())
+    }
+
+    /// [`Self::open`], with what a plain export needs to be told.
+    pub fn open_with(path: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
         let store_current = path.join("current");
         let at = if store_current.exists() {
             &store_current
@@ -111,13 +174,23 @@ impl Model {
             source,
         })?;
         if dir.join(MANIFEST).is_file() {
-            Self::open_bundle(&dir)
+            Self::open_bundle(&dir, options)
         } else {
-            Self::open_plain(&dir)
+            Self::open_plain(&dir, options)
         }
     }
 
-    fn open_bundle(dir: &Path) -> Result<Self, ModelError> {
+    fn open_bundle(dir: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
+        let given = [
+            ("onnx-file", options.onnx_file.is_some()),
+            ("splitter", options.splitter.is_some()),
+        ];
+        if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+            return Err(ModelError::NotPlain {
+                path: dir.to_owned(),
+                option,
+            });
+        }
         let manifest = Manifest::read(dir)?;
         let config_path = dir.join("config.json");
         let config = ModelConfig::read(&config_path)?;
@@ -128,67 +201,74 @@ impl Model {
             }
             .into());
         }
+        let graph = dir.join("model.onnx");
+        let outline = read_outline(&graph)?;
+        let interface = Interface::of(&outline, &graph, labels.len())?;
+        // Not `open_dir`, which reads files that no manifest vouches for.
+        let encoder = TextEncoder::open(&dir.join("tokenizer.json"))?;
         let info = ModelInfo {
             name: manifest.name,
             version: manifest.version,
             precision: manifest.precision,
             labels: manifest.labels,
+            label_scheme: labels.scheme(),
             max_length: manifest.max_length.min(config.max_position_embeddings),
             splitter: manifest.splitter,
+            one_by_one: interface.one_by_one,
             base: manifest.base,
             evaluation: manifest.evaluation,
         };
-        Self::assemble(dir, dir.join("model.onnx"), info, labels, &config)
+        let parts = Parts {
+            labels,
+            encoder,
+            graph,
+            interface,
+            rows: outline.table_rows("input_ids").or(Some(config.vocab_size)),
+            pad: config.pad_token_id,
+        };
+        Self::assemble(dir, info, parts)
     }
 
-    fn open_plain(dir: &Path) -> Result<Self, ModelError> {
-        let graph = ["model.onnx", "onnx/model.onnx"]
-            .iter()
-            .map(|file| dir.join(file))
-            .find(|file| file.is_file());
-        let config_path = dir.join("config.json");
-        let Some(graph) = graph.filter(|_| config_path.is_file()) else {
-            return Err(ModelError::Unknown { path: dir.to_owned() });
-        };
-        let config = ModelConfig::read(&config_path)?;
-        let labels = config.labels(&config_path)?;
-        let mut version = file_info(&graph)
-            .map_err(|source| ModelError::Open {
-                path: graph.clone(),
-                source,
-            })?
-            .sha256;
-        version.truncate(16);
+    fn open_plain(dir: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
+        let graph = plain::graph(dir, options.onnx_file.as_deref())?;
+        let config = PlainConfig::read(dir)?;
+        let outline = read_outline(&graph)?;
+        let interface = Interface::of(&outline, &graph, config.labels.len())?;
+        let encoder = TextEncoder::open_dir(dir)?;
         let name = dir.file_name().unwrap_or(dir.as_os_str());
         let info = ModelInfo {
             name: name.to_string_lossy().into_owned(),
-            version,
-            precision: "unknown".to_owned(),
-            labels: labels.names().to_vec(),
-            max_length: config.max_position_embeddings,
-            splitter: Splitter::Bert,
+            version: plain::version(dir, &graph, &outline)?,
+            precision: precision(&outline).to_owned(),
+            labels: config.labels.names().to_vec(),
+            label_scheme: config.labels.scheme(),
+            max_length: config.max_length,
+            splitter: options.splitter.unwrap_or(Splitter::Bert),
+            one_by_one: interface.one_by_one,
             base: None,
             evaluation: None,
         };
-        Self::assemble(dir, graph, info, labels, &config)
+        let parts = Parts {
+            pad: config.pad(&encoder)?,
+            labels: config.labels,
+            encoder,
+            graph,
+            interface,
+            rows: outline.table_rows("input_ids").or(config.vocab_size),
+        };
+        Self::assemble(dir, info, parts)
     }
 
-    fn assemble(
-        dir: &Path,
-        graph: PathBuf,
-        info: ModelInfo,
-        labels: LabelSet,
-        config: &ModelConfig,
-    ) -> Result<Self, ModelError> {
-        let encoder = TextEncoder::open_dir(dir)?;
-        if encoder.vocab_size() > config.vocab_size {
+    fn assemble(dir: &Path, info: ModelInfo, parts: Parts) -> Result<Self, ModelError> {
+        let tokens = parts.encoder.vocab_size().max(parts.pad as usize + 1);
+        if let Some(rows) = parts.rows.filter(|rows| tokens > *rows) {
             return Err(ModelError::Vocabulary {
                 path: dir.to_owned(),
-                tokens: encoder.vocab_size(),
-                rows: config.vocab_size,
+                tokens,
+                rows,
             });
         }
-        let (before, after) = encoder.specials();
+        let (before, after) = parts.encoder.specials();
         let limits = WindowLimits::for_encoder(info.max_length, before + after).map_err(|source| {
             ModelError::MaxLength {
                 path: dir.to_owned(),
@@ -198,11 +278,12 @@ impl Model {
         })?;
         Ok(Self {
             info,
-            labels,
-            encoder: Arc::new(encoder),
+            labels: parts.labels,
+            encoder: Arc::new(parts.encoder),
             limits,
-            graph,
-            pad: config.pad_token_id,
+            graph: parts.graph,
+            interface: parts.interface,
+            pad: parts.pad,
         })
     }
 
@@ -233,6 +314,43 @@ impl Model {
 
     /// A new session of the model, whose logits are checked to be as wide as the labels are many.
     pub fn session(&self, runtime: &Runtime, options: &SessionOptions) -> Result<Session, SessionError> {
-        Session::open(&self.graph, runtime, options, self.labels.len(), self.pad)
+        Session::open(&self.graph, runtime, options, self.interface.clone(), self.pad)
     }
+}
+
+/// What a model is made of, whichever kind of directory it came from.
+struct Parts {
+    labels: LabelSet,
+    encoder: TextEncoder,
+    graph: PathBuf,
+    interface: Interface,
+    /// Rows of the word embedding table, where they can be known.
+    rows: Option<usize>,
+    pad: u32,
+}
+
+/// The outline of a model file, the files of its weights all there.
+fn read_outline(path: &Path) -> Result<Outline, GraphError> {
+    let bytes = std::fs::read(path).map_err(|source| GraphError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let outline = Outline::parse(&bytes).map_err(|reason| GraphError::NotOnnx {
+        path: path.to_owned(),
+        reason,
+    })?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    for file in outline.external_files() {
+        // Elsewhere it would be neither hashed nor, by newer versions of ONNX Runtime, opened.
+        let inside = Path::new(file)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+        if !inside || !dir.join(file).is_file() {
+            return Err(GraphError::Weights {
+                path: path.to_owned(),
+                file: file.to_owned(),
+            });
+        }
+    }
+    Ok(outline)
 }

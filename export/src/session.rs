@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use half::f16;
 use ort::session::SessionInputValue;
-use ort::value::{TensorElementType, TensorRef};
+use ort::value::{Shape, TensorRef};
 use thiserror::Error;
 
+use crate::interface::{Float, GraphError, Input, Integer, Interface};
+use crate::onnx::Outline;
 use crate::runtime::{Runtime, SessionOptions};
 
 /// Why a session cannot be opened or run.
@@ -19,30 +22,9 @@ pub enum SessionError {
         /// What ONNX Runtime said.
         reason: String,
     },
-    /// The model takes an input that no encoder has.
-    #[error("{}: the model's input `{input}` is not an int64 input_ids, attention_mask or token_type_ids", path.display())]
-    Input {
-        /// The model file.
-        path: PathBuf,
-        /// The input's name.
-        input: String,
-    },
-    /// The model does not yield token logits.
-    #[error("{}: the model has no f32 output of three axes called logits", path.display())]
-    Output {
-        /// The model file.
-        path: PathBuf,
-    },
-    /// The labels are more or fewer than the logits.
-    #[error("{}: {labels} labels, but the model's logits are {logits} wide", path.display())]
-    LabelCount {
-        /// The model file.
-        path: PathBuf,
-        /// Labels in the configuration.
-        labels: usize,
-        /// The extent of the logits' last axis.
-        logits: i64,
-    },
+    /// The graph is not a token classifier's.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     /// A run failed.
     #[error("inference failed: {reason}")]
     Run {
@@ -59,21 +41,12 @@ impl SessionError {
     }
 }
 
-/// The inputs an encoder graph may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Input {
-    Ids,
-    Mask,
-    TokenTypes,
-}
-
 /// One loaded model. A run needs it exclusively, so each worker has its own.
 pub struct Session {
     session: ort::session::Session,
-    inputs: Vec<(String, Input)>,
-    output: String,
-    labels: usize,
-    pad: i64,
+    path: PathBuf,
+    interface: Interface,
+    pad: u32,
 }
 
 /// The label logits of a batch, `[sequences, length, labels]`.
@@ -110,12 +83,12 @@ impl Logits {
 }
 
 impl Session {
-    /// Opens the model file at `path`, whose logits must be `labels` wide; `pad` is the id shorter sequences end with.
+    /// Opens the model file at `path`; `pad` is the id shorter sequences end with.
     pub(crate) fn open(
         path: &Path,
         runtime: &Runtime,
         options: &SessionOptions,
-        labels: usize,
+        interface: Interface,
         pad: u32,
     ) -> Result<Self, SessionError> {
         let session = runtime
@@ -125,10 +98,10 @@ impl Session {
                 path: path.to_owned(),
                 reason: error.to_string(),
             })?;
-        Self::new(session, path, labels, pad)
+        Ok(Self::new(session, path, interface, pad))
     }
 
-    /// Opens a model held in memory; `path` is what errors call it.
+    /// Opens a model held in memory, whose logits must be `labels` wide; `path` is what errors call it.
     pub(crate) fn from_bytes(
         bytes: &[u8],
         path: &Path,
@@ -137,6 +110,11 @@ impl Session {
         labels: usize,
         pad: u32,
     ) -> Result<Self, SessionError> {
+        let outline = Outline::parse(bytes).map_err(|reason| GraphError::NotOnnx {
+            path: path.to_owned(),
+            reason,
+        })?;
+        let interface = Interface::of(&outline, path, labels)?;
         let session = runtime
             .builder(options)
             .and_then(|mut builder| builder.commit_from_memory(bytes))
@@ -144,70 +122,41 @@ impl Session {
                 path: path.to_owned(),
                 reason: error.to_string(),
             })?;
-        Self::new(session, path, labels, pad)
+        Ok(Self::new(session, path, interface, pad))
     }
 
-    fn new(
-        session: ort::session::Session,
-        path: &Path,
-        labels: usize,
-        pad: u32,
-    ) -> Result<Self, SessionError> {
-        let mut inputs = Vec::new();
-        for input in session.inputs() {
-            let kind = match input.name() {
-                "input_ids" => Some(Input::Ids),
-                "attention_mask" => Some(Input::Mask),
-                "token_type_ids" => Some(Input::TokenTypes),
-                _ => None,
-            };
-            let int64 = input.dtype().tensor_type() == Some(TensorElementType::Int64);
-            let Some(kind) = kind.filter(|_| int64) else {
-                return Err(SessionError::Input {
-                    path: path.to_owned(),
-                    input: input.name().to_owned(),
-                });
-            };
-            inputs.push((input.name().to_owned(), kind));
-        }
-        let output = session
-            .outputs()
-            .iter()
-            .find(|output| output.name() == "logits")
-            .filter(|output| output.dtype().tensor_type() == Some(TensorElementType::Float32))
-            .ok_or_else(|| SessionError::Output {
-                path: path.to_owned(),
-            })?;
-        let width = match output.dtype().tensor_shape().map(|shape| &shape[..]) {
-            Some(&[_, _, width]) => width,
-            _ => {
-                return Err(SessionError::Output {
-                    path: path.to_owned(),
-                });
-            }
-        };
-        // -1 is an extent the file leaves open; then the first run tells.
-        if width >= 0 && width != labels as i64 {
-            return Err(SessionError::LabelCount {
-                path: path.to_owned(),
-                labels,
-                logits: width,
-            });
-        }
-        let output = output.name().to_owned();
-        Ok(Self {
+    fn new(session: ort::session::Session, path: &Path, interface: Interface, pad: u32) -> Self {
+        Self {
             session,
-            inputs,
-            output,
-            labels,
-            pad: i64::from(pad),
-        })
+            path: path.to_owned(),
+            interface,
+            pad,
+        }
     }
 
-    /// The logits of these sequences of token ids, special tokens included, padded to the longest.
+    /// The logits of these sequences of token ids, special tokens included.
+    ///
+    /// They run together, padded to the longest, unless the graph makes them depend on one another ([`crate::OneByOne`]).
     pub fn run(&mut self, sequences: &[&[u32]]) -> Result<Logits, SessionError> {
+        if self.interface.one_by_one.is_some() && sequences.len() > 1 {
+            return self.run_one_by_one(sequences);
+        }
         let (logits, _) = self.run_with(sequences, &[])?;
         Ok(logits)
+    }
+
+    /// The logits of sequences that never meet; positions after a sequence's end are zeros.
+    fn run_one_by_one(&mut self, sequences: &[&[u32]]) -> Result<Logits, SessionError> {
+        let length = sequences.iter().map(|sequence| sequence.len()).max().unwrap_or(0);
+        let labels = self.interface.labels;
+        let mut data = Vec::with_capacity(sequences.len() * length * labels);
+        for sequence in sequences {
+            let end = data.len() + length * labels;
+            let (logits, _) = self.run_with(&[sequence], &[])?;
+            data.extend(logits.data);
+            data.resize(end, 0.0);
+        }
+        Ok(Logits { data, length, labels })
     }
 
     /// The logits, and the values of further graph outputs by the order of their names.
@@ -221,49 +170,108 @@ impl Session {
             return Err(SessionError::run("no tokens"));
         }
         let shape = [sequences.len(), length];
-        let arrays: Vec<Vec<i64>> = self
+        let arrays: Vec<Integers> = self
+            .interface
             .inputs
             .iter()
-            .map(|(_, input)| padded(*input, sequences, length, self.pad))
+            .map(|&(_, input, integer)| Integers::new(integer, &padded(input, sequences, length, self.pad)))
             .collect();
         let mut values: Vec<(&str, SessionInputValue)> = Vec::with_capacity(arrays.len());
-        for ((name, _), array) in self.inputs.iter().zip(&arrays) {
-            let tensor = TensorRef::from_array_view((shape, array.as_slice())).map_err(SessionError::run)?;
-            values.push((name, tensor.into()));
+        for ((name, ..), array) in self.interface.inputs.iter().zip(&arrays) {
+            let tensor: SessionInputValue = match array {
+                Integers::I64(array) => {
+                    let view = TensorRef::from_array_view((shape, array.as_slice()));
+                    view.map_err(SessionError::run)?.into()
+                }
+                Integers::I32(array) => {
+                    let view = TensorRef::from_array_view((shape, array.as_slice()));
+                    view.map_err(SessionError::run)?.into()
+                }
+            };
+            values.push((name, tensor));
         }
         let outputs = self.session.run(values).map_err(SessionError::run)?;
-        let floats = |name: &str| {
-            let value = outputs
-                .get(name)
-                .ok_or_else(|| SessionError::run(format!("no output {name}")))?;
-            value.try_extract_tensor::<f32>().map_err(SessionError::run)
+        let value = |name: &str| {
+            let value = outputs.get(name);
+            value.ok_or_else(|| SessionError::run(format!("no output {name}")))
         };
-        let (found, data) = floats(&self.output)?;
-        let expected = [sequences.len() as i64, length as i64, self.labels as i64];
-        if found[..] != expected {
-            return Err(SessionError::run(format!(
-                "logits are {found:?}, not {expected:?}"
-            )));
-        }
+        let logits = value(&self.interface.logits)?;
+        let (found, data): (&Shape, Vec<f32>) = match self.interface.float {
+            Float::F32 => {
+                let (found, data) = logits.try_extract_tensor::<f32>().map_err(SessionError::run)?;
+                (found, data.to_vec())
+            }
+            Float::F16 => {
+                let (found, data) = logits.try_extract_tensor::<f16>().map_err(SessionError::run)?;
+                (found, data.iter().map(|x| x.to_f32()).collect())
+            }
+        };
+        check_shape(&self.interface, &self.path, found, shape)?;
         let logits = Logits {
-            data: data.to_vec(),
+            data,
             length,
-            labels: self.labels,
+            labels: self.interface.labels,
         };
-        let further = further
-            .iter()
-            .map(|name| floats(name).map(|(_, data)| data.to_vec()))
-            .collect::<Result<_, _>>()?;
+        let floats = |name: &String| {
+            let (_, data) = value(name)?
+                .try_extract_tensor::<f32>()
+                .map_err(SessionError::run)?;
+            Ok(data.to_vec())
+        };
+        let further = further.iter().map(floats).collect::<Result<_, SessionError>>()?;
         Ok((logits, further))
     }
 }
 
-fn padded(input: Input, sequences: &[&[u32]], length: usize, pad: i64) -> Vec<i64> {
+/// Checks the logits of a run of `batch` sequences of `length`; a file need not say how wide its logits are.
+fn check_shape(
+    interface: &Interface,
+    path: &Path,
+    found: &[i64],
+    [batch, length]: [usize; 2],
+) -> Result<(), SessionError> {
+    let labels = interface.labels;
+    let [rows, columns, width] = [batch, length, labels].map(|extent| extent as i64);
+    match *found {
+        [b, l, w] if (b, l, w) == (rows, columns, width) => Ok(()),
+        [b, l, logits] if (b, l) == (rows, columns) => Err(SessionError::Graph(GraphError::LabelCount {
+            path: path.to_owned(),
+            labels,
+            logits,
+        })),
+        _ => Err(SessionError::run(format!(
+            "logits are {found:?}, not [{rows}, {columns}, {width}]"
+        ))),
+    }
+}
+
+/// The values of one input of a run.
+enum Integers {
+    I64(Vec<i64>),
+    I32(Vec<i32>),
+}
+
+impl Integers {
+    fn new(integer: Integer, values: &[u32]) -> Self {
+        match integer {
+            Integer::I64 => Self::I64(values.iter().map(|&value| i64::from(value)).collect()),
+            // No table has that many rows, so what does not fit is refused as any id too high.
+            Integer::I32 => Self::I32(
+                values
+                    .iter()
+                    .map(|&value| i32::try_from(value).unwrap_or(i32::MAX))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+fn padded(input: Input, sequences: &[&[u32]], length: usize, pad: u32) -> Vec<u32> {
     let mut array = Vec::with_capacity(sequences.len() * length);
     for sequence in sequences {
         let end = array.len() + length;
         match input {
-            Input::Ids => array.extend(sequence.iter().map(|&id| i64::from(id))),
+            Input::Ids => array.extend_from_slice(sequence),
             Input::Mask => array.resize(array.len() + sequence.len(), 1),
             Input::TokenTypes => {}
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use nerve_export::Device;
+use nerve_export::{Device, OpenOptions};
 use thiserror::Error;
 
 /// Everything a server is told before it starts.
@@ -11,6 +11,8 @@ use thiserror::Error;
 pub struct ServerConfig {
     /// A bundle, a store or a plain Hugging Face ONNX export.
     pub model: PathBuf,
+    /// What a plain export does not say of itself.
+    pub plain: OpenOptions,
     /// The ONNX Runtime library; found by itself where absent.
     pub onnxruntime: Option<PathBuf>,
     /// Where the model runs.
@@ -98,6 +100,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             model: PathBuf::from("models/default"),
+            plain: OpenOptions::default(),
             onnxruntime: None,
             device: Device::Cpu,
             workers: default_workers(&Device::Cpu),

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use nerve_export::Device;
+use nerve_export::{Device, OpenOptions};
+use nerve_tagging::Splitter;
 
 use crate::config::{BatchLimits, ConfigError, QueueLimits, RequestLimits, ServerConfig, default_workers};
 use crate::logging::LogFormat;
@@ -39,6 +40,12 @@ pub struct ServeFlags {
         value_name = "PATH"
     )]
     pub model: PathBuf,
+    /// The graph of a plain export, relative to its directory [default: model.onnx, else onnx/model.onnx].
+    #[arg(long, env = "NERVE_ONNX_FILE", value_name = "FILE")]
+    pub onnx_file: Option<PathBuf>,
+    /// How a plain export's running text is split into words: corpus, whitespace or bert [default: bert].
+    #[arg(long, env = "NERVE_SPLITTER")]
+    pub splitter: Option<Splitter>,
     /// The address to listen on.
     #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
@@ -94,6 +101,10 @@ impl ServeFlags {
     pub fn config(&self) -> Result<ServerConfig, ConfigError> {
         let config = ServerConfig {
             model: self.model.clone(),
+            plain: OpenOptions {
+                onnx_file: self.onnx_file.clone(),
+                splitter: self.splitter,
+            },
             onnxruntime: self.onnxruntime.clone(),
             device: self.device,
             workers: self.workers.unwrap_or_else(|| default_workers(&self.device)),
@@ -144,6 +155,20 @@ mod tests {
             parse(&["--max-batch", "0"]).unwrap().unwrap_err(),
             ConfigError::Zero { option: "max-batch" }
         );
+        let plain = parse(&[
+            "--onnx-file",
+            "onnx/model_quantized.onnx",
+            "--splitter",
+            "whitespace",
+        ]);
+        assert_eq!(
+            plain.unwrap().unwrap().plain,
+            OpenOptions {
+                onnx_file: Some("onnx/model_quantized.onnx".into()),
+                splitter: Some(Splitter::Whitespace),
+            }
+        );
+        assert!(parse(&["--splitter", "axe"]).is_err());
         assert!(parse(&["--device", "abacus"]).is_err());
         assert!(parse(&["--listen", "8080"]).is_err());
     }

@@ -72,7 +72,7 @@ pub enum ServerError {
 /// in flight have `drain_deadline_ms` to end; those that do not are answered 503.
 pub async fn run(
     listener: TcpListener,
-    config: ServerConfig,
+    mut config: ServerConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
     config.validate()?;
@@ -83,13 +83,17 @@ pub async fn run(
         () = &mut shutdown => return Ok(()),
     };
     let (model, sessions) = opened.map_err(|_| ServerError::ThreadLost)??;
+    if let Some(reason) = model.one_by_one {
+        warn!(%reason, "windows run one by one, so that no answer depends on who else asks; --max-batch is 1");
+        config.batching.max_batch = 1;
+    }
     serve(listener, &config, model, sessions, shutdown).await
 }
 
 /// The text side of the configured model, and the way to its sessions.
 fn open(config: &ServerConfig) -> Result<(TextModel, Arc<OpenSession>), ServerError> {
     let runtime = Runtime::load(config.onnxruntime.as_deref())?;
-    let model = Model::open(&config.model).map_err(|source| ServerError::Model {
+    let model = Model::open_with(&config.model, &config.plain).map_err(|source| ServerError::Model {
         path: config.model.clone(),
         source,
     })?;

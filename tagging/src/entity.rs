@@ -23,25 +23,30 @@ pub enum OrphanRule {
 
 /// The entities a tag sequence spells, in order, never overlapping.
 ///
-/// `B-X` starts an entity; `I-X` extends an open entity of type `X`; anything else closes what is open. An `I-X` with
-/// no open `X` (at the start, after `O`, or after another type) follows `orphans`.
+/// `B-X` starts an entity; `I-X` extends an open entity of type `X`, and so does `E-X`, which closes it; `S-X` is an
+/// entity of one word; anything else closes what is open. An `I-X` or `E-X` with no open `X` (at the start, after `O`, after the
+/// end of an entity or another type) follows `orphans`. An entity without its `E-X` ends where it is closed.
 pub fn entities(tags: impl IntoIterator<Item = Tag>, orphans: OrphanRule) -> Vec<Entity> {
     let mut found = Vec::new();
     let mut open: Option<(usize, EntityType)> = None;
     let mut count = 0;
     for (word, tag) in tags.into_iter().enumerate() {
         count = word + 1;
-        if let (Tag::Inside(inside), Some((_, of))) = (tag, open)
-            && inside == of
-        {
-            continue;
-        }
-        close(open.take(), word, &mut found);
-        open = match tag {
-            Tag::Begin(entity_type) => Some((word, entity_type)),
-            Tag::Inside(entity_type) if orphans == OrphanRule::Start => Some((word, entity_type)),
-            Tag::Inside(_) | Tag::Outside => None,
+        let extends = match (tag, open) {
+            (Tag::Inside(next) | Tag::End(next), Some((_, of))) => next == of,
+            _ => false,
         };
+        if !extends {
+            close(open.take(), word, &mut found);
+            open = match tag {
+                Tag::Begin(of) | Tag::Single(of) => Some((word, of)),
+                Tag::Inside(of) | Tag::End(of) if orphans == OrphanRule::Start => Some((word, of)),
+                Tag::Inside(_) | Tag::End(_) | Tag::Outside => None,
+            };
+        }
+        if let Tag::End(_) | Tag::Single(_) = tag {
+            close(open.take(), count, &mut found);
+        }
     }
     close(open, count, &mut found);
     found
@@ -78,6 +83,8 @@ mod tests {
     const B0: Tag = Tag::Begin(EntityType(0));
     const I0: Tag = Tag::Inside(EntityType(0));
     const I1: Tag = Tag::Inside(EntityType(1));
+    const E0: Tag = Tag::End(EntityType(0));
+    const S0: Tag = Tag::Single(EntityType(0));
 
     fn spans(sequence: &[Tag], orphans: OrphanRule) -> Vec<(usize, usize, usize)> {
         entities(sequence.iter().copied(), orphans)
@@ -102,6 +109,17 @@ mod tests {
     }
 
     #[test]
+    fn marked_ends_close_entities() {
+        let sequence = [B0, I0, E0, I0, S0, S0, E0, O, B0];
+        let read = [(0, 3, 0), (3, 4, 0), (4, 5, 0), (5, 6, 0), (6, 7, 0), (8, 9, 0)];
+        assert_eq!(spans(&sequence, OrphanRule::Start), read);
+        assert_eq!(
+            spans(&sequence, OrphanRule::Drop),
+            [(0, 3, 0), (4, 5, 0), (5, 6, 0), (8, 9, 0)]
+        );
+    }
+
+    #[test]
     fn overlapping_entities_have_no_tags() {
         let entity = |start, end| Entity {
             words: WordSpan::new(start, end).unwrap(),
@@ -114,13 +132,16 @@ mod tests {
     proptest! {
         #[test]
         fn tags_of_entities_spell_the_same_entities(
-            raw in prop::collection::vec(0usize..5, 0..40)
+            raw in prop::collection::vec(0usize..8, 0..40)
         ) {
             let sequence: Vec<Tag> = raw.iter().map(|&t| match t {
                 0 => O,
                 1 => B0,
                 2 => I0,
                 3 => Tag::Begin(EntityType(1)),
+                4 => E0,
+                5 => S0,
+                6 => Tag::End(EntityType(1)),
                 _ => I1,
             }).collect();
             for orphans in [OrphanRule::Start, OrphanRule::Drop] {

@@ -1,9 +1,13 @@
-//! The label set of a tagger: IOB2 tags over entity types, in the order of the classifier's outputs.
+//! The label set of a tagger: tags over entity types, in the order of the classifier's outputs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::entity::{OrphanRule, entities, tags};
+use crate::naming::{Naming, learn};
+use crate::scheme::TagScheme;
 
 /// The index of a label among the classifier's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,28 +18,32 @@ pub struct LabelId(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntityType(pub usize);
 
-/// One IOB2 tag.
+/// What a label says of a word: a tag of IOB2, or of a scheme that also marks the ends of entities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tag {
     /// `O`: outside every entity.
     Outside,
     /// `B-X`: the first word of an entity.
     Begin(EntityType),
-    /// `I-X`: a further word of an entity.
+    /// `I-X`, or `X` where the scheme has nothing else: a further word of an entity.
     Inside(EntityType),
+    /// `E-X` or `L-X`: the last word of an entity.
+    End(EntityType),
+    /// `S-X` or `U-X`: the one word of an entity.
+    Single(EntityType),
 }
 
 impl Tag {
-    /// The entity type of a `B-` or `I-` tag.
+    /// The entity type of any tag but `O`.
     pub fn entity_type(self) -> Option<EntityType> {
         match self {
             Self::Outside => None,
-            Self::Begin(entity_type) | Self::Inside(entity_type) => Some(entity_type),
+            Self::Begin(of) | Self::Inside(of) | Self::End(of) | Self::Single(of) => Some(of),
         }
     }
 }
 
-/// Why a list of label names is not a usable IOB2 label set.
+/// Why a list of label names is not a usable label set.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LabelError {
     /// No label is `O`.
@@ -44,6 +52,22 @@ pub enum LabelError {
     /// A label is neither `O` nor `B-` or `I-` and a type.
     #[error("label {id} is `{name}`, which is not IOB2: `O`, `B-TYPE` or `I-TYPE`")]
     NotIob2 {
+        /// The label's position.
+        id: usize,
+        /// The label's name.
+        name: String,
+    },
+    /// Some labels have a position prefix or suffix, this one has none.
+    #[error("label {id} is `{name}`, which is not spelt like the others: `O`, or a position and a type")]
+    Mixed {
+        /// The label's position.
+        id: usize,
+        /// The label's name.
+        name: String,
+    },
+    /// A label has the placeholder name of a model whose labels were never named.
+    #[error("label {id} is `{name}`: the labels were never named")]
+    Unnamed {
         /// The label's position.
         id: usize,
         /// The label's name.
@@ -77,9 +101,10 @@ pub enum LabelError {
     },
 }
 
-/// A validated IOB2 label set: `O` is present, and every `I-X` has its `B-X`.
+/// A validated label set of one scheme, in which `O` is present. In IOB2 every `I-X` has its `B-X`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelSet {
+    scheme: TagScheme,
     names: Vec<String>,
     tags: Vec<Tag>,
     types: Vec<String>,
@@ -88,53 +113,75 @@ pub struct LabelSet {
 }
 
 impl LabelSet {
-    /// The label set of these names, in output order.
+    /// The IOB2 label set of these names, in output order.
     pub fn from_names<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Result<Self, LabelError> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         let mut types: Vec<String> = Vec::new();
         let mut tags = Vec::with_capacity(names.len());
-        let mut ids = HashMap::with_capacity(names.len());
         for (id, name) in names.iter().enumerate() {
             let tag = parse_tag(name, &mut types).ok_or_else(|| LabelError::NotIob2 {
                 id,
                 name: name.clone(),
             })?;
-            if ids.insert(tag, LabelId(id)).is_some() {
-                return Err(LabelError::Duplicate { name: name.clone() });
-            }
             tags.push(tag);
         }
-        let outside = *ids.get(&Tag::Outside).ok_or(LabelError::MissingOutside)?;
-        for (index, entity_type) in types.iter().enumerate() {
-            if !ids.contains_key(&Tag::Begin(EntityType(index))) {
+        let naming = Naming {
+            scheme: TagScheme::Iob2,
+            tags,
+            types,
+        };
+        let labels = Self::new(names, naming)?;
+        for (index, entity_type) in labels.types.iter().enumerate() {
+            if !labels.ids.contains_key(&Tag::Begin(EntityType(index))) {
                 return Err(LabelError::InsideWithoutBegin {
                     entity_type: entity_type.clone(),
                 });
             }
         }
+        Ok(labels)
+    }
+
+    /// The label set of a classifier that others trained, its scheme learnt from the names, in output order.
+    ///
+    /// `O` is needed in every scheme, in either case. The other labels are, all in one spelling:
+    /// `B-X`, `B_X`, `X-B` or `X_B` with the position letters `B` `I` (IOB2, IOB1, IO), `B` `I` `E` `S`, `B` `I` `L` `U` or
+    /// `B` `M` `E` `S` (all [`TagScheme::Iobes`]), or bare types ([`TagScheme::Plain`]). Where some type has `I` but no `B` the scheme
+    /// is [`TagScheme::Iob1`], and [`TagScheme::Io`] where none has; an IOB1 classifier with all labels passes for IOB2, whose
+    /// entities read the same.
+    pub fn learn<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Result<Self, LabelError> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let naming = learn(&names)?;
+        Self::new(names, naming)
+    }
+
+    fn new(names: Vec<String>, naming: Naming) -> Result<Self, LabelError> {
+        let mut seen = HashSet::with_capacity(names.len());
+        if let Some(name) = names.iter().find(|name| !seen.insert(name.as_str())) {
+            return Err(LabelError::Duplicate { name: name.clone() });
+        }
+        let mut ids = HashMap::with_capacity(names.len());
+        for (id, &tag) in naming.tags.iter().enumerate() {
+            ids.entry(tag).or_insert(LabelId(id));
+        }
+        let outside = *ids.get(&Tag::Outside).ok_or(LabelError::MissingOutside)?;
         Ok(Self {
+            scheme: naming.scheme,
             names,
-            tags,
-            types,
+            tags: naming.tags,
+            types: naming.types,
             ids,
             outside,
         })
     }
 
-    /// The label set of a Hugging Face `id2label` map, whose keys are decimal ids.
+    /// The IOB2 label set of a Hugging Face `id2label` map, whose keys are decimal ids.
     pub fn from_id2label(id2label: &BTreeMap<String, String>) -> Result<Self, LabelError> {
-        let mut by_id: BTreeMap<usize, &str> = BTreeMap::new();
-        for (key, name) in id2label {
-            let id = key.parse().map_err(|_| LabelError::BadId { key: key.clone() })?;
-            by_id.insert(id, name);
-        }
-        if let Some(missing) = (0..id2label.len()).find(|id| !by_id.contains_key(id)) {
-            return Err(LabelError::MissingId {
-                count: id2label.len(),
-                missing,
-            });
-        }
-        Self::from_names(by_id.into_values())
+        Self::from_names(names_in_order(id2label)?)
+    }
+
+    /// [`Self::learn`] of a Hugging Face `id2label` map.
+    pub fn learn_id2label(id2label: &BTreeMap<String, String>) -> Result<Self, LabelError> {
+        Self::learn(names_in_order(id2label)?)
     }
 
     /// `O`, then `B-X` and `I-X` for each type in the order given; a repeated type is an error.
@@ -144,6 +191,26 @@ impl LabelSet {
             [format!("B-{name}"), format!("I-{name}")]
         });
         Self::from_names(std::iter::once("O".to_owned()).chain(names))
+    }
+
+    /// How the labels spell entities.
+    pub fn scheme(&self) -> TagScheme {
+        self.scheme
+    }
+
+    /// The IOB2 tags of the entities that words' labels spell. Those of an IOB2 set are left as they are, orphan `I-` tags
+    /// included; in other schemes nothing is an orphan.
+    pub fn iob2_tags(&self, words: impl IntoIterator<Item = LabelId>) -> Vec<Tag> {
+        let own: Vec<Tag> = words
+            .into_iter()
+            .map(|label| self.tag(label).unwrap_or(Tag::Outside))
+            .collect();
+        if self.scheme == TagScheme::Iob2 {
+            return own;
+        }
+        let count = own.len();
+        // Entities read from tags never overlap, so there always are tags for them.
+        tags(&entities(own, OrphanRule::Start), count).unwrap_or_default()
     }
 
     /// The Hugging Face `id2label` map of this set.
@@ -208,7 +275,23 @@ impl LabelSet {
     }
 }
 
-/// The tag a name spells, its type interned in `types`.
+/// The names of an `id2label` map in order of their ids, which must be 0 to n-1.
+fn names_in_order(id2label: &BTreeMap<String, String>) -> Result<Vec<String>, LabelError> {
+    let mut by_id: BTreeMap<usize, &str> = BTreeMap::new();
+    for (key, name) in id2label {
+        let id = key.parse().map_err(|_| LabelError::BadId { key: key.clone() })?;
+        by_id.insert(id, name);
+    }
+    if let Some(missing) = (0..id2label.len()).find(|id| !by_id.contains_key(id)) {
+        return Err(LabelError::MissingId {
+            count: id2label.len(),
+            missing,
+        });
+    }
+    Ok(by_id.into_values().map(str::to_owned).collect())
+}
+
+/// The IOB2 tag a name spells, its type interned in `types`.
 fn parse_tag(name: &str, types: &mut Vec<String>) -> Option<Tag> {
     if name == "O" {
         return Some(Tag::Outside);

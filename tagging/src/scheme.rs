@@ -1,11 +1,13 @@
 //! Tag schemes other than IOB2, recognised and rewritten to it.
 
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::conll::Sentence;
 
-/// How a corpus spells entities as one tag a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How entities are spelt as one tag a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TagScheme {
     /// `B-` starts every entity (CoNLL-2002, WNUT-17).
     Iob2,
@@ -13,6 +15,10 @@ pub enum TagScheme {
     Iob1,
     /// `B-`, `I-`, `E-` and `S-` (or `L-` and `U-`) for first, inner, last and single words.
     Iobes,
+    /// `I-` alone: words of one type that touch are one entity. No corpus is read so, but classifiers are trained so.
+    Io,
+    /// The type alone: words of one type that touch are one entity. No corpus is read so.
+    Plain,
 }
 
 /// A tag no scheme knows.

@@ -1,9 +1,11 @@
 //! Running text to words, the way a corpus splits them.
 
+use std::str::FromStr;
 use std::sync::LazyLock;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::span::ByteSpan;
 
@@ -17,6 +19,24 @@ pub enum Splitter {
     Whitespace,
     /// By the tokenizer's own pre-tokens, as the `transformers` pipeline reads a plain export.
     Bert,
+}
+
+/// A name that is not `corpus`, `whitespace` or `bert`.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{0}` is not a splitter: corpus, whitespace or bert")]
+pub struct SplitterError(String);
+
+impl FromStr for Splitter {
+    type Err = SplitterError;
+
+    fn from_str(name: &str) -> Result<Self, SplitterError> {
+        match name {
+            "corpus" => Ok(Self::Corpus),
+            "whitespace" => Ok(Self::Whitespace),
+            "bert" => Ok(Self::Bert),
+            _ => Err(SplitterError(name.to_owned())),
+        }
+    }
 }
 
 /// The runs of `text` between Unicode white space.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use nerve_tagging::Splitter;
 use nerve_trainer::TrainOptions;
 
 /// Fine-tunes and evaluates BERT entity taggers.
@@ -69,7 +70,7 @@ pub(crate) struct ModelArgs {
     /// Checkpoint to run on candle.
     #[arg(long, value_name = "DIR")]
     pub(crate) checkpoint: Option<PathBuf>,
-    /// Bundle to run on ONNX Runtime.
+    /// Bundle, store or plain export to run on ONNX Runtime.
     #[arg(long, value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
     /// Longest window of a checkpoint in tokens [default: 128].
@@ -78,6 +79,12 @@ pub(crate) struct ModelArgs {
     /// ONNX Runtime library for a bundle [default: ORT_DYLIB_PATH, else a `.onnxruntime/` above the program].
     #[arg(long, value_name = "FILE", requires = "bundle")]
     pub(crate) onnxruntime: Option<PathBuf>,
+    /// The graph of a plain export, relative to its directory [default: model.onnx, else onnx/model.onnx].
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    pub(crate) onnx_file: Option<PathBuf>,
+    /// How a plain export's running text is split: corpus, whitespace or bert [default: bert].
+    #[arg(long, requires = "bundle")]
+    pub(crate) splitter: Option<Splitter>,
     /// Threads [default: as many as the machine offers].
     #[arg(long)]
     pub(crate) threads: Option<usize>,

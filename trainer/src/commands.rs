@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
+use nerve_export::OpenOptions;
 use nerve_tagging::OrphanRule;
 use nerve_tagging::conll::{self, Sentence};
 use nerve_trainer::corpus::Corpus;
@@ -109,7 +110,11 @@ fn open(model: &ModelArgs) -> Result<Box<dyn Tagger>> {
         }
         (None, Some(dir)) => {
             let library = model.onnxruntime.as_deref();
-            Ok(Box::new(BundleTagger::open(dir, library, threads)?))
+            let plain = OpenOptions {
+                onnx_file: model.onnx_file.clone(),
+                splitter: model.splitter,
+            };
+            Ok(Box::new(BundleTagger::open(dir, &plain, library, threads)?))
         }
         (None, None) => anyhow::bail!("either --checkpoint or --bundle is needed"),
     }

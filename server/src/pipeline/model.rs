@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nerve_export::{Model, TextEncoder};
+use nerve_export::{Model, OneByOne, TextEncoder};
 use nerve_tagging::{LabelSet, Splitter, WindowLimits};
 
 /// A model's names, labels and way of reading text.
@@ -14,6 +14,8 @@ pub(crate) struct TextModel {
     pub(crate) encoder: Arc<TextEncoder>,
     pub(crate) splitter: Splitter,
     pub(crate) limits: WindowLimits,
+    /// Why windows run one by one; absent where they share batches.
+    pub(crate) one_by_one: Option<OneByOne>,
     /// The model's whole description, as `/info` shows it.
     pub(crate) description: serde_json::Value,
 }
@@ -30,6 +32,7 @@ impl TextModel {
             encoder: Arc::clone(model.encoder()),
             splitter: model.splitter(),
             limits: model.limits(),
+            one_by_one: info.one_by_one,
             description: serde_json::to_value(info)?,
         })
     }
@@ -52,6 +55,7 @@ pub(crate) mod tests {
             encoder: Arc::new(TextEncoder::open_dir(dir.path()).unwrap()),
             splitter: Splitter::Corpus,
             limits: WindowLimits::new(max_tokens, max_tokens / 4).unwrap(),
+            one_by_one: None,
             description: serde_json::json!({"name": "test"}),
         }
     }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use nerve_export::{Model, ModelError, Runtime, RuntimeError, Session, SessionError, SessionOptions, tag};
+use nerve_export::{
+    Model, ModelError, OpenOptions, Runtime, RuntimeError, Session, SessionError, SessionOptions, tag,
+};
 use nerve_tagging::{ByteSpan, LabelSet, Splitter, WordLabel, split_corpus, split_whitespace};
 use thiserror::Error;
 
@@ -30,9 +32,14 @@ pub struct BundleTagger {
 
 impl BundleTagger {
     /// The tagger of a bundle, store or plain export, its session on `threads` threads.
-    pub fn open(dir: &Path, library: Option<&Path>, threads: usize) -> Result<Self, BundleError> {
+    pub fn open(
+        dir: &Path,
+        plain: &OpenOptions,
+        library: Option<&Path>,
+        threads: usize,
+    ) -> Result<Self, BundleError> {
         let runtime = Runtime::load(library)?;
-        let model = Model::open(dir)?;
+        let model = Model::open_with(dir, plain)?;
         let options = SessionOptions {
             intra_threads: threads,
             ..SessionOptions::default()

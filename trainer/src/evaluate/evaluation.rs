@@ -48,10 +48,19 @@ pub(super) fn tags<'n>(labels: &LabelSet, names: impl Iterator<Item = &'n str>) 
     names.map(|name| tag(name).unwrap_or(Tag::Outside)).collect()
 }
 
-/// The tags, in `labels`, of a tagger's answers in its own.
+/// The IOB2 tags, in `labels`, of a tagger's answers in its own, whatever scheme those are in.
 pub(super) fn predicted_tags(labels: &LabelSet, own: &LabelSet, found: &[WordLabel]) -> Vec<Tag> {
-    let names = found.iter().map(|word| own.name(word.label).unwrap_or("O"));
-    tags(labels, names)
+    let same_type = |of| labels.parse_type(own.type_name(of)?);
+    let translate = |tag| match tag {
+        Tag::Begin(of) => same_type(of).map(Tag::Begin),
+        Tag::Inside(of) => same_type(of).map(Tag::Inside),
+        Tag::End(_) | Tag::Single(_) | Tag::Outside => None,
+    };
+    let own_tags = own.iob2_tags(found.iter().map(|word| word.label));
+    own_tags
+        .into_iter()
+        .map(|tag| translate(tag).unwrap_or(Tag::Outside))
+        .collect()
 }
 
 #[cfg(test)]
@@ -96,6 +105,24 @@ pub(super) mod tests {
         let path = dir.path().join("x.conll");
         std::fs::write(&path, text).unwrap();
         Corpus::read(&path).unwrap()
+    }
+
+    #[test]
+    fn a_tagger_of_another_scheme_is_scored_by_its_entities() {
+        let mut tagger = Lexicon {
+            labels: LabelSet::learn(["O", "B-per", "E-per", "S-per", "S-loc"]).unwrap(),
+            words: vec![
+                ("Ann", "B-per"),
+                ("Lee", "E-per"),
+                ("Bob", "S-per"),
+                ("Rome", "S-loc"),
+            ],
+        };
+        let corpus = corpus("Ann\tB-per\nLee\tI-per\nBob\tB-per\n\nRome\tB-loc\n");
+        let found = evaluate(&mut tagger, &corpus).unwrap();
+        assert_eq!((found.score.counts.predicted, found.score.counts.correct), (3, 3));
+        assert_eq!(found.strict.counts.correct, 3);
+        assert_eq!(found.score.token_accuracy, 1.0);
     }
 
     #[test]

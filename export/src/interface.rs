@@ -1,0 +1,379 @@
+//! What a graph takes and yields, and whether that is a token classifier's.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::onnx::{DimensionValue, Outline, TensorTypeProto, ValueInfoProto};
+
+/// Why a graph is not one that can be served.
+#[derive(Debug, Error)]
+pub enum GraphError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The model file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not an ONNX model.
+    #[error("{}: not an ONNX model: {reason}", path.display())]
+    NotOnnx {
+        /// The model file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file the weights lie in is missing, or not beside the model.
+    #[error("{}: the weights file `{file}` is not in the same directory", path.display())]
+    Weights {
+        /// The model file.
+        path: PathBuf,
+        /// The file it names.
+        file: String,
+    },
+    /// There is an input that no text fills.
+    #[error("{}: the model's input `{input}` is none of input_ids, attention_mask and token_type_ids", path.display())]
+    UnknownInput {
+        /// The model file.
+        path: PathBuf,
+        /// The input's name.
+        input: String,
+    },
+    /// There is no `input_ids`.
+    #[error("{}: the model has no input `input_ids`", path.display())]
+    NoIds {
+        /// The model file.
+        path: PathBuf,
+    },
+    /// An input is not a matrix of integers.
+    #[error("{}: the model's input `{input}` is {found}, not int64 or int32 [batch, length]", path.display())]
+    InputType {
+        /// The model file.
+        path: PathBuf,
+        /// The input's name.
+        input: String,
+        /// Its type.
+        found: String,
+    },
+    /// An axis has one extent only.
+    #[error("{}: the {axis} axis of the model's input `{input}` is fixed to {extent}; export it with dynamic axes", path.display())]
+    FixedAxis {
+        /// The model file.
+        path: PathBuf,
+        /// The input's name.
+        input: String,
+        /// `batch` or `length`.
+        axis: &'static str,
+        /// Its only extent.
+        extent: i64,
+    },
+    /// No output holds a row of numbers for each token.
+    #[error("{}: no output is a token classifier's logits, float32 or float16 [batch, length, labels]; there are {found}", path.display())]
+    NoLogits {
+        /// The model file.
+        path: PathBuf,
+        /// The outputs and their types.
+        found: String,
+    },
+    /// Several outputs might be the logits.
+    #[error("{}: any of these outputs might be the logits, and none is called so: {found}", path.display())]
+    ManyLogits {
+        /// The model file.
+        path: PathBuf,
+        /// The outputs and their types.
+        found: String,
+    },
+    /// The labels are more or fewer than the logits.
+    #[error("{}: config.json has {labels} labels, but the model's logits are {logits} wide", path.display())]
+    LabelCount {
+        /// The model file.
+        path: PathBuf,
+        /// Labels in the configuration.
+        labels: usize,
+        /// The extent of the logits' last axis.
+        logits: i64,
+    },
+}
+
+/// The values an encoder graph may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    Ids,
+    Mask,
+    TokenTypes,
+}
+
+/// The integers of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Integer {
+    I64,
+    I32,
+}
+
+/// The floats of the logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Float {
+    F32,
+    F16,
+}
+
+/// Why texts must not share a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OneByOne {
+    /// The graph takes the range of its activations from everything in the run, so a text's answer would depend on its
+    /// batch-mates.
+    DynamicQuantization,
+    /// The graph takes batches of one only.
+    FixedBatch,
+    /// The graph has no attention mask, so padding would be read as text.
+    NoAttentionMask,
+}
+
+impl std::fmt::Display for OneByOne {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::DynamicQuantization => "the graph is dynamically quantised",
+            Self::FixedBatch => "the graph's batch axis is fixed to 1",
+            Self::NoAttentionMask => "the graph has no attention_mask",
+        })
+    }
+}
+
+/// A token classifier graph's inputs and logits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Interface {
+    /// Each input with its name, in the graph's order.
+    pub(crate) inputs: Vec<(String, Input, Integer)>,
+    /// The name of the logits.
+    pub(crate) logits: String,
+    /// What the logits are made of.
+    pub(crate) float: Float,
+    /// How wide the logits must be.
+    pub(crate) labels: usize,
+    /// Why sequences run one by one; absent where they may run together.
+    pub(crate) one_by_one: Option<OneByOne>,
+}
+
+impl Interface {
+    /// The interface of the graph at `path`, whose logits must be `labels` wide.
+    pub(crate) fn of(outline: &Outline, path: &Path, labels: usize) -> Result<Self, GraphError> {
+        let (inputs, fixed_batch) = inputs(outline, path)?;
+        let (logits, float) = logits(outline, path, labels)?;
+        let dynamic = outline
+            .operators()
+            .iter()
+            .any(|op| op.starts_with("DynamicQuantize"));
+        let masked = inputs.iter().any(|(_, input, _)| *input == Input::Mask);
+        let one_by_one = if fixed_batch {
+            Some(OneByOne::FixedBatch)
+        } else if !masked {
+            Some(OneByOne::NoAttentionMask)
+        } else {
+            dynamic.then_some(OneByOne::DynamicQuantization)
+        };
+        Ok(Self {
+            inputs,
+            logits,
+            float,
+            labels,
+            one_by_one,
+        })
+    }
+}
+
+/// The arithmetic of a graph, as far as its operators and weights show it.
+pub(crate) fn precision(outline: &Outline) -> &'static str {
+    let operators = outline.operators();
+    if operators.iter().any(|op| op.starts_with("DynamicQuantize")) {
+        "int8-dynamic"
+    } else if operators
+        .iter()
+        .any(|op| op.contains("Quantize") || op.starts_with("QLinear") || *op == "QGemm")
+    {
+        "int8"
+    } else if operators.contains("MatMulNBits") {
+        "int4"
+    } else if outline.weight_types().contains(&element::FLOAT16) {
+        "fp16"
+    } else {
+        "fp32"
+    }
+}
+
+type Inputs = Vec<(String, Input, Integer)>;
+
+/// The inputs, and whether a run takes one sequence only.
+fn inputs(outline: &Outline, path: &Path) -> Result<(Inputs, bool), GraphError> {
+    let mut inputs = Vec::new();
+    let mut fixed_batch = false;
+    for input in outline.inputs() {
+        let kind = match input.name.as_str() {
+            "input_ids" => Input::Ids,
+            "attention_mask" => Input::Mask,
+            "token_type_ids" => Input::TokenTypes,
+            _ => {
+                return Err(GraphError::UnknownInput {
+                    path: path.to_owned(),
+                    input: input.name.clone(),
+                });
+            }
+        };
+        let integer = match tensor(input).map(|tensor| tensor.elem_type) {
+            Some(element::INT64) => Some(Integer::I64),
+            Some(element::INT32) => Some(Integer::I32),
+            _ => None,
+        };
+        let axes = extents(input);
+        let matrix = axes.as_ref().is_none_or(|axes| axes.len() == 2);
+        let Some(integer) = integer.filter(|_| matrix) else {
+            return Err(GraphError::InputType {
+                path: path.to_owned(),
+                input: input.name.clone(),
+                found: describe(input),
+            });
+        };
+        let extent = |at: usize| axes.as_ref().and_then(|axes| axes.get(at).copied().flatten());
+        let fixed = |axis, extent| GraphError::FixedAxis {
+            path: path.to_owned(),
+            input: input.name.clone(),
+            axis,
+            extent,
+        };
+        match extent(0) {
+            None => {}
+            Some(1) => fixed_batch = true,
+            Some(extent) => return Err(fixed("batch", extent)),
+        }
+        if let Some(extent) = extent(1) {
+            return Err(fixed("length", extent));
+        }
+        inputs.push((input.name.clone(), kind, integer));
+    }
+    if inputs.iter().all(|(_, input, _)| *input != Input::Ids) {
+        return Err(GraphError::NoIds {
+            path: path.to_owned(),
+        });
+    }
+    Ok((inputs, fixed_batch))
+}
+
+/// The name and element type of the logits.
+///
+/// They are the one output of floats on three axes, of which the last may be as wide as the labels are many. Of several,
+/// the one called `logits`, else the only one that is known to be so wide.
+fn logits(outline: &Outline, path: &Path, labels: usize) -> Result<(String, Float), GraphError> {
+    let candidates: Vec<(&ValueInfoProto, Float)> = outline
+        .outputs()
+        .filter(|output| extents(output).is_none_or(|axes| axes.len() == 3))
+        .filter_map(|output| Some((output, float(output)?)))
+        .collect();
+    let Some(first) = candidates.first() else {
+        return Err(GraphError::NoLogits {
+            path: path.to_owned(),
+            found: describe_all(outline.outputs()),
+        });
+    };
+    let labels_wide = i64::try_from(labels).unwrap_or(i64::MAX);
+    let mut fitting = candidates.clone();
+    // Of an output whose width the file does not give, the first run tells.
+    fitting.retain(|(output, _)| width(output).is_none_or(|width| width == labels_wide));
+    let mut known = fitting.clone();
+    known.retain(|(output, _)| width(output).is_some());
+    let named = fitting.iter().find(|(output, _)| output.name == "logits");
+    let chosen = match (fitting.as_slice(), named, known.as_slice()) {
+        ([], _, _) => {
+            let named = candidates.iter().find(|(output, _)| output.name == "logits");
+            return Err(GraphError::LabelCount {
+                path: path.to_owned(),
+                labels,
+                logits: width(named.unwrap_or(first).0).unwrap_or_default(),
+            });
+        }
+        ([only], _, _) | (_, Some(only), _) | (_, None, [only]) => only,
+        (several, None, _) => {
+            return Err(GraphError::ManyLogits {
+                path: path.to_owned(),
+                found: describe_all(several.iter().map(|(output, _)| *output)),
+            });
+        }
+    };
+    Ok((chosen.0.name.clone(), chosen.1))
+}
+
+fn float(output: &ValueInfoProto) -> Option<Float> {
+    match tensor(output)?.elem_type {
+        element::FLOAT => Some(Float::F32),
+        element::FLOAT16 => Some(Float::F16),
+        _ => None,
+    }
+}
+
+/// The extent of the last of three axes, where the file gives it.
+fn width(output: &ValueInfoProto) -> Option<i64> {
+    extents(output)?.get(2).copied().flatten()
+}
+
+/// Numbers of `TensorProto.DataType`.
+mod element {
+    pub(super) const FLOAT: i32 = 1;
+    pub(super) const INT32: i32 = 6;
+    pub(super) const INT64: i32 = 7;
+    pub(super) const FLOAT16: i32 = 10;
+
+    pub(super) fn name(number: i32) -> &'static str {
+        match number {
+            FLOAT => "float32",
+            2 => "uint8",
+            3 => "int8",
+            INT32 => "int32",
+            INT64 => "int64",
+            8 => "string",
+            9 => "bool",
+            FLOAT16 => "float16",
+            11 => "float64",
+            16 => "bfloat16",
+            _ => "of another type",
+        }
+    }
+}
+
+fn tensor(value: &ValueInfoProto) -> Option<&TensorTypeProto> {
+    value.r#type.as_ref()?.tensor_type.as_ref()
+}
+
+/// The extents of a value's axes, `None` where one is dynamic; `None` for a value whose shape is not given.
+fn extents(value: &ValueInfoProto) -> Option<Vec<Option<i64>>> {
+    let axes = &tensor(value)?.shape.as_ref()?.dim;
+    let extent = |axis: &Option<DimensionValue>| match axis {
+        // Old exporters write a dynamic axis as 0 or -1.
+        Some(DimensionValue::Value(extent)) => Some(*extent).filter(|extent| *extent > 0),
+        Some(DimensionValue::Param(_)) | None => None,
+    };
+    Some(axes.iter().map(|axis| extent(&axis.value)).collect())
+}
+
+fn describe(value: &ValueInfoProto) -> String {
+    let Some(tensor) = tensor(value) else {
+        return "not a tensor".to_owned();
+    };
+    let mut text = element::name(tensor.elem_type).to_owned();
+    if let Some(axes) = extents(value) {
+        let axis = |axis: &Option<i64>| axis.map_or("?".to_owned(), |extent| extent.to_string());
+        let axes: Vec<String> = axes.iter().map(axis).collect();
+        // Writing to a string never fails.
+        let _ = write!(text, " [{}]", axes.join(", "));
+    }
+    text
+}
+
+fn describe_all<'v>(values: impl Iterator<Item = &'v ValueInfoProto>) -> String {
+    let all: Vec<String> = values
+        .map(|value| format!("`{}` ({})", value.name, describe(value)))
+        .collect();
+    all.join(", ")
+}

@@ -1,0 +1,57 @@
+//! A JSON object of somebody else's, of which a few fields are read.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::config::ConfigError;
+
+/// The fields of a JSON file.
+pub(crate) struct JsonFile {
+    path: PathBuf,
+    fields: Map<String, Value>,
+}
+
+impl JsonFile {
+    /// The file's object.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let fields = serde_json::from_str(&text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            fields,
+        })
+    }
+
+    /// A field's value; `None` where it is absent or null.
+    pub(crate) fn field<T: DeserializeOwned>(&self, field: &'static str) -> Result<Option<T>, ConfigError> {
+        let value = self.fields.get(field).unwrap_or(&Value::Null);
+        Option::<T>::deserialize(value).map_err(|source| ConfigError::Field {
+            path: self.path.clone(),
+            field,
+            source,
+        })
+    }
+
+    /// The error that a field's value makes no model.
+    pub(crate) fn wrong(&self, field: &'static str, problem: impl Into<String>) -> ConfigError {
+        ConfigError::Value {
+            path: self.path.clone(),
+            field,
+            problem: problem.into(),
+        }
+    }
+
+    /// The file's path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}

@@ -1,0 +1,214 @@
+//! A Hugging Face ONNX export without a manifest: what its files say of the model, whoever wrote them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use nerve_tagging::LabelSet;
+
+use crate::config::ConfigError;
+use crate::encoder::TextEncoder;
+use crate::json_file::JsonFile;
+use crate::manifest::{file_info, version as content_hash};
+use crate::model::ModelError;
+use crate::onnx::Outline;
+use crate::tokenizer_config::TokenizerConfig;
+
+/// Where exporters put the graph.
+const GRAPHS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
+/// The files besides the graph that decide an answer.
+const FILES: [&str; 4] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+];
+/// Families that count positions from the one after the padding token's id, as RoBERTa does.
+const POSITIONS_AFTER_PAD: [&str; 9] = [
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "camembert",
+    "roberta-prelayernorm",
+    "longformer",
+    "mpnet",
+    "ibert",
+    "data2vec-text",
+];
+
+/// The graph of the export in a directory: the one asked for, else the one where exporters put it.
+pub(crate) fn graph(dir: &Path, asked: Option<&Path>) -> Result<PathBuf, ModelError> {
+    let has_config = dir.join("config.json").is_file();
+    let path = dir.to_owned();
+    if let Some(file) = asked {
+        let graph = dir.join(file);
+        return match (graph.is_file(), has_config) {
+            (true, true) => Ok(graph),
+            (true, false) => Err(ModelError::NoConfig { path }),
+            (false, _) => Err(ModelError::NoSuchGraph {
+                path,
+                file: file.to_owned(),
+            }),
+        };
+    }
+    let usual = GRAPHS
+        .iter()
+        .map(|file| dir.join(file))
+        .find(|file| file.is_file());
+    match (usual, has_config) {
+        (Some(graph), true) => Ok(graph),
+        (Some(_), false) => Err(ModelError::NoConfig { path }),
+        (None, true) => Err(ModelError::NoGraph {
+            found: onnx_files(dir),
+            path,
+        }),
+        (None, false) => Err(ModelError::Unknown { path }),
+    }
+}
+
+/// The ONNX files of a directory and its `onnx` folder, in order of name.
+fn onnx_files(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for folder in ["", "onnx"] {
+        // What cannot be listed has nothing to suggest.
+        let entries = std::fs::read_dir(dir.join(folder))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let paths = entries.map(|entry| Path::new(folder).join(entry.file_name()));
+        found.extend(
+            paths
+                .filter(|path| path.extension().is_some_and(|extension| extension == "onnx"))
+                .map(|path| path.to_string_lossy().into_owned()),
+        );
+    }
+    found.sort();
+    found
+}
+
+/// The content hash of an export: of its graph, weights, configuration and tokenizer.
+pub(crate) fn version(dir: &Path, graph: &Path, outline: &Outline) -> Result<String, ModelError> {
+    let beside = graph.parent().unwrap_or(dir);
+    let mut paths: BTreeMap<String, PathBuf> = BTreeMap::new();
+    paths.insert("graph".to_owned(), graph.to_owned());
+    paths.extend(
+        outline
+            .external_files()
+            .into_iter()
+            .map(|file| (format!("weights {file}"), beside.join(file))),
+    );
+    let present = FILES.iter().map(|file| (file.to_string(), dir.join(file)));
+    paths.extend(present.filter(|(_, path)| path.is_file()));
+    let mut files = BTreeMap::new();
+    for (name, path) in paths {
+        let info = file_info(&path).map_err(|source| ModelError::Open { path, source })?;
+        files.insert(name, info);
+    }
+    Ok(content_hash(&files))
+}
+
+/// What the configuration files of an export say.
+#[derive(Debug)]
+pub(crate) struct PlainConfig {
+    /// The labels, in whichever scheme they are.
+    pub(crate) labels: LabelSet,
+    /// Longest sequence, special tokens included.
+    pub(crate) max_length: usize,
+    /// Rows of the word embedding table, where `config.json` says.
+    pub(crate) vocab_size: Option<usize>,
+    pad_id: Option<u32>,
+    pad_token: Option<String>,
+    path: PathBuf,
+}
+
+impl PlainConfig {
+    /// The configuration in a directory: its `config.json`, and `tokenizer_config.json` where there is one.
+    pub(crate) fn read(dir: &Path) -> Result<Self, ConfigError> {
+        let file = JsonFile::read(&dir.join("config.json"))?;
+        let tokenizer = TokenizerConfig::read(dir)?;
+        let pad_id = file.field("pad_token_id")?;
+        Ok(Self {
+            labels: labels(&file)?,
+            max_length: max_length(&file, &tokenizer, pad_id)?,
+            vocab_size: file.field("vocab_size")?,
+            pad_id,
+            pad_token: tokenizer.pad_token,
+            path: file.path().to_owned(),
+        })
+    }
+
+    /// The id of the padding token: the configuration's, else that of the tokenizer's padding token.
+    pub(crate) fn pad(&self, encoder: &TextEncoder) -> Result<u32, ConfigError> {
+        let tokens = self.pad_token.as_deref().into_iter().chain(["[PAD]", "<pad>"]);
+        let of_tokenizer = || tokens.into_iter().find_map(|token| encoder.token_to_id(token));
+        self.pad_id
+            .or_else(of_tokenizer)
+            .ok_or_else(|| ConfigError::Value {
+                path: self.path.clone(),
+                field: "pad_token_id",
+                problem: "is missing, and the tokenizer has no padding token".to_owned(),
+            })
+    }
+}
+
+fn labels(file: &JsonFile) -> Result<LabelSet, ConfigError> {
+    let id2label: Option<BTreeMap<String, String>> = file.field("id2label")?;
+    let id2label = match id2label.filter(|map| !map.is_empty()) {
+        Some(id2label) => id2label,
+        None => from_label2id(file)?,
+    };
+    let stated: Option<usize> = file.field("num_labels")?;
+    if let Some(stated) = stated.filter(|stated| *stated != id2label.len()) {
+        let named = id2label.len();
+        return Err(file.wrong("num_labels", format!("is {stated}, but {named} labels are named")));
+    }
+    LabelSet::learn_id2label(&id2label).map_err(|source| ConfigError::Labels {
+        path: file.path().to_owned(),
+        source,
+    })
+}
+
+fn from_label2id(file: &JsonFile) -> Result<BTreeMap<String, String>, ConfigError> {
+    let label2id: BTreeMap<String, usize> = file.field("label2id")?.unwrap_or_default();
+    if label2id.is_empty() {
+        return Err(file.wrong("id2label", "is missing: nothing names the labels"));
+    }
+    let count = label2id.len();
+    let id2label: BTreeMap<String, String> = label2id
+        .into_iter()
+        .map(|(label, id)| (id.to_string(), label))
+        .collect();
+    if id2label.len() != count {
+        return Err(file.wrong("label2id", "gives one id to two labels"));
+    }
+    Ok(id2label)
+}
+
+fn max_length(
+    file: &JsonFile,
+    tokenizer: &TokenizerConfig,
+    pad_id: Option<u32>,
+) -> Result<usize, ConfigError> {
+    const FIELD: &str = "max_position_embeddings";
+    let family: Option<String> = file.field("model_type")?;
+    let table: Option<usize> = file.field(FIELD)?;
+    let unused = match family {
+        Some(family) if POSITIONS_AFTER_PAD.contains(&family.as_str()) => pad_id.unwrap_or(1) as usize + 1,
+        _ => 0,
+    };
+    let positions = match table {
+        None => None,
+        Some(rows) => Some(rows.checked_sub(unused).filter(|left| *left > 0).ok_or_else(|| {
+            file.wrong(
+                FIELD,
+                format!("is {rows}, which leaves no position after the {unused} unused ones"),
+            )
+        })?),
+    };
+    let limits = positions.into_iter().chain(tokenizer.model_max_length);
+    limits.min().ok_or_else(|| {
+        file.wrong(
+            FIELD,
+            "is missing, and tokenizer_config.json has no model_max_length",
+        )
+    })
+}

@@ -1,0 +1,92 @@
+//! `tokenizer_config.json`: what `transformers` says of a tokenizer beside its own file.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::config::ConfigError;
+use crate::json_file::JsonFile;
+
+/// What is said of a tokenizer; all absent where there is no such file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct TokenizerConfig {
+    /// Whether text is lower-cased.
+    pub(crate) do_lower_case: Option<bool>,
+    /// Whether accents are removed; with lower case where absent.
+    pub(crate) strip_accents: Option<bool>,
+    /// Whether each ideograph is a word.
+    pub(crate) tokenize_chinese_chars: Option<bool>,
+    /// Whether byte-level BPE reads a text as after a space.
+    pub(crate) add_prefix_space: Option<bool>,
+    /// The longest sequence, special tokens included; absent too where the file says that there is no limit.
+    pub(crate) model_max_length: Option<usize>,
+    /// The token that fills shorter sequences up.
+    pub(crate) pad_token: Option<String>,
+}
+
+impl TokenizerConfig {
+    /// What the file in a model directory says.
+    pub(crate) fn read(dir: &Path) -> Result<Self, ConfigError> {
+        let path = dir.join("tokenizer_config.json");
+        if !path.is_file() {
+            return Ok(Self::default());
+        }
+        let file = JsonFile::read(&path)?;
+        let longest: Option<f64> = file.field("model_max_length")?;
+        if longest.is_some_and(|longest| longest < 1.0) {
+            return Err(file.wrong("model_max_length", "is less than 1"));
+        }
+        // A token is its text, or an object with its text and how it is matched.
+        let pad: Option<Value> = file.field("pad_token")?;
+        let pad = pad.as_ref().map(|pad| pad.get("content").unwrap_or(pad));
+        Ok(Self {
+            do_lower_case: file.field("do_lower_case")?,
+            strip_accents: file.field("strip_accents")?,
+            tokenize_chinese_chars: file.field("tokenize_chinese_chars")?,
+            add_prefix_space: file.field("add_prefix_space")?,
+            // `transformers` writes 1e30 for no limit.
+            model_max_length: longest
+                .filter(|longest| *longest < 1e9)
+                .map(|longest| longest as usize),
+            pad_token: pad.and_then(Value::as_str).map(str::to_owned),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<TokenizerConfig, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("tokenizer_config.json"), text).unwrap();
+        TokenizerConfig::read(dir.path())
+    }
+
+    #[test]
+    fn the_fields_are_read_in_either_form() {
+        let found = read(
+            r#"{"do_lower_case": false, "strip_accents": null, "pad_token": {"content": "<pad>", "lstrip": false},
+                "model_max_length": 1000000000000000019884624838656}"#,
+        );
+        let expected = TokenizerConfig {
+            do_lower_case: Some(false),
+            pad_token: Some("<pad>".to_owned()),
+            ..TokenizerConfig::default()
+        };
+        assert_eq!(found.unwrap(), expected);
+        let found = read(r#"{"pad_token": "[PAD]", "model_max_length": 512}"#).unwrap();
+        assert_eq!(
+            (found.pad_token.as_deref(), found.model_max_length),
+            (Some("[PAD]"), Some(512))
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_names_its_field() {
+        let error = |text: &str| read(text).unwrap_err().to_string();
+        assert!(error(r#"{"do_lower_case": "yes"}"#).contains("do_lower_case"));
+        assert!(error(r#"{"model_max_length": 0}"#).contains("model_max_length"));
+        assert!(error("[]").contains("tokenizer_config.json"));
+    }
+}
