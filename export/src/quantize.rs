@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn each_column_uses_its_own_full_range() {
-        let matrix = QuantizedMatrix::per_column(&[1.0, 0.0, -2.0, -0.5, 0.0, 0.0], 3);
-        assert_eq!(matrix.values, [63, 0, -63, -32, 0, 0]);
+        let matrix = QuantizedMatrix::per_column(&[1.0, 0.0, -2.0, -0.25, 0.0, 0.0], 3);
+        assert_eq!(matrix.values, [63, 0, -63, -16, 0, 0]);
         assert_eq!(matrix.scales[1], 1.0);
     }
 
