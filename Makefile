@@ -10,7 +10,7 @@ ORT_LIBRARY := .onnxruntime/libonnxruntime.so
 ORT_PLATFORM := $(shell uname -m)
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime check corpus-checks openapi browser-test
+.PHONY: serve test onnxruntime check corpus-checks openapi browser-test conformance clients
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -50,3 +50,19 @@ browser-test: onnxruntime
 # Writes the API contract anew from the server's types.
 openapi:
 	$(CARGO) run --locked --release --package nerve-server -- openapi > openapi/openapi.json
+
+# Checks every answer of a running server against its own contract.
+conformance: onnxruntime .venv-conformance/installed
+	$(CARGO) build --locked --release --package nerve-server
+	.venv-conformance/bin/python tests/conformance/run.py
+
+# Runs the clients people have against a running server: make clients, or make clients CLIENT=triton
+clients: onnxruntime .venv-clients/installed
+	$(CARGO) build --locked --release --package nerve-server
+	.venv-clients/bin/python tests/clients/run.py $(CLIENT)
+
+.venv-%/installed: tests/%/requirements.txt
+	rm -rf .venv-$*
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@

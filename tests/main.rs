@@ -9,3 +9,4 @@ mod pipeline;
 mod plain_exports;
 mod server;
 mod stores;
+mod tag;

@@ -57,6 +57,8 @@ pub struct QueueLimits {
 pub struct RequestLimits {
     /// Bytes of a request body.
     pub max_body_bytes: usize,
+    /// Bytes of one line of a stream.
+    pub max_line_bytes: usize,
     /// Texts of a `/ner/batch` request.
     pub max_texts_per_batch: usize,
     /// UTF-8 bytes of one text, or of its words joined by spaces.
@@ -136,6 +138,7 @@ impl Default for RequestLimits {
     fn default() -> Self {
         Self {
             max_body_bytes: 2 << 20,
+            max_line_bytes: 2 << 20,
             max_texts_per_batch: 256,
             max_text_bytes: 1 << 20,
             max_windows: 1024,
@@ -163,6 +166,7 @@ impl ServerConfig {
             ("queue-requests", self.queue.windows),
             ("queue-tokens", self.queue.tokens),
             ("max-body-bytes", self.requests.max_body_bytes),
+            ("max-line-bytes", self.requests.max_line_bytes),
             ("max-texts-per-batch", self.requests.max_texts_per_batch),
             ("max-text-bytes", self.requests.max_text_bytes),
             ("max-windows", self.requests.max_windows),

@@ -8,7 +8,9 @@ use nerve_export::{Device, OpenOptions};
 use nerve_tagging::Splitter;
 
 use crate::config::{BatchLimits, ConfigError, QueueLimits, RequestLimits, ServerConfig, default_workers};
+use crate::http::{OffsetsOption, Options};
 use crate::logging::LogFormat;
+use crate::offline::{InputFormat, OutputFormat, TagFile, TagFileError};
 
 /// Serves an entity tagger over HTTP.
 #[derive(Debug, Parser)]
@@ -27,11 +29,68 @@ pub struct Flags {
 pub enum Command {
     /// Print the API's OpenAPI document.
     Openapi,
+    /// Tag the lines of a file, as `POST /ner/stream` does.
+    Tag(Box<TagFlags>),
+}
+
+/// What to tag and how to write it, as typed.
+#[derive(Debug, Args)]
+pub struct TagFlags {
+    /// The file, or - for standard input.
+    #[arg(value_name = "FILE|-")]
+    pub file: PathBuf,
+    /// What a line is [default: by the file's extension, .jsonl and .ndjson, or .txt].
+    #[arg(long, value_enum)]
+    pub input: Option<InputFormat>,
+    /// What is written.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Ndjson)]
+    pub output: OutputFormat,
+    /// Where it is written [default: standard output].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// The unit in which offsets are counted [default: codepoint]; ndjson.
+    #[arg(long, value_enum)]
+    pub(crate) offsets: Option<OffsetsOption>,
+    /// Entities with a lower score are left out; ndjson and html.
+    #[arg(long, value_name = "SCORE")]
+    pub(crate) threshold: Option<f64>,
+    /// The entity types to answer with, separated by commas [default: all]; ndjson and html.
+    #[arg(long, value_name = "TYPE", value_delimiter = ',')]
+    pub(crate) labels: Option<Vec<String>>,
+    /// Leave out the words; ndjson.
+    #[arg(long)]
+    pub(crate) no_words: bool,
+    /// The model and its limits.
+    #[command(flatten)]
+    pub model: ModelFlags,
 }
 
 /// How to serve, as typed.
 #[derive(Debug, Args)]
 pub struct ServeFlags {
+    /// The model and its limits.
+    #[command(flatten)]
+    pub model: ModelFlags,
+    /// The address to listen on.
+    #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Threads that read requests and write answers.
+    #[arg(long, env = "NERVE_HTTP_THREADS", value_name = "N", default_value_t = ServerConfig::default().http_threads)]
+    pub http_threads: usize,
+    /// Bytes of a request body.
+    #[arg(long, env = "NERVE_MAX_BODY_BYTES", value_name = "N", default_value_t = RequestLimits::default().max_body_bytes)]
+    pub max_body_bytes: usize,
+    /// Texts of a batch request.
+    #[arg(long, env = "NERVE_MAX_TEXTS_PER_BATCH", value_name = "N", default_value_t = RequestLimits::default().max_texts_per_batch)]
+    pub max_texts_per_batch: usize,
+    /// How long in-flight work may take to end after SIGTERM.
+    #[arg(long, env = "NERVE_DRAIN_DEADLINE_MS", value_name = "MS", default_value_t = ServerConfig::default().drain_deadline_ms)]
+    pub drain_deadline_ms: u64,
+}
+
+/// What is run and within which limits, as typed.
+#[derive(Debug, Args)]
+pub struct ModelFlags {
     /// A bundle, a store or a plain Hugging Face ONNX export.
     #[arg(
         long,
@@ -46,9 +105,6 @@ pub struct ServeFlags {
     /// How a plain export's running text is split into words: corpus, whitespace or bert [default: bert].
     #[arg(long, env = "NERVE_SPLITTER")]
     pub splitter: Option<Splitter>,
-    /// The address to listen on.
-    #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
     /// Where the model runs: cpu, cuda or cuda:N.
     #[arg(long, env = "NERVE_DEVICE", default_value = "cpu")]
     pub device: Device,
@@ -58,9 +114,6 @@ pub struct ServeFlags {
     /// Inference threads, each with a session of its own [default: one a core, 2 on CUDA].
     #[arg(long, env = "NERVE_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
-    /// Threads that read requests and write answers.
-    #[arg(long, env = "NERVE_HTTP_THREADS", value_name = "N", default_value_t = ServerConfig::default().http_threads)]
-    pub http_threads: usize,
     /// Positions of one batch, padding included.
     #[arg(long, env = "NERVE_BATCH_TOKENS", value_name = "N", default_value_t = BatchLimits::default().batch_tokens)]
     pub batch_tokens: usize,
@@ -76,21 +129,15 @@ pub struct ServeFlags {
     /// Tokens that may wait.
     #[arg(long, env = "NERVE_QUEUE_TOKENS", value_name = "N", default_value_t = QueueLimits::default().tokens)]
     pub queue_tokens: usize,
-    /// Bytes of a request body.
-    #[arg(long, env = "NERVE_MAX_BODY_BYTES", value_name = "N", default_value_t = RequestLimits::default().max_body_bytes)]
-    pub max_body_bytes: usize,
-    /// Texts of a batch request.
-    #[arg(long, env = "NERVE_MAX_TEXTS_PER_BATCH", value_name = "N", default_value_t = RequestLimits::default().max_texts_per_batch)]
-    pub max_texts_per_batch: usize,
+    /// Bytes of one line of a stream.
+    #[arg(long, env = "NERVE_MAX_LINE_BYTES", value_name = "N", default_value_t = RequestLimits::default().max_line_bytes)]
+    pub max_line_bytes: usize,
     /// UTF-8 bytes of one text.
     #[arg(long, env = "NERVE_MAX_TEXT_BYTES", value_name = "N", default_value_t = RequestLimits::default().max_text_bytes)]
     pub max_text_bytes: usize,
     /// Windows of one text.
     #[arg(long, env = "NERVE_MAX_WINDOWS", value_name = "N", default_value_t = RequestLimits::default().max_windows)]
     pub max_windows: usize,
-    /// How long in-flight work may take to end after SIGTERM.
-    #[arg(long, env = "NERVE_DRAIN_DEADLINE_MS", value_name = "MS", default_value_t = ServerConfig::default().drain_deadline_ms)]
-    pub drain_deadline_ms: u64,
     /// How log lines are written to standard error; RUST_LOG says which.
     #[arg(long, env = "NERVE_LOG", value_enum, default_value_t = LogFormat::Text)]
     pub log: LogFormat,
@@ -99,7 +146,42 @@ pub struct ServeFlags {
 impl ServeFlags {
     /// The validated configuration these flags spell.
     pub fn config(&self) -> Result<ServerConfig, ConfigError> {
+        let model = self.model.config();
         let config = ServerConfig {
+            http_threads: self.http_threads,
+            requests: RequestLimits {
+                max_body_bytes: self.max_body_bytes,
+                max_texts_per_batch: self.max_texts_per_batch,
+                ..model.requests
+            },
+            drain_deadline_ms: self.drain_deadline_ms,
+            ..model
+        };
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+impl TagFlags {
+    /// The validated configuration and work these flags spell.
+    pub fn work(&self) -> Result<(ServerConfig, TagFile), TagFileError> {
+        let config = self.model.config();
+        config.validate()?;
+        let options = Options {
+            offsets: self.offsets,
+            threshold: self.threshold,
+            labels: self.labels.clone(),
+            include_words: self.no_words.then_some(false),
+        };
+        let work = TagFile::new(&self.file, self.input, self.output, self.out.clone(), options)?;
+        Ok((config, work))
+    }
+}
+
+impl ModelFlags {
+    /// The configuration these flags spell, with the defaults of what only serving needs; to be validated.
+    fn config(&self) -> ServerConfig {
+        ServerConfig {
             model: self.model.clone(),
             plain: OpenOptions {
                 onnx_file: self.onnx_file.clone(),
@@ -108,7 +190,6 @@ impl ServeFlags {
             onnxruntime: self.onnxruntime.clone(),
             device: self.device,
             workers: self.workers.unwrap_or_else(|| default_workers(&self.device)),
-            http_threads: self.http_threads,
             batching: BatchLimits {
                 batch_tokens: self.batch_tokens,
                 max_batch: self.max_batch,
@@ -119,15 +200,13 @@ impl ServeFlags {
                 tokens: self.queue_tokens,
             },
             requests: RequestLimits {
-                max_body_bytes: self.max_body_bytes,
-                max_texts_per_batch: self.max_texts_per_batch,
+                max_line_bytes: self.max_line_bytes,
                 max_text_bytes: self.max_text_bytes,
                 max_windows: self.max_windows,
+                ..RequestLimits::default()
             },
-            drain_deadline_ms: self.drain_deadline_ms,
-        };
-        config.validate()?;
-        Ok(config)
+            ..ServerConfig::default()
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Serves an entity tagger over HTTP: text to words to windows to batches to labels to entities.
 //!
 //! [`run`] serves on a listener until it is told to stop. Inside, `http` reads requests and writes answers, `pipeline`
-//! turns texts into windows and labels into entities, and `scheduler` batches windows and runs them on worker threads.
+//! turns texts into windows and labels into entities, `scheduler` batches windows and runs them on worker threads, and
+//! `bulk` sends lines through both for streams. [`tag_file`] is a stream from a file, without HTTP.
 
+mod bulk;
 mod config;
 mod flags;
 mod health;
@@ -10,6 +12,7 @@ mod http;
 mod infer;
 mod logging;
 mod metrics;
+mod offline;
 mod pipeline;
 mod run;
 mod scheduler;
@@ -17,7 +20,8 @@ mod scheduler;
 mod tests;
 
 pub use config::{BatchLimits, ConfigError, QueueLimits, RequestLimits, ServerConfig};
-pub use flags::{Command, Flags, ServeFlags};
+pub use flags::{Command, Flags, ModelFlags, ServeFlags, TagFlags};
 pub use http::openapi_json;
-pub use logging::{LogFormat, start_logging};
+pub use logging::{LogFormat, SERVING, TAGGING, start_logging};
+pub use offline::{InputFormat, OutputFormat, TagFile, TagFileError, Tally, tag_file};
 pub use run::{ServerError, run};

@@ -14,10 +14,14 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging; `RUST_LOG` selects what, `info` where it is absent. A process that already logs keeps its logger.
-pub fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,ort=warn"));
+/// What is logged while serving, where `RUST_LOG` says nothing.
+pub const SERVING: &str = "info,actix_server=warn,ort=warn";
+/// What is logged while a file is tagged, where `RUST_LOG` says nothing.
+pub const TAGGING: &str = "warn";
+
+/// Starts logging; `RUST_LOG` selects what, `default` where it is absent. A process that already logs keeps its logger.
+pub fn start_logging(format: LogFormat, default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -5,13 +5,16 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use nerve_server::{Command, Flags, ServeFlags, openapi_json, run, start_logging};
+use nerve_server::{
+    Command, Flags, SERVING, ServeFlags, TAGGING, TagFlags, openapi_json, run, start_logging, tag_file,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
     let outcome = match flags.command {
         Some(Command::Openapi) => openapi_json().map(|text| println!("{text}")).map_err(Into::into),
+        Some(Command::Tag(flags)) => tag(&flags),
         None => serve(&flags.serve),
     };
     match outcome {
@@ -25,7 +28,7 @@ fn main() -> ExitCode {
 
 fn serve(flags: &ServeFlags) -> anyhow::Result<()> {
     let config = flags.config()?;
-    start_logging(flags.log);
+    start_logging(flags.model.log, SERVING);
     let listener =
         TcpListener::bind(flags.listen).with_context(|| format!("cannot listen on {}", flags.listen))?;
     actix_web::rt::System::new().block_on(async {
@@ -40,4 +43,24 @@ fn serve(flags: &ServeFlags) -> anyhow::Result<()> {
         };
         Ok(run(listener, config, shutdown).await?)
     })
+}
+
+fn tag(flags: &TagFlags) -> anyhow::Result<()> {
+    let (config, work) = flags.work()?;
+    start_logging(flags.model.log, TAGGING);
+    let tally = actix_web::rt::System::new().block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        tokio::select! {
+            tally = tag_file(&config, work) => Ok(tally?),
+            // What was written so far of a file is taken away again.
+            _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+        }
+    })?;
+    anyhow::ensure!(
+        tally.failed == 0,
+        "{} of {} lines failed",
+        tally.failed,
+        tally.lines
+    );
+    Ok(())
 }

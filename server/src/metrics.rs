@@ -239,11 +239,42 @@ impl Metrics {
         })
         .unwrap()
     }
+
+    /// Metrics that cannot be written.
+    #[cfg(test)]
+    pub(crate) fn broken() -> Self {
+        let metrics = Self::for_tests();
+        let counter = IntCounter::new("nameless", "Loses its name").unwrap();
+        metrics
+            .registry
+            .register(Box::new(tests::Nameless(counter)))
+            .unwrap();
+        metrics
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prometheus::core::{Collector, Desc};
+    use prometheus::proto::MetricFamily;
+
+    /// A counter that comes without a name, which the encoder refuses.
+    pub(super) struct Nameless(pub(super) IntCounter);
+
+    impl Collector for Nameless {
+        fn desc(&self) -> Vec<&Desc> {
+            self.0.desc()
+        }
+
+        fn collect(&self) -> Vec<MetricFamily> {
+            let mut families = self.0.collect();
+            for family in &mut families {
+                family.set_name(String::new());
+            }
+            families
+        }
+    }
 
     #[test]
     fn every_series_is_there_before_the_first_request() {

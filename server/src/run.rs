@@ -91,7 +91,7 @@ pub async fn run(
 }
 
 /// The text side of the configured model, and the way to its sessions.
-fn open(config: &ServerConfig) -> Result<(TextModel, Arc<OpenSession>), ServerError> {
+pub(crate) fn open(config: &ServerConfig) -> Result<(TextModel, Arc<OpenSession>), ServerError> {
     let runtime = Runtime::load(config.onnxruntime.as_deref())?;
     let model = Model::open_with(&config.model, &config.plain).map_err(|source| ServerError::Model {
         path: config.model.clone(),
@@ -109,6 +109,55 @@ fn open(config: &ServerConfig) -> Result<(TextModel, Arc<OpenSession>), ServerEr
     Ok((text_model, Arc::new(sessions)))
 }
 
+/// A model at work: the pipeline, and the workers behind it.
+pub(crate) struct Engine {
+    pub(crate) tagger: Tagger,
+    /// The workers end when this is dropped.
+    pub(crate) pool: Pool,
+    pub(crate) started: Started,
+}
+
+impl Engine {
+    /// Starts the workers, which open their sessions meanwhile.
+    pub(crate) fn start(
+        config: &ServerConfig,
+        model: TextModel,
+        sessions: Arc<OpenSession>,
+    ) -> Result<Self, ServerError> {
+        let device = config.device.to_string();
+        let metrics = Arc::new(Metrics::new(&ModelFacts {
+            name: &model.name,
+            version: &model.version,
+            precision: &model.precision,
+            device: &device,
+            types: model.labels.types(),
+        })?);
+        let health = Arc::new(Health::default());
+        let queue = Arc::new(Queue::new(config.queue, config.batching, Arc::clone(&metrics)));
+        let worker = Worker {
+            queue: Arc::clone(&queue),
+            health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
+            open: sessions,
+            warm_up: Arc::new(warm_up_batches(&model, config)?),
+        };
+        let (pool, started) = Pool::start(worker, config.workers)?;
+        let tagger = Tagger {
+            model: Arc::new(model),
+            threads: TextThreads::start(TEXT_THREADS, config.queue.windows)?,
+            queue,
+            health,
+            metrics,
+            limits: config.requests,
+        };
+        Ok(Self {
+            tagger,
+            pool,
+            started,
+        })
+    }
+}
+
 /// Serves a model whose sessions `sessions` opens; what [`run`] does once the model is open.
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -117,32 +166,12 @@ pub(crate) async fn serve(
     sessions: Arc<OpenSession>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
-    let device = config.device.to_string();
-    let metrics = Arc::new(Metrics::new(&ModelFacts {
-        name: &model.name,
-        version: &model.version,
-        precision: &model.precision,
-        device: &device,
-        types: model.labels.types(),
-    })?);
-    let health = Arc::new(Health::default());
-    let queue = Arc::new(Queue::new(config.queue, config.batching, Arc::clone(&metrics)));
-    let worker = Worker {
-        queue: Arc::clone(&queue),
-        health: Arc::clone(&health),
-        metrics: Arc::clone(&metrics),
-        open: sessions,
-        warm_up: Arc::new(warm_up_batches(&model, config)?),
-    };
-    let (pool, started) = Pool::start(worker, config.workers)?;
-    let tagger = Tagger {
-        model: Arc::new(model),
-        threads: TextThreads::start(TEXT_THREADS, config.queue.windows)?,
-        queue: Arc::clone(&queue),
-        health: Arc::clone(&health),
-        metrics,
-        limits: config.requests,
-    };
+    let Engine {
+        tagger,
+        pool,
+        started,
+    } = Engine::start(config, model, sessions)?;
+    let (health, queue) = (Arc::clone(&tagger.health), Arc::clone(&tagger.queue));
     let state = AppState::new(tagger, config);
 
     let drain = Duration::from_millis(config.drain_deadline_ms);
@@ -202,7 +231,8 @@ async fn until_told(
     Ok(())
 }
 
-async fn all_started(started: Started) -> Result<(), ServerError> {
+/// Ends when every worker has a warm session, or with the first that has none.
+pub(crate) async fn all_started(started: Started) -> Result<(), ServerError> {
     for worker in started {
         worker
             .await

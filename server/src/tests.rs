@@ -1,5 +1,9 @@
 //! The server over HTTP, with a session whose answers and faults are written in the text.
 
+mod contract;
+mod stream;
+mod v2;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -14,11 +14,18 @@ pub(crate) async fn read_body(
     payload: web::Payload,
     limit: usize,
 ) -> Result<web::Bytes, ApiError> {
-    let encoded =
-        header(request, &CONTENT_ENCODING).is_some_and(|value| !value.eq_ignore_ascii_case("identity"));
-    if encoded || !header(request, &CONTENT_TYPE).is_some_and(is_json) {
+    if is_encoded(request) || !header(request, &CONTENT_TYPE).is_some_and(is_json) {
         return Err(ApiError::UnsupportedMediaType);
     }
+    read_limited(request, payload, limit).await
+}
+
+/// The whole body of a request, at most `limit` bytes.
+pub(crate) async fn read_limited(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<web::Bytes, ApiError> {
     let announced = header(request, &CONTENT_LENGTH).and_then(|value| value.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit as u64) {
         return Err(ApiError::BodyTooLarge { limit });
@@ -30,19 +37,20 @@ pub(crate) async fn read_body(
     }
 }
 
-/// The value a JSON text spells; what is no JSON at all is another error than JSON of the wrong shape.
+/// The object a JSON text spells; what is no JSON at all is another error than JSON of the wrong shape.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, ApiError> {
-    let wrong_shape = match serde_json::from_slice(json) {
-        Ok(value) => return Ok(value),
+    // A parser of fields would also take them from an array, in order.
+    let is_object = json.trim_ascii_start().first() == Some(&b'{');
+    let problem = match serde_json::from_slice(json) {
+        Ok(value) if is_object => return Ok(value),
         Err(error) if error.classify() != Category::Data => return Err(malformed(&error)),
-        Err(error) => error,
+        Err(error) if is_object => error.to_string(),
+        Ok(_) | Err(_) => "a JSON object is expected".to_owned(),
     };
     // The parser stops at the first wrong field, so the rest has not been read.
     match serde_json::from_slice::<IgnoredAny>(json) {
         Err(error) => Err(malformed(&error)),
-        Ok(_) => Err(ApiError::Invalid(InvalidRequest::Shape {
-            problem: wrong_shape.to_string(),
-        })),
+        Ok(_) => Err(ApiError::Invalid(InvalidRequest::Shape { problem })),
     }
 }
 
@@ -52,12 +60,36 @@ fn malformed(error: &serde_json::Error) -> ApiError {
     }
 }
 
-fn header<'r>(request: &'r HttpRequest, name: &HeaderName) -> Option<&'r str> {
+/// Whether the body is declared to be JSON lines, and not compressed.
+pub(crate) fn declares_lines(request: &HttpRequest) -> bool {
+    !is_encoded(request) && header(request, &CONTENT_TYPE).is_some_and(is_json_lines)
+}
+
+/// Whether the body is compressed.
+pub(crate) fn is_encoded(request: &HttpRequest) -> bool {
+    header(request, &CONTENT_ENCODING).is_some_and(|value| !value.eq_ignore_ascii_case("identity"))
+}
+
+/// A header's value, where it is text.
+pub(crate) fn header<'r>(request: &'r HttpRequest, name: &HeaderName) -> Option<&'r str> {
     request.headers().get(name)?.to_str().ok()
 }
 
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
+/// The names JSON lines go by; none of them is registered.
+fn is_json_lines(content_type: &str) -> bool {
+    const NAMES: [&str; 5] = ["ndjson", "jsonl", "jsonlines", "json-lines", "nljson"];
+    let essence = essence(content_type).to_ascii_lowercase();
+    let name = essence.strip_prefix("application/").unwrap_or_default();
+    NAMES.contains(&name.strip_prefix("x-").unwrap_or(name))
+}
+
+/// A content type without its parameters.
+pub(crate) fn essence(content_type: &str) -> &str {
+    content_type.split(';').next().unwrap_or_default().trim()
+}
+
+pub(crate) fn is_json(content_type: &str) -> bool {
+    let essence = essence(content_type);
     let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
     let structured = subtype
         .rsplit_once('+')
@@ -90,6 +122,21 @@ mod tests {
     }
 
     #[test]
+    fn json_lines_media_types() {
+        for yes in [
+            "application/x-ndjson",
+            "Application/NDJSON; charset=utf-8",
+            "application/jsonl",
+            "application/x-json-lines",
+        ] {
+            assert!(is_json_lines(yes), "{yes}");
+        }
+        for no in ["application/json", "text/plain", "x-ndjson", ""] {
+            assert!(!is_json_lines(no), "{no}");
+        }
+    }
+
+    #[test]
     fn no_json_and_json_of_another_shape_differ() {
         let malformed: [&[u8]; 5] = [b"", b"{", b"[1,]", b"1 2", b"\"\xff\""];
         for json in malformed {
@@ -103,9 +150,13 @@ mod tests {
             parse::<serde_json::Value>(deep.as_bytes()),
             Err(ApiError::MalformedJson { .. })
         ));
-        assert!(matches!(
-            parse::<Vec<u8>>(b"{}"),
-            Err(ApiError::Invalid(InvalidRequest::Shape { .. }))
-        ));
+        let wrong: [&[u8]; 3] = [b"{}", b" [1]", b"null"];
+        for json in wrong {
+            let parsed = parse::<Vec<u8>>(json);
+            assert!(
+                matches!(parsed, Err(ApiError::Invalid(InvalidRequest::Shape { .. }))),
+                "{json:?}"
+            );
+        }
     }
 }

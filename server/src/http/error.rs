@@ -12,7 +12,7 @@ use crate::pipeline::{PrepareError, TagError};
 use crate::scheduler::SubmitError;
 
 /// Seconds after which a refused client may try again.
-const RETRY_AFTER_SECONDS: u32 = 1;
+pub(crate) const RETRY_AFTER_SECONDS: u32 = 1;
 /// How much of a parser's message, which may quote the request, is repeated.
 const SHOWN_CHARS: usize = 300;
 
@@ -28,12 +28,24 @@ pub(crate) enum ApiError {
     },
     /// The body is not declared to be JSON.
     UnsupportedMediaType,
+    /// The body is not declared to be JSON lines.
+    NotJsonLines,
     /// The body ended early or its framing is broken.
     BodyUnreadable,
     /// The body is longer than is taken.
     BodyTooLarge {
         /// The limit in bytes.
         limit: usize,
+    },
+    /// A line is longer than is taken.
+    LineTooLong {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A line is not UTF-8.
+    NotUtf8 {
+        /// How many bytes are.
+        at: usize,
     },
     /// The body is not JSON.
     MalformedJson {
@@ -64,6 +76,9 @@ pub(crate) enum InvalidRequest {
         /// What the parser said.
         problem: String,
     },
+    /// A line's name is neither text nor number.
+    #[error("`id` must be a string or a number")]
+    Id,
     /// There is nothing to tag.
     #[error("give either `text` or `words`")]
     NoText,
@@ -112,8 +127,9 @@ struct Meaning {
 
 impl ApiError {
     /// The reasons of refusals.
-    pub(crate) const REFUSALS: [&str; 11] = [
+    pub(crate) const REFUSALS: [&str; 12] = [
         "body_bytes",
+        "line_bytes",
         "texts",
         "text_bytes",
         "windows",
@@ -180,6 +196,12 @@ impl ApiError {
                 "unsupported_media_type",
                 "the body must be unencoded JSON, declared with `content-type: application/json`".to_owned(),
             ),
+            Self::NotJsonLines => meaning(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "the body must be unencoded JSON lines, declared with `content-type: application/x-ndjson`"
+                    .to_owned(),
+            ),
             Self::BodyUnreadable => meaning(
                 StatusCode::BAD_REQUEST,
                 "unreadable_body",
@@ -191,10 +213,21 @@ impl ApiError {
                 "body_bytes",
                 format!("the body has more than {limit} bytes (--max-body-bytes)"),
             ),
+            Self::LineTooLong { limit } => refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "line_too_large",
+                "line_bytes",
+                format!("the line has more than {limit} bytes (--max-line-bytes)"),
+            ),
+            Self::NotUtf8 { at } => meaning(
+                StatusCode::BAD_REQUEST,
+                "invalid_utf8",
+                format!("not UTF-8 after {at} bytes"),
+            ),
             Self::MalformedJson { problem } => meaning(
                 StatusCode::BAD_REQUEST,
                 "malformed_json",
-                format!("the body is not JSON: {}", shown(problem)),
+                format!("not JSON: {}", shown(problem)),
             ),
             Self::TooManyTexts { texts, limit } => refused(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -335,7 +368,10 @@ mod tests {
                 "method_not_allowed",
             ),
             (ApiError::UnsupportedMediaType, 415, "unsupported_media_type"),
+            (ApiError::NotJsonLines, 415, "unsupported_media_type"),
             (ApiError::BodyUnreadable, 400, "unreadable_body"),
+            (ApiError::LineTooLong { limit: 1 }, 413, "line_too_large"),
+            (ApiError::NotUtf8 { at: 1 }, 400, "invalid_utf8"),
             (ApiError::BodyTooLarge { limit: 1 }, 413, "body_too_large"),
             (
                 ApiError::MalformedJson {

@@ -9,6 +9,8 @@ mod operations;
 mod pages;
 mod request;
 mod route;
+mod stream;
+mod v2;
 
 use std::sync::Arc;
 
@@ -16,18 +18,23 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
 
+use crate::bulk::BulkLimits;
 use crate::config::{RequestLimits, ServerConfig};
 use crate::pipeline::Tagger;
 
-pub(crate) use error::ApiError;
+pub(crate) use body::parse;
+pub(crate) use error::{ApiError, InvalidRequest};
 pub use openapi::openapi_json;
+pub(crate) use request::{OffsetsOption, Options, source};
 pub(crate) use route::Route;
+pub(crate) use stream::StreamLine;
 
 /// What every handler shares.
 #[derive(Clone)]
 pub(crate) struct AppState {
     tagger: Arc<Tagger>,
     limits: RequestLimits,
+    bulk: BulkLimits,
     /// The answer of `/info`, which never changes.
     info: Arc<operations::Info>,
     request_ids: Arc<observe::RequestIds>,
@@ -38,6 +45,7 @@ impl AppState {
     pub(crate) fn new(tagger: Tagger, config: &ServerConfig) -> Self {
         Self {
             limits: config.requests,
+            bulk: BulkLimits::of(config),
             info: Arc::new(operations::Info::new(&tagger.model, config)),
             request_ids: Arc::default(),
             tagger: Arc::new(tagger),
@@ -65,6 +73,7 @@ pub(crate) fn app(
         .app_data(web::Data::new(state))
         .service(post(Route::Ner.name()).route(web::post().to(ner::ner)))
         .service(post(Route::NerBatch.name()).route(web::post().to(ner::ner_batch)))
+        .service(post(Route::NerStream.name()).route(web::post().to(stream::ner_stream)))
         .service(
             get(Route::Page.name())
                 .route(web::get().to(pages::page))
@@ -105,6 +114,7 @@ pub(crate) fn app(
                 .route(web::get().to(openapi::serve))
                 .route(web::head().to(openapi::serve)),
         )
+        .configure(v2::routes)
         .default_service(web::to(error::no_such_route))
         .wrap(from_fn(move |request, next| {
             observe::observe(observed.clone(), request, next)

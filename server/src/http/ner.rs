@@ -161,7 +161,8 @@ pub(crate) async fn ner_batch(
     Ok(response)
 }
 
-fn answer<'a>(tagger: &'a Tagger, tagged: &'a Tagged, view: &View) -> Answer<'a> {
+/// The answer as it is to be shown; the entities found are counted.
+pub(crate) fn answer<'a>(tagger: &'a Tagger, tagged: &'a Tagged, view: &View) -> Answer<'a> {
     let found = |entity_type| tagger.metrics.entity_found(entity_type);
     Answer::new(tagged, &tagger.model.labels, view, found)
 }

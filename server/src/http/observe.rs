@@ -13,6 +13,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use tracing::{debug, warn};
 
+use crate::http::v2::V2Error;
 use crate::http::{ApiError, AppState, Route};
 use crate::metrics::{CLIENT_LEFT, Metrics};
 
@@ -91,7 +92,11 @@ pub(crate) async fn observe<B: MessageBody>(
         Ok(response) => response.response().error(),
         Err(error) => Some(error),
     };
-    if let Some(error) = error.and_then(Error::as_error::<ApiError>) {
+    let error = error.and_then(|error| match error.as_error::<V2Error>() {
+        Some(error) => error.api(),
+        None => error.as_error::<ApiError>(),
+    });
+    if let Some(error) = error {
         metrics.refusal(error);
     }
     let status = match &answered {

@@ -4,7 +4,8 @@ use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
 use utoipa::OpenApi;
 
-use crate::http::{ner, operations, pages};
+use crate::bulk::StreamItem;
+use crate::http::{ner, operations, pages, stream, v2};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,12 +18,14 @@ use crate::http::{ner, operations, pages};
     ),
     tags(
         (name = "tagging", description = "Text to entities"),
+        (name = "open inference protocol", description = "Text to entities as tensors"),
         (name = "operations", description = "Health, metrics and the contract"),
         (name = "pages", description = "For people with a browser")
     ),
     paths(
         ner::ner,
         ner::ner_batch,
+        stream::ner_stream,
         operations::live,
         operations::ready,
         operations::metrics,
@@ -30,13 +33,16 @@ use crate::http::{ner, operations, pages};
         serve,
         pages::page,
         pages::docs
-    )
+    ),
+    components(schemas(StreamItem, stream::StreamLine))
 )]
 struct Contract;
 
 /// The OpenAPI document, as `/openapi.json` serves it and `openapi/openapi.json` keeps it.
 pub fn openapi_json() -> Result<String, serde_json::Error> {
-    Contract::openapi().to_pretty_json()
+    let mut contract = Contract::openapi();
+    contract.merge(v2::Contract::openapi());
+    contract.to_pretty_json()
 }
 
 /// This document.

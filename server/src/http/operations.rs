@@ -40,6 +40,8 @@ pub(crate) struct Info {
 pub(crate) struct InfoLimits {
     /// Bytes of a request body.
     max_body_bytes: usize,
+    /// Bytes of one line of a stream.
+    max_line_bytes: usize,
     /// Texts of a batch request.
     max_texts_per_batch: usize,
     /// UTF-8 bytes of one text.
@@ -76,6 +78,7 @@ impl Info {
             device: config.device.to_string(),
             limits: InfoLimits {
                 max_body_bytes: config.requests.max_body_bytes,
+                max_line_bytes: config.requests.max_line_bytes,
                 max_texts_per_batch: config.requests.max_texts_per_batch,
                 max_text_bytes: config.requests.max_text_bytes,
                 max_windows: config.requests.max_windows,

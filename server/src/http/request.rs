@@ -1,9 +1,12 @@
 //! The bodies of the `/ner` routes, and what they mean for the model that answers.
 
+use actix_web::web::Query;
+use clap::ValueEnum;
 use nerve_tagging::{LabelSet, OffsetUnit};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::http::body::parse;
 use crate::http::error::{ApiError, InvalidRequest};
@@ -60,7 +63,7 @@ pub(crate) struct Item {
 }
 
 /// The unit in which offsets are counted.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OffsetsOption {
     /// Unicode code points, as Python counts.
@@ -71,11 +74,20 @@ pub(crate) enum OffsetsOption {
     Utf16,
 }
 
-struct Options {
-    offsets: Option<OffsetsOption>,
-    threshold: Option<f64>,
-    labels: Option<Vec<String>>,
-    include_words: Option<bool>,
+/// How answers are to be shown, apart from what is to be tagged.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Options {
+    /// The unit in which `start` and `end` are counted; code points where absent.
+    pub(crate) offsets: Option<OffsetsOption>,
+    /// Entities with a lower score are left out.
+    #[param(minimum = 0, maximum = 1)]
+    pub(crate) threshold: Option<f64>,
+    /// The entity types to answer with, given once for each; all where absent.
+    pub(crate) labels: Option<Vec<String>>,
+    /// Whether the answer lists every word; yes where absent.
+    pub(crate) include_words: Option<bool>,
 }
 
 impl NerRequest {
@@ -118,7 +130,8 @@ impl BatchRequest<'_> {
     }
 }
 
-fn source(text: Option<String>, words: Option<Vec<String>>) -> Result<Source, InvalidRequest> {
+/// The one thing to tag.
+pub(crate) fn source(text: Option<String>, words: Option<Vec<String>>) -> Result<Source, InvalidRequest> {
     match (text, words) {
         (Some(text), None) => Ok(Source::Text(text)),
         (None, Some(words)) => Ok(Source::Words(words)),
@@ -128,7 +141,35 @@ fn source(text: Option<String>, words: Option<Vec<String>>) -> Result<Source, In
 }
 
 impl Options {
-    fn view(self, labels: &LabelSet) -> Result<View, InvalidRequest> {
+    /// The options a query string spells, each as in a JSON body; `labels` is given once for each type.
+    pub(crate) fn of_query(query: &str) -> Result<Self, InvalidRequest> {
+        let shape = |problem: String| InvalidRequest::Shape { problem };
+        let pairs = Query::<Vec<(String, String)>>::from_query(query);
+        let pairs = pairs.map_err(|error| shape(error.to_string()))?.into_inner();
+        let mut fields = Map::new();
+        for (name, value) in pairs {
+            if name == "labels" {
+                let labels = fields.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+                labels
+                    .as_array_mut()
+                    .into_iter()
+                    .for_each(|labels| labels.push(Value::String(value.clone())));
+                continue;
+            }
+            let value = serde_json::from_str(&value)
+                .ok()
+                .filter(|value: &Value| value.is_number() || value.is_boolean())
+                .unwrap_or(Value::String(value));
+            if fields.contains_key(&name) {
+                return Err(shape(format!("`{name}` is given twice")));
+            }
+            fields.insert(name, value);
+        }
+        Self::deserialize(Value::Object(fields)).map_err(|error| shape(error.to_string()))
+    }
+
+    /// What the options mean for a model with these labels.
+    pub(crate) fn view(self, labels: &LabelSet) -> Result<View, InvalidRequest> {
         let threshold = self.threshold.unwrap_or(0.0);
         if !(0.0..=1.0).contains(&threshold) {
             return Err(InvalidRequest::Threshold { threshold });
@@ -239,6 +280,36 @@ mod tests {
             one(r#"{"text": "\ud800"}"#),
             Err(ApiError::MalformedJson { .. })
         ));
+    }
+
+    #[test]
+    fn a_query_spells_the_options_of_a_body() {
+        let labels = LabelSet::iob2(["person", "location"]).unwrap();
+        let view = |query: &str| Options::of_query(query)?.view(&labels);
+        let asked = view("offsets=byte&threshold=0.5&labels=location&labels=person&include_words=false");
+        assert_eq!(
+            asked.unwrap(),
+            View {
+                offsets: OffsetUnit::Byte,
+                threshold: 0.5,
+                types: Some(vec![EntityType(1), EntityType(0)]),
+                include_words: false
+            }
+        );
+        assert!(view("").unwrap().include_words);
+        for wrong in [
+            "treshold=0.5",
+            "threshold=high",
+            "threshold=2",
+            "threshold=0.1&threshold=0.2",
+            "offsets=utf8",
+            "labels=planet",
+            "labels=",
+            "include_words=maybe",
+            "labels=%ff",
+        ] {
+            assert!(view(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub(crate) enum Route {
     Ner,
     NerBatch,
+    NerStream,
     Live,
     Ready,
     Metrics,
@@ -14,14 +15,24 @@ pub(crate) enum Route {
     Docs,
     /// The files of the pages.
     Assets,
+    V2Server,
+    V2Live,
+    V2Ready,
+    V2Model,
+    V2ModelReady,
+    V2Infer,
+    V2Version,
+    V2VersionReady,
+    V2VersionInfer,
     Other,
 }
 
 impl Route {
     /// Every route.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Ner,
         Self::NerBatch,
+        Self::NerStream,
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -30,14 +41,24 @@ impl Route {
         Self::Page,
         Self::Docs,
         Self::Assets,
+        Self::V2Server,
+        Self::V2Live,
+        Self::V2Ready,
+        Self::V2Model,
+        Self::V2ModelReady,
+        Self::V2Infer,
+        Self::V2Version,
+        Self::V2VersionReady,
+        Self::V2VersionInfer,
         Self::Other,
     ];
 
-    /// The path, which is also the name in the metrics; `other` for everything else, so that no client makes series.
+    /// The path, with names in braces, which is also the name in the metrics; `other` for everything else, so that no client makes series.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ner => "/ner",
             Self::NerBatch => "/ner/batch",
+            Self::NerStream => "/ner/stream",
             Self::Live => "/health/live",
             Self::Ready => "/health/ready",
             Self::Metrics => "/metrics",
@@ -46,19 +67,25 @@ impl Route {
             Self::Page => "/",
             Self::Docs => "/docs",
             Self::Assets => "/assets/{file}",
+            Self::V2Server => "/v2",
+            Self::V2Live => "/v2/health/live",
+            Self::V2Ready => "/v2/health/ready",
+            Self::V2Model => "/v2/models/{model}",
+            Self::V2ModelReady => "/v2/models/{model}/ready",
+            Self::V2Infer => "/v2/models/{model}/infer",
+            Self::V2Version => "/v2/models/{model}/versions/{version}",
+            Self::V2VersionReady => "/v2/models/{model}/versions/{version}/ready",
+            Self::V2VersionInfer => "/v2/models/{model}/versions/{version}/infer",
             Self::Other => "other",
         }
     }
 
     /// The route of a request's path.
     pub(crate) fn of_path(path: &str) -> Self {
-        if path.strip_prefix("/assets/").is_some_and(is_one_segment) {
-            return Self::Assets;
-        }
         let known = Self::ALL.into_iter().filter(|route| *route != Self::Other);
         known
             .into_iter()
-            .find(|route| route.name() == path)
+            .find(|route| matches(route.name(), path))
             .unwrap_or(Self::Other)
     }
 
@@ -66,18 +93,31 @@ impl Route {
     pub(crate) fn statuses(self) -> &'static [u16] {
         match self {
             Self::Ner | Self::NerBatch => &[200, 400, 405, 413, 415, 422, 429, 499, 500, 503],
+            Self::NerStream => &[200, 405, 415, 422, 499, 503],
             Self::Ready => &[200, 405, 503],
             Self::Live | Self::Info | Self::OpenApi => &[200, 405],
             Self::Metrics => &[200, 405, 500],
             Self::Page | Self::Docs => &[200, 304, 405],
             Self::Assets => &[200, 304, 404, 405],
+            Self::V2Server | Self::V2Live => &[200, 405],
+            Self::V2Ready => &[200, 405, 503],
+            Self::V2Model | Self::V2Version => &[200, 404, 405],
+            Self::V2ModelReady | Self::V2VersionReady => &[200, 404, 405, 503],
+            Self::V2Infer | Self::V2VersionInfer => &[200, 400, 404, 405, 413, 415, 429, 499, 500, 503],
             Self::Other => &[404],
         }
     }
 }
 
-fn is_one_segment(rest: &str) -> bool {
-    !rest.is_empty() && !rest.contains('/')
+/// Whether the path is of the route's form: the same segments, or any where the route has braces.
+fn matches(route: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    route.split('/').all(|form| {
+        let any = form.starts_with('{');
+        segments
+            .next()
+            .is_some_and(|segment| segment == form || (any && !segment.is_empty()))
+    }) && segments.next().is_none()
 }
 
 #[cfg(test)]
@@ -94,5 +134,8 @@ mod tests {
         assert_eq!(Route::of_path("/assets/page.css"), Route::Assets);
         assert_eq!(Route::of_path("/assets/"), Route::Other);
         assert_eq!(Route::of_path("/assets/a/b"), Route::Other);
+        assert_eq!(Route::of_path("/v2/models/a%20b/infer"), Route::V2Infer);
+        assert_eq!(Route::of_path("/v2/models//infer"), Route::Other);
+        assert_eq!(Route::of_path("/v2/models/a/versions"), Route::Other);
     }
 }

@@ -14,3 +14,5 @@ pub(crate) use threads::TextThreads;
 
 #[cfg(test)]
 pub(crate) use model::tests::text_model;
+#[cfg(test)]
+pub(crate) use tagger::tests::tagged;

@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::{PrepareError, Prepared, Source, TextLimits, Words, prepare};
 use crate::pipeline::threads::{TaskError, TextThreads};
-use crate::scheduler::{Queue, SubmitError, Waiter, WindowFailed};
+use crate::scheduler::{Flow, Queue, SubmitError, Waiter, WindowFailed};
 
 /// A text's words and their labels.
 #[derive(Debug)]
@@ -43,6 +43,15 @@ pub(crate) enum TagError {
     InferenceFailed,
 }
 
+impl From<TaskError> for TagError {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Full => Self::TextThreadsFull,
+            TaskError::Panicked => Self::PrepareFailed,
+        }
+    }
+}
+
 /// The pipeline, shared by all requests.
 pub(crate) struct Tagger {
     pub(crate) model: Arc<TextModel>,
@@ -69,7 +78,7 @@ impl Tagger {
                 return Err(TagError::NotReady(not_ready));
             }
         }
-        let prepared = self.prepare(sources).await?;
+        let prepared = self.threads.run(self.preparation(sources)).await?;
         let submitted = self.submit(prepared)?;
         let mut tagged = Vec::with_capacity(submitted.len());
         for text in submitted {
@@ -81,14 +90,47 @@ impl Tagger {
         Ok(tagged)
     }
 
-    async fn prepare(&self, sources: Vec<Source>) -> Result<Vec<Result<Prepared, PrepareError>>, TagError> {
+    /// [`Self::tag`] for bulk work: a text of `flow` waits where one of a request would be refused because of load.
+    ///
+    /// Every text has its own error. The caller bounds how many texts it hands in at a time.
+    pub(crate) async fn tag_patiently(
+        &self,
+        sources: Vec<Source>,
+        flow: &Flow,
+    ) -> Vec<Result<Tagged, TagError>> {
+        let texts = sources.len();
+        let Ok(prepared) = self.threads.run_patiently(self.preparation(sources)).await else {
+            return (0..texts).map(|_| Err(TagError::PrepareFailed)).collect();
+        };
+        let mut submitted = Vec::with_capacity(prepared.len());
+        for text in prepared {
+            submitted.push(match text {
+                Ok(prepared) => self.submit_patiently(prepared, flow).await,
+                Err(error) => Err(TagError::Text(error)),
+            });
+        }
+        let mut tagged = Vec::with_capacity(submitted.len());
+        for text in submitted {
+            tagged.push(match text {
+                Ok(submitted) => self.wait(submitted).await,
+                Err(error) => Err(error),
+            });
+        }
+        tagged
+    }
+
+    /// The work of reading texts, for another thread.
+    fn preparation(
+        &self,
+        sources: Vec<Source>,
+    ) -> impl FnOnce() -> Vec<Result<Prepared, PrepareError>> + Send + 'static {
         let model = Arc::clone(&self.model);
         let metrics = Arc::clone(&self.metrics);
         let limits = TextLimits {
             bytes: self.limits.max_text_bytes,
             windows: self.limits.max_windows,
         };
-        let task = move || {
+        move || {
             let began = Instant::now();
             let prepared = sources
                 .into_iter()
@@ -96,10 +138,21 @@ impl Tagger {
                 .collect();
             metrics.stages.tokenize.observe(began.elapsed().as_secs_f64());
             prepared
+        }
+    }
+
+    async fn submit_patiently(&self, text: Prepared, flow: &Flow) -> Result<Submitted, TagError> {
+        let (answers, inputs): (Vec<_>, Vec<_>) = text.windows.into_iter().unzip();
+        let windows = inputs.len();
+        let waiters = if windows == 0 {
+            Vec::new()
+        } else {
+            let submitted = self.queue.submit_patiently(inputs, flow).await;
+            submitted.map_err(|reason| TagError::Queue { reason, windows })?
         };
-        self.threads.run(task).await.map_err(|error| match error {
-            TaskError::Full => TagError::TextThreadsFull,
-            TaskError::Panicked => TagError::PrepareFailed,
+        Ok(Submitted {
+            prepared: text.words,
+            waiters: answers.into_iter().map(WordSpan::start).zip(waiters).collect(),
         })
     }
 
@@ -167,6 +220,33 @@ impl Tagger {
             not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
                 TagError::NotReady(not_ready)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use nerve_tagging::{ByteSpan, LabelId};
+
+    /// Words joined by spaces, with labels of full confidence.
+    pub(crate) fn tagged(words: &[&str], labels: &[usize]) -> Tagged {
+        let mut start = 0;
+        let spans = words.iter().map(|word| {
+            let span = ByteSpan::new(start, start + word.len()).unwrap();
+            start += word.len() + 1;
+            span
+        });
+        let label = |&id: &usize| WordLabel {
+            label: LabelId(id),
+            score: 1.0,
+        };
+        Tagged {
+            words: Words {
+                spans: spans.collect(),
+                text: words.join(" "),
+            },
+            labels: labels.iter().map(label).collect(),
         }
     }
 }

@@ -56,19 +56,44 @@ impl TextThreads {
         Ok(pool)
     }
 
+    /// Threads that drop every task unbegun, as after a panic.
+    #[cfg(test)]
+    pub(crate) fn that_lose_tasks() -> Self {
+        let threads = Self::start(0, usize::MAX).unwrap();
+        let shared = Arc::clone(&threads.shared);
+        std::thread::spawn(move || while shared.next().is_some() {});
+        threads
+    }
+
     /// The result of a task; one whose caller has left before its turn is not begun.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, TaskError> {
-        let (reply, result) = oneshot::channel();
-        self.shared.push(Box::new(move || {
-            if !reply.is_closed() {
-                let _gone = reply.send(task());
-            }
-        }))?;
+        let (task, result) = with_reply(task);
+        self.shared.push(task, self.shared.limit)?;
         result.await.map_err(|_| TaskError::Panicked)
     }
+
+    /// [`Self::run`] for callers that bound how many of their tasks wait: a full line does not refuse them.
+    pub(crate) async fn run_patiently<T: Send + 'static>(
+        &self,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, TaskError> {
+        let (task, result) = with_reply(task);
+        self.shared.push(task, usize::MAX)?;
+        result.await.map_err(|_| TaskError::Panicked)
+    }
+}
+
+fn with_reply<T: Send + 'static>(task: impl FnOnce() -> T + Send + 'static) -> (Task, oneshot::Receiver<T>) {
+    let (reply, result) = oneshot::channel();
+    let task = move || {
+        if !reply.is_closed() {
+            let _gone = reply.send(task());
+        }
+    };
+    (Box::new(task), result)
 }
 
 impl Drop for TextThreads {
@@ -79,9 +104,9 @@ impl Drop for TextThreads {
 }
 
 impl Shared {
-    fn push(&self, task: Task) -> Result<(), TaskError> {
+    fn push(&self, task: Task, limit: usize) -> Result<(), TaskError> {
         let mut line = self.lock();
-        if line.tasks.len() >= self.limit {
+        if line.tasks.len() >= limit {
             return Err(TaskError::Full);
         }
         line.tasks.push_back(task);

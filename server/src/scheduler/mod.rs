@@ -8,5 +8,5 @@ mod worker;
 
 pub(crate) use job::{Waiter, WindowFailed, WindowInput};
 pub(crate) use pool::{Pool, Started};
-pub(crate) use queue::{Queue, SubmitError};
+pub(crate) use queue::{Flow, Queue, SubmitError};
 pub(crate) use worker::Worker;

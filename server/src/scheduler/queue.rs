@@ -1,7 +1,13 @@
 //! The bounded queue between requests and workers: a lock around the turn order and the batching policy.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::{BatchLimits, QueueLimits};
 use crate::metrics::Metrics;
@@ -10,6 +16,8 @@ use crate::scheduler::policy::next_batch;
 
 /// How far behind the oldest window its batch-mates may be: bounds the time the lock is held.
 const LOOKAHEAD: usize = 256;
+/// How long bulk work waits for a worker to come back before it is refused: twice the longest pause between attempts.
+const WORKER_WAIT: Duration = Duration::from_secs(20);
 
 /// Why windows were not taken into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +42,8 @@ pub(crate) enum SubmitError {
 pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
+    /// Tells those that wait outside that windows have left, workers have come, or the queue is closed.
+    room: Notify,
     limits: QueueLimits,
     batching: BatchLimits,
     metrics: Arc<Metrics>,
@@ -57,12 +67,23 @@ struct Turn {
     serial: u64,
 }
 
+/// Windows that were not taken, and why.
+struct Refused {
+    reason: SubmitError,
+    jobs: Vec<Job>,
+}
+
+/// The last turn that a series of submissions took, so that all of them together get the share of one request.
+#[derive(Debug, Default)]
+pub(crate) struct Flow(AtomicU64);
+
 impl Queue {
     /// An empty queue without workers.
     pub(crate) fn new(limits: QueueLimits, batching: BatchLimits, metrics: Arc<Metrics>) -> Self {
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
+            room: Notify::new(),
             limits,
             batching,
             metrics,
@@ -71,20 +92,57 @@ impl Queue {
 
     /// Takes all windows of a request, or none.
     pub(crate) fn submit(&self, inputs: Vec<WindowInput>) -> Result<Vec<Waiter>, SubmitError> {
+        self.check_fits(&inputs)?;
+        let (jobs, waiters) = inputs.into_iter().map(Job::new).unzip();
+        self.enter(jobs, &Flow::default())
+            .map_err(|refused| refused.reason)?;
+        Ok(waiters)
+    }
+
+    /// Takes all windows of a text of a flow; where they would be refused because of load, it waits for room.
+    pub(crate) async fn submit_patiently(
+        &self,
+        inputs: Vec<WindowInput>,
+        flow: &Flow,
+    ) -> Result<Vec<Waiter>, SubmitError> {
+        self.check_fits(&inputs)?;
+        let (mut jobs, waiters): (Vec<Job>, Vec<Waiter>) = inputs.into_iter().map(Job::new).unzip();
+        let end = Instant::now() + WORKER_WAIT;
+        loop {
+            let mut room = pin!(self.room.notified());
+            // Before the attempt, so that room made right after it is heard of.
+            room.as_mut().enable();
+            let Err(refused) = self.enter(jobs, flow) else {
+                return Ok(waiters);
+            };
+            match refused.reason {
+                SubmitError::WindowsFull | SubmitError::TokensFull => room.await,
+                SubmitError::NoWorker => {
+                    timeout_at(end, room).await.map_err(|_| SubmitError::NoWorker)?;
+                }
+                SubmitError::NeverFits | SubmitError::Closed => return Err(refused.reason),
+            }
+            jobs = refused.jobs;
+        }
+    }
+
+    fn check_fits(&self, inputs: &[WindowInput]) -> Result<(), SubmitError> {
         let tokens: usize = inputs.iter().map(|input| input.ids.len()).sum();
         if inputs.len() > self.limits.windows || tokens > self.limits.tokens {
             return Err(SubmitError::NeverFits);
         }
-        let (jobs, waiters): (Vec<Job>, Vec<Waiter>) = inputs.into_iter().map(Job::new).unzip();
+        Ok(())
+    }
+
+    fn enter(&self, jobs: Vec<Job>, flow: &Flow) -> Result<(), Refused> {
+        let tokens: usize = jobs.iter().map(Job::tokens).sum();
         let mut state = self.lock();
-        if state.closed {
-            return Err(SubmitError::Closed);
-        }
-        if state.workers == 0 {
-            return Err(SubmitError::NoWorker);
-        }
         let refusal = |state: &State| {
-            if state.waiting.len() + jobs.len() > self.limits.windows {
+            if state.closed {
+                Some(SubmitError::Closed)
+            } else if state.workers == 0 {
+                Some(SubmitError::NoWorker)
+            } else if state.waiting.len() + jobs.len() > self.limits.windows {
                 Some(SubmitError::WindowsFull)
             } else if state.tokens + tokens > self.limits.tokens {
                 Some(SubmitError::TokensFull)
@@ -95,11 +153,13 @@ impl Queue {
         if refusal(&state).is_some() {
             state.forget_withdrawn();
         }
-        if let Some(error) = refusal(&state) {
-            return Err(error);
+        if let Some(reason) = refusal(&state) {
+            return Err(Refused { reason, jobs });
         }
         let many = jobs.len() > 1;
-        for (turn, job) in (state.serving + 1..).zip(jobs) {
+        let before = state.serving.max(flow.0.load(Ordering::Relaxed));
+        flow.0.store(before + jobs.len() as u64, Ordering::Relaxed);
+        for (turn, job) in (before + 1..).zip(jobs) {
             let serial = state.submitted;
             state.submitted += 1;
             state.waiting.insert(Turn { turn, serial }, job);
@@ -112,7 +172,7 @@ impl Queue {
         } else {
             self.changed.notify_one();
         }
-        Ok(waiters)
+        Ok(())
     }
 
     /// The next batch, never empty; waits for one. `None` once the queue is closed and empty.
@@ -124,9 +184,13 @@ impl Queue {
             if !batch.is_empty() || state.closed {
                 state.idle -= 1;
                 self.show(&state);
+                drop(state);
+                self.room.notify_waiters();
                 return (!batch.is_empty()).then_some(batch);
             }
             self.show(&state);
+            // Windows withdrawn meanwhile have left too.
+            self.room.notify_waiters();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -134,6 +198,7 @@ impl Queue {
     /// A worker will take windows.
     pub(crate) fn worker_up(&self) {
         self.lock().workers += 1;
+        self.room.notify_waiters();
     }
 
     /// A worker takes none for now. With the last one gone, what waits is dropped, which its waiters notice.
@@ -150,6 +215,7 @@ impl Queue {
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
+        self.room.notify_waiters();
     }
 
     /// Takes nothing more and drops what waits.
@@ -160,6 +226,7 @@ impl Queue {
         self.show(&state);
         drop(state);
         self.changed.notify_all();
+        self.room.notify_waiters();
     }
 
     /// Waits at most `pause`; true once the queue is closed.
@@ -232,7 +299,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use futures_util::FutureExt;
 
     fn queue(windows: usize, tokens: usize, max_batch: usize) -> Queue {
         let batching = BatchLimits {
@@ -293,6 +360,36 @@ mod tests {
             order.extend(taken(&queue));
         }
         assert_eq!(order, [50, 1, 51, 2, 52, 53]);
+    }
+
+    #[actix_web::test]
+    async fn a_flow_of_submissions_has_the_share_of_one_request() {
+        let queue = queue(10, 1000, 1);
+        let flow = Flow::default();
+        let mut waiters = Vec::new();
+        for length in [50, 51, 52] {
+            waiters.extend(queue.submit_patiently(windows(&[length]), &flow).await.unwrap());
+        }
+        let _other = queue.submit(windows(&[1])).unwrap();
+        let order = [taken(&queue), taken(&queue), taken(&queue), taken(&queue)].concat();
+        assert_eq!(order, [50, 1, 51, 52]);
+    }
+
+    #[actix_web::test]
+    async fn the_patient_wait_for_room_and_for_the_end() {
+        let queue = Arc::new(queue(1, 1000, 1));
+        let flow = Flow::default();
+        let _first = queue.submit_patiently(windows(&[5]), &flow).await.unwrap();
+        let mut second = pin!(queue.submit_patiently(windows(&[6]), &flow));
+        assert!(second.as_mut().now_or_never().is_none());
+        assert_eq!(taken(&queue), [5]);
+        let _second = second.await.unwrap();
+        let mut third = pin!(queue.submit_patiently(windows(&[7]), &flow));
+        assert!(third.as_mut().now_or_never().is_none());
+        queue.close();
+        assert_eq!(third.await.err(), Some(SubmitError::Closed));
+        let never = queue.submit_patiently(windows(&[1; 2]), &flow).await;
+        assert_eq!(never.err(), Some(SubmitError::NeverFits));
     }
 
     #[test]

@@ -1,0 +1,126 @@
+//! `POST /ner/stream`: JSON lines in, JSON lines out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::error::{ErrorServiceUnavailable, PayloadError};
+use actix_web::web::Bytes;
+use actix_web::{Error, HttpRequest, HttpResponse, web};
+use futures_util::StreamExt;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::bulk::{Answered, Cut, LineFormat, name_schema, tag_lines};
+use crate::health::Readiness;
+use crate::http::AppState;
+use crate::http::body::declares_lines;
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::ner::{ItemResult, answer};
+use crate::http::request::Options;
+use crate::pipeline::{TagError, Tagger, View};
+
+const JSON_LINES: &str = "application/x-ndjson";
+
+/// One line of the answer.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct StreamLine<'a> {
+    /// The line's own name, as given; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = name_schema)]
+    id: Option<&'a RawValue>,
+    /// The line of the request, counted from 1, blank ones included.
+    line: u64,
+    /// The answer, or why there is none.
+    #[serde(flatten)]
+    result: ItemResult<'a>,
+}
+
+impl<'a> StreamLine<'a> {
+    /// The line that tells what became of a line; refusals and entities are counted.
+    pub(crate) fn new(tagger: &'a Tagger, answered: &'a Answered, view: &View) -> Self {
+        let result = match &answered.outcome {
+            Ok(tagged) => ItemResult::Answer(answer(tagger, tagged, view)),
+            Err(error) => {
+                tagger.metrics.refusal(error);
+                ItemResult::Error(error.body())
+            }
+        };
+        Self {
+            id: answered.id.as_deref(),
+            line: answered.number,
+            result,
+        }
+    }
+}
+
+/// Tag a stream of any length, one JSON object a line (`StreamItem`), with one line of answer (`StreamLine`) for each.
+///
+/// The answers come in order while the request is still being sent, and the request is read only as they are: a client must
+/// read while it writes. A line that cannot be tagged is answered with its error, and the next one follows; blank lines
+/// are skipped. Work waits where other routes would refuse it. A stream that is cut short was ended by the
+/// server's stopping.
+#[utoipa::path(
+    post,
+    path = "/ner/stream",
+    tag = "tagging",
+    params(Options),
+    request_body(
+        content = String,
+        content_type = "application/x-ndjson",
+        description = "One `StreamItem` a line",
+        example = "{\"id\": 1, \"text\": \"Barack Obama met Beyoncé\"}\n{\"id\": \"b\", \"words\": [\"in\", \"New\", \"York\"]}\n"
+    ),
+    responses(
+        (status = 200, description = "One `StreamLine` a line", body = String, content_type = "application/x-ndjson"),
+        (status = 415, description = "The body is not declared to be JSON lines", body = ErrorBody),
+        (status = 422, description = "The options are wrong", body = ErrorBody),
+        (status = 503, description = "Not ready, or stopping", body = ErrorBody),
+    )
+)]
+pub(crate) async fn ner_stream(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    if !declares_lines(&request) {
+        return Err(ApiError::NotJsonLines);
+    }
+    let tagger = Arc::clone(&state.tagger);
+    let view = Options::of_query(request.query_string())
+        .and_then(|options| options.view(&tagger.model.labels))
+        .map_err(ApiError::Invalid)?;
+    match tagger.health.readiness() {
+        Readiness::Ready => {}
+        not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
+            return Err(ApiError::Tag(TagError::NotReady(not_ready)));
+        }
+    }
+    let answers = tag_lines(Arc::clone(&tagger), payload, LineFormat::Ndjson, state.bulk);
+    let written = answers.map(move |group| write(&tagger, &group.map_err(cut)?, &view));
+    Ok(HttpResponse::Ok().content_type(JSON_LINES).streaming(written))
+}
+
+/// The answers of a group, a line each.
+fn write(tagger: &Tagger, group: &[Answered], view: &View) -> Result<Bytes, Error> {
+    let began = Instant::now();
+    let mut lines = Vec::new();
+    for answered in group {
+        serde_json::to_writer(&mut lines, &StreamLine::new(tagger, answered, view))?;
+        lines.push(b'\n');
+    }
+    tagger
+        .metrics
+        .stages
+        .decode
+        .observe(began.elapsed().as_secs_f64());
+    Ok(lines.into())
+}
+
+/// The head has been sent, so the only way to say that the answer is incomplete is to break it off.
+fn cut(cut: Cut<PayloadError>) -> Error {
+    match cut {
+        Cut::Input(error) => error.into(),
+        Cut::Stopping => ErrorServiceUnavailable("the server is stopping"),
+    }
+}

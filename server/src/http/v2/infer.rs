@@ -1,0 +1,312 @@
+//! `POST /v2/models/{model}/infer`: a tensor of texts in, tensors of entities and words out.
+
+use std::time::Instant;
+
+use actix_web::http::header::{CONTENT_TYPE, ContentType, HeaderName};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::http::AppState;
+use crate::http::body::{essence, header, is_encoded, is_json, parse, read_limited};
+use crate::http::error::ApiError;
+use crate::http::ner::answer;
+use crate::http::request::{OffsetsOption, Options};
+use crate::http::v2::error::{V2Error, V2ErrorBody};
+use crate::http::v2::named;
+use crate::http::v2::tensor::{
+    BYTES, InputTensor, OutputName, OutputTensor, OutputTensorParameters, TensorError, encode, texts,
+};
+use crate::pipeline::{Answer, Source, Tagged};
+
+const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+const BINARY: &str = "application/octet-stream";
+
+/// A tensor of texts.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "id": "1",
+    "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["Barack Obama met Beyoncé"]}],
+    "outputs": [{"name": "entities"}]
+}))]
+pub(crate) struct InferRequest {
+    /// The request's own name; the answer has it too.
+    id: Option<String>,
+    parameters: Option<InferParameters>,
+    /// The tensor `text`.
+    inputs: Vec<InputTensor>,
+    /// The tensors wanted, `entities` or `words`; both where absent.
+    outputs: Option<Vec<RequestedOutput>>,
+}
+
+/// How the texts are to be answered.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InferParameters {
+    /// The unit in which `start` and `end` are counted; code points where absent.
+    offsets: Option<OffsetsOption>,
+    /// Entities with a lower score are left out.
+    #[schema(minimum = 0, maximum = 1)]
+    threshold: Option<f64>,
+    /// The entity types to answer with, separated by commas; all where absent.
+    labels: Option<String>,
+    /// Whether outputs that do not say are sent as bytes behind the JSON; no where absent.
+    binary_data_output: Option<bool>,
+}
+
+/// An output that is wanted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RequestedOutput {
+    /// `entities` or `words`.
+    #[schema(example = "entities")]
+    name: String,
+    parameters: Option<RequestedOutputParameters>,
+}
+
+/// How an output is to be sent.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RequestedOutputParameters {
+    /// Whether it is sent as bytes behind the JSON.
+    binary_data: Option<bool>,
+}
+
+/// The tensors asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct InferResponse<'a> {
+    /// The model that answered.
+    model_name: &'a str,
+    /// Its version.
+    model_version: &'a str,
+    /// The request's own name; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    id: Option<String>,
+    outputs: Vec<OutputTensor>,
+}
+
+/// An output to give, and whether as bytes.
+#[derive(Clone, Copy)]
+struct Wanted {
+    output: OutputName,
+    binary: bool,
+}
+
+/// Tag a tensor of texts.
+///
+/// Tensors may be sent and asked for as bytes behind the JSON (the protocol's binary extension), with the length of the JSON in
+/// `inference-header-content-length`. One text that cannot be tagged fails the request.
+#[utoipa::path(
+    post,
+    path = "/v2/models/{model}/infer",
+    tag = "open inference protocol",
+    operation_id = "v2_infer",
+    params(("model" = String, Path, description = "The model's name")),
+    request_body = InferRequest,
+    responses(
+        (status = 200, description = "The tensors asked for", content(
+            (InferResponse = "application/json"),
+            (String = "application/octet-stream")
+        )),
+        (status = 400, description = "Not JSON, or other tensors or parameters than the model's", body = V2ErrorBody),
+        (status = 404, description = "No such model", body = V2ErrorBody),
+        (status = 413, description = "The body or a text is too large, or there are too many", body = V2ErrorBody),
+        (status = 415, description = "The body is declared to be something else", body = V2ErrorBody),
+        (status = 429, description = "Too much work waits; see `retry-after`", body = V2ErrorBody),
+        (status = 500, description = "The model failed", body = V2ErrorBody),
+        (status = 503, description = "Not ready, or stopping", body = V2ErrorBody),
+    )
+)]
+pub(crate) async fn infer(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, V2Error> {
+    let tagger = state.tagger.as_ref();
+    let model = named(&state, &request)?;
+    check_media_type(&request)?;
+    let body = read_limited(&request, payload, state.limits.max_body_bytes).await?;
+    let (json, binary) = split(&request, &body)?;
+    let asked: InferRequest = parse(json)?;
+    let parameters = asked.parameters.unwrap_or_default();
+    let wanted = wanted(asked.outputs, parameters.binary_data_output.unwrap_or(false))?;
+    let view = parameters
+        .options(&wanted)
+        .view(&model.labels)
+        .map_err(V2Error::Parameter)?;
+    let texts = texts(asked.inputs, binary)?;
+    let (count, limit) = (texts.len(), state.limits.max_texts_per_batch);
+    if count > limit {
+        return Err(ApiError::TooManyTexts { texts: count, limit }.into());
+    }
+    drop(body);
+    let tagged = tagger.tag(texts.into_iter().map(Source::Text).collect()).await;
+    let tagged = tagged.map_err(ApiError::Tag)?.into_iter().enumerate();
+    let tagged = tagged
+        .map(|(index, tagged)| {
+            tagged.map_err(|error| V2Error::Text {
+                index,
+                error: ApiError::Tag(error),
+            })
+        })
+        .collect::<Result<Vec<Tagged>, _>>()?;
+    let began = Instant::now();
+    let answers: Vec<Answer> = tagged
+        .iter()
+        .map(|tagged| answer(tagger, tagged, &view))
+        .collect();
+    let mut bytes = Vec::new();
+    let outputs = wanted.iter().map(|wanted| wanted.tensor(&answers, &mut bytes));
+    let json = serde_json::to_vec(&InferResponse {
+        model_name: &model.name,
+        model_version: &model.version,
+        id: asked.id,
+        outputs: outputs.collect::<Result<_, _>>().map_err(V2Error::Write)?,
+    })
+    .map_err(V2Error::Write)?;
+    let response = respond(json, bytes, &wanted);
+    tagger
+        .metrics
+        .stages
+        .decode
+        .observe(began.elapsed().as_secs_f64());
+    Ok(response)
+}
+
+/// A body is JSON whether it says so or not, with bytes behind it where the head has its length.
+fn check_media_type(request: &HttpRequest) -> Result<(), ApiError> {
+    let known = header(request, &CONTENT_TYPE)
+        .is_none_or(|declared| is_json(declared) || essence(declared) == BINARY);
+    if known && !is_encoded(request) {
+        Ok(())
+    } else {
+        Err(ApiError::UnsupportedMediaType)
+    }
+}
+
+/// The JSON of a body and the bytes behind it.
+fn split<'b>(request: &HttpRequest, body: &'b [u8]) -> Result<(&'b [u8], &'b [u8]), TensorError> {
+    let Some(head) = request.headers().get(&HEAD_LENGTH) else {
+        return Ok((body, &[]));
+    };
+    let head = String::from_utf8_lossy(head.as_bytes());
+    let length = head.parse().ok();
+    let parts = length.and_then(|length| body.split_at_checked(length));
+    parts.ok_or_else(|| TensorError::Head {
+        head: head.into_owned(),
+        body: body.len(),
+    })
+}
+
+/// The outputs asked for, in the order of the request; all where it names none.
+fn wanted(asked: Option<Vec<RequestedOutput>>, binary_by_default: bool) -> Result<Vec<Wanted>, TensorError> {
+    let all = || {
+        let wanted = OutputName::ALL.map(|output| Wanted {
+            output,
+            binary: binary_by_default,
+        });
+        wanted.to_vec()
+    };
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for RequestedOutput { name, parameters } in asked.unwrap_or_default() {
+        let Some(output) = OutputName::ALL.into_iter().find(|output| output.name() == name) else {
+            return Err(TensorError::UnknownOutput { name });
+        };
+        if wanted.iter().any(|wanted| wanted.output == output) {
+            return Err(TensorError::OutputTwice { name });
+        }
+        let binary = parameters.and_then(|parameters| parameters.binary_data);
+        wanted.push(Wanted {
+            output,
+            binary: binary.unwrap_or(binary_by_default),
+        });
+    }
+    Ok(if wanted.is_empty() { all() } else { wanted })
+}
+
+impl InferParameters {
+    fn options(self, wanted: &[Wanted]) -> Options {
+        let labels = |names: String| names.split(',').map(|name| name.trim().to_owned()).collect();
+        Options {
+            offsets: self.offsets,
+            threshold: self.threshold,
+            labels: self.labels.map(labels),
+            include_words: Some(wanted.iter().any(|wanted| wanted.output == OutputName::Words)),
+        }
+    }
+}
+
+impl Wanted {
+    /// The tensor, whose bytes go behind `bytes` if they are wanted so.
+    fn tensor(self, answers: &[Answer], bytes: &mut Vec<u8>) -> serde_json::Result<OutputTensor> {
+        let element = |answer: &Answer| match self.output {
+            OutputName::Entities => serde_json::to_string(&answer.entities),
+            OutputName::Words => serde_json::to_string(answer.words.as_deref().unwrap_or_default()),
+        };
+        let data = answers
+            .iter()
+            .map(element)
+            .collect::<serde_json::Result<Vec<_>>>()?;
+        let mut tensor = OutputTensor {
+            name: self.output.name(),
+            datatype: BYTES,
+            shape: [data.len()],
+            parameters: None,
+            data: None,
+        };
+        if self.binary {
+            let binary_data_size = encode(&data, bytes);
+            tensor.parameters = Some(OutputTensorParameters { binary_data_size });
+        } else {
+            tensor.data = Some(data);
+        }
+        Ok(tensor)
+    }
+}
+
+fn respond(mut json: Vec<u8>, mut bytes: Vec<u8>, wanted: &[Wanted]) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    if wanted.iter().any(|wanted| wanted.binary) {
+        response.content_type(BINARY);
+        response.insert_header((HEAD_LENGTH, json.len()));
+        json.append(&mut bytes);
+    } else {
+        response.content_type(ContentType::json());
+    }
+    response.body(json)
+}
+
+/// Tag a tensor of texts with a version of the model.
+#[utoipa::path(
+    post,
+    path = "/v2/models/{model}/versions/{version}/infer",
+    tag = "open inference protocol",
+    operation_id = "v2_infer_version",
+    params(
+        ("model" = String, Path, description = "The model's name"),
+        ("version" = String, Path, description = "The model's version"),
+    ),
+    request_body = InferRequest,
+    responses(
+        (status = 200, description = "The tensors asked for", content(
+            (InferResponse = "application/json"),
+            (String = "application/octet-stream")
+        )),
+        (status = 400, description = "Not JSON, or other tensors or parameters than the model's", body = V2ErrorBody),
+        (status = 404, description = "No such model or version", body = V2ErrorBody),
+        (status = 413, description = "The body or a text is too large, or there are too many", body = V2ErrorBody),
+        (status = 415, description = "The body is declared to be something else", body = V2ErrorBody),
+        (status = 429, description = "Too much work waits; see `retry-after`", body = V2ErrorBody),
+        (status = 500, description = "The model failed", body = V2ErrorBody),
+        (status = 503, description = "Not ready, or stopping", body = V2ErrorBody),
+    )
+)]
+pub(crate) async fn infer_version(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, V2Error> {
+    infer(state, request, payload).await
+}

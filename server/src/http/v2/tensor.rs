@@ -1,0 +1,355 @@
+//! Tensors of texts, as JSON and as bytes behind it.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use utoipa::ToSchema;
+
+/// The one input.
+pub(crate) const INPUT: &str = "text";
+/// The only data type.
+pub(crate) const BYTES: &str = "BYTES";
+/// Bytes of the length before each element of a binary tensor.
+const LENGTH: usize = 4;
+
+/// What the model gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OutputName {
+    /// For each text, its entities as a JSON array.
+    Entities,
+    /// For each text, its words with their labels as a JSON array.
+    Words,
+}
+
+impl OutputName {
+    /// Every output, in the order of the metadata.
+    pub(crate) const ALL: [Self; 2] = [Self::Entities, Self::Words];
+
+    /// The tensor's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Entities => "entities",
+            Self::Words => "words",
+        }
+    }
+}
+
+/// An input tensor.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InputTensor {
+    /// `text`.
+    #[schema(example = "text")]
+    name: String,
+    /// The number of texts, alone or before a 1.
+    #[schema(example = json!([1]))]
+    shape: Vec<u64>,
+    /// `BYTES`.
+    #[schema(example = "BYTES")]
+    datatype: String,
+    parameters: Option<InputParameters>,
+    /// The texts, flat or in rows of one; absent where they are bytes behind the JSON.
+    #[schema(example = json!(["Barack Obama met Beyoncé"]))]
+    data: Option<Vec<Element>>,
+}
+
+/// How an input is sent.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InputParameters {
+    /// How many of the bytes behind the JSON are the tensor, each text after its length as 4 bytes, the lowest first.
+    binary_data_size: Option<usize>,
+}
+
+/// A text, or a row of one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "`data` must hold strings")]
+pub(crate) enum Element {
+    Text(String),
+    Row(Vec<String>),
+}
+
+/// An output tensor.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OutputTensor {
+    /// `entities` or `words`.
+    #[schema(example = "entities")]
+    pub(crate) name: &'static str,
+    /// `BYTES`.
+    #[schema(example = "BYTES")]
+    pub(crate) datatype: &'static str,
+    /// The number of texts.
+    pub(crate) shape: [usize; 1],
+    /// Present where the tensor is bytes behind the JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) parameters: Option<OutputTensorParameters>,
+    /// For each text a JSON array as a string; absent where the tensor is bytes behind the JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) data: Option<Vec<String>>,
+}
+
+/// How an output is sent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OutputTensorParameters {
+    /// How many of the bytes behind the JSON are the tensor.
+    pub(crate) binary_data_size: usize,
+}
+
+/// Why tensors are not those of the model.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(crate) enum TensorError {
+    /// The input is not there.
+    #[error("the input `{INPUT}` is missing")]
+    MissingInput,
+    /// There is another input.
+    #[error("unknown input `{name}`; the model takes `{INPUT}`")]
+    UnknownInput {
+        /// As given.
+        name: String,
+    },
+    /// The input is there twice.
+    #[error("the input `{INPUT}` is given twice")]
+    InputTwice,
+    /// The input is not of texts.
+    #[error("`{INPUT}` has datatype {datatype}; it must be {BYTES}")]
+    Datatype {
+        /// As given.
+        datatype: String,
+    },
+    /// The input's shape is not one of texts.
+    #[error("`{INPUT}` has shape {shape:?}; it must be [N] or [N, 1]")]
+    Shape {
+        /// As given.
+        shape: Vec<u64>,
+    },
+    /// The shape and the data disagree.
+    #[error("`{INPUT}` has shape {shape:?} and {texts} texts")]
+    Count {
+        /// As given.
+        shape: Vec<u64>,
+        /// How many there are.
+        texts: usize,
+    },
+    /// A row is not one text.
+    #[error("row {index} of `{INPUT}` has {texts} texts; it must have one")]
+    Row {
+        /// The row, counted from 0.
+        index: usize,
+        /// How many it has.
+        texts: usize,
+    },
+    /// There is no data, or there is both kinds.
+    #[error("`{INPUT}` must have either `data` or the parameter `binary_data_size`")]
+    Data,
+    /// The head says another length than the body has.
+    #[error("inference-header-content-length is {head}, the body has {body} bytes")]
+    Head {
+        /// As given.
+        head: String,
+        /// As received.
+        body: usize,
+    },
+    /// The bytes behind the JSON are not as many as announced.
+    #[error("`binary_data_size` is {announced}, but {found} bytes follow the JSON")]
+    Size {
+        /// As given.
+        announced: usize,
+        /// As received.
+        found: usize,
+    },
+    /// The bytes are not texts after their lengths.
+    #[error("text {index} of `{INPUT}` is longer than the bytes that follow")]
+    Truncated {
+        /// The text, counted from 0.
+        index: usize,
+    },
+    /// A text is not UTF-8.
+    #[error("text {index} of `{INPUT}` is not UTF-8")]
+    NotUtf8 {
+        /// The text, counted from 0.
+        index: usize,
+    },
+    /// An output that the model does not give.
+    #[error("unknown output `{name}`; the model gives {}", OutputName::ALL.map(OutputName::name).join(", "))]
+    UnknownOutput {
+        /// As given.
+        name: String,
+    },
+    /// An output is asked for twice.
+    #[error("the output `{name}` is asked for twice")]
+    OutputTwice {
+        /// As given.
+        name: String,
+    },
+}
+
+/// The texts of the inputs, with `binary` the bytes behind the JSON.
+pub(crate) fn texts(inputs: Vec<InputTensor>, binary: &[u8]) -> Result<Vec<String>, TensorError> {
+    let mut texts = None;
+    for input in inputs {
+        if input.name != INPUT {
+            return Err(TensorError::UnknownInput { name: input.name });
+        }
+        if texts.replace(input.texts(binary)?).is_some() {
+            return Err(TensorError::InputTwice);
+        }
+    }
+    texts.ok_or(TensorError::MissingInput)
+}
+
+impl InputTensor {
+    fn texts(self, binary: &[u8]) -> Result<Vec<String>, TensorError> {
+        if self.datatype != BYTES {
+            let datatype = self.datatype;
+            return Err(TensorError::Datatype { datatype });
+        }
+        let (&[count] | &[count, 1]) = self.shape.as_slice() else {
+            return Err(TensorError::Shape { shape: self.shape });
+        };
+        let announced = self.parameters.and_then(|parameters| parameters.binary_data_size);
+        let found = binary.len();
+        let texts = match (self.data, announced) {
+            (Some(_), None) if found > 0 => return Err(TensorError::Size { announced: 0, found }),
+            (Some(data), None) => data.into_iter().enumerate().map(text).collect::<Result<_, _>>()?,
+            (None, Some(announced)) if announced == found => decode(binary)?,
+            (None, Some(announced)) => return Err(TensorError::Size { announced, found }),
+            (Some(_), Some(_)) | (None, None) => return Err(TensorError::Data),
+        };
+        if texts.len() as u64 != count {
+            let (shape, texts) = (self.shape, texts.len());
+            return Err(TensorError::Count { shape, texts });
+        }
+        Ok(texts)
+    }
+}
+
+fn text((index, element): (usize, Element)) -> Result<String, TensorError> {
+    match element {
+        Element::Text(text) => Ok(text),
+        Element::Row(row) => {
+            <[String; 1]>::try_from(row)
+                .map(|[text]| text)
+                .map_err(|row| TensorError::Row {
+                    index,
+                    texts: row.len(),
+                })
+        }
+    }
+}
+
+/// The texts of a binary tensor.
+fn decode(mut bytes: &[u8]) -> Result<Vec<String>, TensorError> {
+    let mut texts = Vec::new();
+    while !bytes.is_empty() {
+        let index = texts.len();
+        let truncated = || TensorError::Truncated { index };
+        let (length, rest) = bytes.split_first_chunk::<LENGTH>().ok_or_else(truncated)?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| truncated())?;
+        let (text, rest) = rest.split_at_checked(length).ok_or_else(truncated)?;
+        let text = std::str::from_utf8(text).map_err(|_| TensorError::NotUtf8 { index })?;
+        texts.push(text.to_owned());
+        bytes = rest;
+    }
+    Ok(texts)
+}
+
+/// Appends a binary tensor; yields how many bytes it has. An element over 4 GiB cannot be told, and none comes near.
+pub(crate) fn encode(elements: &[String], bytes: &mut Vec<u8>) -> usize {
+    let before = bytes.len();
+    for element in elements {
+        let length = u32::try_from(element.len()).unwrap_or(u32::MAX);
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(element.as_bytes());
+    }
+    bytes.len() - before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(inputs: &str, binary: &[u8]) -> Result<Vec<String>, TensorError> {
+        texts(serde_json::from_str(inputs).unwrap(), binary)
+    }
+
+    fn input(rest: &str) -> String {
+        format!(r#"[{{"name": "text", "datatype": "BYTES", {rest}}}]"#)
+    }
+
+    #[test]
+    fn texts_in_json_and_in_bytes() {
+        let expected = Ok(vec!["a".to_owned(), String::new()]);
+        assert_eq!(read(&input(r#""shape": [2], "data": ["a", ""]"#), b""), expected);
+        assert_eq!(
+            read(&input(r#""shape": [2, 1], "data": [["a"], [""]]"#), b""),
+            expected
+        );
+        assert_eq!(
+            read(&input(r#""shape": [2, 1], "data": ["a", ""]"#), b""),
+            expected
+        );
+        let binary = b"\x01\0\0\0a\0\0\0\0";
+        let tensor = input(r#""shape": [2], "parameters": {"binary_data_size": 9}"#);
+        assert_eq!(read(&tensor, binary), expected);
+        let none = input(r#""shape": [0], "parameters": {"binary_data_size": 0}"#);
+        assert_eq!(read(&none, b""), Ok(vec![]));
+    }
+
+    #[test]
+    fn each_mistake_has_its_error() {
+        let binary = r#""shape": [1], "parameters": {"binary_data_size": 5}"#;
+        let cases: [(String, &[u8], &str); 13] = [
+            ("[]".to_owned(), b"", "is missing"),
+            (
+                r#"[{"name": "ids", "datatype": "BYTES", "shape": [0], "data": []}]"#.to_owned(),
+                b"",
+                "unknown input `ids`",
+            ),
+            (
+                r#"[{"name": "text", "datatype": "INT64", "shape": [0], "data": []}]"#.to_owned(),
+                b"",
+                "datatype INT64",
+            ),
+            (input(r#""shape": [], "data": []"#), b"", "shape []"),
+            (
+                input(r#""shape": [1, 2], "data": ["a", "b"]"#),
+                b"",
+                "shape [1, 2]",
+            ),
+            (input(r#""shape": [2], "data": ["a"]"#), b"", "1 texts"),
+            (input(r#""shape": [1, 1], "data": [["a", "b"]]"#), b"", "row 0 "),
+            (input(r#""shape": [1]"#), b"", "either"),
+            (input(r#""shape": [1], "data": ["a"]"#), b"x", "1 bytes follow"),
+            (input(binary), b"\x01\0\0\0", "4 bytes follow"),
+            (input(binary), b"\x02\0\0\0a", "text 0 of `text` is longer"),
+            (input(binary), b"\x01\0\0\0\xff", "not UTF-8"),
+            (
+                input(r#""shape": [1], "parameters": {"binary_data_size": 3}"#),
+                b"\x01\0\0",
+                "longer",
+            ),
+        ];
+        for (inputs, bytes, problem) in cases {
+            let error = read(&inputs, bytes).unwrap_err().to_string();
+            assert!(error.contains(problem), "{inputs}: {error}");
+        }
+        let twice = r#"[{"name": "text", "datatype": "BYTES", "shape": [0], "data": []}, {"name": "text", "datatype": "BYTES", "shape": [0], "data": []}]"#;
+        assert_eq!(read(twice, b""), Err(TensorError::InputTwice));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(texts in prop::collection::vec("\\PC{0,20}", 0..10)) {
+            let mut bytes = Vec::new();
+            prop_assert_eq!(encode(&texts, &mut bytes), bytes.len());
+            prop_assert_eq!(decode(&bytes), Ok(texts));
+        }
+
+        #[test]
+        fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _either = decode(&bytes);
+        }
+    }
+}

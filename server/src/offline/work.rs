@@ -1,0 +1,193 @@
+//! What to tag, how to read it and how to write it.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use thiserror::Error;
+
+use crate::bulk::LineFormat;
+use crate::config::ConfigError;
+use crate::http::Options;
+use crate::run::ServerError;
+
+/// What a line of the input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InputFormat {
+    /// A running text.
+    Lines,
+    /// An object with `text` or `words`, and perhaps an `id`.
+    Ndjson,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// One JSON object a line, as `POST /ner/stream` answers.
+    Ndjson,
+    /// One word and its label a line, a blank line after each text.
+    Conll,
+    /// A page with the entities highlighted.
+    Html,
+}
+
+/// A file to tag and how.
+#[derive(Debug)]
+pub struct TagFile {
+    /// A file, or `-` for standard input.
+    pub(crate) file: PathBuf,
+    pub(crate) input: LineFormat,
+    pub(crate) output: OutputFormat,
+    /// A file; standard output where absent.
+    pub(crate) out: Option<PathBuf>,
+    pub(crate) options: Options,
+}
+
+/// Why a file is not tagged.
+#[derive(Debug, Error)]
+pub enum TagFileError {
+    /// The extension does not tell what a line is.
+    #[error("cannot tell what the lines of {} are: say --input lines or --input ndjson", path.display())]
+    UnknownInput {
+        /// The input as given.
+        path: PathBuf,
+    },
+    /// An option that the output has no use for.
+    #[error("--{option} means nothing with --output {output}")]
+    UselessOption {
+        /// The option's name on the command line.
+        option: &'static str,
+        /// The output's name on the command line.
+        output: &'static str,
+    },
+    /// An option whose value is wrong.
+    #[error("{0}")]
+    Option(String),
+    /// The limits make no server.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The model cannot be opened or run.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The input cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The input as given.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The output cannot be written.
+    #[error("cannot write: {source}")]
+    Write {
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The workers ended while there was work.
+    #[error("the workers have stopped")]
+    Stopped,
+}
+
+impl TagFile {
+    /// A checked description of the work.
+    pub(crate) fn new(
+        file: &Path,
+        input: Option<InputFormat>,
+        output: OutputFormat,
+        out: Option<PathBuf>,
+        options: Options,
+    ) -> Result<Self, TagFileError> {
+        let input = match input.or_else(|| by_extension(file)) {
+            Some(InputFormat::Lines) => LineFormat::Text,
+            Some(InputFormat::Ndjson) => LineFormat::Ndjson,
+            None => {
+                return Err(TagFileError::UnknownInput {
+                    path: file.to_owned(),
+                });
+            }
+        };
+        let useless: &[(&'static str, bool)] = &[
+            ("offsets", options.offsets.is_some()),
+            ("no-words", options.include_words.is_some()),
+            ("threshold", options.threshold.is_some()),
+            ("labels", options.labels.is_some()),
+        ];
+        let (output_name, useless) = match output {
+            OutputFormat::Ndjson => ("ndjson", &useless[..0]),
+            OutputFormat::Html => ("html", &useless[..2]),
+            OutputFormat::Conll => ("conll", useless),
+        };
+        if let Some(&(option, _)) = useless.iter().find(|(_, given)| *given) {
+            let output = output_name;
+            return Err(TagFileError::UselessOption { option, output });
+        }
+        Ok(Self {
+            file: file.to_owned(),
+            input,
+            output,
+            out,
+            options,
+        })
+    }
+}
+
+fn by_extension(file: &Path) -> Option<InputFormat> {
+    match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "jsonl" | "ndjson" => Some(InputFormat::Ndjson),
+        "txt" => Some(InputFormat::Lines),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(file: &str, input: Option<InputFormat>) -> Result<TagFile, TagFileError> {
+        TagFile::new(
+            Path::new(file),
+            input,
+            OutputFormat::Ndjson,
+            None,
+            Options::default(),
+        )
+    }
+
+    #[test]
+    fn the_extension_tells_what_a_line_is_or_it_is_asked_for() {
+        for (file, format) in [
+            ("a.jsonl", LineFormat::Ndjson),
+            ("a.b.NDJSON", LineFormat::Ndjson),
+            ("a.txt", LineFormat::Text),
+        ] {
+            assert_eq!(work(file, None).unwrap().input, format, "{file}");
+        }
+        for file in ["-", "a", "a.json"] {
+            assert!(
+                matches!(work(file, None), Err(TagFileError::UnknownInput { .. })),
+                "{file}"
+            );
+            assert_eq!(
+                work(file, Some(InputFormat::Lines)).unwrap().input,
+                LineFormat::Text
+            );
+        }
+    }
+
+    #[test]
+    fn an_option_without_a_meaning_is_refused() {
+        let with = |output, options| TagFile::new(Path::new("a.txt"), None, output, None, options).map(drop);
+        let words = || Options {
+            include_words: Some(false),
+            ..Options::default()
+        };
+        let threshold = || Options {
+            threshold: Some(0.5),
+            ..Options::default()
+        };
+        assert!(with(OutputFormat::Ndjson, words()).is_ok());
+        assert!(with(OutputFormat::Html, threshold()).is_ok());
+        let refused = with(OutputFormat::Html, words()).unwrap_err().to_string();
+        assert_eq!(refused, "--no-words means nothing with --output html");
+        assert!(with(OutputFormat::Conll, threshold()).is_err());
+    }
+}

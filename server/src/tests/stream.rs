@@ -1,0 +1,237 @@
+//! `POST /ner/stream`.
+
+use super::*;
+use std::io::{BufRead, BufReader, ErrorKind};
+
+const JSON_LINES: &str = "content-type: application/x-ndjson\r\n";
+
+/// A chunked body without its framing, and whether it is whole.
+fn unchunked(mut body: &str) -> (String, bool) {
+    let mut text = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            return (text, true);
+        }
+        let Some(chunk) = rest.get(..size) else {
+            break;
+        };
+        text.push_str(chunk);
+        body = rest[size..].strip_prefix("\r\n").unwrap_or_default();
+    }
+    (text, false)
+}
+
+fn lines(response: &Response) -> Vec<Value> {
+    assert_eq!(response.status, 200, "{}", response.body);
+    let (body, whole) = unchunked(&response.body);
+    assert!(whole, "the answer was broken off");
+    body.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn stream(server: &Server, query: &str, body: &str) -> Response {
+    receive(server.send("POST", &format!("/ner/stream{query}"), JSON_LINES, body))
+}
+
+/// A request whose body is still to be sent, in chunks.
+fn open(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head = "POST /ner/stream HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n";
+    stream
+        .write_all(format!("{head}{JSON_LINES}\r\n").as_bytes())
+        .unwrap();
+    stream
+}
+
+fn send_chunk(stream: &mut TcpStream, chunk: &str) {
+    write!(stream, "{:x}\r\n{chunk}\r\n", chunk.len()).unwrap();
+}
+
+#[test]
+fn every_line_is_answered_in_order_with_its_id_or_its_error() {
+    let server = Server::start(Script::default(), |config| {
+        config.requests.max_line_bytes = 100;
+        config.requests.max_text_bytes = 50;
+    })
+    .ready();
+    let (large, long) = ("a".repeat(51), "a".repeat(200));
+    let body = format!(
+        "{{\"id\": \"a\", \"text\": \"paul\"}}\n\n  \r\n{{\"words\": [\"in\", \"paris\"], \"id\": 7.50}}\nnonsense\n\
+         {{\"id\": 3, \"tekst\": \"x\"}}\n{{\"id\": 4, \"text\": \"{large}\"}}\n{{\"text\": \"{long}\"}}\n\
+         {{\"id\": 5, \"text\": \"nan\"}}\n{{\"text\": \"\"}}"
+    );
+    let response = stream(&server, "", &body);
+    assert_eq!(response.header("content-type"), Some("application/x-ndjson"));
+    assert!(response.body.contains("\"id\":7.50,"), "{}", response.body);
+    let shown: Vec<_> = lines(&response)
+        .iter()
+        .map(|line| {
+            json!([
+                line["line"],
+                line["id"],
+                line["error"]["code"],
+                line["entities"][0]["type"]
+            ])
+        })
+        .collect();
+    assert_eq!(
+        json!(shown),
+        json!([
+            [1, "a", null, "person"],
+            [4, 7.5, null, "location"],
+            [5, null, "malformed_json", null],
+            [6, 3, "invalid_request", null],
+            [7, 4, "text_too_large", null],
+            [8, null, "line_too_large", null],
+            [9, 5, "inference_failed", null],
+            [10, null, null, null]
+        ])
+    );
+    assert_eq!(server.metric("nerve_refused_total{reason=\"line_bytes\"}"), 1.0);
+    assert_eq!(server.metric("nerve_entities_total{type=\"person\"}"), 1.0);
+}
+
+#[test]
+fn the_query_has_the_options() {
+    let server = Server::plain();
+    let body = r#"{"text": "😀 paris paul"}"#;
+    let answer = stream(
+        &server,
+        "?offsets=utf16&labels=location&include_words=false",
+        body,
+    );
+    let line = &lines(&answer)[0];
+    assert_eq!(line["entities"][0]["start"], 3);
+    assert_eq!(line["entities"].as_array().unwrap().len(), 1);
+    assert!(line.get("words").is_none());
+    assert!(lines(&stream(&server, "", "")).is_empty());
+    for query in ["?threshold=2", "?treshold=1", "?labels=planet"] {
+        let refused = stream(&server, query, body);
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (422, "invalid_request"),
+            "{query}"
+        );
+    }
+    let refused = server.post("/ner/stream", body);
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (415, "unsupported_media_type")
+    );
+}
+
+#[test]
+fn a_line_is_answered_before_the_next_is_sent() {
+    let server = Server::plain();
+    let mut stream = open(&server);
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    for number in 1..=3 {
+        send_chunk(&mut stream, "{\"text\": \"paul\"}\n");
+        let mut line = String::new();
+        while !line.starts_with('{') {
+            line.clear();
+            assert!(answers.read_line(&mut line).unwrap() > 0);
+        }
+        let answer: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(answer["line"], number);
+    }
+}
+
+#[test]
+fn its_own_load_never_refuses_it() {
+    let server = Server::start(Script::default(), |config| {
+        config.queue.windows = 2;
+        config.queue.tokens = 40;
+    })
+    .ready();
+    let body = "{\"text\": \"paul met paul\"}\n".repeat(500);
+    let answers = lines(&stream(&server, "", &body));
+    assert_eq!(answers.len(), 500);
+    for (line, answer) in (1..).zip(&answers) {
+        assert_eq!(answer["line"], line);
+        assert_eq!(answer["entities"].as_array().map(Vec::len), Some(2), "{answer}");
+    }
+    let never = json!({"text": "in ".repeat(100)}).to_string();
+    assert_eq!(
+        lines(&stream(&server, "", &never))[0]["error"]["code"],
+        "request_too_large"
+    );
+}
+
+#[test]
+fn a_panic_on_one_line_does_not_end_the_stream() {
+    let server = Server::start(Script::default(), |config| config.batching.max_batch = 1).ready();
+    let mut body = "{\"text\": \"panic\"}\n".to_owned();
+    body.push_str(&"{\"text\": \"paul\"}\n".repeat(100));
+    let answers = lines(&stream(&server, "", &body));
+    assert_eq!(answers.len(), 101);
+    assert_eq!(answers[0]["error"]["code"], "inference_failed");
+    assert_eq!(answers[100]["entities"][0]["type"], "person");
+}
+
+#[test]
+fn the_request_is_read_only_as_answers_are_written_and_dropped_with_its_client() {
+    const LINE: &str = "{\"text\": \"slow\"}\n";
+    let server = Server::start(slow(), |_| ()).ready();
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let head = "POST /ner/stream HTTP/1.1\r\nhost: test\r\ncontent-length: 10000000000\r\n";
+    stream
+        .write_all(format!("{head}{JSON_LINES}\r\n").as_bytes())
+        .unwrap();
+    stream
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let block = LINE.repeat(4096);
+    let mut sent = 0;
+    let blocked = loop {
+        match stream.write(block.as_bytes()) {
+            Ok(bytes) => sent += bytes,
+            Err(error) => break error,
+        }
+        // What a socket's buffers hold, and no more.
+        assert!(sent < 64 << 20, "{sent} bytes were taken");
+    };
+    assert!(
+        matches!(blocked.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        "{blocked}"
+    );
+    let in_flight = 8.0 * 16.0;
+    assert!(server.metric("nerve_queue_windows") <= in_flight);
+
+    drop(stream);
+    server.script.slow_waits.store(false, Ordering::SeqCst);
+    let tokens = || server.metric("nerve_tokens_total{kind=\"real\"}");
+    let rest = || {
+        let before = tokens();
+        std::thread::sleep(Duration::from_millis(100));
+        tokens() == before && server.metric("nerve_queue_windows") == 0.0
+    };
+    eventually(rest);
+    let lines = (sent / LINE.len()) as f64;
+    assert!(
+        tokens() < lines,
+        "{} tokens of {lines} lines were computed",
+        tokens()
+    );
+    assert_eq!(server.ner("paul").status, 200);
+}
+
+#[test]
+fn a_stream_is_broken_off_when_the_drain_deadline_passes() {
+    let mut server = Server::start(slow(), |config| config.drain_deadline_ms = 200).ready();
+    let body = "{\"text\": \"slow\"}\n".repeat(40);
+    let streaming = server.send("POST", "/ner/stream", JSON_LINES, &body);
+    eventually(|| server.metric("nerve_queue_windows") > 0.0);
+    drop(server.shutdown.take());
+    let mut bytes = Vec::new();
+    let mut streaming = streaming;
+    let _reset_or_end = streaming.read_to_end(&mut bytes);
+    let text = String::from_utf8(bytes).unwrap();
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    assert!(!unchunked(body).1, "{text}");
+    server.script.slow_waits.store(false, Ordering::SeqCst);
+    assert!(server.stop().is_ok());
+}

@@ -1,0 +1,66 @@
+"""A running nerve-server of its own port, for the scripts in this folder."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import threading
+import time
+import urllib.request
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+SERVER = REPOSITORY / "target" / "release" / "nerve-server"
+MODEL = REPOSITORY / "models" / "default"
+
+
+@dataclasses.dataclass
+class Served:
+    """Where a server listens, as http://127.0.0.1:PORT, and its process."""
+
+    url: str
+    pid: int
+
+
+@contextlib.contextmanager
+def served(*options, model=MODEL):
+    """Serves a model until the block ends; yields a `Served`."""
+    command = [SERVER, "--model", model, "--listen", "127.0.0.1:0", "--log", "json", *options]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NERVE_")}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        url = f"http://{_address(process)}"
+        # Someone must read on, or the server would block on a full pipe.
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        _wait_until_ready(url)
+        yield Served(url, process.pid)
+        if process.poll() is not None:
+            raise SystemExit(f"the server ended by itself with {process.returncode}")
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _address(process):
+    for line in process.stderr:
+        try:
+            fields = json.loads(line)["fields"]
+        except (ValueError, KeyError):
+            print(line, end="")
+            continue
+        if "address" in fields:
+            return fields["address"]
+    raise SystemExit(f"the server ended before it listened, with {process.wait()}")
+
+
+def _wait_until_ready(url):
+    end = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url}/health/ready", timeout=5):
+                return
+        except OSError:
+            if time.monotonic() > end:
+                raise SystemExit("the server is not ready after a minute") from None
+            time.sleep(0.1)
