@@ -19,6 +19,12 @@ LINES = strategies.one_of(
 schemathesis.openapi.media_type("application/x-ndjson", strategies.lists(LINES, max_size=8).map(b"\n".join))
 
 
+@schemathesis.serializer("application/x-ndjson")
+def examples(context, value):
+    """The examples of the contract, which are text already."""
+    return value.encode()
+
+
 @schemathesis.deserializer("application/x-ndjson")
 def json_lines(context, response):
     """The whole body as text, once every line of it is known to be an answer or an error."""

@@ -16,40 +16,62 @@ use crate::health::Readiness;
 use crate::http::AppState;
 use crate::http::body::declares_lines;
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::ner::{ItemResult, answer};
+use crate::http::ner::answer;
 use crate::http::request::Options;
-use crate::pipeline::{TagError, Tagger, View};
+use crate::pipeline::{Answer, TagError, Tagger, View};
 
 const JSON_LINES: &str = "application/x-ndjson";
 
-/// One line of the answer.
+/// One line of the answer: what was found in a line of the request, or why it was not tagged.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct StreamLine<'a> {
-    /// The line's own name, as given; absent where it has none.
+#[serde(untagged)]
+pub(crate) enum StreamLine<'a> {
+    Answer(StreamAnswer<'a>),
+    Error(StreamError<'a>),
+}
+
+/// The answer to a line.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct StreamAnswer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = name_schema)]
     id: Option<&'a RawValue>,
     /// The line of the request, counted from 1, blank ones included.
     line: u64,
-    /// The answer, or why there is none.
     #[serde(flatten)]
-    result: ItemResult<'a>,
+    answer: Answer<'a>,
+}
+
+/// Why a line has no answer.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct StreamError<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = name_schema)]
+    id: Option<&'a RawValue>,
+    /// The line of the request, counted from 1, blank ones included.
+    line: u64,
+    #[serde(flatten)]
+    error: ErrorBody,
 }
 
 impl<'a> StreamLine<'a> {
     /// The line that tells what became of a line; refusals and entities are counted.
     pub(crate) fn new(tagger: &'a Tagger, answered: &'a Answered, view: &View) -> Self {
-        let result = match &answered.outcome {
-            Ok(tagged) => ItemResult::Answer(answer(tagger, tagged, view)),
+        let (id, line) = (answered.id.as_deref(), answered.number);
+        match &answered.outcome {
+            Ok(tagged) => Self::Answer(StreamAnswer {
+                id,
+                line,
+                answer: answer(tagger, tagged, view),
+            }),
             Err(error) => {
                 tagger.metrics.refusal(error);
-                ItemResult::Error(error.body())
+                Self::Error(StreamError {
+                    id,
+                    line,
+                    error: error.body(),
+                })
             }
-        };
-        Self {
-            id: answered.id.as_deref(),
-            line: answered.number,
-            result,
         }
     }
 }
