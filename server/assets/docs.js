@@ -66,9 +66,9 @@ function article(operation) {
     ...(operation.description ? [element("p", { class: "prose" }, ...prose(operation.description))] : []),
     ...(parameters.length ? [element("h4", {}, "Parameters"), parameterTable(parameters)] : []),
     ...(bodies ? [element("h4", {}, "Request"), ...Object.entries(bodies).map(([type, media]) => body(type, media))] : []),
+    consoleOf(operation, id, parameters, bodies),
     element("h4", {}, "Responses"),
     ...Object.entries(operation.responses).map(([status, response]) => responseOf(status, schemas.resolve(response))),
-    consoleOf(operation, id, parameters, bodies),
   );
 }
 

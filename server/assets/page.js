@@ -3,7 +3,6 @@
 import { byId, copy, element, roving } from "./dom.js";
 import { hues } from "./hues.js";
 import { pretty, showJson, SHOWN } from "./json.js";
-import { utf16Index } from "./offsets.js";
 import { showReading } from "./reading.js";
 import { address, curl, milliseconds, send } from "./request.js";
 
@@ -12,6 +11,8 @@ const JSON_BODY = { "content-type": "application/json" };
 const ROWS = 400;
 /** Long enough that a slider on its way sends no request at every step. */
 const SETTLED_MS = 150;
+/** The aggregations whose answers list tokens for words. */
+const TOKENS = ["none", "simple"];
 
 const text = byId("text");
 const threshold = byId("threshold");
@@ -76,11 +77,13 @@ function askSoon() {
 }
 
 function showAnswer(asked, { value, roundTrip, inServer }) {
-  const indexOf = utf16Index(asked.text, asked.offsets ?? defaultOf(offsets));
+  const { text, offsets: unit = defaultOf(offsets) } = asked;
   const { entities } = value;
-  showReading(byId("reading"), { text: asked.text, entities, indexOf, hueOf, chosen: showWordsOf });
+  showReading(byId("reading"), { text, entities, unit, hueOf, chosen: showWordsOf });
   showOutcome(true);
-  byId("status").replaceChildren(...summary(value, roundTrip, inServer));
+  const listed = TOKENS.includes(asked.aggregation) ? "token" : "word";
+  byId("unit").textContent = listed === "word" ? "Word" : "Token";
+  byId("status").replaceChildren(...summary(value, listed, roundTrip, inServer));
   showLegend(entities);
   showWords(value.words);
   json = pretty(value);
@@ -88,8 +91,9 @@ function showAnswer(asked, { value, roundTrip, inServer }) {
   byId("json-cut").hidden = json.length <= SHOWN;
 }
 
-function summary({ entities, words }, roundTrip, inServer) {
-  const found = `${count(entities.length, "entity", "entities")}${words ? ` in ${count(words.length, "word", "words")}` : ""}`;
+function summary({ entities, words }, listed, roundTrip, inServer) {
+  const within = words ? ` in ${count(words.length, listed, `${listed}s`)}` : "";
+  const found = count(entities.length, "entity", "entities") + within;
   const server = inServer === undefined ? "" : `, ${milliseconds(inServer)} in the server`;
   return [element("strong", {}, found), ` ${milliseconds(roundTrip)} there and back${server}`];
 }
@@ -128,6 +132,7 @@ function showProblem({ title, message, details, retryAfter }) {
   );
   byId("status").textContent = "";
   showOutcome(false);
+  showLegend([]);
 }
 
 /** Either the answer or the problem: an answer to another text than the one in the box would mislead. */
@@ -295,6 +300,8 @@ function listen() {
     copy(event.currentTarget, location.href);
   });
   addEventListener("hashchange", () => readFragment() && ask());
+  // Beside the text there is room for the options; on a phone they would keep the result from view.
+  byId("options").open = matchMedia("(min-width: 56rem)").matches;
   if (/Mac|iPhone|iPad/.test(navigator.platform)) byId("keys").textContent = "⌘ ↵";
 }
 

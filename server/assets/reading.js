@@ -1,16 +1,20 @@
 // The text with its entities marked, and what is known of each on hover, focus or tap.
 
 import { byId, element, roving } from "./dom.js";
+import { utf16Index } from "./offsets.js";
+
+const UNITS = { codepoint: "code points", byte: "bytes", utf16: "UTF-16 units" };
 
 const percent = (score) => `${(100 * score).toFixed(1)} %`;
 
 /**
- * Fills `place` with `text`, in which each entity's slice is marked, and yields the marks.
+ * Fills `place` with `text`, in which each entity's slice is marked.
  *
- * `indexOf` turns the answer's offsets into string indices; `hueOf` gives an entity type's hue. Throws where an entity's
- * offsets do not slice the text to the entity.
+ * The answer's offsets count `unit`s; `hueOf` gives an entity type's hue; `chosen` hears of an entity that is clicked.
+ * Throws where an entity's offsets do not slice the text to the entity.
  */
-export function showReading(place, { text, entities, indexOf, hueOf, chosen }) {
+export function showReading(place, { text, entities, unit, hueOf, chosen }) {
+  const indexOf = utf16Index(text, unit);
   const parts = [];
   const marks = [];
   let end = 0;
@@ -19,19 +23,20 @@ export function showReading(place, { text, entities, indexOf, hueOf, chosen }) {
     if (from < end || text.slice(from, to) !== entity.text) {
       throw new Error(`The answer places “${entity.text}” where the text does not have it.`);
     }
-    const mark = marked(entity, hueOf(entity.type), chosen);
+    const mark = marked(entity, unit, hueOf(entity.type), chosen);
     marks.push(mark);
     parts.push(text.slice(end, from), element("mark", {}, mark));
     end = to;
   }
   parts.push(text.slice(end));
   place.replaceChildren(...parts);
+  // Without an entity to stop at, a long text is scrolled by its own place.
+  place.tabIndex = marks.length === 0 ? 0 : -1;
   hideTip();
   roving(place, marks);
-  return marks;
 }
 
-function marked(entity, hue, chosen) {
+function marked(entity, unit, hue, chosen) {
   const mark = element(
     "span",
     { class: "entity", role: "button", tabindex: -1, "--hue": hue },
@@ -39,7 +44,7 @@ function marked(entity, hue, chosen) {
     element("span", { class: "type" }, entity.type),
     element("span", { class: "visually-hidden" }, `, confidence ${percent(entity.score)}`),
   );
-  const show = () => showTip(mark, entity, hue);
+  const show = () => showTip(mark, entity, unit, hue);
   const choose = () => {
     show();
     chosen(entity, mark);
@@ -60,7 +65,7 @@ function marked(entity, hue, chosen) {
 const tip = byId("tip");
 let hiding;
 
-function showTip(mark, entity, hue) {
+function showTip(mark, entity, unit, hue) {
   clearTimeout(hiding);
   tip.style.setProperty("--hue", hue);
   tip.style.setProperty("--score", entity.score);
@@ -68,7 +73,7 @@ function showTip(mark, entity, hue) {
     element("span", { class: "tip-type" }, entity.type),
     element("span", { class: "tip-score" }, percent(entity.score)),
     element("span", { class: "meter" }),
-    element("span", { class: "tip-place" }, `${entity.start} to ${entity.end}`),
+    element("span", { class: "tip-place" }, `${UNITS[unit]} ${entity.start} to ${entity.end}`),
   );
   tip.hidden = false;
   const line = mark.getClientRects()[0];

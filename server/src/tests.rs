@@ -541,14 +541,24 @@ fn the_pages_and_their_files_come_from_this_server_alone() {
         ("/assets/icon.svg", "image/svg+xml"),
     ] {
         let page = server.get(path);
-        assert_eq!((page.status, page.header("content-type")), (200, Some(media_type)), "{path}");
+        assert_eq!(
+            (page.status, page.header("content-type")),
+            (200, Some(media_type)),
+            "{path}"
+        );
         let policy = page.header("content-security-policy").unwrap();
-        assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
+        assert!(
+            policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"),
+            "{policy}"
+        );
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(page.header("cache-control"), Some("no-cache"));
         let head = receive(server.send("HEAD", path, "", ""));
         assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
-        assert_eq!(head.header("content-length"), Some(page.body.len().to_string().as_str()));
+        assert_eq!(
+            head.header("content-length"),
+            Some(page.body.len().to_string().as_str())
+        );
 
         let tag = page.header("etag").unwrap();
         for held in [tag.to_owned(), format!("\"other\", W/{tag}"), "*".to_owned()] {
@@ -568,7 +578,10 @@ fn the_pages_and_their_files_come_from_this_server_alone() {
         server.metric("nerve_requests_total{route=\"/assets/{file}\",status=\"404\"}"),
         2.0
     );
-    assert_eq!(server.metric("nerve_requests_total{route=\"/docs\",status=\"304\"}"), 3.0);
+    assert_eq!(
+        server.metric("nerve_requests_total{route=\"/docs\",status=\"304\"}"),
+        3.0
+    );
 }
 
 #[test]
@@ -579,5 +592,8 @@ fn every_answer_tells_the_time_it_took() {
         let took: f64 = told.strip_prefix("total;dur=").unwrap().parse().unwrap();
         assert!(took > 0.0, "{told}");
     }
-    assert_eq!(server.get("/info").json()["entity_types"], json!(["person", "location"]));
+    assert_eq!(
+        server.get("/info").json()["entity_types"],
+        json!(["person", "location"])
+    );
 }

@@ -62,7 +62,7 @@ visit("what a schema holds opens on demand", async (page) => {
   const answer = operation(page, "POST", "/ner").locator("details.response", { hasText: "The entities of the text" });
   await answer.locator("summary").first().click();
   await answer.locator("dd", { hasText: "never overlapping" }).locator("summary").first().click();
-  assert(await answer.getByText("The entity's type.").isVisible());
+  await answer.getByText("The entity's type.").waitFor();
 });
 
 visit(
