@@ -181,6 +181,8 @@ class Named(torch.nn.Module):
     def __init__(self, model, names):
         super().__init__()
         self.model, self.names = model, names
+        # The exporter gives its module back in the mode it found it in, dropout and all.
+        self.eval()
 
     def forward(self, *values):
         return self.model(**dict(zip(self.names, values))).logits
