@@ -644,10 +644,10 @@ fn configurations_that_make_no_tagger_name_their_field() {
         })
     ));
     edit(&export.join("config.json"), |config| {
-        config["pad_token_id"] = json!(4000)
+        config["pad_token_id"] = json!(4000);
     });
     edit(&export.join("config.json"), |config| {
-        config["id2label"]["4"] = json!("I-LOC")
+        config["id2label"]["4"] = json!("I-LOC");
     });
     assert!(matches!(
         error(&export),
