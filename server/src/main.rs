@@ -51,7 +51,7 @@ fn tag(flags: &TagFlags) -> anyhow::Result<()> {
     let tally = actix_web::rt::System::new().block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
         tokio::select! {
-            tally = tag_file(&config, work) => Ok(tally?),
+            tally = tag_file(config, work) => Ok(tally?),
             // What was written so far of a file is taken away again.
             _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
         }

@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::time::{timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::config::{ConfigError, ServerConfig};
+use crate::config::{BatchLimits, ConfigError, ServerConfig};
 use crate::health::Health;
 use crate::http::{AppState, app};
 use crate::infer::{Infer, InferError, OpenSession};
@@ -83,10 +83,7 @@ pub async fn run(
         () = &mut shutdown => return Ok(()),
     };
     let (model, sessions) = opened.map_err(|_| ServerError::ThreadLost)??;
-    if let Some(reason) = model.one_by_one {
-        warn!(%reason, "windows run one by one, so that no answer depends on who else asks; --max-batch is 1");
-        config.batching.max_batch = 1;
-    }
+    config.batching = batching(&model, config.batching);
     serve(listener, &config, model, sessions, shutdown).await
 }
 
@@ -107,6 +104,18 @@ pub(crate) fn open(config: &ServerConfig) -> Result<(TextModel, Arc<OpenSession>
     let sessions =
         move || -> Result<Box<dyn Infer>, InferError> { Ok(Box::new(model.session(&runtime, &options)?)) };
     Ok((text_model, Arc::new(sessions)))
+}
+
+/// What may be computed together with this model.
+pub(crate) fn batching(model: &TextModel, limits: BatchLimits) -> BatchLimits {
+    let Some(reason) = &model.one_by_one else {
+        return limits;
+    };
+    warn!(%reason, "windows run one by one, so that no answer depends on who else asks; --max-batch is 1");
+    BatchLimits {
+        max_batch: 1,
+        ..limits
+    }
 }
 
 /// A model at work: the pipeline, and the workers behind it.

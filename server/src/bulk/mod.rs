@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::config::ServerConfig;
 use crate::health::Readiness;
 use crate::http::ApiError;
-use crate::pipeline::{TagError, Tagged, Tagger};
+use crate::pipeline::{Source, TagError, Tagged, Tagger};
 use crate::scheduler::{Flow, SubmitError};
 
 use group::Groups;
@@ -21,9 +21,14 @@ use lines::Line;
 use record::read;
 pub(crate) use record::{LineFormat, StreamItem, name_schema};
 
+/// Lines that are handed to the pipeline together.
+const GROUP_LINES: usize = 16;
 /// Groups of lines in flight for each worker: one that runs, one that waits, and more to choose batch-mates of like
 /// length from.
 const GROUPS_PER_WORKER: usize = 8;
+
+/// How often a line is tried again that was lost with the last worker.
+const RETRIES: usize = 3;
 
 /// How much of a stream is in memory.
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +42,11 @@ pub(crate) struct BulkLimits {
 }
 
 impl BulkLimits {
-    /// Enough lines to fill the batches of all workers.
+    /// Enough lines to fill the batches of all workers, several times over.
     pub(crate) fn of(config: &ServerConfig) -> Self {
         Self {
             line_bytes: config.requests.max_line_bytes,
-            group_lines: config.batching.max_batch,
+            group_lines: GROUP_LINES,
             groups: config.workers.saturating_mul(GROUPS_PER_WORKER),
         }
     }
@@ -100,7 +105,7 @@ async fn tag_group<E>(
         let place = record.source.map(|source| sources.push(source));
         places.push((line.number, record.id, place));
     }
-    let mut tagged = tagger.tag_patiently(sources, flow).await.into_iter();
+    let mut tagged = tag_all(tagger, sources, flow).await.into_iter();
     let answered = places.into_iter().map(|(number, id, place)| {
         let outcome = match place {
             Ok(()) => match tagged.next().unwrap_or(Err(TagError::InferenceFailed)) {
@@ -112,6 +117,24 @@ async fn tag_group<E>(
         Ok(Answered { number, id, outcome })
     });
     answered.collect()
+}
+
+/// The tagged texts in order. What was lost with the last worker, through no fault of its own, is tried again.
+async fn tag_all(tagger: &Tagger, sources: Vec<Source>, flow: &Flow) -> Vec<Result<Tagged, TagError>> {
+    let lost =
+        |tagged: &Result<Tagged, TagError>| matches!(tagged, Err(TagError::NotReady(Readiness::NoWorker)));
+    let mut tagged = tagger.tag_patiently(sources.clone(), flow).await;
+    for _ in 0..RETRIES {
+        let places: Vec<usize> = (0..tagged.len()).filter(|&at| lost(&tagged[at])).collect();
+        if places.is_empty() {
+            break;
+        }
+        let again = places.iter().map(|&at| sources[at].clone()).collect();
+        for (at, again) in places.into_iter().zip(tagger.tag_patiently(again, flow).await) {
+            tagged[at] = again;
+        }
+    }
+    tagged
 }
 
 /// Whether no later line would fare better.

@@ -16,7 +16,7 @@ use crate::bulk::{Answered, BulkLimits, Cut, tag_lines};
 use crate::config::ServerConfig;
 use crate::http::{ApiError, StreamLine};
 use crate::pipeline::{Tagger, View};
-use crate::run::{Engine, ServerError, all_started, open};
+use crate::run::{Engine, ServerError, all_started, batching, open};
 
 use html::Page;
 use output::Output;
@@ -36,10 +36,11 @@ pub struct Tally {
 ///
 /// A line that cannot be tagged is in the answer as its error (NDJSON, HTML) or reported on standard error (CoNLL), and
 /// the next one follows. A file is written beside its place and put there when it is complete.
-pub async fn tag_file(config: &ServerConfig, work: TagFile) -> Result<Tally, TagFileError> {
+pub async fn tag_file(mut config: ServerConfig, work: TagFile) -> Result<Tally, TagFileError> {
     let (input, size) = input::open(&work.file)?;
     let mut output = Output::create(work.out.as_deref())?;
-    let (model, sessions) = open(config)?;
+    let (model, sessions) = open(&config)?;
+    config.batching = batching(&model, config.batching);
     let view = work
         .options
         .view(&model.labels)
@@ -48,7 +49,7 @@ pub async fn tag_file(config: &ServerConfig, work: TagFile) -> Result<Tally, Tag
         tagger,
         pool: _pool,
         started,
-    } = Engine::start(config, model, sessions)?;
+    } = Engine::start(&config, model, sessions)?;
     all_started(started).await?;
     tagger.health.set_warm();
 
@@ -59,7 +60,7 @@ pub async fn tag_file(config: &ServerConfig, work: TagFile) -> Result<Tally, Tag
         Arc::clone(&tagger),
         chunks,
         work.input,
-        BulkLimits::of(config)
+        BulkLimits::of(&config)
     ));
     let writer = Writer::new(work.output, view, &tagger);
     let mut tally = Tally::default();

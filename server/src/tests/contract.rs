@@ -121,6 +121,7 @@ impl Seen {
         for (method, path, _) in operations(&contract()) {
             if method == "GET" {
                 self.ask(server, "GET", &path, &filled(&path), "", "");
+                self.ask(server, "GET", &path, &filled(&path), "if-none-match: *\r\n", "");
             }
         }
     }

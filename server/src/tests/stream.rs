@@ -169,7 +169,9 @@ fn a_panic_on_one_line_does_not_end_the_stream() {
     let answers = lines(&stream(&server, "", &body));
     assert_eq!(answers.len(), 101);
     assert_eq!(answers[0]["error"]["code"], "inference_failed");
-    assert_eq!(answers[100]["entities"][0]["type"], "person");
+    for answer in &answers[1..] {
+        assert_eq!(answer["entities"][0]["type"], "person", "{answer}");
+    }
 }
 
 #[test]
