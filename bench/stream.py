@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import os
 import pathlib
 import random
 import sys
@@ -93,6 +94,12 @@ def resident_mib(server):
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
+def cpu_seconds(server):
+    """What the server has used of its cores, which other work on the machine does not change much."""
+    fields = pathlib.Path(f"/proc/{server.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def rate(server, options):
     texts = list(corpus(options.corpus))
     print(f"{len(texts)} texts, {options.rounds} rounds")
@@ -101,10 +108,11 @@ async def rate(server, options):
             ("/ner/stream, one connection", lambda: stream(server, texts)),
             ("/ner, 32 connections", lambda: requests(server, texts, 32)),
         ]:
-            began = time.monotonic()
+            began, cpu = time.monotonic(), cpu_seconds(server)
             await work()
-            seconds = time.monotonic() - began
-            print(f"round {number}: {name}: {len(texts) / seconds:.0f} texts/s", flush=True)
+            seconds, cpu = time.monotonic() - began, cpu_seconds(server) - cpu
+            each = 1000 * cpu / len(texts)
+            print(f"round {number}: {name}: {len(texts) / seconds:.0f} texts/s, {each:.2f} ms CPU a text", flush=True)
 
 
 async def memory(server, options):
