@@ -25,6 +25,7 @@ async function asked(page, act, status = 200) {
   await response.finished();
   await page.waitForFunction(() => !document.body.classList.contains("busy"));
   assert.equal(response.status(), status);
+  assert.equal(await page.locator("#problem").isHidden(), status === 200);
   return response.request().postDataJSON();
 }
 
