@@ -10,7 +10,7 @@ ORT_LIBRARY := .onnxruntime/libonnxruntime.so
 ORT_PLATFORM := $(shell uname -m)
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime check corpus-checks openapi browser-test conformance clients
+.PHONY: serve test onnxruntime check corpus-checks openapi browser-test conformance clients pipeline-parity
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -46,6 +46,12 @@ corpus-checks: onnxruntime
 browser-test: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
 	tests/browser/run
+
+# Compares POST / with the transformers pipeline; WNUT17_DIR adds the corpus' texts. PARITY_VENV names a virtual environment
+# that has tests/parity/requirements.txt already.
+pipeline-parity: onnxruntime $(if $(PARITY_VENV),,.venv-parity/installed)
+	$(CARGO) build --locked --release --package nerve-export --package nerve-server
+	$(or $(PARITY_VENV),.venv-parity)/bin/python tests/parity/run.py $(PARITY_FLAGS)
 
 # Writes the API contract anew from the server's types.
 openapi:

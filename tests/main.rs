@@ -6,6 +6,7 @@ mod corpus;
 mod fixture;
 mod parity;
 mod pipeline;
+mod pipeline_answers;
 mod plain_exports;
 mod server;
 mod stores;

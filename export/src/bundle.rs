@@ -6,14 +6,18 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nerve_tagging::conll::{self, ConllError, Sentence};
-use nerve_tagging::{OrphanRule, Scorer, Splitter, Tag, WindowLimits, WindowLimitsError, split_corpus};
+use nerve_tagging::{
+    Decoding, OrphanRule, Scorer, Splitter, Tag, WindowLimits, WindowLimitsError, split_corpus,
+};
 use thiserror::Error;
 
 use crate::calibrate::calibrate;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::encoder::{EncoderError, TextEncoder};
 use crate::graph::{Arithmetic, INPUTS, build};
-use crate::manifest::{Evaluation, FILES, FORMAT_VERSION, GraphInfo, MANIFEST, Manifest, file_info, version};
+use crate::manifest::{
+    Evaluation, FILES, FORMAT_VERSION, GraphInfo, MANIFEST, Manifest, TOKENIZER_CONFIG, file_info, version,
+};
 use crate::model::{Model, ModelError};
 use crate::onnx::OPSET;
 use crate::runtime::{Runtime, SessionOptions};
@@ -200,8 +204,18 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
     encoder.save(&dir.join("tokenizer.json"))?;
     sync(&dir.join("tokenizer.json"))?;
 
+    let tokenizer_config = request.checkpoint.join(TOKENIZER_CONFIG);
+    let has_tokenizer_config = tokenizer_config.is_file();
+    if has_tokenizer_config {
+        let settings = fs::read(&tokenizer_config).map_err(io_error(&tokenizer_config))?;
+        write_synced(&dir.join(TOKENIZER_CONFIG), &settings)?;
+    }
+
     let mut files = BTreeMap::new();
-    for name in FILES {
+    for name in FILES
+        .into_iter()
+        .chain(has_tokenizer_config.then_some(TOKENIZER_CONFIG))
+    {
         let path = dir.join(name);
         files.insert(name.to_owned(), file_info(&path).map_err(io_error(&path))?);
     }
@@ -252,7 +266,7 @@ fn evaluate(model: &Model, path: &Path, runtime: &Runtime) -> Result<Evaluation,
     let sentences = read_conll(path)?;
     let words: Vec<Vec<String>> = sentences.iter().map(|sentence| sentence.words.clone()).collect();
     let mut session = model.session(runtime, &SessionOptions::default())?;
-    let answers = tag(model, &mut session, &words)?;
+    let answers = tag(model, &mut session, &words, Decoding::default())?;
     let labels = model.labels();
     let mut scorer = Scorer::new(labels, OrphanRule::Start);
     for (index, (sentence, answer)) in sentences.iter().zip(&answers).enumerate() {

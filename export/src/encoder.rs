@@ -40,6 +40,9 @@ pub enum EncoderError {
     /// The tokenizer could not encode a text.
     #[error("the tokenizer failed: {0}")]
     Encode(tokenizers::Error),
+    /// The tokenizer could not spell tokens as text.
+    #[error("the tokenizer failed to decode: {0}")]
+    Decode(tokenizers::Error),
     /// The tokenizer's word ids contradict the words.
     #[error("the tokenizer's word ids are inconsistent: {0}")]
     Align(#[from] AlignError),
@@ -51,6 +54,17 @@ pub enum EncoderError {
         /// What went wrong.
         reason: String,
     },
+}
+
+/// One token of a sequence of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WordToken {
+    /// The vocabulary id.
+    pub id: u32,
+    /// The word it is of, counted from 0.
+    pub word: usize,
+    /// The bytes of the word it stands for.
+    pub span: ByteSpan,
 }
 
 /// A tokenizer that yields words' subwords, without truncation or padding.
@@ -207,6 +221,46 @@ impl TextEncoder {
         }
     }
 
+    /// The tokens of words as given, in order; read as [`Self::encode_words`] reads them.
+    pub fn encode_tokens<S: AsRef<str>>(&self, words: &[S]) -> Result<Vec<WordToken>, EncoderError> {
+        let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word.as_ref())).collect();
+        // How many bytes the space before each word adds.
+        let added: Vec<usize> = given
+            .iter()
+            .zip(words)
+            .map(|(given, word)| given.len().saturating_sub(word.as_ref().len()))
+            .collect();
+        let encoding = self
+            .tokenizer
+            .encode(given, false)
+            .map_err(EncoderError::Encode)?;
+        let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
+        let token = |((&id, &(start, end)), word): ((&u32, &(usize, usize)), &Option<u32>)| {
+            let word = (*word)? as usize;
+            let added = *added.get(word)?;
+            Some(WordToken {
+                id,
+                word,
+                span: ByteSpan::new(start.saturating_sub(added), end.saturating_sub(added))?,
+            })
+        };
+        Ok(tokens.zip(encoding.get_word_ids()).filter_map(token).collect())
+    }
+
+    /// The tokens of a text as byte spans of it, each a word of its own; one of white space alone goes with the token before.
+    pub fn encode_text_tokens(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
+        let encoding = self.tokenizer.encode(text, false).map_err(EncoderError::Encode)?;
+        let mut spans: Vec<ByteSpan> = Vec::with_capacity(encoding.len());
+        let mut word_ids = Vec::with_capacity(encoding.len());
+        for token in 0..encoding.len() {
+            spans.extend(covered(text, &encoding, token..token + 1));
+            let last = spans.len().checked_sub(1);
+            word_ids.push(last.and_then(|last| u32::try_from(last).ok()));
+        }
+        let subwords = Subwords::new(encoding.get_ids(), &word_ids, spans.len())?;
+        Ok((spans, subwords))
+    }
+
     /// The tokenizer's own words of a text, as byte spans of it, with their subwords.
     ///
     /// A word is one of the tokenizer's pre-tokens without the white space around it. Where pre-tokens are all there is
@@ -260,6 +314,16 @@ impl TextEncoder {
     /// How many special tokens stand before and after a sequence.
     pub fn specials(&self) -> (usize, usize) {
         (self.before.len(), self.after.len())
+    }
+
+    /// The ids of the special tokens before and after a sequence.
+    pub(crate) fn special_ids(&self) -> (&[u32], &[u32]) {
+        (&self.before, &self.after)
+    }
+
+    /// The tokenizer itself.
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
     }
 
     /// The token ids of one window, special tokens included: what the encoder network reads.

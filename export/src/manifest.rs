@@ -15,6 +15,8 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// The files every bundle holds beside its manifest.
 pub(crate) const FILES: [&str; 3] = ["config.json", "model.onnx", "tokenizer.json"];
+/// The file a bundle holds too if its checkpoint did: the tokenizer's settings in `transformers`.
+pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// Why a manifest, or the files it describes, cannot be trusted.
 #[derive(Debug, Error)]
@@ -207,12 +209,23 @@ impl Manifest {
                 expected,
             });
         }
-        for file in FILES {
+        for file in manifest.known_files() {
             if let Some(stated) = manifest.files.get(file) {
                 check(&dir.join(file), stated)?;
             }
         }
         Ok(manifest)
+    }
+
+    /// The files of this bundle that mean something to this version, the manifest itself left out.
+    pub(crate) fn known_files(&self) -> impl Iterator<Item = &'static str> {
+        let optional = self.has_tokenizer_config().then_some(TOKENIZER_CONFIG);
+        FILES.into_iter().chain(optional)
+    }
+
+    /// Whether the bundle holds the tokenizer's settings in `transformers`.
+    pub(crate) fn has_tokenizer_config(&self) -> bool {
+        self.files.contains_key(TOKENIZER_CONFIG)
     }
 }
 

@@ -12,9 +12,11 @@ use crate::encoder::{EncoderError, TextEncoder};
 use crate::interface::{GraphError, Interface, OneByOne, precision};
 use crate::manifest::{Evaluation, MANIFEST, Manifest, ManifestError};
 use crate::onnx::Outline;
+use crate::pipeline_encoder::PipelineEncoder;
 use crate::plain::{self, PlainConfig};
 use crate::runtime::{Runtime, SessionOptions};
 use crate::session::{Session, SessionError};
+use crate::tokenizer_config::TokenizerConfig;
 
 /// Why a model directory cannot be opened.
 #[derive(Debug, Error)]
@@ -148,6 +150,8 @@ pub struct Model {
     labels: LabelSet,
     encoder: Arc<TextEncoder>,
     limits: WindowLimits,
+    /// The longest sequence of the `transformers` pipeline, special tokens included.
+    pipeline_max_length: usize,
     graph: PathBuf,
     interface: Interface,
     pad: u32,
@@ -206,6 +210,10 @@ impl Model {
         let interface = Interface::of(&outline, &graph, labels.len())?;
         // Not `open_dir`, which reads files that no manifest vouches for.
         let encoder = TextEncoder::open(&dir.join("tokenizer.json"))?;
+        let model_max_length = match manifest.has_tokenizer_config() {
+            true => TokenizerConfig::read(dir)?.model_max_length,
+            false => None,
+        };
         let info = ModelInfo {
             name: manifest.name,
             version: manifest.version,
@@ -225,6 +233,7 @@ impl Model {
             interface,
             rows: outline.table_rows("input_ids").or(Some(config.vocab_size)),
             pad: config.pad_token_id,
+            pipeline_max_length: model_max_length.map(|length| length.min(config.max_position_embeddings)),
         };
         Self::assemble(dir, info, parts)
     }
@@ -255,6 +264,7 @@ impl Model {
             graph,
             interface,
             rows: outline.table_rows("input_ids").or(config.vocab_size),
+            pipeline_max_length: None,
         };
         Self::assemble(dir, info, parts)
     }
@@ -276,10 +286,16 @@ impl Model {
                 source,
             }
         })?;
+        // A length that leaves no room for text is not one to truncate to.
+        let pipeline_max_length = parts
+            .pipeline_max_length
+            .filter(|&length| length > before + after);
+        let pipeline_max_length = pipeline_max_length.unwrap_or(info.max_length);
         Ok(Self {
             info,
             labels: parts.labels,
             encoder: Arc::new(parts.encoder),
+            pipeline_max_length,
             limits,
             graph: parts.graph,
             interface: parts.interface,
@@ -300,6 +316,14 @@ impl Model {
     /// Its tokenizer.
     pub fn encoder(&self) -> &Arc<TextEncoder> {
         &self.encoder
+    }
+
+    /// A tokenizer that reads text as the `transformers` pipeline does.
+    ///
+    /// Its longest sequence is `model_max_length` of the directory's `tokenizer_config.json`, else the model's own
+    /// maximum length.
+    pub fn pipeline_encoder(&self) -> PipelineEncoder {
+        PipelineEncoder::new(&self.encoder, self.pipeline_max_length)
     }
 
     /// How running text is split for it.
@@ -327,6 +351,8 @@ struct Parts {
     /// Rows of the word embedding table, where they can be known.
     rows: Option<usize>,
     pad: u32,
+    /// The longest sequence of the `transformers` pipeline, where it is not the model's own.
+    pipeline_max_length: Option<usize>,
 }
 
 /// The outline of a model file, the files of its weights all there.

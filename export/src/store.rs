@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::bundle::{ExportError, set_readable, sync};
-use crate::manifest::{FILES, MANIFEST, Manifest, ManifestError};
+use crate::manifest::{MANIFEST, Manifest, ManifestError};
 
 /// Why a bundle was not published.
 #[derive(Debug, Error)]
@@ -50,7 +50,7 @@ pub fn publish(bundle: &Path, store: &Path) -> Result<PathBuf, StoreError> {
             .prefix(".incoming-")
             .tempdir_in(&versions)
             .map_err(io_error(&versions))?;
-        for name in FILES.into_iter().chain([MANIFEST]) {
+        for name in manifest.known_files().chain([MANIFEST]) {
             let copy = staging.path().join(name);
             fs::copy(bundle.join(name), &copy).map_err(io_error(&copy))?;
             sync(&copy)?;

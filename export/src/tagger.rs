@@ -1,6 +1,6 @@
 //! Words in, labels out: a model on one session, for evaluation and bulk work.
 
-use nerve_tagging::{LabelSet, Subwords, Window, WindowLimits, WordIndex, WordLabel, best_label, windows};
+use nerve_tagging::{Decoder, Decoding, Subwords, Window, WindowLimits, WordIndex, WordLabel, windows};
 use thiserror::Error;
 
 use crate::encoder::{EncoderError, TextEncoder};
@@ -17,8 +17,11 @@ pub enum TagError {
     #[error(transparent)]
     Session(#[from] SessionError),
     /// A word's logits are not finite numbers.
-    #[error("the logits of word {0} are not finite numbers")]
-    NotFinite(usize),
+    #[error("the logits of a word of sentence {} are not finite numbers", sentence + 1)]
+    NotFinite {
+        /// The sentence, counted from 0.
+        sentence: usize,
+    },
 }
 
 /// Windows that run together, in positions of the whole input.
@@ -26,51 +29,35 @@ const BATCH: usize = 8;
 
 /// The labels of sentences' words; a word without subwords is `O` with certainty.
 ///
-/// Windows of like length run together, and the answers come in the order of the sentences.
+/// Windows of like length run together, and the answers come in the order of the sentences. A sentence's labels are
+/// decided together, as the server decides them.
 pub fn tag<S: AsRef<str>>(
     model: &Model,
     session: &mut Session,
     sentences: &[Vec<S>],
+    decoding: Decoding,
 ) -> Result<Vec<Vec<WordLabel>>, TagError> {
-    tag_with(
-        model.encoder(),
-        model.limits(),
-        model.labels(),
-        session,
-        sentences,
-    )
-}
-
-/// [`tag`], over the parts of a model that is not in a directory yet.
-pub(crate) fn tag_with<S: AsRef<str>>(
-    encoder: &TextEncoder,
-    limits: WindowLimits,
-    labels: &LabelSet,
-    session: &mut Session,
-    sentences: &[Vec<S>],
-) -> Result<Vec<Vec<WordLabel>>, TagError> {
-    let encoded = encode(encoder, limits, sentences)?;
-    let outside = WordLabel {
-        label: labels.outside(),
-        score: 1.0,
-    };
-    let mut answers: Vec<Vec<WordLabel>> = sentences.iter().map(|words| vec![outside; words.len()]).collect();
+    let encoder = model.encoder();
+    let encoded = encode(encoder, model.limits(), sentences)?;
     let specials = encoder.specials().0;
+    // Each sentence's rows by word, for the windows run in the order of their lengths.
+    let mut rows: Vec<Vec<Option<Vec<f32>>>> =
+        sentences.iter().map(|words| vec![None; words.len()]).collect();
     run_by_length(session, &encoded, |window, logits, row| {
         let subwords = &encoded.subwords[window.sentence];
         for word in window.window.answers.range() {
-            let Some(position) = subwords.first_in_window(WordIndex(word), &window.window, specials) else {
-                continue;
-            };
-            let read = logits
-                .row(row, position)
-                .and_then(best_label)
-                .ok_or(TagError::NotFinite(word))?;
-            answers[window.sentence][word] = read;
+            let position = subwords.first_in_window(WordIndex(word), &window.window, specials);
+            // A row that is not there is no labels, not an `O`.
+            let logits = position.map(|position| logits.row(row, position).unwrap_or_default());
+            rows[window.sentence][word] = logits.map(<[f32]>::to_vec);
         }
-        Ok(())
     })?;
-    Ok(answers)
+    let decoder = Decoder::new(model.labels());
+    let decide = |(sentence, rows): (usize, &Vec<Option<Vec<f32>>>)| {
+        let labels = decoder.decode_words(rows, decoding);
+        labels.ok_or(TagError::NotFinite { sentence })
+    };
+    rows.iter().enumerate().map(decide).collect()
 }
 
 /// Sentences as the network reads them.
@@ -119,7 +106,7 @@ pub(crate) fn encode<S: AsRef<str>>(
 fn run_by_length(
     session: &mut Session,
     encoded: &Encoded,
-    mut read: impl FnMut(&EncodedWindow, &Logits, usize) -> Result<(), TagError>,
+    mut read: impl FnMut(&EncodedWindow, &Logits, usize),
 ) -> Result<(), TagError> {
     let mut order: Vec<&EncodedWindow> = encoded.windows.iter().collect();
     order.sort_by_key(|window| window.ids.len());
@@ -127,7 +114,7 @@ fn run_by_length(
         let sequences: Vec<&[u32]> = batch.iter().map(|window| window.ids.as_slice()).collect();
         let logits = session.run(&sequences)?;
         for (row, window) in batch.iter().enumerate() {
-            read(window, &logits, row)?;
+            read(window, &logits, row);
         }
     }
     Ok(())

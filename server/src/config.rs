@@ -137,11 +137,11 @@ impl Default for QueueLimits {
 impl Default for RequestLimits {
     fn default() -> Self {
         Self {
-            max_body_bytes: 2 << 20,
-            max_line_bytes: 2 << 20,
+            max_body_bytes: 8 << 20,
+            max_line_bytes: 8 << 20,
             max_texts_per_batch: 256,
-            max_text_bytes: 1 << 20,
-            max_windows: 1024,
+            max_text_bytes: 2 << 20,
+            max_windows: 8192,
         }
     }
 }

@@ -172,6 +172,7 @@ impl TagFlags {
             threshold: self.threshold,
             labels: self.labels.clone(),
             include_words: self.no_words.then_some(false),
+            ..Options::default()
         };
         let work = TagFile::new(&self.file, self.input, self.output, self.out.clone(), options)?;
         Ok((config, work))

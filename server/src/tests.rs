@@ -21,11 +21,13 @@ use crate::run::{ServerError, serve};
 
 const LABELS: usize = 5;
 const PAUL: u32 = 6;
+const WALK: u32 = 7;
 const PARIS: u32 = 8;
 const NAN: u32 = 12;
 const PANIC: u32 = 13;
 const ERROR: u32 = 14;
 const SLOW: u32 = 15;
+const ORPHAN: u32 = 16;
 
 /// What the sessions of one server share: a door that holds up `slow`, and how opening goes.
 #[derive(Default)]
@@ -59,6 +61,8 @@ impl Infer for FakeSession {
         let row = |id: &u32| match *id {
             PAUL => [0.0, 9.0, 0.0, 0.0, 0.0],
             PARIS => [0.0, 0.0, 0.0, 9.0, 0.0],
+            WALK => [0.0, 0.0, 9.0, 0.0, 0.0],
+            ORPHAN => [1.0, 0.0, 9.0, 0.0, 0.0],
             NAN => [f32::NAN; LABELS],
             _ => [9.0, 0.0, 0.0, 0.0, 0.0],
         };
@@ -428,14 +432,177 @@ fn a_full_queue_refuses_at_once() {
     assert_eq!((refused.status, refused.code().as_str()), (429, "overloaded"));
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(server.get("/health/ready").status, 200);
-    assert_eq!(server.ner(&"in ".repeat(20)).code(), "request_too_large");
+    // Of a text's many windows only the first must have room at once.
+    assert_eq!(server.ner(&"in ".repeat(20)).code(), "overloaded");
     server.script.slow_waits.store(false, Ordering::SeqCst);
     assert_eq!((receive(running).status, receive(waiting).status), (200, 200));
     assert_eq!(
         server.metric("nerve_refused_total{reason=\"queue_windows\"}"),
-        1.0
+        2.0
     );
     assert_eq!(server.metric("nerve_queue_tokens"), 0.0);
+}
+
+#[test]
+fn a_window_that_never_fits_is_too_large() {
+    let server = Server::start(Script::default(), |config| config.queue.tokens = 5).ready();
+    assert_eq!(server.ner("paul").status, 200);
+    let refused = server.ner(&"in ".repeat(20));
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (413, "request_too_large")
+    );
+}
+
+#[test]
+fn a_text_longer_than_the_queue_goes_through_it_in_parts() {
+    let server = Server::start(Script::default(), |config| config.queue.windows = 3).ready();
+    let answer = server.ner(&"paul met in paris ".repeat(2000)).json();
+    assert_eq!(answer["words"].as_array().unwrap().len(), 8000);
+    assert_eq!(answer["entities"].as_array().unwrap().len(), 4000);
+    let items = vec![json!({"text": "paul met in paris ".repeat(20)}); 30];
+    let batch = server
+        .post("/ner/batch", &json!({"items": items}).to_string())
+        .json();
+    for result in batch["results"].as_array().unwrap() {
+        assert_eq!(result["entities"].as_array().unwrap().len(), 40);
+    }
+    assert_eq!(server.metric("nerve_queue_tokens"), 0.0);
+}
+
+#[test]
+fn a_long_text_holds_a_bounded_part_of_the_queue() {
+    let server = Server::start(slow(), |_| ()).ready();
+    let long = server.later(&format!("slow {} error", "paul met in paris ".repeat(1000)));
+    eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") >= 1.0);
+    let waiting = server.metric("nerve_queue_windows");
+    assert!(
+        (1.0..256.0).contains(&waiting),
+        "{waiting} of some 700 windows wait"
+    );
+    let short = server.later("paul");
+    eventually(|| server.metric("nerve_queue_windows") == waiting + 1.0);
+    server.script.slow_waits.store(false, Ordering::SeqCst);
+    assert_eq!(receive(short).status, 200);
+    let failed = receive(long);
+    assert_eq!((failed.status, failed.code().as_str()), (500, "inference_failed"));
+    assert_eq!(server.metric("nerve_queue_windows"), 0.0);
+}
+
+#[test]
+fn aggregation_and_constraints_are_as_asked() {
+    let server = Server::plain();
+    let ask = |options: Value| {
+        let mut body = json!({"words": ["paulwalk", "", "orphan", "paris"]});
+        body.as_object_mut()
+            .unwrap()
+            .extend(options.as_object().unwrap().clone());
+        server.post("/ner", &body.to_string()).json()
+    };
+    let labels = |answer: &Value| -> Vec<String> {
+        let words = answer["words"].as_array().unwrap();
+        words
+            .iter()
+            .map(|word| {
+                format!(
+                    "{} {}",
+                    word["text"].as_str().unwrap(),
+                    word["label"].as_str().unwrap()
+                )
+            })
+            .collect()
+    };
+    let first = ask(json!({}));
+    assert_eq!(
+        labels(&first),
+        ["paulwalk B-person", " O", "orphan O", "paris B-location"]
+    );
+    let free = ask(json!({"constrained": false}));
+    assert_eq!(labels(&free)[2], "orphan I-person");
+    assert_eq!(free["entities"][1]["text"], "orphan");
+    let simple = ask(json!({"aggregation": "simple"}));
+    assert_eq!(
+        labels(&simple),
+        [
+            "paul B-person",
+            "walk I-person",
+            " O",
+            "orphan O",
+            "paris B-location"
+        ]
+    );
+    assert_eq!(simple["entities"][0]["text"], "paulwalk");
+    assert_eq!(simple["entities"][0]["words"], json!([0, 2]));
+    let none = ask(json!({"aggregation": "none"}));
+    let texts: Vec<&Value> = none["entities"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| &e["text"])
+        .collect();
+    assert_eq!(texts, ["paul", "walk", "paris"]);
+    for aggregation in ["average", "max"] {
+        let answer = ask(json!({"aggregation": aggregation}));
+        assert_eq!(answer["words"].as_array().unwrap().len(), 4, "{aggregation}");
+        let last = answer["entities"].as_array().unwrap().last().unwrap();
+        assert_eq!(last["text"], "paris", "{aggregation}");
+    }
+}
+
+#[test]
+fn the_hugging_face_shape_is_answered_as_its_pipeline_would() {
+    let server = Server::plain();
+    let ask = |body: Value| server.post("/", &body.to_string());
+    let one = ask(json!({"inputs": "😀 Paulwalk met paris"}));
+    assert_eq!(one.status, 200);
+    assert_eq!(one.header("x-nerve-truncated"), None);
+    let groups = one.json();
+    let shown: Vec<_> = groups
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|g| json!([g["entity_group"], g["word"], g["start"], g["end"]]))
+        .collect();
+    assert_eq!(
+        json!(shown),
+        json!([["person", "paulwalk", 2, 10], ["location", "paris", 15, 20]])
+    );
+    let none = ask(
+        json!({"inputs": ["paul in", ""], "parameters": {"aggregation_strategy": "none", "ignore_labels": []}}),
+    );
+    let none = none.json();
+    assert_eq!(none[0][1]["entity"], "O");
+    assert_eq!(
+        (&none[0][0]["index"], &none[0][0]["word"]),
+        (&json!(1), &json!("paul"))
+    );
+    assert_eq!(none[1], json!([]));
+    // The model reads 8 tokens of a text and no more, unless it may read it in chunks.
+    let long = "in ".repeat(10) + "paris";
+    let cut = ask(json!({"inputs": &long}));
+    assert_eq!(
+        (cut.header("x-nerve-truncated"), cut.json()),
+        (Some("true"), json!([]))
+    );
+    let chunked = ask(json!({"inputs": &long, "parameters": {"stride": 2}}));
+    assert_eq!(chunked.header("x-nerve-truncated"), None);
+    assert_eq!(chunked.json()[0]["word"], "paris");
+    for parameters in [
+        json!({"stride": 8}),
+        json!({"stride": 1, "aggregation_strategy": "none"}),
+        json!({"aggregation_strategy": "last"}),
+    ] {
+        let refused = ask(json!({"inputs": "a", "parameters": parameters}));
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (422, "invalid_request")
+        );
+    }
+    assert_eq!(ask(json!({"inputs": "nan"})).status, 500);
+    assert_eq!(
+        server.metric("nerve_requests_total{route=\"/\",status=\"422\"}"),
+        3.0
+    );
 }
 
 #[test]

@@ -86,6 +86,18 @@ impl Subwords {
         Ok(Self { ids: kept, starts })
     }
 
+    /// Adds the words of `later` after the others.
+    pub fn append(&mut self, later: Self) {
+        if self.word_count() == 0 {
+            *self = later;
+            return;
+        }
+        let subwords = self.ids.len();
+        self.ids.extend(later.ids);
+        self.starts
+            .extend(later.starts.into_iter().skip(1).map(|start| subwords + start));
+    }
+
     /// How many words there are, those without a subword counted.
     pub fn word_count(&self) -> usize {
         self.starts.len().saturating_sub(1)
@@ -162,6 +174,19 @@ mod tests {
         let of: Vec<_> = (0..4).map(|w| subwords.of_word(WordIndex(w))).collect();
         assert_eq!(of, [0..3, 3..3, 3..6, 6..6]);
         assert_eq!(subwords.ids(), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn words_are_appended_in_their_places() {
+        let mut both = sample();
+        both.append(sample());
+        both.append(Subwords::default());
+        let of: Vec<_> = (3..7).map(|w| both.of_word(WordIndex(w))).collect();
+        assert_eq!((both.word_count(), both.ids().len()), (8, 12));
+        assert_eq!(of, [6..6, 6..9, 9..9, 9..12]);
+        let mut first = Subwords::default();
+        first.append(sample());
+        assert_eq!(first, sample());
     }
 
     #[test]

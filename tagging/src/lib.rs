@@ -18,7 +18,7 @@ mod split;
 mod window;
 
 pub use align::{AlignError, SubwordLabels, Subwords};
-pub use decode::{WordLabel, best_label};
+pub use decode::{Decoder, Decoding, WordLabel, best_label};
 pub use detokenize::detokenize;
 pub use entity::{Entity, OrphanRule, entities, tags};
 pub use label::{EntityType, LabelError, LabelId, LabelSet, Tag};

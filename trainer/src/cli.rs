@@ -38,6 +38,9 @@ pub(crate) enum Command {
         /// Give the tagger running text, and score spans of it.
         #[arg(long)]
         raw: bool,
+        /// Take each word's most probable label, even where the labels make no valid IOB2.
+        #[arg(long)]
+        unconstrained: bool,
     },
     /// Score a CoNLL file of predictions against a gold one.
     Score {

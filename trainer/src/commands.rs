@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use nerve_export::OpenOptions;
-use nerve_tagging::OrphanRule;
 use nerve_tagging::conll::{self, Sentence};
+use nerve_tagging::{Decoding, OrphanRule};
 use nerve_trainer::corpus::Corpus;
 use nerve_trainer::evaluate::{
     self, BundleTagger, CheckpointTagger, Tagger, evaluation_table, score_files, score_table, span_table,
@@ -34,14 +34,24 @@ pub(crate) fn train(file: Option<&Path>, options: TrainOptions) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn evaluate(model: &ModelArgs, data: &Path, json: Option<&Path>) -> Result<()> {
-    let found = evaluate::evaluate(&mut *open(model)?, &Corpus::read(data)?)?;
+pub(crate) fn evaluate(
+    model: &ModelArgs,
+    decoding: Decoding,
+    data: &Path,
+    json: Option<&Path>,
+) -> Result<()> {
+    let found = evaluate::evaluate(&mut *open(model, decoding)?, &Corpus::read(data)?)?;
     print!("{}", evaluation_table(&found));
     write_json(json, &found)
 }
 
-pub(crate) fn evaluate_raw(model: &ModelArgs, data: &Path, json: Option<&Path>) -> Result<()> {
-    let found = evaluate::evaluate_raw(&mut *open(model)?, &Corpus::read(data)?)?;
+pub(crate) fn evaluate_raw(
+    model: &ModelArgs,
+    decoding: Decoding,
+    data: &Path,
+    json: Option<&Path>,
+) -> Result<()> {
+    let found = evaluate::evaluate_raw(&mut *open(model, decoding)?, &Corpus::read(data)?)?;
     print!("{}", span_table(&found));
     write_json(json, &found)
 }
@@ -62,7 +72,7 @@ pub(crate) fn score(gold: &Path, predicted: &Path, strict: bool, json: bool) -> 
 }
 
 pub(crate) fn tag(model: &ModelArgs, text: &Path) -> Result<()> {
-    let mut tagger = open(model)?;
+    let mut tagger = open(model, Decoding::default())?;
     let reader: Box<dyn BufRead> = if text == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
@@ -98,7 +108,7 @@ fn tagged(tagger: &mut dyn Tagger, lines: &[String]) -> Result<Vec<Sentence>> {
     Ok(all.filter(|(words, _)| !words.is_empty()).map(sentence).collect())
 }
 
-fn open(model: &ModelArgs) -> Result<Box<dyn Tagger>> {
+fn open(model: &ModelArgs, decoding: Decoding) -> Result<Box<dyn Tagger>> {
     const MAX_LENGTH: usize = 128;
     let threads = model
         .threads
@@ -106,7 +116,8 @@ fn open(model: &ModelArgs) -> Result<Box<dyn Tagger>> {
     match (&model.checkpoint, &model.bundle) {
         (Some(dir), _) => {
             let max_length = model.max_length.unwrap_or(MAX_LENGTH);
-            Ok(Box::new(CheckpointTagger::open(dir, max_length, threads)?))
+            let tagger = CheckpointTagger::open(dir, max_length, threads)?;
+            Ok(Box::new(tagger.with_decoding(decoding)))
         }
         (None, Some(dir)) => {
             let library = model.onnxruntime.as_deref();
@@ -114,7 +125,8 @@ fn open(model: &ModelArgs) -> Result<Box<dyn Tagger>> {
                 onnx_file: model.onnx_file.clone(),
                 splitter: model.splitter,
             };
-            Ok(Box::new(BundleTagger::open(dir, &plain, library, threads)?))
+            let tagger = BundleTagger::open(dir, &plain, library, threads)?;
+            Ok(Box::new(tagger.with_decoding(decoding)))
         }
         (None, None) => anyhow::bail!("either --checkpoint or --bundle is needed"),
     }

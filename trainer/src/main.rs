@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use nerve_tagging::Decoding;
 
 use crate::cli::{Cli, Command};
 
@@ -41,14 +42,19 @@ fn run(cli: Cli) -> Result<()> {
             model,
             data,
             json,
-            raw: false,
-        } => commands::evaluate(&model, &data, json.as_deref()),
-        Command::Evaluate {
-            model,
-            data,
-            json,
-            raw: true,
-        } => commands::evaluate_raw(&model, &data, json.as_deref()),
+            raw,
+            unconstrained,
+        } => {
+            let decoding = match unconstrained {
+                true => Decoding::Independent,
+                false => Decoding::Constrained,
+            };
+            let evaluate = match raw {
+                true => commands::evaluate_raw,
+                false => commands::evaluate,
+            };
+            evaluate(&model, decoding, &data, json.as_deref())
+        }
         Command::Score {
             gold,
             pred,

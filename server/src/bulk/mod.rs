@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::config::ServerConfig;
 use crate::health::Readiness;
 use crate::http::ApiError;
-use crate::pipeline::{Source, TagError, Tagged, Tagger};
+use crate::pipeline::{Reading, Source, TagError, Tagged, Tagger};
 use crate::scheduler::{Flow, SubmitError};
 
 use group::Groups;
@@ -78,6 +78,7 @@ pub(crate) fn tag_lines<S, E>(
     tagger: Arc<Tagger>,
     input: S,
     format: LineFormat,
+    reading: Reading,
     limits: BulkLimits,
 ) -> impl Stream<Item = Result<Vec<Answered>, Cut<E>>>
 where
@@ -87,7 +88,7 @@ where
     Groups::new(input, limits)
         .map(move |group| {
             let (tagger, flow) = (Arc::clone(&tagger), Arc::clone(&flow));
-            async move { tag_group(&tagger, group.map_err(Cut::Input)?, format, &flow).await }
+            async move { tag_group(&tagger, group.map_err(Cut::Input)?, format, reading, &flow).await }
         })
         .buffered(limits.groups)
 }
@@ -96,6 +97,7 @@ async fn tag_group<E>(
     tagger: &Tagger,
     group: Vec<Line>,
     format: LineFormat,
+    reading: Reading,
     flow: &Flow,
 ) -> Result<Vec<Answered>, Cut<E>> {
     let mut sources = Vec::with_capacity(group.len());
@@ -105,7 +107,7 @@ async fn tag_group<E>(
         let place = record.source.map(|source| sources.push(source));
         places.push((line.number, record.id, place));
     }
-    let mut tagged = tag_all(tagger, sources, flow).await.into_iter();
+    let mut tagged = tag_all(tagger, sources, reading, flow).await.into_iter();
     let answered = places.into_iter().map(|(number, id, place)| {
         let outcome = match place {
             Ok(()) => match tagged.next().unwrap_or(Err(TagError::InferenceFailed)) {
@@ -120,17 +122,22 @@ async fn tag_group<E>(
 }
 
 /// The tagged texts in order. What was lost with the last worker, through no fault of its own, is tried again.
-async fn tag_all(tagger: &Tagger, sources: Vec<Source>, flow: &Flow) -> Vec<Result<Tagged, TagError>> {
+async fn tag_all(
+    tagger: &Tagger,
+    sources: Vec<Source>,
+    reading: Reading,
+    flow: &Flow,
+) -> Vec<Result<Tagged, TagError>> {
     let lost =
         |tagged: &Result<Tagged, TagError>| matches!(tagged, Err(TagError::NotReady(Readiness::NoWorker)));
-    let mut tagged = tagger.tag_patiently(sources.clone(), flow).await;
+    let mut tagged = tagger.tag_patiently(sources.clone(), reading, flow).await;
     for _ in 0..RETRIES {
         let places: Vec<usize> = (0..tagged.len()).filter(|&at| lost(&tagged[at])).collect();
         if places.is_empty() {
             break;
         }
         let again = places.iter().map(|&at| sources[at].clone()).collect();
-        for (at, again) in places.into_iter().zip(tagger.tag_patiently(again, flow).await) {
+        for (at, again) in places.into_iter().zip(tagger.tag_patiently(again, reading, flow).await) {
             tagged[at] = again;
         }
     }
@@ -141,10 +148,6 @@ async fn tag_all(tagger: &Tagger, sources: Vec<Source>, flow: &Flow) -> Vec<Resu
 fn stops(error: &TagError) -> bool {
     matches!(
         error,
-        TagError::NotReady(Readiness::Draining)
-            | TagError::Queue {
-                reason: SubmitError::Closed,
-                ..
-            }
+        TagError::NotReady(Readiness::Draining) | TagError::Queue(SubmitError::Closed)
     )
 }

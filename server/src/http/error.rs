@@ -65,6 +65,8 @@ pub(crate) enum ApiError {
     Tag(TagError),
     /// The metrics cannot be written.
     Metrics,
+    /// The answer cannot be written.
+    Unwritable,
 }
 
 /// JSON that is no request.
@@ -91,6 +93,22 @@ pub(crate) enum InvalidRequest {
         /// As given.
         threshold: f64,
     },
+    /// There is no text to classify.
+    #[error("`inputs` is an empty list; give at least one text")]
+    NoInputs,
+    /// The chunks of a text would not move on.
+    #[error(
+        "`stride` is {stride}; it must be less than {limit}, the model's longest sequence less its special tokens"
+    )]
+    Stride {
+        /// As given.
+        stride: usize,
+        /// Tokens of a chunk.
+        limit: usize,
+    },
+    /// Overlapping chunks of tokens are not put together.
+    #[error("`stride` needs an `aggregation_strategy` other than `none`")]
+    StrideWithoutAggregation,
     /// An entity type the model does not know.
     #[error("`labels` has `{label}`; the model knows {}", known.join(", "))]
     UnknownLabel {
@@ -247,7 +265,7 @@ impl ApiError {
                 "tokenizer",
                 "too many requests wait to be tokenised".to_owned(),
             ),
-            Self::Tag(TagError::Queue { reason, windows }) => match reason {
+            Self::Tag(TagError::Queue(reason)) => match reason {
                 SubmitError::WindowsFull => refused(
                     StatusCode::TOO_MANY_REQUESTS,
                     "overloaded",
@@ -264,10 +282,7 @@ impl ApiError {
                     StatusCode::PAYLOAD_TOO_LARGE,
                     "request_too_large",
                     "queue_never",
-                    format!(
-                        "the request needs {windows} windows of the encoder, more than can wait \
-                         (--queue-requests, --queue-tokens)"
-                    ),
+                    "a window of the encoder has more tokens than can wait (--queue-tokens)".to_owned(),
                 ),
                 SubmitError::NoWorker => unavailable(Readiness::NoWorker),
                 SubmitError::Closed => unavailable(Readiness::Draining),
@@ -306,6 +321,11 @@ impl ApiError {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
                 "the metrics could not be written".to_owned(),
+            ),
+            Self::Unwritable => meaning(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "the answer could not be written".to_owned(),
             ),
         }
     }
@@ -358,7 +378,7 @@ mod tests {
 
     #[test]
     fn each_error_has_its_status_and_code() {
-        let queue = |reason| ApiError::Tag(TagError::Queue { reason, windows: 9 });
+        let queue = |reason| ApiError::Tag(TagError::Queue(reason));
         let text = |error| ApiError::Tag(TagError::Text(error));
         let cases = [
             (ApiError::NotFound, 404, "not_found"),
@@ -415,6 +435,7 @@ mod tests {
             (ApiError::Tag(TagError::PrepareFailed), 500, "tokenizer_failed"),
             (ApiError::Tag(TagError::InferenceFailed), 500, "inference_failed"),
             (ApiError::Metrics, 500, "internal"),
+            (ApiError::Unwritable, 500, "internal"),
         ];
         for (error, status, code) in cases {
             let response = error.error_response();

@@ -1,6 +1,7 @@
 //! Requests in, answers out.
 
 mod body;
+mod classify;
 mod error;
 mod ner;
 mod observe;
@@ -75,9 +76,11 @@ pub(crate) fn app(
         .service(post(Route::NerBatch.name()).route(web::post().to(ner::ner_batch)))
         .service(post(Route::NerStream.name()).route(web::post().to(stream::ner_stream)))
         .service(
-            get(Route::Page.name())
+            web::resource(Route::Page.name())
+                .default_service(web::to(|| error::wrong_method("GET, HEAD, POST")))
                 .route(web::get().to(pages::page))
-                .route(web::head().to(pages::page)),
+                .route(web::head().to(pages::page))
+                .route(web::post().to(classify::classify)),
         )
         .service(
             get(Route::Docs.name())

@@ -1,7 +1,9 @@
 //! `POST /ner` and `POST /ner/batch`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,7 +12,7 @@ use crate::http::AppState;
 use crate::http::body::{parse, read_body};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::request::{BatchRequest, NerRequest};
-use crate::pipeline::{Answer, TagError, Tagged, Tagger, View};
+use crate::pipeline::{Answer, MANY_WORDS, TagError, Tagged, Tagger, View};
 
 /// The answer for one text.
 #[derive(Serialize, ToSchema)]
@@ -73,28 +75,24 @@ pub(crate) async fn ner(
 ) -> Result<HttpResponse, ApiError> {
     let tagger = state.tagger.as_ref();
     let body = read_body(&request, payload, state.limits.max_body_bytes).await?;
-    let (source, view) = parse::<NerRequest>(&body)?
+    let (source, reading, view) = parse::<NerRequest>(&body)?
         .checked(&tagger.model.labels)
         .map_err(ApiError::Invalid)?;
     drop(body);
-    let tagged = tagger.tag(vec![source]).await.map_err(ApiError::Tag)?;
+    let tagged = tagger.tag(vec![source], reading).await.map_err(ApiError::Tag)?;
     let tagged = tagged
         .into_iter()
         .next()
         .unwrap_or(Err(TagError::InferenceFailed))
         .map_err(ApiError::Tag)?;
-    let began = Instant::now();
-    let answer = NerResponse {
-        answer: answer(tagger, &tagged, &view),
-        model: model_name(tagger),
-    };
-    let response = HttpResponse::Ok().json(answer);
-    tagger
-        .metrics
-        .stages
-        .decode
-        .observe(began.elapsed().as_secs_f64());
-    Ok(response)
+    let words = tagged.words.spans.len();
+    respond(&state.tagger, words, move |tagger| {
+        serde_json::to_vec(&NerResponse {
+            answer: answer(tagger, &tagged, &view),
+            model: model_name(tagger),
+        })
+    })
+    .await
 }
 
 /// Tag many texts or pre-split sentences; one that fails does not fail the others.
@@ -122,14 +120,18 @@ pub(crate) async fn ner_batch(
     let tagger = state.tagger.as_ref();
     let body = read_body(&request, payload, state.limits.max_body_bytes).await?;
     let batch = parse::<BatchRequest>(&body)?;
-    let (sources, view) = batch.checked(&tagger.model.labels, state.limits.max_texts_per_batch)?;
+    let (sources, reading, view) = batch.checked(&tagger.model.labels, state.limits.max_texts_per_batch)?;
     let mut wanted = Vec::with_capacity(sources.len());
     let mut places = Vec::with_capacity(sources.len());
     for source in sources {
         places.push(source.map(|source| wanted.push(source)));
     }
     drop(body);
-    let mut tagged = tagger.tag(wanted).await.map_err(ApiError::Tag)?.into_iter();
+    let mut tagged = tagger
+        .tag(wanted, reading)
+        .await
+        .map_err(ApiError::Tag)?
+        .into_iter();
     let results: Vec<Result<Tagged, ApiError>> = places
         .into_iter()
         .map(|place| {
@@ -140,25 +142,46 @@ pub(crate) async fn ner_batch(
                 .map_err(ApiError::Tag)
         })
         .collect();
-    let began = Instant::now();
-    let results = results.iter().map(|result| match result {
-        Ok(tagged) => ItemResult::Answer(answer(tagger, tagged, &view)),
-        Err(error) => {
-            tagger.metrics.refusal(error);
-            ItemResult::Error(error.body())
-        }
-    });
-    let answer = BatchResponse {
-        results: results.collect(),
-        model: model_name(tagger),
+    let words = results.iter().flatten().map(|tagged| tagged.words.spans.len());
+    respond(&state.tagger, words.sum(), move |tagger| {
+        let results = results.iter().map(|result| match result {
+            Ok(tagged) => ItemResult::Answer(answer(tagger, tagged, &view)),
+            Err(error) => {
+                tagger.metrics.refusal(error);
+                ItemResult::Error(error.body())
+            }
+        });
+        serde_json::to_vec(&BatchResponse {
+            results: results.collect(),
+            model: model_name(tagger),
+        })
+    })
+    .await
+}
+
+/// The answer that `write` writes; where it is about many words, the text threads write it, so that the threads which
+/// serve connections are not held up.
+async fn respond(
+    tagger: &Arc<Tagger>,
+    words: usize,
+    write: impl FnOnce(&Tagger) -> serde_json::Result<Vec<u8>> + Send + 'static,
+) -> Result<HttpResponse, ApiError> {
+    let writer = Arc::clone(tagger);
+    let timed = move || {
+        let began = Instant::now();
+        let written = write(&writer);
+        let took = began.elapsed().as_secs_f64();
+        writer.metrics.stages.decode.observe(took);
+        written
     };
-    let response = HttpResponse::Ok().json(answer);
-    tagger
-        .metrics
-        .stages
-        .decode
-        .observe(began.elapsed().as_secs_f64());
-    Ok(response)
+    let written = if words < MANY_WORDS {
+        timed()
+    } else {
+        let written = tagger.threads.run_patiently(timed).await;
+        written.map_err(|_panicked| ApiError::Unwritable)?
+    };
+    let body = written.map_err(|_| ApiError::Unwritable)?;
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body))
 }
 
 /// The answer as it is to be shown; the entities found are counted.

@@ -5,7 +5,7 @@ use actix_web::http::header::ContentType;
 use utoipa::OpenApi;
 
 use crate::bulk::StreamItem;
-use crate::http::{ner, operations, pages, stream, v2};
+use crate::http::{classify, ner, operations, pages, stream, v2};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,7 @@ use crate::http::{ner, operations, pages, stream, v2};
         ner::ner,
         ner::ner_batch,
         stream::ner_stream,
+        classify::classify,
         operations::live,
         operations::ready,
         operations::metrics,

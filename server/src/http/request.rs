@@ -2,7 +2,7 @@
 
 use actix_web::web::Query;
 use clap::ValueEnum;
-use nerve_tagging::{LabelSet, OffsetUnit};
+use nerve_tagging::{Decoding, LabelSet, OffsetUnit};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::http::body::parse;
 use crate::http::error::{ApiError, InvalidRequest};
-use crate::pipeline::{Source, View};
+use crate::pipeline::{Aggregation, Reading, Source, View};
 
 /// One text or one pre-split sentence: exactly one of `text` and `words`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -28,6 +28,10 @@ pub(crate) struct NerRequest {
     threshold: Option<f64>,
     /// The entity types to answer with; all where absent.
     labels: Option<Vec<String>>,
+    /// What is labelled and by which tokens; `first` where absent.
+    aggregation: Option<AggregationOption>,
+    /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
+    constrained: Option<bool>,
     /// Whether the answer lists every word; yes where absent.
     include_words: Option<bool>,
 }
@@ -48,6 +52,10 @@ pub(crate) struct BatchRequest<'a> {
     threshold: Option<f64>,
     /// The entity types to answer with; all where absent.
     labels: Option<Vec<String>>,
+    /// What is labelled and by which tokens; `first` where absent.
+    aggregation: Option<AggregationOption>,
+    /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
+    constrained: Option<bool>,
     /// Whether the answers list every word; yes where absent.
     include_words: Option<bool>,
 }
@@ -74,7 +82,35 @@ pub(crate) enum OffsetsOption {
     Utf16,
 }
 
-/// How answers are to be shown, apart from what is to be tagged.
+/// What is labelled, and by which tokens.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AggregationOption {
+    /// Tokens, each by itself.
+    None,
+    /// Tokens; neighbours of one entity are joined.
+    Simple,
+    /// Words, by their first token.
+    First,
+    /// Words, by the mean of their tokens' probabilities.
+    Average,
+    /// Words, by their surest token.
+    Max,
+}
+
+impl From<AggregationOption> for Aggregation {
+    fn from(option: AggregationOption) -> Self {
+        match option {
+            AggregationOption::None => Self::None,
+            AggregationOption::Simple => Self::Simple,
+            AggregationOption::First => Self::First,
+            AggregationOption::Average => Self::Average,
+            AggregationOption::Max => Self::Max,
+        }
+    }
+}
+
+/// How texts are to be tagged and answers shown, apart from what is to be tagged.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -86,20 +122,27 @@ pub(crate) struct Options {
     pub(crate) threshold: Option<f64>,
     /// The entity types to answer with, given once for each; all where absent.
     pub(crate) labels: Option<Vec<String>>,
+    /// What is labelled and by which tokens; `first` where absent.
+    pub(crate) aggregation: Option<AggregationOption>,
+    /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
+    pub(crate) constrained: Option<bool>,
     /// Whether the answer lists every word; yes where absent.
     pub(crate) include_words: Option<bool>,
 }
 
 impl NerRequest {
-    /// What is to be tagged, and how it is to be shown.
-    pub(crate) fn checked(self, labels: &LabelSet) -> Result<(Source, View), InvalidRequest> {
+    /// What is to be tagged, how, and how it is to be shown.
+    pub(crate) fn checked(self, labels: &LabelSet) -> Result<(Source, Reading, View), InvalidRequest> {
         let options = Options {
             offsets: self.offsets,
             threshold: self.threshold,
             labels: self.labels,
+            aggregation: self.aggregation,
+            constrained: self.constrained,
             include_words: self.include_words,
         };
-        Ok((source(self.text, self.words)?, options.view(labels)?))
+        let source = source(self.text, self.words)?;
+        Ok((source, options.reading(), options.view(labels)?))
     }
 }
 
@@ -107,8 +150,12 @@ impl NerRequest {
 pub(crate) type Sources = Vec<Result<Source, ApiError>>;
 
 impl BatchRequest<'_> {
-    /// What is to be tagged, at most `max_texts`, and how it is to be shown.
-    pub(crate) fn checked(self, labels: &LabelSet, max_texts: usize) -> Result<(Sources, View), ApiError> {
+    /// What is to be tagged, at most `max_texts`, how, and how it is to be shown.
+    pub(crate) fn checked(
+        self,
+        labels: &LabelSet,
+        max_texts: usize,
+    ) -> Result<(Sources, Reading, View), ApiError> {
         if self.items.len() > max_texts {
             return Err(ApiError::TooManyTexts {
                 texts: self.items.len(),
@@ -119,14 +166,17 @@ impl BatchRequest<'_> {
             offsets: self.offsets,
             threshold: self.threshold,
             labels: self.labels,
+            aggregation: self.aggregation,
+            constrained: self.constrained,
             include_words: self.include_words,
         };
+        let reading = options.reading();
         let view = options.view(labels).map_err(ApiError::Invalid)?;
         let checked = |raw: &&RawValue| {
             let item: Item = parse(raw.get().as_bytes())?;
             source(item.text, item.words).map_err(ApiError::Invalid)
         };
-        Ok((self.items.iter().map(checked).collect(), view))
+        Ok((self.items.iter().map(checked).collect(), reading, view))
     }
 }
 
@@ -168,6 +218,17 @@ impl Options {
         Self::deserialize(Value::Object(fields)).map_err(|error| shape(error.to_string()))
     }
 
+    /// How texts are to be tagged.
+    pub(crate) fn reading(&self) -> Reading {
+        Reading {
+            aggregation: self.aggregation.map(Aggregation::from).unwrap_or_default(),
+            decoding: match self.constrained {
+                None | Some(true) => Decoding::Constrained,
+                Some(false) => Decoding::Independent,
+            },
+        }
+    }
+
     /// What the options mean for a model with these labels.
     pub(crate) fn view(self, labels: &LabelSet) -> Result<View, InvalidRequest> {
         let threshold = self.threshold.unwrap_or(0.0);
@@ -203,21 +264,22 @@ mod tests {
     use super::*;
     use nerve_tagging::EntityType;
 
-    fn one(json: &str) -> Result<(Source, View), ApiError> {
+    fn one(json: &str) -> Result<(Source, Reading, View), ApiError> {
         let labels = LabelSet::iob2(["person", "location"]).unwrap();
         parse::<NerRequest>(json.as_bytes())?
             .checked(&labels)
             .map_err(ApiError::Invalid)
     }
 
-    fn many(json: &str) -> Result<(Sources, View), ApiError> {
+    fn many(json: &str) -> Result<(Sources, Reading, View), ApiError> {
         let labels = LabelSet::iob2(["person", "location"]).unwrap();
         parse::<BatchRequest>(json.as_bytes())?.checked(&labels, 3)
     }
 
     #[test]
     fn options_have_defaults_and_values() {
-        let (source, view) = one(r#"{"text": "x"}"#).unwrap();
+        let (source, reading, view) = one(r#"{"text": "x"}"#).unwrap();
+        assert_eq!(reading, Reading::default());
         assert_eq!(source, Source::Text("x".to_owned()));
         let defaults = View {
             offsets: OffsetUnit::Codepoint,
@@ -226,10 +288,18 @@ mod tests {
             include_words: true,
         };
         assert_eq!(view, defaults);
-        let (source, view) = one(
-            r#"{"words": ["", "x"], "offsets": "utf16", "threshold": 0.5, "labels": ["location"], "include_words": false}"#,
+        let (source, reading, view) = one(
+            r#"{"words": ["", "x"], "offsets": "utf16", "threshold": 0.5, "labels": ["location"],
+                "aggregation": "max", "constrained": false, "include_words": false}"#,
         )
         .unwrap();
+        assert_eq!(
+            reading,
+            Reading {
+                aggregation: Aggregation::Max,
+                decoding: Decoding::Independent
+            }
+        );
         assert_eq!(source, Source::Words(vec![String::new(), "x".to_owned()]));
         let types = Some(vec![EntityType(1)]);
         assert_eq!(
@@ -271,6 +341,8 @@ mod tests {
             r#"{"text": 1}"#,
             r#"{"words": "a b"}"#,
             r#"{"text": "", "offsets": "utf8"}"#,
+            r#"{"text": "", "aggregation": "last"}"#,
+            r#"{"text": "", "constrained": "yes"}"#,
             r#"{"text": "", "text": ""}"#,
             r#"[]"#,
         ] {
@@ -314,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_bad_item_fails_alone_and_bad_options_fail_all() {
-        let (sources, _) = many(r#"{"items": [{"text": "a"}, {"tekst": "b"}, 5]}"#).unwrap();
+        let (sources, _, _) = many(r#"{"items": [{"text": "a"}, {"tekst": "b"}, 5]}"#).unwrap();
         let fine: Vec<_> = sources.iter().map(Result::is_ok).collect();
         assert_eq!(fine, [true, false, false]);
         assert!(matches!(

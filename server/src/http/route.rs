@@ -11,6 +11,7 @@ pub(crate) enum Route {
     Metrics,
     Info,
     OpenApi,
+    /// The page, and `POST` in the Hugging Face shape.
     Page,
     Docs,
     /// The files of the pages.
@@ -97,7 +98,8 @@ impl Route {
             Self::Ready => &[200, 405, 503],
             Self::Live | Self::Info | Self::OpenApi => &[200, 405],
             Self::Metrics => &[200, 405, 500],
-            Self::Page | Self::Docs => &[200, 304, 405],
+            Self::Page => &[200, 304, 400, 405, 413, 415, 422, 429, 499, 500, 503],
+            Self::Docs => &[200, 304, 405],
             Self::Assets => &[200, 304, 404, 405],
             Self::V2Server | Self::V2Live => &[200, 405],
             Self::V2Ready => &[200, 405, 503],

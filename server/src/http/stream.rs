@@ -109,16 +109,22 @@ pub(crate) async fn ner_stream(
         return Err(ApiError::NotJsonLines);
     }
     let tagger = Arc::clone(&state.tagger);
-    let view = Options::of_query(request.query_string())
-        .and_then(|options| options.view(&tagger.model.labels))
-        .map_err(ApiError::Invalid)?;
+    let options = Options::of_query(request.query_string()).map_err(ApiError::Invalid)?;
+    let reading = options.reading();
+    let view = options.view(&tagger.model.labels).map_err(ApiError::Invalid)?;
     match tagger.health.readiness() {
         Readiness::Ready => {}
         not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
             return Err(ApiError::Tag(TagError::NotReady(not_ready)));
         }
     }
-    let answers = tag_lines(Arc::clone(&tagger), payload, LineFormat::Ndjson, state.bulk);
+    let answers = tag_lines(
+        Arc::clone(&tagger),
+        payload,
+        LineFormat::Ndjson,
+        reading,
+        state.bulk,
+    );
     let written = answers.map(move |group| write(&tagger, &group.map_err(cut)?, &view));
     Ok(HttpResponse::Ok().content_type(JSON_LINES).streaming(written))
 }

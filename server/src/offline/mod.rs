@@ -41,6 +41,7 @@ pub async fn tag_file(mut config: ServerConfig, work: TagFile) -> Result<Tally, 
     let mut output = Output::create(work.out.as_deref())?;
     let (model, sessions) = open(&config)?;
     config.batching = batching(&model, config.batching);
+    let reading = work.options.reading();
     let view = work
         .options
         .view(&model.labels)
@@ -60,6 +61,7 @@ pub async fn tag_file(mut config: ServerConfig, work: TagFile) -> Result<Tally, 
         Arc::clone(&tagger),
         chunks,
         work.input,
+        reading,
         BulkLimits::of(&config)
     ));
     let writer = Writer::new(work.output, view, &tagger);

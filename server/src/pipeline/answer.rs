@@ -1,7 +1,7 @@
 //! Tagged words to the answer a client reads.
 
 use nerve_tagging::{
-    ByteSpan, EntityType, LabelSet, OffsetMap, OffsetUnit, OrphanRule, Tag, WordSpan, entities,
+    ByteSpan, Entity, EntityType, LabelSet, OffsetMap, OffsetUnit, OrphanRule, Tag, WordSpan, entities,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,7 +13,8 @@ use crate::pipeline::tagger::Tagged;
 pub(crate) struct Answer<'a> {
     /// The entities in order of the text, never overlapping.
     pub(crate) entities: Vec<EntityAnswer<'a>>,
-    /// Every word of the text with its label; absent where `include_words` is false.
+    /// Every word of the text with its label, or every token where `aggregation` is `none` or `simple`; absent where
+    /// `include_words` is false.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) words: Option<Vec<WordAnswer<'a>>>,
@@ -36,7 +37,7 @@ pub(crate) struct EntityAnswer<'a> {
     /// The mean of its words' scores.
     #[schema(minimum = 0, maximum = 1)]
     pub(crate) score: f32,
-    /// The first word, and the first word after it.
+    /// The first word, and the first word after it; tokens where `words` lists tokens.
     pub(crate) words: [usize; 2],
 }
 
@@ -50,7 +51,7 @@ pub(crate) struct WordAnswer<'a> {
     pub(crate) start: usize,
     /// Where it ends: the first place after it.
     pub(crate) end: usize,
-    /// The most probable label.
+    /// The label decided on.
     #[schema(example = "I-person")]
     pub(crate) label: &'a str,
     /// The label's probability.
@@ -72,7 +73,7 @@ pub(crate) struct View {
 impl<'a> Answer<'a> {
     /// The answer for a tagged text; `found` hears of every entity, those the view leaves out too.
     ///
-    /// An `I-X` with no open `X` before it starts an entity.
+    /// An `I-X` with no open `X` before it, which only independent decoding leaves, starts an entity.
     pub(crate) fn new(
         tagged: &'a Tagged,
         labels: &'a LabelSet,
@@ -82,12 +83,8 @@ impl<'a> Answer<'a> {
         let text = tagged.words.text.as_str();
         let spans = &tagged.words.spans;
         let offsets = OffsetMap::new(text, view.offsets);
-        let tags = tagged
-            .labels
-            .iter()
-            .map(|word| labels.tag(word.label).unwrap_or(Tag::Outside));
         let mut shown = Vec::new();
-        for entity in entities(tags, OrphanRule::Start) {
+        for entity in found_entities(tagged, labels) {
             found(entity.entity_type);
             let hidden = view
                 .types
@@ -126,6 +123,24 @@ impl<'a> Answer<'a> {
             words,
         }
     }
+}
+
+/// The entities of the text, or each token of one by itself.
+fn found_entities(tagged: &Tagged, labels: &LabelSet) -> Vec<Entity> {
+    let tags = tagged
+        .labels
+        .iter()
+        .map(|word| labels.tag(word.label).unwrap_or(Tag::Outside));
+    if tagged.joined {
+        return entities(tags, OrphanRule::Start);
+    }
+    let alone = |(word, tag): (usize, Tag)| {
+        Some(Entity {
+            words: WordSpan::new(word, word + 1)?,
+            entity_type: tag.entity_type()?,
+        })
+    };
+    tags.enumerate().filter_map(alone).collect()
 }
 
 /// The mean of the words' scores, summed in f64 so that it lies between the lowest and the highest.
@@ -179,6 +194,7 @@ mod tests {
         Tagged {
             words: Words { text, spans },
             labels,
+            joined: true,
         }
     }
 
@@ -215,6 +231,30 @@ mod tests {
         let scores: Vec<_> = answer.entities.iter().map(|e| (e.score, e.words)).collect();
         assert_eq!(scores, [(0.5, [1, 2]), (0.25, [3, 4]), (0.75, [5, 7])]);
         assert_eq!(answer.words.unwrap()[3].label, "I-person");
+    }
+
+    #[test]
+    fn tokens_that_stand_for_themselves_are_not_joined() {
+        let labels = labels();
+        let alone = Tagged {
+            joined: false,
+            ..tagged()
+        };
+        let answer = Answer::new(&alone, &labels, &ALL, |_| ());
+        let shown: Vec<_> = answer
+            .entities
+            .iter()
+            .map(|e| (e.entity_type, e.text, e.words))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("person", "Zoë", [1, 2]),
+                ("person", "Paul", [3, 4]),
+                ("location", "São", [5, 6]),
+                ("location", "Paulo", [6, 7])
+            ]
+        );
     }
 
     #[test]

@@ -1,15 +1,23 @@
 //! Texts to tagged texts: prepare, submit, wait, and read as entities.
 
+mod aggregation;
 mod answer;
+mod classifier;
+mod classify;
 mod model;
+#[cfg(test)]
+mod offsets;
 mod prepare;
 mod tagger;
 mod threads;
 
+pub(crate) use aggregation::{Aggregation, Reading};
 pub(crate) use answer::{Answer, View};
+pub(crate) use classifier::Classification;
+pub(crate) use classify::{Classified, Postprocessing};
 pub(crate) use model::TextModel;
 pub(crate) use prepare::{PrepareError, Source};
-pub(crate) use tagger::{TagError, Tagged, Tagger};
+pub(crate) use tagger::{MANY_WORDS, TagError, Tagged, Tagger};
 pub(crate) use threads::TextThreads;
 
 #[cfg(test)]

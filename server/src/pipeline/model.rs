@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use nerve_export::{Model, OneByOne, TextEncoder};
-use nerve_tagging::{LabelSet, Splitter, WindowLimits};
+use nerve_export::{Model, OneByOne, PipelineEncoder, TextEncoder};
+use nerve_tagging::{Decoder, LabelSet, Splitter, WindowLimits};
 
 /// A model's names, labels and way of reading text.
 pub(crate) struct TextModel {
@@ -11,7 +11,11 @@ pub(crate) struct TextModel {
     pub(crate) version: String,
     pub(crate) precision: String,
     pub(crate) labels: LabelSet,
+    /// Decides the labels of a text from its logits.
+    pub(crate) decoder: Decoder,
     pub(crate) encoder: Arc<TextEncoder>,
+    /// Reads text as the `transformers` pipeline does, for `POST /`.
+    pub(crate) pipeline: Arc<PipelineEncoder>,
     pub(crate) splitter: Splitter,
     pub(crate) limits: WindowLimits,
     /// Why windows run one by one; absent where they share batches.
@@ -29,7 +33,9 @@ impl TextModel {
             version: info.version.clone(),
             precision: info.precision.clone(),
             labels: model.labels().clone(),
+            decoder: Decoder::new(model.labels()),
             encoder: Arc::clone(model.encoder()),
+            pipeline: Arc::new(model.pipeline_encoder()),
             splitter: model.splitter(),
             limits: model.limits(),
             one_by_one: info.one_by_one,
@@ -45,14 +51,18 @@ pub(crate) mod tests {
     /// A model of six words and windows of `max_tokens` subwords: person for `paul`, location for `paris`.
     pub(crate) fn text_model(max_tokens: usize) -> TextModel {
         let dir = tempfile::tempdir().unwrap();
-        let vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nmet\npaul\n##walk\nparis\nin\nxl\n😀\nnan\npanic\nerror\nslow\n";
+        let vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nmet\npaul\n##walk\nparis\nin\nxl\n😀\nnan\npanic\nerror\nslow\norphan\n";
         std::fs::write(dir.path().join("vocab.txt"), vocab).unwrap();
+        let labels = LabelSet::iob2(["person", "location"]).unwrap();
+        let encoder = TextEncoder::open_dir(dir.path()).unwrap();
         TextModel {
+            pipeline: Arc::new(PipelineEncoder::new(&encoder, max_tokens + 2)),
+            decoder: Decoder::new(&labels),
+            labels,
             name: "test".to_owned(),
             version: "v1".to_owned(),
             precision: "fp32".to_owned(),
-            labels: LabelSet::iob2(["person", "location"]).unwrap(),
-            encoder: Arc::new(TextEncoder::open_dir(dir.path()).unwrap()),
+            encoder: Arc::new(encoder),
             splitter: Splitter::Corpus,
             limits: WindowLimits::new(max_tokens, max_tokens / 4).unwrap(),
             one_by_one: None,

@@ -1,13 +1,21 @@
 //! A request's text to words and windows of token ids.
 
-use nerve_export::EncoderError;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nerve_export::{EncoderError, WordToken};
 use nerve_tagging::{
-    ByteSpan, Splitter, Subwords, Window, WordIndex, WordSpan, split_corpus, split_whitespace, windows,
+    AlignError, ByteSpan, Splitter, Subwords, Window, WordIndex, split_corpus, split_whitespace, windows,
 };
 use thiserror::Error;
 
+use crate::pipeline::aggregation::Aggregation;
 use crate::pipeline::model::TextModel;
 use crate::scheduler::WindowInput;
+
+/// How much text is split and tokenised before another request has its turn.
+const STEP_BYTES: usize = 1 << 16;
 
 /// What a client asks to be tagged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +27,12 @@ pub(crate) enum Source {
 }
 
 /// A text whose words are known.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Words {
     /// The text that spans refer to.
     pub(crate) text: String,
-    /// The words' places in `text`, in order; a given word may be empty.
+    /// The words' places in `text`, in order; a given word may be empty. Where tokens are labelled, the tokens' places,
+    /// and those of the words that have no token.
     pub(crate) spans: Vec<ByteSpan>,
 }
 
@@ -31,8 +40,9 @@ pub(crate) struct Words {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) words: Words,
-    /// What to compute, and the words each window answers. Words of no window have no subwords.
-    pub(crate) windows: Vec<(WordSpan, WindowInput)>,
+    subwords: Subwords,
+    windows: Vec<Window>,
+    reads_all: bool,
 }
 
 /// Why a text cannot be computed.
@@ -66,33 +76,48 @@ pub(crate) struct TextLimits {
     pub(crate) windows: usize,
 }
 
-/// The words and windows of a text.
-pub(crate) fn prepare(
-    model: &TextModel,
-    source: Source,
-    limits: TextLimits,
-) -> Result<Prepared, PrepareError> {
-    let bytes = source.bytes();
-    if bytes > limits.bytes {
-        return Err(PrepareError::TextTooLong {
-            bytes,
-            limit: limits.bytes,
-        });
+impl Prepared {
+    /// The windows to compute: in their order they read each word that has a subword once, in the words' order.
+    pub(crate) fn inputs<'p>(&'p self, model: &'p TextModel) -> impl Iterator<Item = WindowInput> + 'p {
+        let input = |window| WindowInput {
+            reads: self.reads(model, window).collect(),
+            ids: model.encoder.window_ids(&self.subwords, window),
+        };
+        self.windows
+            .iter()
+            .map(input)
+            .filter(|input| !input.reads.is_empty())
     }
-    let (words, subwords) = encode(model, source)?;
-    let planned = windows(&subwords, model.limits);
-    if planned.len() > limits.windows {
-        return Err(PrepareError::TooManyWindows {
-            windows: planned.len(),
-            limit: limits.windows,
-        });
+
+    /// Whether each word has a subword, and so a label of the model's.
+    pub(crate) fn has_subword(&self) -> impl DoubleEndedIterator<Item = bool> + ExactSizeIterator + Clone {
+        (0..self.words.spans.len()).map(|word| !self.subwords.of_word(WordIndex(word)).is_empty())
     }
-    let windows = planned
-        .iter()
-        .map(|window| (window.answers, input(model, &subwords, window)))
-        .filter(|(_, input)| input.reads.iter().any(Option::is_some))
-        .collect();
-    Ok(Prepared { words, windows })
+
+    /// How many subwords are read of each word.
+    pub(crate) fn read_lengths(&self) -> impl Iterator<Item = usize> {
+        self.windows.iter().flat_map(|window| {
+            let words = window.answers.range();
+            words.map(|word| self.read(window, word).len())
+        })
+    }
+
+    fn reads(&self, model: &TextModel, window: &Window) -> impl Iterator<Item = usize> {
+        let (before, _) = model.encoder.specials();
+        let start = window.tokens.start;
+        let words = window.answers.range();
+        words.flat_map(move |word| {
+            let read = self.read(window, word);
+            read.map(move |token| token - start + before)
+        })
+    }
+
+    /// The subwords of a word that are read in the window which answers it.
+    fn read(&self, window: &Window, word: usize) -> Range<usize> {
+        let subwords = self.subwords.of_word(WordIndex(word));
+        let most = if self.reads_all { subwords.len() } else { 1 };
+        subwords.start..(subwords.start + most).min(subwords.end).min(window.tokens.end)
+    }
 }
 
 impl Source {
@@ -108,56 +133,256 @@ impl Source {
     }
 }
 
-fn encode(model: &TextModel, source: Source) -> Result<(Words, Subwords), EncoderError> {
-    let text = match source {
-        Source::Text(text) => text,
-        Source::Words(words) => {
-            let subwords = model.encoder.encode_words(&words)?;
-            return Ok((join(&words), subwords));
-        }
-    };
-    let spans = match model.splitter {
-        Splitter::Corpus => split_corpus(&text),
-        Splitter::Whitespace => split_whitespace(&text),
-        Splitter::Bert => {
-            let (spans, subwords) = model.encoder.encode_text(&text)?;
-            return Ok((Words { text, spans }, subwords));
-        }
-    };
-    let words: Vec<&str> = spans
-        .iter()
-        .map(|span| span.slice(&text).unwrap_or_default())
-        .collect();
-    let subwords = model.encoder.encode_words(&words)?;
-    Ok((Words { text, spans }, subwords))
+/// Texts on their way to windows, a bounded step at a time, so that long texts and short ones take turns.
+pub(crate) struct Preparation {
+    model: Arc<TextModel>,
+    aggregation: Aggregation,
+    limits: TextLimits,
+    waiting: std::vec::IntoIter<Source>,
+    begun: Option<Begun>,
+    prepared: Vec<Result<Prepared, PrepareError>>,
+    took: Duration,
 }
 
-fn join(words: &[String]) -> Words {
-    let mut start = 0;
-    let spans = words.iter().filter_map(|word| {
-        let span = ByteSpan::new(start, start + word.len());
-        start += word.len() + 1;
-        span
-    });
-    Words {
-        spans: spans.collect(),
-        text: words.join(" "),
+/// A text of which a part has been tokenised.
+#[derive(Default)]
+struct Begun {
+    words: Words,
+    subwords: Subwords,
+    /// The words as given, where they were given.
+    given: Option<Vec<String>>,
+    /// How many of the given words have been tokenised.
+    given_done: usize,
+    /// Where in the text the rest begins.
+    rest: usize,
+}
+
+impl Preparation {
+    /// The preparation of these texts; nothing is done yet.
+    pub(crate) fn new(
+        model: Arc<TextModel>,
+        sources: Vec<Source>,
+        aggregation: Aggregation,
+        limits: TextLimits,
+    ) -> Self {
+        Self {
+            model,
+            aggregation,
+            limits,
+            prepared: Vec::with_capacity(sources.len()),
+            waiting: sources.into_iter(),
+            begun: None,
+            took: Duration::ZERO,
+        }
+    }
+
+    /// One step on; true once all texts are prepared.
+    pub(crate) fn step(&mut self) -> bool {
+        let began = Instant::now();
+        let mut budget = STEP_BYTES;
+        while budget > 0 && self.next_text() {
+            budget = budget.saturating_sub(self.part().max(1));
+        }
+        self.took += began.elapsed();
+        self.begun.is_none() && self.waiting.len() == 0
+    }
+
+    /// The texts in order, and how long they took.
+    pub(crate) fn finish(self) -> (Vec<Result<Prepared, PrepareError>>, Duration) {
+        (self.prepared, self.took)
+    }
+
+    /// Begins the next text if none is begun; false where there is none left.
+    fn next_text(&mut self) -> bool {
+        while self.begun.is_none() {
+            let Some(source) = self.waiting.next() else {
+                return false;
+            };
+            let (bytes, limit) = (source.bytes(), self.limits.bytes);
+            if bytes > limit {
+                self.prepared
+                    .push(Err(PrepareError::TextTooLong { bytes, limit }));
+            } else {
+                self.begun = Some(Begun::new(source));
+            }
+        }
+        true
+    }
+
+    /// Tokenises a part of the begun text and yields how long it was.
+    fn part(&mut self) -> usize {
+        let Some(begun) = &mut self.begun else {
+            return 0;
+        };
+        match begun.part(&self.model, self.aggregation.is_of_tokens()) {
+            Err(error) => {
+                self.begun = None;
+                self.prepared.push(Err(error.into()));
+                0
+            }
+            Ok(Part { bytes, last: false }) => bytes,
+            Ok(Part { bytes, last: true }) => {
+                if let Some(begun) = self.begun.take() {
+                    self.prepared.push(self.planned(begun));
+                }
+                bytes
+            }
+        }
+    }
+
+    fn planned(&self, begun: Begun) -> Result<Prepared, PrepareError> {
+        let windows = windows(&begun.subwords, self.model.limits);
+        if windows.len() > self.limits.windows {
+            return Err(PrepareError::TooManyWindows {
+                windows: windows.len(),
+                limit: self.limits.windows,
+            });
+        }
+        Ok(Prepared {
+            words: begun.words,
+            subwords: begun.subwords,
+            windows,
+            reads_all: self.aggregation.reads_all(),
+        })
     }
 }
 
-fn input(model: &TextModel, subwords: &Subwords, window: &Window) -> WindowInput {
-    let (before, _) = model.encoder.specials();
-    let first = |word| subwords.first_in_window(WordIndex(word), window, before);
-    WindowInput {
-        ids: model.encoder.window_ids(subwords, window),
-        reads: window.answers.range().map(first).collect(),
+/// How much of a text was tokenised in one go, and whether that was the end of it.
+struct Part {
+    bytes: usize,
+    last: bool,
+}
+
+impl Begun {
+    fn new(source: Source) -> Self {
+        match source {
+            Source::Text(text) => Self {
+                words: Words {
+                    text,
+                    spans: Vec::new(),
+                },
+                ..Self::default()
+            },
+            Source::Words(given) => Self {
+                words: Words {
+                    text: given.join(" "),
+                    spans: Vec::new(),
+                },
+                given: Some(given),
+                ..Self::default()
+            },
+        }
     }
+
+    /// Tokenises the next part.
+    fn part(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, EncoderError> {
+        let split: fn(&str) -> Vec<ByteSpan> = match (&self.given, model.splitter) {
+            (Some(_), _) => return self.given_part(model, of_tokens),
+            (None, Splitter::Bert) => return self.whole(model, of_tokens),
+            (None, Splitter::Corpus) => split_corpus,
+            (None, Splitter::Whitespace) => split_whitespace,
+        };
+        let (from, to) = (self.rest, part_end(&self.words.text, self.rest));
+        let part = self.words.text.get(from..to).unwrap_or_default();
+        let in_text = |span: ByteSpan| ByteSpan::new(from + span.start(), from + span.end());
+        let spans = split(part).into_iter().filter_map(in_text).collect();
+        self.add(model, of_tokens, spans)?;
+        self.rest = to;
+        Ok(Part {
+            bytes: to - from,
+            last: to == self.words.text.len(),
+        })
+    }
+
+    /// The text by the tokenizer's own words, which need all of it at once.
+    fn whole(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, EncoderError> {
+        let text = self.words.text.as_str();
+        (self.words.spans, self.subwords) = if of_tokens {
+            model.encoder.encode_text_tokens(text)?
+        } else {
+            model.encoder.encode_text(text)?
+        };
+        Ok(Part {
+            bytes: self.words.text.len(),
+            last: true,
+        })
+    }
+
+    fn given_part(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, EncoderError> {
+        let from = self.rest;
+        let given = self.given.as_deref().unwrap_or_default();
+        let mut spans = Vec::new();
+        for word in given.get(self.given_done..).unwrap_or_default() {
+            if self.rest - from >= STEP_BYTES {
+                break;
+            }
+            spans.extend(ByteSpan::new(self.rest, self.rest + word.len()));
+            // A space follows each word but the last.
+            self.rest += word.len() + 1;
+        }
+        self.given_done += spans.len();
+        let last = self.given_done == given.len();
+        self.add(model, of_tokens, spans)?;
+        Ok(Part {
+            bytes: self.rest - from,
+            last,
+        })
+    }
+
+    /// Adds the words at these places, or their tokens.
+    fn add(&mut self, model: &TextModel, of_tokens: bool, spans: Vec<ByteSpan>) -> Result<(), EncoderError> {
+        let text = self.words.text.as_str();
+        let words: Vec<&str> = spans
+            .iter()
+            .map(|span| span.slice(text).unwrap_or_default())
+            .collect();
+        let (spans, subwords) = if of_tokens {
+            tokens_as_words(model.encoder.encode_tokens(&words)?, &spans)?
+        } else {
+            (spans, model.encoder.encode_words(&words)?)
+        };
+        self.words.spans.extend(spans);
+        self.subwords.append(subwords);
+        Ok(())
+    }
+}
+
+/// The places of words' tokens in the text, each a word of its own; of a word without a token, the word's.
+fn tokens_as_words(
+    tokens: Vec<WordToken>,
+    words: &[ByteSpan],
+) -> Result<(Vec<ByteSpan>, Subwords), AlignError> {
+    let (mut ids, mut word_ids, mut spans) = (Vec::new(), Vec::new(), Vec::new());
+    let mut tokens = tokens.into_iter().peekable();
+    for (word, span) in words.iter().enumerate() {
+        let known = spans.len();
+        while let Some(token) = tokens.next_if(|token| token.word == word) {
+            ids.push(token.id);
+            word_ids.push(u32::try_from(spans.len()).ok());
+            let (start, end) = (span.start() + token.span.start(), span.start() + token.span.end());
+            spans.extend(ByteSpan::new(start, end));
+        }
+        if spans.len() == known {
+            spans.push(*span);
+        }
+    }
+    let subwords = Subwords::new(&ids, &word_ids, spans.len())?;
+    Ok((spans, subwords))
+}
+
+/// Where a part of the text that begins at `from` ends: at white space, so that no word is cut, or with the text.
+fn part_end(text: &str, from: usize) -> usize {
+    let enough = text.ceil_char_boundary(from.saturating_add(STEP_BYTES));
+    let rest = text.get(enough..).unwrap_or_default();
+    rest.find(char::is_whitespace)
+        .map_or(text.len(), |at| enough + at)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::pipeline::text_model;
+    use proptest::prelude::*;
 
     const LIMITS: TextLimits = TextLimits {
         bytes: 60,
@@ -168,56 +393,132 @@ mod tests {
         Source::Text(text.to_owned())
     }
 
+    fn prepared(
+        model: TextModel,
+        source: Source,
+        aggregation: Aggregation,
+        limits: TextLimits,
+    ) -> (Arc<TextModel>, Result<Prepared, PrepareError>) {
+        let model = Arc::new(model);
+        let mut preparation = Preparation::new(Arc::clone(&model), vec![source], aggregation, limits);
+        while !preparation.step() {}
+        (model, preparation.finish().0.remove(0))
+    }
+
+    fn slices(words: &Words) -> Vec<&str> {
+        let slice = |span: &ByteSpan| span.slice(&words.text).unwrap();
+        words.spans.iter().map(slice).collect()
+    }
+
     #[test]
     fn given_words_keep_their_places_in_the_joined_text() {
         let given = ["Paul walk", "", " ", "😀"].map(str::to_owned).to_vec();
-        let prepared = prepare(&text_model(16), Source::Words(given.clone()), LIMITS).unwrap();
-        let text = &prepared.words.text;
-        assert_eq!(text, "Paul walk    😀");
-        let words: Vec<_> = prepared
-            .words
-            .spans
-            .iter()
-            .map(|s| s.slice(text).unwrap())
-            .collect();
-        assert_eq!(words, given);
-        assert_eq!(prepared.windows[0].1.reads, [Some(1), None, None, Some(3)]);
+        let source = Source::Words(given.clone());
+        let (model, prepared) = prepared(text_model(16), source, Aggregation::First, LIMITS);
+        let prepared = prepared.unwrap();
+        assert_eq!(prepared.words.text, "Paul walk    😀");
+        assert_eq!(slices(&prepared.words), given);
+        assert_eq!(prepared.inputs(&model).next().unwrap().reads, [1, 3]);
+        assert_eq!(
+            prepared.has_subword().collect::<Vec<_>>(),
+            [true, false, false, true]
+        );
+    }
+
+    #[test]
+    fn tokens_are_words_where_tokens_are_labelled() {
+        let given = ["paulwalk", "", "paul 😀"].map(str::to_owned).to_vec();
+        let source = Source::Words(given);
+        let (model, prepared) = prepared(text_model(16), source, Aggregation::Simple, LIMITS);
+        let prepared = prepared.unwrap();
+        assert_eq!(slices(&prepared.words), ["paul", "walk", "", "paul", "😀"]);
+        assert_eq!(prepared.inputs(&model).next().unwrap().reads, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn every_token_of_a_word_is_read_where_all_decide() {
+        let (model, prepared) = prepared(text_model(16), text("in paulwalk"), Aggregation::Max, LIMITS);
+        let prepared = prepared.unwrap();
+        assert_eq!(prepared.inputs(&model).next().unwrap().reads, [1, 2, 3]);
+        assert_eq!(prepared.read_lengths().collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
     fn a_text_without_words_needs_no_window() {
         for empty in ["", " \n\t ", "\u{200b}"] {
-            assert!(
-                prepare(&text_model(16), text(empty), LIMITS)
-                    .unwrap()
-                    .windows
-                    .is_empty()
-            );
+            let (model, prepared) = prepared(text_model(16), text(empty), Aggregation::First, LIMITS);
+            assert_eq!(prepared.unwrap().inputs(&model).count(), 0);
         }
     }
 
     #[test]
     fn the_limits_hold() {
-        let model = text_model(4);
+        let outcome = |source| prepared(text_model(4), source, Aggregation::First, LIMITS);
         assert!(matches!(
-            prepare(&model, text(&"a".repeat(61)), LIMITS),
+            outcome(text(&"a".repeat(61))).1,
             Err(PrepareError::TextTooLong { bytes: 61, limit: 60 })
         ));
-        let joined = Source::Words(vec!["a".repeat(30); 2]);
         assert!(matches!(
-            prepare(&model, joined, LIMITS),
+            outcome(Source::Words(vec!["a".repeat(30); 2])).1,
             Err(PrepareError::TextTooLong { bytes: 61, .. })
         ));
         assert!(matches!(
-            prepare(&model, text(&"in ".repeat(20)), LIMITS),
+            outcome(text(&"in ".repeat(20))).1,
             Err(PrepareError::TooManyWindows { limit: 3, .. })
         ));
-        assert_eq!(
-            prepare(&model, text(&"in ".repeat(9)), LIMITS)
-                .unwrap()
-                .windows
-                .len(),
-            3
-        );
+        let (model, fits) = outcome(text(&"in ".repeat(9)));
+        assert_eq!(fits.unwrap().inputs(&model).count(), 3);
+    }
+
+    #[test]
+    fn a_long_text_is_prepared_in_steps_and_is_the_same() {
+        let long = "😀 paulwalk,  met\u{3000}in paris. ".repeat(10_000);
+        let given: Vec<String> = split_corpus(&long)
+            .into_iter()
+            .map(|span| span.slice(&long).unwrap().to_owned())
+            .collect();
+        let limits = TextLimits {
+            bytes: 1 << 20,
+            windows: 1 << 20,
+        };
+        for (source, joined) in [
+            (text(&long), &long),
+            (Source::Words(given.clone()), &given.join(" ")),
+        ] {
+            let model = Arc::new(text_model(64));
+            let sources = vec![text("paul"), source, text("in")];
+            let mut preparation = Preparation::new(Arc::clone(&model), sources, Aggregation::First, limits);
+            let mut steps = 1;
+            while !preparation.step() {
+                steps += 1;
+            }
+            assert!(steps >= joined.len() / (2 * STEP_BYTES), "{steps}");
+            let mut prepared = preparation.finish().0;
+            let long_one = prepared.remove(1).unwrap();
+            assert_eq!(&long_one.words.text, joined);
+            assert_eq!(slices(&long_one.words), given);
+            assert_eq!(long_one.subwords, model.encoder.encode_words(&given).unwrap());
+            assert_eq!(prepared.len(), 2);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_cut_at_white_space_has_the_same_words(
+            parts in prop::collection::vec("[a-zA-Z0-9@#:;()'’./&\\-\u{200d}\u{301}👩👍🏽🇬漢é]{0,12}[ \r\n\u{a0}\u{3000}]?", 0..12),
+            at in 0usize..200,
+        ) {
+            let text = parts.concat();
+            let at = text.ceil_char_boundary(at.min(text.len()));
+            let cut = text[at..].find(char::is_whitespace).map_or(text.len(), |found| at + found);
+            for split in [split_corpus, split_whitespace] {
+                let whole: Vec<&str> = split(&text).iter().map(|span| span.slice(&text).unwrap()).collect();
+                let halves: Vec<&str> = [&text[..cut], &text[cut..]]
+                    .into_iter()
+                    .flat_map(|half| split(half).into_iter().map(move |span| span.slice(half).unwrap()))
+                    .collect();
+                prop_assert_eq!(whole, halves);
+            }
+        }
     }
 }

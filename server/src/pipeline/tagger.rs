@@ -1,24 +1,37 @@
 //! Texts to tagged words, through the text threads, the queue and the workers.
 
+use std::collections::VecDeque;
+use std::iter::Peekable;
 use std::sync::Arc;
-use std::time::Instant;
 
-use nerve_tagging::{WordLabel, WordSpan};
+use nerve_tagging::WordLabel;
 
 use crate::config::RequestLimits;
 use crate::health::{Health, Readiness};
 use crate::metrics::Metrics;
+use crate::pipeline::aggregation::{Aggregation, Reading};
 use crate::pipeline::model::TextModel;
-use crate::pipeline::prepare::{PrepareError, Prepared, Source, TextLimits, Words, prepare};
+use crate::pipeline::prepare::{Preparation, PrepareError, Prepared, Source, TextLimits, Words};
 use crate::pipeline::threads::{TaskError, TextThreads};
-use crate::scheduler::{Flow, Queue, SubmitError, Waiter, WindowFailed};
+use crate::scheduler::{Flow, LogitMatrix, Queue, SubmitError, Waiter, WindowFailed, WindowInput};
+
+/// How many windows of one request are in the queue at a time.
+///
+/// As many as the scheduler looks through for windows of like length; more would only take memory and room from others.
+const WINDOWS_AT_A_TIME: usize = 256;
+
+/// Words above which a text's labels are decided, and its answer written, on the text threads: a millisecond's work.
+pub(crate) const MANY_WORDS: usize = 2048;
 
 /// A text's words and their labels.
 #[derive(Debug)]
 pub(crate) struct Tagged {
+    /// The words; where tokens were labelled, the tokens.
     pub(crate) words: Words,
     /// One label a word.
     pub(crate) labels: Vec<WordLabel>,
+    /// Whether neighbouring words of one entity are one entity; false where each token stands for itself.
+    pub(crate) joined: bool,
 }
 
 /// Why texts are not tagged.
@@ -29,12 +42,7 @@ pub(crate) enum TagError {
     /// Too many requests wait to be split and tokenised.
     TextThreadsFull,
     /// The queue refuses the windows.
-    Queue {
-        /// Why.
-        reason: SubmitError,
-        /// How many windows there were.
-        windows: usize,
-    },
+    Queue(SubmitError),
     /// The text itself cannot be tagged.
     Text(PrepareError),
     /// Preparing the text panicked.
@@ -43,13 +51,13 @@ pub(crate) enum TagError {
     InferenceFailed,
 }
 
-impl From<TaskError> for TagError {
-    fn from(error: TaskError) -> Self {
-        match error {
-            TaskError::Full => Self::TextThreadsFull,
-            TaskError::Panicked => Self::PrepareFailed,
-        }
-    }
+/// What becomes of work where the server has no room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is refused at once.
+    Now,
+    /// It waits.
+    Patiently,
 }
 
 /// The pipeline, shared by all requests.
@@ -62,32 +70,19 @@ pub(crate) struct Tagger {
     pub(crate) limits: RequestLimits,
 }
 
-/// A text whose windows were submitted: their words' places, and who waits for them.
-struct Submitted {
-    prepared: Words,
-    waiters: Vec<(usize, Waiter)>,
-}
-
 impl Tagger {
     /// The tagged texts in order, each with its own error; the whole request fails if the server cannot take it.
-    pub(crate) async fn tag(&self, sources: Vec<Source>) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
-        match self.health.readiness() {
-            // What arrives on a connection that was open when draining began is still answered.
-            Readiness::Ready | Readiness::Draining => {}
-            not_ready @ (Readiness::Starting | Readiness::NoWorker) => {
-                return Err(TagError::NotReady(not_ready));
-            }
-        }
-        let prepared = self.threads.run(self.preparation(sources)).await?;
-        let submitted = self.submit(prepared)?;
-        let mut tagged = Vec::with_capacity(submitted.len());
-        for text in submitted {
-            tagged.push(match text {
-                Ok(submitted) => self.wait(submitted).await,
-                Err(error) => Err(TagError::Text(error)),
-            });
-        }
-        Ok(tagged)
+    ///
+    /// The first windows of a request are admitted or refused at once; those that follow wait for room.
+    pub(crate) async fn tag(
+        &self,
+        sources: Vec<Source>,
+        reading: Reading,
+    ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
+        self.check_ready()?;
+        let prepared = self.prepare(sources, reading.aggregation, Admission::Now).await?;
+        self.tag_prepared(prepared, reading, Admission::Now, &Flow::default())
+            .await
     }
 
     /// [`Self::tag`] for bulk work: a text of `flow` waits where one of a request would be refused because of load.
@@ -96,121 +91,174 @@ impl Tagger {
     pub(crate) async fn tag_patiently(
         &self,
         sources: Vec<Source>,
+        reading: Reading,
         flow: &Flow,
     ) -> Vec<Result<Tagged, TagError>> {
         let texts = sources.len();
-        let Ok(prepared) = self.threads.run_patiently(self.preparation(sources)).await else {
-            return (0..texts).map(|_| Err(TagError::PrepareFailed)).collect();
+        let patiently = Admission::Patiently;
+        let tagged = match self.prepare(sources, reading.aggregation, patiently).await {
+            Ok(prepared) => self.tag_prepared(prepared, reading, patiently, flow).await,
+            Err(error) => Err(error),
         };
-        let mut submitted = Vec::with_capacity(prepared.len());
-        for text in prepared {
-            submitted.push(match text {
-                Ok(prepared) => self.submit_patiently(prepared, flow).await,
-                Err(error) => Err(TagError::Text(error)),
-            });
-        }
-        let mut tagged = Vec::with_capacity(submitted.len());
-        for text in submitted {
-            tagged.push(match text {
-                Ok(submitted) => self.wait(submitted).await,
-                Err(error) => Err(error),
-            });
-        }
-        tagged
+        // Only preparing can fail all of them, with no error that one alone could not have.
+        tagged.unwrap_or_else(|_| (0..texts).map(|_| Err(TagError::PrepareFailed)).collect())
     }
 
-    /// The work of reading texts, for another thread.
-    fn preparation(
-        &self,
-        sources: Vec<Source>,
-    ) -> impl FnOnce() -> Vec<Result<Prepared, PrepareError>> + Send + 'static {
-        let model = Arc::clone(&self.model);
-        let metrics = Arc::clone(&self.metrics);
-        let limits = TextLimits {
-            bytes: self.limits.max_text_bytes,
-            windows: self.limits.max_windows,
-        };
-        move || {
-            let began = Instant::now();
-            let prepared = sources
-                .into_iter()
-                .map(|source| prepare(&model, source, limits))
-                .collect();
-            metrics.stages.tokenize.observe(began.elapsed().as_secs_f64());
-            prepared
-        }
-    }
-
-    async fn submit_patiently(&self, text: Prepared, flow: &Flow) -> Result<Submitted, TagError> {
-        let (answers, inputs): (Vec<_>, Vec<_>) = text.windows.into_iter().unzip();
-        let windows = inputs.len();
-        let waiters = if windows == 0 {
-            Vec::new()
-        } else {
-            let submitted = self.queue.submit_patiently(inputs, flow).await;
-            submitted.map_err(|reason| TagError::Queue { reason, windows })?
-        };
-        Ok(Submitted {
-            prepared: text.words,
-            waiters: answers.into_iter().map(WordSpan::start).zip(waiters).collect(),
-        })
-    }
-
-    /// Submits the windows of all texts at once, so that a request is never half in the queue.
-    fn submit(
+    async fn tag_prepared(
         &self,
         prepared: Vec<Result<Prepared, PrepareError>>,
-    ) -> Result<Vec<Result<Submitted, PrepareError>>, TagError> {
-        let mut inputs = Vec::new();
-        let mut texts = Vec::with_capacity(prepared.len());
-        for text in prepared {
-            texts.push(text.map(|Prepared { words, windows }| {
-                let (answers, mut windows): (Vec<_>, Vec<_>) = windows.into_iter().unzip();
-                inputs.append(&mut windows);
-                (words, answers)
-            }));
-        }
-        let windows = inputs.len();
-        let mut waiters = if windows == 0 {
-            Vec::new()
-        } else {
-            let submitted = self.queue.submit(inputs);
-            submitted.map_err(|reason| TagError::Queue { reason, windows })?
-        }
-        .into_iter();
-        let texts = texts.into_iter().map(|text| {
-            text.map(|(prepared, answers)| {
-                let firsts = answers.into_iter().map(WordSpan::start);
-                Submitted {
-                    prepared,
-                    waiters: firsts.zip(waiters.by_ref()).collect(),
-                }
-            })
+        reading: Reading,
+        admission: Admission,
+        flow: &Flow,
+    ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
+        let windows = prepared.iter().enumerate().flat_map(|(at, text)| {
+            let inputs = text.iter().flat_map(|text| text.inputs(&self.model));
+            inputs.map(move |input| (at, input))
         });
-        Ok(texts.collect())
+        let mut logits: Vec<Result<LogitMatrix, TagError>> =
+            prepared.iter().map(|_| Ok(LogitMatrix::new())).collect();
+        let take = |at: usize, answered| {
+            if let Some(logits) = logits.get_mut(at) {
+                append(logits, answered);
+            }
+        };
+        self.compute(windows, admission, flow, take).await?;
+        let mut tagged = Vec::with_capacity(prepared.len());
+        for (text, logits) in prepared.into_iter().zip(logits) {
+            tagged.push(match (text, logits) {
+                (Ok(text), Ok(logits)) => self.decide(text, logits, reading).await,
+                (Ok(_), Err(error)) => Err(error),
+                (Err(error), _) => Err(TagError::Text(error)),
+            });
+        }
+        Ok(tagged)
     }
 
-    async fn wait(&self, text: Submitted) -> Result<Tagged, TagError> {
-        // A word without subwords is outside every entity, surely.
-        let outside = WordLabel {
-            label: self.model.labels.outside(),
-            score: 1.0,
-        };
-        let mut labels = vec![outside; text.prepared.spans.len()];
-        for (first, waiter) in text.waiters {
-            let answered = match waiter.await {
-                Ok(Ok(answered)) => answered,
-                Ok(Err(WindowFailed)) => return Err(TagError::InferenceFailed),
-                Err(_) => return Err(self.dropped()),
-            };
-            for (slot, label) in labels.iter_mut().skip(first).zip(answered) {
-                *slot = label.unwrap_or(outside);
-            }
+    /// An error where no request can be answered now.
+    pub(crate) fn check_ready(&self) -> Result<(), TagError> {
+        match self.health.readiness() {
+            // What arrives on a connection that was open when draining began is still answered.
+            Readiness::Ready | Readiness::Draining => Ok(()),
+            not_ready @ (Readiness::Starting | Readiness::NoWorker) => Err(TagError::NotReady(not_ready)),
         }
-        Ok(Tagged {
-            words: text.prepared,
-            labels,
-        })
+    }
+
+    async fn prepare(
+        &self,
+        sources: Vec<Source>,
+        aggregation: Aggregation,
+        admission: Admission,
+    ) -> Result<Vec<Result<Prepared, PrepareError>>, TagError> {
+        let model = Arc::clone(&self.model);
+        let mut preparation = Preparation::new(model, sources, aggregation, self.text_limits());
+        let mut admitted = admission == Admission::Patiently;
+        loop {
+            let step = move || (preparation.step(), preparation);
+            let stepped = match admitted {
+                false => self.threads.run(step).await,
+                true => self.threads.run_patiently(step).await,
+            };
+            let (done, returned) = stepped?;
+            if done {
+                let (prepared, took) = returned.finish();
+                self.metrics.stages.tokenize.observe(took.as_secs_f64());
+                return Ok(prepared);
+            }
+            (preparation, admitted) = (returned, true);
+        }
+    }
+
+    /// How long a text may be.
+    pub(crate) fn text_limits(&self) -> TextLimits {
+        TextLimits {
+            bytes: self.limits.max_text_bytes,
+            windows: self.limits.max_windows,
+        }
+    }
+
+    /// Computes windows and gives `take` each one's logits, in order, with the key that came with it.
+    ///
+    /// As many as may be in the queue at a time are submitted first, where admission is now all or none, and the others one
+    /// by one as those are answered.
+    pub(crate) async fn compute<K: Copy>(
+        &self,
+        windows: impl Iterator<Item = (K, WindowInput)>,
+        admission: Admission,
+        flow: &Flow,
+        mut take: impl FnMut(K, Result<LogitMatrix, TagError>),
+    ) -> Result<(), TagError> {
+        let mut windows = windows.peekable();
+        let mut submitted: VecDeque<(K, Waiter)> = VecDeque::new();
+        let mut at_a_time = WINDOWS_AT_A_TIME;
+        if admission == Admission::Now {
+            let (keys, inputs) = self.first_part(&mut windows);
+            if inputs.is_empty() {
+                return Ok(());
+            }
+            at_a_time = inputs.len();
+            submitted = keys.into_iter().zip(self.queue.submit(inputs, flow)?).collect();
+        }
+        loop {
+            while submitted.len() < at_a_time {
+                let Some((key, input)) = windows.next() else {
+                    break;
+                };
+                let waiter = match admission {
+                    Admission::Now => self.queue.submit_further(vec![input], flow).await?,
+                    Admission::Patiently => match self.queue.submit_patiently(vec![input], flow).await {
+                        Ok(waiter) => waiter,
+                        Err(reason) => {
+                            take(key, Err(TagError::Queue(reason)));
+                            continue;
+                        }
+                    },
+                };
+                submitted.extend(waiter.into_iter().map(|waiter| (key, waiter)));
+            }
+            let Some((key, waiter)) = submitted.pop_front() else {
+                return Ok(());
+            };
+            let answered = match waiter.await {
+                Ok(answered) => answered.map_err(|WindowFailed| TagError::InferenceFailed),
+                Err(_) => Err(self.dropped()),
+            };
+            take(key, answered);
+        }
+    }
+
+    /// As many of the first windows as may be in the queue at a time.
+    fn first_part<K>(
+        &self,
+        windows: &mut Peekable<impl Iterator<Item = (K, WindowInput)>>,
+    ) -> (Vec<K>, Vec<WindowInput>) {
+        let limits = self.queue.limits();
+        let (mut keys, mut inputs, mut tokens) = (Vec::new(), Vec::new(), 0);
+        let most = limits.windows.min(WINDOWS_AT_A_TIME);
+        while let Some((key, input)) = windows.next_if(|(_, input)| {
+            inputs.is_empty() || inputs.len() < most && tokens + input.ids.len() <= limits.tokens
+        }) {
+            tokens += input.ids.len();
+            keys.push(key);
+            inputs.push(input);
+        }
+        (keys, inputs)
+    }
+
+    /// The labels of a text whose logits are known.
+    async fn decide(
+        &self,
+        text: Prepared,
+        logits: LogitMatrix,
+        reading: Reading,
+    ) -> Result<Tagged, TagError> {
+        if text.words.spans.len() < MANY_WORDS {
+            return decide(&self.model, text, logits, reading);
+        }
+        let model = Arc::clone(&self.model);
+        let decided = self
+            .threads
+            .run_patiently(move || decide(&model, text, logits, reading));
+        decided.await?
     }
 
     /// Why a window was dropped unanswered: the server stops, or its last worker died.
@@ -221,6 +269,50 @@ impl Tagger {
                 TagError::NotReady(not_ready)
             }
         }
+    }
+}
+
+/// Adds the logits of a text's next window, unless the text has failed.
+pub(crate) fn append(logits: &mut Result<LogitMatrix, TagError>, answered: Result<LogitMatrix, TagError>) {
+    match (logits, answered) {
+        (Ok(logits), Ok(answered)) if logits.is_empty() => *logits = answered,
+        (Ok(logits), Ok(answered)) => logits.extend(answered),
+        (logits @ Ok(_), Err(error)) => *logits = Err(error),
+        (Err(_), _) => {}
+    }
+}
+
+fn decide(
+    model: &TextModel,
+    text: Prepared,
+    logits: LogitMatrix,
+    reading: Reading,
+) -> Result<Tagged, TagError> {
+    let aggregation = reading.aggregation;
+    let rows = aggregation.words(logits, model.decoder.width(), text.read_lengths());
+    let labels = model
+        .decoder
+        .decode(&rows, text.has_subword(), reading.decoding)
+        .ok_or(TagError::InferenceFailed)?;
+    Ok(Tagged {
+        words: text.words,
+        labels,
+        joined: aggregation != Aggregation::None,
+    })
+}
+
+impl From<TaskError> for TagError {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Full => Self::TextThreadsFull,
+            TaskError::Panicked => Self::PrepareFailed,
+        }
+    }
+}
+
+impl From<SubmitError> for TagError {
+    fn from(reason: SubmitError) -> Self {
+        Self::Queue(reason)
     }
 }
 
@@ -247,6 +339,7 @@ pub(crate) mod tests {
                 text: words.join(" "),
             },
             labels: labels.iter().map(label).collect(),
+            joined: true,
         }
     }
 }

@@ -65,7 +65,9 @@ impl TextThreads {
         threads
     }
 
-    /// The result of a task; one whose caller has left before its turn is not begun.
+    /// The result of a task, refused where the line is full.
+    ///
+    /// A task whose caller has left before its turn is not begun.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> T + Send + 'static,
@@ -75,7 +77,8 @@ impl TextThreads {
         result.await.map_err(|_| TaskError::Panicked)
     }
 
-    /// [`Self::run`] for callers that bound how many of their tasks wait: a full line does not refuse them.
+    /// [`Self::run`] for callers that bound how many of their tasks wait, as a request that was admitted does: a full line
+    /// does not refuse them.
     pub(crate) async fn run_patiently<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> T + Send + 'static,
@@ -153,8 +156,9 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_full_line_refuses() {
-        let threads = TextThreads::start(0, 0).unwrap();
+    async fn a_full_line_refuses_what_is_new() {
+        let threads = TextThreads::start(1, 0).unwrap();
         assert_eq!(threads.run(|| 7).await, Err(TaskError::Full));
+        assert_eq!(threads.run_patiently(|| 7).await, Ok(7));
     }
 }

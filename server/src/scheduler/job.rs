@@ -2,23 +2,22 @@
 
 use std::time::Instant;
 
-use nerve_tagging::WordLabel;
 use tokio::sync::oneshot;
 
-/// The labels of the words a window answers; `None` for a word without subwords.
-pub(crate) type WindowLabels = Vec<Option<WordLabel>>;
+/// The label logits of the positions a window was asked to read, in that order: row-major, a row a position.
+pub(crate) type LogitMatrix = Vec<f32>;
 
-/// A window's run gave no labels; the cause is in the log.
+/// A window's run gave no logits; the cause is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WindowFailed;
 
-/// What a worker computes: a window and what to read from its logits.
+/// What a worker computes: a window, and whose logits are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WindowInput {
     /// The token ids, special tokens included.
     pub(crate) ids: Vec<u32>,
-    /// For each word the window answers, the position of its first subword in `ids`; `None` for a word without one.
-    pub(crate) reads: Vec<Option<usize>>,
+    /// The positions in `ids` whose logits are wanted.
+    pub(crate) reads: Vec<usize>,
 }
 
 /// A window that waits or runs. Dropping it tells the waiter that no answer will come.
@@ -26,11 +25,11 @@ pub(crate) struct WindowInput {
 pub(crate) struct Job {
     pub(crate) input: WindowInput,
     pub(crate) submitted: Instant,
-    reply: oneshot::Sender<Result<WindowLabels, WindowFailed>>,
+    reply: oneshot::Sender<Result<LogitMatrix, WindowFailed>>,
 }
 
 /// The waiting side of a [`Job`]. Dropping it withdraws the job.
-pub(crate) type Waiter = oneshot::Receiver<Result<WindowLabels, WindowFailed>>;
+pub(crate) type Waiter = oneshot::Receiver<Result<LogitMatrix, WindowFailed>>;
 
 impl Job {
     /// A job and its waiter.
@@ -55,7 +54,7 @@ impl Job {
     }
 
     /// Answers the waiter; one that has gone meanwhile is no error.
-    pub(crate) fn answer(self, labels: Result<WindowLabels, WindowFailed>) {
-        let _gone = self.reply.send(labels);
+    pub(crate) fn answer(self, logits: Result<LogitMatrix, WindowFailed>) {
+        let _gone = self.reply.send(logits);
     }
 }

@@ -1,4 +1,4 @@
-//! Windows to word labels: a bounded queue, a batching policy and worker threads.
+//! Windows to logits: a bounded queue, a batching policy and worker threads.
 
 mod job;
 mod policy;
@@ -6,7 +6,7 @@ mod pool;
 mod queue;
 mod worker;
 
-pub(crate) use job::{Waiter, WindowFailed, WindowInput};
+pub(crate) use job::{LogitMatrix, Waiter, WindowFailed, WindowInput};
 pub(crate) use pool::{Pool, Started};
 pub(crate) use queue::{Flow, Queue, SubmitError};
 pub(crate) use worker::Worker;

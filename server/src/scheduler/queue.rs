@@ -39,6 +39,10 @@ pub(crate) enum SubmitError {
 /// Windows run in order of turn, as in start-time fair queueing: a request's first window takes the turn after the one
 /// being served, its second the turn after that, and so on. So a long document's windows alternate with other requests',
 /// and nothing waits for ever.
+///
+/// A request of many windows submits the first of them at once and the others as those are answered, so that it holds a
+/// bounded part of the queue. What is new is refused where the queue is full; what goes on waits for room, and has it
+/// before what is new.
 pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -54,11 +58,62 @@ struct State {
     waiting: BTreeMap<Turn, Job>,
     // Invariant: the sum of the waiting jobs' tokens.
     tokens: usize,
+    /// Windows that claim the next room.
+    claimed: Size,
     serving: u64,
     submitted: u64,
     workers: usize,
     idle: usize,
     closed: bool,
+}
+
+/// How much room windows take.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    windows: usize,
+    tokens: usize,
+}
+
+impl Size {
+    fn of(jobs: &[Job]) -> Self {
+        Self {
+            windows: jobs.len(),
+            tokens: jobs.iter().map(Job::tokens).sum(),
+        }
+    }
+}
+
+/// Who has room first.
+#[derive(Clone, Copy)]
+enum Precedence {
+    /// What comes to the queue: it leaves room for what is claimed.
+    New,
+    /// What goes on.
+    Further,
+}
+
+/// The claim of a request that goes on and waits for room; ends when dropped.
+struct Claim<'q> {
+    queue: &'q Queue,
+    size: Size,
+}
+
+impl<'q> Claim<'q> {
+    fn new(queue: &'q Queue, size: Size) -> Self {
+        let mut state = queue.lock();
+        state.claimed.windows += size.windows;
+        state.claimed.tokens += size.tokens;
+        drop(state);
+        Self { queue, size }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        state.claimed.windows -= self.size.windows;
+        state.claimed.tokens -= self.size.tokens;
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,16 +145,50 @@ impl Queue {
         }
     }
 
-    /// Takes all windows of a request, or none.
-    pub(crate) fn submit(&self, inputs: Vec<WindowInput>) -> Result<Vec<Waiter>, SubmitError> {
+    /// What may wait.
+    pub(crate) fn limits(&self) -> QueueLimits {
+        self.limits
+    }
+
+    /// Takes all of a request's first windows, or none.
+    pub(crate) fn submit(&self, inputs: Vec<WindowInput>, flow: &Flow) -> Result<Vec<Waiter>, SubmitError> {
         self.check_fits(&inputs)?;
         let (jobs, waiters) = inputs.into_iter().map(Job::new).unzip();
-        self.enter(jobs, &Flow::default())
+        self.enter(jobs, flow, Precedence::New)
             .map_err(|refused| refused.reason)?;
         Ok(waiters)
     }
 
-    /// Takes all windows of a text of a flow; where they would be refused because of load, it waits for room.
+    /// Takes further windows of a request as soon as there is room for them, before anything new.
+    pub(crate) async fn submit_further(
+        &self,
+        inputs: Vec<WindowInput>,
+        flow: &Flow,
+    ) -> Result<Vec<Waiter>, SubmitError> {
+        self.check_fits(&inputs)?;
+        let (mut jobs, waiters): (Vec<Job>, Vec<Waiter>) = inputs.into_iter().map(Job::new).unzip();
+        let size = Size::of(&jobs);
+        let mut claim = None;
+        loop {
+            let mut room = pin!(self.room.notified());
+            // Before the attempt, so that room made right after it is heard of.
+            room.as_mut().enable();
+            let Err(refused) = self.enter(jobs, flow, Precedence::Further) else {
+                return Ok(waiters);
+            };
+            match refused.reason {
+                SubmitError::WindowsFull | SubmitError::TokensFull => {}
+                SubmitError::NeverFits | SubmitError::NoWorker | SubmitError::Closed => {
+                    return Err(refused.reason);
+                }
+            }
+            claim.get_or_insert_with(|| Claim::new(self, size));
+            room.await;
+            jobs = refused.jobs;
+        }
+    }
+
+    /// Takes windows of bulk work; where they would be refused because of load, it waits for room, behind all others.
     pub(crate) async fn submit_patiently(
         &self,
         inputs: Vec<WindowInput>,
@@ -112,7 +201,7 @@ impl Queue {
             let mut room = pin!(self.room.notified());
             // Before the attempt, so that room made right after it is heard of.
             room.as_mut().enable();
-            let Err(refused) = self.enter(jobs, flow) else {
+            let Err(refused) = self.enter(jobs, flow, Precedence::New) else {
                 return Ok(waiters);
             };
             match refused.reason {
@@ -134,17 +223,21 @@ impl Queue {
         Ok(())
     }
 
-    fn enter(&self, jobs: Vec<Job>, flow: &Flow) -> Result<(), Refused> {
-        let tokens: usize = jobs.iter().map(Job::tokens).sum();
+    fn enter(&self, jobs: Vec<Job>, flow: &Flow, precedence: Precedence) -> Result<(), Refused> {
+        let size = Size::of(&jobs);
         let mut state = self.lock();
         let refusal = |state: &State| {
+            let claimed = match precedence {
+                Precedence::New => state.claimed,
+                Precedence::Further => Size::default(),
+            };
             if state.closed {
                 Some(SubmitError::Closed)
             } else if state.workers == 0 {
                 Some(SubmitError::NoWorker)
-            } else if state.waiting.len() + jobs.len() > self.limits.windows {
+            } else if state.waiting.len() + claimed.windows + size.windows > self.limits.windows {
                 Some(SubmitError::WindowsFull)
-            } else if state.tokens + tokens > self.limits.tokens {
+            } else if state.tokens + claimed.tokens + size.tokens > self.limits.tokens {
                 Some(SubmitError::TokensFull)
             } else {
                 None
@@ -164,7 +257,7 @@ impl Queue {
             state.submitted += 1;
             state.waiting.insert(Turn { turn, serial }, job);
         }
-        state.tokens += tokens;
+        state.tokens += size.tokens;
         self.show(&state);
         drop(state);
         if many {
@@ -209,6 +302,8 @@ impl Queue {
             state.clear();
         }
         self.show(&state);
+        drop(state);
+        self.room.notify_waiters();
     }
 
     /// Takes nothing more; what waits is still served.
@@ -321,6 +416,10 @@ mod tests {
         lengths.iter().map(window).collect()
     }
 
+    fn submit(queue: &Queue, lengths: &[usize]) -> Result<Vec<Waiter>, SubmitError> {
+        queue.submit(windows(lengths), &Flow::default())
+    }
+
     fn taken(queue: &Queue) -> Vec<usize> {
         queue.take().unwrap().iter().map(Job::tokens).collect()
     }
@@ -328,14 +427,11 @@ mod tests {
     #[test]
     fn a_request_enters_whole_or_not_at_all() {
         let queue = queue(3, 30, 1);
-        let _waiters = queue.submit(windows(&[5, 6])).unwrap();
-        assert_eq!(
-            queue.submit(windows(&[5, 6])).err(),
-            Some(SubmitError::WindowsFull)
-        );
-        assert_eq!(queue.submit(windows(&[20])).err(), Some(SubmitError::TokensFull));
-        assert_eq!(queue.submit(windows(&[1; 4])).err(), Some(SubmitError::NeverFits));
-        assert_eq!(queue.submit(windows(&[31])).err(), Some(SubmitError::NeverFits));
+        let _waiters = submit(&queue, &[5, 6]).unwrap();
+        assert_eq!(submit(&queue, &[5, 6]).err(), Some(SubmitError::WindowsFull));
+        assert_eq!(submit(&queue, &[20]).err(), Some(SubmitError::TokensFull));
+        assert_eq!(submit(&queue, &[1; 4]).err(), Some(SubmitError::NeverFits));
+        assert_eq!(submit(&queue, &[31]).err(), Some(SubmitError::NeverFits));
         assert_eq!((taken(&queue), taken(&queue)), (vec![5], vec![6]));
         assert_eq!(queue.metrics.queue_windows.get(), 0);
         assert_eq!(queue.metrics.queue_tokens.get(), 0);
@@ -344,18 +440,18 @@ mod tests {
     #[test]
     fn a_client_that_left_makes_room() {
         let queue = queue(2, 30, 1);
-        drop(queue.submit(windows(&[5, 6])).unwrap());
-        let _waiters = queue.submit(windows(&[8, 9])).unwrap();
+        drop(submit(&queue, &[5, 6]).unwrap());
+        let _waiters = submit(&queue, &[8, 9]).unwrap();
         assert_eq!((taken(&queue), taken(&queue)), (vec![8], vec![9]));
     }
 
     #[test]
     fn other_requests_run_between_a_long_documents_windows() {
         let queue = queue(10, 1000, 1);
-        let _document = queue.submit(windows(&[50, 51, 52, 53])).unwrap();
-        let _first = queue.submit(windows(&[1])).unwrap();
+        let _document = submit(&queue, &[50, 51, 52, 53]).unwrap();
+        let _first = submit(&queue, &[1]).unwrap();
         let mut order = [taken(&queue), taken(&queue)].concat();
-        let _second = queue.submit(windows(&[2])).unwrap();
+        let _second = submit(&queue, &[2]).unwrap();
         while order.len() < 6 {
             order.extend(taken(&queue));
         }
@@ -370,7 +466,7 @@ mod tests {
         for length in [50, 51, 52] {
             waiters.extend(queue.submit_patiently(windows(&[length]), &flow).await.unwrap());
         }
-        let _other = queue.submit(windows(&[1])).unwrap();
+        let _other = submit(&queue, &[1]).unwrap();
         let order = [taken(&queue), taken(&queue), taken(&queue), taken(&queue)].concat();
         assert_eq!(order, [50, 1, 51, 52]);
     }
@@ -392,23 +488,67 @@ mod tests {
         assert_eq!(never.err(), Some(SubmitError::NeverFits));
     }
 
+    #[actix_web::test]
+    async fn further_windows_keep_their_turn_behind_their_own() {
+        let queue = queue(10, 1000, 1);
+        let document = Flow::default();
+        let _part = queue.submit(windows(&[50, 51, 52]), &document).unwrap();
+        assert_eq!(taken(&queue), [50]);
+        let _further = queue.submit_further(windows(&[53]), &document).await.unwrap();
+        let _other = submit(&queue, &[1]).unwrap();
+        let order: Vec<_> = (0..4).flat_map(|_| taken(&queue)).collect();
+        assert_eq!(order, [51, 1, 52, 53]);
+    }
+
+    #[actix_web::test]
+    async fn further_windows_have_room_before_what_is_new() {
+        let queue = queue(2, 100, 1);
+        let _waiters = submit(&queue, &[5, 6]).unwrap();
+        let (one, other) = (Flow::default(), Flow::default());
+        {
+            let mut left = pin!(queue.submit_further(windows(&[9]), &one));
+            assert!(left.as_mut().now_or_never().is_none());
+        }
+        let mut further = pin!(queue.submit_further(windows(&[7]), &one));
+        let mut another = pin!(queue.submit_further(windows(&[8]), &other));
+        assert!(further.as_mut().now_or_never().is_none());
+        assert!(another.as_mut().now_or_never().is_none());
+        assert_eq!(taken(&queue), [5]);
+        assert_eq!(submit(&queue, &[4]).err(), Some(SubmitError::WindowsFull));
+        let _further = further.await.unwrap();
+        assert_eq!((taken(&queue), taken(&queue)), (vec![6], vec![7]));
+        let _another = another.await.unwrap();
+        assert!(submit(&queue, &[4]).is_ok());
+    }
+
+    #[actix_web::test]
+    async fn further_windows_that_wait_hear_of_the_end() {
+        let queue = queue(1, 100, 1);
+        let _waiters = submit(&queue, &[5]).unwrap();
+        let flow = Flow::default();
+        let mut further = pin!(queue.submit_further(windows(&[7]), &flow));
+        assert!(further.as_mut().now_or_never().is_none());
+        queue.close();
+        assert_eq!(further.await.err(), Some(SubmitError::Closed));
+    }
+
     #[test]
     fn without_a_worker_nothing_waits() {
         let queue = queue(10, 100, 1);
-        let mut waiters = queue.submit(windows(&[5])).unwrap();
+        let mut waiters = submit(&queue, &[5]).unwrap();
         queue.worker_down();
         assert!(waiters.remove(0).blocking_recv().is_err());
-        assert_eq!(queue.submit(windows(&[5])).err(), Some(SubmitError::NoWorker));
+        assert_eq!(submit(&queue, &[5]).err(), Some(SubmitError::NoWorker));
     }
 
     #[test]
     fn closed_it_serves_what_waits_and_aborted_it_does_not() {
         let queue = queue(10, 100, 1);
-        let _waiters = queue.submit(windows(&[5])).unwrap();
+        let _waiters = submit(&queue, &[5]).unwrap();
         assert!(!queue.closed_within(Duration::ZERO));
         queue.close();
         assert!(queue.closed_within(Duration::from_secs(60)));
-        assert_eq!(queue.submit(windows(&[5])).err(), Some(SubmitError::Closed));
+        assert_eq!(submit(&queue, &[5]).err(), Some(SubmitError::Closed));
         assert_eq!(taken(&queue), [5]);
         assert!(queue.take().is_none());
     }

@@ -1,17 +1,16 @@
-//! A thread that owns a session: batches in, word labels out.
+//! A thread that owns a session: batches in, logits out.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nerve_tagging::best_label;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::health::Health;
 use crate::infer::{Infer, InferError, LogitRows, OpenSession};
 use crate::metrics::Metrics;
-use crate::scheduler::job::{Job, WindowFailed, WindowInput, WindowLabels};
+use crate::scheduler::job::{Job, LogitMatrix, WindowFailed, WindowInput};
 use crate::scheduler::queue::Queue;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -136,16 +135,16 @@ impl Worker {
             Ok::<_, InferError>(read_all(logits.as_ref(), &batch))
         }));
         match ran {
-            Ok(Ok(labels)) => {
+            Ok(Ok(logits)) => {
                 self.metrics.batch_ran(batch.len(), real, padded, taken.elapsed());
-                for (job, labels) in batch.into_iter().zip(labels) {
-                    if labels.is_err() {
+                for (job, logits) in batch.into_iter().zip(logits) {
+                    if logits.is_err() {
                         error!(
                             tokens = job.tokens(),
                             "the model gave no finite logits for a word"
                         );
                     }
-                    job.answer(labels);
+                    job.answer(logits);
                 }
                 SessionState::Usable
             }
@@ -166,20 +165,24 @@ impl Worker {
     }
 }
 
-fn read_all(logits: &dyn LogitRows, batch: &[Job]) -> Vec<Result<WindowLabels, WindowFailed>> {
+fn read_all(logits: &dyn LogitRows, batch: &[Job]) -> Vec<Result<LogitMatrix, WindowFailed>> {
     let windows = batch.iter().enumerate();
     windows.map(|(at, job)| read(logits, at, &job.input)).collect()
 }
 
-fn read(logits: &dyn LogitRows, window: usize, input: &WindowInput) -> Result<WindowLabels, WindowFailed> {
-    let label = |position: &Option<usize>| match *position {
-        None => Ok(None),
-        Some(position) => {
-            let row = logits.row(window, position).ok_or(WindowFailed)?;
-            best_label(row).map(Some).ok_or(WindowFailed)
+fn read(logits: &dyn LogitRows, window: usize, input: &WindowInput) -> Result<LogitMatrix, WindowFailed> {
+    let mut matrix = Vec::new();
+    for &position in &input.reads {
+        let row = logits.row(window, position).ok_or(WindowFailed)?;
+        if row.iter().any(|logit| !logit.is_finite()) {
+            return Err(WindowFailed);
         }
-    };
-    input.reads.iter().map(label).collect()
+        if matrix.is_empty() {
+            matrix.reserve_exact(row.len() * input.reads.len());
+        }
+        matrix.extend_from_slice(row);
+    }
+    Ok(matrix)
 }
 
 fn fail(batch: Vec<Job>) {

@@ -76,6 +76,12 @@ fn tagging() -> Vec<Tagging> {
             options: || ("", json!({"items": [], "threshold": 2}).to_string()),
         },
         Tagging {
+            path: "/",
+            content_type: JSON,
+            body: |text| json!({"inputs": text}).to_string(),
+            options: || ("", json!({"inputs": []}).to_string()),
+        },
+        Tagging {
             path: "/ner/stream",
             content_type: NDJSON,
             body: |text| json!({"text": text}).to_string(),

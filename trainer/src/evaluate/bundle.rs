@@ -5,7 +5,7 @@ use std::path::Path;
 use nerve_export::{
     Model, ModelError, OpenOptions, Runtime, RuntimeError, Session, SessionError, SessionOptions, tag,
 };
-use nerve_tagging::{ByteSpan, LabelSet, Splitter, WordLabel, split_corpus, split_whitespace};
+use nerve_tagging::{ByteSpan, Decoding, LabelSet, Splitter, WordLabel, split_corpus, split_whitespace};
 use thiserror::Error;
 
 use super::{Tagger, TaggerError};
@@ -28,6 +28,7 @@ pub enum BundleError {
 pub struct BundleTagger {
     model: Model,
     session: Session,
+    decoding: Decoding,
 }
 
 impl BundleTagger {
@@ -45,7 +46,16 @@ impl BundleTagger {
             ..SessionOptions::default()
         };
         let session = model.session(&runtime, &options)?;
-        Ok(Self { model, session })
+        Ok(Self {
+            model,
+            session,
+            decoding: Decoding::default(),
+        })
+    }
+
+    /// The same tagger, its labels decided so.
+    pub fn with_decoding(self, decoding: Decoding) -> Self {
+        Self { decoding, ..self }
     }
 }
 
@@ -63,6 +73,6 @@ impl Tagger for BundleTagger {
     }
 
     fn tag(&mut self, sentences: &[Vec<String>]) -> Result<Vec<Vec<WordLabel>>, TaggerError> {
-        Ok(tag(&self.model, &mut self.session, sentences)?)
+        Ok(tag(&self.model, &mut self.session, sentences, self.decoding)?)
     }
 }

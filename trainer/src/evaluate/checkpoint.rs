@@ -6,8 +6,8 @@ use std::thread;
 
 use nerve_export::TextEncoder;
 use nerve_tagging::{
-    ByteSpan, LabelSet, Subwords, Window, WindowLimits, WordIndex, WordLabel, best_label, split_corpus,
-    windows,
+    ByteSpan, Decoder, Decoding, LabelSet, Subwords, Window, WindowLimits, WordIndex, WordLabel,
+    split_corpus, windows,
 };
 
 use super::{Tagger, TaggerError};
@@ -25,6 +25,14 @@ pub struct CheckpointTagger {
     labels: LabelSet,
     limits: WindowLimits,
     threads: usize,
+    decoding: Decoding,
+}
+
+/// One word's logits, and the word's place.
+struct Answer {
+    sentence: usize,
+    word: usize,
+    logits: Vec<f32>,
 }
 
 /// One window of a sentence.
@@ -68,7 +76,13 @@ impl CheckpointTagger {
             encoder,
             labels,
             threads: threads.max(1),
+            decoding: Decoding::default(),
         })
+    }
+
+    /// The same tagger, its labels decided so.
+    pub fn with_decoding(self, decoding: Decoding) -> Self {
+        Self { decoding, ..self }
     }
 
     /// The network.
@@ -106,13 +120,8 @@ impl CheckpointTagger {
         encoded
     }
 
-    /// The labels of the words that the windows of one pass answer for: sentence, word, label.
-    fn answers(
-        &self,
-        pass: &[Encoded],
-        subwords: &[Subwords],
-        sentences: &[Vec<String>],
-    ) -> Result<Vec<(usize, usize, WordLabel)>, TaggerError> {
+    /// The logits of the words that the windows of one pass answer for.
+    fn answers(&self, pass: &[Encoded], subwords: &[Subwords]) -> Result<Vec<Answer>, TaggerError> {
         let logits = self
             .network
             .logits(&Packed::new(pass.iter().map(|window| &window.ids)))?;
@@ -132,10 +141,11 @@ impl CheckpointTagger {
                     continue;
                 };
                 let row = &logits[(start + at) * self.labels.len()..][..self.labels.len()];
-                let label = best_label(row).ok_or_else(|| TaggerError::NotFinite {
-                    word: sentences[*sentence][word].clone(),
-                })?;
-                answers.push((*sentence, word, label));
+                answers.push(Answer {
+                    sentence: *sentence,
+                    word,
+                    logits: row.to_vec(),
+                });
             }
             start += ids.len();
         }
@@ -178,10 +188,10 @@ impl Tagger for CheckpointTagger {
         let passes = passes(&encoded);
         let next = AtomicUsize::new(0);
         let this = &*self;
-        let work = || -> Result<Vec<(usize, usize, WordLabel)>, TaggerError> {
+        let work = || -> Result<Vec<Answer>, TaggerError> {
             let mut answers = Vec::new();
             while let Some(pass) = passes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                answers.extend(this.answers(pass, &subwords, sentences)?);
+                answers.extend(this.answers(pass, &subwords)?);
             }
             Ok(answers)
         };
@@ -189,17 +199,18 @@ impl Tagger for CheckpointTagger {
             let handles: Vec<_> = (0..this.threads).map(|_| scope.spawn(work)).collect();
             handles.into_iter().map(joined).collect()
         });
-        let outside = WordLabel {
-            label: self.labels.outside(),
-            score: 1.0,
-        };
-        let mut labels: Vec<Vec<WordLabel>> =
-            sentences.iter().map(|words| vec![outside; words.len()]).collect();
+        let mut rows: Vec<Vec<Option<Vec<f32>>>> =
+            sentences.iter().map(|words| vec![None; words.len()]).collect();
         for part in parts {
-            for (sentence, word, label) in part? {
-                labels[sentence][word] = label;
+            for answer in part? {
+                rows[answer.sentence][answer.word] = Some(answer.logits);
             }
         }
-        Ok(labels)
+        let decoder = Decoder::new(&self.labels);
+        let decide = |(sentence, rows): (usize, &Vec<Option<Vec<f32>>>)| {
+            let labels = decoder.decode_words(rows, self.decoding);
+            labels.ok_or(TaggerError::NotFinite { sentence })
+        };
+        rows.iter().enumerate().map(decide).collect()
     }
 }

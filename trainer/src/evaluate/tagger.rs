@@ -33,10 +33,10 @@ pub enum TaggerError {
     #[error(transparent)]
     Bundle(#[from] TagError),
     /// A word's logits are not finite numbers.
-    #[error("the logits of `{word}` are not finite numbers")]
+    #[error("the logits of a word of sentence {} are not finite numbers", sentence + 1)]
     NotFinite {
-        /// The word.
-        word: String,
+        /// The sentence, counted from 0.
+        sentence: usize,
     },
 }
 

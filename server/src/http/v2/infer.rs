@@ -17,7 +17,7 @@ use crate::http::v2::named;
 use crate::http::v2::tensor::{
     BYTES, InputTensor, OutputName, OutputTensor, OutputTensorParameters, TensorError, encode, texts,
 };
-use crate::pipeline::{Answer, Source, Tagged};
+use crate::pipeline::{Answer, Reading, Source, Tagged};
 
 const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 const BINARY: &str = "application/octet-stream";
@@ -142,7 +142,9 @@ pub(crate) async fn infer(
         return Err(ApiError::TooManyTexts { texts: count, limit }.into());
     }
     drop(body);
-    let tagged = tagger.tag(texts.into_iter().map(Source::Text).collect()).await;
+    let tagged = tagger
+        .tag(texts.into_iter().map(Source::Text).collect(), Reading::default())
+        .await;
     let tagged = tagged.map_err(ApiError::Tag)?.into_iter().enumerate();
     let tagged = tagged
         .map(|(index, tagged)| {
@@ -234,6 +236,7 @@ impl InferParameters {
             threshold: self.threshold,
             labels: self.labels.map(labels),
             include_words: Some(wanted.iter().any(|wanted| wanted.output == OutputName::Words)),
+            ..Options::default()
         }
     }
 }

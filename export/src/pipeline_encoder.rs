@@ -1,0 +1,200 @@
+//! Text to tokens as the `transformers` token-classification pipeline sees them.
+
+use std::ops::Range;
+
+use nerve_tagging::{OffsetMap, OffsetUnit};
+use tokenizers::decoders::wordpiece::WordPiece;
+use tokenizers::models::ModelWrapper;
+use tokenizers::{Decoder, Tokenizer};
+
+use crate::encoder::{EncoderError, TextEncoder};
+
+/// One token of a text, with what the pipeline says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipelineToken {
+    /// The vocabulary entry; of a token the vocabulary does not know, the text it stands for.
+    pub word: String,
+    /// Where it begins in the text, in code points.
+    pub start: usize,
+    /// Where it ends: the first code point after it.
+    pub end: usize,
+    /// Whether the pipeline takes it for a continuation of the token before.
+    ///
+    /// Where subwords have a prefix (`##`), that is a token longer or shorter than its text; else one with no space
+    /// before it. The pipeline guesses so, and a stripped accent or a punctuation mark can mislead it.
+    pub is_subword: bool,
+}
+
+/// The tokens of a text, special tokens left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PipelineText {
+    /// The tokens' vocabulary ids.
+    pub ids: Vec<u32>,
+    /// The tokens themselves, as many.
+    pub tokens: Vec<PipelineToken>,
+}
+
+/// A tokenizer that reads text as `transformers` does: by its own pre-tokens, and a typed `[SEP]` as the special token.
+pub struct PipelineEncoder {
+    tokenizer: Tokenizer,
+    before: Vec<u32>,
+    after: Vec<u32>,
+    /// The id of what the vocabulary does not know.
+    unknown: Option<u32>,
+    /// Whether continuing subwords have a prefix.
+    has_prefix: bool,
+    max_length: usize,
+}
+
+impl PipelineEncoder {
+    /// The pipeline's side of an encoder, for sequences of at most `max_length` tokens, special tokens included.
+    pub fn new(encoder: &TextEncoder, max_length: usize) -> Self {
+        let mut tokenizer = encoder.tokenizer().clone();
+        tokenizer.set_encode_special_tokens(false);
+        let (has_prefix, unknown) = match tokenizer.get_model() {
+            ModelWrapper::WordPiece(model) => (
+                !model.continuing_subword_prefix.is_empty(),
+                model.unk_token.as_str(),
+            ),
+            ModelWrapper::BPE(model) => (
+                model
+                    .continuing_subword_prefix
+                    .as_ref()
+                    .is_some_and(|prefix| !prefix.is_empty()),
+                model.unk_token.as_deref().unwrap_or("<unk>"),
+            ),
+            ModelWrapper::WordLevel(model) => (false, model.unk_token.as_str()),
+            ModelWrapper::Unigram(_) => (false, "<unk>"),
+        };
+        let (before, after) = encoder.special_ids();
+        Self {
+            before: before.to_vec(),
+            after: after.to_vec(),
+            unknown: tokenizer.token_to_id(unknown),
+            has_prefix,
+            max_length,
+            tokenizer,
+        }
+    }
+
+    /// The tokens of a text, however many.
+    pub fn encode(&self, text: &str) -> Result<PipelineText, EncoderError> {
+        let encoding = self.tokenizer.encode(text, true).map_err(EncoderError::Encode)?;
+        let code_points = OffsetMap::new(text, OffsetUnit::Codepoint);
+        let mut found = PipelineText {
+            ids: Vec::with_capacity(encoding.len()),
+            tokens: Vec::with_capacity(encoding.len()),
+        };
+        let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
+        for ((&id, &(start, end)), &special) in tokens.zip(encoding.get_special_tokens_mask()) {
+            if special == 0 {
+                found.ids.push(id);
+                found.tokens.push(PipelineToken {
+                    start: code_points.convert(start),
+                    end: code_points.convert(end),
+                    ..self.token(id, text, start..end)
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The token at these bytes of the text, its place still to be told.
+    fn token(&self, id: u32, text: &str, bytes: Range<usize>) -> PipelineToken {
+        let part = text.get(bytes.clone()).unwrap_or_default();
+        let known = (self.unknown != Some(id)).then(|| self.tokenizer.id_to_token(id));
+        let known = known.flatten();
+        let is_subword = match &known {
+            None => false,
+            Some(word) if self.has_prefix => word.chars().count() != part.chars().count(),
+            Some(_) => bytes.start > 0 && !touches_space(text, bytes.start),
+        };
+        PipelineToken {
+            word: known.unwrap_or_else(|| part.to_owned()),
+            start: 0,
+            end: 0,
+            is_subword,
+        }
+    }
+
+    /// A sequence the network reads: the ids between the special tokens.
+    pub fn sequence(&self, ids: &[u32]) -> Vec<u32> {
+        [self.before.as_slice(), ids, &self.after].concat()
+    }
+
+    /// How many special tokens stand before and after a sequence.
+    pub fn specials(&self) -> (usize, usize) {
+        (self.before.len(), self.after.len())
+    }
+
+    /// How many tokens a sequence has room for: `model_max_length` less the special tokens.
+    pub fn room(&self) -> usize {
+        self.max_length
+            .saturating_sub(self.before.len() + self.after.len())
+    }
+
+    /// The text that tokens spell, by the tokenizer's decoder: `convert_tokens_to_string`.
+    pub fn tokens_to_string(&self, tokens: Vec<String>) -> Result<String, EncoderError> {
+        let spelt = match (self.tokenizer.get_decoder(), self.tokenizer.get_model()) {
+            (Some(decoder), _) => decoder.decode(tokens),
+            // `transformers` gives every BERT tokenizer this decoder, whatever its file says.
+            (None, ModelWrapper::WordPiece(model)) => {
+                WordPiece::new(model.continuing_subword_prefix.clone(), true).decode(tokens)
+            }
+            (None, _) => Ok(tokens.join(" ")),
+        };
+        spelt.map_err(EncoderError::Decode)
+    }
+}
+
+/// Whether the character before a byte of the text, or the one that begins there, is a space.
+fn touches_space(text: &str, at: usize) -> bool {
+    let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
+    before.ends_with(' ') || after.starts_with(' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoder() -> PipelineEncoder {
+        let dir = tempfile::tempdir().unwrap();
+        let vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\npaul\n##walk\nzoe\n,\n.\nthe\n";
+        std::fs::write(dir.path().join("vocab.txt"), vocab).unwrap();
+        PipelineEncoder::new(&TextEncoder::open_dir(dir.path()).unwrap(), 8)
+    }
+
+    fn shown(text: &str) -> Vec<(String, usize, usize, bool)> {
+        let tokens = encoder().encode(text).unwrap().tokens;
+        let show = |token: PipelineToken| (token.word, token.start, token.end, token.is_subword);
+        tokens.into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn subwords_are_guessed_from_lengths() {
+        let expected = [
+            ("paul", 0, 4, false),
+            ("##walk", 4, 8, true),
+            ("zoe", 9, 12, false),
+        ];
+        let expected = expected.map(|(word, start, end, sub)| (word.to_owned(), start, end, sub));
+        assert_eq!(shown("PaulWalk Zoë"), expected);
+        // The combining mark counts in the text and not in the token: the length deceives.
+        assert_eq!(shown("Zo\u{308}e"), [("zoe".to_owned(), 0, 4, true)]);
+    }
+
+    #[test]
+    fn the_unknown_is_its_text_and_a_typed_special_token_is_special() {
+        assert_eq!(
+            shown("😀 Xyz"),
+            [("😀".to_owned(), 0, 1, false), ("Xyz".to_owned(), 2, 5, false)]
+        );
+        assert_eq!(encoder().encode("paul [SEP] paul").unwrap().ids, [5, 3, 5]);
+    }
+
+    #[test]
+    fn tokens_are_spelt_as_text() {
+        let tokens = ["the", "paul", "##walk", ",", "."].map(str::to_owned).to_vec();
+        assert_eq!(encoder().tokens_to_string(tokens).unwrap(), "the paulwalk,.");
+    }
+}

@@ -1,0 +1,249 @@
+//! `POST /`: token classification in the shape of the Hugging Face inference API.
+
+use std::time::Instant;
+
+use actix_web::http::header::HeaderName;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::http::AppState;
+use crate::http::body::{parse, read_body};
+use crate::http::error::{ApiError, ErrorBody, InvalidRequest};
+use crate::http::request::AggregationOption;
+use crate::pipeline::{Aggregation, Classification, Classified, Postprocessing, Tagger};
+
+/// Says that a text was longer than the model and its rest was not read.
+const TRUNCATED: HeaderName = HeaderName::from_static("x-nerve-truncated");
+
+/// Texts to classify, as the Hugging Face inference API takes them.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"inputs": "Barack Obama met Beyoncé", "parameters": {"aggregation_strategy": "simple"}}))]
+pub(crate) struct ClassifyRequest {
+    /// One text, or a list of at least one.
+    inputs: Inputs,
+    /// How the tokens become entities.
+    parameters: Option<ClassifyParameters>,
+    /// What the hosted API's clients tell its caches and queues (`use_cache`, `wait_for_model`); means nothing here.
+    #[schema(value_type = Option<Object>)]
+    #[serde(rename = "options")]
+    _options: Option<ClientOptions>,
+}
+
+/// Settings of the hosted API that say nothing about the answer.
+type ClientOptions = std::collections::BTreeMap<String, IgnoredAny>;
+
+/// One text or many.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "`inputs` must be a text or a list of texts")]
+pub(crate) enum Inputs {
+    /// A text, answered with its entities.
+    One(String),
+    /// Texts, answered with a list of entities each.
+    Many(Vec<String>),
+}
+
+/// The parameters of the `transformers` pipeline.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClassifyParameters {
+    /// How tokens become entities; `simple` where absent, as the hosted API has it.
+    aggregation_strategy: Option<AggregationOption>,
+    /// Labels that are left out, without `B-` and `I-` unless nothing is aggregated; `["O"]` where absent.
+    ignore_labels: Option<Vec<String>>,
+    /// Read all of a long text, in chunks that share this many tokens. Where absent, a text is truncated to the model's
+    /// longest sequence, which the header `x-nerve-truncated` says.
+    stride: Option<usize>,
+}
+
+/// The entities of the text, or of each text of a list in order.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum ClassifyResponse {
+    /// Of one text.
+    One(Vec<Classified>),
+    /// Of each text of a list.
+    Many(Vec<Vec<Classified>>),
+}
+
+/// What is asked of the pipeline.
+#[derive(Debug, PartialEq)]
+struct Asked {
+    texts: Vec<String>,
+    is_list: bool,
+    stride: Option<usize>,
+    wanted: Postprocessing,
+}
+
+impl ClassifyRequest {
+    /// The checked request, for chunks of `room` tokens and at most `max_texts` texts.
+    fn checked(self, room: usize, max_texts: usize) -> Result<Asked, ApiError> {
+        let (texts, is_list) = match self.inputs {
+            Inputs::One(text) => (vec![text], false),
+            Inputs::Many(texts) => (texts, true),
+        };
+        let parameters = self.parameters.unwrap_or_default();
+        let strategy = parameters
+            .aggregation_strategy
+            .map_or(Aggregation::Simple, Aggregation::from);
+        let invalid = match parameters.stride {
+            _ if texts.is_empty() => Some(InvalidRequest::NoInputs),
+            Some(stride) if stride >= room => Some(InvalidRequest::Stride { stride, limit: room }),
+            Some(_) if strategy == Aggregation::None => Some(InvalidRequest::StrideWithoutAggregation),
+            _ => None,
+        };
+        if let Some(invalid) = invalid {
+            return Err(ApiError::Invalid(invalid));
+        }
+        if texts.len() > max_texts {
+            return Err(ApiError::TooManyTexts {
+                texts: texts.len(),
+                limit: max_texts,
+            });
+        }
+        Ok(Asked {
+            texts,
+            is_list,
+            stride: parameters.stride,
+            wanted: Postprocessing {
+                strategy,
+                ignored: parameters.ignore_labels.unwrap_or_else(|| vec!["O".to_owned()]),
+            },
+        })
+    }
+}
+
+/// Classify the tokens of a text or of many, as the `transformers` pipeline does.
+///
+/// For existing clients of the Hugging Face inference API. Its answers are the pipeline's, guesses included; `/ner` gives
+/// words and offsets that are right.
+#[utoipa::path(
+    post,
+    path = "/",
+    tag = "tagging",
+    request_body = ClassifyRequest,
+    responses(
+        (
+            status = 200,
+            description = "The entities of the text, or a list of them for each text of a list",
+            body = ClassifyResponse,
+            headers(("x-nerve-truncated" = String, description = "`true` where a text was longer than the model and \
+                its rest was not read; else absent"))
+        ),
+        (status = 400, description = "The body is not JSON", body = ErrorBody),
+        (status = 413, description = "The body, a text or the list is too large", body = ErrorBody),
+        (status = 415, description = "The body is not declared to be JSON", body = ErrorBody),
+        (status = 422, description = "The body is JSON but no request", body = ErrorBody),
+        (status = 429, description = "Too much work waits; see `retry-after`", body = ErrorBody),
+        (status = 500, description = "The model failed", body = ErrorBody),
+        (status = 503, description = "Not ready, or stopping", body = ErrorBody),
+    )
+)]
+pub(crate) async fn classify(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let tagger = state.tagger.as_ref();
+    let body = read_body(&request, payload, state.limits.max_body_bytes).await?;
+    let asked = parse::<ClassifyRequest>(&body)?
+        .checked(tagger.model.pipeline.room(), state.limits.max_texts_per_batch)?;
+    drop(body);
+    let classified = tagger.classify(asked.texts, asked.stride, asked.wanted).await;
+    let classified = classified.map_err(ApiError::Tag)?;
+    let began = Instant::now();
+    let response = response(tagger, classified, asked.is_list);
+    tagger
+        .metrics
+        .stages
+        .decode
+        .observe(began.elapsed().as_secs_f64());
+    Ok(response)
+}
+
+fn response(tagger: &Tagger, classified: Vec<Classification>, is_list: bool) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    if classified.iter().any(|text| text.truncated) {
+        response.insert_header((TRUNCATED, "true"));
+    }
+    let mut texts: Vec<Vec<Classified>> = classified.into_iter().map(|text| text.entities).collect();
+    for group in texts.iter().flatten().filter_map(Classified::group) {
+        if let Some(entity_type) = tagger.model.labels.parse_type(group) {
+            tagger.metrics.entity_found(entity_type);
+        }
+    }
+    response.json(match is_list {
+        true => ClassifyResponse::Many(texts),
+        false => ClassifyResponse::One(texts.pop().unwrap_or_default()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(json: &str) -> Result<Asked, ApiError> {
+        parse::<ClassifyRequest>(json.as_bytes())?.checked(6, 3)
+    }
+
+    #[test]
+    fn the_hosted_apis_defaults_hold() {
+        let expected = Asked {
+            texts: vec!["a".to_owned()],
+            is_list: false,
+            stride: None,
+            wanted: Postprocessing {
+                strategy: Aggregation::Simple,
+                ignored: vec!["O".to_owned()],
+            },
+        };
+        for json in [
+            r#"{"inputs": "a"}"#,
+            r#"{"inputs": "a", "parameters": {}, "options": {"wait_for_model": true, "use_cache": false}}"#,
+            r#"{"inputs": "a", "parameters": {"stride": null, "ignore_labels": null}, "options": null}"#,
+        ] {
+            assert_eq!(asked(json).unwrap(), expected, "{json}");
+        }
+        let list = asked(
+            r#"{"inputs": ["a"], "parameters": {"aggregation_strategy": "none", "ignore_labels": []}}"#,
+        )
+        .unwrap();
+        assert!(list.is_list && list.wanted.ignored.is_empty());
+        assert_eq!(list.wanted.strategy, Aggregation::None);
+    }
+
+    #[test]
+    fn each_mistake_has_its_error() {
+        let invalid = |json: &str| match asked(json) {
+            Err(ApiError::Invalid(invalid)) => invalid,
+            other => panic!("{json}: {other:?}"),
+        };
+        assert!(matches!(invalid(r#"{"inputs": []}"#), InvalidRequest::NoInputs));
+        assert!(matches!(
+            invalid(r#"{"inputs": "a", "parameters": {"stride": 6}}"#),
+            InvalidRequest::Stride { stride: 6, limit: 6 }
+        ));
+        assert!(matches!(
+            invalid(r#"{"inputs": "a", "parameters": {"stride": 1, "aggregation_strategy": "none"}}"#),
+            InvalidRequest::StrideWithoutAggregation
+        ));
+        for shape in [
+            "{}",
+            r#"{"inputs": 5}"#,
+            r#"{"inputs": ["a", 5]}"#,
+            r#"{"inputs": "a", "parameters": {"stride": -1}}"#,
+            r#"{"inputs": "a", "parameters": {"aggregation_strategy": "last"}}"#,
+            r#"{"inputs": "a", "parameters": {"top_k": 1}}"#,
+            r#"{"inputs": "a", "options": []}"#,
+            r#"{"inputs": "a", "text": "a"}"#,
+        ] {
+            assert!(matches!(invalid(shape), InvalidRequest::Shape { .. }), "{shape}");
+        }
+        assert!(matches!(
+            asked(r#"{"inputs": ["a", "b", "c", "d"]}"#),
+            Err(ApiError::TooManyTexts { texts: 4, limit: 3 })
+        ));
+    }
+}
