@@ -15,6 +15,7 @@ mod scheme;
 mod score;
 mod span;
 mod split;
+mod transition;
 mod window;
 
 pub use align::{AlignError, SubwordLabels, Subwords};
