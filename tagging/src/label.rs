@@ -259,21 +259,6 @@ impl LabelSet {
         self.ids.get(&tag).copied()
     }
 
-    /// Whether a word may have the label `next` after a word with the label `previous`, or as a text's first word.
-    ///
-    /// The rule of IOB2: `I-X` continues `B-X` or `I-X` and nothing else, unless the set has no `B-X` to begin with. In other
-    /// schemes everything may follow.
-    pub fn may_follow(&self, previous: Option<LabelId>, next: LabelId) -> bool {
-        let Some(Tag::Inside(entity_type)) = self.tag(next).filter(|_| self.scheme == TagScheme::Iob2) else {
-            return true;
-        };
-        let begin = Tag::Begin(entity_type);
-        let continues = previous
-            .and_then(|previous| self.tag(previous))
-            .is_some_and(|tag| tag == begin || tag == Tag::Inside(entity_type));
-        continues || self.id(begin).is_none()
-    }
-
     /// The label of this name.
     pub fn parse(&self, name: &str) -> Option<LabelId> {
         self.names.iter().position(|n| n == name).map(LabelId)
@@ -338,20 +323,6 @@ mod tests {
         assert_eq!(labels.id(Tag::Inside(EntityType(1))), None);
         assert_eq!(labels.tag(LabelId(4)), None);
         assert_eq!(LabelSet::from_id2label(&labels.id2label()), Ok(labels));
-    }
-
-    #[test]
-    fn inside_follows_only_its_own_type() {
-        let labels = LabelSet::iob2(["a", "b"]).unwrap();
-        let may = |previous: Option<&str>, next: &str| {
-            let id = |name: &str| labels.parse(name).unwrap();
-            labels.may_follow(previous.map(id), id(next))
-        };
-        assert!(may(Some("B-a"), "I-a") && may(Some("I-a"), "I-a"));
-        assert!(!may(None, "I-a") && !may(Some("O"), "I-a") && !may(Some("B-b"), "I-a"));
-        for free in ["O", "B-a", "B-b"] {
-            assert!(may(None, free) && may(Some("I-a"), free) && may(Some("O"), free));
-        }
     }
 
     #[test]
