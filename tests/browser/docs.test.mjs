@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { accessible, fitsTheWidth, onPage, PHONE, screenshot, startBrowser, startServer } from "./fixture.mjs";
+import { accessible, fitsTheWidth, LIMIT_MS, onPage, PHONE, screenshot, startBrowser, startServer } from "./fixture.mjs";
 
 let base;
 let browser;
@@ -13,7 +13,8 @@ before(async () => {
   contract = await (await fetch(`${base}/openapi.json`)).json();
 });
 
-const visit = (title, run, options) => test(title, () => onPage(browser, `${base}/docs`, run, options));
+const visit = (title, run, options) =>
+  test(title, { timeout: LIMIT_MS }, () => onPage(browser, `${base}/docs`, run, options));
 const loaded = (page) => page.locator("article").first().waitFor();
 const operation = (page, method, path) => page.getByRole("article", { name: `${method} ${path}`, exact: true });
 
