@@ -128,8 +128,13 @@ async fn tag_all(
     reading: Reading,
     flow: &Flow,
 ) -> Vec<Result<Tagged, TagError>> {
-    let lost =
-        |tagged: &Result<Tagged, TagError>| matches!(tagged, Err(TagError::NotReady(Readiness::NoWorker)));
+    // Ready says that a worker is back by now.
+    let lost = |tagged: &Result<Tagged, TagError>| {
+        matches!(
+            tagged,
+            Err(TagError::NotReady(Readiness::NoWorker | Readiness::Ready))
+        )
+    };
     let mut tagged = tagger.tag_patiently(sources.clone(), reading, flow).await;
     for _ in 0..RETRIES {
         let places: Vec<usize> = (0..tagged.len()).filter(|&at| lost(&tagged[at])).collect();

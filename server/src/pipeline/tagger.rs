@@ -261,14 +261,9 @@ impl Tagger {
         decided.await?
     }
 
-    /// Why a window was dropped unanswered: the server stops, or its last worker died.
+    /// Why a window was dropped unanswered: the server stops, or its last worker died, though one may be back by now.
     fn dropped(&self) -> TagError {
-        match self.health.readiness() {
-            Readiness::Ready => TagError::InferenceFailed,
-            not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
-                TagError::NotReady(not_ready)
-            }
-        }
+        TagError::NotReady(self.health.readiness())
     }
 }
 
