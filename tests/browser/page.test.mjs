@@ -116,9 +116,6 @@ visit("the controls are in the request and in what is shown", async (page) => {
 
 visit("every aggregation is answered", async (page) => {
   await loaded(page);
-  // A server without the option refuses it, which is another branch's test.
-  const { components } = await (await fetch(`${base}/openapi.json`)).json();
-  if (!components.schemas.NerRequest.properties.aggregation) return;
   for (const aggregation of ["none", "simple", "average", "max"]) {
     const joined = await asked(page, () => page.locator("#aggregation").selectOption(aggregation));
     assert.equal(joined.aggregation, aggregation);
