@@ -142,7 +142,10 @@ async fn tag_all(
             break;
         }
         let again = places.iter().map(|&at| sources[at].clone()).collect();
-        for (at, again) in places.into_iter().zip(tagger.tag_patiently(again, reading, flow).await) {
+        for (at, again) in places
+            .into_iter()
+            .zip(tagger.tag_patiently(again, reading, flow).await)
+        {
             tagged[at] = again;
         }
     }
