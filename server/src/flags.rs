@@ -8,7 +8,7 @@ use nerve_export::{Device, OpenOptions};
 use nerve_tagging::Splitter;
 
 use crate::config::{BatchLimits, ConfigError, QueueLimits, RequestLimits, ServerConfig, default_workers};
-use crate::http::{OffsetsOption, Options};
+use crate::http::{AggregationOption, OffsetsOption, Options};
 use crate::logging::LogFormat;
 use crate::offline::{InputFormat, OutputFormat, TagFile, TagFileError};
 
@@ -57,6 +57,12 @@ pub struct TagFlags {
     /// The entity types to answer with, separated by commas [default: all]; ndjson and html.
     #[arg(long, value_name = "TYPE", value_delimiter = ',')]
     pub(crate) labels: Option<Vec<String>>,
+    /// What is labelled and by which tokens [default: first].
+    #[arg(long, value_enum)]
+    pub(crate) aggregation: Option<AggregationOption>,
+    /// Decide each label by itself, so that an I-X may have no B-X before it.
+    #[arg(long)]
+    pub(crate) unconstrained: bool,
     /// Leave out the words; ndjson.
     #[arg(long)]
     pub(crate) no_words: bool,
@@ -172,7 +178,8 @@ impl TagFlags {
             threshold: self.threshold,
             labels: self.labels.clone(),
             include_words: self.no_words.then_some(false),
-            ..Options::default()
+            aggregation: self.aggregation,
+            constrained: self.unconstrained.then_some(false),
         };
         let work = TagFile::new(&self.file, self.input, self.output, self.out.clone(), options)?;
         Ok((config, work))

@@ -26,7 +26,7 @@ use crate::pipeline::Tagger;
 pub(crate) use body::parse;
 pub(crate) use error::{ApiError, InvalidRequest};
 pub use openapi::openapi_json;
-pub(crate) use request::{OffsetsOption, Options, source};
+pub(crate) use request::{AggregationOption, OffsetsOption, Options, source};
 pub(crate) use route::Route;
 pub(crate) use stream::StreamLine;
 

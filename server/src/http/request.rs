@@ -83,7 +83,7 @@ pub(crate) enum OffsetsOption {
 }
 
 /// What is labelled, and by which tokens.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AggregationOption {
     /// Tokens, each by itself.

@@ -92,7 +92,7 @@ fn texts_are_answered_in_json_tensors() {
     let asked = json!({
         "inputs": [{"name": "text", "shape": [2, 1], "datatype": "BYTES", "data": [["paul"], ["😀 in paris"]]}],
         "outputs": [{"name": "entities"}],
-        "parameters": {"offsets": "utf16", "labels": "location, person", "threshold": 0.5}
+        "parameters": {"offsets": "utf16", "labels": "location, person", "threshold": 0.5, "constrained": false, "aggregation": "none"}
     });
     let answer = server
         .post("/v2/models/test/versions/v1/infer", &asked.to_string())

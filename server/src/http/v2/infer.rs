@@ -11,13 +11,13 @@ use crate::http::AppState;
 use crate::http::body::{essence, header, is_encoded, is_json, parse, read_limited};
 use crate::http::error::ApiError;
 use crate::http::ner::answer;
-use crate::http::request::{OffsetsOption, Options};
+use crate::http::request::{AggregationOption, OffsetsOption, Options};
 use crate::http::v2::error::{V2Error, V2ErrorBody};
 use crate::http::v2::named;
 use crate::http::v2::tensor::{
     BYTES, InputTensor, OutputName, OutputTensor, OutputTensorParameters, TensorError, encode, texts,
 };
-use crate::pipeline::{Answer, Reading, Source, Tagged};
+use crate::pipeline::{Answer, Source, Tagged};
 
 const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 const BINARY: &str = "application/octet-stream";
@@ -51,6 +51,10 @@ pub(crate) struct InferParameters {
     threshold: Option<f64>,
     /// The entity types to answer with, separated by commas; all where absent.
     labels: Option<String>,
+    /// What is labelled and by which tokens; `first` where absent.
+    aggregation: Option<AggregationOption>,
+    /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
+    constrained: Option<bool>,
     /// Whether outputs that do not say are sent as bytes behind the JSON; no where absent.
     binary_data_output: Option<bool>,
 }
@@ -132,10 +136,9 @@ pub(crate) async fn infer(
     let asked: InferRequest = parse(json)?;
     let parameters = asked.parameters.unwrap_or_default();
     let wanted = wanted(asked.outputs, parameters.binary_data_output.unwrap_or(false))?;
-    let view = parameters
-        .options(&wanted)
-        .view(&model.labels)
-        .map_err(V2Error::Parameter)?;
+    let options = parameters.options(&wanted);
+    let reading = options.reading();
+    let view = options.view(&model.labels).map_err(V2Error::Parameter)?;
     let texts = texts(asked.inputs, binary)?;
     let (count, limit) = (texts.len(), state.limits.max_texts_per_batch);
     if count > limit {
@@ -143,7 +146,7 @@ pub(crate) async fn infer(
     }
     drop(body);
     let tagged = tagger
-        .tag(texts.into_iter().map(Source::Text).collect(), Reading::default())
+        .tag(texts.into_iter().map(Source::Text).collect(), reading)
         .await;
     let tagged = tagged.map_err(ApiError::Tag)?.into_iter().enumerate();
     let tagged = tagged
@@ -235,8 +238,9 @@ impl InferParameters {
             offsets: self.offsets,
             threshold: self.threshold,
             labels: self.labels.map(labels),
+            aggregation: self.aggregation,
+            constrained: self.constrained,
             include_words: Some(wanted.iter().any(|wanted| wanted.output == OutputName::Words)),
-            ..Options::default()
         }
     }
 }
