@@ -61,7 +61,7 @@ print("with parameters:", utf16.as_numpy("entities")[2])
 for problem, call in {
     "unknown model": lambda: client.infer("other", []),
     "bad parameter": lambda: infer(TEXTS, binary_in=True, binary_out=True, parameters={"offsets": "utf8"}),
-    "too large": lambda: infer(["a" * 1_500_000], binary_in=True, binary_out=True),
+    "too large": lambda: infer(["a" * 3_000_000], binary_in=True, binary_out=True),
 }.items():
     try:
         call()

@@ -65,8 +65,13 @@ pub(crate) enum ClassifyResponse {
     /// Of one text.
     One(Vec<Classified>),
     /// Of each text of a list.
-    Many(Vec<Vec<Classified>>),
+    Many(OfEachText),
 }
+
+/// The entities of each text of a list, which is never empty.
+#[derive(Serialize, ToSchema)]
+#[schema(min_items = 1)]
+pub(crate) struct OfEachText(Vec<Vec<Classified>>);
 
 /// What is asked of the pipeline.
 #[derive(Debug, PartialEq)]
@@ -175,7 +180,7 @@ fn response(tagger: &Tagger, classified: Vec<Classification>, is_list: bool) -> 
         }
     }
     response.json(match is_list {
-        true => ClassifyResponse::Many(texts),
+        true => ClassifyResponse::Many(OfEachText(texts)),
         false => ClassifyResponse::One(texts.pop().unwrap_or_default()),
     })
 }
