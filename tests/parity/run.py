@@ -253,7 +253,9 @@ def compare(tally, server, pipeline, name, texts, grid):
                 continue
             for text, answer in zip(part, found, strict=True):
                 tally.compare((name, parameters), text, pipeline.answer(text, parameters), answer)
-    print(f"  {name}: {len(texts)} texts x {len(grid)} settings, {time.monotonic() - began:.0f} s", flush=True)
+    took = time.monotonic() - began
+    found = len(tally.differences)
+    print(f"  {name}: {len(texts)} texts x {len(grid)} settings, {took:.0f} s; {found} differences so far", flush=True)
 
 
 def compare_edges(tally, server, pipeline, limit):
@@ -371,6 +373,7 @@ def main():
     parser.add_argument("--checkpoint", help="a trained checkpoint to compare too")
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
     parser.add_argument("--texts", type=int, help="compare only so many texts of the corpus")
+    parser.add_argument("--only", help="compare only this one of random-head-512, random-head-32 and trained-512")
     parser.add_argument("--write-fixture", metavar="DIR")
     arguments = parser.parse_args()
     if arguments.write_fixture:
@@ -390,10 +393,12 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         random_checkpoint(base, work / "head")
-        run(tally, "random-head", work / "head", 512, texts, work, arguments.binaries, deep=False)
-        run(tally, "random-head", work / "head", 32, texts, work, arguments.binaries, deep=True)
+        runs = [("random-head", work / "head", 512, False), ("random-head", work / "head", 32, True)]
         if arguments.checkpoint:
-            run(tally, "trained", arguments.checkpoint, 512, texts, work, arguments.binaries, deep=False)
+            runs.append(("trained", arguments.checkpoint, 512, False))
+        for name, checkpoint, length, deep in runs:
+            if arguments.only in (None, f"{name}-{length}"):
+                run(tally, name, checkpoint, length, texts, work, arguments.binaries, deep)
     print(f"{tally.texts} texts, {tally.answers} answers, {tally.entities} entities compared")
     print(f"largest difference of a score: {tally.largest:.2e}")
     print(f"{len(tally.differences)} differences")
