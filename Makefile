@@ -16,6 +16,7 @@ serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
 	target/release/nerve-server --model $(MODEL) --listen $(LISTEN)
 
+# Always the whole workspace, here and below: another selection has other features, and compiles dependencies again.
 test: onnxruntime
 	$(CARGO) build --locked --release --workspace --bins
 	$(CARGO) test --locked --release --workspace
@@ -40,17 +41,17 @@ check:
 # What needs the WNUT-17 files: WNUT17_DIR=DIR make corpus-checks
 corpus-checks: onnxruntime
 	test -n "$(WNUT17_DIR)" || { echo "set WNUT17_DIR to the directory of train.conll, dev.conll and test.conll"; exit 2; }
-	$(CARGO) test --locked --release --package nerve-tests -- corpus
+	$(CARGO) test --locked --release --workspace --test nerve -- corpus
 
 # Opens the pages in headless Chromium; skips where Node.js or Chromium is missing. Screenshots: target/browser.
 browser-test: onnxruntime
-	$(CARGO) build --locked --release --package nerve-server
+	$(CARGO) build --locked --release --workspace --bins
 	tests/browser/run
 
 # Compares POST / with the transformers pipeline; WNUT17_DIR adds the corpus' texts. PARITY_VENV names a virtual environment
 # that has tests/parity/requirements.txt already.
 pipeline-parity: onnxruntime $(if $(PARITY_VENV),,.venv-parity/installed)
-	$(CARGO) build --locked --release --package nerve-export --package nerve-server
+	$(CARGO) build --locked --release --workspace --bins
 	$(or $(PARITY_VENV),.venv-parity)/bin/python tests/parity/run.py $(PARITY_FLAGS)
 
 # Writes the API contract anew from the server's types.
@@ -59,12 +60,12 @@ openapi:
 
 # Checks every answer of a running server against its own contract.
 conformance: onnxruntime .venv-conformance/installed
-	$(CARGO) build --locked --release --package nerve-server
+	$(CARGO) build --locked --release --workspace --bins
 	.venv-conformance/bin/python tests/conformance/run.py
 
 # Runs the clients people have against a running server: make clients, or make clients CLIENT=triton
 clients: onnxruntime .venv-clients/installed
-	$(CARGO) build --locked --release --package nerve-server
+	$(CARGO) build --locked --release --workspace --bins
 	.venv-clients/bin/python tests/clients/run.py $(CLIENT)
 
 .venv-%/installed: tests/%/requirements.txt
