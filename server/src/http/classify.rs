@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 
 use crate::http::AppState;
 use crate::http::body::{parse, read_body};
-use crate::http::error::{ApiError, ErrorBody, InvalidRequest};
+use crate::http::error::{ApiError, InvalidRequest};
 use crate::http::request::AggregationOption;
+use crate::http::responses::TaggingErrors;
 use crate::pipeline::{Aggregation, Classification, Classified, Postprocessing, Tagger};
 
 /// Says that a text was longer than the model and its rest was not read.
@@ -137,13 +138,7 @@ impl ClassifyRequest {
             headers(("x-nerve-truncated" = String, description = "`true` where a text was longer than the model and \
                 its rest was not read; else absent"))
         ),
-        (status = 400, description = "The body is not JSON", body = ErrorBody),
-        (status = 413, description = "The body, a text or the list is too large", body = ErrorBody),
-        (status = 415, description = "The body is not declared to be JSON", body = ErrorBody),
-        (status = 422, description = "The body is JSON but no request", body = ErrorBody),
-        (status = 429, description = "Too much work waits; see `retry-after`", body = ErrorBody),
-        (status = 500, description = "The model failed", body = ErrorBody),
-        (status = 503, description = "Not ready, or stopping", body = ErrorBody),
+        TaggingErrors,
     )
 )]
 pub(crate) async fn classify(

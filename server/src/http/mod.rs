@@ -9,6 +9,7 @@ mod openapi;
 mod operations;
 mod pages;
 mod request;
+mod responses;
 mod route;
 mod stream;
 mod v2;

@@ -12,6 +12,7 @@ use crate::http::AppState;
 use crate::http::body::{parse, read_body};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::request::{BatchRequest, NerRequest};
+use crate::http::responses::TaggingErrors;
 use crate::pipeline::{Answer, MANY_WORDS, TagError, Tagged, Tagger, View};
 
 /// The answer for one text.
@@ -59,13 +60,7 @@ pub(crate) struct ModelName<'a> {
     request_body = NerRequest,
     responses(
         (status = 200, description = "The entities of the text", body = NerResponse),
-        (status = 400, description = "The body is not JSON", body = ErrorBody),
-        (status = 413, description = "The body or the text is too large", body = ErrorBody),
-        (status = 415, description = "The body is not declared to be JSON", body = ErrorBody),
-        (status = 422, description = "The body is JSON but no request", body = ErrorBody),
-        (status = 429, description = "Too much work waits; see `retry-after`", body = ErrorBody),
-        (status = 500, description = "The model failed", body = ErrorBody),
-        (status = 503, description = "Not ready, or stopping", body = ErrorBody),
+        TaggingErrors,
     )
 )]
 pub(crate) async fn ner(
@@ -103,13 +98,7 @@ pub(crate) async fn ner(
     request_body = BatchRequest,
     responses(
         (status = 200, description = "One result a text, in order", body = BatchResponse),
-        (status = 400, description = "The body is not JSON", body = ErrorBody),
-        (status = 413, description = "The body is too large, or has too many texts", body = ErrorBody),
-        (status = 415, description = "The body is not declared to be JSON", body = ErrorBody),
-        (status = 422, description = "The body is JSON but no request", body = ErrorBody),
-        (status = 429, description = "Too much work waits; see `retry-after`", body = ErrorBody),
-        (status = 500, description = "The texts could not be prepared", body = ErrorBody),
-        (status = 503, description = "Not ready, or stopping", body = ErrorBody),
+        TaggingErrors,
     )
 )]
 pub(crate) async fn ner_batch(

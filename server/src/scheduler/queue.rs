@@ -84,7 +84,7 @@ impl Size {
 }
 
 /// Who has room first.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Precedence {
     /// What comes to the queue: it leaves room for what is claimed.
     New,
@@ -166,26 +166,9 @@ impl Queue {
         flow: &Flow,
     ) -> Result<Vec<Waiter>, SubmitError> {
         self.check_fits(&inputs)?;
-        let (mut jobs, waiters): (Vec<Job>, Vec<Waiter>) = inputs.into_iter().map(Job::new).unzip();
-        let size = Size::of(&jobs);
-        let mut claim = None;
-        loop {
-            let mut room = pin!(self.room.notified());
-            // Before the attempt, so that room made right after it is heard of.
-            room.as_mut().enable();
-            let Err(refused) = self.enter(jobs, flow, Precedence::Further) else {
-                return Ok(waiters);
-            };
-            match refused.reason {
-                SubmitError::WindowsFull | SubmitError::TokensFull => {}
-                SubmitError::NeverFits | SubmitError::NoWorker | SubmitError::Closed => {
-                    return Err(refused.reason);
-                }
-            }
-            claim.get_or_insert_with(|| Claim::new(self, size));
-            room.await;
-            jobs = refused.jobs;
-        }
+        let (jobs, waiters): (Vec<Job>, Vec<Waiter>) = inputs.into_iter().map(Job::new).unzip();
+        self.enter_in_time(jobs, flow, Precedence::Further, None).await?;
+        Ok(waiters)
     }
 
     /// Takes windows of bulk work; where they would be refused because of load, it waits for room, behind all others.
@@ -195,21 +178,43 @@ impl Queue {
         flow: &Flow,
     ) -> Result<Vec<Waiter>, SubmitError> {
         self.check_fits(&inputs)?;
-        let (mut jobs, waiters): (Vec<Job>, Vec<Waiter>) = inputs.into_iter().map(Job::new).unzip();
-        let end = Instant::now() + WORKER_WAIT;
+        let (jobs, waiters): (Vec<Job>, Vec<Waiter>) = inputs.into_iter().map(Job::new).unzip();
+        let worker_end = Instant::now() + WORKER_WAIT;
+        self.enter_in_time(jobs, flow, Precedence::New, Some(worker_end))
+            .await?;
+        Ok(waiters)
+    }
+
+    /// Takes the jobs once there is room for them, and a worker if it is to be waited for until an end.
+    async fn enter_in_time(
+        &self,
+        mut jobs: Vec<Job>,
+        flow: &Flow,
+        precedence: Precedence,
+        worker_end: Option<Instant>,
+    ) -> Result<(), SubmitError> {
+        let size = Size::of(&jobs);
+        let mut claim = None;
         loop {
             let mut room = pin!(self.room.notified());
             // Before the attempt, so that room made right after it is heard of.
             room.as_mut().enable();
-            let Err(refused) = self.enter(jobs, flow, Precedence::New) else {
-                return Ok(waiters);
+            let Err(refused) = self.enter(jobs, flow, precedence) else {
+                return Ok(());
             };
-            match refused.reason {
-                SubmitError::WindowsFull | SubmitError::TokensFull => room.await,
-                SubmitError::NoWorker => {
+            match (refused.reason, worker_end) {
+                (SubmitError::WindowsFull | SubmitError::TokensFull, _) => {
+                    if precedence == Precedence::Further {
+                        claim.get_or_insert_with(|| Claim::new(self, size));
+                    }
+                    room.await;
+                }
+                (SubmitError::NoWorker, Some(end)) => {
                     timeout_at(end, room).await.map_err(|_| SubmitError::NoWorker)?;
                 }
-                SubmitError::NeverFits | SubmitError::Closed => return Err(refused.reason),
+                (SubmitError::NoWorker, None) | (SubmitError::NeverFits | SubmitError::Closed, _) => {
+                    return Err(refused.reason);
+                }
             }
             jobs = refused.jobs;
         }
@@ -392,164 +397,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use futures_util::FutureExt;
-
-    fn queue(windows: usize, tokens: usize, max_batch: usize) -> Queue {
-        let batching = BatchLimits {
-            batch_tokens: 100,
-            max_batch,
-            max_padding_percent: 10,
-        };
-        let metrics = Arc::new(Metrics::for_tests());
-        let queue = Queue::new(QueueLimits { windows, tokens }, batching, metrics);
-        queue.worker_up();
-        queue
-    }
-
-    fn windows(lengths: &[usize]) -> Vec<WindowInput> {
-        let window = |&length: &usize| WindowInput {
-            ids: vec![7; length],
-            reads: Vec::new(),
-        };
-        lengths.iter().map(window).collect()
-    }
-
-    fn submit(queue: &Queue, lengths: &[usize]) -> Result<Vec<Waiter>, SubmitError> {
-        queue.submit(windows(lengths), &Flow::default())
-    }
-
-    fn taken(queue: &Queue) -> Vec<usize> {
-        queue.take().unwrap().iter().map(Job::tokens).collect()
-    }
-
-    #[test]
-    fn a_request_enters_whole_or_not_at_all() {
-        let queue = queue(3, 30, 1);
-        let _waiters = submit(&queue, &[5, 6]).unwrap();
-        assert_eq!(submit(&queue, &[5, 6]).err(), Some(SubmitError::WindowsFull));
-        assert_eq!(submit(&queue, &[20]).err(), Some(SubmitError::TokensFull));
-        assert_eq!(submit(&queue, &[1; 4]).err(), Some(SubmitError::NeverFits));
-        assert_eq!(submit(&queue, &[31]).err(), Some(SubmitError::NeverFits));
-        assert_eq!((taken(&queue), taken(&queue)), (vec![5], vec![6]));
-        assert_eq!(queue.metrics.queue_windows.get(), 0);
-        assert_eq!(queue.metrics.queue_tokens.get(), 0);
-    }
-
-    #[test]
-    fn a_client_that_left_makes_room() {
-        let queue = queue(2, 30, 1);
-        drop(submit(&queue, &[5, 6]).unwrap());
-        let _waiters = submit(&queue, &[8, 9]).unwrap();
-        assert_eq!((taken(&queue), taken(&queue)), (vec![8], vec![9]));
-    }
-
-    #[test]
-    fn other_requests_run_between_a_long_documents_windows() {
-        let queue = queue(10, 1000, 1);
-        let _document = submit(&queue, &[50, 51, 52, 53]).unwrap();
-        let _first = submit(&queue, &[1]).unwrap();
-        let mut order = [taken(&queue), taken(&queue)].concat();
-        let _second = submit(&queue, &[2]).unwrap();
-        while order.len() < 6 {
-            order.extend(taken(&queue));
-        }
-        assert_eq!(order, [50, 1, 51, 2, 52, 53]);
-    }
-
-    #[actix_web::test]
-    async fn a_flow_of_submissions_has_the_share_of_one_request() {
-        let queue = queue(10, 1000, 1);
-        let flow = Flow::default();
-        let mut waiters = Vec::new();
-        for length in [50, 51, 52] {
-            waiters.extend(queue.submit_patiently(windows(&[length]), &flow).await.unwrap());
-        }
-        let _other = submit(&queue, &[1]).unwrap();
-        let order = [taken(&queue), taken(&queue), taken(&queue), taken(&queue)].concat();
-        assert_eq!(order, [50, 1, 51, 52]);
-    }
-
-    #[actix_web::test]
-    async fn the_patient_wait_for_room_and_for_the_end() {
-        let queue = Arc::new(queue(1, 1000, 1));
-        let flow = Flow::default();
-        let _first = queue.submit_patiently(windows(&[5]), &flow).await.unwrap();
-        let mut second = pin!(queue.submit_patiently(windows(&[6]), &flow));
-        assert!(second.as_mut().now_or_never().is_none());
-        assert_eq!(taken(&queue), [5]);
-        let _second = second.await.unwrap();
-        let mut third = pin!(queue.submit_patiently(windows(&[7]), &flow));
-        assert!(third.as_mut().now_or_never().is_none());
-        queue.close();
-        assert_eq!(third.await.err(), Some(SubmitError::Closed));
-        let never = queue.submit_patiently(windows(&[1; 2]), &flow).await;
-        assert_eq!(never.err(), Some(SubmitError::NeverFits));
-    }
-
-    #[actix_web::test]
-    async fn further_windows_keep_their_turn_behind_their_own() {
-        let queue = queue(10, 1000, 1);
-        let document = Flow::default();
-        let _part = queue.submit(windows(&[50, 51, 52]), &document).unwrap();
-        assert_eq!(taken(&queue), [50]);
-        let _further = queue.submit_further(windows(&[53]), &document).await.unwrap();
-        let _other = submit(&queue, &[1]).unwrap();
-        let order: Vec<_> = (0..4).flat_map(|_| taken(&queue)).collect();
-        assert_eq!(order, [51, 1, 52, 53]);
-    }
-
-    #[actix_web::test]
-    async fn further_windows_have_room_before_what_is_new() {
-        let queue = queue(2, 100, 1);
-        let _waiters = submit(&queue, &[5, 6]).unwrap();
-        let (one, other) = (Flow::default(), Flow::default());
-        {
-            let mut left = pin!(queue.submit_further(windows(&[9]), &one));
-            assert!(left.as_mut().now_or_never().is_none());
-        }
-        let mut further = pin!(queue.submit_further(windows(&[7]), &one));
-        let mut another = pin!(queue.submit_further(windows(&[8]), &other));
-        assert!(further.as_mut().now_or_never().is_none());
-        assert!(another.as_mut().now_or_never().is_none());
-        assert_eq!(taken(&queue), [5]);
-        assert_eq!(submit(&queue, &[4]).err(), Some(SubmitError::WindowsFull));
-        let _further = further.await.unwrap();
-        assert_eq!((taken(&queue), taken(&queue)), (vec![6], vec![7]));
-        let _another = another.await.unwrap();
-        assert!(submit(&queue, &[4]).is_ok());
-    }
-
-    #[actix_web::test]
-    async fn further_windows_that_wait_hear_of_the_end() {
-        let queue = queue(1, 100, 1);
-        let _waiters = submit(&queue, &[5]).unwrap();
-        let flow = Flow::default();
-        let mut further = pin!(queue.submit_further(windows(&[7]), &flow));
-        assert!(further.as_mut().now_or_never().is_none());
-        queue.close();
-        assert_eq!(further.await.err(), Some(SubmitError::Closed));
-    }
-
-    #[test]
-    fn without_a_worker_nothing_waits() {
-        let queue = queue(10, 100, 1);
-        let mut waiters = submit(&queue, &[5]).unwrap();
-        queue.worker_down();
-        assert!(waiters.remove(0).blocking_recv().is_err());
-        assert_eq!(submit(&queue, &[5]).err(), Some(SubmitError::NoWorker));
-    }
-
-    #[test]
-    fn closed_it_serves_what_waits_and_aborted_it_does_not() {
-        let queue = queue(10, 100, 1);
-        let _waiters = submit(&queue, &[5]).unwrap();
-        assert!(!queue.closed_within(Duration::ZERO));
-        queue.close();
-        assert!(queue.closed_within(Duration::from_secs(60)));
-        assert_eq!(submit(&queue, &[5]).err(), Some(SubmitError::Closed));
-        assert_eq!(taken(&queue), [5]);
-        assert!(queue.take().is_none());
-    }
-}
+mod tests;

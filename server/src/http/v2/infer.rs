@@ -12,7 +12,8 @@ use crate::http::body::{essence, header, is_encoded, is_json, parse, read_limite
 use crate::http::error::ApiError;
 use crate::http::ner::answer;
 use crate::http::request::{AggregationOption, OffsetsOption, Options};
-use crate::http::v2::error::{V2Error, V2ErrorBody};
+use crate::http::v2::contract::{InferErrors, ModelPath, NotReady, NotServed, VersionPath};
+use crate::http::v2::error::V2Error;
 use crate::http::v2::named;
 use crate::http::v2::tensor::{
     BYTES, InputTensor, OutputName, OutputTensor, OutputTensorParameters, TensorError, encode, texts,
@@ -107,20 +108,16 @@ struct Wanted {
     path = "/v2/models/{model}/infer",
     tag = "open inference protocol",
     operation_id = "v2_infer",
-    params(("model" = String, Path, description = "The model's name")),
+    params(ModelPath),
     request_body = InferRequest,
     responses(
         (status = 200, description = "The tensors asked for", content(
             (InferResponse = "application/json"),
             (String = "application/octet-stream")
         )),
-        (status = 400, description = "Not JSON, or other tensors or parameters than the model's", body = V2ErrorBody),
-        (status = 404, description = "No such model", body = V2ErrorBody),
-        (status = 413, description = "The body or a text is too large, or there are too many", body = V2ErrorBody),
-        (status = 415, description = "The body is declared to be something else", body = V2ErrorBody),
-        (status = 429, description = "Too much work waits; see `retry-after`", body = V2ErrorBody),
-        (status = 500, description = "The model failed", body = V2ErrorBody),
-        (status = 503, description = "Not ready, or stopping", body = V2ErrorBody),
+        InferErrors,
+        NotServed,
+        NotReady,
     )
 )]
 pub(crate) async fn infer(
@@ -291,23 +288,16 @@ fn respond(mut json: Vec<u8>, mut bytes: Vec<u8>, wanted: &[Wanted]) -> HttpResp
     path = "/v2/models/{model}/versions/{version}/infer",
     tag = "open inference protocol",
     operation_id = "v2_infer_version",
-    params(
-        ("model" = String, Path, description = "The model's name"),
-        ("version" = String, Path, description = "The model's version"),
-    ),
+    params(VersionPath),
     request_body = InferRequest,
     responses(
         (status = 200, description = "The tensors asked for", content(
             (InferResponse = "application/json"),
             (String = "application/octet-stream")
         )),
-        (status = 400, description = "Not JSON, or other tensors or parameters than the model's", body = V2ErrorBody),
-        (status = 404, description = "No such model or version", body = V2ErrorBody),
-        (status = 413, description = "The body or a text is too large, or there are too many", body = V2ErrorBody),
-        (status = 415, description = "The body is declared to be something else", body = V2ErrorBody),
-        (status = 429, description = "Too much work waits; see `retry-after`", body = V2ErrorBody),
-        (status = 500, description = "The model failed", body = V2ErrorBody),
-        (status = 503, description = "Not ready, or stopping", body = V2ErrorBody),
+        InferErrors,
+        NotServed,
+        NotReady,
     )
 )]
 pub(crate) async fn infer_version(

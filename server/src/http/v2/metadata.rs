@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 use crate::health::Readiness;
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::v2::error::{V2Error, V2ErrorBody};
+use crate::http::v2::contract::{ModelPath, NotReady, NotServed, VersionPath};
+use crate::http::v2::error::V2Error;
 use crate::http::v2::named;
 use crate::http::v2::tensor::{INPUT, OutputName};
 use crate::pipeline::TagError;
@@ -125,7 +126,7 @@ pub(crate) async fn live() -> HttpResponse {
     operation_id = "v2_ready",
     responses(
         (status = 200, description = "Ready", body = V2Ready),
-        (status = 503, description = "Starting, without a worker, or stopping", body = V2ErrorBody),
+        NotReady,
     )
 )]
 pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, V2Error> {
@@ -139,10 +140,10 @@ pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, V2
     path = "/v2/models/{model}",
     tag = "open inference protocol",
     operation_id = "v2_model",
-    params(("model" = String, Path, description = "The model's name")),
+    params(ModelPath),
     responses(
         (status = 200, description = "The model", body = ModelMetadata),
-        (status = 404, description = "No such model", body = V2ErrorBody),
+        NotServed,
     )
 )]
 pub(crate) async fn model(state: web::Data<AppState>, request: HttpRequest) -> Result<HttpResponse, V2Error> {
@@ -162,13 +163,10 @@ pub(crate) async fn model(state: web::Data<AppState>, request: HttpRequest) -> R
     path = "/v2/models/{model}/versions/{version}",
     tag = "open inference protocol",
     operation_id = "v2_model_version",
-    params(
-        ("model" = String, Path, description = "The model's name"),
-        ("version" = String, Path, description = "The model's version"),
-    ),
+    params(VersionPath),
     responses(
         (status = 200, description = "The model", body = ModelMetadata),
-        (status = 404, description = "No such model or version", body = V2ErrorBody),
+        NotServed,
     )
 )]
 pub(crate) async fn model_version(
@@ -184,11 +182,11 @@ pub(crate) async fn model_version(
     path = "/v2/models/{model}/ready",
     tag = "open inference protocol",
     operation_id = "v2_model_ready",
-    params(("model" = String, Path, description = "The model's name")),
+    params(ModelPath),
     responses(
         (status = 200, description = "Ready", body = V2ModelReady),
-        (status = 404, description = "No such model", body = V2ErrorBody),
-        (status = 503, description = "Starting, without a worker, or stopping", body = V2ErrorBody),
+        NotServed,
+        NotReady,
     )
 )]
 pub(crate) async fn model_ready(
@@ -206,14 +204,11 @@ pub(crate) async fn model_ready(
     path = "/v2/models/{model}/versions/{version}/ready",
     tag = "open inference protocol",
     operation_id = "v2_model_version_ready",
-    params(
-        ("model" = String, Path, description = "The model's name"),
-        ("version" = String, Path, description = "The model's version"),
-    ),
+    params(VersionPath),
     responses(
         (status = 200, description = "Ready", body = V2ModelReady),
-        (status = 404, description = "No such model or version", body = V2ErrorBody),
-        (status = 503, description = "Starting, without a worker, or stopping", body = V2ErrorBody),
+        NotServed,
+        NotReady,
     )
 )]
 pub(crate) async fn model_version_ready(

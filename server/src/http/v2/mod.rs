@@ -1,5 +1,6 @@
 //! `/v2`: the Open Inference Protocol, as KServe and Triton clients speak it.
 
+mod contract;
 mod error;
 mod infer;
 mod metadata;
@@ -16,17 +17,20 @@ use crate::pipeline::TextModel;
 
 /// The protocol's part of the contract.
 #[derive(OpenApi)]
-#[openapi(paths(
-    metadata::server,
-    metadata::live,
-    metadata::ready,
-    metadata::model,
-    metadata::model_version,
-    metadata::model_ready,
-    metadata::model_version_ready,
-    infer::infer,
-    infer::infer_version
-))]
+#[openapi(
+    components(schemas(error::V2ErrorBody)),
+    paths(
+        metadata::server,
+        metadata::live,
+        metadata::ready,
+        metadata::model,
+        metadata::model_version,
+        metadata::model_ready,
+        metadata::model_version_ready,
+        infer::infer,
+        infer::infer_version
+    )
+)]
 pub(crate) struct Contract;
 
 /// The protocol's routes, with other methods and other paths under `/v2` answered in its shape.

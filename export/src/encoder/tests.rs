@@ -1,0 +1,207 @@
+use super::*;
+use nerve_tagging::{WindowLimits, WordIndex, windows};
+
+fn encoder() -> (tempfile::TempDir, TextEncoder) {
+    let dir = tempfile::tempdir().unwrap();
+    let vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n@\npaul\n##walk\ndo\nn\n'\nt\n[\n]\nsep\n";
+    std::fs::write(dir.path().join("vocab.txt"), vocab).unwrap();
+    let encoder = TextEncoder::open_dir(dir.path()).unwrap();
+    (dir, encoder)
+}
+
+#[test]
+fn given_words_are_never_split_or_lost() {
+    let (_dir, encoder) = encoder();
+    let words = ["@PaulWalk", "", "\u{200d}", "do", "n't", "zzz"];
+    let subwords = encoder.encode_words(&words).unwrap();
+    let lengths: Vec<_> = (0..words.len())
+        .map(|word| subwords.of_word(WordIndex(word)).len())
+        .collect();
+    assert_eq!(lengths, [3, 0, 0, 1, 3, 1]);
+    let window = &windows(&subwords, WindowLimits::new(64, 0).unwrap())[0];
+    let ids = encoder.window_ids(&subwords, window);
+    assert_eq!((ids[0], *ids.last().unwrap()), (2, 3));
+    assert_eq!(encoder.specials(), (1, 1));
+}
+
+#[test]
+fn a_typed_special_token_is_text() {
+    let (_dir, encoder) = encoder();
+    let subwords = encoder.encode_words(&["[SEP]"]).unwrap();
+    assert_eq!(subwords.ids(), [13, 15, 14]);
+}
+
+#[test]
+fn own_words_slice_the_text() {
+    let (_dir, encoder) = encoder();
+    let text = "do  \u{200d} @paulwalk";
+    let (spans, subwords) = encoder.encode_text(text).unwrap();
+    let words: Vec<_> = spans.iter().map(|s| s.slice(text).unwrap()).collect();
+    assert_eq!(words, ["do", "@", "paulwalk"]);
+    assert_eq!(subwords.word_count(), 3);
+}
+
+#[test]
+fn saved_and_opened_it_is_the_same() {
+    let (dir, encoder) = encoder();
+    let path = dir.path().join("tokenizer.json");
+    encoder.save(&path).unwrap();
+    let again = TextEncoder::open_dir(dir.path()).unwrap();
+    let words = ["@PaulWalk", "do"];
+    assert_eq!(
+        again.encode_words(&words).unwrap(),
+        encoder.encode_words(&words).unwrap()
+    );
+}
+
+/// A byte-level tokenizer of single characters, with truncation, padding and offset trimming that would do harm.
+fn byte_level(prefix_in_file: bool, tokenizer_config: &str) -> TextEncoder {
+    let dir = tempfile::tempdir().unwrap();
+    let letters = "<s> <pad> </s> a n d o r L e '"
+        .split(' ')
+        .chain(["Ġ", "Ċ", "Ã", "«"]);
+    let vocab: serde_json::Map<_, _> = letters
+        .zip(0..)
+        .map(|(token, id)| (token.to_owned(), id.into()))
+        .collect();
+    let special = |id: u32, content: &str| {
+        serde_json::json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true})
+    };
+    let json = serde_json::json!({
+        "version": "1.0",
+        "truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0},
+        "padding": {"strategy": {"Fixed": 30}, "direction": "Left", "pad_to_multiple_of": null, "pad_id": 1,
+            "pad_type_id": 0, "pad_token": "<pad>"},
+        "added_tokens": [special(0, "<s>"), special(1, "<pad>"), special(2, "</s>")],
+        "normalizer": null,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": prefix_in_file, "trim_offsets": true, "use_regex": true},
+        "post_processor": {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": true,
+            "add_prefix_space": false},
+        "decoder": null,
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocab, "merges": []},
+    });
+    std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+    std::fs::write(dir.path().join("tokenizer_config.json"), tokenizer_config).unwrap();
+    TextEncoder::open_dir(dir.path()).unwrap()
+}
+
+fn own_words(encoder: &TextEncoder, text: &str) -> Vec<(String, usize)> {
+    let (spans, subwords) = encoder.encode_text(text).unwrap();
+    let word = |(at, span): (usize, &ByteSpan)| {
+        (
+            span.slice(text).unwrap().to_owned(),
+            subwords.of_word(WordIndex(at)).len(),
+        )
+    };
+    spans.iter().enumerate().map(word).collect()
+}
+
+#[test]
+fn byte_level_words_are_pre_tokens_without_their_spaces() {
+    let encoder = byte_level(false, "{}");
+    let read = own_words(&encoder, "  and  Lee\nd'ëd ");
+    // Two spaces before the first word: one is a pre-token of its own, and left out, one is the word's.
+    let expected = [("and", 5), ("Lee", 5), ("d", 1), ("'", 1), ("ëd", 4)];
+    let expected: Vec<_> = expected.map(|(word, tokens)| (word.to_owned(), tokens)).to_vec();
+    assert_eq!(read, expected);
+    assert!(own_words(&encoder, " \n ").is_empty());
+    assert_eq!(encoder.specials(), (1, 1));
+}
+
+#[test]
+fn the_prefix_space_is_never_taken_for_a_letter() {
+    let without = byte_level(false, "{}");
+    assert_eq!(
+        own_words(&without, "and Lee"),
+        [("and".to_owned(), 3), ("Lee".to_owned(), 4)]
+    );
+    for with in [
+        byte_level(true, "{}"),
+        byte_level(false, r#"{"add_prefix_space": true}"#),
+    ] {
+        assert_eq!(
+            own_words(&with, "and Lee"),
+            [("and".to_owned(), 4), ("Lee".to_owned(), 4)]
+        );
+    }
+}
+
+#[test]
+fn given_words_all_have_their_space() {
+    for encoder in [byte_level(true, "{}"), byte_level(false, "{}")] {
+        let subwords = encoder.encode_words(&["and", "", " ", "Lee", "n d"]).unwrap();
+        let lengths: Vec<_> = (0..5)
+            .map(|word| subwords.of_word(WordIndex(word)).len())
+            .collect();
+        assert_eq!(lengths, [4, 0, 0, 4, 4]);
+    }
+}
+
+#[test]
+fn sentencepiece_words_are_without_the_punctuation_around_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let pieces = [
+        "<unk>", "<s>", "</s>", "▁", "▁Bob", "O", "'", "Neil", ".", "(", ")", ",", "▁(", "京", "▁.",
+    ];
+    let vocab: Vec<_> = pieces
+        .iter()
+        .map(|piece| serde_json::json!([piece, -1.0]))
+        .collect();
+    let json = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true},
+        "post_processor": null, "decoder": null,
+        "model": {"type": "Unigram", "unk_id": 0, "vocab": vocab, "byte_fallback": false},
+    });
+    std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+    let encoder = TextEncoder::open_dir(dir.path()).unwrap();
+    let read = own_words(&encoder, "Bob. (O'Neil),  京 ..");
+    let expected = [
+        ("Bob", 1),
+        (".", 1),
+        ("(", 1),
+        ("O'Neil", 3),
+        ("),", 3),
+        ("京", 2),
+        ("..", 2),
+    ];
+    let expected: Vec<_> = expected.map(|(word, tokens)| (word.to_owned(), tokens)).to_vec();
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn the_tokenizers_configuration_decides_on_case() {
+    let (dir, encoder) = encoder();
+    encoder.save(&dir.path().join("tokenizer.json")).unwrap();
+    let known = |dir: &Path| {
+        TextEncoder::open_dir(dir)
+            .unwrap()
+            .encode_words(&["Do"])
+            .unwrap()
+            .ids()
+            == [9]
+    };
+    assert!(known(dir.path()));
+    std::fs::write(
+        dir.path().join("tokenizer_config.json"),
+        r#"{"do_lower_case": false}"#,
+    )
+    .unwrap();
+    assert!(!known(dir.path()));
+    std::fs::remove_file(dir.path().join("tokenizer.json")).unwrap();
+    assert!(!known(dir.path()));
+}
+
+#[test]
+fn what_is_no_tokenizer_names_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        TextEncoder::open_dir(dir.path()),
+        Err(EncoderError::Missing { .. })
+    ));
+    std::fs::write(dir.path().join("tokenizer.json"), "{}").unwrap();
+    let error = TextEncoder::open_dir(dir.path()).err().unwrap().to_string();
+    assert!(error.contains("tokenizer.json"), "{error}");
+}

@@ -1,0 +1,32 @@
+//! The errors that operations share, as the contract lists them.
+
+use utoipa::IntoResponses;
+
+use crate::http::error::ErrorBody;
+
+/// Why a route that tags refuses a whole request.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "read by the contract's generator alone")]
+pub(crate) enum TaggingErrors {
+    /// The body is not JSON
+    #[response(status = 400)]
+    NotJson(ErrorBody),
+    /// The body or a text is too large, or there are too many texts
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The body is not declared to be JSON
+    #[response(status = 415)]
+    NotDeclaredJson(ErrorBody),
+    /// The body is JSON but no request
+    #[response(status = 422)]
+    NoRequest(ErrorBody),
+    /// Too much work waits; see `retry-after`
+    #[response(status = 429)]
+    Full(ErrorBody),
+    /// The texts could not be prepared, or the model failed
+    #[response(status = 500)]
+    Failed(ErrorBody),
+    /// Not ready, or stopping
+    #[response(status = 503)]
+    NotReady(ErrorBody),
+}

@@ -1,0 +1,58 @@
+//! What operations of the protocol share, as the contract lists it.
+
+use utoipa::{IntoParams, IntoResponses};
+
+use crate::http::v2::error::V2ErrorBody;
+
+/// The path's parameter where it names the model.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "read by the contract's generator alone")]
+pub(crate) struct ModelPath {
+    /// The model's name
+    model: String,
+}
+
+/// The path's parameters where it names the version too.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "read by the contract's generator alone")]
+pub(crate) struct VersionPath {
+    /// The model's name
+    model: String,
+    /// The model's version
+    version: String,
+}
+
+/// The path names what is not served.
+#[derive(IntoResponses)]
+#[response(status = 404, description = "No such model or version")]
+#[expect(dead_code, reason = "read by the contract's generator alone")]
+pub(crate) struct NotServed(V2ErrorBody);
+
+/// The server cannot answer texts now.
+#[derive(IntoResponses)]
+#[response(status = 503, description = "Starting, without a worker, or stopping")]
+#[expect(dead_code, reason = "read by the contract's generator alone")]
+pub(crate) struct NotReady(V2ErrorBody);
+
+/// Why a tensor of texts is refused.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "read by the contract's generator alone")]
+pub(crate) enum InferErrors {
+    /// Not JSON, or other tensors or parameters than the model's
+    #[response(status = 400)]
+    NotTheModels(V2ErrorBody),
+    /// The body or a text is too large, or there are too many
+    #[response(status = 413)]
+    TooLarge(V2ErrorBody),
+    /// The body is declared to be something else
+    #[response(status = 415)]
+    NotDeclaredJson(V2ErrorBody),
+    /// Too much work waits; see `retry-after`
+    #[response(status = 429)]
+    Full(V2ErrorBody),
+    /// The model failed
+    #[response(status = 500)]
+    Failed(V2ErrorBody),
+}
