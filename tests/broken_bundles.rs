@@ -39,7 +39,12 @@ fn sha256(bytes: &[u8]) -> String {
 fn seal(bundle: &Path) {
     edit(&bundle.join("manifest.json"), |manifest| {
         let mut hashes = String::new();
-        for name in ["config.json", "model.onnx", "tokenizer.json"] {
+        for name in [
+            "config.json",
+            "model.onnx",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ] {
             let bytes = fs::read(bundle.join(name)).unwrap();
             manifest["files"][name] = serde_json::json!({"size": bytes.len(), "sha256": sha256(&bytes)});
             hashes += &format!("{name} {}\n", sha256(&bytes));
@@ -126,6 +131,25 @@ fn a_manifest_that_forgets_a_file_or_lies_about_its_version() {
             ..
         }
     ));
+}
+
+#[test]
+fn a_temperature_that_is_none_or_not_the_versions() {
+    let (_dir, bundle) = copy();
+    let path = bundle.join("manifest.json");
+    for temperature in [0.0, -1.5] {
+        edit(&path, |manifest| manifest["temperature"] = temperature.into());
+        let error = manifest_error(&bundle);
+        assert!(matches!(error, ManifestError::Temperature { .. }), "{error}");
+        assert!(
+            error.to_string().contains("manifest.json: temperature is"),
+            "{error}"
+        );
+    }
+    edit(&path, |manifest| manifest["temperature"] = 1.5.into());
+    assert!(matches!(manifest_error(&bundle), ManifestError::Version { .. }));
+    edit(&path, |manifest| manifest["temperature"] = Value::Null);
+    Model::open(&bundle).unwrap();
 }
 
 #[test]

@@ -176,6 +176,7 @@ pub(crate) fn train(corpus: &Path, out: &Path) -> Command {
     command.args([
         "--init",
         "scratch",
+        "--reports=false",
         "--hidden-size",
         "32",
         "--layers",

@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod broken_bundles;
+mod calibration;
 mod corpus;
+mod families;
 mod fixture;
 mod parity;
 mod pipeline;
 mod pipeline_answers;
 mod plain_exports;
+mod resume;
 mod server;
 mod stores;
 mod tag;

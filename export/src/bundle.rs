@@ -12,6 +12,7 @@ use nerve_tagging::{
 use thiserror::Error;
 
 use crate::calibrate::calibrate;
+use crate::calibration::{Calibration, CalibrationError};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::encoder::{EncoderError, TextEncoder};
 use crate::graph::{Arithmetic, INPUTS, build};
@@ -77,6 +78,9 @@ pub enum ExportError {
     /// The tokenizer is unusable.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
+    /// The checkpoint's temperature is unusable.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
     /// ONNX Runtime refuses the graph.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -160,13 +164,14 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         return Err(ExportError::Exists { path: out.clone() });
     }
     let checkpoint = Checkpoint::open(&request.checkpoint)?;
-    let positions = checkpoint.config.max_position_embeddings;
+    let positions = checkpoint.config.max_length();
     if request.max_length > positions {
         return Err(ExportError::MaxLength {
             max_length: request.max_length,
             positions,
         });
     }
+    let temperature = Calibration::read(&request.checkpoint)?.map(|fitted| fitted.temperature);
     let encoder = TextEncoder::open_dir(&request.checkpoint)?;
     let (before, after) = encoder.specials();
     let limits = WindowLimits::for_encoder(request.max_length, before + after)?;
@@ -222,11 +227,12 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
     let mut manifest = Manifest {
         format_version: FORMAT_VERSION,
         name: request.name.clone(),
-        version: version(&files),
+        version: version(&files, temperature),
         labels: checkpoint.labels.names().to_vec(),
         max_length: request.max_length,
         precision: request.precision.name().to_owned(),
         splitter: request.splitter,
+        temperature,
         graph: GraphInfo {
             inputs: INPUTS.map(str::to_owned).to_vec(),
             opset: OPSET,

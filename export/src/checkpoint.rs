@@ -81,7 +81,7 @@ pub struct Weight {
     pub data: Vec<f32>,
 }
 
-/// A token classifier's configuration, labels and weights under their Hugging Face names.
+/// A token classifier's configuration, labels and weights.
 pub struct Checkpoint {
     /// The contents of `config.json`.
     pub config: ModelConfig,
@@ -107,16 +107,22 @@ impl Checkpoint {
         })
     }
 
-    /// The elements of a tensor, whose shape must be the one given.
+    /// The elements of the tensor that BERT's files call `name`, whatever this family's do; its shape must be the one
+    /// given.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&[f32], CheckpointError> {
-        let weight = self.weights.get(name).ok_or_else(|| CheckpointError::Missing {
-            path: self.path.clone(),
-            tensor: name.to_owned(),
-        })?;
+        let names = self.config.family.tensor_names(name);
+        let found = names.iter().find_map(|name| self.weights.get(name));
+        let [tensor, _] = names;
+        let Some(weight) = found else {
+            return Err(CheckpointError::Missing {
+                path: self.path.clone(),
+                tensor,
+            });
+        };
         if weight.shape != shape {
             return Err(CheckpointError::Shape {
                 path: self.path.clone(),
-                tensor: name.to_owned(),
+                tensor,
                 found: weight.shape.clone(),
                 expected: shape.to_vec(),
             });
@@ -127,6 +133,7 @@ impl Checkpoint {
 
 /// All floating-point tensors of a safetensors file, widened to f32, by name.
 ///
+/// Layer normalisations that old files give a `gamma` and `beta` have a `weight` and `bias`, as in `transformers`.
 /// Integer tensors (such as the `position_ids` of old exports) are left out; a number that is not finite is an error.
 pub fn read_weights(path: &Path) -> Result<BTreeMap<String, Weight>, CheckpointError> {
     let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read {
@@ -160,7 +167,7 @@ pub fn read_weights(path: &Path) -> Result<BTreeMap<String, Weight>, CheckpointE
             });
         }
         weights.insert(
-            name.to_owned(),
+            current_name(name),
             Weight {
                 shape: view.shape().to_vec(),
                 data,
@@ -168,6 +175,11 @@ pub fn read_weights(path: &Path) -> Result<BTreeMap<String, Weight>, CheckpointE
         );
     }
     Ok(weights)
+}
+
+fn current_name(name: &str) -> String {
+    name.replace("LayerNorm.gamma", "LayerNorm.weight")
+        .replace("LayerNorm.beta", "LayerNorm.bias")
 }
 
 fn widen<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {

@@ -1,22 +1,24 @@
-//! `config.json` of a Hugging Face BERT token classifier.
+//! `config.json` of a Hugging Face token classifier of BERT's kin.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use nerve_tagging::{LabelError, LabelSet};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-/// The shape of a BERT encoder and its token-classification head, named as in Hugging Face's `config.json`.
+use crate::family::Family;
+use crate::json_file::JsonFile;
+
+/// The shape of an encoder and its token-classification head, its fields named as BERT's `config.json` names them.
 ///
 /// Fields this project does not read are kept, so that a configuration that is read and written again loses nothing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// The architecture family; `bert` is the one supported.
-    #[serde(default = "bert")]
-    pub model_type: String,
+    /// The family, which decides what the file calls the fields below.
+    pub family: Family,
     /// Class names in `transformers`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<String>,
     /// Rows of the word embedding table.
     pub vocab_size: usize,
@@ -29,41 +31,29 @@ pub struct ModelConfig {
     /// Width of the feed-forward layers.
     pub intermediate_size: usize,
     /// The feed-forward activation.
-    #[serde(default)]
     pub hidden_act: Activation,
     /// Dropout probability of embeddings and sub-layer outputs.
-    #[serde(default = "tenth")]
     pub hidden_dropout_prob: f64,
     /// Dropout probability of attention weights.
-    #[serde(default = "tenth")]
     pub attention_probs_dropout_prob: f64,
     /// Dropout probability before the head; `hidden_dropout_prob` where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classifier_dropout: Option<f64>,
-    /// Longest sequence, special tokens included.
-    #[serde(default = "positions")]
+    /// Rows of the position table; a sequence may be [`Self::max_length`] long.
     pub max_position_embeddings: usize,
-    /// Rows of the token type table.
-    #[serde(default = "token_types")]
+    /// Rows of the token type table; 0 where the family has none.
     pub type_vocab_size: usize,
     /// Standard deviation of freshly drawn weights.
-    #[serde(default = "initializer_range")]
     pub initializer_range: f64,
     /// Epsilon of every layer normalisation.
-    #[serde(default = "layer_norm_eps")]
     pub layer_norm_eps: f64,
     /// Vocabulary id of the padding token.
-    #[serde(default)]
     pub pad_token_id: u32,
     /// Label names by id; empty for an encoder without a head.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub id2label: BTreeMap<String, String>,
     /// Label ids by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub label2id: BTreeMap<String, usize>,
     /// Everything else in the file.
-    #[serde(flatten)]
-    pub other: BTreeMap<String, serde_json::Value>,
+    pub other: Map<String, Value>,
 }
 
 /// The feed-forward activation functions Nerve trains and exports.
@@ -81,29 +71,12 @@ pub enum Activation {
     Relu,
 }
 
-fn bert() -> String {
-    "bert".to_owned()
-}
-
-fn tenth() -> f64 {
-    0.1
-}
-
-fn positions() -> usize {
-    512
-}
-
-fn token_types() -> usize {
-    2
-}
-
-fn initializer_range() -> f64 {
-    0.02
-}
-
-fn layer_norm_eps() -> f64 {
-    1e-12
-}
+/// What a file means that does not say.
+const DROPOUT: f64 = 0.1;
+const POSITIONS: usize = 512;
+const TOKEN_TYPES: usize = 2;
+const INITIALIZER_RANGE: f64 = 0.02;
+const LAYER_NORM_EPS: f64 = 1e-12;
 
 /// Why a `config.json` cannot be used.
 #[derive(Debug, Error)]
@@ -125,7 +98,7 @@ pub enum ConfigError {
         source: serde_json::Error,
     },
     /// The architecture is one Nerve does not know.
-    #[error("{}: model_type `{model_type}` is not supported, only `bert`", path.display())]
+    #[error("{}: model_type `{model_type}` is not supported, only {}", path.display(), supported())]
     Family {
         /// The file.
         path: PathBuf,
@@ -162,29 +135,119 @@ pub enum ConfigError {
     },
 }
 
+/// The families' names, in a sentence.
+fn supported() -> String {
+    Family::ALL
+        .map(|family| format!("`{}`", family.model_type()))
+        .join(", ")
+}
+
 impl ModelConfig {
     /// The validated configuration in a `config.json`.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        let config: Self = serde_json::from_str(&text).map_err(|source| ConfigError::Parse {
-            path: path.to_owned(),
-            source,
-        })?;
-        config.validate(path)?;
+        Self::of_file(JsonFile::read(path)?)
+    }
+
+    /// The validated configuration in a text; `path` is named in errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        Self::of_file(JsonFile::parse(text, path)?)
+    }
+
+    fn of_file(mut file: JsonFile) -> Result<Self, ConfigError> {
+        let path = file.path().to_owned();
+        let family = match file.take::<String>("model_type")? {
+            None => Family::Bert,
+            Some(model_type) => Family::of_model_type(&model_type).ok_or_else(|| ConfigError::Family {
+                path: path.clone(),
+                model_type,
+            })?,
+        };
+        let keys = family.keys();
+        let config = Self {
+            family,
+            architectures: file.take("architectures")?.unwrap_or_default(),
+            vocab_size: file.take_required("vocab_size")?,
+            hidden_size: file.take_required(keys.hidden_size)?,
+            num_hidden_layers: file.take_required(keys.layers)?,
+            num_attention_heads: file.take_required(keys.heads)?,
+            intermediate_size: file.take_required(keys.intermediate_size)?,
+            hidden_act: file.take(keys.activation)?.unwrap_or_default(),
+            hidden_dropout_prob: file.take(keys.hidden_dropout)?.unwrap_or(DROPOUT),
+            attention_probs_dropout_prob: file.take(keys.attention_dropout)?.unwrap_or(DROPOUT),
+            classifier_dropout: match keys.classifier_dropout {
+                Some(key) => file.take(key)?,
+                None => None,
+            },
+            max_position_embeddings: file.take("max_position_embeddings")?.unwrap_or(POSITIONS),
+            type_vocab_size: match keys.token_types {
+                Some(key) => file.take(key)?.unwrap_or(TOKEN_TYPES),
+                None => 0,
+            },
+            initializer_range: file.take("initializer_range")?.unwrap_or(INITIALIZER_RANGE),
+            layer_norm_eps: match keys.layer_norm_eps {
+                Some(key) => file.take(key)?.unwrap_or(LAYER_NORM_EPS),
+                None => LAYER_NORM_EPS,
+            },
+            pad_token_id: file.take("pad_token_id")?.unwrap_or(family.default_pad()),
+            id2label: file.take("id2label")?.unwrap_or_default(),
+            label2id: file.take("label2id")?.unwrap_or_default(),
+            other: file.into_fields(),
+        };
+        config.validate(&path)?;
         Ok(config)
     }
 
-    /// Checks that the numbers make a BERT; `path` is named in the error.
+    /// The fields of the `config.json`, under the family's own names.
+    pub fn to_fields(&self) -> Map<String, Value> {
+        let keys = self.family.keys();
+        let optional = [
+            (keys.classifier_dropout, self.classifier_dropout.map(Value::from)),
+            (keys.token_types, Some(self.type_vocab_size.into())),
+            (keys.layer_norm_eps, Some(self.layer_norm_eps.into())),
+            (
+                Some("architectures"),
+                (!self.architectures.is_empty()).then(|| json!(self.architectures)),
+            ),
+            (
+                Some("id2label"),
+                (!self.id2label.is_empty()).then(|| json!(self.id2label)),
+            ),
+            (
+                Some("label2id"),
+                (!self.label2id.is_empty()).then(|| json!(self.label2id)),
+            ),
+        ];
+        let stated = [
+            ("model_type", self.family.model_type().into()),
+            ("vocab_size", self.vocab_size.into()),
+            (keys.hidden_size, self.hidden_size.into()),
+            (keys.layers, self.num_hidden_layers.into()),
+            (keys.heads, self.num_attention_heads.into()),
+            (keys.intermediate_size, self.intermediate_size.into()),
+            (keys.activation, json!(self.hidden_act)),
+            (keys.hidden_dropout, self.hidden_dropout_prob.into()),
+            (keys.attention_dropout, self.attention_probs_dropout_prob.into()),
+            ("max_position_embeddings", self.max_position_embeddings.into()),
+            ("initializer_range", self.initializer_range.into()),
+            ("pad_token_id", self.pad_token_id.into()),
+        ];
+        let mut fields = self.other.clone();
+        let optional = optional
+            .into_iter()
+            .filter_map(|(key, value)| Some((key?, value?)));
+        fields.extend(
+            stated
+                .into_iter()
+                .chain(optional)
+                .map(|(key, value)| (key.to_owned(), value)),
+        );
+        fields
+    }
+
+    /// Checks that the numbers make a model; `path` is named in the error.
     pub fn validate(&self, path: &Path) -> Result<(), ConfigError> {
-        if self.model_type != "bert" {
-            return Err(ConfigError::Family {
-                path: path.to_owned(),
-                model_type: self.model_type.clone(),
-            });
-        }
+        const POSITION_TABLE: &str = "max_position_embeddings";
+        let keys = self.family.keys();
         let value = |field, problem: String| ConfigError::Value {
             path: path.to_owned(),
             field,
@@ -192,35 +255,46 @@ impl ModelConfig {
         };
         let sizes = [
             ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("intermediate_size", self.intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("type_vocab_size", self.type_vocab_size),
+            (keys.hidden_size, self.hidden_size),
+            (keys.layers, self.num_hidden_layers),
+            (keys.heads, self.num_attention_heads),
+            (keys.intermediate_size, self.intermediate_size),
+            (POSITION_TABLE, self.max_position_embeddings),
         ];
-        if let Some((field, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+        let token_types = keys.token_types.map(|key| (key, self.type_vocab_size));
+        if let Some((field, _)) = sizes.into_iter().chain(token_types).find(|(_, size)| *size == 0) {
             return Err(value(field, "is 0".to_owned()));
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(value(
-                "num_attention_heads",
+                keys.heads,
                 format!(
-                    "is {}, which does not divide hidden_size {}",
-                    self.num_attention_heads, self.hidden_size
+                    "is {}, which does not divide {} {}",
+                    self.num_attention_heads, keys.hidden_size, self.hidden_size
+                ),
+            ));
+        }
+        if self.max_length() == 0 {
+            return Err(value(
+                POSITION_TABLE,
+                format!(
+                    "is {}, which leaves no position after the {} unused ones",
+                    self.max_position_embeddings,
+                    self.first_position()
                 ),
             ));
         }
         let probabilities = [
-            ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
+            (Some(keys.hidden_dropout), Some(self.hidden_dropout_prob)),
             (
-                "attention_probs_dropout_prob",
+                Some(keys.attention_dropout),
                 Some(self.attention_probs_dropout_prob),
             ),
-            ("classifier_dropout", self.classifier_dropout),
+            (keys.classifier_dropout, self.classifier_dropout),
         ];
         for (field, probability) in probabilities {
-            if let Some(p) = probability.filter(|p| !(0.0..1.0).contains(p)) {
+            let wrong = probability.filter(|p| !(0.0..1.0).contains(p));
+            if let Some((field, p)) = field.zip(wrong) {
                 return Err(value(field, format!("is {p}, not in [0, 1)")));
             }
         }
@@ -243,15 +317,35 @@ impl ModelConfig {
 
     /// The same encoder with a head for these labels.
     pub fn with_labels(mut self, labels: &LabelSet) -> Self {
-        self.architectures = vec!["BertForTokenClassification".to_owned()];
+        self.architectures = vec![self.family.class().to_owned()];
         self.id2label = labels.id2label();
         self.label2id = labels.names().iter().cloned().zip(0..).collect();
         self
     }
 
+    /// The row of the position table that a sequence's first token has.
+    pub fn first_position(&self) -> usize {
+        if self.family.positions_after_pad() {
+            self.pad_token_id as usize + 1
+        } else {
+            0
+        }
+    }
+
+    /// Longest sequence, special tokens included.
+    pub fn max_length(&self) -> usize {
+        self.max_position_embeddings.saturating_sub(self.first_position())
+    }
+
     /// Width of one attention head.
     pub fn head_size(&self) -> usize {
         self.hidden_size / self.num_attention_heads
+    }
+}
+
+impl Serialize for ModelConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_fields().serialize(serializer)
     }
 }
 
@@ -263,10 +357,7 @@ mod tests {
         "num_attention_heads": 2, "intermediate_size": 16, "use_cache": true}"#;
 
     fn read(text: &str) -> Result<ModelConfig, ConfigError> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("config.json");
-        std::fs::write(&path, text).unwrap();
-        ModelConfig::read(&path)
+        ModelConfig::parse(text, Path::new("config.json"))
     }
 
     #[test]
@@ -274,9 +365,50 @@ mod tests {
         let config = read(MINIMAL).unwrap();
         assert_eq!(config.layer_norm_eps, 1e-12);
         assert_eq!(config.hidden_act, Activation::Gelu);
+        assert_eq!((config.family, config.max_length()), (Family::Bert, 512));
         let text = serde_json::to_string(&config).unwrap();
         assert!(text.contains(r#""use_cache":true"#));
         assert_eq!(read(&text).unwrap(), config);
+    }
+
+    const DISTILBERT: &str = r#"{"model_type": "distilbert", "vocab_size": 10, "dim": 8, "n_layers": 1, "n_heads": 2,
+        "hidden_dim": 16, "activation": "relu", "dropout": 0.2, "attention_dropout": 0.3, "seq_classif_dropout": 0.4,
+        "sinusoidal_pos_embds": false}"#;
+
+    #[test]
+    fn distilbert_has_keys_of_its_own_and_writes_them() {
+        let config = read(DISTILBERT).unwrap();
+        assert_eq!((config.hidden_size, config.intermediate_size), (8, 16));
+        assert_eq!(config.hidden_act, Activation::Relu);
+        assert_eq!(
+            (config.hidden_dropout_prob, config.attention_probs_dropout_prob),
+            (0.2, 0.3)
+        );
+        assert_eq!((config.classifier_dropout, config.type_vocab_size), (None, 0));
+        let fields = config.to_fields();
+        assert_eq!(
+            (&fields["dim"], &fields["seq_classif_dropout"]),
+            (&json!(8), &json!(0.4))
+        );
+        assert!(!fields.contains_key("hidden_size") && !fields.contains_key("type_vocab_size"));
+        assert_eq!(read(&serde_json::to_string(&config).unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn roberta_positions_start_after_the_padding_tokens_id() {
+        let of = |fields: &str| {
+            let fields =
+                format!(r#""model_type": "roberta", "max_position_embeddings": 130, {fields} "x": 0"#);
+            read(&MINIMAL.replace("\"use_cache\": true", &fields))
+        };
+        let config = of("").unwrap();
+        assert_eq!(
+            (config.pad_token_id, config.first_position(), config.max_length()),
+            (1, 2, 128)
+        );
+        assert_eq!(of(r#""pad_token_id": 5,"#).unwrap().max_length(), 124);
+        let error = of(r#""pad_token_id": 129,"#).unwrap_err().to_string();
+        assert!(error.contains("max_position_embeddings is 130"), "{error}");
     }
 
     #[test]
@@ -292,6 +424,13 @@ mod tests {
         assert!(
             edited("\"use_cache\": true", "\"hidden_dropout_prob\": 1.0").contains("hidden_dropout_prob")
         );
-        assert!(edited("\"vocab_size\": 10,", "").contains("vocab_size"));
+        assert!(edited("\"vocab_size\": 10,", "").contains("vocab_size is missing"));
+        let edited = |from: &str, to: &str| read(&DISTILBERT.replace(from, to)).unwrap_err().to_string();
+        assert!(
+            edited("\"n_heads\": 2", "\"n_heads\": 3").contains("n_heads is 3, which does not divide dim 8")
+        );
+        assert!(edited("\"dim\": 8,", "").contains("dim is missing"));
+        assert!(edited("\"dim\": 8", "\"dim\": -8").contains("dim: "));
+        assert!(edited("\"dropout\": 0.2", "\"dropout\": 1").contains(": dropout is 1"));
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use nerve_tagging::{AlignError, ByteSpan, Subwords, Window};
+use serde_json::{Map, Value};
 use thiserror::Error;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
@@ -15,6 +16,8 @@ use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Encoding, Tokenizer};
 
 use crate::config::ConfigError;
+use crate::family::Family;
+use crate::json_file::JsonFile;
 use crate::tokenizer_config::TokenizerConfig;
 
 /// Why a tokenizer cannot be opened or used.
@@ -25,6 +28,17 @@ pub enum EncoderError {
     Missing {
         /// The directory.
         dir: PathBuf,
+    },
+    /// There is no `tokenizer.json`, and nothing else makes the tokenizer of this family.
+    #[error(
+        "{} has no tokenizer.json, which a `{model_type}` model needs: its vocab.txt, bpe.codes, merges.txt or SentencePiece model are not read",
+        dir.display()
+    )]
+    NoJson {
+        /// The directory.
+        dir: PathBuf,
+        /// The family that its `config.json` names.
+        model_type: &'static str,
     },
     /// The file is not a tokenizer.
     #[error("{}: not a usable tokenizer: {reason}", path.display())]
@@ -73,18 +87,27 @@ pub struct TextEncoder {
     before: Vec<u32>,
     after: Vec<u32>,
     spaces: Spaces,
+    /// The fields of the `tokenizer_config.json` it was opened with.
+    config: Map<String, Value>,
 }
 
 impl TextEncoder {
     /// The encoder in a model directory: its `tokenizer.json`, else a BERT WordPiece tokenizer over its `vocab.txt`.
     ///
     /// What `tokenizer_config.json` says of lower case, accents, ideographs and prefix spaces holds for both, as in
-    /// `transformers`; the truncation and padding of a `tokenizer.json` are overridden.
+    /// `transformers`; the truncation and padding of a `tokenizer.json` are overridden. A `vocab.txt` beside the
+    /// `config.json` of a family that has no WordPiece vocabulary is an error.
     pub fn open_dir(dir: &Path) -> Result<Self, EncoderError> {
         let config = TokenizerConfig::read(dir)?;
         let json = dir.join("tokenizer.json");
         if json.is_file() {
             return Self::from_json(&json, &config);
+        }
+        if let Some(family) = family(dir)?.filter(|family| !family.is_wordpiece()) {
+            return Err(EncoderError::NoJson {
+                dir: dir.to_owned(),
+                model_type: family.model_type(),
+            });
         }
         let vocab = dir.join("vocab.txt");
         if vocab.is_file() {
@@ -115,7 +138,7 @@ impl TextEncoder {
         {
             tokenizer.with_pre_tokenizer(Some(bytes.add_prefix_space(prefix)));
         }
-        Self::new(tokenizer, path)
+        Self::new(tokenizer, path, config)
     }
 
     /// A BERT WordPiece encoder over a `vocab.txt`, one subword a line.
@@ -153,10 +176,10 @@ impl TextEncoder {
         tokenizer
             .add_special_tokens(known.map(|token| AddedToken::from(token, true)))
             .map_err(|error| open_error(path, error))?;
-        Self::new(tokenizer, path)
+        Self::new(tokenizer, path, config)
     }
 
-    fn new(mut tokenizer: Tokenizer, path: &Path) -> Result<Self, EncoderError> {
+    fn new(mut tokenizer: Tokenizer, path: &Path, config: &TokenizerConfig) -> Result<Self, EncoderError> {
         tokenizer
             .with_truncation(None)
             .map_err(|error| open_error(path, error))?
@@ -187,6 +210,7 @@ impl TextEncoder {
             after: ids[ids.len() - after..].to_vec(),
             tokenizer,
             spaces,
+            config: config.fields.clone(),
         })
     }
 
@@ -347,11 +371,44 @@ impl TextEncoder {
     pub fn save(&self, path: &Path) -> Result<(), EncoderError> {
         self.tokenizer
             .save(path, false)
-            .map_err(|error| EncoderError::Save {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })
+            .map_err(|error| save_error(path, &error))
     }
+
+    /// Writes the `tokenizer_config.json` with which `transformers` reads given words as this encoder does.
+    ///
+    /// Its classes go by this file where it contradicts `tokenizer.json`, and by their defaults where it is silent.
+    pub fn save_config(&self, path: &Path) -> Result<(), EncoderError> {
+        let mut fields = self.config.clone();
+        let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
+        if let Some(NormalizerWrapper::BertNormalizer(normalizer)) = self.tokenizer.get_normalizer() {
+            set("do_lower_case", normalizer.lowercase.into());
+            set("strip_accents", normalizer.strip_accents.into());
+            set("tokenize_chinese_chars", normalizer.handle_chinese_chars.into());
+        }
+        if self.spaces == Spaces::Marked {
+            set("add_prefix_space", true.into());
+        }
+        let text = serde_json::to_vec_pretty(&fields).map_err(std::io::Error::from);
+        text.and_then(|text| std::fs::write(path, text))
+            .map_err(|error| save_error(path, &error))
+    }
+}
+
+fn save_error(path: &Path, error: &impl ToString) -> EncoderError {
+    EncoderError::Save {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+/// The family in a directory's `config.json`; `None` where there is no such file, or one of another family.
+fn family(dir: &Path) -> Result<Option<Family>, ConfigError> {
+    let path = dir.join("config.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let model_type: Option<String> = JsonFile::read(&path)?.field("model_type")?;
+    Ok(model_type.as_deref().and_then(Family::of_model_type))
 }
 
 fn open_error(path: &Path, reason: impl Into<tokenizers::Error>) -> EncoderError {

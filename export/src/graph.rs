@@ -1,4 +1,4 @@
-//! A BERT token classifier as an ONNX graph.
+//! A token classifier as an ONNX graph.
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::Activation;
@@ -36,8 +36,9 @@ pub(crate) struct Graph {
 
 /// The graph of a checkpoint (Devlin et al. 2019, *BERT*, with a linear head on the last hidden states).
 ///
-/// All activations between attention blocks are `[batch * length, hidden]`; the token type embedding of type 0 is added
-/// to the position table, and the attention scale `1/sqrt(head)` is multiplied into the query weights.
+/// All activations between attention blocks are `[batch * length, hidden]`; the position table begins with the first
+/// token's row and has the embedding of token type 0 added to it, where there is one; and the attention scale
+/// `1/sqrt(head)` is multiplied into the query weights.
 pub(crate) fn build(checkpoint: &Checkpoint, arithmetic: Arithmetic) -> Result<Graph, CheckpointError> {
     let mut writer = Writer {
         checkpoint,
@@ -50,7 +51,10 @@ pub(crate) fn build(checkpoint: &Checkpoint, arithmetic: Arithmetic) -> Result<G
     Ok(Graph {
         operators,
         observed: writer.observed,
-        bytes: writer.graph.finish("bert-token-classifier"),
+        bytes: writer.graph.finish(&format!(
+            "{}-token-classifier",
+            checkpoint.config.family.model_type()
+        )),
     })
 }
 
@@ -199,24 +203,27 @@ impl Writer<'_> {
                 );
             }
         }
-        let mut table = self
-            .checkpoint
-            .tensor(
-                &format!("{prefix}.position_embeddings.weight"),
-                &[positions, hidden],
-            )?
-            .to_vec();
-        let types = self.checkpoint.tensor(
-            &format!("{prefix}.token_type_embeddings.weight"),
-            &[config.type_vocab_size, hidden],
+        let table = self.checkpoint.tensor(
+            &format!("{prefix}.position_embeddings.weight"),
+            &[positions, hidden],
         )?;
-        for row in table.chunks_exact_mut(hidden) {
-            row.iter_mut()
-                .zip(types)
-                .for_each(|(position, token_type)| *position += token_type);
+        let mut table = table[config.first_position() * hidden..].to_vec();
+        if config.type_vocab_size > 0 {
+            let types = self.checkpoint.tensor(
+                &format!("{prefix}.token_type_embeddings.weight"),
+                &[config.type_vocab_size, hidden],
+            )?;
+            for row in table.chunks_exact_mut(hidden) {
+                row.iter_mut()
+                    .zip(types)
+                    .for_each(|(position, token_type)| *position += token_type);
+            }
         }
-        self.graph
-            .f32s("embeddings.position_table", &[positions, hidden], &table);
+        self.graph.f32s(
+            "embeddings.position_table",
+            &[config.max_length(), hidden],
+            &table,
+        );
         self.graph.i64s("shape.zero", &[0]);
         self.graph.i64s("shape.one", &[1]);
         self.graph.i64s("shape.two", &[2]);

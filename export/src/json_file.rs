@@ -21,7 +21,12 @@ impl JsonFile {
             path: path.to_owned(),
             source,
         })?;
-        let fields = serde_json::from_str(&text).map_err(|source| ConfigError::Parse {
+        Self::parse(&text, path)
+    }
+
+    /// The object that a text is; `path` is named in errors.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let fields = serde_json::from_str(text).map_err(|source| ConfigError::Parse {
             path: path.to_owned(),
             source,
         })?;
@@ -39,6 +44,29 @@ impl JsonFile {
             field,
             source,
         })
+    }
+
+    /// A field's value, which the file then no longer has; `None` where it is absent or null.
+    pub(crate) fn take<T: DeserializeOwned>(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        let value = self.field(field)?;
+        self.fields.remove(field);
+        Ok(value)
+    }
+
+    /// A field's value, which the file then no longer has and without which there is no model.
+    pub(crate) fn take_required<T: DeserializeOwned>(
+        &mut self,
+        field: &'static str,
+    ) -> Result<T, ConfigError> {
+        self.take(field)?.ok_or_else(|| self.wrong(field, "is missing"))
+    }
+
+    /// The fields not taken.
+    pub(crate) fn into_fields(self) -> Map<String, Value> {
+        self.fields
     }
 
     /// The error that a field's value makes no model.

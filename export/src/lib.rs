@@ -2,9 +2,11 @@
 
 mod bundle;
 mod calibrate;
+mod calibration;
 mod checkpoint;
 mod config;
 mod encoder;
+mod family;
 mod graph;
 mod interface;
 mod json_file;
@@ -23,9 +25,11 @@ mod tokenizer_config;
 mod verify;
 
 pub use bundle::{BundleRequest, ExportError, Precision, export};
+pub use calibration::{Calibration, CalibrationError, Fit};
 pub use checkpoint::{Checkpoint, CheckpointError, Weight, read_weights};
 pub use config::{Activation, ConfigError, ModelConfig};
 pub use encoder::{EncoderError, TextEncoder, WordToken};
+pub use family::Family;
 pub use interface::{GraphError, OneByOne};
 pub use manifest::{Evaluation, FileInfo, GraphInfo, Manifest, ManifestError};
 pub use model::{Model, ModelError, ModelInfo, OpenOptions};
@@ -33,5 +37,5 @@ pub use pipeline_encoder::{PipelineEncoder, PipelineText, PipelineToken};
 pub use runtime::{Device, DeviceError, Runtime, RuntimeError, SessionOptions};
 pub use session::{Logits, Session, SessionError};
 pub use store::{StoreError, publish};
-pub use tagger::{TagError, tag};
+pub use tagger::{TagError, tag, word_logits};
 pub use verify::{Verification, VerifyError, verify};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use nerve_tagging::{Prf, Splitter};
+use nerve_tagging::{Prf, Splitter, Temperature};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -83,6 +83,14 @@ pub enum ManifestError {
         /// The version the listed hashes make.
         expected: String,
     },
+    /// The temperature is none.
+    #[error("{}: temperature is {found}, not a finite number above 0", path.display())]
+    Temperature {
+        /// The manifest.
+        path: PathBuf,
+        /// The number stated.
+        found: f64,
+    },
     /// `config.json` and the manifest name different labels.
     #[error("{}: the labels are not those of config.json", path.display())]
     Labels {
@@ -99,7 +107,8 @@ pub struct Manifest {
     pub format_version: u32,
     /// The model's name.
     pub name: String,
-    /// The content hash: the first 16 hexadecimal digits of the SHA-256 over the files' hashes.
+    /// The content hash: the first 16 hexadecimal digits of the SHA-256 over the files' hashes and the temperature, where
+    /// there is one.
     pub version: String,
     /// Label names, in output order.
     pub labels: Vec<String>,
@@ -109,6 +118,9 @@ pub struct Manifest {
     pub precision: String,
     /// How running text is split into the words the model was trained on.
     pub splitter: Splitter,
+    /// What logits are divided by before they become scores; 1 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
     /// What the graph takes and needs.
     pub graph: GraphInfo,
     /// Every other file of the bundle.
@@ -201,7 +213,8 @@ impl Manifest {
         {
             return Err(ManifestError::Unlisted { path, file });
         }
-        let expected = version(&manifest.files);
+        manifest.scores_temperature(&path)?;
+        let expected = version(&manifest.files, manifest.temperature);
         if manifest.version != expected {
             return Err(ManifestError::Version {
                 path,
@@ -215,6 +228,17 @@ impl Manifest {
             }
         }
         Ok(manifest)
+    }
+
+    /// The temperature of the scores; `path` is named in the error.
+    pub(crate) fn scores_temperature(&self, path: &Path) -> Result<Temperature, ManifestError> {
+        let Some(found) = self.temperature else {
+            return Ok(Temperature::default());
+        };
+        Temperature::new(found).ok_or_else(|| ManifestError::Temperature {
+            path: path.to_owned(),
+            found,
+        })
     }
 
     /// The files of this bundle that mean something to this version, the manifest itself left out.
@@ -277,11 +301,16 @@ pub(crate) fn file_info(path: &Path) -> std::io::Result<FileInfo> {
     }
 }
 
-/// The content hash of a set of files.
-pub(crate) fn version(files: &BTreeMap<String, FileInfo>) -> String {
+/// The content hash of a set of files and the temperature of their scores.
+///
+/// Bundles that answer differently must not share a version: a store keeps one bundle of each.
+pub(crate) fn version(files: &BTreeMap<String, FileInfo>, temperature: Option<f64>) -> String {
     let mut hasher = Sha256::new();
     for (name, info) in files {
         hasher.update(format!("{name} {}\n", info.sha256));
+    }
+    if let Some(temperature) = temperature {
+        hasher.update(format!("temperature {temperature}\n"));
     }
     let mut digits = hex(&hasher.finalize());
     digits.truncate(16);

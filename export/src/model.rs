@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use nerve_tagging::{LabelSet, Splitter, TagScheme, WindowLimits, WindowLimitsError};
+use nerve_tagging::{Decoder, LabelSet, Splitter, TagScheme, Temperature, WindowLimits, WindowLimitsError};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -135,6 +135,8 @@ pub struct ModelInfo {
     pub max_length: usize,
     /// How running text is split into words.
     pub splitter: Splitter,
+    /// What logits are divided by before they become scores; 1 where none was fitted.
+    pub temperature: f64,
     /// Why windows run one by one; absent where they share batches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_by_one: Option<OneByOne>,
@@ -148,6 +150,7 @@ pub struct ModelInfo {
 pub struct Model {
     info: ModelInfo,
     labels: LabelSet,
+    temperature: Temperature,
     encoder: Arc<TextEncoder>,
     limits: WindowLimits,
     /// The longest sequence of the `transformers` pipeline, special tokens included.
@@ -214,26 +217,29 @@ impl Model {
             true => TokenizerConfig::read(dir)?.model_max_length,
             false => None,
         };
+        let temperature = manifest.scores_temperature(&dir.join(MANIFEST))?;
         let info = ModelInfo {
             name: manifest.name,
             version: manifest.version,
             precision: manifest.precision,
             labels: manifest.labels,
             label_scheme: labels.scheme(),
-            max_length: manifest.max_length.min(config.max_position_embeddings),
+            max_length: manifest.max_length.min(config.max_length()),
             splitter: manifest.splitter,
+            temperature: temperature.get(),
             one_by_one: interface.one_by_one,
             base: manifest.base,
             evaluation: manifest.evaluation,
         };
         let parts = Parts {
             labels,
+            temperature,
             encoder,
             graph,
             interface,
             rows: outline.table_rows("input_ids").or(Some(config.vocab_size)),
             pad: config.pad_token_id,
-            pipeline_max_length: model_max_length.map(|length| length.min(config.max_position_embeddings)),
+            pipeline_max_length: model_max_length.map(|length| length.min(config.max_length())),
         };
         Self::assemble(dir, info, parts)
     }
@@ -253,6 +259,7 @@ impl Model {
             label_scheme: config.labels.scheme(),
             max_length: config.max_length,
             splitter: options.splitter.unwrap_or(Splitter::Bert),
+            temperature: Temperature::default().get(),
             one_by_one: interface.one_by_one,
             base: None,
             evaluation: None,
@@ -260,6 +267,7 @@ impl Model {
         let parts = Parts {
             pad: config.pad(&encoder)?,
             labels: config.labels,
+            temperature: Temperature::default(),
             encoder,
             graph,
             interface,
@@ -294,6 +302,7 @@ impl Model {
         Ok(Self {
             info,
             labels: parts.labels,
+            temperature: parts.temperature,
             encoder: Arc::new(parts.encoder),
             pipeline_max_length,
             limits,
@@ -311,6 +320,11 @@ impl Model {
     /// Its labels.
     pub fn labels(&self) -> &LabelSet {
         &self.labels
+    }
+
+    /// Decides words' labels from its logits, and states their scores at its temperature.
+    pub fn decoder(&self) -> Decoder {
+        Decoder::new(&self.labels).with_temperature(self.temperature)
     }
 
     /// Its tokenizer.
@@ -345,6 +359,7 @@ impl Model {
 /// What a model is made of, whichever kind of directory it came from.
 struct Parts {
     labels: LabelSet,
+    temperature: Temperature,
     encoder: TextEncoder,
     graph: PathBuf,
     interface: Interface,

@@ -103,7 +103,7 @@ pub(crate) fn version(dir: &Path, graph: &Path, outline: &Outline) -> Result<Str
         let info = file_info(&path).map_err(|source| ModelError::Open { path, source })?;
         files.insert(name, info);
     }
-    Ok(content_hash(&files))
+    Ok(content_hash(&files, None))
 }
 
 /// What the configuration files of an export say.

@@ -51,13 +51,17 @@ impl Forward<'_> {
             config.max_position_embeddings,
             hidden,
         )?;
-        let types = self.matrix(
-            &format!("{prefix}.token_type_embeddings.weight"),
-            config.type_vocab_size,
-            hidden,
-        )?;
         let ids: Vec<usize> = ids.iter().map(|&id| id as usize).collect();
-        let sum = words.select(Axis(0), &ids) + positions.slice(s![..ids.len(), ..]) + types.row(0);
+        let first = config.first_position();
+        let mut sum = words.select(Axis(0), &ids) + positions.slice(s![first..first + ids.len(), ..]);
+        if config.type_vocab_size > 0 {
+            let types = self.matrix(
+                &format!("{prefix}.token_type_embeddings.weight"),
+                config.type_vocab_size,
+                hidden,
+            )?;
+            sum += &types.row(0);
+        }
         self.layer_norm(&format!("{prefix}.LayerNorm"), sum)
     }
 

@@ -1,6 +1,6 @@
 //! Words in, labels out: a model on one session, for evaluation and bulk work.
 
-use nerve_tagging::{Decoder, Decoding, Subwords, Window, WindowLimits, WordIndex, WordLabel, windows};
+use nerve_tagging::{Decoding, Subwords, Window, WindowLimits, WordIndex, WordLabel, windows};
 use thiserror::Error;
 
 use crate::encoder::{EncoderError, TextEncoder};
@@ -27,7 +27,7 @@ pub enum TagError {
 /// Windows that run together, in positions of the whole input.
 const BATCH: usize = 8;
 
-/// The labels of sentences' words; a word without subwords is `O` with certainty.
+/// The labels of sentences' words, scored at the model's temperature; a word without subwords is `O` with certainty.
 ///
 /// Windows of like length run together, and the answers come in the order of the sentences. A sentence's labels are
 /// decided together, as the server decides them.
@@ -37,6 +37,21 @@ pub fn tag<S: AsRef<str>>(
     sentences: &[Vec<S>],
     decoding: Decoding,
 ) -> Result<Vec<Vec<WordLabel>>, TagError> {
+    let rows = word_logits(model, session, sentences)?;
+    let decoder = model.decoder();
+    let decide = |(sentence, rows): (usize, &Vec<Option<Vec<f32>>>)| {
+        let labels = decoder.decode_words(rows, decoding);
+        labels.ok_or(TagError::NotFinite { sentence })
+    };
+    rows.iter().enumerate().map(decide).collect()
+}
+
+/// The logits of sentences' words, in the model's label order; none for a word without subwords.
+pub fn word_logits<S: AsRef<str>>(
+    model: &Model,
+    session: &mut Session,
+    sentences: &[Vec<S>],
+) -> Result<Vec<Vec<Option<Vec<f32>>>>, TagError> {
     let encoder = model.encoder();
     let encoded = encode(encoder, model.limits(), sentences)?;
     let specials = encoder.specials().0;
@@ -52,12 +67,7 @@ pub fn tag<S: AsRef<str>>(
             rows[window.sentence][word] = logits.map(<[f32]>::to_vec);
         }
     })?;
-    let decoder = Decoder::new(model.labels());
-    let decide = |(sentence, rows): (usize, &Vec<Option<Vec<f32>>>)| {
-        let labels = decoder.decode_words(rows, decoding);
-        labels.ok_or(TagError::NotFinite { sentence })
-    };
-    rows.iter().enumerate().map(decide).collect()
+    Ok(rows)
 }
 
 /// Sentences as the network reads them.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::config::ConfigError;
 use crate::json_file::JsonFile;
@@ -22,6 +22,8 @@ pub(crate) struct TokenizerConfig {
     pub(crate) model_max_length: Option<usize>,
     /// The token that fills shorter sequences up.
     pub(crate) pad_token: Option<String>,
+    /// Everything in the file, the fields above too.
+    pub(crate) fields: Map<String, Value>,
 }
 
 impl TokenizerConfig {
@@ -49,6 +51,7 @@ impl TokenizerConfig {
                 .filter(|longest| *longest < 1e9)
                 .map(|longest| longest as usize),
             pad_token: pad.and_then(Value::as_str).map(str::to_owned),
+            fields: file.into_fields(),
         })
     }
 }
@@ -68,13 +71,16 @@ mod tests {
         let found = read(
             r#"{"do_lower_case": false, "strip_accents": null, "pad_token": {"content": "<pad>", "lstrip": false},
                 "model_max_length": 1000000000000000019884624838656}"#,
-        );
+        )
+        .unwrap();
+        assert_eq!(found.fields.len(), 4);
         let expected = TokenizerConfig {
             do_lower_case: Some(false),
             pad_token: Some("<pad>".to_owned()),
+            fields: found.fields.clone(),
             ..TokenizerConfig::default()
         };
-        assert_eq!(found.unwrap(), expected);
+        assert_eq!(found, expected);
         let found = read(r#"{"pad_token": "[PAD]", "model_max_length": 512}"#).unwrap();
         assert_eq!(
             (found.pad_token.as_deref(), found.model_max_length),

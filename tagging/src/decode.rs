@@ -1,13 +1,14 @@
 //! From words' logits to labels and how sure they are.
 
 use crate::label::{LabelId, LabelSet};
+use crate::temperature::Temperature;
 
 /// A word's label and its probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WordLabel {
     /// The label decided on.
     pub label: LabelId,
-    /// Its softmax probability, in [0, 1].
+    /// Its softmax probability at the decoder's temperature, in [0, 1].
     pub score: f32,
 }
 
@@ -16,6 +17,11 @@ pub struct WordLabel {
 /// The largest logit is subtracted before exponentiation, so no finite input overflows. `None` for an empty row and for
 /// one with a NaN or infinite logit, of which no probability can be stated.
 pub fn best_label(logits: &[f32]) -> Option<WordLabel> {
+    best_label_at(logits, Temperature::default())
+}
+
+/// [`best_label`], its probability at a temperature.
+fn best_label_at(logits: &[f32], temperature: Temperature) -> Option<WordLabel> {
     if logits.iter().any(|logit| !logit.is_finite()) {
         return None;
     }
@@ -25,17 +31,17 @@ pub fn best_label(logits: &[f32]) -> Option<WordLabel> {
         .reduce(|best, next| if next.1 > best.1 { next } else { best })?;
     Some(WordLabel {
         label: LabelId(best),
-        score: probability(logits, highest),
+        score: probability(logits, highest, temperature),
     })
 }
 
-/// The softmax probability of the label whose logit is `chosen`.
-fn probability(logits: &[f32], chosen: f32) -> f32 {
+/// The softmax probability, at a temperature, of the label whose logit is `chosen`.
+fn probability(logits: &[f32], chosen: f32, temperature: Temperature) -> f32 {
     // In f64, so that two logits at opposite ends of f32 do not differ by infinity. A label far below the best divides
     // by infinity: 0.
     let relative: f64 = logits
         .iter()
-        .map(|&logit| (f64::from(logit) - f64::from(chosen)).exp())
+        .map(|&logit| ((f64::from(logit) - f64::from(chosen)) / temperature.get()).exp())
         .sum();
     (1.0 / relative) as f32
 }
@@ -53,8 +59,13 @@ pub enum Decoding {
 /// Decides the labels of a text's words together.
 ///
 /// The scheme's rules are worked out once, so one decoder serves all texts of a label set.
+///
+/// The temperature (Guo et al. 2017) divides the logits where a score is stated and nowhere else: labels are always decided
+/// on the logits as they are. For one word that is the same, as division keeps their order; a sequence's sum of
+/// log-probabilities would not keep its order, so there the rule is what makes calibration never change a label.
 #[derive(Clone, Debug)]
 pub struct Decoder {
+    temperature: Temperature,
     outside: LabelId,
     /// For each label, the labels it may follow; `None` where it may follow any.
     predecessors: Vec<Option<Vec<usize>>>,
@@ -63,7 +74,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// The decoder of a label set.
+    /// The decoder of a label set, its scores uncalibrated.
     pub fn new(labels: &LabelSet) -> Self {
         let ids = || (0..labels.len()).map(LabelId);
         let predecessors = |next| {
@@ -74,10 +85,16 @@ impl Decoder {
             (allowed.len() < labels.len()).then_some(allowed)
         };
         Self {
+            temperature: Temperature::default(),
             outside: labels.outside(),
             predecessors: ids().map(predecessors).collect(),
             may_start: ids().map(|next| labels.may_follow(None, next)).collect(),
         }
+    }
+
+    /// The same decoder, its scores stated at a temperature.
+    pub fn with_temperature(self, temperature: Temperature) -> Self {
+        Self { temperature, ..self }
     }
 
     /// How many labels there are: the width of a row.
@@ -88,7 +105,7 @@ impl Decoder {
     /// The labels of a text's words; `has_row` says of each word whether the next row of `rows` is its.
     ///
     /// `rows` holds one row of logits for each word that has one, row-major. A word without a row is `O`, surely, and no
-    /// entity reaches across it. A score is the label's softmax probability in its row.
+    /// entity reaches across it. A score is the label's softmax probability in its row, at the decoder's temperature.
     ///
     /// Constrained decoding is Viterbi's algorithm (Viterbi 1967) on log-probabilities: the sequence of labels with the
     /// highest product of probabilities among those in which each may follow the one before. A label that may follow any
@@ -108,7 +125,7 @@ impl Decoder {
         let mut valid = true;
         for present in has_row.clone() {
             let word = match present {
-                true => best_label(remaining.next()?)?,
+                true => best_label_at(remaining.next()?, self.temperature)?,
                 false => self.surely_outside(),
             };
             valid = valid && self.may_follow(labels.last(), word.label);
@@ -196,7 +213,7 @@ impl Decoder {
             *word = match present.then(|| remaining.next()).flatten() {
                 Some(row) => WordLabel {
                     label: LabelId(label),
-                    score: probability(row, row[label]),
+                    score: probability(row, row[label], self.temperature),
                 },
                 None => self.surely_outside(),
             };
@@ -233,7 +250,8 @@ mod tests {
         assert_eq!(best_label(&[f32::MIN, f32::MAX]).unwrap().score, 1.0);
         assert_eq!(best_label(&[1e30, 1e30]).unwrap().score, 0.5);
         assert_eq!(best_label(&[1e30, 1e30]).unwrap().label, LabelId(0));
-        assert_eq!(probability(&[f32::MIN, f32::MAX], f32::MIN), 0.0);
+        let one = Temperature::default();
+        assert_eq!(probability(&[f32::MIN, f32::MAX], f32::MIN, one), 0.0);
     }
 
     #[test]
@@ -350,7 +368,7 @@ mod tests {
                 if present {
                     let row = row.next().unwrap();
                     score += f64::from(row[word.label.0]);
-                    prop_assert_eq!(word.score, probability(row, row[word.label.0]));
+                    prop_assert_eq!(word.score, probability(row, row[word.label.0], Temperature::default()));
                 } else {
                     prop_assert_eq!((word.label, word.score), (labels.outside(), 1.0));
                 }
@@ -358,5 +376,39 @@ mod tests {
             // Whole numbers, so that equal sums are equal.
             prop_assert_eq!(score, best_by_brute_force(&labels, &rows, &has_row));
         }
+
+        #[test]
+        fn a_temperature_changes_scores_and_never_a_label(
+            words in prop::collection::vec((prop::array::uniform5(-30f32..30.0), prop::bool::weighted(0.85)), 0..8),
+            temperature in prop::num::f64::POSITIVE | prop::num::f64::SUBNORMAL,
+            constrained in any::<bool>(),
+        ) {
+            let decoder = decoder().1;
+            let temperature = Temperature::new(temperature.abs()).unwrap();
+            let decoding = if constrained { Decoding::Constrained } else { Decoding::Independent };
+            let rows: Vec<Option<Vec<f32>>> =
+                words.iter().map(|(row, present)| present.then(|| row.to_vec())).collect();
+            let plain = decoder.decode_words(&rows, decoding).unwrap();
+            let calibrated = decoder.clone().with_temperature(temperature).decode_words(&rows, decoding).unwrap();
+            let unchanged = decoder.with_temperature(Temperature::default()).decode_words(&rows, decoding).unwrap();
+            prop_assert_eq!(&plain, &unchanged);
+            for ((plain, calibrated), row) in plain.iter().zip(&calibrated).zip(&rows) {
+                prop_assert_eq!(plain.label, calibrated.label);
+                prop_assert!((0.0..=1.0).contains(&calibrated.score), "{}", calibrated.score);
+                if row.is_none() {
+                    prop_assert_eq!(calibrated.score, 1.0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_temperature_divides_the_logits() {
+        let (_, decoder) = decoder();
+        let rows = [Some(vec![2.0, 6.0, -2.0, 0.0, 1.0])];
+        let halves = [Some(vec![1.0, 3.0, -1.0, 0.0, 0.5])];
+        let two = decoder.clone().with_temperature(Temperature::new(2.0).unwrap());
+        let calibrated = two.decode_words(&rows, Decoding::Constrained);
+        assert_eq!(calibrated, decoder.decode_words(&halves, Decoding::Constrained));
     }
 }

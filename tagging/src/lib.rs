@@ -15,6 +15,7 @@ mod scheme;
 mod score;
 mod span;
 mod split;
+mod temperature;
 mod transition;
 mod window;
 
@@ -28,4 +29,5 @@ pub use scheme::{SchemeError, TagScheme, to_iob2};
 pub use score::{Counts, Prf, Score, Scorer, TypeScore};
 pub use span::{ByteSpan, WordIndex, WordSpan};
 pub use split::{Splitter, SplitterError, split_corpus, split_whitespace};
+pub use temperature::Temperature;
 pub use window::{Window, WindowLimits, WindowLimitsError, windows};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::entity::{Entity, OrphanRule, entities};
 use crate::label::{LabelSet, Tag};
@@ -19,7 +19,7 @@ pub struct Counts {
 }
 
 /// Precision, recall and F1, as fractions of 1; each is 0 where its denominator is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Prf {
     /// Correct over predicted.
     pub precision: f64,

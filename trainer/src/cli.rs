@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use nerve_tagging::Splitter;
-use nerve_trainer::TrainOptions;
+use nerve_trainer::study::Scale;
+use nerve_trainer::{InputFormat, OutputFormat, TrainOptions};
 
 /// Fine-tunes and evaluates BERT entity taggers.
 #[derive(Parser)]
@@ -22,8 +23,35 @@ pub(crate) enum Command {
         /// TOML file of the options below, their hyphens as underscores; the command line overrides it.
         #[arg(long, value_name = "FILE.toml")]
         config: Option<PathBuf>,
+        /// Go on with the run in `--out`, of the same options, where it was stopped.
+        #[arg(long)]
+        resume: bool,
         #[command(flatten)]
         options: Box<TrainOptions>,
+    },
+    /// Train every variant of a study and report on what it claims.
+    Study {
+        /// The study's file.
+        #[arg(long, value_name = "FILE.toml")]
+        study: PathBuf,
+        /// Corpus: a directory with train, dev and test files, or `wnut17`.
+        #[arg(long, value_name = "DIR|wnut17")]
+        data: String,
+        /// The pre-trained model, whose tokenizer fresh ones use too.
+        #[arg(long, value_name = "DIR|HUB_ID", default_value = "bert-base-uncased")]
+        base: String,
+        /// Directory for outcomes and report; a study that was stopped goes on.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// What widths and depths are multiplied by: a number or a fraction such as 1/6.
+        #[arg(long, default_value = "1")]
+        scale: Scale,
+        /// Only this variant, by its id; may be given several times.
+        #[arg(long, value_name = "ID")]
+        only: Vec<String>,
+        /// Threads [default: as many as the machine offers].
+        #[arg(long)]
+        threads: Option<usize>,
     },
     /// Score a checkpoint or a bundle on a labelled file.
     Evaluate {
@@ -35,9 +63,16 @@ pub(crate) enum Command {
         /// Also write the figures as JSON.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
+        /// Also write a page to look at: errors, confusion, calibration.
+        #[arg(long, value_name = "FILE.html", conflicts_with = "raw")]
+        report: Option<PathBuf>,
         /// Give the tagger running text, and score spans of it.
         #[arg(long)]
         raw: bool,
+        /// Print instead what the original study measured: figures weighted over every subword, padding as O, and special
+        /// tokens, beside those of a tagger that answers O everywhere.
+        #[arg(long, conflicts_with_all = ["raw", "report", "bundle"])]
+        padded: bool,
         /// Take each word's most probable label, even where the labels make no valid IOB2.
         #[arg(long)]
         unconstrained: bool,
@@ -57,11 +92,32 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Tag plain text, a sentence a line, as CoNLL.
+    /// Fit the temperature of a checkpoint's probabilities and write it to its `calibration.json`.
+    Calibrate {
+        /// The checkpoint.
+        #[arg(long, value_name = "DIR")]
+        checkpoint: PathBuf,
+        /// Labelled sentences that it was not trained on: CoNLL, or JSON lines.
+        #[arg(long, value_name = "FILE")]
+        data: PathBuf,
+        /// Longest window in tokens [default: 128].
+        #[arg(long)]
+        max_length: Option<usize>,
+        /// Threads [default: as many as the machine offers].
+        #[arg(long)]
+        threads: Option<usize>,
+    },
+    /// Tag a file: text, a sentence a line, or the words of a CoNLL file.
     Tag {
         #[command(flatten)]
         model: ModelArgs,
-        /// The text; `-` is standard input.
+        /// What the file holds.
+        #[arg(long, value_enum, default_value_t)]
+        input: InputFormat,
+        /// What to print.
+        #[arg(long, value_enum, default_value_t)]
+        output: OutputFormat,
+        /// The file; `-` is standard input.
         #[arg(value_name = "FILE|-")]
         text: PathBuf,
     },

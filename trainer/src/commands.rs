@@ -1,48 +1,143 @@
 //! The commands, from arguments to what they print.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, BufWriter};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, anyhow};
 use nerve_export::OpenOptions;
-use nerve_tagging::conll::{self, Sentence};
 use nerve_tagging::{Decoding, OrphanRule};
 use nerve_trainer::corpus::Corpus;
 use nerve_trainer::evaluate::{
-    self, BundleTagger, CheckpointTagger, Tagger, evaluation_table, score_files, score_table, span_table,
+    self, BundleTagger, CheckpointTagger, Tagger, calibration_table, evaluation_table, padded_table,
+    score_files, score_table, span_table, split_name,
 };
-use nerve_trainer::{Bar, TrainConfig, TrainOptions};
+use nerve_trainer::report::RunReport;
+use nerve_trainer::study::{Study, StudySettings, run_study};
+use nerve_trainer::{
+    Bar, Beginning, End, InputFormat, OutputFormat, SeedsReport, TrainConfig, TrainOptions, seed_configs,
+    tag_file, train_seeds,
+};
 use serde::Serialize;
 
 use crate::cli::ModelArgs;
 
-/// Lines that are tagged together.
-const LINES: usize = 256;
+/// The longest window of a checkpoint in tokens, where none is given.
+const MAX_LENGTH: usize = 128;
 
-pub(crate) fn train(file: Option<&Path>, options: TrainOptions) -> Result<()> {
+/// How a command ended, if not by an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All is done.
+    Done,
+    /// It was asked to stop, and has said how to go on.
+    Interrupted,
+}
+
+pub(crate) fn train(file: Option<&Path>, options: TrainOptions, beginning: Beginning) -> Result<Outcome> {
     let options = match file {
         Some(file) => options.or(TrainOptions::read(file)?),
         None => options,
     };
+    let mut bar = Bar::new(interruptible()?);
+    if options.seeds.is_some() {
+        let out = options.out.clone().unwrap_or_default();
+        let Some(report) = train_seeds(&seed_configs(&options)?, &out, beginning, &mut bar)? else {
+            eprintln!("stopped; the same command with --resume goes on");
+            return Ok(Outcome::Interrupted);
+        };
+        print!("{}", seeds_table(&report));
+        return Ok(Outcome::Done);
+    }
     let config = TrainConfig::new(options)?;
-    let report = nerve_trainer::train(&config, &mut Bar::default())?;
+    let report = nerve_trainer::train(&config, beginning, &mut bar)?;
+    if report.end == End::Interrupted {
+        let kept = config.out.join("config.toml");
+        eprintln!(
+            "stopped after step {}; nerve-trainer train --config {} --resume goes on",
+            report.steps.len(),
+            kept.display()
+        );
+        return Ok(Outcome::Interrupted);
+    }
     if let Some(test) = &report.test {
         print!("{}", evaluation_table(test));
     }
     println!("{}", report.best.display());
-    Ok(())
+    Ok(Outcome::Done)
+}
+
+pub(crate) fn study(file: &Path, settings: &StudySettings) -> Result<Outcome> {
+    let study = Study::read(file)?;
+    let mut bar = Bar::new(interruptible()?);
+    let announce = |variant: &str| eprintln!("{variant}");
+    if run_study(&study, settings, &mut bar, announce)?.is_none() {
+        eprintln!("stopped; the same command goes on");
+        return Ok(Outcome::Interrupted);
+    }
+    println!("{}", settings.out.join("report.html").display());
+    Ok(Outcome::Done)
+}
+
+/// Set by the first Ctrl-C or termination; the second ends the process at once.
+fn interruptible() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let set = interrupted.clone();
+    ctrlc::set_handler(move || {
+        if set.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after this step; once more to stop at once");
+    })?;
+    Ok(interrupted)
+}
+
+/// Each seed's F1 and their spread, a line each.
+fn seeds_table(report: &SeedsReport) -> String {
+    let percent = |f1: f64| format!("{:8.2}", 100.0 * f1);
+    let optional = |f1: Option<f64>| f1.map_or_else(|| format!("{:>8}", "-"), percent);
+    let mut table = format!("{:<10}{:>8}{:>8}\n", "seed", "dev F1", "test F1");
+    let mut row = |name: &str, dev: Option<f64>, test: Option<f64>| {
+        table += &format!("{name:<10}{}{}\n", optional(dev), optional(test));
+    };
+    for seed in &report.seeds {
+        row(&seed.seed.to_string(), Some(seed.dev_f1), seed.test_f1);
+    }
+    let test = report.test_f1;
+    row("mean", Some(report.dev_f1.mean), test.map(|spread| spread.mean));
+    row(
+        "deviation",
+        report.dev_f1.deviation,
+        test.and_then(|spread| spread.deviation),
+    );
+    table
 }
 
 pub(crate) fn evaluate(
     model: &ModelArgs,
     decoding: Decoding,
     data: &Path,
-    json: Option<&Path>,
+    (json, page): (Option<&Path>, Option<&Path>),
 ) -> Result<()> {
-    let found = evaluate::evaluate(&mut *open(model, decoding)?, &Corpus::read(data)?)?;
-    print!("{}", evaluation_table(&found));
-    write_json(json, &found)
+    let (mut tagger, corpus) = (open(model, decoding)?, Corpus::read(data)?);
+    let Some(page) = page else {
+        let found = evaluate::evaluate(&mut *tagger, &corpus)?;
+        print!("{}", evaluation_table(&found));
+        return write_json(json, &found);
+    };
+    let found = evaluate::evaluate_in_detail(&mut *tagger, &corpus)?;
+    print!("{}", evaluation_table(&found.evaluation));
+    write_json(json, &found.evaluation)?;
+    let evaluated = model.checkpoint.as_ref().or(model.bundle.as_ref());
+    let name = evaluated.map_or_else(String::new, |dir| dir.display().to_string());
+    let report = RunReport {
+        name,
+        dev: Some(found),
+        ..RunReport::default()
+    };
+    fs::write(page, report.html()).map_err(|error| failed("write", page, &error))
 }
 
 pub(crate) fn evaluate_raw(
@@ -53,6 +148,20 @@ pub(crate) fn evaluate_raw(
 ) -> Result<()> {
     let found = evaluate::evaluate_raw(&mut *open(model, decoding)?, &Corpus::read(data)?)?;
     print!("{}", span_table(&found));
+    write_json(json, &found)
+}
+
+pub(crate) fn evaluate_padded(model: &ModelArgs, data: &Path, json: Option<&Path>) -> Result<()> {
+    let Some(dir) = &model.checkpoint else {
+        anyhow::bail!("--padded needs --checkpoint");
+    };
+    let tagger = CheckpointTagger::open(
+        dir,
+        model.max_length.unwrap_or(MAX_LENGTH),
+        threads_or_all(model.threads),
+    )?;
+    let found = evaluate::evaluate_padded(&tagger, &Corpus::read(data)?)?;
+    print!("{}", padded_table(&found));
     write_json(json, &found)
 }
 
@@ -71,48 +180,40 @@ pub(crate) fn score(gold: &Path, predicted: &Path, strict: bool, json: bool) -> 
     Ok(())
 }
 
-pub(crate) fn tag(model: &ModelArgs, text: &Path) -> Result<()> {
-    let mut tagger = open(model, Decoding::default())?;
-    let reader: Box<dyn BufRead> = if text == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        let file = fs::File::open(text).map_err(|error| failed("read", text, &error))?;
-        Box::new(BufReader::new(file))
-    };
-    let mut out = io::stdout().lock();
-    let mut lines = reader.lines();
-    loop {
-        let chunk = lines.by_ref().take(LINES).collect::<io::Result<Vec<String>>>();
-        let chunk = chunk.map_err(|error| failed("read", text, &error))?;
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        out.write_all(conll::format(&tagged(&mut *tagger, &chunk)?).as_bytes())?;
-    }
+pub(crate) fn calibrate(
+    checkpoint: &Path,
+    data: &Path,
+    max_length: Option<usize>,
+    threads: Option<usize>,
+) -> Result<()> {
+    let max_length = max_length.unwrap_or(MAX_LENGTH);
+    let tagger = CheckpointTagger::open(checkpoint, max_length, threads_or_all(threads))?;
+    let corpus = Corpus::read(data)?;
+    let report = evaluate::calibrate(&tagger, &corpus)?;
+    print!("{}", calibration_table(&report));
+    let written = report.to_calibration(split_name(&corpus)).write(checkpoint)?;
+    println!("{}", written.display());
+    Ok(())
 }
 
-fn tagged(tagger: &mut dyn Tagger, lines: &[String]) -> Result<Vec<Sentence>> {
-    let mut sentences = Vec::with_capacity(lines.len());
-    for line in lines {
-        let spans = tagger.split(line)?;
-        let word = |span: nerve_tagging::ByteSpan| span.slice(line).map(str::to_owned);
-        sentences.push(spans.into_iter().filter_map(word).collect::<Vec<String>>());
-    }
-    let labels = tagger.tag(&sentences)?;
-    let name = |label| tagger.labels().name(label).unwrap_or("O").to_owned();
-    let sentence = |(words, labels): (Vec<String>, Vec<nerve_tagging::WordLabel>)| Sentence {
-        tags: labels.into_iter().map(|word| name(word.label)).collect(),
-        words,
+pub(crate) fn tag(model: &ModelArgs, path: &Path, formats: (InputFormat, OutputFormat)) -> Result<()> {
+    let mut tagger = open(model, Decoding::default())?;
+    let (mut input, path): (Box<dyn BufRead>, &Path) = if path == Path::new("-") {
+        (Box::new(io::stdin().lock()), Path::new("standard input"))
+    } else {
+        let file = fs::File::open(path).map_err(|error| failed("read", path, &error))?;
+        (Box::new(BufReader::new(file)), path)
     };
-    let all = sentences.into_iter().zip(labels);
-    Ok(all.filter(|(words, _)| !words.is_empty()).map(sentence).collect())
+    let mut out = BufWriter::new(io::stdout().lock());
+    Ok(tag_file(&mut *tagger, (&mut *input, path), &mut out, formats)?)
+}
+
+fn threads_or_all(threads: Option<usize>) -> usize {
+    threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 fn open(model: &ModelArgs, decoding: Decoding) -> Result<Box<dyn Tagger>> {
-    const MAX_LENGTH: usize = 128;
-    let threads = model
-        .threads
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads = threads_or_all(model.threads);
     match (&model.checkpoint, &model.bundle) {
         (Some(dir), _) => {
             let max_length = model.max_length.unwrap_or(MAX_LENGTH);

@@ -5,12 +5,18 @@ pub mod corpus;
 pub mod evaluate;
 pub mod model;
 mod ops;
+pub mod report;
+pub mod study;
+mod tag_file;
 #[cfg(test)]
 mod testing;
 mod train;
 
 pub use base::BaseError;
+pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
-    Bar, ConfigError, EpochRecord, ExampleError, Init, Plan, Progress, Scratch, Start, TrainConfig,
-    TrainError, TrainOptions, TrainReport, learning_rate, train,
+    Bar, Beginning, ClassWeights, ClassWeightsError, ConfigError, Decay, End, EvaluationRecord, ExampleError,
+    Init, LabelledSubwords, LossFunction, LossKind, Objective, Optimisation, OptimiserKind, Plan, Progress,
+    Rule, Schedule, ScheduleKind, Scratch, SeedResult, SeedsReport, Spread, Start, StepRecord, Steps, Timing,
+    TrainConfig, TrainError, TrainOptions, TrainReport, seed_configs, train, train_seeds,
 };

@@ -8,13 +8,20 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use nerve_tagging::Decoding;
+use nerve_trainer::Beginning;
+use nerve_trainer::study::StudySettings;
 
 use crate::cli::{Cli, Command};
+use crate::commands::Outcome;
+
+/// The exit status of a training that was interrupted, as a shell has it of a process that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     one_thread_an_operator();
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
             // Every error of the library names its cause in its own text.
             eprintln!("error: {error}");
@@ -35,32 +42,76 @@ fn one_thread_an_operator() {
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<Outcome> {
     match cli.command {
-        Command::Train { config, options } => commands::train(config.as_deref(), *options),
+        Command::Train {
+            config,
+            resume,
+            options,
+        } => {
+            let beginning = match resume {
+                true => Beginning::Resumed,
+                false => Beginning::New,
+            };
+            return commands::train(config.as_deref(), *options, beginning);
+        }
+        Command::Study {
+            study,
+            data,
+            base,
+            out,
+            scale,
+            only,
+            threads,
+        } => {
+            let settings = StudySettings {
+                data,
+                out,
+                base,
+                scale,
+                threads,
+                only,
+            };
+            return commands::study(&study, &settings);
+        }
         Command::Evaluate {
             model,
             data,
             json,
+            report,
             raw,
+            padded,
             unconstrained,
         } => {
             let decoding = match unconstrained {
                 true => Decoding::Independent,
                 false => Decoding::Constrained,
             };
-            let evaluate = match raw {
-                true => commands::evaluate_raw,
-                false => commands::evaluate,
-            };
-            evaluate(&model, decoding, &data, json.as_deref())
+            let json = json.as_deref();
+            match (raw, padded) {
+                (true, _) => commands::evaluate_raw(&model, decoding, &data, json)?,
+                (false, true) => commands::evaluate_padded(&model, &data, json)?,
+                (false, false) => commands::evaluate(&model, decoding, &data, (json, report.as_deref()))?,
+            }
         }
         Command::Score {
             gold,
             pred,
             strict,
             json,
-        } => commands::score(&gold, &pred, strict, json),
-        Command::Tag { model, text } => commands::tag(&model, &text),
+        } => commands::score(&gold, &pred, strict, json)?,
+        Command::Calibrate {
+            checkpoint,
+            data,
+            max_length,
+            threads,
+        } => commands::calibrate(&checkpoint, &data, max_length, threads)?,
+        Command::Tag {
+            model,
+            input,
+            output,
+            text,
+        } => commands::tag(&model, &text, (input, output))?,
     }
+    Ok(Outcome::Done)
 }

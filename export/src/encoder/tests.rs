@@ -205,3 +205,24 @@ fn what_is_no_tokenizer_names_the_file() {
     let error = TextEncoder::open_dir(dir.path()).err().unwrap().to_string();
     assert!(error.contains("tokenizer.json"), "{error}");
 }
+
+#[test]
+fn a_vocabulary_that_is_not_wordpiece_names_the_file_needed() {
+    let dir = tempfile::tempdir().unwrap();
+    // As BERTweet is published.
+    std::fs::write(dir.path().join("vocab.txt"), "the 10\ni@@ 3\n").unwrap();
+    std::fs::write(dir.path().join("bpe.codes"), "t h 5\n").unwrap();
+    std::fs::write(dir.path().join("config.json"), r#"{"model_type": "roberta"}"#).unwrap();
+    let error = TextEncoder::open_dir(dir.path()).err().unwrap();
+    assert!(
+        matches!(
+            error,
+            EncoderError::NoJson {
+                model_type: "roberta",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.to_string().contains("no tokenizer.json"), "{error}");
+}

@@ -11,7 +11,7 @@ pub(crate) struct TextModel {
     pub(crate) version: String,
     pub(crate) precision: String,
     pub(crate) labels: LabelSet,
-    /// Decides the labels of a text from its logits.
+    /// Decides the labels of a text from its logits, and states scores at the model's temperature.
     pub(crate) decoder: Decoder,
     pub(crate) encoder: Arc<TextEncoder>,
     /// Reads text as the `transformers` pipeline does, for `POST /`.
@@ -33,7 +33,7 @@ impl TextModel {
             version: info.version.clone(),
             precision: info.precision.clone(),
             labels: model.labels().clone(),
-            decoder: Decoder::new(model.labels()),
+            decoder: model.decoder(),
             encoder: Arc::clone(model.encoder()),
             pipeline: Arc::new(model.pipeline_encoder()),
             splitter: model.splitter(),

@@ -20,10 +20,11 @@ pub(super) fn fetch(id: &str, builder: ApiBuilder) -> Result<PathBuf, BaseError>
     let get = |file: &str| get(&repository, file).map_err(|reason| failed(file, reason));
     let config = get("config.json")?;
     get("model.safetensors")?;
-    if get("tokenizer.json").is_err() {
-        // Optional: it says whether the vocabulary is of lower-case words, which is assumed where it is absent.
-        let _ = get("tokenizer_config.json");
-        get("vocab.txt")?;
+    // Optional: how text is read where the tokenizer's own file does not say, as whether words are lower-cased.
+    let _ = get("tokenizer_config.json");
+    if let Err(missing) = get("tokenizer.json") {
+        // Where there is neither, the one that every family takes is named.
+        get("vocab.txt").map_err(|_| missing)?;
     }
     Ok(config.parent().unwrap_or(Path::new(".")).to_owned())
 }

@@ -4,7 +4,7 @@ mod hub;
 
 use std::path::{Path, PathBuf};
 
-use nerve_export::ModelConfig;
+use nerve_export::{Family, ModelConfig};
 use thiserror::Error;
 
 use crate::model::{CheckpointError, ModelDir};
@@ -16,6 +16,14 @@ pub enum BaseError {
     /// The model directory is unusable.
     #[error(transparent)]
     Open(#[from] CheckpointError),
+    /// More layers are to be kept than there are.
+    #[error("`layers` is {kept}, but the base model has {own}")]
+    Layers {
+        /// The layers asked for.
+        kept: usize,
+        /// The base's layers.
+        own: usize,
+    },
     /// A hub model could not be fetched.
     #[error("{id} is no directory, and the hub does not give it: {file}: {reason}")]
     Hub {
@@ -31,7 +39,16 @@ pub enum BaseError {
 /// The model a training starts from; a fresh one takes sequences of `max_length` at least.
 pub(crate) fn open_base(start: &Start, max_length: usize) -> Result<ModelDir, BaseError> {
     match start {
-        Start::Base(base) => Ok(ModelDir::open(&base_dir(base)?)?),
+        Start::Base { base, layers } => {
+            let mut model = ModelDir::open(&base_dir(base)?)?;
+            let own = model.config.num_hidden_layers;
+            let kept = layers.unwrap_or(own);
+            if kept > own {
+                return Err(BaseError::Layers { kept, own });
+            }
+            model.config.num_hidden_layers = kept;
+            Ok(model)
+        }
         Start::Scratch(scratch) => {
             let shape = |vocab_size| fresh_shape(scratch, vocab_size, max_length);
             Ok(ModelDir::scratch(&scratch.vocab, shape)?)
@@ -51,7 +68,7 @@ fn base_dir(base: &str) -> Result<PathBuf, BaseError> {
 fn fresh_shape(scratch: &Scratch, vocab_size: usize, max_length: usize) -> ModelConfig {
     const POSITIONS: usize = 512;
     ModelConfig {
-        model_type: "bert".to_owned(),
+        family: Family::Bert,
         architectures: Vec::new(),
         vocab_size,
         hidden_size: scratch.hidden_size,

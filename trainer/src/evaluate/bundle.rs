@@ -4,10 +4,12 @@ use std::path::Path;
 
 use nerve_export::{
     Model, ModelError, OpenOptions, Runtime, RuntimeError, Session, SessionError, SessionOptions, tag,
+    word_logits,
 };
 use nerve_tagging::{ByteSpan, Decoding, LabelSet, Splitter, WordLabel, split_corpus, split_whitespace};
 use thiserror::Error;
 
+use super::tagger::{Answered, decide};
 use super::{Tagger, TaggerError};
 
 /// Why a bundle cannot be opened.
@@ -74,5 +76,11 @@ impl Tagger for BundleTagger {
 
     fn tag(&mut self, sentences: &[Vec<String>]) -> Result<Vec<Vec<WordLabel>>, TaggerError> {
         Ok(tag(&self.model, &mut self.session, sentences, self.decoding)?)
+    }
+
+    fn tag_with_logits(&mut self, sentences: &[Vec<String>]) -> Result<Answered, TaggerError> {
+        let logits = word_logits(&self.model, &mut self.session, sentences)?;
+        let labels = decide(&self.model.decoder(), &logits, self.decoding)?;
+        Ok((labels, Some(logits)))
     }
 }

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use nerve_export::TextEncoder;
+use nerve_export::{Calibration, TextEncoder};
 use nerve_tagging::{
-    ByteSpan, Decoder, Decoding, LabelSet, Subwords, Window, WindowLimits, WordIndex, WordLabel,
+    ByteSpan, Decoder, Decoding, LabelSet, Subwords, Temperature, Window, WindowLimits, WordIndex, WordLabel,
     split_corpus, windows,
 };
 
+use super::calibration::WordLogits;
+use super::tagger::{Answered, decide};
 use super::{Tagger, TaggerError};
 use crate::model::{BertTagger, CheckpointError, ModelDir, Packed};
 use crate::ops::values;
@@ -26,6 +28,7 @@ pub struct CheckpointTagger {
     limits: WindowLimits,
     threads: usize,
     decoding: Decoding,
+    temperature: Temperature,
 }
 
 /// One word's logits, and the word's place.
@@ -43,7 +46,8 @@ struct Encoded {
 }
 
 impl CheckpointTagger {
-    /// The tagger of a checkpoint directory, with windows of at most `max_length` tokens.
+    /// The tagger of a checkpoint directory, with windows of at most `max_length` tokens and scores at the temperature of
+    /// its `calibration.json`, where it has one.
     pub fn open(dir: &Path, max_length: usize, threads: usize) -> Result<Self, TaggerError> {
         let model = ModelDir::open(dir)?;
         let labels = model
@@ -51,7 +55,9 @@ impl CheckpointTagger {
             .labels(&dir.join("config.json"))
             .map_err(CheckpointError::from)?;
         let (network, encoder) = model.into_tagger(&labels, None, 0)?;
-        Self::new(network, encoder, labels, max_length, threads)
+        let temperature = Calibration::temperature(dir)?;
+        let tagger = Self::new(network, encoder, labels, max_length, threads)?;
+        Ok(tagger.with_temperature(temperature))
     }
 
     /// The tagger of a network whose outputs are `labels`.
@@ -62,7 +68,7 @@ impl CheckpointTagger {
         max_length: usize,
         threads: usize,
     ) -> Result<Self, TaggerError> {
-        let positions = network.config().max_position_embeddings;
+        let positions = network.config().max_length();
         if max_length > positions {
             return Err(TaggerError::MaxLength {
                 max_length,
@@ -77,12 +83,18 @@ impl CheckpointTagger {
             labels,
             threads: threads.max(1),
             decoding: Decoding::default(),
+            temperature: Temperature::default(),
         })
     }
 
     /// The same tagger, its labels decided so.
     pub fn with_decoding(self, decoding: Decoding) -> Self {
         Self { decoding, ..self }
+    }
+
+    /// The same tagger, its scores stated at a temperature.
+    pub fn with_temperature(self, temperature: Temperature) -> Self {
+        Self { temperature, ..self }
     }
 
     /// The network.
@@ -98,6 +110,35 @@ impl CheckpointTagger {
     /// How long the windows may be.
     pub fn limits(&self) -> WindowLimits {
         self.limits
+    }
+
+    /// The logits of the words of sentences, in label order; none for a word without subwords.
+    pub fn word_logits(&self, sentences: &[Vec<String>]) -> Result<WordLogits, TaggerError> {
+        let subwords = sentences
+            .iter()
+            .map(|words| self.encoder.encode_words(words))
+            .collect::<Result<Vec<Subwords>, _>>()?;
+        let encoded = self.encode(&subwords);
+        let passes = passes(&encoded);
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<Answer>, TaggerError> {
+            let mut answers = Vec::new();
+            while let Some(pass) = passes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                answers.extend(self.answers(pass, &subwords)?);
+            }
+            Ok(answers)
+        };
+        let parts: Vec<Result<_, TaggerError>> = thread::scope(|scope| {
+            let handles: Vec<_> = (0..self.threads).map(|_| scope.spawn(work)).collect();
+            handles.into_iter().map(joined).collect()
+        });
+        let mut rows: WordLogits = sentences.iter().map(|words| vec![None; words.len()]).collect();
+        for part in parts {
+            for answer in part? {
+                rows[answer.sentence][answer.word] = Some(answer.logits);
+            }
+        }
+        Ok(rows)
     }
 
     /// The windows that have a token, longest first.
@@ -180,37 +221,13 @@ impl Tagger for CheckpointTagger {
     }
 
     fn tag(&mut self, sentences: &[Vec<String>]) -> Result<Vec<Vec<WordLabel>>, TaggerError> {
-        let subwords = sentences
-            .iter()
-            .map(|words| self.encoder.encode_words(words))
-            .collect::<Result<Vec<Subwords>, _>>()?;
-        let encoded = self.encode(&subwords);
-        let passes = passes(&encoded);
-        let next = AtomicUsize::new(0);
-        let this = &*self;
-        let work = || -> Result<Vec<Answer>, TaggerError> {
-            let mut answers = Vec::new();
-            while let Some(pass) = passes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                answers.extend(this.answers(pass, &subwords)?);
-            }
-            Ok(answers)
-        };
-        let parts: Vec<Result<_, TaggerError>> = thread::scope(|scope| {
-            let handles: Vec<_> = (0..this.threads).map(|_| scope.spawn(work)).collect();
-            handles.into_iter().map(joined).collect()
-        });
-        let mut rows: Vec<Vec<Option<Vec<f32>>>> =
-            sentences.iter().map(|words| vec![None; words.len()]).collect();
-        for part in parts {
-            for answer in part? {
-                rows[answer.sentence][answer.word] = Some(answer.logits);
-            }
-        }
-        let decoder = Decoder::new(&self.labels);
-        let decide = |(sentence, rows): (usize, &Vec<Option<Vec<f32>>>)| {
-            let labels = decoder.decode_words(rows, self.decoding);
-            labels.ok_or(TaggerError::NotFinite { sentence })
-        };
-        rows.iter().enumerate().map(decide).collect()
+        Ok(self.tag_with_logits(sentences)?.0)
+    }
+
+    fn tag_with_logits(&mut self, sentences: &[Vec<String>]) -> Result<Answered, TaggerError> {
+        let logits = self.word_logits(sentences)?;
+        let decoder = Decoder::new(&self.labels).with_temperature(self.temperature);
+        let labels = decide(&decoder, &logits, self.decoding)?;
+        Ok((labels, Some(logits)))
     }
 }

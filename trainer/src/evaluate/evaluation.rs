@@ -21,17 +21,22 @@ pub struct Evaluation {
 /// The score of a tagger's labels for the corpus' words.
 pub fn evaluate(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<Evaluation, TaggerError> {
     let found = tagger.tag(&corpus.words())?;
-    let labels = all_labels(tagger.labels(), corpus);
+    Ok(evaluation_of(tagger.labels(), corpus, &found))
+}
+
+/// The score of labels, out of `own`, for the corpus' words.
+pub(super) fn evaluation_of(own: &LabelSet, corpus: &Corpus, found: &[Vec<WordLabel>]) -> Evaluation {
+    let labels = all_labels(own, corpus);
     let mut scorers = [OrphanRule::Start, OrphanRule::Drop].map(|orphans| Scorer::new(&labels, orphans));
-    for (sentence, found) in corpus.sentences.iter().zip(&found) {
+    for (sentence, found) in corpus.sentences.iter().zip(found) {
         let gold = tags(&labels, sentence.tags.iter().map(String::as_str));
-        let predicted = predicted_tags(&labels, tagger.labels(), found);
+        let predicted = predicted_tags(&labels, own, found);
         for scorer in &mut scorers {
             scorer.add(&sentence.words, &gold, &predicted);
         }
     }
     let [score, strict] = scorers.map(|scorer| scorer.finish());
-    Ok(Evaluation { score, strict })
+    Evaluation { score, strict }
 }
 
 /// The labels of a tagger's and the corpus' types: an entity of a type the tagger does not know is one it misses.
@@ -64,14 +69,14 @@ pub(super) fn predicted_tags(labels: &LabelSet, own: &LabelSet, found: &[WordLab
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use nerve_tagging::{ByteSpan, split_corpus};
 
     /// Tags the words it knows.
-    pub(in crate::evaluate) struct Lexicon {
-        pub(in crate::evaluate) labels: LabelSet,
-        pub(in crate::evaluate) words: Vec<(&'static str, &'static str)>,
+    pub(crate) struct Lexicon {
+        pub(crate) labels: LabelSet,
+        pub(crate) words: Vec<(&'static str, &'static str)>,
     }
 
     impl Tagger for Lexicon {
@@ -100,7 +105,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::evaluate) fn corpus(text: &str) -> Corpus {
+    pub(crate) fn corpus(text: &str) -> Corpus {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.conll");
         std::fs::write(&path, text).unwrap();

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use nerve_tagging::{Prf, Score};
 
+use super::calibration::CalibrationReport;
 use super::evaluation::Evaluation;
+use super::padded::{PaddedEvaluation, WeightedFigures};
 use super::spans::SpanScore;
 
 /// A score as a table: a line a type, then the averages.
@@ -65,6 +67,44 @@ pub fn span_table(score: &SpanScore) -> String {
         counts.predicted,
         counts.correct
     )
+}
+
+/// A fitted temperature and what it does, as a table.
+pub fn calibration_table(report: &CalibrationReport) -> String {
+    let (before, after) = (&report.before, &report.after);
+    let rows = [
+        ("negative log-likelihood", before.nll, after.nll),
+        ("calibration error, words", before.words.ece, after.words.ece),
+        (
+            "calibration error, entities",
+            before.entities.ece,
+            after.entities.ece,
+        ),
+    ];
+    let mut text = format!("{:27}  before   after\n", "");
+    for (name, before, after) in rows {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:27}  {before:6.4}  {after:6.4}");
+    }
+    let _ = writeln!(
+        text,
+        "temperature {:.4}, fitted to {} words",
+        report.temperature, report.words
+    );
+    text
+}
+
+/// The original study's figures of a tagger and of answering `O` everywhere, as a table.
+pub fn padded_table(found: &PaddedEvaluation) -> String {
+    let row = |figures: WeightedFigures| Prf {
+        precision: figures.precision,
+        recall: figures.accuracy,
+        f1: figures.f1,
+    };
+    table(&[
+        ("tagger", row(found.tagger)),
+        ("O everywhere", row(found.outside)),
+    ])
 }
 
 fn table(rows: &[(&str, Prf)]) -> String {

@@ -1,14 +1,14 @@
-//! BERT (Devlin et al. 2019) with a token-classification head over shared variables.
+//! BERT (Devlin et al. 2019) or one of its kin with a token-classification head, over shared variables.
 
 use candle_core::{Device, Result, Tensor, Var};
 use nerve_export::ModelConfig;
 
 use super::network::Network;
 use super::packed::Packed;
-use super::parameters::Parameters;
+use super::parameters::{Parameters, WORD_EMBEDDINGS};
 use crate::ops::Dropout;
 
-/// A BERT token classifier.
+/// A token classifier of BERT's kin.
 pub struct BertTagger {
     config: ModelConfig,
     parameters: Parameters,
@@ -22,8 +22,8 @@ pub(super) struct Training {
     /// `[tokens, labels]`.
     pub(super) logits: Tensor,
     /// The tokens' rows of the word embedding table as a leaf: `[tokens, hidden]`. Its gradient is the table's, row by
-    /// row, without a table-sized tensor of zeros.
-    pub(super) word_rows: Var,
+    /// row, without a table-sized tensor of zeros. `None` where the table is frozen.
+    pub(super) word_rows: Option<Var>,
 }
 
 impl BertTagger {
@@ -37,6 +37,12 @@ impl BertTagger {
             trained,
             frozen,
         })
+    }
+
+    /// The same network, in which every parameter whose name `matches` is not trained.
+    pub(crate) fn frozen(mut self, matches: impl Fn(&str) -> bool) -> Result<Self> {
+        self.parameters.freeze(matches);
+        Self::new(self.config, self.parameters)
     }
 
     /// The network's shape.
@@ -62,10 +68,13 @@ impl BertTagger {
     }
 
     pub(super) fn training(&self, batch: &Packed, dropout: &mut Dropout) -> Result<Training> {
-        let word_rows = Var::from_tensor(&self.word_rows(batch)?)?;
-        let hidden = self
-            .trained
-            .encode(word_rows.as_tensor().clone(), batch, dropout)?;
+        let rows = self.word_rows(batch)?;
+        let word_rows = match self.parameters.is_frozen(WORD_EMBEDDINGS) {
+            true => None,
+            false => Some(Var::from_tensor(&rows)?),
+        };
+        let rows = word_rows.as_ref().map_or(rows, |leaf| leaf.as_tensor().clone());
+        let hidden = self.trained.encode(rows, batch, dropout)?;
         let logits = self.trained.classify(&hidden, dropout)?;
         Ok(Training { logits, word_rows })
     }

@@ -128,6 +128,10 @@ impl ModelDir {
         let own_head = self.labels().as_ref() == Some(labels);
         let mut config = self.config.with_labels(labels);
         config.hidden_dropout_prob = hidden_dropout.unwrap_or(config.hidden_dropout_prob);
+        // All is f32 from here on; `transformers` would round what is written to the type that the base names.
+        for key in ["dtype", "torch_dtype"] {
+            config.other.remove(key);
+        }
         let mut fresh = BTreeMap::new();
         let mut tensors = Vec::new();
         let path = self.dir.join("model.safetensors");
@@ -136,7 +140,7 @@ impl ModelDir {
             let of_head = name.starts_with("classifier.");
             match &mut weights {
                 Source::File(weights) if own_head || !of_head => {
-                    let data = take(weights, &name, &shape, &path)?;
+                    let data = take(weights, config.family.tensor_names(&name), &shape, &path)?;
                     tensors.push((name, shape, data));
                 }
                 _ => {
@@ -149,25 +153,25 @@ impl ModelDir {
     }
 }
 
-/// The elements of a tensor, found with or without the prefix `bert.`.
+/// The elements of a tensor, found under either name: with a tagger's prefix or without.
 fn take(
     weights: &mut BTreeMap<String, Weight>,
-    name: &str,
+    names: [String; 2],
     shape: &[usize],
     path: &Path,
 ) -> Result<Vec<f32>, nerve_export::CheckpointError> {
-    let bare = name.strip_prefix("bert.").unwrap_or(name);
-    let weight = [name, bare].into_iter().find_map(|name| weights.remove(name));
-    let Some(weight) = weight else {
+    let found = names.iter().find_map(|name| weights.remove(name));
+    let [tensor, _] = names;
+    let Some(weight) = found else {
         return Err(nerve_export::CheckpointError::Missing {
             path: path.to_owned(),
-            tensor: name.to_owned(),
+            tensor,
         });
     };
     if weight.shape != shape {
         return Err(nerve_export::CheckpointError::Shape {
             path: path.to_owned(),
-            tensor: name.to_owned(),
+            tensor,
             found: weight.shape,
             expected: shape.to_vec(),
         });
@@ -175,7 +179,8 @@ fn take(
     Ok(weight.data)
 }
 
-/// Writes a tagger as `config.json`, `model.safetensors` and `tokenizer.json` to `dir`, all at once.
+/// Writes a tagger as `config.json`, `model.safetensors`, `tokenizer.json` and `tokenizer_config.json` to `dir`, all at
+/// once.
 ///
 /// What stands at `dir` is replaced when everything is written.
 pub fn write_checkpoint(
@@ -191,14 +196,18 @@ pub fn write_checkpoint(
         })?;
         std::fs::write(&path, config).map_err(|source| CheckpointError::Write { path, source })?;
         encoder.save(&made.join("tokenizer.json"))?;
-        write_weights(&made.join("model.safetensors"), tagger.parameters())
+        encoder.save_config(&made.join("tokenizer_config.json"))?;
+        write_weights(&made.join("model.safetensors"), tagger)
     })
 }
 
-fn write_weights(path: &Path, parameters: &Parameters) -> Result<(), CheckpointError> {
-    let mut bytes = Vec::with_capacity(parameters.iter().len());
-    for (name, var) in parameters.iter() {
+fn write_weights(path: &Path, tagger: &BertTagger) -> Result<(), CheckpointError> {
+    let family = tagger.config().family;
+    let parameters = tagger.parameters().iter();
+    let mut bytes = Vec::with_capacity(parameters.len());
+    for (name, var) in parameters {
         let data: Vec<u8> = values(var)?.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let [name, _] = family.tensor_names(name);
         bytes.push((name, var.dims().to_vec(), data));
     }
     let format = |source| CheckpointError::Format {
@@ -207,12 +216,17 @@ fn write_weights(path: &Path, parameters: &Parameters) -> Result<(), CheckpointE
     };
     let views = bytes
         .iter()
-        .map(|(name, shape, data)| TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (*name, view)))
+        .map(|(name, shape, data)| TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (name, view)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(format)?;
     // `transformers` refuses a file that does not say which framework's layout it has.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), path).map_err(format)
+    // Not `serialize_to_file`, whose files only their owner may read.
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(format)?;
+    std::fs::write(path, bytes).map_err(|source| CheckpointError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Fills a temporary directory beside `dir` and renames it to `dir`, replacing what stands there.

@@ -6,6 +6,7 @@ use super::bert::BertTagger;
 use super::packed::Packed;
 use super::parameters::WORD_EMBEDDINGS;
 use crate::ops::Dropout;
+use crate::train::Loss;
 
 /// Which tokens of a [`Packed`] run carry a label; the loss ignores all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,49 +17,53 @@ pub(crate) struct Targets {
     pub(crate) labels: Vec<u32>,
 }
 
-/// A shard's part of the batch loss and of its gradients.
+/// A shard's part of a step's loss and of its gradients.
 pub(crate) struct Gradients {
-    /// The sum of the shard's cross-entropies over the batch's labelled tokens.
+    /// The shard's part of the mean loss.
     pub(crate) loss: f64,
-    /// The gradient of each parameter in the order of the names; `None` for the word embeddings.
+    /// The most probable label of each labelled token, in the order of the targets.
+    pub(crate) predicted: Vec<u32>,
+    /// The gradient of each parameter in the order of the names; `None` for the word embeddings and what is frozen.
     pub(crate) dense: Vec<Option<Tensor>>,
     /// The vocabulary id of each row of `word_rows`.
     pub(crate) word_ids: Vec<u32>,
-    /// The gradient of the word embeddings, one row a token: `[tokens, hidden]`.
-    pub(crate) word_rows: Tensor,
+    /// The gradient of the word embeddings, one row a token: `[tokens, hidden]`; `None` where they are frozen.
+    pub(crate) word_rows: Option<Tensor>,
 }
 
-/// The cross-entropy of a shard, its sum divided by `labelled`, the number of labelled tokens in the whole batch, and
-/// its gradients: the shards' add up to the batch's.
+/// The loss of a shard, its sum divided by `weight`, that of the labelled tokens of the whole step, and its gradients: the
+/// shards' add up to the step's.
 pub(crate) fn gradients(
     tagger: &BertTagger,
     batch: &Packed,
     targets: &Targets,
-    labelled: usize,
+    loss: &Loss,
+    weight: f64,
     mut dropout: Dropout,
 ) -> Result<Gradients> {
     let pass = tagger.training(batch, &mut dropout)?;
     let tokens = Tensor::new(targets.tokens.as_slice(), &Device::Cpu)?;
-    let labels = Tensor::new(targets.labels.as_slice(), &Device::Cpu)?.unsqueeze(1)?;
-    let likelihoods = candle_nn::ops::log_softmax(&pass.logits.index_select(&tokens, 0)?, 1)?;
-    let sum = likelihoods.gather(&labels, 1)?.sum_all()?;
-    let loss = (sum * (-1.0 / labelled as f64))?;
+    let logits = pass.logits.index_select(&tokens, 0)?;
+    let loss = (loss.sum(&logits, &targets.labels)? * (1.0 / weight))?;
+    let predicted = logits.detach().argmax(1)?.to_vec1()?;
     let store = loss.backward()?;
     let dense = tagger
         .parameters()
         .iter()
         .map(|(name, var)| match store.get(var) {
             Some(gradient) => gradient.contiguous().map(Some),
-            None if name == WORD_EMBEDDINGS => Ok(None),
+            None if name == WORD_EMBEDDINGS || tagger.parameters().is_frozen(name) => Ok(None),
             None => candle_core::bail!("the graph has lost the parameter {name}"),
         })
         .collect::<Result<_>>()?;
-    let word_rows = match store.get(&pass.word_rows) {
-        Some(gradient) => gradient.contiguous()?,
-        None => candle_core::bail!("the graph has lost the parameter {WORD_EMBEDDINGS}"),
+    let word_rows = match pass.word_rows.as_ref().map(|leaf| store.get(leaf)) {
+        Some(Some(gradient)) => Some(gradient.contiguous()?),
+        Some(None) => candle_core::bail!("the graph has lost the parameter {WORD_EMBEDDINGS}"),
+        None => None,
     };
     Ok(Gradients {
         loss: loss.to_dtype(DType::F64)?.to_scalar()?,
+        predicted,
         dense,
         word_ids: batch.ids().to_vec(),
         word_rows,
@@ -69,17 +74,38 @@ pub(crate) fn gradients(
 pub(crate) mod tests {
     use super::*;
     use crate::model::{Parameters, initial, parameter_shapes};
-    use nerve_export::ModelConfig;
+    use crate::train::LossFunction;
+    use nerve_export::{Family, ModelConfig};
 
     pub(crate) fn tiny_config() -> ModelConfig {
         let text = r#"{"model_type": "bert", "vocab_size": 12, "hidden_size": 8, "num_hidden_layers": 2,
             "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 9,
             "initializer_range": 0.3, "hidden_act": "gelu"}"#;
-        serde_json::from_str(text).unwrap()
+        ModelConfig::parse(text, "config.json".as_ref()).unwrap()
+    }
+
+    /// The same network as another family has it.
+    fn tiny_config_of(family: Family) -> ModelConfig {
+        let bert = tiny_config();
+        let (type_vocab_size, pad_token_id) = match family {
+            Family::Bert => (2, 0),
+            Family::DistilBert => (0, 0),
+            Family::Roberta | Family::XlmRoberta | Family::Camembert => (1, 1),
+        };
+        ModelConfig {
+            family,
+            type_vocab_size,
+            pad_token_id,
+            ..bert
+        }
     }
 
     fn tiny() -> BertTagger {
-        let config = tiny_config();
+        tiny_of(Family::Bert)
+    }
+
+    fn tiny_of(family: Family) -> BertTagger {
+        let config = tiny_config_of(family);
         let weights = initial(&config, &parameter_shapes(&config, 3), 11);
         BertTagger::new(config, Parameters::new(weights).unwrap()).unwrap()
     }
@@ -92,9 +118,16 @@ pub(crate) mod tests {
         (Packed::new([vec![2, 7, 9, 3], vec![2, 7, 11, 3]]), targets)
     }
 
+    fn loss_of_tokens() -> Loss {
+        Loss {
+            function: LossFunction::CrossEntropy { smoothing: 0.0 },
+            weights: None,
+        }
+    }
+
     fn row_sums(gradients: &Gradients) -> Vec<Vec<f32>> {
         let mut table = vec![vec![0f32; 8]; 12];
-        let rows: Vec<Vec<f32>> = gradients.word_rows.to_vec2().unwrap();
+        let rows: Vec<Vec<f32>> = gradients.word_rows.as_ref().unwrap().to_vec2().unwrap();
         for (&id, row) in gradients.word_ids.iter().zip(rows) {
             for (sum, g) in table[id as usize].iter_mut().zip(row) {
                 *sum += g;
@@ -105,27 +138,54 @@ pub(crate) mod tests {
 
     #[test]
     fn every_parameter_has_a_gradient() {
-        let tagger = tiny();
-        let (batch, targets) = batch();
-        let found = gradients(&tagger, &batch, &targets, 4, Dropout::off()).unwrap();
-        for ((name, _), gradient) in tagger.parameters().iter().zip(&found.dense) {
-            let largest = match gradient {
-                Some(gradient) => gradient.abs().unwrap().max_all().unwrap().to_scalar().unwrap(),
-                None => row_sums(&found).concat().into_iter().fold(0f32, f32::max),
-            };
-            // Attention weights do not change when every key moves by the same vector, so this one's is rounding.
-            let exempt = name.ends_with("key.bias");
-            assert!(exempt || largest > 1e-5, "{name}: {largest}");
+        for family in Family::ALL {
+            let tagger = tiny_of(family);
+            let (batch, targets) = batch();
+            let found = gradients(&tagger, &batch, &targets, &loss_of_tokens(), 4.0, Dropout::off()).unwrap();
+            for ((name, _), gradient) in tagger.parameters().iter().zip(&found.dense) {
+                let largest = match gradient {
+                    Some(gradient) => gradient.abs().unwrap().max_all().unwrap().to_scalar().unwrap(),
+                    None => row_sums(&found).concat().into_iter().fold(0f32, f32::max),
+                };
+                // Attention weights do not change when every key moves by the same vector, so this one's is rounding.
+                let exempt = name.ends_with("key.bias");
+                assert!(exempt || largest > 1e-5, "{family:?} {name}: {largest}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_positions_of_a_family_are_the_rows_that_learn() {
+        for family in Family::ALL {
+            let tagger = tiny_of(family);
+            let (batch, targets) = batch();
+            let found = gradients(&tagger, &batch, &targets, &loss_of_tokens(), 4.0, Dropout::off()).unwrap();
+            let mut named = tagger.parameters().iter().zip(&found.dense);
+            let ((_, _), table) = named.find(|((name, _), _)| name.contains("position")).unwrap();
+            let rows: Vec<Vec<f32>> = table.as_ref().unwrap().to_vec2().unwrap();
+            let learning = |row: &Vec<f32>| row.iter().any(|x| *x != 0.0);
+            let learning: Vec<usize> = (0..rows.len()).filter(|&row| learning(&rows[row])).collect();
+            let first = tagger.config().first_position();
+            assert_eq!(learning, [first, first + 1, first + 2, first + 3], "{family:?}");
         }
     }
 
     #[test]
     fn gradients_are_the_finite_differences_of_the_loss() {
-        let tagger = tiny();
+        for family in Family::ALL {
+            are_finite_differences(&tiny_of(family));
+        }
+    }
+
+    fn are_finite_differences(tagger: &BertTagger) {
         let (batch, targets) = batch();
         let dropout = || Dropout::seeded(3);
-        let loss = || gradients(&tagger, &batch, &targets, 4, dropout()).unwrap().loss;
-        let found = gradients(&tagger, &batch, &targets, 4, dropout()).unwrap();
+        let loss = || {
+            gradients(tagger, &batch, &targets, &loss_of_tokens(), 4.0, dropout())
+                .unwrap()
+                .loss
+        };
+        let found = gradients(tagger, &batch, &targets, &loss_of_tokens(), 4.0, dropout()).unwrap();
         let rows = row_sums(&found).concat();
         const STEP: f32 = 5e-3;
         for ((name, var), gradient) in tagger.parameters().iter().zip(&found.dense) {
@@ -155,16 +215,41 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_frozen_parameter_has_no_gradient_and_the_others_keep_theirs() {
+        let whole = tiny();
+        let (batch, targets) = batch();
+        let all = gradients(&whole, &batch, &targets, &loss_of_tokens(), 4.0, Dropout::off()).unwrap();
+        let is_below = |name: &str| name.contains(".embeddings.") || name.contains(".layer.0.");
+        let part = tiny().frozen(is_below).unwrap();
+        let found = gradients(&part, &batch, &targets, &loss_of_tokens(), 4.0, Dropout::off()).unwrap();
+        assert!(found.word_rows.is_none() && found.predicted == all.predicted);
+        for (((name, _), all), found) in whole.parameters().iter().zip(&all.dense).zip(&found.dense) {
+            assert_eq!(found.is_none(), is_below(name), "{name}");
+            if let (Some(all), Some(found)) = (all, found) {
+                crate::ops::check::assert_close(all, found, 1e-6);
+            }
+        }
+    }
+
+    #[test]
     fn shards_add_up_to_the_batch() {
         let tagger = tiny();
         let (batch, targets) = batch();
-        let whole = gradients(&tagger, &batch, &targets, 4, Dropout::off()).unwrap();
+        let whole = gradients(&tagger, &batch, &targets, &loss_of_tokens(), 4.0, Dropout::off()).unwrap();
         let part = |ids: Vec<u32>, labels: Vec<u32>| {
             let targets = Targets {
                 tokens: vec![1, 2],
                 labels,
             };
-            gradients(&tagger, &Packed::new([ids]), &targets, 4, Dropout::off()).unwrap()
+            gradients(
+                &tagger,
+                &Packed::new([ids]),
+                &targets,
+                &loss_of_tokens(),
+                4.0,
+                Dropout::off(),
+            )
+            .unwrap()
         };
         let parts = [
             part(vec![2, 7, 9, 3], vec![0, 2]),

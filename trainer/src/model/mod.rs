@@ -1,7 +1,9 @@
-//! The network: BERT with a token-classification head, in candle.
+//! The network: BERT's encoder, whatever the family, with a token-classification head, in candle.
 
 mod bert;
 mod checkpoint;
+#[cfg(test)]
+mod families;
 mod gradients;
 mod init;
 mod network;

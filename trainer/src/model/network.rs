@@ -1,4 +1,4 @@
-//! The layers of BERT, as tensors and the order in which they are applied.
+//! The layers of BERT and its kin, as tensors and the order in which they are applied.
 
 use candle_core::{Result, Tensor};
 use nerve_export::{Activation, ModelConfig};
@@ -7,12 +7,14 @@ use super::packed::Packed;
 use super::parameters::WORD_EMBEDDINGS;
 use crate::ops::{Dropout, activation, attention, layer_norm, linear};
 
-/// The tensors of a BERT token classifier.
+/// The tensors of a token classifier.
 pub(super) struct Network {
     shape: Shape,
     words: Tensor,
     positions: Tensor,
-    token_types: Tensor,
+    // The row of `positions` that a sequence's first token has.
+    first_position: u32,
+    token_types: Option<Tensor>,
     embedded: Norm,
     layers: Vec<Layer>,
     classifier: Dense,
@@ -62,7 +64,7 @@ impl Norm {
 }
 
 impl Network {
-    /// The network of this shape, its tensors found by their Hugging Face names.
+    /// The network of this shape, its tensors found by the names that BERT's files give them.
     pub(super) fn new(config: &ModelConfig, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Self> {
         let dense = |name: String| -> Result<Dense> {
             Ok(Dense {
@@ -100,7 +102,11 @@ impl Network {
             },
             words: tensor(WORD_EMBEDDINGS)?,
             positions: tensor("bert.embeddings.position_embeddings.weight")?,
-            token_types: tensor("bert.embeddings.token_type_embeddings.weight")?,
+            first_position: u32::try_from(config.first_position()).map_err(candle_core::Error::wrap)?,
+            token_types: match config.type_vocab_size {
+                0 => None,
+                _ => Some(tensor("bert.embeddings.token_type_embeddings.weight")?),
+            },
             embedded: norm("bert.embeddings.LayerNorm".to_owned())?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             classifier: dense("classifier".to_owned())?,
@@ -115,10 +121,18 @@ impl Network {
     /// The last hidden states `[tokens, hidden]` of tokens with these rows of the word embedding table.
     pub(super) fn encode(&self, word_rows: Tensor, batch: &Packed, dropout: &mut Dropout) -> Result<Tensor> {
         let p = self.shape.hidden_dropout;
-        let positions = Tensor::new(batch.positions(), word_rows.device())?;
-        // Every token is of the first segment.
-        let segments = Tensor::zeros(batch.ids().len(), candle_core::DType::U32, word_rows.device())?;
-        let summed = (word_rows + self.token_types.index_select(&segments, 0)?)?;
+        let positions: Vec<u32> = batch
+            .positions()
+            .iter()
+            .map(|position| position + self.first_position)
+            .collect();
+        let positions = Tensor::new(positions, word_rows.device())?;
+        let mut summed = word_rows;
+        if let Some(types) = &self.token_types {
+            // Every token is of the first segment.
+            let segments = Tensor::zeros(batch.ids().len(), candle_core::DType::U32, summed.device())?;
+            summed = (summed + types.index_select(&segments, 0)?)?;
+        }
         let summed = (summed + self.positions.index_select(&positions, 0)?)?;
         let mut x = dropout.apply(&self.embedded.forward(&summed)?, p)?;
         for layer in &self.layers {

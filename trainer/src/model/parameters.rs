@@ -1,6 +1,6 @@
-//! The network's trainable tensors under their Hugging Face names.
+//! The network's trainable tensors, named as BERT's files name them, whatever the family.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Result, Tensor, Var};
 use nerve_export::ModelConfig;
@@ -12,11 +12,13 @@ pub(crate) const WORD_EMBEDDINGS: &str = "bert.embeddings.word_embeddings.weight
 pub fn parameter_shapes(config: &ModelConfig, labels: usize) -> BTreeMap<String, Vec<usize>> {
     let (hidden, wide) = (config.hidden_size, config.intermediate_size);
     let mut shapes = BTreeMap::new();
-    for (table, rows) in [
+    let tables = [
         ("word", config.vocab_size),
         ("position", config.max_position_embeddings),
         ("token_type", config.type_vocab_size),
-    ] {
+    ];
+    // A family without token types has a table of no rows.
+    for (table, rows) in tables.into_iter().filter(|(_, rows)| *rows > 0) {
         shapes.insert(
             format!("bert.embeddings.{table}_embeddings.weight"),
             vec![rows, hidden],
@@ -54,7 +56,11 @@ pub(crate) fn is_exempt_from_decay(name: &str) -> bool {
 
 /// Every parameter as a variable, in the order of the names.
 #[derive(Debug)]
-pub struct Parameters(BTreeMap<String, Var>);
+pub struct Parameters {
+    vars: BTreeMap<String, Var>,
+    // Invariant: names in `vars`.
+    frozen: BTreeSet<String>,
+}
 
 impl Parameters {
     /// The variables of these shapes and elements.
@@ -64,22 +70,37 @@ impl Parameters {
             let tensor = Tensor::from_vec(data, shape, &Device::Cpu)?;
             vars.insert(name, Var::from_tensor(&tensor)?);
         }
-        Ok(Self(vars))
+        Ok(Self {
+            vars,
+            frozen: BTreeSet::new(),
+        })
     }
 
     /// The names and variables, by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Var)> {
-        self.0.iter().map(|(name, var)| (name.as_str(), var))
+        self.vars.iter().map(|(name, var)| (name.as_str(), var))
     }
 
     /// The variable of this name.
     pub fn get(&self, name: &str) -> Option<&Var> {
-        self.0.get(name)
+        self.vars.get(name)
     }
 
-    /// The tensor of this name.
+    /// Leaves out of training every parameter whose name `matches`.
+    pub(crate) fn freeze(&mut self, matches: impl Fn(&str) -> bool) {
+        let matching = self.vars.keys().filter(|name| matches(name));
+        self.frozen.extend(matching.cloned());
+    }
+
+    /// Whether this parameter is left out of training.
+    pub(crate) fn is_frozen(&self, name: &str) -> bool {
+        self.frozen.contains(name)
+    }
+
+    /// The tensor of this name, outside of every graph where it is frozen.
     pub(super) fn tensor(&self, name: &str) -> Result<Tensor> {
-        match self.0.get(name) {
+        match self.vars.get(name) {
+            Some(var) if self.is_frozen(name) => Ok(var.as_tensor().detach()),
             Some(var) => Ok(var.as_tensor().clone()),
             None => candle_core::bail!("the network has no parameter {name}"),
         }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nerve_export::CalibrationError;
 use nerve_tagging::LabelError;
 use thiserror::Error;
 
@@ -11,6 +12,7 @@ use crate::base::BaseError;
 use crate::corpus::CorpusError;
 use crate::evaluate::TaggerError;
 use crate::model::CheckpointError;
+use crate::report::ReportError;
 
 /// Why a training stopped.
 #[derive(Debug, Error)]
@@ -45,7 +47,7 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// The loss or a gradient is NaN or infinite.
-    #[error("step {step}: the {what} is {value}; a lower learning rate may help")]
+    #[error("step {step}: the {what} is {value}, in the batch of {batch}; a lower learning rate may help")]
     NotFinite {
         /// The step, counted from 1.
         step: usize,
@@ -53,6 +55,75 @@ pub enum TrainError {
         what: &'static str,
         /// Its value.
         value: f64,
+        /// The file and the lines of the batch's sentences.
+        batch: String,
+    },
+    /// A pattern of `freeze` matches no parameter.
+    #[error("`freeze`: `{pattern}` matches the name of no parameter")]
+    FreezesNothing {
+        /// The pattern.
+        pattern: String,
+    },
+    /// The patterns of `freeze` match every parameter.
+    #[error("`freeze` leaves no parameter to train")]
+    FreezesAll,
+    /// `class_weights` names a label that there is not.
+    #[error("`class_weights`: there is no label `{label}`")]
+    UnknownLabel {
+        /// The name.
+        label: String,
+    },
+    /// The output directory holds a run already.
+    #[error("{} holds a run already; go on with it by --resume, or choose another directory", dir.display())]
+    HoldsRun {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is nothing to resume.
+    #[error("{} holds no run to resume", dir.display())]
+    NoRun {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A run can only be resumed as it was begun.
+    #[error("the run in {} was begun with another `{option}`", dir.display())]
+    OtherOptions {
+        /// The directory.
+        dir: PathBuf,
+        /// The option.
+        option: &'static str,
+    },
+    /// A run can only be resumed on the corpus it was begun on.
+    #[error("the training sentences in {} or the tokenizer are not those the run was begun on", path.display())]
+    OtherExamples {
+        /// The training file.
+        path: PathBuf,
+    },
+    /// The optimiser's state is unusable.
+    #[error("{}: {reason}", path.display())]
+    Moments {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file of the run is not what was written.
+    #[error("{}:{line}: {source}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// A file of the run could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// The dev or test split could not be tagged.
     #[error(transparent)]
@@ -74,6 +145,12 @@ pub enum TrainError {
         /// The corpus.
         data: String,
     },
+    /// A report could not be written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// The fitted temperature could not be written.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

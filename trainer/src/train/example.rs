@@ -24,6 +24,8 @@ pub enum ExampleError {
 /// One window of a sentence, encoded, with the labels of the tokens that carry one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Example {
+    /// The sentence it is of, counted from 0.
+    pub(crate) sentence: usize,
     /// Token ids, special tokens included.
     pub(crate) ids: Vec<u32>,
     /// Positions and labels of the labelled tokens.
@@ -36,6 +38,7 @@ pub(crate) fn examples(
     encoder: &TextEncoder,
     labels: &LabelSet,
     limits: WindowLimits,
+    labelled: SubwordLabels,
 ) -> Result<Vec<Example>, ExampleError> {
     let mut examples = Vec::with_capacity(corpus.sentences.len());
     for (index, sentence) in corpus.sentences.iter().enumerate() {
@@ -52,15 +55,18 @@ pub(crate) fn examples(
             .collect::<Result<Vec<LabelId>, _>>()?;
         let subwords = encoder.encode_words(&sentence.words)?;
         for window in windows(&subwords, limits) {
-            let at =
-                subwords.window_labels(&word_labels, &window, encoder.specials(), SubwordLabels::First)?;
+            let at = subwords.window_labels(&word_labels, &window, encoder.specials(), labelled)?;
             let labelled: Vec<(u32, u32)> = (0u32..)
                 .zip(at)
                 .filter_map(|(position, label)| Some((position, u32::try_from(label?.0).ok()?)))
                 .collect();
             if !labelled.is_empty() {
                 let ids = encoder.window_ids(&subwords, &window);
-                examples.push(Example { ids, labelled });
+                examples.push(Example {
+                    sentence: index,
+                    ids,
+                    labelled,
+                });
             }
         }
     }
@@ -87,6 +93,7 @@ mod tests {
 
     fn example(length: usize, labelled: &[(u32, u32)]) -> Example {
         Example {
+            sentence: 0,
             ids: vec![7; length],
             labelled: labelled.to_vec(),
         }
@@ -115,11 +122,14 @@ mod tests {
         let corpus = Corpus::read(&path).unwrap();
         let labels = LabelSet::iob2(["x"]).unwrap();
         let limits = WindowLimits::for_encoder(18, 2).unwrap();
-        let made = examples(&corpus, &encoder, &labels, limits).unwrap();
+        let made = examples(&corpus, &encoder, &labels, limits, SubwordLabels::First).unwrap();
         assert!(made.len() > 3 && made.iter().all(|e| e.ids.len() <= 18));
         assert_eq!(made.iter().map(|e| e.labelled.len()).sum::<usize>(), 50);
+        // A word in two windows is labelled in the one that answers for it.
+        let every = examples(&corpus, &encoder, &labels, limits, SubwordLabels::All).unwrap();
+        assert_eq!(every.iter().map(|e| e.labelled.len()).sum::<usize>(), 50);
         let unknown = LabelSet::iob2(["y"]).unwrap();
-        let error = examples(&corpus, &encoder, &unknown, limits).unwrap_err();
+        let error = examples(&corpus, &encoder, &unknown, limits, SubwordLabels::First).unwrap_err();
         assert!(
             error.to_string().contains("x.conll:1: the labels have no `B-x`"),
             "{error}"

@@ -1,25 +1,39 @@
 //! Fitting a tagger: options, examples, steps, checkpoints.
 
-mod adamw;
 mod config;
 mod error;
 mod example;
+mod finish;
+mod loss;
+mod optimiser;
 mod options;
+mod order;
 mod progress;
 mod record;
 mod run;
+mod run_dir;
 mod schedule;
+mod seeds;
 mod shard;
+mod state;
 mod step;
+mod subwords;
+mod training;
 
-pub use config::{ConfigError, Init, Scratch, Start, TrainConfig};
+pub use config::{ConfigError, Init, Objective, Optimisation, Scratch, Start, TrainConfig, seed_configs};
 pub use error::TrainError;
 pub use example::ExampleError;
+pub(crate) use example::{Example, examples, pack};
+pub(crate) use loss::Loss;
+pub use loss::{ClassWeights, ClassWeightsError, LossFunction, LossKind};
+pub use optimiser::{OptimiserKind, Rule};
 pub use options::TrainOptions;
 pub use progress::{Bar, Plan, Progress};
-pub use record::{EpochRecord, TrainReport};
-pub use run::train;
-pub use schedule::learning_rate;
+pub use record::{End, EvaluationRecord, StepRecord, Timing, TrainReport};
+pub use run::{Beginning, train};
+pub use schedule::{Decay, Schedule, ScheduleKind, Steps};
+pub use seeds::{SeedResult, SeedsReport, Spread, train_seeds};
+pub use subwords::LabelledSubwords;
 
 /// A scoped thread's result; its panic becomes this thread's.
 pub(crate) fn joined<T>(handle: std::thread::ScopedJoinHandle<'_, T>) -> T {

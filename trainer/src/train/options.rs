@@ -6,6 +6,10 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::config::{ConfigError, Init};
+use super::loss::{ClassWeights, LossKind};
+use super::optimiser::OptimiserKind;
+use super::schedule::ScheduleKind;
+use super::subwords::LabelledSubwords;
 
 macro_rules! options {
     ($($(#[$meta:meta])* $name:ident: $of:ty,)*) => {
@@ -20,6 +24,14 @@ macro_rules! options {
             /// These options, and those of `other` where these say nothing.
             pub fn or(self, other: Self) -> Self {
                 Self { $($name: self.$name.or(other.$name),)* }
+            }
+
+            /// The first option in which these differ from `other`.
+            pub(super) fn first_difference(&self, other: &Self) -> Option<&'static str> {
+                $(if self.$name != other.$name {
+                    return Some(stringify!($name));
+                })*
+                None
             }
         }
     };
@@ -44,7 +56,7 @@ options! {
     /// Width of a fresh model [default: 128].
     #[arg(long)]
     hidden_size: usize,
-    /// Encoder layers of a fresh model [default: 2].
+    /// Encoder layers of a fresh model [default: 2], or how many of a base's, from the first [default: all].
     #[arg(long)]
     layers: usize,
     /// Attention heads of a fresh model [default: 2].
@@ -53,39 +65,108 @@ options! {
     /// Feed-forward width of a fresh model [default: 4 * hidden-size].
     #[arg(long)]
     intermediate_size: usize,
+    /// Train on so many sentences only, drawn by the seed [default: all].
+    #[arg(long, value_name = "SENTENCES")]
+    subset: usize,
+    /// Which subwords of a word carry its label in training [default: first].
+    #[arg(long, value_enum)]
+    label_subwords: LabelledSubwords,
     /// Passes over the training sentences [default: 5].
     #[arg(long)]
     epochs: usize,
-    /// Windows a step [default: 16].
+    /// Windows a batch [default: 16].
     #[arg(long)]
     batch_size: usize,
+    /// Batches a step, their gradients added up [default: 1].
+    #[arg(long, value_name = "BATCHES")]
+    accumulate: usize,
+    /// Make batches of windows of like length, still in random order.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    group_by_length: bool,
+    /// How gradients become steps [default: adamw].
+    #[arg(long, value_enum)]
+    optimiser: OptimiserKind,
     /// Highest learning rate [default: 2e-4].
     #[arg(long)]
     learning_rate: f64,
-    /// Decoupled weight decay of matrices and embeddings [default: 0.01].
+    /// Highest learning rate of the classification head [default: learning-rate].
+    #[arg(long)]
+    head_learning_rate: f64,
+    /// Learning rate of each layer as a share of the one above it, embeddings lowest [default: 1].
+    #[arg(long, value_name = "SHARE")]
+    layer_decay: f64,
+    /// Weight decay of matrices and embeddings, decoupled in adamw [default: 0.01].
     #[arg(long)]
     weight_decay: f64,
+    /// Share of the last step that sgd goes on with [default: 0].
+    #[arg(long)]
+    momentum: f64,
+    /// Look ahead along sgd's momentum (Nesterov).
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    nesterov: bool,
+    /// How the learning rate falls after warm-up [default: linear].
+    #[arg(long, value_enum)]
+    schedule: ScheduleKind,
     /// Share of the steps in which the learning rate rises [default: 0.1].
     #[arg(long)]
     warmup: f64,
-    /// Largest norm of the gradient [default: 1].
+    /// Factor of each fall of the schedules step and plateau [default: 0.1].
+    #[arg(long)]
+    gamma: f64,
+    /// Epochs between falls of the schedule step [default: 1].
+    #[arg(long, value_name = "EPOCHS")]
+    step_epochs: usize,
+    /// Evaluations without a better dev entity F1 after which the schedule plateau falls [default: 1].
+    #[arg(long, value_name = "EVALUATIONS")]
+    plateau_patience: usize,
+    /// Largest norm of the gradient, 0 for any [default: 1].
     #[arg(long)]
     clip: f64,
+    /// What is minimised [default: cross-entropy].
+    #[arg(long, value_enum)]
+    loss: LossKind,
+    /// Probability that cross-entropy spreads over all labels [default: 0].
+    #[arg(long)]
+    label_smoothing: f64,
+    /// Exponent of the focal loss [default: 2].
+    #[arg(long)]
+    focal_gamma: f64,
+    /// Weights of labels in the loss: `balanced`, or `O=0.5,B-person=2` with 1 for the rest [default: all 1].
+    #[arg(long, value_name = "WEIGHTS")]
+    class_weights: ClassWeights,
+    /// Leave parameters alone whose name this regular expression matches; may be given several times.
+    #[arg(long, value_name = "PATTERN")]
+    freeze: Vec<String>,
     /// Dropout of embeddings and sub-layer outputs [default: the base's].
     #[arg(long)]
     dropout: f64,
     /// Longest window in tokens, special tokens included [default: 128].
     #[arg(long)]
     max_length: usize,
-    /// Seed of order, dropout and fresh weights [default: 42].
+    /// Steps between evaluations on dev [default: an epoch's].
+    #[arg(long, value_name = "STEPS")]
+    evaluate_every: usize,
+    /// Stop after so many evaluations without a better dev entity F1 [default: never].
+    #[arg(long, value_name = "EVALUATIONS")]
+    patience: usize,
+    /// Record the weighted F1 over all positions, padding as O, of the passes over the training sentences.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    padded_metric: bool,
+    /// Seed of order, dropout, subset and fresh weights [default: 42].
     #[arg(long)]
     seed: u64,
+    /// Train once for each of these seeds, in OUT/seed-N, and report mean and standard deviation.
+    #[arg(long, value_delimiter = ',', conflicts_with = "seed")]
+    seeds: Vec<u64>,
     /// Threads [default: as many as the machine offers].
     #[arg(long)]
     threads: usize,
     /// Evaluate the best checkpoint on the test split in the end.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     evaluate_test: bool,
+    /// Write report.html, TensorBoard events, a model card and a fitted temperature in the end [default: true].
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    reports: bool,
     /// Where `wnut17` is downloaded from [default: the authors' repository].
     #[arg(long, env = "NERVE_WNUT17_URL", value_name = "URL")]
     wnut17_url: String,

@@ -3,20 +3,33 @@
 use std::path::PathBuf;
 
 use nerve_tagging::Prf;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::evaluate::Evaluation;
+use crate::evaluate::{Evaluation, WeightedFigures};
 
-/// One epoch, a line of `records.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct EpochRecord {
-    /// The epoch, counted from 1.
+/// One step, a line of `steps.jsonl`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The step, counted from 1.
+    pub step: usize,
+    /// Mean loss of its labelled tokens.
+    pub loss: f64,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Norm of the gradient before clipping.
+    pub gradient_norm: f64,
+}
+
+/// One evaluation, a line of `records.jsonl`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationRecord {
+    /// The epoch that it ends or falls in, counted from 1.
     pub epoch: usize,
     /// Steps made since the beginning.
     pub step: usize,
-    /// Mean loss of the epoch's steps.
+    /// Mean loss of the steps since the evaluation before.
     pub loss: f64,
-    /// Learning rate of the epoch's last step.
+    /// Learning rate of the last step.
     pub learning_rate: f64,
     /// Entity precision, recall and F1 on the dev split.
     pub dev_entity: Prf,
@@ -24,23 +37,56 @@ pub struct EpochRecord {
     pub dev_surface_f1: f64,
     /// Share of dev words with the right tag.
     pub dev_token_accuracy: f64,
+    /// The original study's metric of the training windows, as they were predicted since the evaluation before.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub train_padded: Option<WeightedFigures>,
+    /// Whether this is the best dev entity F1 so far.
+    pub best: bool,
+}
+
+/// How fast the steps before an evaluation were, a line of `timings.jsonl`.
+///
+/// Apart from the records, which are the same to the last bit whenever a training is repeated or resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Steps made since the beginning.
+    pub step: usize,
     /// Seconds of training, evaluation and writing not counted.
     pub seconds: f64,
     /// Tokens trained on a second, special tokens counted; there is no padding.
     pub tokens_per_second: f64,
-    /// Whether this is the best dev entity F1 so far.
-    pub best: bool,
+}
+
+/// Why a training has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Every epoch is done.
+    Finished,
+    /// No better score for as long as the configuration's patience.
+    OutOfPatience,
+    /// It was asked to; it can be resumed.
+    Interrupted,
 }
 
 /// What a training came to.
 #[derive(Clone, Debug)]
 pub struct TrainReport {
-    /// Every epoch.
-    pub epochs: Vec<EpochRecord>,
-    /// The loss of every step.
-    pub losses: Vec<f64>,
-    /// The checkpoint of the epoch with the best dev entity F1.
+    /// Every evaluation.
+    pub records: Vec<EvaluationRecord>,
+    /// Every step.
+    pub steps: Vec<StepRecord>,
+    /// The checkpoint with the best dev entity F1.
     pub best: PathBuf,
+    /// Why it ended.
+    pub end: End,
     /// The best checkpoint's evaluation on the test split, where it was asked for.
     pub test: Option<Evaluation>,
+}
+
+impl TrainReport {
+    /// The evaluation of the best checkpoint.
+    pub fn best_record(&self) -> Option<&EvaluationRecord> {
+        self.records.iter().rev().find(|record| record.best)
+    }
 }

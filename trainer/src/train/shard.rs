@@ -32,6 +32,7 @@ mod tests {
         let examples: Vec<Example> = of
             .iter()
             .map(|&length| Example {
+                sentence: 0,
                 ids: vec![0; length],
                 labelled: Vec::new(),
             })

@@ -1,0 +1,92 @@
+"""Runs nerve-trainer and PyTorch in turn and prints what an epoch costs in each."""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def measured(command):
+    """The command's exit time in seconds and its peak memory in MiB; it must succeed."""
+    began = time.monotonic()
+    process = subprocess.Popen(command, stdout=sys.stderr)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"{command[0]} failed with status {os.waitstatus_to_exitcode(status)}")
+    return time.monotonic() - began, usage.ru_maxrss / 1024
+
+
+def nerve(arguments, out, seed):
+    command = [
+        arguments.binaries / "nerve-trainer", "train", "--data", arguments.data, "--base", arguments.base, "--out", out,
+        "--epochs", str(arguments.epochs), "--seed", str(seed), "--threads", str(arguments.threads), "--reports=false",
+        "--batch-size", str(arguments.batch_size), f"--group-by-length={str(arguments.group_by_length).lower()}",
+    ]
+    _, memory = measured(command)
+    seconds = [json.loads(line)["seconds"] for line in (out / "timings.jsonl").read_text().splitlines()]
+    scores = [json.loads(line)["dev_entity"]["f1"] for line in (out / "records.jsonl").read_text().splitlines()]
+    return {"seconds": statistics.mean(seconds), "memory": memory, "f1": max(scores)}
+
+
+def pytorch(arguments, out, seed):
+    report = out / "pytorch.json"
+    out.mkdir()
+    command = [
+        sys.executable, ROOT / "bench/train_pytorch.py", "--data", arguments.data, "--base", arguments.base, "--out", out,
+        "--epochs", str(arguments.epochs), "--seed", str(seed), "--threads", str(arguments.threads),
+        "--batch-size", str(arguments.batch_size),
+    ]
+    if arguments.group_by_length:
+        command.append("--group-by-length")
+    _, memory = measured(command)
+    seconds = json.loads(report.read_text())["seconds"]
+    scores = []
+    for predicted in sorted(out.glob("dev-*.conll")):
+        score = subprocess.run(
+            [arguments.binaries / "nerve-trainer", "score", "--json", "--gold", arguments.data / "dev.conll", "--pred", predicted],
+            check=True, capture_output=True,
+        )
+        scores.append(json.loads(score.stdout)["entity"]["f1"])
+    return {"seconds": statistics.mean(seconds), "memory": memory, "f1": max(scores)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--base", type=pathlib.Path, required=True)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--group-by-length", action="store_true")
+    parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
+    arguments = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as work:
+        for repetition in range(1, arguments.repetitions + 1):
+            found = {}
+            for name, run in (("nerve", nerve), ("pytorch", pytorch)):
+                found[name] = run(arguments, pathlib.Path(work) / f"{name}-{repetition}", repetition)
+            rows.append(found)
+            ratio = found["pytorch"]["seconds"] / found["nerve"]["seconds"]
+            print(f"repetition {repetition}: {ratio:.2f} x", file=sys.stderr)
+    print(f"{'':12}{'nerve s':>10}{'pytorch s':>11}{'speed':>8}{'nerve MiB':>11}{'pytorch MiB':>13}{'nerve F1':>10}{'pytorch F1':>12}")
+    for repetition, found in enumerate(rows, 1):
+        ours, theirs = found["nerve"], found["pytorch"]
+        print(
+            f"{repetition:<12}{ours['seconds']:10.1f}{theirs['seconds']:11.1f}{theirs['seconds'] / ours['seconds']:7.2f}x"
+            f"{ours['memory']:11.0f}{theirs['memory']:13.0f}{100 * ours['f1']:10.2f}{100 * theirs['f1']:12.2f}"
+        )
+    ratios = sorted(found["pytorch"]["seconds"] / found["nerve"]["seconds"] for found in rows)
+    print(f"median speed {statistics.median(ratios):.2f}x, from {ratios[0]:.2f}x to {ratios[-1]:.2f}x")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+//! `calibration.json`: the temperature that a checkpoint's probabilities are stated at.
+
+use std::path::{Path, PathBuf};
+
+use nerve_tagging::Temperature;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The file's name in a checkpoint directory.
+const CALIBRATION: &str = "calibration.json";
+
+/// Why a calibration cannot be used.
+#[derive(Debug, Error)]
+pub enum CalibrationError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not JSON of the expected fields.
+    #[error("{}: {source}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The line, column and field.
+        source: serde_json::Error,
+    },
+    /// The temperature is none.
+    #[error("{}: temperature is {found}, not a finite number above 0", path.display())]
+    Temperature {
+        /// The file.
+        path: PathBuf,
+        /// The number stated.
+        found: f64,
+    },
+}
+
+/// A checkpoint's temperature and what it was fitted on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// What logits are divided by before they become probabilities.
+    pub temperature: f64,
+    /// The file fitted on, without its extension: `dev`.
+    pub split: String,
+    /// How many words it was fitted on.
+    pub words: usize,
+    /// How well the probabilities fit without it.
+    pub before: Fit,
+    /// How well they fit with it.
+    pub after: Fit,
+}
+
+/// How well stated probabilities fit what is true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Fit {
+    /// Mean negative log-likelihood of the gold labels, in nats a word.
+    pub nll: f64,
+    /// Expected calibration error: how far confidence is from accuracy, as a fraction.
+    pub ece: f64,
+}
+
+impl Calibration {
+    /// The calibration in a checkpoint directory; `None` where it has none.
+    pub fn read(dir: &Path) -> Result<Option<Self>, CalibrationError> {
+        let path = dir.join(CALIBRATION);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(CalibrationError::Read { path, source }),
+        };
+        let calibration: Self = match serde_json::from_str(&text) {
+            Ok(calibration) => calibration,
+            Err(source) => return Err(CalibrationError::Parse { path, source }),
+        };
+        calibration.checked(&path)?;
+        Ok(Some(calibration))
+    }
+
+    /// Writes the calibration into a checkpoint directory, in place of one that is there, and yields the file.
+    pub fn write(&self, dir: &Path) -> Result<PathBuf, CalibrationError> {
+        let path = dir.join(CALIBRATION);
+        self.checked(&path)?;
+        let put = || -> std::io::Result<()> {
+            use std::os::unix::fs::PermissionsExt;
+            // Not private, as a temporary file is: as readable as the system makes files.
+            let mut file = tempfile::Builder::new()
+                .permissions(std::fs::Permissions::from_mode(0o666))
+                .prefix(".calibration-")
+                .tempfile_in(dir)?;
+            serde_json::to_writer_pretty(&mut file, self)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        match put() {
+            Ok(()) => Ok(path),
+            Err(source) => Err(CalibrationError::Write { path, source }),
+        }
+    }
+
+    fn checked(&self, path: &Path) -> Result<Temperature, CalibrationError> {
+        Temperature::new(self.temperature).ok_or_else(|| CalibrationError::Temperature {
+            path: path.to_owned(),
+            found: self.temperature,
+        })
+    }
+
+    /// The temperature of a checkpoint directory; 1 where it states none.
+    pub fn temperature(dir: &Path) -> Result<Temperature, CalibrationError> {
+        match Self::read(dir)? {
+            Some(calibration) => calibration.checked(&dir.join(CALIBRATION)),
+            None => Ok(Temperature::default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calibration(temperature: f64) -> Calibration {
+        Calibration {
+            temperature,
+            split: "dev".to_owned(),
+            words: 3,
+            before: Fit { nll: 0.4, ece: 0.1 },
+            after: Fit { nll: 0.3, ece: 0.02 },
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(
+            Calibration::temperature(dir.path()).unwrap(),
+            Temperature::default()
+        );
+        for temperature in [0.5, 1.847_362_518_372_615_4] {
+            let path = calibration(temperature).write(dir.path()).unwrap();
+            assert!(path.ends_with("calibration.json"));
+            assert_eq!(
+                Calibration::read(dir.path()).unwrap(),
+                Some(calibration(temperature))
+            );
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_temperature_that_is_none_is_neither_written_nor_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for temperature in [0.0, -2.0, f64::NAN] {
+            let error = calibration(temperature).write(dir.path()).unwrap_err();
+            assert!(matches!(error, CalibrationError::Temperature { .. }), "{error}");
+        }
+        let path = dir.path().join(CALIBRATION);
+        let text = serde_json::to_string(&calibration(2.0)).unwrap();
+        std::fs::write(&path, text.replace("2.0", "-2.0")).unwrap();
+        let error = Calibration::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("calibration.json: temperature is -2"), "{error}");
+        std::fs::write(&path, "{").unwrap();
+        assert!(matches!(
+            Calibration::read(dir.path()),
+            Err(CalibrationError::Parse { .. })
+        ));
+    }
+}

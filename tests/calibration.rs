@@ -1,0 +1,144 @@
+//! A temperature from `nerve-trainer calibrate` to the server's scores.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::fixture::{binary, fail, succeed, tiny};
+use crate::server::Server;
+
+fn export(checkpoint: &Path, out: &Path) {
+    succeed(
+        binary("nerve-export")
+            .args(["--precision", "fp32", "--max-length", "48", "--name", "tiny"])
+            .arg("--checkpoint")
+            .arg(checkpoint)
+            .arg("--out")
+            .arg(out),
+    );
+}
+
+fn copy_checkpoint(to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(tiny().checkpoint()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Sets the temperature of a checkpoint's calibration.
+fn heat(checkpoint: &Path, temperature: f64) {
+    let path = checkpoint.join("calibration.json");
+    let mut calibration: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    calibration["temperature"] = temperature.into();
+    fs::write(&path, calibration.to_string()).unwrap();
+}
+
+fn labels_and_scores(words: &Value) -> (Vec<&str>, Vec<f64>) {
+    let words = words.as_array().unwrap();
+    let labels = words.iter().map(|word| word["label"].as_str().unwrap());
+    let scores = words.iter().map(|word| word["score"].as_f64().unwrap());
+    (labels.collect(), scores.collect())
+}
+
+#[test]
+fn a_fitted_temperature_reaches_every_score_and_no_label() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = dir.path().join("checkpoint");
+    copy_checkpoint(&checkpoint);
+    let printed = succeed(
+        binary("nerve-trainer")
+            .args(["calibrate", "--max-length", "48", "--data"])
+            .arg(tiny().corpus())
+            .arg("--checkpoint")
+            .arg(&checkpoint),
+    );
+    assert!(
+        printed.contains("negative log-likelihood") && printed.contains("calibration.json"),
+        "{printed}"
+    );
+    let fitted: Value =
+        serde_json::from_slice(&fs::read(checkpoint.join("calibration.json")).unwrap()).unwrap();
+    assert_eq!(fitted["split"], "dev");
+    assert!(
+        fitted["after"]["nll"].as_f64() <= fitted["before"]["nll"].as_f64(),
+        "{fitted}"
+    );
+
+    // A temperature of which the scores show the effect, whatever the fixture fits.
+    heat(&checkpoint, 2.5);
+    let (warm, plain) = (dir.path().join("warm"), tiny().bundle("fp32"));
+    export(&checkpoint, &warm);
+    let manifest = |bundle: &Path| -> Value {
+        serde_json::from_slice(&fs::read(bundle.join("manifest.json")).unwrap()).unwrap()
+    };
+    assert_eq!(manifest(&warm)["temperature"], 2.5);
+    assert!(manifest(&plain).get("temperature").is_none());
+    assert_eq!(manifest(&warm)["files"], manifest(&plain)["files"]);
+    assert_ne!(manifest(&warm)["version"], manifest(&plain)["version"]);
+
+    let (warm, plain) = (Server::start(&warm, &[]), Server::start(&plain, &[]));
+    assert_eq!(warm.get("/info").body["model"]["temperature"], 2.5);
+    assert_eq!(plain.get("/info").body["model"]["temperature"], 1.0);
+    let text = json!({"text": "Ann Lee went to São Paulo. In Rome, I met Zoë today!", "include_words": true});
+    let (warm_answer, plain_answer) = (warm.post("/ner", &text).body, plain.post("/ner", &text).body);
+    let (warm_labels, warm_scores) = labels_and_scores(&warm_answer["words"]);
+    let (plain_labels, plain_scores) = labels_and_scores(&plain_answer["words"]);
+    assert_eq!(warm_labels, plain_labels);
+    assert!(
+        warm_scores
+            .iter()
+            .zip(&plain_scores)
+            .all(|(warm, plain)| warm < plain),
+        "{warm_answer}"
+    );
+    // The pipeline of `transformers` knows no temperature.
+    let inputs = json!({"inputs": "Ann Lee went to São Paulo."});
+    assert_eq!(warm.post("/", &inputs).body, plain.post("/", &inputs).body);
+
+    // The checkpoint itself states the scores that its bundle does.
+    let file = dir.path().join("text.txt");
+    fs::write(&file, "Ann Lee went to São Paulo. In Rome, I met Zoë today!\n").unwrap();
+    let tagged = succeed(
+        binary("nerve-trainer")
+            .args(["tag", "--output", "ndjson", "--max-length", "48", "--checkpoint"])
+            .arg(&checkpoint)
+            .arg(&file),
+    );
+    let tagged: Value = serde_json::from_str(&tagged).unwrap();
+    let (labels, scores) = labels_and_scores(&tagged["words"]);
+    assert_eq!(labels, warm_labels);
+    for (checkpoint, bundle) in scores.iter().zip(&warm_scores) {
+        assert!((checkpoint - bundle).abs() < 1e-3, "{checkpoint} {bundle}");
+    }
+}
+
+#[test]
+fn a_temperature_that_is_none_stops_the_export() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = dir.path().join("checkpoint");
+    copy_checkpoint(&checkpoint);
+    fs::write(
+        checkpoint.join("calibration.json"),
+        json!({
+            "temperature": 0.0, "split": "dev", "words": 1,
+            "before": {"nll": 0.0, "ece": 0.0}, "after": {"nll": 0.0, "ece": 0.0}
+        })
+        .to_string(),
+    )
+    .unwrap();
+    let message = fail(
+        binary("nerve-export")
+            .args(["--precision", "fp32", "--max-length", "48"])
+            .arg("--checkpoint")
+            .arg(&checkpoint)
+            .arg("--out")
+            .arg(dir.path().join("out")),
+    );
+    assert!(
+        message.contains("calibration.json: temperature is 0"),
+        "{message}"
+    );
+    assert!(!dir.path().join("out").exists());
+}

@@ -1,0 +1,239 @@
+//! Every model family, from a base directory to a served bundle.
+//!
+//! `tests/families/make_fixtures.py` made the fixtures.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nerve_export::{Family, Model, Runtime, SessionOptions};
+use serde_json::{Value, json};
+
+use crate::fixture::{binary, fail, repository, succeed, tiny_corpus};
+use crate::server::Server;
+
+/// The longest sequence of every fixture.
+const LONGEST: &str = "40";
+
+fn base(family: Family) -> PathBuf {
+    repository()
+        .join("tests/families/fixtures")
+        .join(family.model_type())
+}
+
+/// What `transformers` says of sentences of given words.
+fn expected(family: Family) -> Vec<Value> {
+    let text = fs::read(base(family).join("expected.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+fn export(checkpoint: &Path, out: &Path, precision: &str, calibration: &Path) {
+    succeed(
+        binary("nerve-export")
+            .args(["--precision", precision, "--max-length", LONGEST])
+            .arg("--checkpoint")
+            .arg(checkpoint)
+            .arg("--out")
+            .arg(out)
+            .arg("--calibration")
+            .arg(calibration),
+    );
+}
+
+fn verify(bundle: &Path, checkpoint: &Path) -> Value {
+    let mut command = binary("nerve-export");
+    command
+        .arg("verify")
+        .arg(bundle)
+        .arg("--checkpoint")
+        .arg(checkpoint);
+    serde_json::from_str(&succeed(&mut command)).unwrap()
+}
+
+#[test]
+fn the_exported_graph_has_the_logits_of_transformers() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_corpus(dir.path());
+    let runtime = Runtime::load(None).unwrap();
+    for family in Family::ALL {
+        let bundle = dir.path().join(family.model_type());
+        export(&base(family), &bundle, "fp32", &dir.path().join("dev.conll"));
+        let model = Model::open(&bundle).unwrap();
+        let mut session = model.session(&runtime, &SessionOptions::default()).unwrap();
+        let cases = expected(family);
+        let ids: Vec<Vec<u32>> = cases
+            .iter()
+            .map(|case| serde_json::from_value(case["ids"].clone()).unwrap())
+            .collect();
+        // Together, so that the shorter ones are padded.
+        let batch: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let logits = session.run(&batch).unwrap();
+        for (sequence, case) in cases.iter().enumerate() {
+            let rows: Vec<Vec<f32>> = serde_json::from_value(case["logits"].clone()).unwrap();
+            for (position, expected) in rows.iter().enumerate() {
+                let found = logits.row(sequence, position).unwrap();
+                for (found, expected) in found.iter().zip(expected) {
+                    assert!((found - expected).abs() < 1e-4, "{family:?}: {found} {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_base_is_trained_evaluated_exported_verified_and_served() {
+    for family in Family::ALL {
+        train_to_serve(family);
+    }
+}
+
+fn train_to_serve(family: Family) {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_corpus(dir.path());
+    let corpus = dir.path().join("dev.conll");
+    let run = dir.path().join("run");
+    let mut train = binary("nerve-trainer");
+    train
+        .args(["train", "--max-length", LONGEST, "--threads", "2", "--seed", "1"])
+        .args(["--epochs", "24", "--batch-size", "8", "--learning-rate", "1e-2"])
+        .args(["--dropout", "0"])
+        .arg("--base")
+        .arg(base(family))
+        .arg("--data")
+        .arg(dir.path())
+        .arg("--out")
+        .arg(&run);
+    succeed(&mut train);
+    let records = fs::read_to_string(run.join("records.jsonl")).unwrap();
+    let losses: Vec<f64> = records
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["loss"]
+                .as_f64()
+                .unwrap()
+        })
+        .collect();
+    assert!(losses[3] < 0.9 * losses[0], "{family:?}: {losses:?}");
+
+    let best = run.join("best");
+    let written: Value = serde_json::from_slice(&fs::read(best.join("config.json")).unwrap()).unwrap();
+    assert_eq!(written["model_type"], family.model_type());
+    let score = |kind: &str, model: &Path| -> Value {
+        let report = dir.path().join("report.json");
+        let mut command = binary("nerve-trainer");
+        command
+            .args(["evaluate", kind])
+            .arg(model)
+            .arg("--data")
+            .arg(&corpus);
+        if kind == "--checkpoint" {
+            command.args(["--max-length", LONGEST]);
+        }
+        succeed(command.arg("--json").arg(&report));
+        serde_json::from_slice(&fs::read(report).unwrap()).unwrap()
+    };
+    let fp32 = dir.path().join("fp32");
+    let int8 = dir.path().join("int8");
+    for (precision, bundle) in [("fp32", &fp32), ("int8", &int8)] {
+        export(&best, bundle, precision, &corpus);
+        let found = verify(bundle, &best);
+        let agreement = found["label_agreement"].as_f64().unwrap();
+        assert!(agreement > 0.9, "{family:?} {precision}: {found}");
+    }
+    // The same words are labelled by candle and by ONNX Runtime: tokens and windows are the same in both.
+    let (trained, exported) = (score("--checkpoint", &best), score("--bundle", &fp32));
+    assert_eq!(trained["entity"], exported["entity"], "{family:?}");
+    assert!(
+        trained["entity"]["f1"].as_f64().unwrap() > 0.5,
+        "{family:?}: {trained}"
+    );
+
+    let words = ["In", "São", "Paulo", ",", "I", "met", "Cy", "Dahl", "today", "!"];
+    let text = dir.path().join("text.txt");
+    fs::write(&text, words.join(" ")).unwrap();
+    let tagged = succeed(
+        binary("nerve-trainer")
+            .args(["tag", "--max-length", LONGEST, "--checkpoint"])
+            .arg(&best)
+            .arg(&text),
+    );
+    let server = Server::start(&fp32, &[]);
+    let answer = server.post("/ner", &json!({"words": words}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let served: Vec<String> = answer.body["words"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|word| {
+            format!(
+                "{}\t{}",
+                word["text"].as_str().unwrap(),
+                word["label"].as_str().unwrap()
+            )
+        })
+        .collect();
+    let tagged: Vec<&str> = tagged.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(served, tagged, "{family:?}");
+}
+
+#[test]
+fn a_length_beyond_the_positions_left_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_corpus(dir.path());
+    // 42 rows, of which the first two are never used.
+    let base = base(Family::Roberta);
+    let mut train = binary("nerve-trainer");
+    train
+        .args(["train", "--max-length", "41"])
+        .arg("--base")
+        .arg(&base)
+        .arg("--data")
+        .arg(dir.path())
+        .arg("--out")
+        .arg(dir.path().join("run"));
+    let message = fail(&mut train);
+    assert!(message.contains("40 positions"), "{message}");
+    let mut export = binary("nerve-export");
+    export
+        .args(["--precision", "fp32", "--max-length", "41"])
+        .arg("--checkpoint")
+        .arg(&base)
+        .arg("--out")
+        .arg(dir.path().join("bundle"));
+    let message = fail(&mut export);
+    assert!(message.contains("40 positions"), "{message}");
+}
+
+#[test]
+fn bertweet_without_a_tokenizer_json_is_told_what_it_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = base(Family::Roberta);
+    fs::copy(
+        base.join("model.safetensors"),
+        dir.path().join("model.safetensors"),
+    )
+    .unwrap();
+    let mut config: Value = serde_json::from_slice(&fs::read(base.join("config.json")).unwrap()).unwrap();
+    config["tokenizer_class"] = json!("BertweetTokenizer");
+    fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    fs::write(dir.path().join("vocab.txt"), "the 10\ni@@ 3\n").unwrap();
+    fs::write(dir.path().join("bpe.codes"), "t h 5\n").unwrap();
+    let corpus = dir.path().join("corpus");
+    fs::create_dir(&corpus).unwrap();
+    tiny_corpus(&corpus);
+    let evaluate = || {
+        let mut command = binary("nerve-trainer");
+        command
+            .args(["evaluate", "--max-length", LONGEST, "--checkpoint"])
+            .arg(dir.path())
+            .arg("--data")
+            .arg(corpus.join("dev.conll"));
+        command
+    };
+    let message = fail(&mut evaluate());
+    assert!(
+        message.contains("tokenizer.json") && message.contains("roberta"),
+        "{message}"
+    );
+    fs::copy(base.join("tokenizer.json"), dir.path().join("tokenizer.json")).unwrap();
+    succeed(&mut evaluate());
+}

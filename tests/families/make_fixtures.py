@@ -1,0 +1,186 @@
+"""Makes one tiny random checkpoint of each model family, with the token ids and logits that transformers gives.
+
+Every parameter is drawn, layer normalisations and biases too, so that no two can be exchanged unnoticed; nothing is trained.
+Run it where requirements.txt is installed:
+
+    python tests/families/make_fixtures.py
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    BertConfig,
+    CamembertConfig,
+    DistilBertConfig,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
+
+OUT = Path(__file__).parent / "fixtures"
+LABELS = ["O", "B-location", "I-location", "B-person", "I-person"]
+LONGEST = 40
+SENTENCES = [
+    "Ann Lee went to São Paulo .",
+    "In New York , I met Zoë today !",
+    "Bob and Cy Dahl did n't see 京都 :) 😀",
+    "@ida what's new in #rome (Port Ra) ?",
+    "ok",
+]
+
+
+def wordpiece(lowercase):
+    """A BERT tokenizer that knows every letter and the first three of each word."""
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    words = []
+    for sentence in SENTENCES:
+        text = normalizer.normalize_str(sentence)
+        words += [word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text)]
+    letters = sorted(set("".join(words)))
+    pieces = specials + letters + ["##" + letter for letter in letters] + [word[:3] for word in words]
+    vocab = {piece: id for id, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens(specials)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", vocab["[CLS]"]), ("[SEP]", vocab["[SEP]"])],
+    )
+    return tokenizer
+
+
+ROBERTA_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+
+
+def byte_level():
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        show_progress=False,
+        special_tokens=ROBERTA_SPECIALS,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
+    tokenizer.train_from_iterator(SENTENCES * 2, trainer)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return tokenizer
+
+
+def sentencepiece():
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=90, show_progress=False, special_tokens=ROBERTA_SPECIALS, unk_token="<unk>"
+    )
+    tokenizer.train_from_iterator(SENTENCES * 2, trainer)
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return tokenizer
+
+
+BERT_SIZE = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
+# As the published ones: one token type, a wider epsilon, and positions up to the padding token's id unused.
+ROBERTA_SIZE = dict(
+    **BERT_SIZE,
+    max_position_embeddings=LONGEST + 2,
+    type_vocab_size=1,
+    layer_norm_eps=1e-5,
+    pad_token_id=1,
+    bos_token_id=0,
+    eos_token_id=2,
+)
+
+
+def bert():
+    return BertConfig(**BERT_SIZE, max_position_embeddings=LONGEST, pad_token_id=0), wordpiece(False)
+
+
+def distilbert():
+    shape = dict(dim=16, n_layers=2, n_heads=2, hidden_dim=24, max_position_embeddings=LONGEST)
+    return DistilBertConfig(**shape, activation="relu", dropout=0.05, attention_dropout=0.15), wordpiece(True)
+
+
+def roberta():
+    return RobertaConfig(**ROBERTA_SIZE), byte_level()
+
+
+def xlm_roberta():
+    return XLMRobertaConfig(**ROBERTA_SIZE), sentencepiece()
+
+
+def camembert():
+    return CamembertConfig(**ROBERTA_SIZE, classifier_dropout=0.2), sentencepiece()
+
+
+def drawn(config):
+    """A token classifier whose every parameter is drawn."""
+    model = AutoModelForTokenClassification.from_config(config, attn_implementation="eager").eval()
+    generator = torch.Generator().manual_seed(11)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            mean = 1.0 if "norm" in name.lower() and name.endswith("weight") else 0.0
+            parameter.copy_(mean + 0.3 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def cases(model, tokenizer):
+    """What the tokenizer and the model say of the sentences' words, and of words that fill the longest sequence."""
+    made = [sentence.split(" ") for sentence in SENTENCES]
+    words = " ".join(SENTENCES).split(" ") * 3
+    while len(tokenizer(words, is_split_into_words=True)["input_ids"]) > LONGEST:
+        words.pop()
+    while len(tokenizer([*words, "a"], is_split_into_words=True)["input_ids"]) <= LONGEST:
+        words.append("a")
+    for words in [*made, words]:
+        encoding = tokenizer(words, is_split_into_words=True)
+        ids = torch.tensor([encoding["input_ids"]])
+        with torch.no_grad():
+            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+        yield {
+            "words": words,
+            "ids": encoding["input_ids"],
+            "word_ids": encoding.word_ids(),
+            "logits": [[round(float(x), 6) for x in row] for row in logits],
+        }
+
+
+def write(make):
+    config, tokenizer = make()
+    folder = OUT / config.model_type
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    config.vocab_size = tokenizer.get_vocab_size()
+    config.id2label = dict(enumerate(LABELS))
+    config.label2id = {label: id for id, label in enumerate(LABELS)}
+    model = drawn(config)
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(model.config.to_dict(), indent=1, sort_keys=True) + "\n")
+    # What transformers has to be told where words are given: their spaces are part of the tokens, and case stays as it is.
+    told = {"roberta": {"add_prefix_space": True}, "bert": {"do_lower_case": False}}
+    loaded = AutoTokenizer.from_pretrained(folder, **told.get(config.model_type, {}))
+    expected = list(cases(model, loaded))
+    assert max(len(case["ids"]) for case in expected) == LONGEST
+    (folder / "expected.json").write_text(json.dumps(expected, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    for make in [bert, distilbert, roberta, xlm_roberta, camembert]:
+        write(make)
+        print(make.__name__)
+    total = sum(path.stat().st_size for path in OUT.rglob("*") if path.is_file())
+    print(f"{total} bytes")

@@ -1,0 +1,80 @@
+//! A training that is killed, again and again, and resumed.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::fixture::{succeed, tiny_corpus, train};
+
+const OPTIONS: [&str; 7] = [
+    "--epochs",
+    "30",
+    "--evaluate-every",
+    "4",
+    "--accumulate",
+    "2",
+    "--padded-metric",
+];
+
+/// Whether the command succeeds before it is killed.
+fn outlives(command: &mut Command, patience: Duration) -> bool {
+    let mut process = command
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + patience;
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return true;
+        }
+        if Instant::now() >= end {
+            process.kill().unwrap();
+            process.wait().unwrap();
+            return false;
+        }
+        sleep(Duration::from_millis(1));
+    }
+}
+
+fn outcome(run: &Path) -> Vec<Vec<u8>> {
+    let files = [
+        "steps.jsonl",
+        "records.jsonl",
+        "last/model.safetensors",
+        "best/model.safetensors",
+    ];
+    files.map(|file| std::fs::read(run.join(file)).unwrap()).to_vec()
+}
+
+#[test]
+fn a_training_killed_at_any_moment_and_resumed_is_the_one_that_was_not() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_corpus(dir.path());
+    let whole = dir.path().join("whole");
+    let began = Instant::now();
+    succeed(train(dir.path(), &whole).args(OPTIONS));
+    let duration = began.elapsed();
+    let killed = dir.path().join("killed");
+    let mut kills = 0;
+    // Each attempt lives a little longer, by no round number, so that the kills fall everywhere.
+    let mut patience = duration / 6;
+    loop {
+        let mut command = train(dir.path(), &killed);
+        command.args(OPTIONS);
+        if killed.join("steps.jsonl").exists() {
+            command.arg("--resume");
+        }
+        if outlives(&mut command, patience) {
+            break;
+        }
+        kills += 1;
+        patience += duration / 17;
+    }
+    assert!(kills > 0);
+    assert_eq!(outcome(&whole), outcome(&killed), "after {kills} kills");
+    let left = std::fs::read_dir(killed.join("checkpoints")).unwrap().count();
+    assert!(left <= 2, "{left} checkpoints are left");
+}

@@ -1,0 +1,334 @@
+//! How far a tagger's probabilities can be believed, and the temperature that makes them believable.
+
+use nerve_export::{Calibration, Fit};
+use nerve_tagging::{
+    Decoder, Decoding, Entity, LabelId, LabelSet, OrphanRule, Temperature, WordLabel, entities,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{CheckpointTagger, Tagger, TaggerError};
+use crate::corpus::Corpus;
+
+/// Bins of equal width that confidences fall into.
+pub const BINS: usize = 15;
+/// The temperatures looked at.
+const LEAST: f64 = 0.05;
+const MOST: f64 = 20.0;
+/// How closely the logarithm of the temperature is found.
+const TOLERANCE: f64 = 1e-6;
+
+/// The logits of the words of sentences: none for a word without subwords.
+pub type WordLogits = Vec<Vec<Option<Vec<f32>>>>;
+
+/// The confidences of one bin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bin {
+    /// How many there are.
+    pub count: usize,
+    /// Their mean; 0 where there are none.
+    pub confidence: f64,
+    /// The share of them that was right; 0 where there are none.
+    pub accuracy: f64,
+}
+
+/// Confidence against accuracy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reliability {
+    /// [`BINS`] bins, from 0 to 1; a bin has its upper end.
+    pub bins: Vec<Bin>,
+    /// The expected calibration error: the mean distance of confidence from accuracy over the bins, by their counts.
+    pub ece: f64,
+}
+
+impl Reliability {
+    /// The reliability of confidences in [0, 1], each with whether it was right (Naeini et al. 2015; Guo et al. 2017).
+    pub fn of(samples: impl IntoIterator<Item = (f64, bool)>) -> Self {
+        let mut sums = [(0_usize, 0.0, 0_usize); BINS];
+        for (confidence, right) in samples {
+            let bin = (confidence * BINS as f64).ceil() as usize;
+            let (count, sum, hits) = &mut sums[bin.clamp(1, BINS) - 1];
+            *count += 1;
+            *sum += confidence;
+            *hits += usize::from(right);
+        }
+        let total: usize = sums.iter().map(|(count, ..)| count).sum();
+        let bins: Vec<Bin> = sums
+            .iter()
+            .map(|&(count, sum, hits)| Bin {
+                count,
+                confidence: sum / count.max(1) as f64,
+                accuracy: hits as f64 / count.max(1) as f64,
+            })
+            .collect();
+        let gap = |bin: &Bin| bin.count as f64 * (bin.confidence - bin.accuracy).abs();
+        Self {
+            ece: bins.iter().map(gap).sum::<f64>() / total.max(1) as f64,
+            bins,
+        }
+    }
+}
+
+/// How believable probabilities are at one temperature.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Believability {
+    /// Mean negative log-likelihood of the gold labels, in nats a word.
+    pub nll: f64,
+    /// Of each word's most probable label.
+    pub words: Reliability,
+    /// Of each predicted entity, its score the mean of its words' and right where its words and type are gold's.
+    pub entities: Reliability,
+}
+
+/// A fitted temperature and what it does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationReport {
+    /// The temperature.
+    pub temperature: f64,
+    /// Words it was fitted on: those with logits and a gold label that the tagger knows.
+    pub words: usize,
+    /// At temperature 1.
+    pub before: Believability,
+    /// At the fitted temperature.
+    pub after: Believability,
+}
+
+impl CalibrationReport {
+    /// What a checkpoint keeps of it; `split` names what it was fitted on.
+    pub fn to_calibration(&self, split: impl Into<String>) -> Calibration {
+        let fit = |of: &Believability| Fit {
+            nll: of.nll,
+            ece: of.words.ece,
+        };
+        Calibration {
+            temperature: self.temperature,
+            split: split.into(),
+            words: self.words,
+            before: fit(&self.before),
+            after: fit(&self.after),
+        }
+    }
+}
+
+/// The temperature that fits a checkpoint to a corpus, and how believable its probabilities are without and with it.
+pub fn calibrate(tagger: &CheckpointTagger, corpus: &Corpus) -> Result<CalibrationReport, TaggerError> {
+    let logits = tagger.word_logits(&corpus.words())?;
+    calibration_report(tagger.labels(), &logits, corpus).ok_or_else(|| TaggerError::NothingToFit {
+        path: corpus.path.clone(),
+    })
+}
+
+/// The temperature fitted to the logits of a corpus' words, and how believable they are without and with it.
+///
+/// Words without logits, and those whose gold label the tagger does not have, are left out. `None` where no word is left
+/// or a logit is not finite.
+pub fn calibration_report(
+    labels: &LabelSet,
+    logits: &WordLogits,
+    corpus: &Corpus,
+) -> Option<CalibrationReport> {
+    let mut rows: Vec<(&[f32], usize)> = Vec::new();
+    for (sentence, of_sentence) in corpus.sentences.iter().zip(logits) {
+        for (tag, row) in sentence.tags.iter().zip(of_sentence) {
+            if let (Some(LabelId(gold)), Some(row)) = (labels.parse(tag), row) {
+                rows.push((row, gold));
+            }
+        }
+    }
+    let temperature = fit_temperature(&rows)?;
+    let at = |temperature| {
+        Some(Believability {
+            nll: mean_nll(&rows, temperature),
+            words: word_reliability(&rows, temperature),
+            entities: entity_reliability(labels, logits, corpus, temperature)?,
+        })
+    };
+    Some(CalibrationReport {
+        temperature: temperature.get(),
+        words: rows.len(),
+        before: at(Temperature::default())?,
+        after: at(temperature)?,
+    })
+}
+
+/// The temperature at which the gold labels are most probable (Guo et al. 2017): of rows of logits, each with its gold
+/// label.
+///
+/// The negative log-likelihood is convex in 1/T, so it has one valley in the logarithm of T, which a golden-section search
+/// finds to within 1e-6 (Kiefer 1953). The answer lies in [0.05, 20]: where every row is right, or none tells anything, the
+/// valley has no floor. `None` where there are no rows, or a logit is not finite.
+pub fn fit_temperature(rows: &[(&[f32], usize)]) -> Option<Temperature> {
+    let finite =
+        |(row, gold): &(&[f32], usize)| *gold < row.len() && row.iter().all(|logit| logit.is_finite());
+    if rows.is_empty() || !rows.iter().all(finite) {
+        return None;
+    }
+    let cost = |log: f64| Temperature::new(log.exp()).map_or(f64::INFINITY, |at| mean_nll(rows, at));
+    let ratio = (5_f64.sqrt() - 1.0) / 2.0;
+    let (mut low, mut high) = (LEAST.ln(), MOST.ln());
+    let mut left = high - ratio * (high - low);
+    let mut right = low + ratio * (high - low);
+    let (mut at_left, mut at_right) = (cost(left), cost(right));
+    while high - low > TOLERANCE {
+        if at_left <= at_right {
+            (high, right, at_right) = (right, left, at_left);
+            left = high - ratio * (high - low);
+            at_left = cost(left);
+        } else {
+            (low, left, at_left) = (left, right, at_right);
+            right = low + ratio * (high - low);
+            at_right = cost(right);
+        }
+    }
+    Temperature::new((0.5 * (low + high)).exp())
+}
+
+/// Mean negative log-likelihood of the gold labels, in nats a row.
+fn mean_nll(rows: &[(&[f32], usize)], temperature: Temperature) -> f64 {
+    let nll = |&(row, gold): &(&[f32], usize)| {
+        let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let scaled = |logit: f32| (f64::from(logit) - f64::from(highest)) / temperature.get();
+        let total: f64 = row.iter().map(|&logit| scaled(logit).exp()).sum();
+        total.ln() - scaled(row[gold])
+    };
+    rows.iter().map(nll).sum::<f64>() / rows.len().max(1) as f64
+}
+
+fn word_reliability(rows: &[(&[f32], usize)], temperature: Temperature) -> Reliability {
+    Reliability::of(rows.iter().map(|&(row, gold)| {
+        let first = |best: (usize, f32), next: (usize, f32)| if next.1 > best.1 { next } else { best };
+        let (best, highest) = row
+            .iter()
+            .copied()
+            .enumerate()
+            .fold((0, f32::NEG_INFINITY), first);
+        let relative = |&logit: &f32| ((f64::from(logit) - f64::from(highest)) / temperature.get()).exp();
+        (1.0 / row.iter().map(relative).sum::<f64>(), best == gold)
+    }))
+}
+
+fn entity_reliability(
+    labels: &LabelSet,
+    logits: &WordLogits,
+    corpus: &Corpus,
+    temperature: Temperature,
+) -> Option<Reliability> {
+    let decoder = Decoder::new(labels).with_temperature(temperature);
+    let mut samples = Vec::new();
+    for (sentence, rows) in corpus.sentences.iter().zip(logits) {
+        let found = decoder.decode_words(rows, Decoding::Constrained)?;
+        let gold = sentence
+            .tags
+            .iter()
+            .map(|tag| labels.parse(tag).unwrap_or(labels.outside()));
+        let gold = entities(labels.iob2_tags(gold), OrphanRule::Start);
+        let predicted = entities(
+            labels.iob2_tags(found.iter().map(|word| word.label)),
+            OrphanRule::Start,
+        );
+        samples.extend(
+            predicted
+                .iter()
+                .map(|entity| (score(entity, &found), gold.contains(entity))),
+        );
+    }
+    Some(Reliability::of(samples))
+}
+
+/// The mean score of an entity's words, as the server states it.
+fn score(entity: &Entity, words: &[WordLabel]) -> f64 {
+    let words = words.get(entity.words.range()).unwrap_or_default();
+    words.iter().map(|word| f64::from(word.score)).sum::<f64>() / words.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::evaluation::tests::corpus;
+
+    /// Rows drawn so that, at a temperature, a label is gold just as often as it is probable.
+    fn rows(temperature: f64) -> Vec<(Vec<f32>, usize)> {
+        let mut rows = Vec::new();
+        for strength in 0..20 {
+            let gap = 0.3 * f64::from(strength);
+            let probability = 1.0 / (1.0 + (-gap).exp());
+            let logits = vec![(gap * temperature) as f32, 0.0];
+            let right = (1000.0 * probability).round() as usize;
+            rows.extend((0..1000).map(|at| (logits.clone(), usize::from(at >= right))));
+        }
+        rows
+    }
+
+    fn borrowed(rows: &[(Vec<f32>, usize)]) -> Vec<(&[f32], usize)> {
+        rows.iter().map(|(row, gold)| (&row[..], *gold)).collect()
+    }
+
+    #[test]
+    fn the_temperature_that_made_the_logits_is_found() {
+        for temperature in [0.4, 1.0, 3.0] {
+            let rows = rows(temperature);
+            let found = fit_temperature(&borrowed(&rows)).unwrap();
+            assert!(
+                (found.get() / temperature - 1.0).abs() < 2e-3,
+                "{temperature}: {found:?}"
+            );
+            let nll = |at| mean_nll(&borrowed(&rows), Temperature::new(at).unwrap());
+            // Nothing on a fine grid is better.
+            let grid = (1..400).map(|step| nll(0.02 * f64::from(step)));
+            assert!(nll(found.get()) <= grid.fold(f64::INFINITY, f64::min) + 1e-12);
+            let before = word_reliability(&borrowed(&rows), Temperature::default()).ece;
+            let after = word_reliability(&borrowed(&rows), found).ece;
+            assert!(
+                after < 2e-3 && (temperature == 1.0 || before > 0.05),
+                "{before} {after}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_no_best_temperature_stays_within_bounds() {
+        let right: Vec<(Vec<f32>, usize)> = vec![(vec![4.0, 0.0], 0); 3];
+        assert!((fit_temperature(&borrowed(&right)).unwrap().get() - LEAST).abs() < 1e-3);
+        let wrong: Vec<(Vec<f32>, usize)> = vec![(vec![4.0, 0.0], 1); 3];
+        assert!((fit_temperature(&borrowed(&wrong)).unwrap().get() - MOST).abs() < 1e-3);
+        assert_eq!(fit_temperature(&[]), None);
+        assert_eq!(fit_temperature(&[(&[f32::NAN, 0.0], 0)]), None);
+        assert_eq!(fit_temperature(&[(&[1.0, 0.0], 2)]), None);
+    }
+
+    #[test]
+    fn the_calibration_error_is_the_weighted_gap_of_the_bins() {
+        // Three at 0.9 of which two are right, one at 0.55 that is right; 1.0 falls into the last bin.
+        let samples = [(0.9, true), (0.9, true), (0.9, false), (0.55, true)];
+        let found = Reliability::of(samples);
+        let expected = 0.75 * (0.9 - 2.0 / 3.0) + 0.25 * 0.45;
+        assert!((found.ece - expected).abs() < 1e-12);
+        assert_eq!(found.bins.len(), BINS);
+        let ends = Reliability::of([(0.0, false), (1.0, true)]);
+        assert_eq!((ends.bins[0].count, ends.bins[BINS - 1].count), (1, 1));
+        assert_eq!(ends.ece, 0.0);
+        assert_eq!(Reliability::of([]).ece, 0.0);
+    }
+
+    #[test]
+    fn words_that_say_nothing_are_left_out_and_entities_are_scored_whole() {
+        let labels = LabelSet::iob2(["per"]).unwrap();
+        let corpus = corpus("Ann\tB-per\nLee\tI-per\n\u{200b}\tO\nRome\tB-loc\n");
+        let logits = vec![vec![
+            Some(vec![0.0, 2.0, 0.0]),
+            Some(vec![0.0, 0.0, 1.0]),
+            None,
+            Some(vec![3.0, 0.0, 0.0]),
+        ]];
+        let report = calibration_report(&labels, &logits, &corpus).unwrap();
+        assert_eq!(report.words, 2);
+        let counts: usize = report.before.entities.bins.iter().map(|bin| bin.count).sum();
+        assert_eq!(counts, 1);
+        let mean = 0.5 * (1.0 / (1.0 + 2.0 * (-2_f64).exp()) + 1.0 / (1.0 + 2.0 * (-1_f64).exp()));
+        assert!((report.before.entities.ece - (1.0 - mean)).abs() < 1e-6);
+        assert!(report.after.nll <= report.before.nll);
+        let kept = report.to_calibration("dev");
+        assert_eq!((kept.words, kept.after.nll), (2, report.after.nll));
+        let broken = vec![vec![Some(vec![f32::NAN; 3]), None, None, None]];
+        assert_eq!(calibration_report(&labels, &broken, &corpus), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! Everything a person wants to know of a tagger's work on a corpus.
+
+use nerve_tagging::{Entity, OrphanRule, entities};
+use serde::Serialize;
+
+use super::calibration::{CalibrationReport, calibration_report};
+use super::errors::{AnalysedSentence, ErrorAnalysis, analyse_errors};
+use super::evaluation::{Evaluation, all_labels, evaluation_of, predicted_tags, tags};
+use super::{Tagger, TaggerError};
+use crate::corpus::Corpus;
+
+/// A tagger's score on a corpus, its errors and how believable its probabilities are.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DetailedEvaluation {
+    /// The corpus' file, without its extension: `dev`.
+    pub split: String,
+    /// The score.
+    pub evaluation: Evaluation,
+    /// The errors.
+    pub errors: ErrorAnalysis,
+    /// The temperature that fits the corpus best; absent where the tagger shows no logits, or knows no label of the corpus.
+    pub calibration: Option<CalibrationReport>,
+}
+
+/// The work of a tagger on a corpus' words, in one pass over them.
+pub fn evaluate_in_detail(
+    tagger: &mut dyn Tagger,
+    corpus: &Corpus,
+) -> Result<DetailedEvaluation, TaggerError> {
+    let (found, logits) = tagger.tag_with_logits(&corpus.words())?;
+    let own = tagger.labels();
+    let labels = all_labels(own, corpus);
+    let pairs: Vec<(Vec<Entity>, Vec<Entity>)> = corpus
+        .sentences
+        .iter()
+        .zip(&found)
+        .map(|(sentence, found)| {
+            let gold = tags(&labels, sentence.tags.iter().map(String::as_str));
+            let predicted = predicted_tags(&labels, own, found);
+            (
+                entities(gold, OrphanRule::Start),
+                entities(predicted, OrphanRule::Start),
+            )
+        })
+        .collect();
+    let sentences = corpus.sentences.iter().zip(&pairs);
+    let analysed = sentences
+        .map(|(sentence, (gold, predicted))| -> AnalysedSentence { (&sentence.words, gold, predicted) });
+    Ok(DetailedEvaluation {
+        split: split_name(corpus),
+        evaluation: evaluation_of(own, corpus, &found),
+        errors: analyse_errors(&labels, analysed),
+        calibration: logits.and_then(|logits| calibration_report(own, &logits, corpus)),
+    })
+}
+
+/// A corpus' file without its extension.
+pub fn split_name(corpus: &Corpus) -> String {
+    let name = corpus.path.file_stem().unwrap_or(corpus.path.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::evaluation::tests::{Lexicon, corpus};
+    use nerve_tagging::LabelSet;
+
+    #[test]
+    fn the_errors_are_those_of_the_score() {
+        let corpus = corpus("Ann\tB-per\nLee\tI-per\nin\tO\nRome\tB-loc\n\nBob\tB-per\nUlm\tO\n");
+        let mut tagger = Lexicon {
+            labels: LabelSet::iob2(["per"]).unwrap(),
+            words: vec![("Ann", "B-per"), ("Bob", "B-per"), ("Ulm", "B-per")],
+        };
+        let found = evaluate_in_detail(&mut tagger, &corpus).unwrap();
+        assert_eq!(found.split, "x");
+        let counts = found.evaluation.score.counts;
+        assert_eq!((counts.gold, counts.predicted, counts.correct), (3, 3, 1));
+        let per = found.errors.by_type["per"];
+        assert_eq!((per.correct, per.wrong_boundary, per.invented), (1, 1, 1));
+        assert_eq!(found.errors.by_type["loc"].missed, 1);
+        assert_eq!(found.calibration, None);
+    }
+}

@@ -1,0 +1,213 @@
+//! Every family against `transformers`, on the fixtures of `tests/families/make_fixtures.py`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use nerve_export::{Family, TextEncoder};
+use nerve_tagging::{LabelSet, Subwords, WindowLimits, WordIndex, windows};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{BertTagger, ModelDir, Packed, write_checkpoint};
+use crate::ops::values;
+
+/// How far a logit may be from that of `transformers`.
+const TOLERANCE: f32 = 1e-4;
+
+fn fixture(family: Family) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/families/fixtures")
+        .join(family.model_type())
+}
+
+/// What `transformers` says of one sentence of given words.
+#[derive(Deserialize)]
+struct Case {
+    words: Vec<String>,
+    ids: Vec<u32>,
+    word_ids: Vec<Option<usize>>,
+    logits: Vec<Vec<f32>>,
+}
+
+fn cases(family: Family) -> Vec<Case> {
+    let text = std::fs::read(fixture(family).join("expected.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// The tagger of a directory with its own head.
+fn open(dir: &Path) -> (BertTagger, TextEncoder) {
+    let model = ModelDir::open(dir).unwrap();
+    let labels = model.labels().unwrap();
+    model.into_tagger(&labels, None, 1).unwrap()
+}
+
+/// The largest difference of the logits of all cases, run together, from those expected.
+fn difference(tagger: &BertTagger, cases: &[Case]) -> f32 {
+    let logits = tagger
+        .logits(&Packed::new(cases.iter().map(|case| &case.ids)))
+        .unwrap();
+    let found = values(&logits).unwrap();
+    let expected: Vec<f32> = cases.iter().flat_map(|case| case.logits.concat()).collect();
+    assert_eq!(found.len(), expected.len());
+    let apart = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    apart.fold(0.0, f32::max)
+}
+
+#[test]
+fn logits_are_those_of_transformers() {
+    for family in Family::ALL {
+        let (tagger, _) = open(&fixture(family));
+        let apart = difference(&tagger, &cases(family));
+        println!("{family:?}: {apart:e}");
+        assert!(apart < TOLERANCE, "{family:?}: {apart}");
+    }
+}
+
+#[test]
+fn given_words_have_the_ids_and_word_ids_of_transformers() {
+    for family in Family::ALL {
+        let encoder = TextEncoder::open_dir(&fixture(family)).unwrap();
+        for case in cases(family) {
+            let subwords = encoder.encode_words(&case.words).unwrap();
+            let limits = WindowLimits::for_encoder(40, 2).unwrap();
+            let window = &windows(&subwords, limits)[0];
+            assert_eq!(encoder.window_ids(&subwords, window), case.ids, "{family:?}");
+            let word_ids: Vec<usize> = case.word_ids.into_iter().flatten().collect();
+            assert_eq!(words_of(&subwords), word_ids, "{family:?}");
+        }
+    }
+}
+
+/// The word of each subword.
+fn words_of(subwords: &Subwords) -> Vec<usize> {
+    (0..subwords.word_count())
+        .flat_map(|word| subwords.of_word(WordIndex(word)).map(move |_| word))
+        .collect()
+}
+
+fn tensor_names(dir: &Path) -> Vec<String> {
+    let bytes = std::fs::read(dir.join("model.safetensors")).unwrap();
+    let mut names: Vec<String> = SafeTensors::deserialize(&bytes)
+        .unwrap()
+        .names()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    names
+}
+
+fn config(dir: &Path) -> Map<String, Value> {
+    let text = std::fs::read(dir.join("config.json")).unwrap();
+    let mut fields: Map<String, Value> = serde_json::from_slice(&text).unwrap();
+    // What a file leaves out and what it says to be nothing are the same; the class is named by whoever writes last.
+    fields.retain(|key, value| !value.is_null() && key != "architectures");
+    fields
+}
+
+#[test]
+fn what_is_written_is_the_familys_own() {
+    for family in Family::ALL {
+        let (tagger, encoder) = open(&fixture(family));
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("written");
+        write_checkpoint(&out, &tagger, &encoder).unwrap();
+        assert_eq!(tensor_names(&out), tensor_names(&fixture(family)), "{family:?}");
+        assert_eq!(config(&out), config(&fixture(family)), "{family:?}");
+        assert!(
+            difference(&open(&out).0, &cases(family)) < TOLERANCE,
+            "{family:?}"
+        );
+    }
+}
+
+#[test]
+fn transformers_is_told_how_the_words_were_read() {
+    let written = |family| {
+        let (tagger, encoder) = open(&fixture(family));
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("written");
+        write_checkpoint(&out, &tagger, &encoder).unwrap();
+        let text = std::fs::read(out.join("tokenizer_config.json")).unwrap();
+        let again = TextEncoder::open_dir(&out).unwrap();
+        for case in cases(family) {
+            assert_eq!(
+                again.encode_words(&case.words).unwrap(),
+                encoder.encode_words(&case.words).unwrap()
+            );
+        }
+        serde_json::from_slice::<Value>(&text).unwrap()
+    };
+    assert_eq!(written(Family::Bert)["do_lower_case"], false);
+    assert_eq!(written(Family::DistilBert)["do_lower_case"], true);
+    assert_eq!(written(Family::Roberta)["add_prefix_space"], true);
+    assert_eq!(written(Family::XlmRoberta), serde_json::json!({}));
+}
+
+/// Copies a fixture, its tensors under the names that `rename` gives, without those that it gives none.
+fn renamed(family: Family, rename: impl Fn(&str) -> Option<String>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["config.json", "tokenizer.json"] {
+        std::fs::copy(fixture(family).join(file), dir.path().join(file)).unwrap();
+    }
+    let bytes = std::fs::read(fixture(family).join("model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let kept: BTreeMap<String, TensorView> = file
+        .iter()
+        .filter_map(|(name, view)| Some((rename(name)?, view)))
+        .collect();
+    let kept = kept.iter().map(|(name, view)| {
+        (
+            name,
+            TensorView::new(Dtype::F32, view.shape().to_vec(), view.data()).unwrap(),
+        )
+    });
+    safetensors::serialize_to_file(kept, None, &dir.path().join("model.safetensors")).unwrap();
+    dir
+}
+
+#[test]
+fn an_encoder_without_prefix_is_a_base_with_a_fresh_head() {
+    for family in Family::ALL {
+        let (known, _) = open(&fixture(family));
+        // Without the head, and a normalisation under the names that old files have.
+        let bare = renamed(family, |name| {
+            let (_, bare) = name
+                .split_once('.')
+                .filter(|(prefix, _)| *prefix != "classifier")?;
+            Some(
+                bare.replace("LayerNorm.weight", "LayerNorm.gamma")
+                    .replace("LayerNorm.bias", "LayerNorm.beta"),
+            )
+        });
+        let path = bare.path().join("config.json");
+        let mut fields = config(bare.path());
+        fields.insert("torch_dtype".to_owned(), "bfloat16".into());
+        std::fs::write(&path, serde_json::to_vec(&fields).unwrap()).unwrap();
+        let labels = LabelSet::iob2(["thing"]).unwrap();
+        let base = ModelDir::open(bare.path()).unwrap();
+        let (tagger, _) = base.into_tagger(&labels, None, 3).unwrap();
+        let batch = Packed::new(cases(family).iter().map(|case| &case.ids));
+        let states = |tagger: &BertTagger| values(&tagger.hidden_states(&batch).unwrap()).unwrap().to_vec();
+        assert_eq!(states(&tagger), states(&known), "{family:?}");
+        assert_eq!(tagger.logits(&batch).unwrap().dims()[1], labels.len());
+        let class = &tagger.config().architectures[0];
+        assert!(class.ends_with("ForTokenClassification"), "{class}");
+        // What is trained is f32.
+        assert!(!tagger.config().other.contains_key("torch_dtype"));
+    }
+}
+
+#[test]
+fn a_tensor_that_is_missing_has_its_familys_name() {
+    let lacking = "distilbert.transformer.layer.1.ffn.lin2.weight";
+    let dir = renamed(Family::DistilBert, |name| {
+        (name != lacking).then(|| name.to_owned())
+    });
+    let model = ModelDir::open(dir.path()).unwrap();
+    let labels = model.labels().unwrap();
+    let error = model.into_tagger(&labels, None, 1).err().unwrap().to_string();
+    assert!(error.contains(lacking), "{error}");
+}

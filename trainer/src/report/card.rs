@@ -1,0 +1,249 @@
+//! `README.md` beside a checkpoint: a model card as the Hugging Face hub reads it (Mitchell et al. 2019).
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use super::error::{ReportError, write};
+use crate::evaluate::{Evaluation, score_table};
+
+/// What a model card states.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelCard {
+    /// The model's name.
+    pub name: String,
+    /// The licence's identifier, such as `apache-2.0`; left out where it is not known.
+    pub license: Option<String>,
+    /// The language's code.
+    pub language: Option<String>,
+    /// What it was fine-tuned from: stated in the front matter where it is a hub id, in the text where it is a path.
+    pub base_model: Option<String>,
+    /// What it was trained and evaluated on.
+    pub dataset: CardDataset,
+    /// Its evaluation on the dev split.
+    pub dev: Option<Evaluation>,
+    /// Its evaluation on the test split.
+    pub test: Option<Evaluation>,
+    /// What its logits are divided by, where one was fitted.
+    pub temperature: Option<f64>,
+    /// The training's configuration: names and values.
+    pub configuration: Vec<(String, String)>,
+}
+
+/// A corpus as a card names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CardDataset {
+    /// Its name, such as `WNUT 17`.
+    pub name: String,
+    /// Its identifier, such as `wnut_17`; the name where it has none.
+    pub id: Option<String>,
+}
+
+impl ModelCard {
+    /// Writes the card as `README.md` into a checkpoint directory and yields the file.
+    pub fn write(&self, dir: &Path) -> Result<PathBuf, ReportError> {
+        write(dir.join("README.md"), &self.markdown())
+    }
+
+    /// The card: YAML front matter, then Markdown.
+    pub fn markdown(&self) -> String {
+        format!("---\n{}---\n\n{}", self.front_matter(), self.body())
+    }
+
+    fn front_matter(&self) -> String {
+        let mut yaml = String::new();
+        // Writing to a string cannot fail, here and below.
+        let mut field = |name: &str, value: &str| {
+            let _ = writeln!(yaml, "{name}: {}", quoted(value));
+        };
+        if let Some(license) = &self.license {
+            field("license", license);
+        }
+        if let Some(language) = &self.language {
+            field("language", language);
+        }
+        if let Some(base) = self.base_model.as_ref().filter(|base| is_hub_id(base)) {
+            field("base_model", base);
+        }
+        field("library_name", "transformers");
+        field("pipeline_tag", "token-classification");
+        let dataset = self.dataset.id.as_ref().unwrap_or(&self.dataset.name);
+        if !dataset.is_empty() {
+            let _ = write!(yaml, "datasets:\n- {}\n", quoted(dataset));
+        }
+        yaml.push_str("metrics:\n- precision\n- recall\n- f1\n- accuracy\n");
+        yaml.push_str("tags:\n- token-classification\n- named-entity-recognition\n");
+        let splits = self.splits();
+        if splits.is_empty() {
+            return yaml;
+        }
+        let _ = write!(yaml, "model-index:\n- name: {}\n  results:\n", quoted(&self.name));
+        for (split, found) in splits {
+            let split = if split == "dev" { "validation" } else { split };
+            let _ = write!(
+                yaml,
+                "  - task:\n      type: token-classification\n      name: Named entity recognition\n\
+                 \x20   dataset:\n      name: {}\n      type: {}\n      split: {split}\n    metrics:\n",
+                quoted(&self.dataset.name),
+                quoted(dataset)
+            );
+            let score = &found.score;
+            for (metric, name, value) in [
+                ("f1", "Entity F1", score.entity.f1),
+                ("precision", "Entity precision", score.entity.precision),
+                ("recall", "Entity recall", score.entity.recall),
+                ("f1", "Surface-form F1", score.surface.f1),
+                ("accuracy", "Token accuracy", score.token_accuracy),
+            ] {
+                let _ = write!(
+                    yaml,
+                    "    - type: {metric}\n      name: {name}\n      value: {value:.4}\n"
+                );
+            }
+        }
+        yaml
+    }
+
+    fn splits(&self) -> Vec<(&'static str, &Evaluation)> {
+        let splits = [("dev", &self.dev), ("test", &self.test)];
+        splits
+            .into_iter()
+            .filter_map(|(name, found)| Some((name, found.as_ref()?)))
+            .collect()
+    }
+
+    fn body(&self) -> String {
+        let mut text = format!("# {}\n\n", line(&self.name));
+        text.push_str("Finds named entities in text: a token classifier that labels the first subword of each word, IOB2.");
+        if let Some(base) = &self.base_model {
+            let _ = write!(text, " Fine-tuned from `{}`", line(base));
+            if !self.dataset.name.is_empty() {
+                let _ = write!(text, " on {}", line(&self.dataset.name));
+            }
+            text.push('.');
+        }
+        text.push_str("\n\n");
+        for (split, found) in self.splits() {
+            let _ = write!(
+                text,
+                "## {split} scores\n\nIn hundredths; `micro` is over all entities.\n\n"
+            );
+            let _ = write!(text, "```\n{}```\n\n", score_table(&found.score));
+        }
+        if let Some(temperature) = self.temperature {
+            let _ = write!(
+                text,
+                "Probabilities are calibrated on the dev split with logits divided by {temperature:.4} (`calibration.json`); \
+                 `transformers` does not do so by itself.\n\n"
+            );
+        }
+        text.push_str("## Use\n\n```python\nfrom transformers import pipeline\n\n");
+        text.push_str(
+            "tagger = pipeline(\"token-classification\", model=\"DIR\", aggregation_strategy=\"first\")\n",
+        );
+        text.push_str("tagger(\"Barack Obama visited Berlin\")\n```\n\n");
+        text.push_str("Or export it with `nerve-export` and serve it with `nerve-server`.\n");
+        if !self.configuration.is_empty() {
+            text.push_str("\n## Training\n\n| option | value |\n|---|---|\n");
+            for (name, value) in &self.configuration {
+                let _ = writeln!(text, "| {} | {} |", cell(name), cell(value));
+            }
+        }
+        text
+    }
+}
+
+/// A YAML string: JSON's are.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Whether a name can be a model on the hub: `name` or `owner/name`.
+fn is_hub_id(name: &str) -> bool {
+    let part = |part: &str| {
+        let ends_well = !part.starts_with(['-', '.']) && !part.ends_with(['-', '.']);
+        let letters = part
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter));
+        !part.is_empty() && ends_well && letters
+    };
+    name.split('/').count() <= 2 && name.split('/').all(part)
+}
+
+/// Text that stays on one line.
+fn line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn cell(text: &str) -> String {
+    line(text)
+        .replace('\\', "\\\\")
+        .replace('|', "\\|")
+        .replace('<', "&lt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::run::tests::evaluation;
+
+    fn card() -> ModelCard {
+        ModelCard {
+            name: "first \"run\": a".to_owned(),
+            license: Some("apache-2.0".to_owned()),
+            language: Some("en".to_owned()),
+            base_model: Some("google/bert_uncased-L.4".to_owned()),
+            dataset: CardDataset {
+                name: "WNUT 17".to_owned(),
+                id: Some("wnut_17".to_owned()),
+            },
+            dev: Some(evaluation()),
+            test: Some(evaluation()),
+            temperature: Some(1.5),
+            configuration: vec![("a|b".to_owned(), "1".to_owned())],
+        }
+    }
+
+    #[test]
+    fn the_front_matter_states_what_the_hub_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = card().write(dir.path()).unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        let (front, body) = text.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap();
+        for line in [
+            "license: \"apache-2.0\"",
+            "language: \"en\"",
+            "base_model: \"google/bert_uncased-L.4\"",
+            "- \"wnut_17\"",
+            "- name: \"first \\\"run\\\": a\"",
+            "      split: validation",
+            "      split: test",
+            "      value: 0.5000",
+        ] {
+            assert!(front.lines().any(|found| found == line), "{line}\n{front}");
+        }
+        assert!(body.contains("| a\\|b | 1 |") && body.contains("micro"), "{body}");
+    }
+
+    #[test]
+    fn a_path_is_no_base_model_of_the_hub() {
+        for (base, known) in [
+            ("bert-base-uncased", true),
+            ("/opt/model", false),
+            ("./x", false),
+            ("a/b/c", false),
+        ] {
+            let card = ModelCard {
+                base_model: Some(base.to_owned()),
+                ..card()
+            };
+            assert_eq!(card.front_matter().contains("base_model"), known, "{base}");
+            assert!(card.body().contains(base));
+        }
+    }
+
+    #[test]
+    fn a_card_without_scores_has_no_index() {
+        let card = ModelCard::default().markdown();
+        assert!(!card.contains("model-index") && !card.contains("license"));
+    }
+}

@@ -1,0 +1,165 @@
+//! A study's file: a common configuration, what to start from, the variants, and the claims made of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::claim::Claim;
+use super::error::StudyError;
+use crate::train::TrainOptions;
+
+/// A study.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Study {
+    /// Its name.
+    pub name: String,
+    /// What it repeats, in a few sentences.
+    pub about: String,
+    /// Encoder layers that stand for all of a base's.
+    pub layers: usize,
+    /// Difference of scores, as a fraction, below which nothing is concluded.
+    pub margin: f64,
+    /// What all variants have in common.
+    pub common: TrainOptions,
+    /// What each variant starts from.
+    #[serde(rename = "start")]
+    pub starts: Vec<Start>,
+    /// The variants.
+    #[serde(rename = "variant")]
+    pub variants: Vec<Variant>,
+    /// What was concluded from them.
+    #[serde(rename = "claim", default)]
+    pub claims: Vec<Claim>,
+}
+
+/// What variants start from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// Its name.
+    pub name: String,
+    /// Its options.
+    #[serde(default)]
+    pub options: TrainOptions,
+}
+
+/// One variant.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// What claims and directories name it by.
+    pub id: String,
+    /// What a reader knows it by.
+    pub name: String,
+    /// What is varied.
+    pub group: String,
+    /// Its options.
+    #[serde(default)]
+    pub options: TrainOptions,
+    /// Further options from one start, by its name.
+    #[serde(default)]
+    pub from: BTreeMap<String, TrainOptions>,
+    /// Starts that it cannot be made from.
+    #[serde(default)]
+    pub not_from: BTreeSet<String>,
+    /// The figures that were reported of each epoch's training; one may stand for several epochs.
+    #[serde(default)]
+    pub reported: Vec<Reported>,
+    /// The figures that were reported on test.
+    pub reported_test: Option<Reported>,
+}
+
+/// Figures as the original study reports them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reported {
+    /// The epoch, counted from 1; 0 where it is none.
+    #[serde(default)]
+    pub epoch: usize,
+    /// Mean training loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// Weighted precision over all positions.
+    pub precision: f64,
+    /// Accuracy over all positions, which is the weighted recall.
+    pub accuracy: f64,
+    /// Weighted F1 over all positions.
+    pub f1: f64,
+}
+
+impl Study {
+    /// The study in a file.
+    pub fn read(path: &Path) -> Result<Self, StudyError> {
+        let text = std::fs::read_to_string(path).map_err(|source| StudyError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let study: Self = toml::from_str(&text).map_err(|source| StudyError::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        match study.problem() {
+            None => Ok(study),
+            Some(problem) => Err(StudyError::Inconsistent {
+                path: path.to_owned(),
+                problem,
+            }),
+        }
+    }
+
+    /// The options of a variant from a start; `None` where it cannot be made from it.
+    pub(super) fn options(&self, variant: &Variant, start: &Start) -> Option<TrainOptions> {
+        if variant.not_from.contains(&start.name) {
+            return None;
+        }
+        let own = variant.from.get(&start.name).cloned().unwrap_or_default();
+        let options = own.or(variant.options.clone()).or(start.options.clone());
+        Some(options.or(self.common.clone()))
+    }
+
+    fn problem(&self) -> Option<String> {
+        let starts: Vec<&str> = self.starts.iter().map(|start| start.name.as_str()).collect();
+        let ids: Vec<&str> = self.variants.iter().map(|variant| variant.id.as_str()).collect();
+        if starts.is_empty() || ids.is_empty() {
+            return Some("a study needs a start and a variant".to_owned());
+        }
+        if self.layers == 0 {
+            return Some("`layers` must be at least 1".to_owned());
+        }
+        for (what, names) in [("start", &starts), ("variant", &ids)] {
+            let twice = names
+                .iter()
+                .enumerate()
+                .find(|(at, name)| names[..*at].contains(name));
+            if let Some((_, name)) = twice {
+                return Some(format!("two of `{what}` are named `{name}`"));
+            }
+            // The names become directories.
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            let odd = names
+                .iter()
+                .find(|name| name.is_empty() || !name.chars().all(is_plain) || name.starts_with('.'));
+            if let Some(name) = odd {
+                return Some(format!(
+                    "`{name}` is no name of letters, digits, `-`, `_` and `.`"
+                ));
+            }
+        }
+        for variant in &self.variants {
+            let named = variant.from.keys().chain(&variant.not_from);
+            if let Some(start) = named.into_iter().find(|name| !starts.contains(&name.as_str())) {
+                return Some(format!(
+                    "variant `{}` names the start `{start}`, which there is not",
+                    variant.id
+                ));
+            }
+        }
+        let known = |point: &&str| ids.contains(&super::claim::split(point).0);
+        let mut points = self.claims.iter().flat_map(Claim::points);
+        points
+            .find(|point| !known(point))
+            .map(|point| format!("a claim is about the variant `{point}`, which there is not"))
+    }
+}

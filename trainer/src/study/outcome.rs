@@ -1,0 +1,102 @@
+//! What a study found.
+
+use std::path::Path;
+
+use nerve_tagging::Prf;
+use serde::{Deserialize, Serialize};
+
+use super::error::StudyError;
+use super::scale::Scale;
+use crate::evaluate::WeightedFigures;
+use crate::train::{EvaluationRecord, TrainOptions};
+
+/// What one variant from one start came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The start's name.
+    pub start: String,
+    /// The variant's id.
+    pub variant: String,
+    /// Its options.
+    pub options: TrainOptions,
+    /// Every epoch.
+    pub records: Vec<EvaluationRecord>,
+    /// Why it stopped before its last epoch, where it did.
+    pub stopped: Option<String>,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Its best checkpoint on test, where the variant asks for it.
+    pub test: Option<TestOutcome>,
+}
+
+/// Saved weights on the test split.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TestOutcome {
+    /// Entity precision, recall and F1.
+    pub entity: Prf,
+    /// Surface-form precision, recall and F1.
+    pub surface: Prf,
+    /// The original study's figures.
+    pub padded: WeightedFigures,
+    /// Those of answering `O` everywhere.
+    pub outside: WeightedFigures,
+}
+
+impl Outcome {
+    /// The record of an epoch, counted from 1; of the last without one.
+    pub fn record(&self, epoch: Option<usize>) -> Option<&EvaluationRecord> {
+        match epoch {
+            Some(epoch) => self.records.iter().find(|record| record.epoch == epoch),
+            None => self.records.last(),
+        }
+    }
+
+    /// The outcome in a file; `None` where there is no file.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, StudyError> {
+        let text = match std::fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(StudyError::Read {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        let outcome = serde_json::from_slice(&text).map_err(|source| StudyError::Outcome {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Some(outcome))
+    }
+}
+
+/// What answering `O` everywhere scores; its entity scores are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutsideEverywhere {
+    /// The original study's figures on train.
+    pub train_padded: WeightedFigures,
+    /// Share of dev words with the right tag.
+    pub dev_token_accuracy: f64,
+}
+
+/// What a study found, as `study.json` keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StudyOutcome {
+    /// The study's name.
+    pub name: String,
+    /// What widths and depths were multiplied by.
+    pub scale: Scale,
+    /// What answering `O` everywhere scores.
+    pub outside: OutsideEverywhere,
+    /// Every variant from every start it can be made from, in the order of the study's file.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl StudyOutcome {
+    /// The outcome of a variant from a start.
+    pub fn outcome(&self, start: &str, variant: &str) -> Option<&Outcome> {
+        let mut outcomes = self.outcomes.iter();
+        outcomes.find(|outcome| outcome.start == start && outcome.variant == variant)
+    }
+}

@@ -1,0 +1,136 @@
+//! A study on a smaller encoder.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::train::{Init, TrainOptions};
+
+/// Width of an attention head.
+const HEAD: usize = 32;
+/// Heads that a full-size encoder has for each 64 of its width.
+const FULL_HEAD: usize = 64;
+
+/// What widths and depths are multiplied by; above 0, at most 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scale(f64);
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+impl FromStr for Scale {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = match text.split_once('/') {
+            Some((over, under)) => over
+                .trim()
+                .parse::<f64>()
+                .ok()
+                .zip(under.trim().parse::<f64>().ok()),
+            None => text.parse::<f64>().ok().map(|number| (number, 1.0)),
+        };
+        let scale = number.map(|(over, under)| over / under);
+        match scale {
+            Some(scale) if scale > 0.0 && scale <= 1.0 => Ok(Self(scale)),
+            _ => Err(format!("`{text}` is no number or fraction above 0 and at most 1")),
+        }
+    }
+}
+
+impl fmt::Display for Scale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.0)
+    }
+}
+
+impl Scale {
+    /// The options with a fresh encoder's sizes scaled, its feed-forward layers four times as wide as the rest; or with
+    /// that share of a base's `own` layers, of which `nominal` stand for all.
+    ///
+    /// A scaled encoder has heads of 32, a full one of 64.
+    pub(super) fn apply(self, options: TrainOptions, nominal: usize, own: usize) -> TrainOptions {
+        let scaled = |count: usize, unit: usize| {
+            let units = (count as f64 * self.0 / unit as f64).round() as usize;
+            units.max(1) * unit
+        };
+        if options.init.unwrap_or_default() == Init::Base {
+            let share = options.layers.unwrap_or(nominal) as f64 / nominal as f64 * self.0;
+            let kept = ((own as f64 * share).round() as usize).clamp(1, own);
+            return TrainOptions {
+                layers: Some(kept).filter(|&kept| kept != own),
+                ..options
+            };
+        }
+        let head = if self.0 < 1.0 { HEAD } else { FULL_HEAD };
+        let hidden = options.hidden_size.map(|hidden| scaled(hidden, head));
+        TrainOptions {
+            hidden_size: hidden,
+            heads: hidden.map(|hidden| hidden / head),
+            intermediate_size: hidden.map(|hidden| 4 * hidden),
+            layers: options.layers.map(|layers| scaled(layers, 1)),
+            ..options
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(options: &TrainOptions) -> [Option<usize>; 4] {
+        [
+            options.hidden_size,
+            options.layers,
+            options.heads,
+            options.intermediate_size,
+        ]
+    }
+
+    fn scratch(hidden_size: usize, layers: usize) -> TrainOptions {
+        TrainOptions {
+            init: Some(Init::Scratch),
+            hidden_size: Some(hidden_size),
+            layers: Some(layers),
+            ..TrainOptions::default()
+        }
+    }
+
+    #[test]
+    fn a_fresh_encoder_shrinks_in_width_and_depth() {
+        let at = |scale: &str, hidden, layers| {
+            let scale: Scale = scale.parse().unwrap();
+            sizes(&scale.apply(scratch(hidden, layers), 12, 6))
+        };
+        assert_eq!(at("1", 768, 12), [768, 12, 12, 3072].map(Some));
+        assert_eq!(at("1/6", 768, 12), [128, 2, 4, 512].map(Some));
+        assert_eq!(at("1/6", 384, 6), [64, 1, 2, 256].map(Some));
+        assert_eq!(at("0.01", 768, 12), [32, 1, 1, 128].map(Some));
+    }
+
+    #[test]
+    fn a_base_lends_a_share_of_its_layers() {
+        let at = |scale: &str, layers| {
+            let scale: Scale = scale.parse().unwrap();
+            let options = TrainOptions {
+                layers,
+                ..TrainOptions::default()
+            };
+            scale.apply(options, 12, 6).layers
+        };
+        assert_eq!((at("1", None), at("1", Some(6))), (None, Some(3)));
+        assert_eq!((at("1/2", None), at("1/6", None)), (Some(3), Some(1)));
+    }
+
+    #[test]
+    fn other_text_is_no_scale() {
+        for text in ["", "0", "2", "-1", "1/0", "x", "nan"] {
+            assert!(text.parse::<Scale>().is_err(), "{text}");
+        }
+    }
+}

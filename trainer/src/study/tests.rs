@@ -1,0 +1,206 @@
+use std::path::Path;
+
+use super::*;
+use crate::testing::write_corpus;
+use crate::train::{Beginning, TrainConfig, TrainOptions, train};
+
+const STUDY: &str = r#"
+name = "A <study>"
+about = "Of little."
+layers = 2
+margin = 0.01
+
+[common]
+epochs = 2
+batch_size = 4
+learning_rate = 5e-3
+label_subwords = "all"
+padded_metric = true
+reports = false
+
+[[start]]
+name = "scratch"
+options = { init = "scratch", hidden_size = 64, layers = 2 }
+
+[[start]]
+name = "base"
+
+[[variant]]
+id = "reference"
+name = "reference"
+group = "a"
+reported = [{ epoch = 2, loss = 0.5, precision = 0.9, accuracy = 0.91, f1 = 0.92 }]
+
+[[variant]]
+id = "wild"
+name = "a rate too high"
+group = "a"
+options = { learning_rate = 1e30, warmup = 0.0 }
+not_from = ["base"]
+
+[[variant]]
+id = "tested"
+name = "tested"
+group = "b"
+options = { evaluate_test = true, epochs = 12 }
+from = { base = { epochs = 1 } }
+
+[[claim]]
+text = "more epochs help"
+better = "tested"
+worse = ["tested@1"]
+
+[[claim]]
+text = "wild is better"
+better = "wild"
+worse = ["reference"]
+"#;
+
+fn settings(dir: &Path) -> StudySettings {
+    StudySettings {
+        data: dir.to_string_lossy().into_owned(),
+        out: dir.join("study"),
+        base: dir.join("base/best").to_string_lossy().into_owned(),
+        scale: "1/2".parse().unwrap(),
+        threads: Some(1),
+        only: Vec::new(),
+    }
+}
+
+/// A corpus, a trained base of two layers and a study file.
+fn setting() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    // The study's test split has a type of its own, which is not what is tested here.
+    std::fs::copy(dir.path().join("dev.conll"), dir.path().join("test.conll")).unwrap();
+    let base: TrainOptions =
+        toml::from_str("init = \"scratch\"\nhidden_size = 32\nepochs = 1\nthreads = 1").unwrap();
+    let base = TrainOptions {
+        data: Some(dir.path().to_string_lossy().into_owned()),
+        vocab: Some(dir.path().to_owned()),
+        out: Some(dir.path().join("base")),
+        ..base
+    };
+    train(&TrainConfig::new(base).unwrap(), Beginning::New, &mut ()).unwrap();
+    std::fs::write(dir.path().join("study.toml"), STUDY).unwrap();
+    dir
+}
+
+fn ran(dir: &Path, announced: &mut Vec<String>) -> StudyOutcome {
+    let study = Study::read(&dir.join("study.toml")).unwrap();
+    let announce = |variant: &str| announced.push(variant.to_owned());
+    run_study(&study, &settings(dir), &mut (), announce)
+        .unwrap()
+        .unwrap()
+}
+
+#[test]
+fn a_study_runs_every_variant_from_every_start_and_reports() {
+    let dir = setting();
+    let mut announced = Vec::new();
+    let found = ran(dir.path(), &mut announced);
+    assert_eq!(
+        announced,
+        [
+            "reference from scratch",
+            "a rate too high from scratch",
+            "tested from scratch",
+            "reference from base",
+            "tested from base"
+        ]
+    );
+    let reference = found.outcome("scratch", "reference").unwrap();
+    assert_eq!(
+        (reference.options.hidden_size, reference.options.layers),
+        (Some(32), Some(1))
+    );
+    assert_eq!(
+        found.outcome("base", "reference").unwrap().options.layers,
+        Some(1)
+    );
+    assert!(
+        reference
+            .records
+            .iter()
+            .all(|record| record.train_padded.is_some())
+    );
+    let wild = found.outcome("scratch", "wild").unwrap();
+    assert!(
+        wild.stopped.as_ref().unwrap().contains("lines"),
+        "{:?}",
+        wild.stopped
+    );
+    let tested = found.outcome("scratch", "tested").unwrap();
+    assert_eq!(tested.test.unwrap().entity.f1, 1.0);
+    assert!(tested.test.unwrap().outside.accuracy < tested.test.unwrap().padded.accuracy);
+    let out = dir.path().join("study");
+    let html = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(html.contains("A &lt;study&gt;") && html.contains("holds") && html.contains("not run"));
+    let csv = std::fs::read_to_string(out.join("study.csv")).unwrap();
+    assert!(csv.contains("scratch,reference,2,0.5,0.9,0.91,0.92,"), "{csv}");
+    assert!(out.join("study.json").is_file());
+    assert!(!out.join("runs/scratch/reference/checkpoints").exists());
+}
+
+#[test]
+fn a_study_goes_on_where_it_stopped_and_is_not_mixed_with_another() {
+    let dir = setting();
+    let first = ran(dir.path(), &mut Vec::new());
+    let outcomes = dir.path().join("study/outcomes");
+    std::fs::remove_file(outcomes.join("base/tested.json")).unwrap();
+    std::fs::remove_dir_all(dir.path().join("study/runs")).unwrap();
+    let again = ran(dir.path(), &mut Vec::new());
+    for (first, again) in first.outcomes.iter().zip(&again.outcomes) {
+        assert_eq!((&first.variant, &first.records), (&again.variant, &again.records));
+    }
+    let study = Study::read(&dir.path().join("study.toml")).unwrap();
+    let other = StudySettings {
+        scale: Scale::default(),
+        ..settings(dir.path())
+    };
+    let error = run_study(&study, &other, &mut (), |_| ()).unwrap_err();
+    assert!(matches!(error, StudyError::OtherOptions { .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_of_one_piece_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("study.toml");
+    for (from, to, problem) in [
+        ("id = \"wild\"", "id = \"reference\"", "two of `variant`"),
+        ("id = \"wild\"", "id = \"../wild\"", "is no name"),
+        (
+            "not_from = [\"base\"]",
+            "not_from = [\"bose\"]",
+            "the start `bose`",
+        ),
+        ("worse = [\"reference\"]", "worse = [\"nothing\"]", "`nothing`"),
+        ("margin", "margine", "margine"),
+        ("layers = 2\nmargin", "layers = 0\nmargin", "`layers`"),
+    ] {
+        std::fs::write(&path, STUDY.replacen(from, to, 1)).unwrap();
+        let error = Study::read(&path).unwrap_err().to_string();
+        assert!(error.contains(problem), "{problem}: {error}");
+    }
+}
+
+#[test]
+fn the_shipped_study_is_of_one_piece_and_its_options_are_valid() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../studies/bert-ner-wnut17.toml");
+    let study = Study::read(&path).unwrap();
+    assert_eq!((study.starts.len(), study.variants.len()), (2, 21));
+    for start in &study.starts {
+        for variant in &study.variants {
+            let Some(options) = study.options(variant, start) else {
+                continue;
+            };
+            let options = TrainOptions {
+                data: Some("d".to_owned()),
+                base: Some("b".to_owned()),
+                out: Some("o".into()),
+                ..options
+            };
+            TrainConfig::new(options).unwrap();
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The validated configuration of a training.
+
+mod error;
+mod objective;
+mod optimisation;
+mod start;
+
+use std::path::PathBuf;
+
+use regex::Regex;
+
+use super::options::TrainOptions;
+use super::subwords::LabelledSubwords;
+use crate::corpus::WNUT17_URL;
+use error::check;
+
+pub use error::ConfigError;
+pub use objective::Objective;
+pub use optimisation::Optimisation;
+pub use start::{Init, Scratch, Start};
+
+/// Everything a training needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainConfig {
+    /// A directory with the splits, or `wnut17`.
+    pub data: String,
+    /// What to start from.
+    pub start: Start,
+    /// Where the run is written.
+    pub out: PathBuf,
+    /// So many training sentences only; all where absent.
+    pub subset: Option<usize>,
+    /// Which subwords of a word carry its label.
+    pub label_subwords: LabelledSubwords,
+    /// Passes over the training sentences.
+    pub epochs: usize,
+    /// Windows a batch.
+    pub batch_size: usize,
+    /// Batches a step.
+    pub accumulate: usize,
+    /// Whether batches are of windows of like length.
+    pub group_by_length: bool,
+    /// How weights are moved.
+    pub optimisation: Optimisation,
+    /// What is minimised.
+    pub objective: Objective,
+    /// Regular expressions of the names of parameters that are not trained.
+    pub freeze: Vec<String>,
+    /// Dropout of embeddings and sub-layer outputs, where not the base's.
+    pub dropout: Option<f64>,
+    /// Longest window in tokens, special tokens included.
+    pub max_length: usize,
+    /// Steps between evaluations; an epoch's where absent.
+    pub evaluate_every: Option<usize>,
+    /// Evaluations without a better score after which the training ends; never where absent.
+    pub patience: Option<usize>,
+    /// Whether the study's metric of the passes over the training sentences is recorded.
+    pub padded_metric: bool,
+    /// Seed of order, dropout, subset and fresh weights.
+    pub seed: u64,
+    /// Threads.
+    pub threads: usize,
+    /// Whether the best checkpoint is evaluated on the test split.
+    pub evaluate_test: bool,
+    /// Whether reports are written in the end.
+    pub reports: bool,
+    /// Where `wnut17` is downloaded from.
+    pub wnut17_url: String,
+}
+
+impl TrainConfig {
+    /// The configuration these options make, with defaults for those that are absent; `seeds` is left to
+    /// [`seed_configs`].
+    pub fn new(options: TrainOptions) -> Result<Self, ConfigError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let config = Self {
+            start: Start::of(&options)?,
+            optimisation: Optimisation::of(&options)?,
+            objective: Objective::of(&options)?,
+            data: options.data.ok_or(ConfigError::Missing("data"))?,
+            out: options.out.ok_or(ConfigError::Missing("out"))?,
+            subset: options.subset,
+            label_subwords: options.label_subwords.unwrap_or_default(),
+            epochs: options.epochs.unwrap_or(5),
+            batch_size: options.batch_size.unwrap_or(16),
+            accumulate: options.accumulate.unwrap_or(1),
+            group_by_length: options.group_by_length.unwrap_or(false),
+            freeze: options.freeze.unwrap_or_default(),
+            dropout: options.dropout,
+            max_length: options.max_length.unwrap_or(128),
+            evaluate_every: options.evaluate_every,
+            patience: options.patience,
+            padded_metric: options.padded_metric.unwrap_or(false),
+            seed: options.seed.unwrap_or(42),
+            threads: options.threads.unwrap_or(threads),
+            evaluate_test: options.evaluate_test.unwrap_or(false),
+            reports: options.reports.unwrap_or(true),
+            wnut17_url: options.wnut17_url.unwrap_or_else(|| WNUT17_URL.to_owned()),
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        for (option, value) in [
+            ("subset", self.subset.unwrap_or(1)),
+            ("epochs", self.epochs),
+            ("batch_size", self.batch_size),
+            ("accumulate", self.accumulate),
+            ("evaluate_every", self.evaluate_every.unwrap_or(1)),
+            ("patience", self.patience.unwrap_or(1)),
+            ("threads", self.threads),
+        ] {
+            check(option, &value, value > 0, "at least 1")?;
+        }
+        check(
+            "max_length",
+            &self.max_length,
+            self.max_length > 2,
+            "more than the special tokens",
+        )?;
+        let dropout = self.dropout.unwrap_or(0.0);
+        check("dropout", &dropout, (0.0..1.0).contains(&dropout), "in [0, 1)")?;
+        self.frozen().map(drop)
+    }
+
+    /// The patterns of what is not trained.
+    pub(super) fn frozen(&self) -> Result<Vec<Regex>, ConfigError> {
+        let compile = |pattern: &String| Regex::new(pattern).map_err(|e| ConfigError::Pattern(Box::new(e)));
+        self.freeze.iter().map(compile).collect()
+    }
+
+    /// The options that make this configuration again.
+    pub fn to_options(&self) -> TrainOptions {
+        let mut options = TrainOptions {
+            data: Some(self.data.clone()),
+            out: Some(self.out.clone()),
+            subset: self.subset,
+            label_subwords: Some(self.label_subwords),
+            epochs: Some(self.epochs),
+            batch_size: Some(self.batch_size),
+            accumulate: Some(self.accumulate),
+            group_by_length: Some(self.group_by_length),
+            freeze: Some(self.freeze.clone()).filter(|freeze| !freeze.is_empty()),
+            dropout: self.dropout,
+            max_length: Some(self.max_length),
+            evaluate_every: self.evaluate_every,
+            patience: self.patience,
+            padded_metric: Some(self.padded_metric),
+            seed: Some(self.seed),
+            threads: Some(self.threads),
+            evaluate_test: Some(self.evaluate_test),
+            reports: Some(self.reports),
+            wnut17_url: Some(self.wnut17_url.clone()),
+            ..TrainOptions::default()
+        };
+        self.start.put(&mut options);
+        self.optimisation.put(&mut options);
+        self.objective.put(&mut options);
+        options
+    }
+}
+
+/// One configuration for each of the options' `seeds`, in a directory `seed-N` of its own below `out`; none without
+/// `seeds`.
+pub fn seed_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, ConfigError> {
+    let seeds = options.seeds.clone().unwrap_or_default();
+    let out = options.out.clone().ok_or(ConfigError::Missing("out"))?;
+    let config = |(at, &seed): (usize, &u64)| {
+        if seeds[..at].contains(&seed) {
+            return Err(ConfigError::SameSeed(seed));
+        }
+        TrainConfig::new(TrainOptions {
+            seed: Some(seed),
+            seeds: None,
+            out: Some(out.join(format!("seed-{seed}"))),
+            ..options.clone()
+        })
+    };
+    seeds.iter().enumerate().map(config).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::optimiser::Rule;
+    use crate::train::schedule::Decay;
+
+    fn options(text: &str) -> TrainOptions {
+        toml::from_str(&format!("data = \"d\"\nbase = \"b\"\nout = \"o\"\n{text}")).unwrap()
+    }
+
+    fn error(text: &str) -> String {
+        TrainConfig::new(options(text)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn defaults_are_the_reference_settings_and_validate() {
+        let config = TrainConfig::new(options("")).unwrap();
+        let schedule = config.optimisation.schedule;
+        assert_eq!(
+            (config.epochs, config.batch_size, config.max_length),
+            (5, 16, 128)
+        );
+        assert_eq!((schedule.peak, schedule.warmup), (2e-4, 0.1));
+        assert_eq!(
+            (schedule.decay, config.optimisation.rule),
+            (Decay::Linear, Rule::AdamW)
+        );
+        assert_eq!(config.optimisation.clip, Some(1.0));
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same_configuration() {
+        for text in [
+            "",
+            "init = \"scratch\"\nlayers = 3\ndropout = 0.2\nseed = 7",
+            "optimiser = \"sgd\"\nmomentum = 0.9\nnesterov = true\nschedule = \"step\"\nstep_epochs = 2\nclip = 0.0",
+            "schedule = \"plateau\"\ngamma = 0.5\nplateau_patience = 3\nfreeze = [\"embeddings\", \"layer\\\\.0\\\\.\"]",
+            "loss = \"focal\"\nfocal_gamma = 3.0\nclass_weights = \"O=0.5\"\nlayer_decay = 0.9\nlayers = 4",
+            "label_smoothing = 0.1\nlabel_subwords = \"all\"\naccumulate = 4\nhead_learning_rate = 1e-3\npatience = 2",
+        ] {
+            let config = TrainConfig::new(options(text)).unwrap();
+            let written = toml::to_string(&config.to_options()).unwrap();
+            let again: TrainOptions = toml::from_str(&written).unwrap();
+            assert_eq!(TrainConfig::new(again).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn unusable_options_are_named() {
+        assert!(error("epochs = 0").contains("`epochs` is 0"));
+        assert!(error("learning_rate = -1.0").contains("`learning_rate`"));
+        assert!(error("dropout = 1.0").contains("`dropout`"));
+        assert!(error("clip = -1.0").contains("`clip`"));
+        assert!(error("layer_decay = 0.0").contains("`layer_decay`"));
+        assert!(error("freeze = [\"(\"]").contains("`freeze`"));
+        assert!(toml::from_str::<TrainOptions>("epoch = 1").is_err());
+        assert!(toml::from_str::<TrainOptions>("class_weights = \"O\"").is_err());
+        let none = TrainConfig::new(TrainOptions::default()).unwrap_err();
+        assert!(matches!(none, ConfigError::Missing("base")));
+    }
+
+    #[test]
+    fn an_option_without_effect_is_an_error() {
+        for (text, option) in [
+            ("heads = 3", "heads"),
+            ("momentum = 0.9", "momentum"),
+            ("optimiser = \"sgd\"\nnesterov = true", "nesterov"),
+            ("gamma = 0.5", "gamma"),
+            ("schedule = \"plateau\"\nstep_epochs = 2", "step_epochs"),
+            ("schedule = \"step\"\nplateau_patience = 2", "plateau_patience"),
+            ("loss = \"l1\"\nlabel_smoothing = 0.1", "label_smoothing"),
+            ("focal_gamma = 2.0", "focal_gamma"),
+        ] {
+            assert!(
+                error(text).contains(&format!("`{option}` is without effect")),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_command_line_overrides_the_file() {
+        let file = options("epochs = 3\nseed = 1");
+        let line = TrainOptions {
+            epochs: Some(9),
+            ..TrainOptions::default()
+        };
+        let both = TrainConfig::new(line.or(file)).unwrap();
+        assert_eq!((both.epochs, both.seed), (9, 1));
+    }
+
+    #[test]
+    fn every_seed_has_a_directory_of_its_own() {
+        let configs = seed_configs(&options("seeds = [1, 3]")).unwrap();
+        let found: Vec<(u64, PathBuf)> = configs.into_iter().map(|c| (c.seed, c.out)).collect();
+        assert_eq!(found, [(1, "o/seed-1".into()), (3, "o/seed-3".into())]);
+        let twice = seed_configs(&options("seeds = [1, 1]"));
+        assert!(matches!(twice, Err(ConfigError::SameSeed(1))));
+    }
+}

@@ -1,0 +1,143 @@
+//! How weights are moved, as a configuration.
+
+use super::error::{ConfigError, check, check_absent};
+use crate::train::TrainOptions;
+use crate::train::optimiser::{OptimiserKind, Rule};
+use crate::train::schedule::{Decay, Schedule, ScheduleKind};
+
+/// How weights are moved.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Optimisation {
+    /// How a gradient becomes a step.
+    pub rule: Rule,
+    /// Weight decay of matrices and embeddings.
+    pub weight_decay: f64,
+    /// Largest norm of the gradient; any where absent.
+    pub clip: Option<f64>,
+    /// The learning rate over the steps.
+    pub schedule: Schedule,
+    /// Highest learning rate of the head; the schedule's where absent.
+    pub head_learning_rate: Option<f64>,
+    /// Learning rate of each layer as a share of the one above it.
+    pub layer_decay: f64,
+}
+
+const GAMMA: f64 = 0.1;
+
+impl Optimisation {
+    pub(super) fn of(options: &TrainOptions) -> Result<Self, ConfigError> {
+        let found = Self {
+            rule: rule(options)?,
+            weight_decay: options.weight_decay.unwrap_or(0.01),
+            clip: Some(options.clip.unwrap_or(1.0)).filter(|&clip| clip != 0.0),
+            schedule: schedule(options)?,
+            head_learning_rate: options.head_learning_rate,
+            layer_decay: options.layer_decay.unwrap_or(1.0),
+        };
+        let positive = |x: f64| x > 0.0 && x.is_finite();
+        let rates = [
+            ("learning_rate", Some(found.schedule.peak)),
+            ("head_learning_rate", found.head_learning_rate),
+        ];
+        for (option, rate) in rates {
+            let rate = rate.unwrap_or(1.0);
+            check(option, &rate, positive(rate), "above 0")?;
+        }
+        let share = found.layer_decay;
+        check(
+            "layer_decay",
+            &share,
+            share > 0.0 && share <= 1.0,
+            "above 0, at most 1",
+        )?;
+        let clip = found.clip.unwrap_or(1.0);
+        check("clip", &clip, positive(clip), "at least 0")?;
+        let decay = found.weight_decay;
+        check("weight_decay", &decay, (0.0..1.0).contains(&decay), "in [0, 1)")?;
+        Ok(found)
+    }
+
+    pub(super) fn put(&self, options: &mut TrainOptions) {
+        options.weight_decay = Some(self.weight_decay);
+        options.clip = Some(self.clip.unwrap_or(0.0));
+        options.head_learning_rate = self.head_learning_rate;
+        options.layer_decay = Some(self.layer_decay);
+        match self.rule {
+            Rule::AdamW => options.optimiser = Some(OptimiserKind::Adamw),
+            Rule::Sgd { momentum, nesterov } => {
+                options.optimiser = Some(OptimiserKind::Sgd);
+                options.momentum = Some(momentum);
+                options.nesterov = Some(nesterov);
+            }
+        }
+        options.learning_rate = Some(self.schedule.peak);
+        options.warmup = Some(self.schedule.warmup);
+        options.schedule = Some(match self.schedule.decay {
+            Decay::Constant => ScheduleKind::Constant,
+            Decay::Linear => ScheduleKind::Linear,
+            Decay::Cosine => ScheduleKind::Cosine,
+            Decay::Step { gamma, epochs } => {
+                options.gamma = Some(gamma);
+                options.step_epochs = Some(epochs);
+                ScheduleKind::Step
+            }
+            Decay::Plateau { gamma, patience } => {
+                options.gamma = Some(gamma);
+                options.plateau_patience = Some(patience);
+                ScheduleKind::Plateau
+            }
+        });
+    }
+}
+
+fn rule(options: &TrainOptions) -> Result<Rule, ConfigError> {
+    if options.optimiser.unwrap_or_default() == OptimiserKind::Adamw {
+        let given = [
+            ("momentum", options.momentum.is_some()),
+            ("nesterov", options.nesterov.is_some()),
+        ];
+        check_absent(&given, "`optimiser` is sgd")?;
+        return Ok(Rule::AdamW);
+    }
+    let momentum = options.momentum.unwrap_or(0.0);
+    let nesterov = options.nesterov.unwrap_or(false);
+    check("momentum", &momentum, (0.0..1.0).contains(&momentum), "in [0, 1)")?;
+    check_absent(
+        &[("nesterov", nesterov && momentum == 0.0)],
+        "`momentum` is above 0",
+    )?;
+    Ok(Rule::Sgd { momentum, nesterov })
+}
+
+fn schedule(options: &TrainOptions) -> Result<Schedule, ConfigError> {
+    let kind = options.schedule.unwrap_or_default();
+    let (is_step, is_plateau) = (kind == ScheduleKind::Step, kind == ScheduleKind::Plateau);
+    check_absent(
+        &[("gamma", options.gamma.is_some() && !is_step && !is_plateau)],
+        "`schedule` is step or plateau",
+    )?;
+    let given = options.step_epochs.is_some() && !is_step;
+    check_absent(&[("step_epochs", given)], "`schedule` is step")?;
+    let given = options.plateau_patience.is_some() && !is_plateau;
+    check_absent(&[("plateau_patience", given)], "`schedule` is plateau")?;
+    let gamma = options.gamma.unwrap_or(GAMMA);
+    check("gamma", &gamma, gamma > 0.0 && gamma < 1.0, "in (0, 1)")?;
+    let epochs = options.step_epochs.unwrap_or(1);
+    check("step_epochs", &epochs, epochs > 0, "at least 1")?;
+    let warmup = options.warmup.unwrap_or(0.1);
+    check("warmup", &warmup, (0.0..=1.0).contains(&warmup), "in [0, 1]")?;
+    Ok(Schedule {
+        peak: options.learning_rate.unwrap_or(2e-4),
+        warmup,
+        decay: match kind {
+            ScheduleKind::Constant => Decay::Constant,
+            ScheduleKind::Linear => Decay::Linear,
+            ScheduleKind::Cosine => Decay::Cosine,
+            ScheduleKind::Step => Decay::Step { gamma, epochs },
+            ScheduleKind::Plateau => Decay::Plateau {
+                gamma,
+                patience: options.plateau_patience.unwrap_or(1),
+            },
+        },
+    })
+}

@@ -1,0 +1,130 @@
+//! What a person looks at once a training is done.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::config::{Start, TrainConfig};
+use super::error::TrainError;
+use super::record::{End, EvaluationRecord, StepRecord, Timing};
+use crate::corpus::Corpus;
+use crate::evaluate::{CheckpointTagger, DetailedEvaluation, Evaluation, evaluate_in_detail};
+use crate::report::{
+    CardDataset, EvaluationPoint, ModelCard, RunReport, StepPoint, configuration_rows, write_events,
+};
+
+/// What a finished training has to show.
+pub(super) struct Finished<'r> {
+    pub(super) steps: &'r [StepRecord],
+    pub(super) per_epoch: usize,
+    pub(super) records: &'r [EvaluationRecord],
+    pub(super) timings: &'r [Timing],
+    pub(super) end: End,
+    pub(super) test: Option<&'r Evaluation>,
+}
+
+impl Finished<'_> {
+    /// Writes `report.html` and `tensorboard/` to the run, and a fitted temperature and a model card to its best checkpoint.
+    pub(super) fn write(&self, config: &TrainConfig, best: &Path, dev: &Corpus) -> Result<(), TrainError> {
+        let mut tagger = CheckpointTagger::open(best, config.max_length, config.threads)?;
+        let found = evaluate_in_detail(&mut tagger, dev)?;
+        if let Some(calibration) = &found.calibration {
+            calibration.to_calibration(found.split.clone()).write(best)?;
+        }
+        let configuration = configuration_rows(&config.to_options());
+        let name = config.out.file_name().unwrap_or(config.out.as_os_str());
+        let name = name.to_string_lossy().into_owned();
+        self.card(config, &name, &found, configuration.clone())
+            .write(best)?;
+        let (steps, evaluations) = (self.steps(), self.evaluations());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        write_events(
+            &config.out.join("tensorboard"),
+            &steps,
+            &evaluations,
+            now.as_secs_f64(),
+        )?;
+        let report = RunReport {
+            name,
+            facts: self.facts(config),
+            steps,
+            evaluations,
+            dev: Some(found),
+            test: self.test.cloned(),
+            configuration,
+        };
+        report.write(&config.out)?;
+        Ok(())
+    }
+
+    /// What is to be known at a glance.
+    fn facts(&self, config: &TrainConfig) -> Vec<(String, String)> {
+        let seconds: f64 = self.timings.iter().map(|timing| timing.seconds).sum();
+        let tokens: f64 = self.timings.iter().map(|t| t.seconds * t.tokens_per_second).sum();
+        let speed = tokens / seconds.max(f64::MIN_POSITIVE);
+        let mut facts = vec![
+            ("steps".to_owned(), self.steps.len().to_string()),
+            ("training took".to_owned(), format!("{:.1} min", seconds / 60.0)),
+            ("tokens a second".to_owned(), format!("{speed:.0}")),
+            ("threads".to_owned(), config.threads.to_string()),
+        ];
+        if self.end == End::OutOfPatience {
+            let patience = config.patience.unwrap_or_default();
+            let reason = format!("no better dev F1 in {patience} evaluations");
+            facts.push(("ended early".to_owned(), reason));
+        }
+        facts
+    }
+
+    fn card(
+        &self,
+        config: &TrainConfig,
+        name: &str,
+        dev: &DetailedEvaluation,
+        configuration: Vec<(String, String)>,
+    ) -> ModelCard {
+        let calibration = dev.calibration.as_ref();
+        ModelCard {
+            name: name.to_owned(),
+            license: None,
+            language: None,
+            base_model: match &config.start {
+                Start::Base { base, .. } => Some(base.clone()),
+                Start::Scratch(_) => None,
+            },
+            dataset: CardDataset {
+                name: config.data.clone(),
+                id: None,
+            },
+            dev: Some(dev.evaluation.clone()),
+            test: self.test.cloned(),
+            temperature: calibration.map(|calibration| calibration.temperature),
+            configuration,
+        }
+    }
+
+    fn steps(&self) -> Vec<StepPoint> {
+        let point = |step: &StepRecord| StepPoint {
+            step: step.step,
+            loss: step.loss,
+            learning_rate: step.learning_rate,
+            gradient_norm: step.gradient_norm,
+        };
+        self.steps.iter().map(point).collect()
+    }
+
+    fn evaluations(&self) -> Vec<EvaluationPoint> {
+        let point = |record: &EvaluationRecord| EvaluationPoint {
+            step: record.step,
+            epoch: record.step as f64 / self.per_epoch as f64,
+            loss: record.loss,
+            learning_rate: record.learning_rate,
+            precision: record.dev_entity.precision,
+            recall: record.dev_entity.recall,
+            f1: record.dev_entity.f1,
+            surface_f1: record.dev_surface_f1,
+            token_accuracy: record.dev_token_accuracy,
+            dev_loss: None,
+        };
+        self.records.iter().map(point).collect()
+    }
+}

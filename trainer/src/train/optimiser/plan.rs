@@ -1,0 +1,80 @@
+//! How each parameter is trained.
+
+use crate::model::is_exempt_from_decay;
+
+/// How a parameter is trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ParameterPlan {
+    /// What the schedule's learning rate is multiplied by.
+    pub(crate) rate_factor: f64,
+    /// Whether weight decay applies.
+    pub(crate) decays: bool,
+}
+
+impl ParameterPlan {
+    /// The plan of a parameter of an encoder of so many layers: each layer's rate is `layer_decay` times that of the one
+    /// above it (Howard and Ruder 2018), the head's is `head` times the schedule's.
+    pub(crate) fn new(name: &str, layers: usize, layer_decay: f64, head: f64) -> Self {
+        let rate_factor = match depth(name) {
+            Depth::Embeddings => power(layer_decay, layers),
+            Depth::Layer(layer) => power(layer_decay, layers.saturating_sub(layer + 1)),
+            Depth::Head => head,
+        };
+        Self {
+            rate_factor,
+            decays: !is_exempt_from_decay(name),
+        }
+    }
+}
+
+fn power(decay: f64, times: usize) -> f64 {
+    decay.powi(i32::try_from(times).unwrap_or(i32::MAX))
+}
+
+/// Where in the network a parameter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// Below the layers.
+    Embeddings,
+    /// In this layer, counted from 0.
+    Layer(usize),
+    /// Above the layers.
+    Head,
+}
+
+/// Where in the network a parameter is, by its Hugging Face name.
+fn depth(name: &str) -> Depth {
+    const LAYER: &str = ".layer.";
+    if name.starts_with("classifier.") {
+        return Depth::Head;
+    }
+    let after = name.split_once(LAYER).map(|(_, after)| after);
+    let number = after.and_then(|after| after.split('.').next()?.parse().ok());
+    number.map_or(Depth::Embeddings, Depth::Layer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_the_depth() {
+        for (name, expected) in [
+            ("bert.embeddings.LayerNorm.weight", Depth::Embeddings),
+            ("bert.encoder.layer.11.output.dense.bias", Depth::Layer(11)),
+            ("distilbert.transformer.layer.0.ffn.lin1.weight", Depth::Layer(0)),
+            ("classifier.weight", Depth::Head),
+        ] {
+            assert_eq!(depth(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn rates_fall_from_the_head_down() {
+        let factor = |name| ParameterPlan::new(name, 2, 0.5, 3.0).rate_factor;
+        assert_eq!(factor("classifier.bias"), 3.0);
+        assert_eq!(factor("bert.encoder.layer.1.output.dense.weight"), 1.0);
+        assert_eq!(factor("bert.encoder.layer.0.output.dense.weight"), 0.5);
+        assert_eq!(factor("bert.embeddings.word_embeddings.weight"), 0.25);
+    }
+}

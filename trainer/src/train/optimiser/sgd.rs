@@ -1,0 +1,68 @@
+//! The update of stochastic gradient descent with momentum (Sutskever et al. 2013), as PyTorch has it.
+
+use pulp::Arch;
+
+use super::slot;
+
+/// The numbers of one step.
+#[derive(Clone, Copy)]
+pub(super) struct Update {
+    scale: f32,
+    rate: f32,
+    decay: f32,
+    momentum: f32,
+    nesterov: bool,
+}
+
+impl Update {
+    /// An update with gradients times `scale`.
+    pub(super) fn new(
+        learning_rate: f64,
+        weight_decay: f64,
+        scale: f64,
+        momentum: f64,
+        nesterov: bool,
+    ) -> Self {
+        Self {
+            scale: scale as f32,
+            rate: learning_rate as f32,
+            decay: weight_decay as f32,
+            momentum: momentum as f32,
+            nesterov,
+        }
+    }
+}
+
+impl slot::Update for Update {
+    fn apply(&self, weights: &mut [f32], gradient: &[f32], moments: &mut [&mut [f32]]) {
+        let Some(buffer) = moments.first_mut() else {
+            Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for (weight, gradient) in weights.iter_mut().zip(gradient) {
+                        *weight -= self.rate * (gradient * self.scale + self.decay * *weight);
+                    }
+                },
+            );
+            return;
+        };
+        // A buffer of 0 makes the first step PyTorch's, which begins the buffer with the gradient.
+        let ahead = if self.nesterov { self.momentum } else { 1.0 };
+        let now = if self.nesterov { 1.0 } else { 0.0 };
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for ((weight, gradient), buffer) in weights.iter_mut().zip(gradient).zip(buffer.iter_mut()) {
+                    let g = gradient * self.scale + self.decay * *weight;
+                    *buffer = self.momentum * *buffer + g;
+                    *weight -= self.rate * (now * g + ahead * *buffer);
+                }
+            },
+        );
+    }
+
+    fn apply_untouched(&self, _weights: &mut [f32]) -> bool {
+        // With decay a weight's own size enters the momentum, so only weights that do not decay are left as they are.
+        self.decay == 0.0
+    }
+}

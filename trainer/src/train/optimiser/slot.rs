@@ -1,0 +1,176 @@
+//! One variable with its gradient and its moments.
+
+use std::cell::RefCell;
+
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, Var};
+use pulp::Arch;
+
+use super::plan::ParameterPlan;
+use super::rows::Rows;
+use crate::model::{Gradients, WORD_EMBEDDINGS};
+use crate::ops::values;
+
+/// One variable with its gradient and its moments.
+pub(super) struct Slot {
+    /// The parameter's place in the order of the names.
+    pub(super) index: usize,
+    pub(super) name: String,
+    pub(super) plan: ParameterPlan,
+    pub(super) moments: Vec<Vec<f32>>,
+    var: Tensor,
+    gradient: Vec<f32>,
+    /// Whether the gradient has a part of this step.
+    begun: bool,
+    rows: Option<Rows>,
+}
+
+/// One step of a rule, for one variable.
+pub(super) trait Update {
+    /// Moves weights by their gradient and moments.
+    fn apply(&self, weights: &mut [f32], gradient: &[f32], moments: &mut [&mut [f32]]);
+
+    /// Moves weights that have never had a gradient; false where they need the whole update.
+    fn apply_untouched(&self, weights: &mut [f32]) -> bool;
+}
+
+impl Slot {
+    /// The slot of a parameter with so many moments, all 0.
+    pub(super) fn new(
+        index: usize,
+        name: &str,
+        var: &Var,
+        plan: ParameterPlan,
+        moments: usize,
+    ) -> Result<Self> {
+        let count = var.elem_count();
+        let rows = if name == WORD_EMBEDDINGS {
+            let (rows, width) = var.dims2()?;
+            Some(Rows::new(rows, width))
+        } else {
+            None
+        };
+        Ok(Self {
+            index,
+            name: name.to_owned(),
+            plan,
+            moments: vec![vec![0.0; count]; moments],
+            var: var.as_tensor().clone(),
+            gradient: vec![0.0; count],
+            begun: false,
+            rows,
+        })
+    }
+
+    /// How many weights it has.
+    pub(super) fn len(&self) -> usize {
+        self.gradient.len()
+    }
+
+    /// Adds the shards' gradients of this variable, in their order.
+    pub(super) fn accumulate(&mut self, shards: &[Gradients]) -> Result<()> {
+        if let Some(rows) = &mut self.rows {
+            if !self.begun {
+                rows.clear(&mut self.gradient);
+            }
+            self.begun = true;
+            return rows.accumulate(&mut self.gradient, shards);
+        }
+        for gradients in shards {
+            let Some(part) = gradients.dense.get(self.index).and_then(Option::as_ref) else {
+                candle_core::bail!("a shard has no gradient of {}", self.name);
+            };
+            let part = values(part)?;
+            if self.begun {
+                add(&mut self.gradient, &part);
+            } else {
+                self.gradient.copy_from_slice(&part);
+                self.begun = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sum of the squares of the step's gradient.
+    pub(super) fn squared_norm(&self) -> f64 {
+        match &self.rows {
+            Some(rows) => rows.squared_norm(&self.gradient),
+            None => squared(&self.gradient),
+        }
+    }
+
+    /// Moves the variable by the step's gradient and begins another.
+    pub(super) fn apply(&mut self, update: &dyn Update) -> Result<()> {
+        self.begun = false;
+        let var = self.var.clone();
+        var.inplace_op1(&Apply {
+            update,
+            slot: RefCell::new(self),
+        })
+    }
+
+    /// Finds out from the moments which rows of a table have had a gradient.
+    pub(super) fn find_touched_rows(&mut self) {
+        if let Some(rows) = &mut self.rows {
+            rows.find(&self.moments);
+        }
+    }
+}
+
+/// The update of one variable, in place.
+struct Apply<'s> {
+    update: &'s dyn Update,
+    slot: RefCell<&'s mut Slot>,
+}
+
+impl InplaceOp1 for Apply<'_> {
+    fn name(&self) -> &'static str {
+        "optimiser"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let (Some((start, end)), CpuStorage::F32(all)) = (layout.contiguous_offsets(), storage) else {
+            candle_core::bail!("a variable is not contiguous f32");
+        };
+        let weights = &mut all[start..end];
+        let slot = &mut **self.slot.borrow_mut();
+        let mut moments: Vec<&mut [f32]> = slot.moments.iter_mut().map(Vec::as_mut_slice).collect();
+        let Some(rows) = &slot.rows else {
+            self.update.apply(weights, &slot.gradient, &mut moments);
+            return Ok(());
+        };
+        for (row, &ever) in rows.ever().iter().enumerate() {
+            let at = row * rows.width..(row + 1) * rows.width;
+            let weights = &mut weights[at.clone()];
+            if !ever && self.update.apply_untouched(weights) {
+                continue;
+            }
+            let mut of_row: Vec<&mut [f32]> = moments.iter_mut().map(|m| &mut m[at.clone()]).collect();
+            self.update.apply(weights, &slot.gradient[at], &mut of_row);
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn add(sum: &mut [f32], part: &[f32]) {
+    for (sum, part) in sum.iter_mut().zip(part) {
+        *sum += part;
+    }
+}
+
+pub(super) fn squared(gradient: &[f32]) -> f64 {
+    const LANES: usize = 8;
+    let (chunks, rest) = gradient.as_chunks::<LANES>();
+    let mut lanes = [0f64; LANES];
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for chunk in chunks {
+                for lane in 0..LANES {
+                    lanes[lane] += f64::from(chunk[lane]) * f64::from(chunk[lane]);
+                }
+            }
+        },
+    );
+    let rest = rest.iter().map(|&g| f64::from(g) * f64::from(g));
+    lanes.into_iter().chain(rest).sum()
+}

@@ -1,0 +1,167 @@
+use super::*;
+use crate::model::WORD_EMBEDDINGS;
+use candle_core::{Device, Tensor};
+
+const RATE: f64 = 0.01;
+const DECAY: f64 = 0.1;
+
+fn tensor(values: &[f32], rows: usize) -> Tensor {
+    Tensor::from_vec(values.to_vec(), (rows, values.len() / rows), &Device::Cpu).unwrap()
+}
+
+fn gradients(dense: [&[f32]; 2], ids: &[u32], rows: &[f32]) -> Gradients {
+    Gradients {
+        loss: 0.0,
+        predicted: Vec::new(),
+        dense: vec![Some(tensor(dense[0], 1)), None, Some(tensor(dense[1], 1))],
+        word_ids: ids.to_vec(),
+        word_rows: Some(tensor(rows, ids.len())),
+    }
+}
+
+fn parameters() -> Parameters {
+    Parameters::new([
+        ("a.weight".to_owned(), vec![1, 2], vec![1.0, -2.0]),
+        (WORD_EMBEDDINGS.to_owned(), vec![3, 1], vec![1.0, 2.0, 3.0]),
+        ("z.bias".to_owned(), vec![1, 1], vec![4.0]),
+    ])
+    .unwrap()
+}
+
+fn optimiser(parameters: &Parameters, rule: Rule) -> Optimiser {
+    let plan = |name: &str| ParameterPlan::new(name, 0, 1.0, 1.0);
+    Optimiser::new(parameters, plan, rule, DECAY, 2).unwrap()
+}
+
+/// Two steps: the first of two shards, the second of two accumulated batches, clipped to half.
+fn two_steps(optimiser: &mut Optimiser) {
+    first_step(optimiser);
+    second_step(optimiser);
+}
+
+fn first_step(optimiser: &mut Optimiser) {
+    let shards = [
+        gradients([&[0.1, 0.2], &[1.0]], &[2, 2], &[0.25, 0.25]),
+        gradients([&[0.2, 0.0], &[2.0]], &[2], &[0.5]),
+    ];
+    optimiser.accumulate(&shards).unwrap();
+    let norm = optimiser.norm().unwrap();
+    assert!((norm - (0.09f64 + 0.04 + 9.0 + 1.0).sqrt()).abs() < 1e-6);
+    optimiser.step(RATE, 1.0).unwrap();
+}
+
+fn second_step(optimiser: &mut Optimiser) {
+    for part in [
+        gradients([&[-0.25, 1.0], &[0.5]], &[0], &[1.5]),
+        gradients([&[-0.75, 0.0], &[0.0]], &[0], &[0.5]),
+    ] {
+        optimiser.accumulate(&[part]).unwrap();
+    }
+    optimiser.step(RATE, 0.5).unwrap();
+}
+
+fn assert_moved(parameters: &Parameters, reference: impl Fn(f64, [f64; 2], f64) -> f64) {
+    let expected = [
+        (
+            "a.weight",
+            vec![
+                reference(1.0, [0.3, -0.5], DECAY),
+                reference(-2.0, [0.2, 0.5], DECAY),
+            ],
+        ),
+        (
+            WORD_EMBEDDINGS,
+            vec![
+                reference(1.0, [0.0, 1.0], DECAY),
+                reference(2.0, [0.0, 0.0], DECAY),
+                reference(3.0, [1.0, 0.0], DECAY),
+            ],
+        ),
+        ("z.bias", vec![reference(4.0, [3.0, 0.25], 0.0)]),
+    ];
+    for (name, expected) in expected {
+        for (found, expected) in elements(parameters, name).iter().zip(expected) {
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-6,
+                "{name}: {found} {expected}"
+            );
+        }
+    }
+}
+
+fn elements(parameters: &Parameters, name: &str) -> Vec<f32> {
+    let var = parameters.get(name).unwrap();
+    var.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn adamw_is_the_papers_update_with_exemptions_and_rows() {
+    let parameters = parameters();
+    two_steps(&mut optimiser(&parameters, Rule::AdamW));
+    assert_moved(&parameters, |mut w, gradients, decay| {
+        let (mut m, mut v) = (0.0, 0.0);
+        for (step, g) in (1..).zip(gradients) {
+            m = 0.9 * m + 0.1 * g;
+            v = 0.999 * v + 0.001 * g * g;
+            let (m_hat, v_hat): (f64, f64) = (m / (1.0 - 0.9f64.powi(step)), v / (1.0 - 0.999f64.powi(step)));
+            w -= RATE * decay * w + RATE * m_hat / (v_hat.sqrt() + 1e-8);
+        }
+        w
+    });
+}
+
+#[test]
+fn sgd_is_pytorchs_with_and_without_momentum() {
+    for (momentum, nesterov) in [(0.0, false), (0.9, false), (0.9, true)] {
+        let parameters = parameters();
+        two_steps(&mut optimiser(&parameters, Rule::Sgd { momentum, nesterov }));
+        assert_moved(&parameters, |mut w, gradients, decay| {
+            let mut buffer = 0.0;
+            for g in gradients {
+                let g = g + decay * w;
+                buffer = momentum * buffer + g;
+                w -= RATE * if nesterov { g + momentum * buffer } else { buffer };
+            }
+            w
+        });
+    }
+}
+
+#[test]
+fn restored_moments_go_on_to_the_last_bit() {
+    for rule in [
+        Rule::AdamW,
+        Rule::Sgd {
+            momentum: 0.9,
+            nesterov: true,
+        },
+    ] {
+        let whole = parameters();
+        two_steps(&mut optimiser(&whole, rule));
+        let parted = parameters();
+        let mut first = optimiser(&parted, rule);
+        first_step(&mut first);
+        let moments: Moments = first.moments().map(|(name, m)| (name, m.to_vec())).collect();
+        let mut second = optimiser(&parted, rule);
+        second.restore(first.steps(), moments).unwrap();
+        second_step(&mut second);
+        for (name, _) in whole.iter() {
+            assert_eq!(elements(&whole, name), elements(&parted, name), "{name}");
+        }
+        let missing = second.restore(1, Moments::new()).unwrap_err();
+        assert!(missing.starts_with("a.weight."), "{missing}");
+    }
+}
+
+#[test]
+fn a_frozen_parameter_stays_as_it_is() {
+    let mut parameters = parameters();
+    parameters.freeze(|name| name == WORD_EMBEDDINGS);
+    let mut optimiser = optimiser(&parameters, Rule::AdamW);
+    let mut part = gradients([&[1.0, 1.0], &[1.0]], &[0], &[1.0]);
+    part.word_rows = None;
+    optimiser.accumulate(&[part]).unwrap();
+    optimiser.step(RATE, 1.0).unwrap();
+    assert_eq!(elements(&parameters, WORD_EMBEDDINGS), [1.0, 2.0, 3.0]);
+    assert_ne!(elements(&parameters, "a.weight"), [1.0, -2.0]);
+}

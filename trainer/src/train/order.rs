@@ -1,0 +1,115 @@
+//! The order of the windows in each epoch.
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+use super::example::Example;
+
+/// Batches among which windows are sorted by length.
+const GROUPED_BATCHES: usize = 50;
+
+/// A generator for one use of a seed, so that what is drawn at one place does not depend on what was drawn before it.
+fn generator(seed: u64, purpose: u64, place: usize) -> StdRng {
+    let mut bytes = [0; 32];
+    for (to, from) in bytes
+        .chunks_exact_mut(8)
+        .zip([seed, purpose, place as u64, 0x006e_6572_7665])
+    {
+        to.copy_from_slice(&from.to_le_bytes());
+    }
+    StdRng::from_seed(bytes)
+}
+
+/// The batches of an epoch, counted from 0: every example once, in an order that follows from the seed and the epoch.
+pub(super) fn batches(
+    examples: &[Example],
+    batch_size: usize,
+    group_by_length: bool,
+    seed: u64,
+    epoch: usize,
+) -> Vec<Vec<&Example>> {
+    let mut generator = generator(seed, 0, epoch);
+    let mut shuffled: Vec<&Example> = examples.iter().collect();
+    shuffled.shuffle(&mut generator);
+    if !group_by_length {
+        return shuffled.chunks(batch_size).map(<[_]>::to_vec).collect();
+    }
+    let mut grouped = Vec::new();
+    for run in shuffled.chunks_mut(batch_size * GROUPED_BATCHES) {
+        run.sort_by_key(|example| std::cmp::Reverse(example.ids.len()));
+        grouped.extend(run.chunks(batch_size).map(<[_]>::to_vec));
+    }
+    grouped.shuffle(&mut generator);
+    grouped
+}
+
+/// The seed of a step's dropout, the step counted from 0.
+pub(super) fn dropout_seed(seed: u64, step: usize) -> u64 {
+    generator(seed, 1, step).random()
+}
+
+/// So many of the indices below `count`, drawn without replacement, ascending.
+pub(super) fn subset(count: usize, size: usize, seed: u64) -> Vec<usize> {
+    let mut indices: Vec<usize> = (0..count).collect();
+    indices.shuffle(&mut generator(seed, 2, 0));
+    indices.truncate(size);
+    indices.sort_unstable();
+    indices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn examples() -> Vec<Example> {
+        let example = |sentence: usize| Example {
+            sentence,
+            ids: vec![0; 3 + sentence * 7 % 31],
+            labelled: Vec::new(),
+        };
+        (0..53).map(example).collect()
+    }
+
+    fn sentences(grouped: bool, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
+        let examples = examples();
+        let batches = batches(&examples, 4, grouped, seed, epoch);
+        let of = |batch: Vec<&Example>| batch.into_iter().map(|example| example.sentence).collect();
+        batches.into_iter().map(of).collect()
+    }
+
+    #[test]
+    fn every_epoch_has_every_example_once_in_its_own_order() {
+        for grouped in [false, true] {
+            let first = sentences(grouped, 7, 0);
+            let mut all = first.concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..53).collect::<Vec<_>>());
+            assert_eq!(first, sentences(grouped, 7, 0));
+            assert_ne!(first, sentences(grouped, 7, 1));
+            assert_ne!(first, sentences(grouped, 8, 0));
+        }
+    }
+
+    #[test]
+    fn groups_have_windows_of_like_length_in_no_order_of_their_own() {
+        let examples = examples();
+        let longest = |batch: &Vec<&Example>| batch.iter().map(|e| e.ids.len()).max().unwrap();
+        let padded = |grouped| -> usize {
+            let batches = batches(&examples, 4, grouped, 1, 0);
+            batches.iter().map(|batch| longest(batch) * batch.len()).sum()
+        };
+        assert!(padded(true) * 10 < padded(false) * 8);
+        let grouped = batches(&examples, 4, true, 1, 0);
+        assert!(!grouped.is_sorted_by_key(|batch| std::cmp::Reverse(longest(batch))));
+    }
+
+    #[test]
+    fn steps_drop_and_subsets_draw_by_the_seed() {
+        assert_eq!(dropout_seed(1, 5), dropout_seed(1, 5));
+        assert_ne!(dropout_seed(1, 5), dropout_seed(1, 6));
+        let drawn = subset(100, 10, 3);
+        assert!(drawn.len() == 10 && drawn.is_sorted() && drawn != subset(100, 10, 4));
+        assert_eq!(subset(3, 10, 3), [0, 1, 2]);
+    }
+}

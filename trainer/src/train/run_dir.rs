@@ -1,0 +1,252 @@
+//! The files of a run.
+//!
+//! `config.toml`, `steps.jsonl`, `records.jsonl`, `timings.jsonl`, `checkpoints/step-N/` and the links `last` and `best`
+//! to two of those. The link `last` is what a resumed training believes: what was written after the checkpoint it leads to
+//! is cut off, so that a process may be killed between any two writes.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::TrainError;
+use super::options::TrainOptions;
+use super::record::{EvaluationRecord, StepRecord, Timing};
+use super::state::{self, TrainingState};
+
+const CHECKPOINTS: &str = "checkpoints";
+const LAST: &str = "last";
+const BEST: &str = "best";
+const STEPS: &str = "steps.jsonl";
+const RECORDS: &str = "records.jsonl";
+const TIMINGS: &str = "timings.jsonl";
+const CONFIG: &str = "config.toml";
+/// How the name of a file begins that is being written.
+const UNFINISHED: &str = ".write-";
+
+/// The directory of a run.
+#[derive(Clone, Debug)]
+pub(super) struct RunDir {
+    dir: PathBuf,
+}
+
+impl RunDir {
+    pub(super) fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// Makes the directory of a new run; an error where it holds one already.
+    pub(super) fn create(&self, options: &TrainOptions) -> Result<(), TrainError> {
+        // Written last: without it no step was made.
+        if self.path(STEPS).exists() {
+            return Err(TrainError::HoldsRun {
+                dir: self.dir.clone(),
+            });
+        }
+        let checkpoints = self.path(CHECKPOINTS);
+        fs::create_dir_all(&checkpoints).map_err(failed(&checkpoints))?;
+        let path = self.path(CONFIG);
+        let text = toml::to_string(options).map_err(std::io::Error::other);
+        let text = text.map_err(failed(&path))?;
+        replace(&path, text.as_bytes())?;
+        replace(&self.path(RECORDS), b"")?;
+        replace(&self.path(TIMINGS), b"")?;
+        replace(&self.path(STEPS), b"")
+    }
+
+    /// The state that the last checkpoint holds, where there is one; the files of a run of the same options are cut
+    /// back to it.
+    pub(super) fn resume(&self, options: &TrainOptions) -> Result<Option<TrainingState>, TrainError> {
+        if !self.path(STEPS).exists() {
+            return Err(TrainError::NoRun {
+                dir: self.dir.clone(),
+            });
+        }
+        let kept = TrainOptions::read(&self.path(CONFIG))?;
+        if let Some(option) = kept.first_difference(options) {
+            return Err(TrainError::OtherOptions {
+                dir: self.dir.clone(),
+                option,
+            });
+        }
+        self.remove_unfinished()?;
+        let state = match self.path(LAST).exists() {
+            true => Some(TrainingState::read(&self.last())?),
+            false => None,
+        };
+        let (steps, records) = state.as_ref().map_or((0, 0), |state| (state.step, state.records));
+        cut(&self.path(STEPS), steps)?;
+        cut(&self.path(RECORDS), records)?;
+        cut(&self.path(TIMINGS), records)?;
+        let best = self.records()?.into_iter().rev().find(|record| record.best);
+        if let Some(best) = best {
+            link(&self.path(BEST), &self.checkpoint(best.step))?;
+        }
+        Ok(state)
+    }
+
+    /// Removes what a killed process was writing.
+    fn remove_unfinished(&self) -> Result<(), TrainError> {
+        for entry in fs::read_dir(&self.dir).map_err(failed(&self.dir))? {
+            let entry = entry.map_err(failed(&self.dir))?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                fs::remove_file(entry.path()).map_err(failed(&entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The checkpoint with the best score.
+    pub(super) fn best(&self) -> PathBuf {
+        self.path(BEST)
+    }
+
+    /// The last checkpoint.
+    pub(super) fn last(&self) -> PathBuf {
+        self.path(LAST)
+    }
+
+    /// Where the checkpoint after so many steps belongs.
+    pub(super) fn checkpoint(&self, step: usize) -> PathBuf {
+        self.path(CHECKPOINTS).join(format!("step-{step:06}"))
+    }
+
+    pub(super) fn steps(&self) -> Result<Vec<StepRecord>, TrainError> {
+        read_lines(&self.path(STEPS))
+    }
+
+    pub(super) fn records(&self) -> Result<Vec<EvaluationRecord>, TrainError> {
+        read_lines(&self.path(RECORDS))
+    }
+
+    pub(super) fn timings(&self) -> Result<Vec<Timing>, TrainError> {
+        read_lines(&self.path(TIMINGS))
+    }
+
+    pub(super) fn add_step(&self, record: &StepRecord) -> Result<(), TrainError> {
+        let path = self.path(STEPS);
+        let write = || {
+            let line = line(record)?;
+            File::options().append(true).open(&path)?.write_all(&line)
+        };
+        write().map_err(failed(&path))
+    }
+
+    pub(super) fn add_record(&self, record: &EvaluationRecord, timing: &Timing) -> Result<(), TrainError> {
+        append_at_once(&self.path(TIMINGS), timing)?;
+        append_at_once(&self.path(RECORDS), record)
+    }
+
+    /// Makes the checkpoint of a step the last one, and the best one where it is; others are removed.
+    pub(super) fn commit(&self, step: usize, best: Option<usize>) -> Result<(), TrainError> {
+        let last = self.checkpoint(step);
+        link(&self.path(LAST), &last)?;
+        let best = best.map(|step| self.checkpoint(step));
+        if let Some(best) = &best {
+            link(&self.path(BEST), best)?;
+        }
+        let checkpoints = self.path(CHECKPOINTS);
+        for entry in fs::read_dir(&checkpoints).map_err(failed(&checkpoints))? {
+            let path = entry.map_err(failed(&checkpoints))?.path();
+            if path == last {
+                continue;
+            }
+            if Some(&path) == best.as_ref() {
+                state::forget(&path)?;
+            } else {
+                fs::remove_dir_all(&path).map_err(failed(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes figures as JSON to a file of the run, all at once.
+    pub(super) fn write_json(&self, name: &str, figures: &impl Serialize) -> Result<(), TrainError> {
+        let path = self.path(name);
+        let text = serde_json::to_vec_pretty(figures).map_err(std::io::Error::from);
+        replace(&path, &text.map_err(failed(&path))?)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+/// Makes `path` a link to a checkpoint, which is there from one moment to the next.
+fn link(path: &Path, checkpoint: &Path) -> Result<(), TrainError> {
+    let name = checkpoint.file_name().unwrap_or_default();
+    let made = path.with_extension("link");
+    match fs::remove_file(&made) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&made)(error)),
+        _ => {}
+    }
+    std::os::unix::fs::symlink(Path::new(CHECKPOINTS).join(name), &made).map_err(failed(&made))?;
+    fs::rename(&made, path).map_err(failed(path))
+}
+
+/// Replaces a file's content, all at once.
+pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mut made = tempfile::Builder::new()
+            // A temporary file is otherwise its owner's alone, and stays so under its new name.
+            .prefix(UNFINISHED)
+            .permissions(fs::Permissions::from_mode(0o666))
+            .tempfile_in(parent)?;
+        made.write_all(content)?;
+        made.as_file().sync_all()?;
+        made.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(failed(path))
+}
+
+fn append_at_once(path: &Path, record: &impl Serialize) -> Result<(), TrainError> {
+    let append = || -> std::io::Result<Vec<u8>> {
+        let mut content = fs::read(path)?;
+        content.extend(line(record)?);
+        Ok(content)
+    };
+    replace(path, &append().map_err(failed(path))?)
+}
+
+fn line(record: &impl Serialize) -> std::io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Leaves the first `lines` lines of a file.
+fn cut(path: &Path, lines: usize) -> Result<(), TrainError> {
+    let content = fs::read(path).map_err(failed(path))?;
+    let kept: Vec<u8> = content
+        .split_inclusive(|&byte| byte == b'\n')
+        .take(lines)
+        .flatten()
+        .copied()
+        .collect();
+    replace(path, &kept)
+}
+
+fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, TrainError> {
+    let content = fs::read(path).map_err(failed(path))?;
+    serde_json::Deserializer::from_slice(&content)
+        .into_iter()
+        .enumerate()
+        .map(|(at, record)| {
+            record.map_err(|source| TrainError::Record {
+                path: path.to_owned(),
+                line: at + 1,
+                source,
+            })
+        })
+        .collect()
+}
+
+pub(super) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
+    let path = path.to_owned();
+    move |source| TrainError::Write { path, source }
+}

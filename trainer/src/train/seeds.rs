@@ -1,0 +1,112 @@
+//! One configuration trained from several seeds.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::config::TrainConfig;
+use super::error::TrainError;
+use super::progress::Progress;
+use super::record::{End, TrainReport};
+use super::run::{Beginning, train};
+use super::run_dir::RunDir;
+
+/// What one seed came to, as entity F1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SeedResult {
+    /// The seed.
+    pub seed: u64,
+    /// On dev, at the best evaluation.
+    pub dev_f1: f64,
+    /// On test, where it was asked for.
+    pub test_f1: Option<f64>,
+}
+
+/// Mean and sample standard deviation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// The mean.
+    pub mean: f64,
+    /// The sample standard deviation; absent for one value.
+    pub deviation: Option<f64>,
+}
+
+/// What all seeds came to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SeedsReport {
+    /// Each seed, in the order asked for.
+    pub seeds: Vec<SeedResult>,
+    /// Entity F1 on dev.
+    pub dev_f1: Spread,
+    /// Entity F1 on test, where it was asked for.
+    pub test_f1: Option<Spread>,
+}
+
+impl Spread {
+    /// The spread of at least one value.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        (!values.is_empty()).then(|| Self {
+            mean,
+            deviation: (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()),
+        })
+    }
+}
+
+/// Trains every configuration and writes `seeds.json` to `out`; `None` where one was interrupted.
+///
+/// Resumed, a seed that is done is only read, and one that has not begun begins.
+pub fn train_seeds(
+    configs: &[TrainConfig],
+    out: &Path,
+    beginning: Beginning,
+    progress: &mut dyn Progress,
+) -> Result<Option<SeedsReport>, TrainError> {
+    let mut seeds = Vec::with_capacity(configs.len());
+    for config in configs {
+        let begun = config.out.join("steps.jsonl").exists();
+        let beginning = if begun { beginning } else { Beginning::New };
+        let report = train(config, beginning, progress)?;
+        if report.end == End::Interrupted {
+            return Ok(None);
+        }
+        seeds.push(result(config.seed, &report));
+    }
+    let spread = |values: Vec<f64>| Spread::of(&values);
+    let dev: Vec<f64> = seeds.iter().map(|seed| seed.dev_f1).collect();
+    let test: Option<Vec<f64>> = seeds.iter().map(|seed| seed.test_f1).collect();
+    let Some(dev_f1) = spread(dev) else {
+        return Ok(None);
+    };
+    let report = SeedsReport {
+        dev_f1,
+        test_f1: test.and_then(spread),
+        seeds,
+    };
+    RunDir::new(out).write_json("seeds.json", &report)?;
+    Ok(Some(report))
+}
+
+fn result(seed: u64, report: &TrainReport) -> SeedResult {
+    SeedResult {
+        seed,
+        dev_f1: report.best_record().map_or(0.0, |record| record.dev_entity.f1),
+        test_f1: report.test.as_ref().map(|test| test.score.entity.f1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_is_the_samples() {
+        let spread = Spread::of(&[1.0, 2.0, 4.0]).unwrap();
+        assert!((spread.mean - 7.0 / 3.0).abs() < 1e-12);
+        assert!((spread.deviation.unwrap() - 1.527_525_231).abs() < 1e-9);
+        assert_eq!(Spread::of(&[3.0]).unwrap().deviation, None);
+        assert_eq!(Spread::of(&[]), None);
+    }
+}

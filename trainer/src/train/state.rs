@@ -1,0 +1,104 @@
+//! What a checkpoint holds beside the model, so that a training can go on from it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::error::TrainError;
+use super::optimiser::{Moments, Optimiser};
+use super::run_dir::{failed, replace};
+use crate::evaluate::TokenConfusion;
+
+const DIR: &str = "training";
+const STATE: &str = "state.json";
+const MOMENTS: &str = "optimiser.safetensors";
+
+/// Where a training stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TrainingState {
+    /// Steps made.
+    pub(super) step: usize,
+    /// Evaluations made.
+    pub(super) records: usize,
+    /// What the training windows were, as a hash.
+    pub(super) examples: String,
+    /// The training windows' predictions since the last evaluation.
+    pub(super) confusion: TokenConfusion,
+}
+
+impl TrainingState {
+    /// The state in a checkpoint.
+    pub(super) fn read(checkpoint: &Path) -> Result<Self, TrainError> {
+        let path = checkpoint.join(DIR).join(STATE);
+        let text = fs::read(&path).map_err(unreadable(&path))?;
+        serde_json::from_slice(&text).map_err(|source| TrainError::Record {
+            path,
+            line: source.line(),
+            source,
+        })
+    }
+
+    /// Adds the state and the optimiser's moments to a checkpoint.
+    pub(super) fn write(&self, checkpoint: &Path, optimiser: &Optimiser) -> Result<(), TrainError> {
+        let dir = checkpoint.join(DIR);
+        fs::create_dir_all(&dir).map_err(failed(&dir))?;
+        let path = dir.join(MOMENTS);
+        let bytes: Vec<(String, Vec<u8>)> = optimiser
+            .moments()
+            .map(|(name, moment)| (name, moment.iter().flat_map(|x| x.to_le_bytes()).collect()))
+            .collect();
+        let views = bytes
+            .iter()
+            .map(|(name, data)| Ok((name, TensorView::new(Dtype::F32, vec![data.len() / 4], data)?)))
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
+        let written = views.and_then(|views| safetensors::serialize_to_file(views, None, &path));
+        written.map_err(|source| TrainError::Moments {
+            path: path.clone(),
+            reason: source.to_string(),
+        })?;
+        let path = dir.join(STATE);
+        let text = serde_json::to_vec(self).map_err(std::io::Error::from);
+        replace(&path, &text.map_err(failed(&path))?)
+    }
+
+    /// Gives an optimiser the moments in a checkpoint.
+    pub(super) fn restore(&self, checkpoint: &Path, optimiser: &mut Optimiser) -> Result<(), TrainError> {
+        let path = checkpoint.join(DIR).join(MOMENTS);
+        let bytes = fs::read(&path).map_err(unreadable(&path))?;
+        let wrong = |reason: String| TrainError::Moments {
+            path: path.clone(),
+            reason,
+        };
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let elements = |view: TensorView<'_>| -> Vec<f32> {
+            let (chunks, _) = view.data().as_chunks::<4>();
+            chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect()
+        };
+        let moments: Moments = tensors
+            .tensors()
+            .into_iter()
+            .filter(|(_, view)| view.dtype() == Dtype::F32)
+            .map(|(name, view)| (name, elements(view)))
+            .collect();
+        optimiser
+            .restore(self.step, moments)
+            .map_err(|name| wrong(format!("the tensor {name} is missing or of another size")))
+    }
+}
+
+/// Removes from a checkpoint what only a training needs.
+pub(super) fn forget(checkpoint: &Path) -> Result<(), TrainError> {
+    let dir: PathBuf = checkpoint.join(DIR);
+    match fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(&dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
+    let path = path.to_owned();
+    move |source| TrainError::Read { path, source }
+}

@@ -1,0 +1,275 @@
+//! A network being fitted to examples.
+
+use std::collections::BTreeSet;
+
+use nerve_tagging::LabelSet;
+use sha2::{Digest, Sha256};
+
+use super::config::TrainConfig;
+use super::error::TrainError;
+use super::example::{Example, examples};
+use super::loss::Loss;
+use super::optimiser::{Optimiser, ParameterPlan};
+use super::order;
+use super::record::StepRecord;
+use super::schedule::Steps;
+use super::step::differentiate;
+use crate::corpus::{Corpus, entity_types};
+use crate::evaluate::{CheckpointTagger, Positions, Tagger, TokenConfusion, WeightedFigures};
+use crate::model::{BertTagger, ModelDir};
+
+/// What a network is fitted to.
+pub(super) struct Fitted {
+    pub(super) examples: Vec<Example>,
+    pub(super) steps: Steps,
+    // The training sentences, to say where an example is from.
+    corpus: Corpus,
+}
+
+/// A network being fitted.
+pub(super) struct Training<'c> {
+    pub(super) config: &'c TrainConfig,
+    pub(super) tagger: CheckpointTagger,
+    pub(super) optimiser: Optimiser,
+    /// The predictions since the last evaluation.
+    pub(super) confusion: TokenConfusion,
+    loss: Loss,
+}
+
+impl Fitted {
+    /// The windows of a corpus, or of the configured part of it, for this tagger.
+    pub(super) fn new(
+        config: &TrainConfig,
+        corpus: Corpus,
+        tagger: &CheckpointTagger,
+    ) -> Result<Self, TrainError> {
+        let corpus = match config.subset {
+            Some(size) => corpus.select(&order::subset(corpus.sentences.len(), size, config.seed)),
+            None => corpus,
+        };
+        let labelled = config.label_subwords.into();
+        let examples = examples(
+            &corpus,
+            tagger.encoder(),
+            tagger.labels(),
+            tagger.limits(),
+            labelled,
+        )?;
+        if examples.is_empty() {
+            return Err(TrainError::NoExamples {
+                path: corpus.path.clone(),
+            });
+        }
+        let batches = examples.len().div_ceil(config.batch_size);
+        let per_epoch = batches.div_ceil(config.accumulate);
+        Ok(Self {
+            steps: Steps {
+                total: per_epoch * config.epochs,
+                per_epoch,
+            },
+            examples,
+            corpus,
+        })
+    }
+
+    /// The training sentences.
+    pub(super) fn sentences(&self) -> usize {
+        self.corpus.sentences.len()
+    }
+
+    /// A hash of every token and label.
+    pub(super) fn hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        let mut add = |number: usize| hasher.update((number as u64).to_le_bytes());
+        for example in &self.examples {
+            add(example.ids.len());
+            example.ids.iter().for_each(|&id| add(id as usize));
+            add(example.labelled.len());
+            for &(position, label) in &example.labelled {
+                add(position as usize);
+                add(label as usize);
+            }
+        }
+        hasher
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// An error that names the lines of a step's sentences, unless the value is finite.
+    fn finite(
+        &self,
+        step: usize,
+        batches: &[Vec<&Example>],
+        what: &'static str,
+        value: f64,
+    ) -> Result<(), TrainError> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        let sentences = batches.iter().flatten().map(|example| example.sentence);
+        let lines = sentences.map(|sentence| self.corpus.line(sentence, 0));
+        let lines: Vec<String> = lines
+            .collect::<BTreeSet<_>>()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        Err(TrainError::NotFinite {
+            step: step + 1,
+            what,
+            value,
+            batch: format!("{}, lines {}", self.corpus.path.display(), lines.join(", ")),
+        })
+    }
+
+    /// The original study's figures of these predictions of so many epochs' windows, padded to the longest.
+    pub(super) fn padded(&self, confusion: &TokenConfusion, outside: usize) -> WeightedFigures {
+        let positions = Positions::of(&self.examples);
+        // Evaluations may be further apart or closer than epochs: positions without a label are counted in proportion.
+        let passes = confusion.total() as f64 / positions.labelled.max(1) as f64;
+        let times = |count: u64| (count as f64 * passes).round() as u64;
+        confusion.weighted(times(positions.others), times(positions.padding), outside)
+    }
+}
+
+impl<'c> Training<'c> {
+    /// A training that begins with the weights of a model.
+    pub(super) fn tagger(
+        config: &TrainConfig,
+        base: ModelDir,
+        labels: LabelSet,
+    ) -> Result<CheckpointTagger, TrainError> {
+        if config.max_length > base.config.max_length() {
+            return Err(TrainError::MaxLength {
+                max_length: config.max_length,
+                positions: base.config.max_length(),
+            });
+        }
+        let (network, encoder) = base.into_tagger(&labels, config.dropout, config.seed)?;
+        let network = frozen(config, network)?;
+        Ok(CheckpointTagger::new(
+            network,
+            encoder,
+            labels,
+            config.max_length,
+            config.threads,
+        )?)
+    }
+
+    /// The training of a tagger on examples.
+    pub(super) fn new(
+        config: &'c TrainConfig,
+        tagger: CheckpointTagger,
+        fitted: &Fitted,
+    ) -> Result<Self, TrainError> {
+        let optimisation = &config.optimisation;
+        let parameters = tagger.network().parameters();
+        let layers = tagger.network().config().num_hidden_layers;
+        let head = optimisation
+            .head_learning_rate
+            .map_or(1.0, |rate| rate / optimisation.schedule.peak);
+        let plan = |name: &str| ParameterPlan::new(name, layers, optimisation.layer_decay, head);
+        let decay = optimisation.weight_decay;
+        let optimiser = Optimiser::new(parameters, plan, optimisation.rule, decay, config.threads)?;
+        Ok(Self {
+            config,
+            optimiser,
+            confusion: TokenConfusion::new(tagger.labels().len()),
+            loss: loss(config, tagger.labels(), fitted)?,
+            tagger,
+        })
+    }
+
+    /// Makes the step of these batches, after evaluations with these scores.
+    pub(super) fn step(
+        &mut self,
+        fitted: &Fitted,
+        batches: &[Vec<&Example>],
+        scores: &[f64],
+    ) -> Result<StepRecord, TrainError> {
+        let optimisation = &self.config.optimisation;
+        let step = self.optimiser.steps();
+        let rate = optimisation.schedule.rate(step, fitted.steps, scores);
+        let seed = order::dropout_seed(self.config.seed, step);
+        let network = self.tagger.network();
+        let threads = self.config.threads;
+        let found = differentiate(network, &mut self.optimiser, batches, &self.loss, threads, seed)?;
+        fitted.finite(step, batches, "loss", found.loss)?;
+        fitted.finite(step, batches, "gradient norm", found.norm)?;
+        let scale = optimisation
+            .clip
+            .map_or(1.0, |clip| (clip / found.norm.max(1e-6)).min(1.0));
+        self.optimiser.step(rate, scale)?;
+        for (right, given) in found.labelled {
+            self.confusion.add(right as usize, given as usize);
+        }
+        Ok(StepRecord {
+            step: step + 1,
+            loss: found.loss,
+            learning_rate: rate,
+            gradient_norm: found.norm,
+        })
+    }
+
+    /// The original study's figures of the predictions since the last evaluation, which are then forgotten.
+    pub(super) fn take_padded(&mut self, fitted: &Fitted) -> Option<WeightedFigures> {
+        let labels = self.tagger.labels();
+        let outside = labels.parse("O").map_or(0, |label| label.0);
+        let empty = TokenConfusion::new(labels.len());
+        let confusion = std::mem::replace(&mut self.confusion, empty);
+        let wanted = self.config.padded_metric;
+        wanted.then(|| fitted.padded(&confusion, outside))
+    }
+}
+
+/// The labels to train: the base's own where it tags the corpus' types, so that its head is kept, else fresh ones.
+pub(super) fn labels(base: &ModelDir, corpora: [&Corpus; 2]) -> Result<LabelSet, TrainError> {
+    let types = entity_types(corpora);
+    let own = base
+        .labels()
+        .filter(|own| own.types().iter().cloned().collect::<BTreeSet<_>>() == types);
+    match own {
+        Some(own) => Ok(own),
+        None => Ok(LabelSet::iob2(types)?),
+    }
+}
+
+/// The network without what the configuration leaves alone.
+fn frozen(config: &TrainConfig, network: BertTagger) -> Result<BertTagger, TrainError> {
+    let patterns = config.frozen()?;
+    if patterns.is_empty() {
+        return Ok(network);
+    }
+    let names = || network.parameters().iter().map(|(name, _)| name);
+    if let Some(idle) = patterns
+        .iter()
+        .find(|pattern| !names().any(|name| pattern.is_match(name)))
+    {
+        return Err(TrainError::FreezesNothing {
+            pattern: idle.to_string(),
+        });
+    }
+    let matches = |name: &str| patterns.iter().any(|pattern| pattern.is_match(name));
+    if names().all(matches) {
+        return Err(TrainError::FreezesAll);
+    }
+    Ok(network.frozen(matches)?)
+}
+
+fn loss(config: &TrainConfig, labels: &LabelSet, fitted: &Fitted) -> Result<Loss, TrainError> {
+    let mut counts = vec![0u64; labels.len()];
+    for (_, label) in fitted.examples.iter().flat_map(|example| &example.labelled) {
+        if let Some(count) = counts.get_mut(*label as usize) {
+            *count += 1;
+        }
+    }
+    let weights = config.objective.class_weights.as_ref();
+    let weights = weights.map(|weights| weights.resolve(labels, &counts));
+    Ok(Loss {
+        function: config.objective.function,
+        weights: weights
+            .transpose()
+            .map_err(|label| TrainError::UnknownLabel { label })?,
+    })
+}
