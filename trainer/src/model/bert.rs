@@ -61,10 +61,11 @@ impl BertTagger {
             .encode(self.word_rows(batch)?, batch, &mut Dropout::off())
     }
 
-    /// The label logits of every token, without dropout: `[tokens, labels]`.
+    /// The label logits of every token, without dropout, on the CPU: `[tokens, labels]`.
     pub fn logits(&self, batch: &Packed) -> Result<Tensor> {
         self.frozen
-            .classify(&self.hidden_states(batch)?, &mut Dropout::off())
+            .classify(&self.hidden_states(batch)?, &mut Dropout::off())?
+            .to_device(&Device::Cpu)
     }
 
     pub(super) fn training(&self, batch: &Packed, dropout: &mut Dropout) -> Result<Training> {
@@ -80,8 +81,8 @@ impl BertTagger {
     }
 
     fn word_rows(&self, batch: &Packed) -> Result<Tensor> {
-        let ids = Tensor::new(batch.ids(), &Device::Cpu)?;
-        self.frozen.words().index_select(&ids, 0)
+        let words = self.frozen.words();
+        words.index_select(&Tensor::new(batch.ids(), words.device())?, 0)
     }
 }
 
@@ -129,7 +130,8 @@ mod tests {
     fn hidden_states_equal_candle_transformers_on_random_weights() {
         let config = crate::model::gradients::tests::tiny_config();
         let weights = initial(&config, &parameter_shapes(&config, 3), 5);
-        let tagger = BertTagger::new(config.clone(), Parameters::new(weights).unwrap()).unwrap();
+        let tagger =
+            BertTagger::new(config.clone(), Parameters::new(weights, &Device::Cpu).unwrap()).unwrap();
         let sequences: [&[u32]; 3] = [&[2, 7, 9, 3], &[2, 3], &[2, 5, 5, 8, 11, 4, 3]];
         let apart = difference(&tagger, &reference_config(&config), &sequences);
         assert!(apart < 1e-4, "{apart}");

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use nerve_export::{EncoderError, ModelConfig, TextEncoder, Weight, read_weights};
 use nerve_tagging::LabelSet;
 use safetensors::tensor::{Dtype, TensorView};
@@ -64,6 +65,7 @@ pub struct ModelDir {
     pub encoder: TextEncoder,
     dir: PathBuf,
     weights: Source,
+    device: Device,
 }
 
 enum Source {
@@ -107,7 +109,13 @@ impl ModelDir {
             encoder,
             dir: dir.to_owned(),
             weights,
+            device: Device::Cpu,
         })
+    }
+
+    /// The same model, its network to be on this device.
+    pub fn on(self, device: Device) -> Self {
+        Self { device, ..self }
     }
 
     /// The labels of the directory's own head; `None` where it has none or its labels are not IOB2.
@@ -149,7 +157,10 @@ impl ModelDir {
             }
         }
         tensors.extend(initial(&config, &fresh, seed));
-        Ok((BertTagger::new(config, Parameters::new(tensors)?)?, self.encoder))
+        Ok((
+            BertTagger::new(config, Parameters::new(tensors, &self.device)?)?,
+            self.encoder,
+        ))
     }
 }
 
@@ -206,7 +217,10 @@ fn write_weights(path: &Path, tagger: &BertTagger) -> Result<(), CheckpointError
     let parameters = tagger.parameters().iter();
     let mut bytes = Vec::with_capacity(parameters.len());
     for (name, var) in parameters {
-        let data: Vec<u8> = values(var)?.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let data: Vec<u8> = values(&var.to_device(&Device::Cpu)?)?
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect();
         let [name, _] = family.tensor_names(name);
         bytes.push((name, var.dims().to_vec(), data));
     }

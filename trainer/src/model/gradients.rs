@@ -1,6 +1,6 @@
 //! The loss of a batch's shard and its gradients.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::bert::BertTagger;
 use super::packed::Packed;
@@ -42,7 +42,7 @@ pub(crate) fn gradients(
     mut dropout: Dropout,
 ) -> Result<Gradients> {
     let pass = tagger.training(batch, &mut dropout)?;
-    let tokens = Tensor::new(targets.tokens.as_slice(), &Device::Cpu)?;
+    let tokens = Tensor::new(targets.tokens.as_slice(), pass.logits.device())?;
     let logits = pass.logits.index_select(&tokens, 0)?;
     let loss = (loss.sum(&logits, &targets.labels)? * (1.0 / weight))?;
     let predicted = logits.detach().argmax(1)?.to_vec1()?;
@@ -75,6 +75,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::model::{Parameters, initial, parameter_shapes};
     use crate::train::LossFunction;
+    use candle_core::Device;
     use nerve_export::{Family, ModelConfig};
 
     pub(crate) fn tiny_config() -> ModelConfig {
@@ -107,7 +108,7 @@ pub(crate) mod tests {
     fn tiny_of(family: Family) -> BertTagger {
         let config = tiny_config_of(family);
         let weights = initial(&config, &parameter_shapes(&config, 3), 11);
-        BertTagger::new(config, Parameters::new(weights).unwrap()).unwrap()
+        BertTagger::new(config, Parameters::new(weights, &Device::Cpu).unwrap()).unwrap()
     }
 
     fn batch() -> (Packed, Targets) {

@@ -64,10 +64,13 @@ pub struct Parameters {
 
 impl Parameters {
     /// The variables of these shapes and elements.
-    pub(crate) fn new(tensors: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>) -> Result<Self> {
+    pub(crate) fn new(
+        tensors: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>,
+        device: &Device,
+    ) -> Result<Self> {
         let mut vars = BTreeMap::new();
         for (name, shape, data) in tensors {
-            let tensor = Tensor::from_vec(data, shape, &Device::Cpu)?;
+            let tensor = Tensor::from_vec(data, shape, device)?;
             vars.insert(name, Var::from_tensor(&tensor)?);
         }
         Ok(Self {

@@ -4,11 +4,15 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use nerve_export::Activation;
 use pulp::Arch;
 
+use super::plain;
 use super::values::{slice, values};
 use super::vector::exp;
 
 /// The activation of every element.
 pub(crate) fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return plain::activation(x, function);
+    }
     x.apply_op1(Activate(function))
 }
 

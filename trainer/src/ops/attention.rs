@@ -8,6 +8,7 @@ use pulp::Arch;
 
 use super::dropout::Mask;
 use super::matrix::{Into, Matrix, multiply};
+use super::plain;
 use super::values::{slice, values};
 use super::vector::{dot, exp, max, sum};
 
@@ -29,6 +30,9 @@ pub(crate) fn attention(
     }
     if bounds.last().is_none_or(|&end| end != tokens) || !bounds.is_sorted() {
         candle_core::bail!("the sequences do not cover {tokens} tokens");
+    }
+    if !q.device().is_cpu() {
+        return plain::attention(q, k, v, bounds, heads, mask);
     }
     let operator = Attention {
         bounds: bounds.clone(),

@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
+use super::plain;
 use super::values::{slice, values};
 
 /// Where dropout masks come from: nowhere in evaluation, a seeded sequence in training.
@@ -31,7 +32,8 @@ impl Dropout {
     /// `x` with elements dropped at probability `p` and the rest scaled by `1 / (1 - p)`.
     pub(crate) fn apply(&mut self, x: &Tensor, p: f64) -> Result<Tensor> {
         match self.next(p) {
-            Some(mask) => x.apply_op1(mask),
+            Some(mask) if x.device().is_cpu() => x.apply_op1(mask),
+            Some(mask) => plain::dropout(x, mask),
             None => Ok(x.clone()),
         }
     }

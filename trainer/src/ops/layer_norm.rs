@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use pulp::Arch;
 
+use super::plain;
 use super::values::{slice, values};
 use super::vector::{dot, squared_distance, sum};
 
@@ -15,6 +16,9 @@ pub(crate) fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) ->
             gamma.shape(),
             x.shape()
         );
+    }
+    if !x.device().is_cpu() {
+        return plain::layer_norm(x, gamma, beta, eps);
     }
     x.apply_op3(gamma, beta, LayerNorm { eps: eps as f32 })
 }

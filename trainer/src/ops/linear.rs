@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::matrix::{Into, Matrix, multiply};
+use super::plain;
 use super::values::{slice, values};
 
 /// `x W^T + b` for `x` of `[tokens, inputs]`, `weight` of `[outputs, inputs]` and `bias` of `[outputs]`.
@@ -11,6 +12,9 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tenso
     let (_, columns) = x.dims2()?;
     if columns != inputs || bias.dims1()? != outputs {
         candle_core::bail!("a dense layer {inputs} -> {outputs} cannot take {:?}", x.shape());
+    }
+    if !x.device().is_cpu() {
+        return plain::linear(x, weight, bias);
     }
     x.apply_op3(weight, bias, Linear)
 }

@@ -1,4 +1,4 @@
-//! The network's operators on the CPU: differentiable, vectorised, over rows of tokens.
+//! The network's operators over rows of tokens: on the CPU fused and vectorised, elsewhere candle's own.
 //!
 //! candle's own fused layer normalisation and softmax have no backward and cut the graph without a word, and its
 //! element-wise operators use neither wide vectors nor several threads. Each operator here is a candle custom operator
@@ -10,6 +10,7 @@ mod dropout;
 mod layer_norm;
 mod linear;
 mod matrix;
+mod plain;
 mod values;
 mod vector;
 

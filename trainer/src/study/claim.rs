@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Something that a study concludes: one variant is better than others.
+/// Something that a study concludes: one variant is better than others, or like them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
@@ -12,6 +12,9 @@ pub struct Claim {
     pub better: String,
     /// The worse ones.
     pub worse: Vec<String>,
+    /// Whether the claim is that there is no difference.
+    #[serde(default)]
+    pub alike: bool,
 }
 
 /// What variants are compared by.
@@ -28,9 +31,9 @@ pub enum Measure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The better one is ahead of every other by more than the margin.
+    /// The better one is ahead of every other by more than the margin; or none is, where they are to be alike.
     Holds,
-    /// One of the others is ahead by more than the margin.
+    /// One of the others is ahead by more than the margin; or either, where they are to be alike.
     Refuted,
     /// The scores are too close.
     Undecided,
@@ -69,6 +72,11 @@ pub fn judge(claim: &Claim, margin: f64, score: impl Fn(&str, Option<usize>) -> 
     };
     if *better == 0.0 && worse.iter().all(|&worse| worse == 0.0) {
         Verdict::NothingFound
+    } else if claim.alike {
+        match worse.iter().all(|worse| (better - worse).abs() <= margin) {
+            true => Verdict::Holds,
+            false => Verdict::Refuted,
+        }
     } else if worse.iter().any(|worse| worse - better > margin) {
         Verdict::Refuted
     } else if worse.iter().all(|worse| better - worse > margin) {
@@ -83,10 +91,15 @@ mod tests {
     use super::*;
 
     fn verdict(better: &str, worse: &[&str]) -> Verdict {
+        judged(better, worse, false)
+    }
+
+    fn judged(better: &str, worse: &[&str], alike: bool) -> Verdict {
         let claim = Claim {
             text: String::new(),
             better: better.to_owned(),
             worse: worse.iter().map(|&id| id.to_owned()).collect(),
+            alike,
         };
         judge(&claim, 0.01, |id, epoch| match (id, epoch) {
             ("a", None) => Some(0.5),
@@ -111,5 +124,13 @@ mod tests {
         ] {
             assert_eq!(verdict(better, worse), expected, "{better} {worse:?}");
         }
+    }
+
+    #[test]
+    fn what_is_to_be_alike_must_be_within_the_margin() {
+        assert_eq!(judged("a", &["b"], true), Verdict::Holds);
+        assert_eq!(judged("a", &["b", "a@1"], true), Verdict::Refuted);
+        assert_eq!(judged("a@1", &["a"], true), Verdict::Refuted);
+        assert_eq!(judged("none", &["none"], true), Verdict::NothingFound);
     }
 }

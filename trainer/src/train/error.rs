@@ -7,6 +7,7 @@ use nerve_tagging::LabelError;
 use thiserror::Error;
 
 use super::config::ConfigError;
+use super::device::DeviceChoice;
 use super::example::ExampleError;
 use crate::base::BaseError;
 use crate::corpus::CorpusError;
@@ -151,6 +152,16 @@ pub enum TrainError {
     /// The fitted temperature could not be written.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
+    /// The device is not to be had.
+    #[error(
+        "{device}: {source}; the program must be built with the feature `cuda`, and the driver must be there"
+    )]
+    Device {
+        /// The device asked for.
+        device: DeviceChoice,
+        /// What candle said.
+        source: candle_core::Error,
+    },
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

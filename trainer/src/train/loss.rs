@@ -146,7 +146,7 @@ impl Loss {
 
     /// The weighted sum of the tokens' losses, a scalar that can be differentiated; `logits` is `[tokens, labels]`.
     pub(crate) fn sum(&self, logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
-        let targets = Tensor::new(labels, &Device::Cpu)?;
+        let targets = Tensor::new(labels, logits.device())?;
         let each = match self.function {
             LossFunction::CrossEntropy { smoothing } => {
                 return self.cross_entropy(logits, &targets, smoothing);
@@ -164,7 +164,7 @@ impl Loss {
                 logits.broadcast_sub(&index)?.abs()?.sum(D::Minus1)?
             }
         };
-        match self.token_weights(labels)? {
+        match self.token_weights(labels, logits.device())? {
             None => each.sum_all(),
             Some(weights) => (each * weights)?.sum_all(),
         }
@@ -184,12 +184,12 @@ impl Loss {
         (right * (1.0 - smoothing))? + spread
     }
 
-    fn token_weights(&self, labels: &[u32]) -> Result<Option<Tensor>> {
+    fn token_weights(&self, labels: &[u32], device: &Device) -> Result<Option<Tensor>> {
         let Some(weights) = &self.weights else {
             return Ok(None);
         };
         let of_tokens: Vec<f32> = labels.iter().map(|&label| weights[label as usize]).collect();
-        Tensor::new(of_tokens, &Device::Cpu).map(Some)
+        Tensor::new(of_tokens, device).map(Some)
     }
 }
 

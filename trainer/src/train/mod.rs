@@ -1,6 +1,7 @@
 //! Fitting a tagger: options, examples, steps, checkpoints.
 
 mod config;
+mod device;
 mod error;
 mod example;
 mod finish;
@@ -21,6 +22,7 @@ mod subwords;
 mod training;
 
 pub use config::{ConfigError, Init, Objective, Optimisation, Scratch, Start, TrainConfig, seed_configs};
+pub use device::{DeviceChoice, DeviceChoiceError};
 pub use error::TrainError;
 pub use example::ExampleError;
 pub(crate) use example::{Example, examples, pack};

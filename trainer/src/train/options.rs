@@ -6,6 +6,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::config::{ConfigError, Init};
+use super::device::DeviceChoice;
 use super::loss::{ClassWeights, LossKind};
 use super::optimiser::OptimiserKind;
 use super::schedule::ScheduleKind;
@@ -158,6 +159,9 @@ options! {
     /// Train once for each of these seeds, in OUT/seed-N, and report mean and standard deviation.
     #[arg(long, value_delimiter = ',', conflicts_with = "seed")]
     seeds: Vec<u64>,
+    /// Where to train: cpu, or cuda[:N] where the program was built with the feature `cuda` [default: cpu].
+    #[arg(long, value_name = "cpu|cuda[:N]")]
+    device: DeviceChoice,
     /// Threads [default: as many as the machine offers].
     #[arg(long)]
     threads: usize,

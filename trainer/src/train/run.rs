@@ -54,6 +54,11 @@ pub fn train(
         Some(_) => ModelDir::open(&dir.last())?,
         None => open_base(&config.start, config.max_length)?,
     };
+    let device = config.device.open();
+    let base = base.on(device.map_err(|source| TrainError::Device {
+        device: config.device,
+        source,
+    })?);
     let labels = labels(&base, [&corpus, &dev])?;
     let tagger = Training::tagger(config, base, labels)?;
     let fitted = Fitted::new(config, corpus, &tagger)?;

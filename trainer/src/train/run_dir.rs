@@ -65,7 +65,11 @@ impl RunDir {
                 dir: self.dir.clone(),
             });
         }
-        let kept = TrainOptions::read(&self.path(CONFIG))?;
+        // A run's directory may be moved.
+        let kept = TrainOptions {
+            out: options.out.clone(),
+            ..TrainOptions::read(&self.path(CONFIG))?
+        };
         if let Some(option) = kept.first_difference(options) {
             return Err(TrainError::OtherOptions {
                 dir: self.dir.clone(),

@@ -47,7 +47,8 @@ impl TrainingState {
         fs::create_dir_all(&dir).map_err(failed(&dir))?;
         let path = dir.join(MOMENTS);
         let bytes: Vec<(String, Vec<u8>)> = optimiser
-            .moments()
+            .moments()?
+            .into_iter()
             .map(|(name, moment)| (name, moment.iter().flat_map(|x| x.to_le_bytes()).collect()))
             .collect();
         let views = bytes
@@ -83,9 +84,10 @@ impl TrainingState {
             .filter(|(_, view)| view.dtype() == Dtype::F32)
             .map(|(name, view)| (name, elements(view)))
             .collect();
-        optimiser
-            .restore(self.step, moments)
-            .map_err(|name| wrong(format!("the tensor {name} is missing or of another size")))
+        match optimiser.restore(self.step, moments)? {
+            None => Ok(()),
+            Some(name) => Err(wrong(format!("the tensor {name} is missing or of another size"))),
+        }
     }
 }
 

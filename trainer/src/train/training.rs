@@ -6,6 +6,7 @@ use nerve_tagging::LabelSet;
 use sha2::{Digest, Sha256};
 
 use super::config::TrainConfig;
+use super::device::DeviceChoice;
 use super::error::TrainError;
 use super::example::{Example, examples};
 use super::loss::Loss;
@@ -193,7 +194,11 @@ impl<'c> Training<'c> {
         let rate = optimisation.schedule.rate(step, fitted.steps, scores);
         let seed = order::dropout_seed(self.config.seed, step);
         let network = self.tagger.network();
-        let threads = self.config.threads;
+        // Only the CPU gains by shards; elsewhere they would be smaller batches one after another.
+        let threads = match self.config.device {
+            DeviceChoice::Cpu => self.config.threads,
+            DeviceChoice::Cuda(_) => 1,
+        };
         let found = differentiate(network, &mut self.optimiser, batches, &self.loss, threads, seed)?;
         fitted.finite(step, batches, "loss", found.loss)?;
         fitted.finite(step, batches, "gradient norm", found.norm)?;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use regex::Regex;
 
+use super::device::DeviceChoice;
 use super::options::TrainOptions;
 use super::subwords::LabelledSubwords;
 use crate::corpus::WNUT17_URL;
@@ -58,7 +59,9 @@ pub struct TrainConfig {
     pub padded_metric: bool,
     /// Seed of order, dropout, subset and fresh weights.
     pub seed: u64,
-    /// Threads.
+    /// Where the training runs.
+    pub device: DeviceChoice,
+    /// Threads; on another device than the CPU they only read and write.
     pub threads: usize,
     /// Whether the best checkpoint is evaluated on the test split.
     pub evaluate_test: bool,
@@ -92,6 +95,7 @@ impl TrainConfig {
             patience: options.patience,
             padded_metric: options.padded_metric.unwrap_or(false),
             seed: options.seed.unwrap_or(42),
+            device: options.device.unwrap_or_default(),
             threads: options.threads.unwrap_or(threads),
             evaluate_test: options.evaluate_test.unwrap_or(false),
             reports: options.reports.unwrap_or(true),
@@ -148,6 +152,7 @@ impl TrainConfig {
             patience: self.patience,
             padded_metric: Some(self.padded_metric),
             seed: Some(self.seed),
+            device: Some(self.device),
             threads: Some(self.threads),
             evaluate_test: Some(self.evaluate_test),
             reports: Some(self.reports),

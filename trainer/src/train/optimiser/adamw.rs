@@ -1,5 +1,6 @@
 //! The update of AdamW (Loshchilov and Hutter 2019).
 
+use candle_core::{Result, Tensor};
 use pulp::Arch;
 
 use super::slot;
@@ -56,5 +57,16 @@ impl slot::Update for Update {
             *weight *= self.keep;
         }
         true
+    }
+
+    fn apply_tensors(&self, weights: &Tensor, gradient: &Tensor, moments: &mut [Tensor]) -> Result<Tensor> {
+        let [mean, square] = moments else {
+            candle_core::bail!("AdamW has two moments");
+        };
+        let g = (gradient * f64::from(self.scale))?;
+        *mean = ((&*mean * f64::from(BETA1))? + (&g * f64::from(1.0 - BETA1))?)?;
+        *square = ((&*square * f64::from(BETA2))? + (g.sqr()? * f64::from(1.0 - BETA2))?)?;
+        let root = ((square.sqrt()? * f64::from(self.root_correction))? + f64::from(EPS))?;
+        (weights * f64::from(self.keep))? - ((&*mean / root)? * f64::from(self.step_size))?
     }
 }

@@ -1,6 +1,7 @@
 //! Gradients in, moved weights out.
 
 mod adamw;
+mod on_device;
 mod plan;
 mod rows;
 mod sgd;
@@ -97,7 +98,7 @@ impl Optimiser {
 
     /// The norm of the step's gradient.
     pub(crate) fn norm(&mut self) -> Result<f64> {
-        let squares = self.each(|slot| Ok(slot.squared_norm()))?;
+        let squares = self.each(|slot| slot.squared_norm())?;
         Ok(squares.iter().sum::<f64>().sqrt())
     }
 
@@ -125,29 +126,33 @@ impl Optimiser {
     }
 
     /// The moments, by the name of the parameter and their own.
-    pub(crate) fn moments(&self) -> impl Iterator<Item = (String, &[f32])> {
-        let names = self.rule.moments();
-        self.slots.iter().flat_map(move |slot| {
-            let named = names.iter().zip(&slot.moments);
-            named.map(|(name, moment)| (format!("{}.{name}", slot.name), moment.as_slice()))
-        })
+    pub(crate) fn moments(&self) -> Result<Moments> {
+        let mut all = Moments::new();
+        for slot in &self.slots {
+            let moments = slot.moments()?;
+            for (name, moment) in self.rule.moments().iter().zip(moments.iter()) {
+                all.insert(format!("{}.{name}", slot.name), moment.clone());
+            }
+        }
+        Ok(all)
     }
 
     /// Takes up these moments after so many steps; the name of one that is missing or of another size where one is.
-    pub(crate) fn restore(&mut self, steps: usize, mut moments: Moments) -> std::result::Result<(), String> {
-        let names = self.rule.moments();
+    pub(crate) fn restore(&mut self, steps: usize, mut moments: Moments) -> Result<Option<String>> {
         for slot in &mut self.slots {
-            for (name, moment) in names.iter().zip(&mut slot.moments) {
+            for (at, name) in self.rule.moments().iter().enumerate() {
                 let name = format!("{}.{name}", slot.name);
-                match moments.remove(&name) {
-                    Some(kept) if kept.len() == moment.len() => *moment = kept,
-                    _ => return Err(name),
+                let restored = match moments.remove(&name) {
+                    Some(kept) => slot.restore(at, kept)?,
+                    None => false,
+                };
+                if !restored {
+                    return Ok(Some(name));
                 }
             }
-            slot.find_touched_rows();
         }
         self.steps = steps;
-        Ok(())
+        Ok(None)
     }
 
     /// Runs over all slots on the optimiser's threads; the results come in the order of the names.

@@ -1,5 +1,6 @@
 //! The update of stochastic gradient descent with momentum (Sutskever et al. 2013), as PyTorch has it.
 
+use candle_core::{Result, Tensor};
 use pulp::Arch;
 
 use super::slot;
@@ -64,5 +65,20 @@ impl slot::Update for Update {
     fn apply_untouched(&self, _weights: &mut [f32]) -> bool {
         // With decay a weight's own size enters the momentum, so only weights that do not decay are left as they are.
         self.decay == 0.0
+    }
+
+    fn apply_tensors(&self, weights: &Tensor, gradient: &Tensor, moments: &mut [Tensor]) -> Result<Tensor> {
+        let g = ((gradient * f64::from(self.scale))? + (weights * f64::from(self.decay))?)?;
+        let step = match moments.first_mut() {
+            None => g,
+            Some(buffer) => {
+                *buffer = ((&*buffer * f64::from(self.momentum))? + &g)?;
+                match self.nesterov {
+                    true => (g + (&*buffer * f64::from(self.momentum))?)?,
+                    false => buffer.clone(),
+                }
+            }
+        };
+        weights - (step * f64::from(self.rate))?
     }
 }

@@ -1,10 +1,12 @@
 //! One variable with its gradient and its moments.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, Var};
 use pulp::Arch;
 
+use super::on_device::OnDevice;
 use super::plan::ParameterPlan;
 use super::rows::Rows;
 use crate::model::{Gradients, WORD_EMBEDDINGS};
@@ -16,12 +18,14 @@ pub(super) struct Slot {
     pub(super) index: usize,
     pub(super) name: String,
     pub(super) plan: ParameterPlan,
-    pub(super) moments: Vec<Vec<f32>>,
-    var: Tensor,
+    moments: Vec<Vec<f32>>,
+    var: Var,
     gradient: Vec<f32>,
     /// Whether the gradient has a part of this step.
     begun: bool,
     rows: Option<Rows>,
+    /// In place of gradient, moments and rows where the variable is not on the CPU.
+    on_device: Option<OnDevice>,
 }
 
 /// One step of a rule, for one variable.
@@ -31,6 +35,9 @@ pub(super) trait Update {
 
     /// Moves weights that have never had a gradient; false where they need the whole update.
     fn apply_untouched(&self, weights: &mut [f32]) -> bool;
+
+    /// Weights moved by their gradient and moments, on any device.
+    fn apply_tensors(&self, weights: &Tensor, gradient: &Tensor, moments: &mut [Tensor]) -> Result<Tensor>;
 }
 
 impl Slot {
@@ -42,7 +49,11 @@ impl Slot {
         plan: ParameterPlan,
         moments: usize,
     ) -> Result<Self> {
-        let count = var.elem_count();
+        let on_device = match var.device().is_cpu() {
+            true => None,
+            false => Some(OnDevice::new(var, moments)?),
+        };
+        let count = if on_device.is_some() { 0 } else { var.elem_count() };
         let rows = if name == WORD_EMBEDDINGS {
             let (rows, width) = var.dims2()?;
             Some(Rows::new(rows, width))
@@ -54,20 +65,24 @@ impl Slot {
             name: name.to_owned(),
             plan,
             moments: vec![vec![0.0; count]; moments],
-            var: var.as_tensor().clone(),
+            var: var.clone(),
             gradient: vec![0.0; count],
             begun: false,
             rows,
+            on_device,
         })
     }
 
     /// How many weights it has.
     pub(super) fn len(&self) -> usize {
-        self.gradient.len()
+        self.var.elem_count()
     }
 
     /// Adds the shards' gradients of this variable, in their order.
     pub(super) fn accumulate(&mut self, shards: &[Gradients]) -> Result<()> {
+        if let Some(on_device) = &mut self.on_device {
+            return on_device.accumulate(&self.name, self.index, &self.var, shards);
+        }
         if let Some(rows) = &mut self.rows {
             if !self.begun {
                 rows.clear(&mut self.gradient);
@@ -91,28 +106,51 @@ impl Slot {
     }
 
     /// The sum of the squares of the step's gradient.
-    pub(super) fn squared_norm(&self) -> f64 {
-        match &self.rows {
+    pub(super) fn squared_norm(&self) -> Result<f64> {
+        if let Some(on_device) = &self.on_device {
+            return on_device.squared_norm();
+        }
+        Ok(match &self.rows {
             Some(rows) => rows.squared_norm(&self.gradient),
             None => squared(&self.gradient),
-        }
+        })
     }
 
     /// Moves the variable by the step's gradient and begins another.
     pub(super) fn apply(&mut self, update: &dyn Update) -> Result<()> {
+        if let Some(on_device) = &mut self.on_device {
+            return on_device.apply(&self.var, update);
+        }
         self.begun = false;
-        let var = self.var.clone();
+        let var = self.var.as_tensor().clone();
         var.inplace_op1(&Apply {
             update,
             slot: RefCell::new(self),
         })
     }
 
-    /// Finds out from the moments which rows of a table have had a gradient.
-    pub(super) fn find_touched_rows(&mut self) {
-        if let Some(rows) = &mut self.rows {
-            rows.find(&self.moments);
+    /// The elements of each moment.
+    pub(super) fn moments(&self) -> Result<Cow<'_, [Vec<f32>]>> {
+        match &self.on_device {
+            Some(on_device) => on_device.moments().map(Cow::Owned),
+            None => Ok(Cow::Borrowed(&self.moments)),
         }
+    }
+
+    /// Replaces a moment's elements; false where they are not as many as the variable's.
+    pub(super) fn restore(&mut self, at: usize, elements: Vec<f32>) -> Result<bool> {
+        if elements.len() != self.len() {
+            return Ok(false);
+        }
+        if let Some(on_device) = &mut self.on_device {
+            on_device.restore(at, elements)?;
+        } else if let Some(moment) = self.moments.get_mut(at) {
+            *moment = elements;
+            if let Some(rows) = &mut self.rows {
+                rows.find(&self.moments);
+            }
+        }
+        Ok(true)
     }
 }
 

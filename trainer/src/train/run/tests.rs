@@ -107,6 +107,19 @@ fn a_loss_that_explodes_names_its_step() {
 }
 
 #[test]
+fn a_device_that_is_not_there_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let error = run(TrainOptions {
+        device: Some("cuda:0".parse().unwrap()),
+        ..options(dir.path(), "run")
+    });
+    let error = error.unwrap_err();
+    assert!(matches!(error, TrainError::Device { .. }), "{error}");
+    assert!(!dir.path().join("run").exists());
+}
+
+#[test]
 fn what_cannot_be_trained_is_said_before_the_first_step() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());

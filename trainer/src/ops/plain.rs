@@ -1,0 +1,197 @@
+//! The operators out of candle's own, which differentiate themselves and run on any device.
+//!
+//! What the fused ones are on the CPU, these are elsewhere; the tests hold them against each other. Dropout masks are the
+//! same on every device.
+
+use candle_core::{D, DType, Device, Result, Tensor};
+use candle_nn::ops::softmax;
+use nerve_export::Activation;
+
+use super::dropout::Mask;
+
+/// Added to the scores of padding, whose weights it makes 0; a row of it alone would still be a row of numbers.
+const MASKED: f32 = -1e9;
+
+/// See [`super::linear`].
+pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    x.matmul(&weight.t()?)?.broadcast_add(bias)
+}
+
+/// See [`super::layer_norm`].
+pub(super) fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
+    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+    let normal = centred.broadcast_div(&(variance + eps)?.sqrt()?)?;
+    normal.broadcast_mul(gamma)?.broadcast_add(beta)
+}
+
+/// See [`super::activation`].
+pub(super) fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
+    match function {
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => x.gelu(),
+        Activation::Relu => x.relu(),
+    }
+}
+
+/// `x` with the elements that the mask drops at 0 and the others scaled.
+pub(super) fn dropout(x: &Tensor, mask: Mask) -> Result<Tensor> {
+    let mut kept = vec![1f32; x.elem_count()];
+    mask.multiply(&mut kept, 0);
+    x * Tensor::from_vec(kept, x.shape(), x.device())?
+}
+
+/// See [`super::attention`]: the sequences are padded to the longest, and taken apart again.
+pub(super) fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    bounds: &[usize],
+    heads: usize,
+    mask: Option<Mask>,
+) -> Result<Tensor> {
+    let (tokens, width) = q.dims2()?;
+    let size = width / heads;
+    let padded = Padded::new(bounds);
+    if padded.lengths.is_empty() {
+        return q.zeros_like();
+    }
+    let (count, longest) = (padded.lengths.len(), padded.longest);
+    let device = q.device();
+    let gather = Tensor::new(padded.gather.as_slice(), device)?;
+    let split = |x: &Tensor| -> Result<Tensor> {
+        x.index_select(&gather, 0)?
+            .reshape((count, longest, heads, size))?
+            .transpose(1, 2)?
+            .contiguous()
+    };
+    let (q, k, v) = (split(q)?, split(k)?, split(v)?);
+    let scores = (q.matmul(&k.t()?)? * (1.0 / (size as f64).sqrt()))?;
+    let scores = scores.broadcast_add(&padded.bias(device)?)?;
+    let mut weights = softmax(&scores, D::Minus1)?;
+    if let Some(mask) = mask {
+        weights = (weights * padded.kept(heads, mask, device)?)?;
+    }
+    let scatter = Tensor::new(padded.scatter.as_slice(), device)?;
+    let out = weights.matmul(&v)?.transpose(1, 2)?.contiguous()?;
+    let out = out.reshape((count * longest, width))?.index_select(&scatter, 0)?;
+    debug_assert_eq!(out.dim(0)?, tokens);
+    Ok(out)
+}
+
+/// Where the tokens of sequences stand once each is as long as the longest.
+struct Padded {
+    lengths: Vec<usize>,
+    longest: usize,
+    /// The token at each padded place; some token of the sequence where there is none.
+    gather: Vec<u32>,
+    /// The padded place of each token.
+    scatter: Vec<u32>,
+}
+
+impl Padded {
+    fn new(bounds: &[usize]) -> Self {
+        let sequences = || bounds.windows(2).filter(|pair| pair[0] < pair[1]);
+        let lengths: Vec<usize> = sequences().map(|pair| pair[1] - pair[0]).collect();
+        let longest = lengths.iter().copied().max().unwrap_or_default();
+        let (mut gather, mut scatter) = (Vec::new(), Vec::new());
+        for (at, pair) in sequences().enumerate() {
+            gather.extend((0..longest).map(|token| (pair[0] + token.min(pair[1] - pair[0] - 1)) as u32));
+            scatter.extend((0..pair[1] - pair[0]).map(|token| (at * longest + token) as u32));
+        }
+        Self {
+            lengths,
+            longest,
+            gather,
+            scatter,
+        }
+    }
+
+    /// What is added to scores: `[sequences, 1, 1, longest]`.
+    fn bias(&self, device: &Device) -> Result<Tensor> {
+        let of_place =
+            |length: usize| (0..self.longest).map(move |key| if key < length { 0.0 } else { MASKED });
+        let bias: Vec<f32> = self.lengths.iter().flat_map(|&length| of_place(length)).collect();
+        Tensor::from_vec(bias, (self.lengths.len(), 1, 1, self.longest), device)
+    }
+
+    /// What weights are multiplied by: `[sequences, heads, longest, longest]`, the mask laid over the sequences' own weights.
+    fn kept(&self, heads: usize, mask: Mask, device: &Device) -> Result<Tensor> {
+        let longest = self.longest;
+        let mut kept = vec![0f32; self.lengths.len() * heads * longest * longest];
+        let mut from = 0;
+        for (head, &length) in self
+            .lengths
+            .iter()
+            .flat_map(|length| std::iter::repeat_n(length, heads))
+            .enumerate()
+        {
+            let mut own = vec![1f32; length * length];
+            mask.multiply(&mut own, from);
+            from += own.len();
+            let table = &mut kept[head * longest * longest..][..longest * longest];
+            for (row, own) in table.chunks_exact_mut(longest).zip(own.chunks_exact(length)) {
+                row[..length].copy_from_slice(own);
+            }
+        }
+        let shape = (self.lengths.len(), heads, longest, longest);
+        Tensor::from_vec(kept, shape, device)?.to_dtype(DType::F32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Dropout;
+    use crate::ops::check::{assert_close, assert_gradients, random};
+    use std::sync::Arc;
+
+    /// The values of both, and the plain one's gradients, which are the finite differences of it.
+    fn assert_same(
+        inputs: &[Tensor],
+        fused: impl Fn(&[Tensor]) -> Result<Tensor>,
+        plain: impl Fn(&[Tensor]) -> Result<Tensor>,
+    ) {
+        assert_close(&fused(inputs).unwrap(), &plain(inputs).unwrap(), 2e-5);
+        assert_gradients(inputs, plain);
+    }
+
+    #[test]
+    fn plain_operators_are_the_fused_ones() {
+        let (x, weight) = (random((5, 6), 1), random((4, 6), 2));
+        let (bias, gamma) = (random(4, 3), random(6, 4));
+        assert_same(
+            &[x.clone(), weight, bias],
+            |t| super::super::linear(&t[0], &t[1], &t[2]),
+            |t| linear(&t[0], &t[1], &t[2]),
+        );
+        assert_same(
+            &[x.clone(), gamma, random(6, 5)],
+            |t| super::super::layer_norm(&t[0], &t[1], &t[2], 1e-5),
+            |t| layer_norm(&t[0], &t[1], &t[2], 1e-5),
+        );
+        for function in [Activation::Gelu, Activation::GeluTanh] {
+            assert_same(
+                std::slice::from_ref(&x),
+                |t| super::super::activation(&t[0], function),
+                |t| activation(&t[0], function),
+            );
+        }
+    }
+
+    #[test]
+    fn plain_dropout_and_attention_drop_what_the_fused_ones_drop() {
+        let mask = || Dropout::seeded(5).next(0.4);
+        let x = random((7, 6), 1);
+        let dropped = Dropout::seeded(5).apply(&x, 0.4).unwrap();
+        assert_close(&dropped, &dropout(&x, mask().unwrap()).unwrap(), 0.0);
+        let bounds: Arc<[usize]> = [0, 3, 3, 4, 7].into();
+        for mask in [None, mask()] {
+            assert_same(
+                &[x.clone(), random((7, 6), 2), random((7, 6), 3)],
+                |t| super::super::attention(&t[0], &t[1], &t[2], &bounds, 2, mask),
+                |t| attention(&t[0], &t[1], &t[2], &bounds, 2, mask),
+            );
+        }
+    }
+}

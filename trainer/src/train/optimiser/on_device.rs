@@ -1,0 +1,79 @@
+//! The gradient and the moments of a variable that is not on the CPU.
+
+use candle_core::{Result, Tensor, Var};
+
+use super::slot::Update;
+use crate::model::{Gradients, WORD_EMBEDDINGS};
+
+/// The gradient and the moments of a variable that is not on the CPU.
+pub(super) struct OnDevice {
+    gradient: Option<Tensor>,
+    moments: Vec<Tensor>,
+}
+
+impl OnDevice {
+    /// So many moments of 0.
+    pub(super) fn new(var: &Var, moments: usize) -> Result<Self> {
+        let zeros = (0..moments).map(|_| var.zeros_like());
+        Ok(Self {
+            gradient: None,
+            moments: zeros.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Adds the shards' gradients of the variable of this name and place, in their order.
+    pub(super) fn accumulate(
+        &mut self,
+        name: &str,
+        index: usize,
+        var: &Var,
+        shards: &[Gradients],
+    ) -> Result<()> {
+        for shard in shards {
+            let part = match (&shard.word_rows, shard.dense.get(index)) {
+                (Some(rows), _) if name == WORD_EMBEDDINGS => {
+                    let ids = Tensor::new(shard.word_ids.as_slice(), var.device())?;
+                    var.zeros_like()?.index_add(&ids, rows, 0)?
+                }
+                (_, Some(Some(part))) => part.clone(),
+                _ => candle_core::bail!("a shard has no gradient of {name}"),
+            };
+            self.gradient = Some(match self.gradient.take() {
+                Some(sum) => (sum + part)?,
+                None => part,
+            });
+        }
+        Ok(())
+    }
+
+    /// The sum of the squares of the step's gradient.
+    pub(super) fn squared_norm(&self) -> Result<f64> {
+        let Some(gradient) = &self.gradient else {
+            return Ok(0.0);
+        };
+        Ok(f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?))
+    }
+
+    /// Moves the variable by the step's gradient and begins another.
+    pub(super) fn apply(&mut self, var: &Var, update: &dyn Update) -> Result<()> {
+        let Some(gradient) = self.gradient.take() else {
+            return Ok(());
+        };
+        let moved = update.apply_tensors(var.as_tensor(), &gradient, &mut self.moments)?;
+        var.set(&moved.detach())
+    }
+
+    /// The elements of each moment.
+    pub(super) fn moments(&self) -> Result<Vec<Vec<f32>>> {
+        let elements = |moment: &Tensor| moment.flatten_all()?.to_vec1();
+        self.moments.iter().map(elements).collect()
+    }
+
+    /// Replaces a moment's elements, of which there must be as many as the variable has.
+    pub(super) fn restore(&mut self, at: usize, elements: Vec<f32>) -> Result<()> {
+        if let Some(moment) = self.moments.get_mut(at) {
+            *moment = Tensor::from_vec(elements, moment.shape(), moment.device())?;
+        }
+        Ok(())
+    }
+}
