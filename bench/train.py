@@ -1,4 +1,4 @@
-"""Runs nerve-trainer and PyTorch in turn and prints what an epoch costs in each."""
+"""Runs nerve-trainer and PyTorch in turn, on the same batches, and prints what an epoch costs in each."""
 
 import argparse
 import json
@@ -35,16 +35,22 @@ def nerve(arguments, out, seed):
     return {"seconds": statistics.mean(seconds), "memory": memory, "f1": max(scores)}
 
 
+def batches(run, epochs):
+    """The lines at which the sentences of each batch begin, epoch by epoch, as this run of nerve-trainer had them."""
+    steps = [json.loads(line)["lines"] for line in (run / "steps.jsonl").read_text().splitlines()]
+    of_epoch = len(steps) // epochs
+    return [steps[at : at + of_epoch] for at in range(0, len(steps), of_epoch)]
+
+
 def pytorch(arguments, out, seed):
     report = out / "pytorch.json"
     out.mkdir()
+    order = out / "batches.json"
+    order.write_text(json.dumps(batches(out.parent / f"nerve-{seed}", arguments.epochs)))
     command = [
         sys.executable, ROOT / "bench/train_pytorch.py", "--data", arguments.data, "--base", arguments.base, "--out", out,
-        "--epochs", str(arguments.epochs), "--seed", str(seed), "--threads", str(arguments.threads),
-        "--batch-size", str(arguments.batch_size),
+        "--batches", order, "--seed", str(seed), "--threads", str(arguments.threads),
     ]
-    if arguments.group_by_length:
-        command.append("--group-by-length")
     _, memory = measured(command)
     seconds = json.loads(report.read_text())["seconds"]
     scores = []

@@ -1,13 +1,12 @@
 """Fine-tunes a token classifier as `transformers`' Trainer would, without its bookkeeping: the peer of bench/train.py.
 
 First subwords carry the label; AdamW with weight decay 0.01 but for biases and norms, 10% linear warm-up and linear decay from
-2e-4, clipping at norm 1, batches padded to their longest sentence.
+2e-4, clipping at norm 1, the given batches padded to their longest sentence.
 """
 
 import argparse
 import json
 import pathlib
-import random
 import time
 
 import torch
@@ -17,14 +16,15 @@ IGNORED = -100
 
 
 def sentences(path):
+    """The line at which each sentence begins, its words and their tags."""
     words, tags = [], []
-    for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:
+    for number, line in enumerate([*path.read_text(encoding="utf-8").splitlines(), ""], 1):
         if line.strip():
             word, tag = line.split("\t") if "\t" in line else line.rsplit(" ", 1)
             words.append(word)
             tags.append(tag.strip())
         elif words:
-            yield words, tags
+            yield number - len(words), words, tags
             words, tags = [], []
 
 
@@ -39,8 +39,9 @@ def first_subwords(encoding):
 
 class Corpus:
     def __init__(self, path, tokenizer, label2id, max_length):
-        self.words, self.examples, self.first = [], [], []
-        for words, tags in sentences(path):
+        self.words, self.examples, self.first, self.at_line = [], [], [], {}
+        for line, words, tags in sentences(path):
+            self.at_line[line] = len(self.words)
             encoding = tokenizer(words, is_split_into_words=True, truncation=True, max_length=max_length)
             first = first_subwords(encoding)
             labels = [IGNORED] * len(encoding["input_ids"])
@@ -57,19 +58,6 @@ class Corpus:
         mask = torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids, _ in chosen])
         labels = torch.tensor([labels + [IGNORED] * (longest - len(labels)) for _, labels in chosen])
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
-
-
-def batches(corpus, size, group_by_length, generator):
-    order = list(range(len(corpus.examples)))
-    generator.shuffle(order)
-    if not group_by_length:
-        return [order[at : at + size] for at in range(0, len(order), size)]
-    grouped = []
-    for at in range(0, len(order), 50 * size):
-        run = sorted(order[at : at + 50 * size], key=lambda index: -len(corpus.examples[index][0]))
-        grouped += [run[at : at + size] for at in range(0, len(run), size)]
-    generator.shuffle(grouped)
-    return grouped
 
 
 def write_predictions(model, corpus, id2label, pad, path):
@@ -96,17 +84,15 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--base", required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--batches", type=pathlib.Path, required=True, help="JSON: epochs of batches of first lines")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--group-by-length", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    generator = random.Random(arguments.seed)
-    tags = sorted({tag for _, of in sentences(arguments.data / "train.conll") for tag in of} | {"O"}, key=lambda t: (t != "O", t))
-    tags += sorted({tag for _, of in sentences(arguments.data / "dev.conll") for tag in of} - set(tags))
+    epochs = json.loads(arguments.batches.read_text())
+    tags = sorted({tag for _, _, of in sentences(arguments.data / "train.conll") for tag in of} | {"O"}, key=lambda t: (t != "O", t))
+    tags += sorted({tag for _, _, of in sentences(arguments.data / "dev.conll") for tag in of} - set(tags))
     label2id = {tag: index for index, tag in enumerate(tags)}
     id2label = dict(enumerate(tags))
     tokenizer = AutoTokenizer.from_pretrained(arguments.base)
@@ -125,13 +111,13 @@ def main():
         ],
         lr=2e-4,
     )
-    per_epoch = -(-len(train.examples) // arguments.batch_size)
-    steps = per_epoch * arguments.epochs
+    steps = sum(map(len, epochs))
     schedule = get_linear_schedule_with_warmup(optimiser, -(-steps // 10), steps)
     seconds = []
-    for epoch in range(1, arguments.epochs + 1):
+    for epoch, batches in enumerate(epochs, 1):
         began, total = time.monotonic(), 0.0
-        for indices in batches(train, arguments.batch_size, arguments.group_by_length, generator):
+        for lines in batches:
+            indices = [train.at_line[line] for line in lines]
             loss = model(**train.batch(indices, tokenizer.pad_token_id)).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -140,7 +126,7 @@ def main():
             optimiser.zero_grad(set_to_none=True)
             total += loss.item()
         seconds.append(time.monotonic() - began)
-        print(f"pytorch epoch {epoch}: loss {total / per_epoch:.4f}, {seconds[-1]:.1f} s", flush=True)
+        print(f"pytorch epoch {epoch}: loss {total / len(batches):.4f}, {seconds[-1]:.1f} s", flush=True)
         write_predictions(model, dev, id2label, tokenizer.pad_token_id, arguments.out / f"dev-{epoch}.conll")
     (arguments.out / "pytorch.json").write_text(json.dumps({"seconds": seconds}))
 

@@ -14,10 +14,17 @@ use nerve_trainer::study::StudySettings;
 use crate::cli::{Cli, Command};
 use crate::commands::Outcome;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `mi_option_purge_delay` of mimalloc.h: milliseconds after which freed pages go back to the system, -1 for never.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
 /// The exit status of a training that was interrupted, as a shell has it of a process that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
+    keep_freed_pages();
     one_thread_an_operator();
     match run(Cli::parse()) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -27,6 +34,15 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Keeps the pages of a step's tensors for those of the next, which need as many.
+fn keep_freed_pages() {
+    // SAFETY: the option exists, and any thread may set it at any time.
+    #[allow(unsafe_code)]
+    unsafe {
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, -1);
     }
 }
 

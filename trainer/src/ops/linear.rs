@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
-use super::matrix::{Into, Matrix, multiply};
+use super::matrix::{Into, Matrix, multiply, product};
 use super::plain;
 use super::values::{slice, values};
 
@@ -67,12 +67,8 @@ impl CustomOp3 for Linear {
         let gradient = gradient.contiguous()?;
         let (dy, x, weight) = (values(&gradient)?, values(x)?, values(weight)?);
         let dy_matrix = Matrix::new(&dy, tokens, outputs, outputs);
-        let mut dx = vec![0f32; tokens * inputs];
-        let weight = Matrix::new(&weight, outputs, inputs, inputs);
-        multiply(1.0, dy_matrix, weight, &mut dx, inputs, Into::Replace);
-        let mut dw = vec![0f32; outputs * inputs];
-        let x = Matrix::new(&x, tokens, inputs, inputs);
-        multiply(1.0, dy_matrix.transposed(), x, &mut dw, inputs, Into::Replace);
+        let dx = product(dy_matrix, Matrix::new(&weight, outputs, inputs, inputs));
+        let dw = product(dy_matrix.transposed(), Matrix::new(&x, tokens, inputs, inputs));
         let mut db = vec![0f32; outputs];
         for row in dy.chunks_exact(outputs) {
             for (sum, g) in db.iter_mut().zip(row) {

@@ -70,19 +70,53 @@ pub(super) fn multiply(
         inside(out.len(), a.rows, b.columns, row_stride),
         "a product leaves its slice"
     );
-    let read_dst = into == Into::Add;
-    // SAFETY: `Matrix::new` and the assertion above hold every element that is read or written inside its slice; `out`
-    // is borrowed mutably and so apart from `a` and `b`.
+    // SAFETY: the assertions hold the product inside `out`, which is borrowed mutably and so apart from `a` and `b`.
     #[allow(unsafe_code)]
+    unsafe {
+        gemm_into(scale, a, b, out.as_mut_ptr(), row_stride, into);
+    }
+}
+
+/// `a * b`, its rows next to one another, on this thread alone.
+///
+/// Panics where the matrices do not fit one another.
+pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+    assert_eq!(a.columns, b.rows, "the inner extents of a product differ");
+    let mut out = Vec::with_capacity(a.rows * b.columns);
+    // SAFETY: `Matrix::new` and the assertion above hold every element that is read inside its slice; `out` has room for
+    // every element of the product, and each of them is written and none read before.
+    #[allow(unsafe_code)]
+    unsafe {
+        gemm_into(1.0, a, b, out.as_mut_ptr(), b.columns, Into::Replace);
+        out.set_len(a.rows * b.columns);
+    }
+    out
+}
+
+/// `scale * a * b` into rows that begin `row_stride` apart.
+///
+/// # Safety
+/// The inner extents of `a` and `b` agree, and every element of the product has its place behind `out`, which nobody else
+/// reads or writes meanwhile and which is initialised where it is added to.
+#[allow(unsafe_code)]
+unsafe fn gemm_into(
+    scale: f32,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    out: *mut f32,
+    row_stride: usize,
+    into: Into,
+) {
+    // SAFETY: `Matrix::new` holds every element of `a` and `b` inside its slice; the caller answers for the rest.
     unsafe {
         gemm(
             a.rows,
             b.columns,
             a.columns,
-            out.as_mut_ptr(),
+            out,
             1,
             row_stride as isize,
-            read_dst,
+            into == Into::Add,
             a.data.as_ptr(),
             a.column_stride as isize,
             a.row_stride as isize,
@@ -114,6 +148,15 @@ mod tests {
         assert_eq!(out, [211.0, 7.0, 431.0]);
         multiply(0.5, a.transposed(), b, &mut out, 2, Into::Replace);
         assert_eq!(out, [155.0, 7.0, 210.0]);
+    }
+
+    #[test]
+    fn a_product_of_its_own() {
+        let table = [1.0, 2.0, 3.0, 4.0];
+        let a = Matrix::new(&table, 2, 2, 2);
+        assert_eq!(product(a, a.transposed()), [5.0, 11.0, 11.0, 25.0]);
+        let nothing = Matrix::new(&[], 2, 0, 0);
+        assert_eq!(product(nothing, nothing.transposed()), [0.0; 4]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::evaluate::{Evaluation, WeightedFigures};
 
 /// One step, a line of `steps.jsonl`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The step, counted from 1.
     pub step: usize,
@@ -18,6 +18,9 @@ pub struct StepRecord {
     pub learning_rate: f64,
     /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
+    /// The line of the training file at which the sentence of each of its windows begins, in the order of the batches.
+    #[serde(default)]
+    pub lines: Vec<usize>,
 }
 
 /// One evaluation, a line of `records.jsonl`.

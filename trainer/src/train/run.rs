@@ -172,9 +172,10 @@ impl Run<'_> {
                 self.since.seconds += began.elapsed().as_secs_f64();
                 self.since.tokens += batches.iter().flatten().map(|e| e.ids.len()).sum::<usize>();
                 self.dir.add_step(&record)?;
-                self.steps.push(record);
                 progress.step(record.loss, self.since.tokens_per_second());
-                let evaluates = self.evaluates_after(record.step);
+                let step = record.step;
+                let evaluates = self.evaluates_after(step);
+                self.steps.push(record);
                 if evaluates {
                     let (record, timing) = evaluated(
                         &mut self.training,
@@ -188,7 +189,7 @@ impl Run<'_> {
                     let (dir, training) = (&self.dir, &self.training);
                     save(dir, training, &self.fitted, self.records.len())?;
                     dir.add_record(&record, &timing)?;
-                    self.commit(record.step)?;
+                    self.commit(step)?;
                     progress.evaluation(&record, &timing);
                     if self.is_out_of_patience() {
                         break;
@@ -197,7 +198,7 @@ impl Run<'_> {
                 if progress.is_interrupted() {
                     if !evaluates {
                         save(&self.dir, &self.training, &self.fitted, self.records.len())?;
-                        self.commit(record.step)?;
+                        self.commit(step)?;
                     }
                     return Ok(End::Interrupted);
                 }

@@ -98,6 +98,12 @@ impl Fitted {
             .collect()
     }
 
+    /// The line at which the sentence of each window begins.
+    fn lines(&self, batches: &[Vec<&Example>]) -> impl Iterator<Item = usize> {
+        let windows = batches.iter().flatten();
+        windows.map(|example| self.corpus.line(example.sentence, 0))
+    }
+
     /// An error that names the lines of a step's sentences, unless the value is finite.
     fn finite(
         &self,
@@ -109,13 +115,8 @@ impl Fitted {
         if value.is_finite() {
             return Ok(());
         }
-        let sentences = batches.iter().flatten().map(|example| example.sentence);
-        let lines = sentences.map(|sentence| self.corpus.line(sentence, 0));
-        let lines: Vec<String> = lines
-            .collect::<BTreeSet<_>>()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let lines: BTreeSet<usize> = self.lines(batches).collect();
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
         Err(TrainError::NotFinite {
             step: step + 1,
             what,
@@ -214,6 +215,7 @@ impl<'c> Training<'c> {
             loss: found.loss,
             learning_rate: rate,
             gradient_norm: found.norm,
+            lines: fitted.lines(batches).collect(),
         })
     }
 
