@@ -169,22 +169,28 @@ impl Model {
 
     /// [`Self::open`], with what a plain export needs to be told.
     pub fn open_with(path: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
-        let store_current = path.join("current");
-        let at = if store_current.exists() {
-            &store_current
-        } else {
-            path
-        };
         // Resolved once: a store that flips `current` meanwhile must not mix two versions' files.
-        let dir = std::fs::canonicalize(at).map_err(|source| ModelError::Open {
-            path: at.to_owned(),
-            source,
-        })?;
+        let dir = Self::resolve(path)?;
         if dir.join(MANIFEST).is_file() {
             Self::open_bundle(&dir, options)
         } else {
             Self::open_plain(&dir, options)
         }
+    }
+
+    /// The directory that holds the model at `path`: itself, or a store's current version; symbolic links resolved.
+    pub fn resolve(path: &Path) -> Result<PathBuf, ModelError> {
+        let store_current = path.join("current");
+        // A link that leads nowhere is a damaged store, not a plain directory.
+        let at = if store_current.symlink_metadata().is_ok() {
+            &store_current
+        } else {
+            path
+        };
+        std::fs::canonicalize(at).map_err(|source| ModelError::Open {
+            path: at.to_owned(),
+            source,
+        })
     }
 
     fn open_bundle(dir: &Path, options: &OpenOptions) -> Result<Self, ModelError> {

@@ -1,5 +1,6 @@
 //! The validated configuration of a server.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
@@ -27,8 +28,70 @@ pub struct ServerConfig {
     pub queue: QueueLimits,
     /// What one request may ask.
     pub requests: RequestLimits,
-    /// How long in-flight work may take to end after the order to stop.
+    /// How often another version of the model is looked for, file events aside; 0 for never.
+    pub reload_poll_ms: u64,
+    /// A second model, which answers a share of the requests.
+    pub canary: Option<CanaryConfig>,
+    /// How long a request may take.
+    pub request_timeout_ms: u64,
+    /// How long a request's head, and then its body, may take to arrive.
+    pub read_timeout_ms: u64,
+    /// Connections that are served at a time; more wait to be accepted.
+    pub max_connections: usize,
+    /// Who may tag; anybody where absent.
+    pub api_keys: Option<KeySource>,
+    /// Who may give orders; nobody where absent.
+    pub admin_keys: Option<KeySource>,
+    /// Origins whose pages may ask; `*` is any.
+    pub cors_origins: Vec<String>,
+    /// The certificate and key to serve HTTPS with; plain HTTP where absent.
+    pub tls: Option<TlsFiles>,
+    /// How long the listener stays open, not ready, after the order to stop.
+    pub drain_delay_ms: u64,
+    /// How long in-flight work may take to end once the listener is closed.
     pub drain_deadline_ms: u64,
+}
+
+/// A second model beside the stable one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CanaryConfig {
+    /// A bundle, a store or a plain Hugging Face ONNX export.
+    pub path: PathBuf,
+    /// The share of requests it answers, from 0 to 100.
+    pub percent: u8,
+}
+
+/// Where API keys are read.
+#[derive(Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file, a key a line, or `sha256:` and its hash in hexadecimal; read again when it changes.
+    File(PathBuf),
+    /// A variable of the environment, its keys separated by commas.
+    Variable {
+        /// The variable's name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+// The value of a variable is a secret.
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "File({})", path.display()),
+            Self::Variable { name, .. } => write!(f, "Variable({name})"),
+        }
+    }
+}
+
+/// What HTTPS is served with, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and those of its issuers.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// What may be computed together in one run of the model.
@@ -63,6 +126,8 @@ pub struct RequestLimits {
     pub max_texts_per_batch: usize,
     /// UTF-8 bytes of one text, or of its words joined by spaces.
     pub max_text_bytes: usize,
+    /// Words of one text.
+    pub max_words: usize,
     /// Windows of one text.
     pub max_windows: usize,
 }
@@ -77,10 +142,26 @@ pub enum ConfigError {
         option: &'static str,
     },
     /// A percentage is none.
-    #[error("--max-padding-percent is {percent}, which is more than 100")]
+    #[error("--{option} is {percent}, which is more than 100")]
     Percent {
+        /// The option's name on the command line.
+        option: &'static str,
         /// What was asked for.
         percent: usize,
+    },
+    /// A canary without its share, or a share without a canary.
+    #[error("--canary and --canary-percent go together")]
+    Canary,
+    /// A certificate without its key, or a key without its certificate.
+    #[error("--tls-cert and --tls-key go together")]
+    Tls,
+    /// Keys from a file and from the environment.
+    #[error("--{option} and {variable} are two sources of the same keys; give one")]
+    TwoKeySources {
+        /// The option's name on the command line.
+        option: &'static str,
+        /// The variable.
+        variable: &'static str,
     },
     /// More threads than a machine has use for.
     #[error("--{option} is {count}, which is more than {MAX_THREADS}")]
@@ -110,6 +191,16 @@ impl Default for ServerConfig {
             batching: BatchLimits::default(),
             queue: QueueLimits::default(),
             requests: RequestLimits::default(),
+            reload_poll_ms: 5_000,
+            canary: None,
+            request_timeout_ms: 30_000,
+            read_timeout_ms: 15_000,
+            max_connections: 25_000,
+            api_keys: None,
+            admin_keys: None,
+            cors_origins: Vec::new(),
+            tls: None,
+            drain_delay_ms: 0,
             drain_deadline_ms: 30_000,
         }
     }
@@ -141,6 +232,7 @@ impl Default for RequestLimits {
             max_line_bytes: 8 << 20,
             max_texts_per_batch: 256,
             max_text_bytes: 2 << 20,
+            max_words: 1 << 20,
             max_windows: 8192,
         }
     }
@@ -169,7 +261,11 @@ impl ServerConfig {
             ("max-line-bytes", self.requests.max_line_bytes),
             ("max-texts-per-batch", self.requests.max_texts_per_batch),
             ("max-text-bytes", self.requests.max_text_bytes),
+            ("max-words", self.requests.max_words),
             ("max-windows", self.requests.max_windows),
+            ("max-connections", self.max_connections),
+            ("request-timeout-ms", to_count(self.request_timeout_ms)),
+            ("read-timeout-ms", to_count(self.read_timeout_ms)),
         ];
         if let Some(&(option, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(ConfigError::Zero { option });
@@ -177,12 +273,26 @@ impl ServerConfig {
         if let Some(&(option, count)) = counts[..2].iter().find(|(_, count)| *count > MAX_THREADS) {
             return Err(ConfigError::Threads { option, count });
         }
-        let percent = self.batching.max_padding_percent;
-        if percent > 100 {
-            return Err(ConfigError::Percent { percent });
+        let canary = self.canary.as_ref().map_or(0, |canary| usize::from(canary.percent));
+        let percents = [
+            ("max-padding-percent", self.batching.max_padding_percent),
+            ("canary-percent", canary),
+        ];
+        match percents.into_iter().find(|(_, percent)| *percent > 100) {
+            Some((option, percent)) => Err(ConfigError::Percent { option, percent }),
+            None => Ok(()),
         }
-        Ok(())
     }
+
+    /// Connections of each of the threads that share them.
+    pub(crate) fn connections_per_thread(&self) -> usize {
+        self.max_connections.div_ceil(self.http_threads.max(1))
+    }
+}
+
+/// A number of milliseconds, to be told from none.
+fn to_count(ms: u64) -> usize {
+    usize::try_from(ms).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -206,7 +316,10 @@ mod tests {
         );
         let mut config = ServerConfig::default();
         config.batching.max_padding_percent = 101;
-        assert_eq!(config.validate(), Err(ConfigError::Percent { percent: 101 }));
+        assert_eq!(
+            config.validate().unwrap_err().to_string(),
+            "--max-padding-percent is 101, which is more than 100"
+        );
         let config = ServerConfig {
             workers: 5000,
             ..ServerConfig::default()

@@ -7,7 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use nerve_export::{Device, OpenOptions};
 use nerve_tagging::Splitter;
 
-use crate::config::{BatchLimits, ConfigError, QueueLimits, RequestLimits, ServerConfig, default_workers};
+use crate::config::{
+    BatchLimits, CanaryConfig, ConfigError, KeySource, QueueLimits, RequestLimits, ServerConfig, TlsFiles,
+    default_workers,
+};
 use crate::http::{AggregationOption, OffsetsOption, Options};
 use crate::logging::LogFormat;
 use crate::offline::{InputFormat, OutputFormat, TagFile, TagFileError};
@@ -31,6 +34,16 @@ pub enum Command {
     Openapi,
     /// Tag the lines of a file, as `POST /ner/stream` does.
     Tag(Box<TagFlags>),
+    /// Ask a server whether it is ready, as a container's health check.
+    Healthcheck(HealthcheckFlags),
+}
+
+/// Which server to ask, as typed.
+#[derive(Debug, Args)]
+pub struct HealthcheckFlags {
+    /// The address the server listens on.
+    #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
 }
 
 /// What to tag and how to write it, as typed.
@@ -89,7 +102,43 @@ pub struct ServeFlags {
     /// Texts of a batch request.
     #[arg(long, env = "NERVE_MAX_TEXTS_PER_BATCH", value_name = "N", default_value_t = RequestLimits::default().max_texts_per_batch)]
     pub max_texts_per_batch: usize,
-    /// How long in-flight work may take to end after SIGTERM.
+    /// How often another version of the model is looked for, file events aside; 0 for never.
+    #[arg(long, env = "NERVE_RELOAD_POLL_MS", value_name = "MS", default_value_t = ServerConfig::default().reload_poll_ms)]
+    pub reload_poll_ms: u64,
+    /// A second model, which answers a share of the requests.
+    #[arg(long, env = "NERVE_CANARY", value_name = "PATH")]
+    pub canary: Option<PathBuf>,
+    /// The share of requests that the second model answers.
+    #[arg(long, env = "NERVE_CANARY_PERCENT", value_name = "N")]
+    pub canary_percent: Option<u8>,
+    /// How long a request may take; x-request-timeout-ms asks for less.
+    #[arg(long, env = "NERVE_REQUEST_TIMEOUT_MS", value_name = "MS", default_value_t = ServerConfig::default().request_timeout_ms)]
+    pub request_timeout_ms: u64,
+    /// How long a request's head, and then its body, may take to arrive.
+    #[arg(long, env = "NERVE_READ_TIMEOUT_MS", value_name = "MS", default_value_t = ServerConfig::default().read_timeout_ms)]
+    pub read_timeout_ms: u64,
+    /// Connections that are served at a time; more wait to be accepted.
+    #[arg(long, env = "NERVE_MAX_CONNECTIONS", value_name = "N", default_value_t = ServerConfig::default().max_connections)]
+    pub max_connections: usize,
+    /// A file of the keys that tagging needs, one a line, or sha256: and its hash [default: NERVE_API_KEYS, else none needed].
+    #[arg(long, env = "NERVE_API_KEYS_FILE", value_name = "FILE")]
+    pub api_keys_file: Option<PathBuf>,
+    /// A file of the keys that orders (/admin) need [default: NERVE_ADMIN_KEYS, else no orders are taken].
+    #[arg(long, env = "NERVE_ADMIN_KEYS_FILE", value_name = "FILE")]
+    pub admin_keys_file: Option<PathBuf>,
+    /// An origin whose pages may ask, or * for any; may be given several times.
+    #[arg(long, env = "NERVE_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub cors_origin: Vec<String>,
+    /// The certificate to serve HTTPS with, PEM.
+    #[arg(long, env = "NERVE_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    #[arg(long, env = "NERVE_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// How long the listener stays open, not ready, after SIGTERM.
+    #[arg(long, env = "NERVE_DRAIN_DELAY_MS", value_name = "MS", default_value_t = ServerConfig::default().drain_delay_ms)]
+    pub drain_delay_ms: u64,
+    /// How long in-flight work may take to end once the listener is closed.
     #[arg(long, env = "NERVE_DRAIN_DEADLINE_MS", value_name = "MS", default_value_t = ServerConfig::default().drain_deadline_ms)]
     pub drain_deadline_ms: u64,
 }
@@ -141,6 +190,9 @@ pub struct ModelFlags {
     /// UTF-8 bytes of one text.
     #[arg(long, env = "NERVE_MAX_TEXT_BYTES", value_name = "N", default_value_t = RequestLimits::default().max_text_bytes)]
     pub max_text_bytes: usize,
+    /// Words of one text.
+    #[arg(long, env = "NERVE_MAX_WORDS", value_name = "N", default_value_t = RequestLimits::default().max_words)]
+    pub max_words: usize,
     /// Windows of one text.
     #[arg(long, env = "NERVE_MAX_WINDOWS", value_name = "N", default_value_t = RequestLimits::default().max_windows)]
     pub max_windows: usize,
@@ -160,11 +212,50 @@ impl ServeFlags {
                 max_texts_per_batch: self.max_texts_per_batch,
                 ..model.requests
             },
+            reload_poll_ms: self.reload_poll_ms,
+            canary: both(self.canary.clone(), self.canary_percent, ConfigError::Canary)?
+                .map(|(path, percent)| CanaryConfig { path, percent }),
+            request_timeout_ms: self.request_timeout_ms,
+            read_timeout_ms: self.read_timeout_ms,
+            max_connections: self.max_connections,
+            api_keys: keys("api-keys-file", self.api_keys_file.clone(), "NERVE_API_KEYS")?,
+            admin_keys: keys("admin-keys-file", self.admin_keys_file.clone(), "NERVE_ADMIN_KEYS")?,
+            cors_origins: self.cors_origin.clone(),
+            tls: both(self.tls_cert.clone(), self.tls_key.clone(), ConfigError::Tls)?
+                .map(|(certificate, key)| TlsFiles { certificate, key }),
+            drain_delay_ms: self.drain_delay_ms,
             drain_deadline_ms: self.drain_deadline_ms,
             ..model
         };
         config.validate()?;
         Ok(config)
+    }
+}
+
+/// Two options that mean something together only.
+fn both<A, B>(a: Option<A>, b: Option<B>, error: ConfigError) -> Result<Option<(A, B)>, ConfigError> {
+    match (a, b) {
+        (Some(a), Some(b)) => Ok(Some((a, b))),
+        (None, None) => Ok(None),
+        (Some(_), None) | (None, Some(_)) => Err(error),
+    }
+}
+
+/// Where keys are read: the file, or else the variable. Not an option of its own: what is typed is seen by every process.
+fn keys(
+    option: &'static str,
+    file: Option<PathBuf>,
+    variable: &'static str,
+) -> Result<Option<KeySource>, ConfigError> {
+    let value = std::env::var(variable).ok();
+    match (file, value) {
+        (Some(_), Some(_)) => Err(ConfigError::TwoKeySources { option, variable }),
+        (Some(path), None) => Ok(Some(KeySource::File(path))),
+        (None, Some(value)) => Ok(Some(KeySource::Variable {
+            name: variable.to_owned(),
+            value,
+        })),
+        (None, None) => Ok(None),
     }
 }
 
@@ -210,6 +301,7 @@ impl ModelFlags {
             requests: RequestLimits {
                 max_line_bytes: self.max_line_bytes,
                 max_text_bytes: self.max_text_bytes,
+                max_words: self.max_words,
                 max_windows: self.max_windows,
                 ..RequestLimits::default()
             },

@@ -1,12 +1,29 @@
 //! Whether the server can answer, without touching the inference queue.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// What readiness depends on.
+/// Whether the server was told to stop.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Draining(Arc<AtomicBool>);
+
+impl Draining {
+    /// The server was told to stop.
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it was.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What the readiness of one model depends on.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     warm: AtomicBool,
-    draining: AtomicBool,
+    draining: Draining,
     workers: AtomicUsize,
 }
 
@@ -24,9 +41,17 @@ pub(crate) enum Readiness {
 }
 
 impl Health {
+    /// The health of a model whose workers have not started.
+    pub(crate) fn new(draining: Draining) -> Self {
+        Self {
+            draining,
+            ..Self::default()
+        }
+    }
+
     /// Whether requests are taken now.
     pub(crate) fn readiness(&self) -> Readiness {
-        if self.draining.load(Ordering::Acquire) {
+        if self.draining.is_set() {
             Readiness::Draining
         } else if !self.warm.load(Ordering::Acquire) {
             Readiness::Starting
@@ -42,23 +67,18 @@ impl Health {
         self.warm.store(true, Ordering::Release);
     }
 
-    /// The server was told to stop.
-    pub(crate) fn set_draining(&self) {
-        self.draining.store(true, Ordering::Release);
-    }
-
     /// How many workers have a working session.
     pub(crate) fn workers(&self) -> usize {
         self.workers.load(Ordering::Acquire)
     }
 
-    /// One more worker has a working session; yields their number.
-    pub(crate) fn worker_up(&self) -> usize {
-        self.workers.fetch_add(1, Ordering::AcqRel) + 1
+    /// One more worker has a working session.
+    pub(crate) fn worker_up(&self) {
+        self.workers.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A worker lost its session; yields how many are left.
-    pub(crate) fn worker_down(&self) -> usize {
-        self.workers.fetch_sub(1, Ordering::AcqRel).saturating_sub(1)
+    /// A worker lost its session.
+    pub(crate) fn worker_down(&self) {
+        self.workers.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -8,20 +8,27 @@ mod bulk;
 mod config;
 mod flags;
 mod health;
+mod healthcheck;
 mod http;
 mod infer;
 mod logging;
 mod metrics;
+mod models;
 mod offline;
 mod pipeline;
 mod run;
 mod scheduler;
+mod tls;
 #[cfg(test)]
 mod tests;
 
-pub use config::{BatchLimits, ConfigError, QueueLimits, RequestLimits, ServerConfig};
-pub use flags::{Command, Flags, ModelFlags, ServeFlags, TagFlags};
-pub use http::openapi_json;
+pub use config::{
+    BatchLimits, CanaryConfig, ConfigError, KeySource, QueueLimits, RequestLimits, ServerConfig, TlsFiles,
+};
+pub use flags::{Command, Flags, HealthcheckFlags, ModelFlags, ServeFlags, TagFlags};
+pub use healthcheck::{HealthcheckError, healthcheck};
+pub use http::{KeyError, openapi_json};
 pub use logging::{LogFormat, SERVING, TAGGING, start_logging};
 pub use offline::{InputFormat, OutputFormat, TagFile, TagFileError, Tally, tag_file};
-pub use run::{ServerError, run};
+pub use tls::TlsError;
+pub use run::{ServerError, Stopped, run};

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use nerve_server::{
-    Command, Flags, SERVING, ServeFlags, TAGGING, TagFlags, openapi_json, run, start_logging, tag_file,
+    Command, Flags, SERVING, ServeFlags, Stopped, TAGGING, TagFlags, healthcheck, openapi_json, run,
+    start_logging, tag_file,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     let outcome = match flags.command {
         Some(Command::Openapi) => openapi_json().map(|text| println!("{text}")).map_err(Into::into),
         Some(Command::Tag(flags)) => tag(&flags),
+        Some(Command::Healthcheck(flags)) => healthcheck(flags.listen).map_err(Into::into),
         None => serve(&flags.serve),
     };
     match outcome {
@@ -41,7 +43,10 @@ fn serve(flags: &ServeFlags) -> anyhow::Result<()> {
                 _ = interrupt.recv() => {}
             }
         };
-        Ok(run(listener, config, shutdown).await?)
+        match run(listener, config, shutdown).await? {
+            Stopped::Drained => Ok(()),
+            Stopped::Late => anyhow::bail!("stopped at the drain deadline with work unfinished"),
+        }
     })
 }
 

@@ -7,8 +7,11 @@ use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
 
 use crate::http::{ApiError, Route};
+use crate::pipeline::TextModel;
 
 /// The server's counters, gauges and histograms.
 pub(crate) struct Metrics {
@@ -24,7 +27,13 @@ pub(crate) struct Metrics {
     pub(crate) queue_windows: IntGauge,
     pub(crate) queue_tokens: IntGauge,
     refused: IntCounterVec,
-    entities: Vec<IntCounter>,
+    received: IntCounter,
+    outcomes: Outcomes,
+    in_flight: IntGauge,
+    entities: IntCounterVec,
+    model_requests: IntCounterVec,
+    info: IntGaugeVec,
+    reloads: IntCounterVec,
     pub(crate) worker_restarts: IntCounter,
     pub(crate) workers_alive: IntGauge,
 }
@@ -41,13 +50,42 @@ pub(crate) struct Stages {
     pub(crate) decode: Histogram,
 }
 
-/// What the metrics say about the model.
-pub(crate) struct ModelFacts<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) version: &'a str,
-    pub(crate) precision: &'a str,
-    pub(crate) device: &'a str,
-    pub(crate) types: &'a [String],
+/// How requests end: what was received is the sum of these and of what is in flight.
+struct Outcomes {
+    answered: IntCounter,
+    refused: IntCounter,
+    failed: IntCounter,
+    cancelled: IntCounter,
+}
+
+/// The counters of one version of a model.
+pub(crate) struct ModelMetrics {
+    entities: Vec<IntCounter>,
+    answered: IntCounter,
+    failed: IntCounter,
+}
+
+/// What became of an attempt to serve another version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReloadResult {
+    /// It is served.
+    Loaded,
+    /// It is not, and the one before still is.
+    Rejected,
+    /// The one before is served again, as was asked for.
+    RolledBack,
+}
+
+impl ReloadResult {
+    const ALL: [Self; 3] = [Self::Loaded, Self::Rejected, Self::RolledBack];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Rejected => "rejected",
+            Self::RolledBack => "rolled_back",
+        }
+    }
 }
 
 const SECONDS: &[f64] = &[
@@ -64,7 +102,7 @@ pub(crate) const CLIENT_LEFT: u16 = 499;
 
 impl Metrics {
     /// Metrics at zero.
-    pub(crate) fn new(model: &ModelFacts) -> Result<Self, prometheus::Error> {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let counters =
             |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
@@ -138,13 +176,32 @@ impl Metrics {
             "Entities found, before threshold and label filters",
             &["type"],
         )?;
+        let model_requests = counters(
+            "nerve_model_requests_total",
+            "Tagging requests that a version of the model ended, by how",
+            &["version", "outcome"],
+        )?;
+        let outcomes = counters(
+            "nerve_outcomes_total",
+            "Requests by how they ended: answered (1xx to 3xx), refused (4xx, and 503 while not ready), failed (other 5xx) \
+             and cancelled (the client left)",
+            &["outcome"],
+        )?;
+        let reloads = counters(
+            "nerve_reloads_total",
+            "Attempts to serve another version of the model, by result",
+            &["result"],
+        )?;
+        for result in ReloadResult::ALL {
+            reloads.with_label_values(&[result.name()]);
+        }
         let info = IntGaugeVec::new(
-            Opts::new("nerve_model_info", "The model that answers"),
-            &["name", "version", "precision", "device"],
+            Opts::new("nerve_model_info", "The models that answer"),
+            &["name", "version", "precision", "device", "track"],
         )?;
         registry.register(Box::new(info.clone()))?;
-        info.with_label_values(&[model.name, model.version, model.precision, model.device])
-            .set(1);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(ProcessCollector::for_self()))?;
 
         Ok(Self {
             requests,
@@ -170,11 +227,18 @@ impl Metrics {
                 "Tokens of the windows that wait for a worker",
             )?,
             refused,
-            entities: model
-                .types
-                .iter()
-                .map(|name| entities.with_label_values(&[name]))
-                .collect(),
+            received: counter("nerve_received_total", "Requests whose head was read")?,
+            outcomes: Outcomes {
+                answered: outcomes.with_label_values(&["answered"]),
+                refused: outcomes.with_label_values(&["refused"]),
+                failed: outcomes.with_label_values(&["failed"]),
+                cancelled: outcomes.with_label_values(&["cancelled"]),
+            },
+            in_flight: gauge("nerve_in_flight", "Requests that were received and have not ended")?,
+            entities,
+            model_requests,
+            info,
+            reloads,
             worker_restarts: counter(
                 "nerve_worker_restarts_total",
                 "Sessions opened anew after a panic",
@@ -184,8 +248,57 @@ impl Metrics {
         })
     }
 
-    /// Counts a finished request.
-    pub(crate) fn request_ended(&self, route: Route, status: u16, took: Duration) {
+    /// The counters of a version of a model, at zero where the version is new.
+    pub(crate) fn model(&self, model: &TextModel) -> ModelMetrics {
+        let ended = |outcome| {
+            self.model_requests
+                .with_label_values(&[model.version.as_str(), outcome])
+        };
+        ModelMetrics {
+            entities: model
+                .labels
+                .types()
+                .iter()
+                .map(|name| self.entities.with_label_values(&[name]))
+                .collect(),
+            answered: ended("answered"),
+            failed: ended("failed"),
+        }
+    }
+
+    /// Shows these models, each by its track, as those that answer.
+    pub(crate) fn show_models<'m>(
+        &self,
+        device: &str,
+        models: impl IntoIterator<Item = (&'static str, &'m TextModel)>,
+    ) {
+        self.info.reset();
+        for (track, model) in models {
+            let labels = [&model.name, &model.version, &model.precision, device, track];
+            self.info.with_label_values(&labels).set(1);
+        }
+    }
+
+    /// Counts an attempt to serve another version.
+    pub(crate) fn reloaded(&self, result: ReloadResult) {
+        self.reloads.with_label_values(&[result.name()]).inc();
+    }
+
+    /// Counts a request whose head was read; [`Self::request_ended`] must follow.
+    pub(crate) fn request_began(&self) {
+        self.received.inc();
+        self.in_flight.inc();
+    }
+
+    /// Counts a finished request; `refused` says that the error was no failure of the server's.
+    pub(crate) fn request_ended(&self, route: Route, status: u16, refused: bool, took: Duration) {
+        self.in_flight.dec();
+        match status {
+            CLIENT_LEFT => self.outcomes.cancelled.inc(),
+            500.. if !refused => self.outcomes.failed.inc(),
+            400.. => self.outcomes.refused.inc(),
+            _ => self.outcomes.answered.inc(),
+        }
         self.requests
             .with_label_values(&[route.name(), &status.to_string()])
             .inc();
@@ -210,13 +323,6 @@ impl Metrics {
         self.stages.inference.observe(took.as_secs_f64());
     }
 
-    /// Counts one entity.
-    pub(crate) fn entity_found(&self, entity_type: EntityType) {
-        if let Some(counter) = self.entities.get(entity_type.0) {
-            counter.inc();
-        }
-    }
-
     /// The text exposition of every metric.
     pub(crate) fn exposition(&self) -> Result<Vec<u8>, prometheus::Error> {
         let (real, padded) = (self.real_tokens.get() as f64, self.padded_tokens.get() as f64);
@@ -228,22 +334,10 @@ impl Metrics {
         Ok(text)
     }
 
-    #[cfg(test)]
-    pub(crate) fn for_tests() -> Self {
-        Self::new(&ModelFacts {
-            name: "test",
-            version: "1",
-            precision: "fp32",
-            device: "cpu",
-            types: &["person".to_owned(), "location".to_owned()],
-        })
-        .unwrap()
-    }
-
     /// Metrics that cannot be written.
     #[cfg(test)]
     pub(crate) fn broken() -> Self {
-        let metrics = Self::for_tests();
+        let metrics = Self::new().unwrap();
         let counter = IntCounter::new("nameless", "Loses its name").unwrap();
         metrics
             .registry
@@ -253,9 +347,28 @@ impl Metrics {
     }
 }
 
+impl ModelMetrics {
+    /// Counts one entity.
+    pub(crate) fn entity_found(&self, entity_type: EntityType) {
+        if let Some(counter) = self.entities.get(entity_type.0) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a tagging request that this version ended with this status, unless it never had its turn.
+    pub(crate) fn request_ended(&self, status: u16) {
+        match status {
+            200..=299 => self.answered.inc(),
+            500 | 504 => self.failed.inc(),
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::text_model;
     use prometheus::core::{Collector, Desc};
     use prometheus::proto::MetricFamily;
 
@@ -278,7 +391,11 @@ mod tests {
 
     #[test]
     fn every_series_is_there_before_the_first_request() {
-        let text = String::from_utf8(Metrics::for_tests().exposition().unwrap()).unwrap();
+        let metrics = Metrics::new().unwrap();
+        let model = text_model(8);
+        let _counters = metrics.model(&model);
+        metrics.show_models("cpu", [("stable", &model)]);
+        let text = String::from_utf8(metrics.exposition().unwrap()).unwrap();
         for line in [
             "nerve_requests_total{route=\"/ner\",status=\"200\"} 0",
             "nerve_request_duration_seconds_count{route=\"/ner/batch\"} 0",
@@ -287,7 +404,12 @@ mod tests {
             "nerve_padding_ratio 0",
             "nerve_refused_total{reason=\"queue_windows\"} 0",
             "nerve_entities_total{type=\"person\"} 0",
-            "nerve_model_info{device=\"cpu\",name=\"test\",precision=\"fp32\",version=\"1\"} 1",
+            "nerve_model_info{device=\"cpu\",name=\"test\",precision=\"fp32\",track=\"stable\",version=\"v1\"} 1",
+            "nerve_model_requests_total{outcome=\"answered\",version=\"v1\"} 0",
+            "nerve_outcomes_total{outcome=\"cancelled\"} 0",
+            "nerve_received_total 0",
+            "nerve_in_flight 0",
+            "nerve_reloads_total{result=\"rejected\"} 0",
             "nerve_worker_restarts_total 0",
             "nerve_workers_alive 0",
         ] {
@@ -297,7 +419,7 @@ mod tests {
 
     #[test]
     fn the_padding_ratio_is_the_padded_share() {
-        let metrics = Metrics::for_tests();
+        let metrics = Metrics::new().unwrap();
         metrics.batch_ran(2, 30, 40, Duration::ZERO);
         let text = String::from_utf8(metrics.exposition().unwrap()).unwrap();
         assert!(text.contains("nerve_padding_ratio 0.25"), "{text}");

@@ -7,26 +7,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpServer;
-use nerve_export::{EncoderError, Model, ModelError, Runtime, RuntimeError, SessionOptions};
-use nerve_tagging::windows;
+use nerve_export::{EncoderError, ModelError, Runtime, RuntimeError};
 use thiserror::Error;
-use tokio::time::{timeout, timeout_at};
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::config::{BatchLimits, ConfigError, ServerConfig};
-use crate::health::Health;
-use crate::http::{AppState, app};
-use crate::infer::{Infer, InferError, OpenSession};
-use crate::metrics::{Metrics, ModelFacts};
-use crate::pipeline::{Tagger, TextModel, TextThreads};
-use crate::scheduler::{Pool, Queue, Started, Worker};
+use crate::config::{ConfigError, ServerConfig};
+use crate::http::{AppState, KeyError, Keys, app};
+use crate::models::{Canary, Files, ModelSource, Models, Opened, Place, Shared, Track, watch};
+use crate::pipeline::Tagger;
+use crate::scheduler::Started;
+use crate::tls::{TlsError, tls_config};
 
 /// Longer than the idle timeouts of common proxies, so that the proxy closes first and no request meets a closed door.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Time to answer 503 to what is still waiting when the drain deadline has passed.
 const LAST_WORDS: Duration = Duration::from_millis(250);
-/// Tokenising takes a fraction of a text's inference; a second thread keeps a long text from holding up the rest.
-const TEXT_THREADS: usize = 2;
+
+/// How soon a key that was taken away opens nothing any more.
+const KEYS_POLL: Duration = Duration::from_secs(1);
 
 /// Why a server could not start or go on.
 #[derive(Debug, Error)]
@@ -60,128 +60,101 @@ pub enum ServerError {
     /// The metrics contradict one another.
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The API keys cannot be read.
+    #[error("cannot read the API keys: {0}")]
+    Keys(#[from] KeyError),
+    /// HTTPS cannot be served with the files given.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Threads or sockets fail.
     #[error("cannot serve: {0}")]
     Io(#[from] std::io::Error),
 }
 
+/// How a server that was told to stop has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Everything in flight was answered.
+    Drained,
+    /// Some of what was in flight was not answered, or a worker was still busy, at the drain deadline.
+    Late,
+}
+
 /// Serves on `listener` until `shutdown` is done, then drains.
 ///
 /// Must run on a Tokio or actix runtime. The listener accepts at once; `/health/ready` and the `/ner` routes answer 503
-/// until every worker's session has been warmed up. After `shutdown`, readiness falls, the listener closes, and requests
-/// in flight have `drain_deadline_ms` to end; those that do not are answered 503.
+/// until every worker's session has been warmed up. After `shutdown`, readiness falls at once and the listener closes
+/// `drain_delay_ms` later; requests in flight then have `drain_deadline_ms` to end, and those that do not are answered
+/// 503.
 pub async fn run(
     listener: TcpListener,
-    mut config: ServerConfig,
+    config: ServerConfig,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), ServerError> {
+) -> Result<Stopped, ServerError> {
     config.validate()?;
-    let mut shutdown = pin!(shutdown);
-    let opening = config.clone();
-    let opened = tokio::select! {
-        opened = tokio::task::spawn_blocking(move || open(&opening)) => opened,
-        () = &mut shutdown => return Ok(()),
-    };
-    let (model, sessions) = opened.map_err(|_| ServerError::ThreadLost)??;
-    config.batching = batching(&model, config.batching);
-    serve(listener, &config, model, sessions, shutdown).await
-}
-
-/// The text side of the configured model, and the way to its sessions.
-pub(crate) fn open(config: &ServerConfig) -> Result<(TextModel, Arc<OpenSession>), ServerError> {
     let runtime = Runtime::load(config.onnxruntime.as_deref())?;
-    let model = Model::open_with(&config.model, &config.plain).map_err(|source| ServerError::Model {
-        path: config.model.clone(),
-        source,
-    })?;
-    let text_model = TextModel::of(&model)?;
-    info!(model = %text_model.name, version = %text_model.version, device = %config.device, "model opened");
-    // One thread a session: several small sessions answer more texts than one wide one.
-    let options = SessionOptions {
-        device: config.device,
-        intra_threads: 1,
-    };
-    let sessions =
-        move || -> Result<Box<dyn Infer>, InferError> { Ok(Box::new(model.session(&runtime, &options)?)) };
-    Ok((text_model, Arc::new(sessions)))
+    let source: Arc<dyn ModelSource> = Arc::new(Files::new(&config.model, &runtime, &config));
+    let canary = config.canary.as_ref().map(|canary| -> Arc<dyn ModelSource> {
+        Arc::new(Files::new(&canary.path, &runtime, &config))
+    });
+    serve(listener, config, source, canary, shutdown).await
 }
 
-/// What may be computed together with this model.
-pub(crate) fn batching(model: &TextModel, limits: BatchLimits) -> BatchLimits {
-    let Some(reason) = &model.one_by_one else {
-        return limits;
-    };
-    warn!(%reason, "windows run one by one, so that no answer depends on who else asks; --max-batch is 1");
-    BatchLimits {
-        max_batch: 1,
-        ..limits
-    }
+/// The first version of a model, opened on a thread that may block.
+async fn first(source: &Arc<dyn ModelSource>) -> Result<(Place, Opened), ServerError> {
+    let source = Arc::clone(source);
+    let opened = spawn_blocking(move || Opened::first(source.as_ref())).await;
+    opened.map_err(|_| ServerError::ThreadLost)?
 }
 
-/// A model at work: the pipeline, and the workers behind it.
-pub(crate) struct Engine {
-    pub(crate) tagger: Tagger,
-    /// The workers end when this is dropped.
-    pub(crate) pool: Pool,
-    pub(crate) started: Started,
+/// The model of a source at work, its sessions being opened.
+async fn start(
+    name: &'static str,
+    source: Arc<dyn ModelSource>,
+    shared: &Shared,
+) -> Result<(Track, Started), ServerError> {
+    let (place, opened) = first(&source).await?;
+    let (tagger, started) = Tagger::start(opened.model, opened.sessions, shared)?;
+    Ok((Track::new(name, source, place, tagger), started))
 }
 
-impl Engine {
-    /// Starts the workers, which open their sessions meanwhile.
-    pub(crate) fn start(
-        config: &ServerConfig,
-        model: TextModel,
-        sessions: Arc<OpenSession>,
-    ) -> Result<Self, ServerError> {
-        let device = config.device.to_string();
-        let metrics = Arc::new(Metrics::new(&ModelFacts {
-            name: &model.name,
-            version: &model.version,
-            precision: &model.precision,
-            device: &device,
-            types: model.labels.types(),
-        })?);
-        let health = Arc::new(Health::default());
-        let queue = Arc::new(Queue::new(config.queue, config.batching, Arc::clone(&metrics)));
-        let worker = Worker {
-            queue: Arc::clone(&queue),
-            health: Arc::clone(&health),
-            metrics: Arc::clone(&metrics),
-            open: sessions,
-            warm_up: Arc::new(warm_up_batches(&model, config)?),
-        };
-        let (pool, started) = Pool::start(worker, config.workers)?;
-        let tagger = Tagger {
-            model: Arc::new(model),
-            threads: TextThreads::start(TEXT_THREADS, config.queue.windows)?,
-            queue,
-            health,
-            metrics,
-            limits: config.requests,
-        };
-        Ok(Self {
-            tagger,
-            pool,
-            started,
-        })
-    }
-}
-
-/// Serves a model whose sessions `sessions` opens; what [`run`] does once the model is open.
+/// Serves the models of these sources; what [`run`] does once it knows how to open them.
 pub(crate) async fn serve(
     listener: TcpListener,
-    config: &ServerConfig,
-    model: TextModel,
-    sessions: Arc<OpenSession>,
+    config: ServerConfig,
+    source: Arc<dyn ModelSource>,
+    canary: Option<Arc<dyn ModelSource>>,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), ServerError> {
-    let Engine {
-        tagger,
-        pool,
-        started,
-    } = Engine::start(config, model, sessions)?;
-    let (health, queue) = (Arc::clone(&tagger.health), Arc::clone(&tagger.queue));
-    let state = AppState::new(tagger, config);
+) -> Result<Stopped, ServerError> {
+    let mut shutdown = pin!(shutdown);
+    let shared = Shared::new(config)?;
+    let config = Arc::clone(&shared.config);
+    let opening = async {
+        let (stable, mut started) = start("stable", source, &shared).await?;
+        let canary = match canary.zip(config.canary.as_ref()) {
+            None => None,
+            Some((source, canary)) => {
+                let (track, more) = start("canary", source, &shared).await?;
+                started.extend(more);
+                let percent = canary.percent;
+                Some(Canary { track, percent })
+            }
+        };
+        Ok::<_, ServerError>((stable, canary, started))
+    };
+    let (stable, canary, started) = tokio::select! {
+        opened = opening => opened?,
+        () = &mut shutdown => return Ok(Stopped::Drained),
+    };
+    let models = Arc::new(Models {
+        shared,
+        stable,
+        canary,
+    });
+    models.show();
+    let keys = Arc::new(Keys::read(&config)?);
+    let tls = config.tls.as_ref().map(tls_config).transpose()?;
+    let state = AppState::new(Arc::clone(&models), Arc::clone(&keys));
 
     let drain = Duration::from_millis(config.drain_deadline_ms);
     let address = listener.local_addr()?;
@@ -191,42 +164,68 @@ pub(crate) async fn serve(
         .tcp_nodelay(true)
         // A client that closes its connection withdraws its request.
         .h1_allow_half_closed(false)
+        .max_connections(config.connections_per_thread())
+        .client_request_timeout(Duration::from_millis(config.read_timeout_ms))
         .disable_signals()
-        .shutdown_timeout(drain.as_secs().saturating_add(1))
-        .listen(listener)?
-        .run();
+        .shutdown_timeout(drain.as_secs().saturating_add(1));
+    let server = match tls {
+        None => server.listen(listener)?,
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+    };
+    let server = server.run();
     let handle = server.handle();
     let mut server = pin!(server);
     info!(%address, workers = config.workers, "listening");
 
     tokio::select! {
-        ended = &mut server => return Ok(ended?),
-        told = until_told(started, &health, shutdown) => told?,
+        ended = &mut server => return Ok(ended.map(|()| Stopped::Late)?),
+        told = until_told(started, &models, &keys, shutdown) => told?,
     }
 
-    info!(deadline_ms = config.drain_deadline_ms, "draining");
-    health.set_draining();
+    info!(
+        delay_ms = config.drain_delay_ms,
+        deadline_ms = config.drain_deadline_ms,
+        "draining"
+    );
+    models.shared.draining.set();
+    // Balancers see that readiness has fallen, and send nothing more, before the door closes.
+    tokio::select! {
+        ended = &mut server => return Ok(ended.map(|()| Stopped::Late)?),
+        () = sleep(Duration::from_millis(config.drain_delay_ms)) => {}
+    }
     let deadline = Instant::now() + drain;
+    let mut stopped = Stopped::Drained;
     let mut drained = pin!(async { tokio::join!(handle.stop(true), server).1 });
     match timeout_at(deadline.into(), &mut drained).await {
         Ok(ended) => ended?,
         Err(_) => {
             warn!("requests were still running at the drain deadline; they are answered 503");
-            queue.abort();
+            stopped = Stopped::Late;
+            models.abort();
             let _late = timeout(LAST_WORDS, drained).await;
         }
     }
-    if !pool.stop(deadline + LAST_WORDS).await {
+    if !models.stop(deadline + LAST_WORDS).await {
         warn!("a worker was still busy at the drain deadline");
+        stopped = Stopped::Late;
     }
     info!("stopped");
-    Ok(())
+    Ok(stopped)
+}
+
+/// Reads the keys again when their files change; never ends.
+async fn refresh(keys: &Keys) {
+    loop {
+        sleep(KEYS_POLL).await;
+        keys.refresh();
+    }
 }
 
 /// Ends when the server is told to stop, or with the first session that does not open.
 async fn until_told(
     started: Started,
-    health: &Health,
+    models: &Arc<Models>,
+    keys: &Keys,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
     let mut shutdown = pin!(shutdown);
@@ -234,9 +233,17 @@ async fn until_told(
         warm = all_started(started) => warm?,
         () = &mut shutdown => return Ok(()),
     }
-    health.set_warm();
+    for track in models.tracks() {
+        track.live().health.set_warm();
+    }
     info!("ready");
-    shutdown.await;
+    let poll = models.shared.config.reload_poll_ms;
+    let poll = (poll > 0).then(|| Duration::from_millis(poll));
+    tokio::select! {
+        () = watch(Arc::clone(models), poll) => {}
+        () = refresh(keys) => {}
+        () = shutdown => {}
+    }
     Ok(())
 }
 
@@ -249,19 +256,4 @@ pub(crate) async fn all_started(started: Started) -> Result<(), ServerError> {
             .map_err(ServerError::Session)?;
     }
     Ok(())
-}
-
-/// A short text, a full batch and the longest window: memory is claimed and kernels are chosen before the first client.
-fn warm_up_batches(model: &TextModel, config: &ServerConfig) -> Result<Vec<Vec<Vec<u32>>>, EncoderError> {
-    const SHORT: usize = 8;
-    const USUAL: usize = 32;
-    let full = (config.batching.batch_tokens / USUAL).clamp(1, config.batching.max_batch);
-    let mut batches = Vec::new();
-    for (count, words) in [(1, SHORT), (full, USUAL), (1, model.limits.max_tokens())] {
-        let subwords = model.encoder.encode_words(&vec!["a"; words])?;
-        if let Some(window) = windows(&subwords, model.limits).first() {
-            batches.push(vec![model.encoder.window_ids(&subwords, window); count]);
-        }
-    }
-    Ok(batches)
 }

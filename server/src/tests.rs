@@ -1,12 +1,14 @@
 //! The server over HTTP, with a session whose answers and faults are written in the text.
 
 mod contract;
+mod faults;
+mod operations;
 mod stream;
 mod v2;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,9 +17,11 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::config::ServerConfig;
+use faults::Fault;
 use crate::infer::{Infer, InferError, LogitRows};
 use crate::pipeline::text_model;
-use crate::run::{ServerError, serve};
+use crate::models::{ModelSource, Opened, Place};
+use crate::run::{ServerError, Stopped, serve};
 
 const LABELS: usize = 5;
 const PAUL: u32 = 6;
@@ -32,13 +36,68 @@ const ORPHAN: u32 = 16;
 /// What the sessions of one server share: a door that holds up `slow`, and how opening goes.
 #[derive(Default)]
 struct Script {
+    /// The place of the version to serve now: `v1` where empty; opening one that begins with `bad` fails.
+    current: Mutex<String>,
+    /// What happens to the next runs.
+    faults: Mutex<Vec<Fault>>,
     opened: AtomicUsize,
     opens_fail_after: Option<usize>,
+    /// How many of the next openings fail.
+    openings_fail: AtomicUsize,
     openings_wait: AtomicBool,
     slow_waits: AtomicBool,
 }
 
 struct FakeSession(Arc<Script>);
+
+/// The versions of a script, each named by its place.
+struct FakeSource(Arc<Script>);
+
+impl ModelSource for FakeSource {
+    fn current(&self) -> Result<Place, ServerError> {
+        let current = self.0.current.lock().unwrap();
+        Ok(Place::named(if current.is_empty() { "v1" } else { &current }))
+    }
+
+    fn open(&self, place: &Place) -> Result<Opened, ServerError> {
+        let version = place.path.to_str().unwrap();
+        if version.starts_with("slow") {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        if version.starts_with("bad") {
+            return Err(std::io::Error::other("no such model").into());
+        }
+        let mut model = text_model(8);
+        version.clone_into(&mut model.version);
+        let sessions = Arc::clone(&self.0);
+        let open = move || -> Result<Box<dyn Infer>, InferError> {
+            while sessions.openings_wait.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            let fails = |left: usize| left.checked_sub(1);
+            if sessions
+                .openings_fail
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails)
+                .is_ok()
+            {
+                return Err("no session for now".into());
+            }
+            let before = sessions.opened.fetch_add(1, Ordering::SeqCst);
+            if sessions.opens_fail_after.is_some_and(|last| before >= last) {
+                return Err("no session".into());
+            }
+            Ok(Box::new(FakeSession(Arc::clone(&sessions))))
+        };
+        Ok(Opened {
+            model,
+            sessions: Arc::new(open),
+        })
+    }
+
+    fn watched(&self) -> Option<std::path::PathBuf> {
+        None
+    }
+}
 
 struct FakeLogits(Vec<Vec<[f32; LABELS]>>);
 
@@ -50,6 +109,17 @@ impl LogitRows for FakeLogits {
 
 impl Infer for FakeSession {
     fn run(&mut self, windows: &[&[u32]]) -> Result<Box<dyn LogitRows>, InferError> {
+        let fault = self.0.faults.lock().unwrap().pop();
+        match fault {
+            Some(Fault::RunError) => return Err("on purpose".into()),
+            Some(Fault::RunPanic) => panic!("on purpose"),
+            Some(Fault::PanicThenNoSession) => {
+                self.0.openings_fail.store(2, Ordering::SeqCst);
+                panic!("on purpose");
+            }
+            Some(Fault::Stall) => std::thread::sleep(Duration::from_millis(300)),
+            Some(Fault::SlowLoad | Fault::BadVersion) | None => {}
+        }
         let has = |id| windows.iter().any(|window| window.contains(&id));
         while has(SLOW) && self.0.slow_waits.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(2));
@@ -76,7 +146,7 @@ struct Server {
     address: SocketAddr,
     script: Arc<Script>,
     shutdown: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<Result<(), ServerError>>>,
+    thread: Option<JoinHandle<Result<Stopped, ServerError>>>,
 }
 
 struct Response {
@@ -87,7 +157,7 @@ struct Response {
 
 impl Response {
     fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {} {}", self.head, self.body))
     }
 
     fn code(&self) -> String {
@@ -107,6 +177,10 @@ impl Response {
 
 impl Server {
     fn start(script: Script, edit: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::start_with(script, None, edit)
+    }
+
+    fn start_with(script: Script, canary: Option<Script>, edit: impl FnOnce(&mut ServerConfig)) -> Self {
         let mut config = ServerConfig {
             workers: 1,
             http_threads: 1,
@@ -117,27 +191,13 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, told) = oneshot::channel::<()>();
-        let sessions = Arc::clone(&script);
-        let open = move || -> Result<Box<dyn Infer>, InferError> {
-            while sessions.openings_wait.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            let before = sessions.opened.fetch_add(1, Ordering::SeqCst);
-            if sessions.opens_fail_after.is_some_and(|last| before >= last) {
-                return Err("no session".into());
-            }
-            Ok(Box::new(FakeSession(Arc::clone(&sessions))))
-        };
+        let source = Arc::new(FakeSource(Arc::clone(&script)));
+        let canary = canary.map(|script| Arc::new(FakeSource(Arc::new(script))) as Arc<dyn ModelSource>);
         let thread = std::thread::spawn(move || {
-            actix_web::rt::System::new().block_on(serve(
-                listener,
-                &config,
-                text_model(8),
-                Arc::new(open),
-                async {
-                    let _dropped = told.await;
-                },
-            ))
+            let told = async {
+                let _dropped = told.await;
+            };
+            actix_web::rt::System::new().block_on(serve(listener, config, source, canary, told))
         });
         Self {
             address,
@@ -200,7 +260,7 @@ impl Server {
             .unwrap()
     }
 
-    fn stop(mut self) -> Result<(), ServerError> {
+    fn stop(mut self) -> Result<Stopped, ServerError> {
         drop(self.shutdown.take());
         self.thread.take().unwrap().join().unwrap()
     }
@@ -418,7 +478,7 @@ fn without_a_worker_readiness_falls_and_nothing_hangs() {
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     assert_eq!(server.get("/health/live").status, 200);
     assert_eq!(server.metric("nerve_workers_alive"), 0.0);
-    assert!(server.stop().is_ok());
+    assert_eq!(server.stop().unwrap(), Stopped::Drained);
 }
 
 #[test]
@@ -661,7 +721,7 @@ fn told_to_stop_it_ends_what_runs_and_takes_no_more() {
     eventually(|| TcpStream::connect(server.address).is_err());
     server.script.slow_waits.store(false, Ordering::SeqCst);
     assert_eq!((receive(running).status, receive(waiting).status), (200, 200));
-    assert!(server.stop().is_ok());
+    assert_eq!(server.stop().unwrap(), Stopped::Drained);
 }
 
 #[test]
@@ -679,7 +739,7 @@ fn the_drain_deadline_holds_and_open_connections_do_not_delay_it() {
     let server = Server::plain();
     let _kept_alive = idle(&server);
     let began = Instant::now();
-    assert!(server.stop().is_ok());
+    assert_eq!(server.stop().unwrap(), Stopped::Drained);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 
     let mut server = Server::start(slow(), |config| config.drain_deadline_ms = 200).ready();
@@ -692,7 +752,7 @@ fn the_drain_deadline_holds_and_open_connections_do_not_delay_it() {
     drop(server.shutdown.take());
     let refused = receive(waiting);
     assert_eq!((refused.status, refused.code().as_str()), (503, "draining"));
-    assert!(server.thread.take().unwrap().join().unwrap().is_ok());
+    assert_eq!(server.thread.take().unwrap().join().unwrap().unwrap(), Stopped::Late);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     script.slow_waits.store(false, Ordering::SeqCst);
 }

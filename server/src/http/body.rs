@@ -1,39 +1,53 @@
 //! A request body to the value it spells.
 
+use std::time::Duration;
+
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use actix_web::{HttpRequest, web};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
+use tokio::time::timeout;
 
 use crate::http::error::{ApiError, InvalidRequest};
 
-/// The whole body of a JSON request, at most `limit` bytes.
+/// What a body may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyLimits {
+    /// Its bytes.
+    pub(crate) bytes: usize,
+    /// How long it may take to arrive.
+    pub(crate) time: Duration,
+}
+
+/// The whole body of a JSON request.
 pub(crate) async fn read_body(
     request: &HttpRequest,
     payload: web::Payload,
-    limit: usize,
+    limits: BodyLimits,
 ) -> Result<web::Bytes, ApiError> {
     if is_encoded(request) || !header(request, &CONTENT_TYPE).is_some_and(is_json) {
         return Err(ApiError::UnsupportedMediaType);
     }
-    read_limited(request, payload, limit).await
+    read_limited(request, payload, limits).await
 }
 
-/// The whole body of a request, at most `limit` bytes.
+/// The whole body of a request.
 pub(crate) async fn read_limited(
     request: &HttpRequest,
     payload: web::Payload,
-    limit: usize,
+    limits: BodyLimits,
 ) -> Result<web::Bytes, ApiError> {
+    let limit = limits.bytes;
     let announced = header(request, &CONTENT_LENGTH).and_then(|value| value.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit as u64) {
         return Err(ApiError::BodyTooLarge { limit });
     }
-    match payload.to_bytes_limited(limit).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => Err(ApiError::BodyUnreadable),
-        Err(_) => Err(ApiError::BodyTooLarge { limit }),
+    match timeout(limits.time, payload.to_bytes_limited(limit)).await {
+        Ok(Ok(Ok(body))) => Ok(body),
+        Ok(Ok(Err(_))) => Err(ApiError::BodyUnreadable),
+        Ok(Err(_)) => Err(ApiError::BodyTooLarge { limit }),
+        Err(_) => Err(ApiError::BodyTooSlow { limit: limits.time }),
     }
 }
 

@@ -13,10 +13,11 @@ use crate::http::body::{parse, read_body};
 use crate::http::error::{ApiError, InvalidRequest};
 use crate::http::request::AggregationOption;
 use crate::http::responses::TaggingErrors;
+use crate::http::served::Served;
 use crate::pipeline::{Aggregation, Classification, Classified, Postprocessing, Tagger};
 
 /// Says that a text was longer than the model and its rest was not read.
-const TRUNCATED: HeaderName = HeaderName::from_static("x-nerve-truncated");
+pub(crate) const TRUNCATED: HeaderName = HeaderName::from_static("x-nerve-truncated");
 
 /// Texts to classify, as the Hugging Face inference API takes them.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -143,18 +144,18 @@ impl ClassifyRequest {
 )]
 pub(crate) async fn classify(
     state: web::Data<AppState>,
+    Served(tagger): Served,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let tagger = state.tagger.as_ref();
-    let body = read_body(&request, payload, state.limits.max_body_bytes).await?;
+    let body = read_body(&request, payload, state.body_limits()).await?;
     let asked = parse::<ClassifyRequest>(&body)?
         .checked(tagger.model.pipeline.room(), state.limits.max_texts_per_batch)?;
     drop(body);
     let classified = tagger.classify(asked.texts, asked.stride, asked.wanted).await;
     let classified = classified.map_err(ApiError::Tag)?;
     let began = Instant::now();
-    let response = response(tagger, classified, asked.is_list);
+    let response = response(&tagger, classified, asked.is_list);
     tagger
         .metrics
         .stages
@@ -171,7 +172,7 @@ fn response(tagger: &Tagger, classified: Vec<Classification>, is_list: bool) -> 
     let mut texts: Vec<Vec<Classified>> = classified.into_iter().map(|text| text.entities).collect();
     for group in texts.iter().flatten().filter_map(Classified::group) {
         if let Some(entity_type) = tagger.model.labels.parse_type(group) {
-            tagger.metrics.entity_found(entity_type);
+            tagger.of_model.entity_found(entity_type);
         }
     }
     response.json(match is_list {

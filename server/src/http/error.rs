@@ -1,7 +1,9 @@
 //! Everything that can go wrong with a request, as a status, a code and a message.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use thiserror::Error;
@@ -11,8 +13,8 @@ use crate::health::Readiness;
 use crate::pipeline::{PrepareError, TagError};
 use crate::scheduler::SubmitError;
 
-/// Seconds after which a refused client may try again.
-pub(crate) const RETRY_AFTER_SECONDS: u32 = 1;
+/// Seconds after which a client may try again that was refused for something that no rate tells the end of.
+const RETRY_AFTER_SECONDS: u32 = 1;
 /// How much of a parser's message, which may quote the request, is repeated.
 const SHOWN_CHARS: usize = 300;
 
@@ -36,6 +38,27 @@ pub(crate) enum ApiError {
     BodyTooLarge {
         /// The limit in bytes.
         limit: usize,
+    },
+    /// The body did not arrive in time.
+    BodyTooSlow {
+        /// The limit.
+        limit: Duration,
+    },
+    /// There is no answer in time.
+    DeadlineExceeded {
+        /// How long the client, or the server, was ready to wait.
+        limit: Duration,
+    },
+    /// The time the client is ready to wait is none.
+    TimeoutHeader,
+    /// A key is needed, and the request has none or another.
+    Unauthorized,
+    /// An admin key is needed, and none is configured.
+    NoAdminKeys,
+    /// Another version was asked for and is not served.
+    NotReloaded {
+        /// Why not.
+        problem: String,
     },
     /// A line is longer than is taken.
     LineTooLong {
@@ -145,11 +168,14 @@ struct Meaning {
 
 impl ApiError {
     /// The reasons of refusals.
-    pub(crate) const REFUSALS: [&str; 12] = [
+    pub(crate) const REFUSALS: [&str; 15] = [
+        "key",
         "body_bytes",
+        "body_slow",
         "line_bytes",
         "texts",
         "text_bytes",
+        "words",
         "windows",
         "queue_windows",
         "queue_tokens",
@@ -163,6 +189,19 @@ impl ApiError {
     /// The reason of the refusal, one of [`Self::REFUSALS`], where the error is one.
     pub(crate) fn refusal(&self) -> Option<&'static str> {
         self.meaning().refusal
+    }
+
+    /// Seconds after which the client may try again; absent where it would fare no better.
+    pub(crate) fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::Tag(TagError::Queue(
+                SubmitError::WindowsFull { retry_after } | SubmitError::TokensFull { retry_after },
+            )) => Some(*retry_after),
+            _ => match self.status_code() {
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_SECONDS),
+                _ => None,
+            },
+        }
     }
 
     /// The error as a client reads it.
@@ -231,6 +270,42 @@ impl ApiError {
                 "body_bytes",
                 format!("the body has more than {limit} bytes (--max-body-bytes)"),
             ),
+            Self::BodyTooSlow { limit } => refused(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_too_slow",
+                "body_slow",
+                format!("the body did not arrive within {} ms (--read-timeout-ms)", limit.as_millis()),
+            ),
+            Self::DeadlineExceeded { limit } => meaning(
+                StatusCode::GATEWAY_TIMEOUT,
+                "deadline_exceeded",
+                format!(
+                    "no answer within {} ms (x-request-timeout-ms, at most --request-timeout-ms)",
+                    limit.as_millis()
+                ),
+            ),
+            Self::TimeoutHeader => meaning(
+                StatusCode::BAD_REQUEST,
+                "invalid_timeout",
+                "`x-request-timeout-ms` must be a whole number of milliseconds, at least 1".to_owned(),
+            ),
+            Self::Unauthorized => refused(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "key",
+                "a valid key is needed, as `authorization: Bearer KEY` or `x-api-key: KEY`".to_owned(),
+            ),
+            Self::NoAdminKeys => refused(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "key",
+                "no orders are taken: no admin key is configured (--admin-keys-file)".to_owned(),
+            ),
+            Self::NotReloaded { problem } => meaning(
+                StatusCode::CONFLICT,
+                "not_reloaded",
+                format!("the version before is still served: {problem}"),
+            ),
             Self::LineTooLong { limit } => refused(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "line_too_large",
@@ -266,13 +341,13 @@ impl ApiError {
                 "too many requests wait to be tokenised".to_owned(),
             ),
             Self::Tag(TagError::Queue(reason)) => match reason {
-                SubmitError::WindowsFull => refused(
+                SubmitError::WindowsFull { .. } => refused(
                     StatusCode::TOO_MANY_REQUESTS,
                     "overloaded",
                     "queue_windows",
                     "too many texts wait for the model".to_owned(),
                 ),
-                SubmitError::TokensFull => refused(
+                SubmitError::TokensFull { .. } => refused(
                     StatusCode::TOO_MANY_REQUESTS,
                     "overloaded",
                     "queue_tokens",
@@ -292,6 +367,12 @@ impl ApiError {
                     StatusCode::PAYLOAD_TOO_LARGE,
                     "text_too_large",
                     "text_bytes",
+                    error.to_string(),
+                ),
+                PrepareError::TooManyWords { .. } => refused(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "too_many_words",
+                    "words",
                     error.to_string(),
                 ),
                 PrepareError::TooManyWindows { .. } => refused(
@@ -345,8 +426,11 @@ impl ResponseError for ApiError {
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
         let mut response = HttpResponse::build(status);
-        if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS));
+        if let Some(seconds) = self.retry_after() {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((ALLOW, *allow));
@@ -375,6 +459,8 @@ fn shown(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn each_error_has_its_status_and_code() {
@@ -417,8 +503,25 @@ mod tests {
                 "draining",
             ),
             (ApiError::Tag(TagError::TextThreadsFull), 429, "overloaded"),
-            (queue(SubmitError::WindowsFull), 429, "overloaded"),
-            (queue(SubmitError::TokensFull), 429, "overloaded"),
+            (queue(SubmitError::WindowsFull { retry_after: 3 }), 429, "overloaded"),
+            (queue(SubmitError::TokensFull { retry_after: 3 }), 429, "overloaded"),
+            (ApiError::BodyTooSlow { limit: SECOND }, 408, "body_too_slow"),
+            (ApiError::DeadlineExceeded { limit: SECOND }, 504, "deadline_exceeded"),
+            (ApiError::TimeoutHeader, 400, "invalid_timeout"),
+            (ApiError::Unauthorized, 401, "unauthorized"),
+            (ApiError::NoAdminKeys, 401, "unauthorized"),
+            (
+                ApiError::NotReloaded {
+                    problem: String::new(),
+                },
+                409,
+                "not_reloaded",
+            ),
+            (
+                text(PrepareError::TooManyWords { limit: 1 }),
+                413,
+                "too_many_words",
+            ),
             (queue(SubmitError::NeverFits), 413, "request_too_large"),
             (queue(SubmitError::NoWorker), 503, "no_worker"),
             (queue(SubmitError::Closed), 503, "draining"),

@@ -1,8 +1,11 @@
 //! Requests in, answers out.
 
+mod admin;
 mod body;
 mod classify;
+mod deadline;
 mod error;
+mod keys;
 mod ner;
 mod observe;
 mod openapi;
@@ -11,20 +14,28 @@ mod pages;
 mod request;
 mod responses;
 mod route;
+mod served;
 mod stream;
 mod v2;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::middleware::from_fn;
+use actix_cors::Cors;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, web};
 
 use crate::bulk::BulkLimits;
 use crate::config::{RequestLimits, ServerConfig};
+use crate::models::Models;
 use crate::pipeline::Tagger;
 
 pub(crate) use body::parse;
+use body::BodyLimits;
+pub use keys::KeyError;
+pub(crate) use keys::Keys;
 pub(crate) use error::{ApiError, InvalidRequest};
 pub use openapi::openapi_json;
 pub(crate) use request::{AggregationOption, OffsetsOption, Options, source};
@@ -34,24 +45,46 @@ pub(crate) use stream::StreamLine;
 /// What every handler shares.
 #[derive(Clone)]
 pub(crate) struct AppState {
-    tagger: Arc<Tagger>,
+    models: Arc<Models>,
     limits: RequestLimits,
     bulk: BulkLimits,
-    /// The answer of `/info`, which never changes.
-    info: Arc<operations::Info>,
+    keys: Arc<keys::Keys>,
     request_ids: Arc<observe::RequestIds>,
 }
 
 impl AppState {
-    /// The state of a server with this configuration.
-    pub(crate) fn new(tagger: Tagger, config: &ServerConfig) -> Self {
+    /// The state of a server of these models.
+    pub(crate) fn new(models: Arc<Models>, keys: Arc<keys::Keys>) -> Self {
+        let config = &models.shared.config;
         Self {
             limits: config.requests,
             bulk: BulkLimits::of(config),
-            info: Arc::new(operations::Info::new(&tagger.model, config)),
+            keys,
             request_ids: Arc::default(),
-            tagger: Arc::new(tagger),
+            models,
         }
+    }
+
+    /// The live version of the stable model.
+    fn live(&self) -> Arc<Tagger> {
+        self.models.live()
+    }
+
+    /// The percentage of requests that a canary answers.
+    fn canary_percent(&self) -> u8 {
+        self.models.canary.as_ref().map_or(0, |canary| canary.percent)
+    }
+
+    /// What a request's body may be.
+    fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            bytes: self.limits.max_body_bytes,
+            time: Duration::from_millis(self.config().read_timeout_ms),
+        }
+    }
+
+    fn config(&self) -> &ServerConfig {
+        &self.models.shared.config
     }
 }
 
@@ -68,6 +101,8 @@ pub(crate) fn app(
     >,
 > {
     let observed = state.clone();
+    let guarded = state.clone();
+    let cors = cors(state.config());
     let post = |path: &str| web::resource(path).default_service(web::to(|| error::wrong_method("POST")));
     // HEAD too, which some load balancers check health with.
     let get = |path: &str| web::resource(path).default_service(web::to(|| error::wrong_method("GET, HEAD")));
@@ -113,6 +148,8 @@ pub(crate) fn app(
                 .route(web::get().to(operations::info))
                 .route(web::head().to(operations::info)),
         )
+        .service(post(Route::Reload.name()).route(web::post().to(admin::reload)))
+        .service(post(Route::Rollback.name()).route(web::post().to(admin::rollback)))
         .service(
             get(Route::OpenApi.name())
                 .route(web::get().to(openapi::serve))
@@ -121,6 +158,26 @@ pub(crate) fn app(
         .configure(v2::routes)
         .default_service(web::to(error::no_such_route))
         .wrap(from_fn(move |request, next| {
+            deadline::guard(guarded.clone(), request, next)
+        }))
+        .wrap(cors)
+        .wrap(from_fn(move |request, next| {
             observe::observe(observed.clone(), request, next)
         }))
+}
+
+/// What browsers are told of pages of other origins: nothing, unless an origin is configured.
+fn cors(config: &ServerConfig) -> Condition<Cors> {
+    let origins = &config.cors_origins;
+    let exposed = [observe::REQUEST_ID, classify::TRUNCATED, RETRY_AFTER];
+    let cors = Cors::default()
+        .allowed_methods(["GET", "HEAD", "POST"])
+        .allow_any_header()
+        .expose_headers(exposed)
+        .max_age(3600);
+    let cors = match origins.iter().any(|origin| origin == "*") {
+        true => cors.send_wildcard().allow_any_origin(),
+        false => origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin)),
+    };
+    Condition::new(!origins.is_empty(), cors)
 }

@@ -13,6 +13,7 @@ use crate::http::body::{parse, read_body};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::request::{BatchRequest, NerRequest};
 use crate::http::responses::TaggingErrors;
+use crate::http::served::Served;
 use crate::pipeline::{Answer, MANY_WORDS, TagError, Tagged, Tagger, View};
 
 /// The answer for one text.
@@ -65,11 +66,11 @@ pub(crate) struct ModelName<'a> {
 )]
 pub(crate) async fn ner(
     state: web::Data<AppState>,
+    Served(tagger): Served,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let tagger = state.tagger.as_ref();
-    let body = read_body(&request, payload, state.limits.max_body_bytes).await?;
+    let body = read_body(&request, payload, state.body_limits()).await?;
     let (source, reading, view) = parse::<NerRequest>(&body)?
         .checked(&tagger.model.labels)
         .map_err(ApiError::Invalid)?;
@@ -81,7 +82,7 @@ pub(crate) async fn ner(
         .unwrap_or(Err(TagError::InferenceFailed))
         .map_err(ApiError::Tag)?;
     let words = tagged.words.spans.len();
-    respond(&state.tagger, words, move |tagger| {
+    respond(&tagger, words, move |tagger| {
         serde_json::to_vec(&NerResponse {
             answer: answer(tagger, &tagged, &view),
             model: model_name(tagger),
@@ -103,11 +104,11 @@ pub(crate) async fn ner(
 )]
 pub(crate) async fn ner_batch(
     state: web::Data<AppState>,
+    Served(tagger): Served,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let tagger = state.tagger.as_ref();
-    let body = read_body(&request, payload, state.limits.max_body_bytes).await?;
+    let body = read_body(&request, payload, state.body_limits()).await?;
     let batch = parse::<BatchRequest>(&body)?;
     let (sources, reading, view) = batch.checked(&tagger.model.labels, state.limits.max_texts_per_batch)?;
     let mut wanted = Vec::with_capacity(sources.len());
@@ -132,7 +133,7 @@ pub(crate) async fn ner_batch(
         })
         .collect();
     let words = results.iter().flatten().map(|tagged| tagged.words.spans.len());
-    respond(&state.tagger, words.sum(), move |tagger| {
+    respond(&tagger, words.sum(), move |tagger| {
         let results = results.iter().map(|result| match result {
             Ok(tagged) => ItemResult::Answer(answer(tagger, tagged, &view)),
             Err(error) => {
@@ -175,7 +176,7 @@ async fn respond(
 
 /// The answer as it is to be shown; the entities found are counted.
 pub(crate) fn answer<'a>(tagger: &'a Tagger, tagged: &'a Tagged, view: &View) -> Answer<'a> {
-    let found = |entity_type| tagger.metrics.entity_found(entity_type);
+    let found = |entity_type| tagger.of_model.entity_found(entity_type);
     Answer::new(tagged, &tagger.model.labels, view, found)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use actix_web::Error;
+use actix_web::{Error, HttpMessage};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -14,10 +14,12 @@ use actix_web::middleware::Next;
 use tracing::{debug, warn};
 
 use crate::http::v2::V2Error;
+use crate::http::served::Served;
 use crate::http::{ApiError, AppState, Route};
 use crate::metrics::{CLIENT_LEFT, Metrics};
+use crate::pipeline::Tagger;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Browsers show it beside their own clock's time.
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const LONGEST_ID: usize = 128;
@@ -51,15 +53,21 @@ impl RequestIds {
 /// Counts the request as one whose client left, unless it is told the status first.
 struct Counted {
     metrics: Arc<Metrics>,
+    served: Arc<Tagger>,
     route: Route,
     began: Instant,
     status: u16,
+    refused: bool,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        let took = self.began.elapsed();
         self.metrics
-            .request_ended(self.route, self.status, self.began.elapsed());
+            .request_ended(self.route, self.status, self.refused, took);
+        if self.route.is_tagging() {
+            self.served.of_model.request_ended(self.status);
+        }
     }
 }
 
@@ -69,15 +77,9 @@ pub(crate) async fn observe<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    let metrics = &state.tagger.metrics;
+    let metrics = &state.models.shared.metrics;
     let route = Route::of_path(request.path());
-    // The future is dropped, and this with it, when the client closes the connection.
-    let mut counted = Counted {
-        metrics: Arc::clone(metrics),
-        route,
-        began: Instant::now(),
-        status: CLIENT_LEFT,
-    };
+    let began = Instant::now();
     let given = request
         .headers()
         .get(&REQUEST_ID)
@@ -87,6 +89,18 @@ pub(crate) async fn observe<B: MessageBody>(
         Some(id) => id,
         None => HeaderValue::try_from(state.request_ids.next())?,
     };
+    let served = state.models.choose(id.as_bytes());
+    metrics.request_began();
+    // The future is dropped, and this with it, when the client closes the connection.
+    let mut counted = Counted {
+        metrics: Arc::clone(metrics),
+        served: Arc::clone(&served),
+        route,
+        began,
+        status: CLIENT_LEFT,
+        refused: false,
+    };
+    request.extensions_mut().insert(Served(served));
     let answered = next.call(request).await;
     let error = match &answered {
         Ok(response) => response.response().error(),
@@ -98,6 +112,7 @@ pub(crate) async fn observe<B: MessageBody>(
     });
     if let Some(error) = error {
         metrics.refusal(error);
+        counted.refused = error.refusal().is_some();
     }
     let status = match &answered {
         Ok(response) => response.status(),

@@ -2,10 +2,11 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 
 use crate::bulk::StreamItem;
-use crate::http::{classify, ner, operations, pages, stream, v2};
+use crate::http::{admin, classify, ner, operations, pages, stream, v2};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -31,13 +32,29 @@ use crate::http::{classify, ner, operations, pages, stream, v2};
         operations::ready,
         operations::metrics,
         operations::info,
+        admin::reload,
+        admin::rollback,
         serve,
         pages::page,
         pages::docs
     ),
-    components(schemas(StreamItem, stream::StreamLine))
+    components(schemas(StreamItem, stream::StreamLine)),
+    modifiers(&ApiKeys)
 )]
 struct Contract;
+
+/// The ways to present a key.
+struct ApiKeys;
+
+impl Modify for ApiKeys {
+    fn modify(&self, contract: &mut utoipa::openapi::OpenApi) {
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key")));
+        let components = contract.components.get_or_insert_default();
+        components.add_security_scheme("bearer", bearer);
+        components.add_security_scheme("key", header);
+    }
+}
 
 /// The OpenAPI document, as `/openapi.json` serves it and `openapi/openapi.json` keeps it.
 pub fn openapi_json() -> Result<String, serde_json::Error> {

@@ -5,11 +5,11 @@ use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
-use crate::config::ServerConfig;
 use crate::health::Readiness;
 use crate::http::AppState;
 use crate::http::error::{ApiError, ErrorBody};
-use crate::pipeline::{TagError, TextModel};
+use crate::models::Track;
+use crate::pipeline::TagError;
 
 /// Whether the server lives or is ready.
 #[derive(Serialize, ToSchema)]
@@ -28,11 +28,41 @@ pub(crate) struct Info {
     /// The entity types the model tells apart, as `labels` takes them.
     #[schema(example = json!(["person", "location"]))]
     entity_types: Vec<String>,
+    /// The models that are followed: the stable one above, and a canary where there is one.
+    tracks: Vec<InfoTrack>,
     /// Where the model runs.
     #[schema(example = "cpu")]
     device: String,
     limits: InfoLimits,
     server: InfoServer,
+}
+
+/// A followed model.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct InfoTrack {
+    /// `stable` or `canary`.
+    #[schema(example = "stable")]
+    track: &'static str,
+    /// The version that answers.
+    version: String,
+    /// The percentage of requests it may answer.
+    #[schema(example = 100)]
+    percent: u8,
+    /// Why the version that should answer does not; absent where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    problem: Option<String>,
+}
+
+impl InfoTrack {
+    fn of(track: &Track, percent: u8) -> Self {
+        Self {
+            track: track.name(),
+            version: track.live().model.version.clone(),
+            percent,
+            problem: track.problem(),
+        }
+    }
 }
 
 /// What is taken.
@@ -46,6 +76,10 @@ pub(crate) struct InfoLimits {
     max_texts_per_batch: usize,
     /// UTF-8 bytes of one text.
     max_text_bytes: usize,
+    /// Words of one text.
+    max_words: usize,
+    /// Milliseconds of one request.
+    request_timeout_ms: u64,
     /// Windows of one text.
     max_windows: usize,
     /// Subwords of one window, without special tokens.
@@ -70,9 +104,13 @@ pub(crate) struct InfoServer {
 }
 
 impl Info {
-    /// The description of a server with this model and configuration.
-    pub(crate) fn new(model: &TextModel, config: &ServerConfig) -> Self {
+    /// The description of a server as it is now.
+    fn of(state: &AppState) -> Self {
+        let (config, live) = (state.config(), state.live());
+        let model = live.model.as_ref();
+        let tracks = state.models.tracks().zip([100, state.canary_percent()]);
         Self {
+            tracks: tracks.map(|(track, percent)| InfoTrack::of(track, percent)).collect(),
             model: model.description.clone(),
             entity_types: model.labels.types().to_vec(),
             device: config.device.to_string(),
@@ -81,6 +119,8 @@ impl Info {
                 max_line_bytes: config.requests.max_line_bytes,
                 max_texts_per_batch: config.requests.max_texts_per_batch,
                 max_text_bytes: config.requests.max_text_bytes,
+                max_words: config.requests.max_words,
+                request_timeout_ms: config.request_timeout_ms,
                 max_windows: config.requests.max_windows,
                 max_window_tokens: model.limits.max_tokens(),
                 queue_windows: config.queue.windows,
@@ -118,7 +158,7 @@ pub(crate) async fn live() -> HttpResponse {
     )
 )]
 pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    match state.tagger.health.readiness() {
+    match state.live().health.readiness() {
         Readiness::Ready => Ok(HttpResponse::Ok().json(HealthStatus { status: "ready" })),
         not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
             Err(ApiError::Tag(TagError::NotReady(not_ready)))
@@ -137,7 +177,7 @@ pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Ap
     )
 )]
 pub(crate) async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let text = state.tagger.metrics.exposition().map_err(|error| {
+    let text = state.models.shared.metrics.exposition().map_err(|error| {
         error!(%error, "the metrics cannot be written");
         ApiError::Metrics
     })?;
@@ -154,5 +194,5 @@ pub(crate) async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, 
     responses((status = 200, description = "What is served", body = Info))
 )]
 pub(crate) async fn info(state: web::Data<AppState>) -> HttpResponse {
-    HttpResponse::Ok().json(state.info.as_ref())
+    HttpResponse::Ok().json(Info::of(&state))
 }

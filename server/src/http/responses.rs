@@ -11,6 +11,12 @@ pub(crate) enum TaggingErrors {
     /// The body is not JSON
     #[response(status = 400)]
     NotJson(ErrorBody),
+    /// A key is needed
+    #[response(status = 401)]
+    NoKey(ErrorBody),
+    /// The body did not arrive in time
+    #[response(status = 408)]
+    TooSlow(ErrorBody),
     /// The body or a text is too large, or there are too many texts
     #[response(status = 413)]
     TooLarge(ErrorBody),
@@ -29,4 +35,7 @@ pub(crate) enum TaggingErrors {
     /// Not ready, or stopping
     #[response(status = 503)]
     NotReady(ErrorBody),
+    /// No answer in time
+    #[response(status = 504)]
+    Late(ErrorBody),
 }

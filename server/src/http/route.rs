@@ -25,12 +25,14 @@ pub(crate) enum Route {
     V2Version,
     V2VersionReady,
     V2VersionInfer,
+    Reload,
+    Rollback,
     Other,
 }
 
 impl Route {
     /// Every route.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Ner,
         Self::NerBatch,
         Self::NerStream,
@@ -51,6 +53,8 @@ impl Route {
         Self::V2Version,
         Self::V2VersionReady,
         Self::V2VersionInfer,
+        Self::Reload,
+        Self::Rollback,
         Self::Other,
     ];
 
@@ -77,6 +81,8 @@ impl Route {
             Self::V2Version => "/v2/models/{model}/versions/{version}",
             Self::V2VersionReady => "/v2/models/{model}/versions/{version}/ready",
             Self::V2VersionInfer => "/v2/models/{model}/versions/{version}/infer",
+            Self::Reload => "/admin/reload",
+            Self::Rollback => "/admin/rollback",
             Self::Other => "other",
         }
     }
@@ -90,22 +96,49 @@ impl Route {
             .unwrap_or(Self::Other)
     }
 
+    /// Whether texts are tagged here, with `POST`.
+    pub(crate) fn is_tagging(self) -> bool {
+        match self {
+            Self::Ner | Self::NerBatch | Self::NerStream | Self::Page => true,
+            Self::V2Infer | Self::V2VersionInfer => true,
+            _ => false,
+        }
+    }
+
+    /// Whether orders are given here.
+    pub(crate) fn is_admin(self) -> bool {
+        matches!(self, Self::Reload | Self::Rollback)
+    }
+
+    /// Whether an answer is late after a while; a stream takes as long as it is.
+    pub(crate) fn has_deadline(self) -> bool {
+        self.is_tagging() && self != Self::NerStream
+    }
+
+    /// Whether errors have the shape of the Open Inference Protocol.
+    pub(crate) fn is_v2(self) -> bool {
+        self.name().starts_with("/v2")
+    }
+
     /// The statuses the route answers with, 499 for a client that left included.
     pub(crate) fn statuses(self) -> &'static [u16] {
         match self {
-            Self::Ner | Self::NerBatch => &[200, 400, 405, 413, 415, 422, 429, 499, 500, 503],
-            Self::NerStream => &[200, 405, 415, 422, 499, 503],
+            Self::Ner | Self::NerBatch => &[200, 400, 401, 405, 408, 413, 415, 422, 429, 499, 500, 503, 504],
+            Self::NerStream => &[200, 401, 405, 415, 422, 499, 503],
             Self::Ready => &[200, 405, 503],
             Self::Live | Self::Info | Self::OpenApi => &[200, 405],
             Self::Metrics => &[200, 405, 500],
-            Self::Page => &[200, 304, 400, 405, 413, 415, 422, 429, 499, 500, 503],
+            Self::Page => &[200, 304, 400, 401, 405, 408, 413, 415, 422, 429, 499, 500, 503, 504],
             Self::Docs => &[200, 304, 405],
             Self::Assets => &[200, 304, 404, 405],
             Self::V2Server | Self::V2Live => &[200, 405],
             Self::V2Ready => &[200, 405, 503],
             Self::V2Model | Self::V2Version => &[200, 404, 405],
             Self::V2ModelReady | Self::V2VersionReady => &[200, 404, 405, 503],
-            Self::V2Infer | Self::V2VersionInfer => &[200, 400, 404, 405, 413, 415, 429, 499, 500, 503],
+            Self::V2Infer | Self::V2VersionInfer => {
+                &[200, 400, 401, 404, 405, 408, 413, 415, 429, 499, 500, 503, 504]
+            }
+            Self::Reload | Self::Rollback => &[200, 401, 405, 409],
             Self::Other => &[404],
         }
     }

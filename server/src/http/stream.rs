@@ -17,6 +17,7 @@ use crate::http::AppState;
 use crate::http::body::declares_lines;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::ner::answer;
+use crate::http::served::Served;
 use crate::http::request::Options;
 use crate::pipeline::{Answer, TagError, Tagger, View};
 
@@ -95,6 +96,7 @@ impl<'a> StreamLine<'a> {
     ),
     responses(
         (status = 200, description = "One `StreamLine` a line", body = String, content_type = "application/x-ndjson"),
+        (status = 401, description = "A key is needed", body = ErrorBody),
         (status = 415, description = "The body is not declared to be JSON lines", body = ErrorBody),
         (status = 422, description = "The options are wrong", body = ErrorBody),
         (status = 503, description = "Not ready, or stopping", body = ErrorBody),
@@ -102,13 +104,13 @@ impl<'a> StreamLine<'a> {
 )]
 pub(crate) async fn ner_stream(
     state: web::Data<AppState>,
+    Served(tagger): Served,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     if !declares_lines(&request) {
         return Err(ApiError::NotJsonLines);
     }
-    let tagger = Arc::clone(&state.tagger);
     let options = Options::of_query(request.query_string()).map_err(ApiError::Invalid)?;
     let reading = options.reading();
     let view = options.view(&tagger.model.labels).map_err(ApiError::Invalid)?;

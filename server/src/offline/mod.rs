@@ -11,12 +11,14 @@ use std::io::Write;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use nerve_export::Runtime;
 
 use crate::bulk::{Answered, BulkLimits, Cut, tag_lines};
 use crate::config::ServerConfig;
 use crate::http::{ApiError, StreamLine};
+use crate::models::{Files, Opened, Shared};
 use crate::pipeline::{Tagger, View};
-use crate::run::{Engine, ServerError, all_started, batching, open};
+use crate::run::{ServerError, all_started};
 
 use html::Page;
 use output::Output;
@@ -36,21 +38,18 @@ pub struct Tally {
 ///
 /// A line that cannot be tagged is in the answer as its error (NDJSON, HTML) or reported on standard error (CoNLL), and
 /// the next one follows. A file is written beside its place and put there when it is complete.
-pub async fn tag_file(mut config: ServerConfig, work: TagFile) -> Result<Tally, TagFileError> {
+pub async fn tag_file(config: ServerConfig, work: TagFile) -> Result<Tally, TagFileError> {
     let (input, size) = input::open(&work.file)?;
     let mut output = Output::create(work.out.as_deref())?;
-    let (model, sessions) = open(&config)?;
-    config.batching = batching(&model, config.batching);
+    let runtime = Runtime::load(config.onnxruntime.as_deref()).map_err(ServerError::Runtime)?;
+    let (_, Opened { model, sessions }) = Opened::first(&Files::new(&config.model, &runtime, &config))?;
     let reading = work.options.reading();
     let view = work
         .options
         .view(&model.labels)
         .map_err(|wrong| TagFileError::Option(wrong.to_string()))?;
-    let Engine {
-        tagger,
-        pool: _pool,
-        started,
-    } = Engine::start(&config, model, sessions)?;
+    let limits = BulkLimits::of(&config);
+    let (tagger, started) = Tagger::start(model, sessions, &Shared::new(config)?)?;
     all_started(started).await?;
     tagger.health.set_warm();
 
@@ -62,7 +61,7 @@ pub async fn tag_file(mut config: ServerConfig, work: TagFile) -> Result<Tally, 
         chunks,
         work.input,
         reading,
-        BulkLimits::of(&config)
+        limits
     ));
     let writer = Writer::new(work.output, view, &tagger);
     let mut tally = Tally::default();

@@ -8,6 +8,7 @@ mod model;
 #[cfg(test)]
 mod offsets;
 mod prepare;
+mod start;
 mod tagger;
 mod threads;
 

@@ -114,6 +114,7 @@ fn piece() -> impl Strategy<Value = String> {
 
 fn prepared(model: &Arc<TextModel>, source: Source, aggregation: Aggregation) -> Words {
     let limits = TextLimits {
+        words: usize::MAX,
         bytes: 1 << 20,
         windows: 1 << 10,
     };

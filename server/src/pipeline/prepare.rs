@@ -56,6 +56,12 @@ pub(crate) enum PrepareError {
         /// The limit.
         limit: usize,
     },
+    /// The text has more words than are taken.
+    #[error("the text has more than {limit} words (--max-words)")]
+    TooManyWords {
+        /// The limit.
+        limit: usize,
+    },
     /// The text needs more windows than are computed for one text.
     #[error("the text needs {windows} windows of the encoder; at most {limit} are computed (--max-windows)")]
     TooManyWindows {
@@ -73,6 +79,7 @@ pub(crate) enum PrepareError {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TextLimits {
     pub(crate) bytes: usize,
+    pub(crate) words: usize,
     pub(crate) windows: usize,
 }
 
@@ -218,6 +225,12 @@ impl Preparation {
             Err(error) => {
                 self.begun = None;
                 self.prepared.push(Err(error.into()));
+                0
+            }
+            Ok(_) if !self.aggregation.is_of_tokens() && begun.words.spans.len() > self.limits.words => {
+                let limit = self.limits.words;
+                self.begun = None;
+                self.prepared.push(Err(PrepareError::TooManyWords { limit }));
                 0
             }
             Ok(Part { bytes, last: false }) => bytes,

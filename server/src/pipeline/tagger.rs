@@ -8,12 +8,12 @@ use nerve_tagging::WordLabel;
 
 use crate::config::RequestLimits;
 use crate::health::{Health, Readiness};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ModelMetrics};
 use crate::pipeline::aggregation::{Aggregation, Reading};
 use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::{Preparation, PrepareError, Prepared, Source, TextLimits, Words};
 use crate::pipeline::threads::{TaskError, TextThreads};
-use crate::scheduler::{Flow, LogitMatrix, Queue, SubmitError, Waiter, WindowFailed, WindowInput};
+use crate::scheduler::{Flow, LogitMatrix, Pool, Queue, SubmitError, Waiter, WindowFailed, WindowInput};
 
 /// How many windows of one request are in the queue at a time.
 ///
@@ -63,11 +63,15 @@ pub(crate) enum Admission {
 /// The pipeline, shared by all requests.
 pub(crate) struct Tagger {
     pub(crate) model: Arc<TextModel>,
-    pub(crate) threads: TextThreads,
+    pub(crate) threads: Arc<TextThreads>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
+    /// The counters of this version alone.
+    pub(crate) of_model: ModelMetrics,
     pub(crate) limits: RequestLimits,
+    /// The workers end when this is dropped.
+    pub(crate) pool: Pool,
 }
 
 impl Tagger {
@@ -172,6 +176,7 @@ impl Tagger {
     pub(crate) fn text_limits(&self) -> TextLimits {
         TextLimits {
             bytes: self.limits.max_text_bytes,
+            words: self.limits.max_words,
             windows: self.limits.max_windows,
         }
     }

@@ -1,5 +1,6 @@
 //! Windows to logits: a bounded queue, a batching policy and worker threads.
 
+mod drain;
 mod job;
 mod policy;
 mod pool;

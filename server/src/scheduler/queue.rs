@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::{BatchLimits, QueueLimits};
 use crate::metrics::Metrics;
+use crate::scheduler::drain::DrainRate;
 use crate::scheduler::job::{Job, Waiter, WindowInput};
 use crate::scheduler::policy::next_batch;
 
@@ -25,9 +26,15 @@ pub(crate) enum SubmitError {
     /// They are more than the queue holds when it is empty.
     NeverFits,
     /// There are too many waiting windows.
-    WindowsFull,
+    WindowsFull {
+        /// Seconds after which there should be room.
+        retry_after: u32,
+    },
     /// There are too many waiting tokens.
-    TokensFull,
+    TokensFull {
+        /// Seconds after which there should be room.
+        retry_after: u32,
+    },
     /// No worker would take them.
     NoWorker,
     /// The queue takes nothing any more.
@@ -60,6 +67,9 @@ struct State {
     tokens: usize,
     /// Windows that claim the next room.
     claimed: Size,
+    drain: DrainRate,
+    /// What the metrics count of this queue; other models' queues are in the same gauges.
+    shown: Size,
     serving: u64,
     submitted: u64,
     workers: usize,
@@ -203,7 +213,7 @@ impl Queue {
                 return Ok(());
             };
             match (refused.reason, worker_end) {
-                (SubmitError::WindowsFull | SubmitError::TokensFull, _) => {
+                (SubmitError::WindowsFull { .. } | SubmitError::TokensFull { .. }, _) => {
                     if precedence == Precedence::Further {
                         claim.get_or_insert_with(|| Claim::new(self, size));
                     }
@@ -241,9 +251,13 @@ impl Queue {
             } else if state.workers == 0 {
                 Some(SubmitError::NoWorker)
             } else if state.waiting.len() + claimed.windows + size.windows > self.limits.windows {
-                Some(SubmitError::WindowsFull)
+                Some(SubmitError::WindowsFull {
+                    retry_after: state.retry_after(size),
+                })
             } else if state.tokens + claimed.tokens + size.tokens > self.limits.tokens {
-                Some(SubmitError::TokensFull)
+                Some(SubmitError::TokensFull {
+                    retry_after: state.retry_after(size),
+                })
             } else {
                 None
             }
@@ -263,7 +277,7 @@ impl Queue {
             state.waiting.insert(Turn { turn, serial }, job);
         }
         state.tokens += size.tokens;
-        self.show(&state);
+        self.show(&mut state);
         drop(state);
         if many {
             self.changed.notify_all();
@@ -281,12 +295,13 @@ impl Queue {
             let batch = state.next_batch(self.batching);
             if !batch.is_empty() || state.closed {
                 state.idle -= 1;
-                self.show(&state);
+                state.drain.took(batch.iter().map(Job::tokens).sum(), Instant::now().into_std());
+                self.show(&mut state);
                 drop(state);
                 self.room.notify_waiters();
                 return (!batch.is_empty()).then_some(batch);
             }
-            self.show(&state);
+            self.show(&mut state);
             // Windows withdrawn meanwhile have left too.
             self.room.notify_waiters();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -306,7 +321,7 @@ impl Queue {
         if state.workers == 0 {
             state.clear();
         }
-        self.show(&state);
+        self.show(&mut state);
         drop(state);
         self.room.notify_waiters();
     }
@@ -323,7 +338,7 @@ impl Queue {
         let mut state = self.lock();
         state.closed = true;
         state.clear();
-        self.show(&state);
+        self.show(&mut state);
         drop(state);
         self.changed.notify_all();
         self.room.notify_waiters();
@@ -343,9 +358,15 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(&self, state: &State) {
-        self.metrics.queue_windows.set(state.waiting.len() as i64);
-        self.metrics.queue_tokens.set(state.tokens as i64);
+    fn show(&self, state: &mut State) {
+        let now = Size {
+            windows: state.waiting.len(),
+            tokens: state.tokens,
+        };
+        let before = std::mem::replace(&mut state.shown, now);
+        let grown = |now: usize, before: usize| now as i64 - before as i64;
+        self.metrics.queue_windows.add(grown(now.windows, before.windows));
+        self.metrics.queue_tokens.add(grown(now.tokens, before.tokens));
     }
 }
 
@@ -377,6 +398,12 @@ impl State {
             .into_iter()
             .filter_map(|at| self.remove(turns[at]))
             .collect()
+    }
+
+    /// Seconds after which so much more should have room, at the rate of late.
+    fn retry_after(&self, size: Size) -> u32 {
+        self.drain
+            .seconds_for(self.tokens + size.tokens, Instant::now().into_std())
     }
 
     fn remove(&mut self, turn: Turn) -> Option<Job> {

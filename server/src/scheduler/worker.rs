@@ -75,12 +75,14 @@ impl Worker {
     }
 
     fn up(&self) {
-        self.metrics.workers_alive.set(self.health.worker_up() as i64);
+        self.health.worker_up();
+        self.metrics.workers_alive.inc();
         self.queue.worker_up();
     }
 
     fn down(&self) {
-        self.metrics.workers_alive.set(self.health.worker_down() as i64);
+        self.health.worker_down();
+        self.metrics.workers_alive.dec();
         self.queue.worker_down();
     }
 

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use actix_web::test::{TestRequest, call_service, init_service};
 
 use super::*;
-use crate::config::ServerConfig;
-use crate::health::Health;
-use crate::http::{AppState, app, openapi_json};
+use crate::config::KeySource;
+use crate::health::Draining;
+use crate::http::{AppState, Keys, app, openapi_json};
 use crate::metrics::Metrics;
+use crate::models::{Models, Shared, Track};
 use crate::pipeline::{Tagger, TextThreads};
-use crate::scheduler::Queue;
+use crate::run::all_started;
 
 /// A method, a path as the contract writes it, and a status.
 type Answered = (String, String, u16);
@@ -189,22 +190,65 @@ impl Seen {
         assert_eq!((receive(running).status, receive(waiting).status), (200, 200));
     }
 
+    /// What a server answers that takes orders and texts from those who have a key, and has little time.
+    fn on_a_guarded_server(&mut self) {
+        let key = |value: &str| KeySource::Variable {
+            name: "KEYS".to_owned(),
+            value: value.to_owned(),
+        };
+        let server = Server::start(slow(), |config| {
+            config.api_keys = Some(key("k"));
+            config.admin_keys = Some(key("boss"));
+            config.read_timeout_ms = 100;
+        })
+        .ready();
+        for route in tagging() {
+            self.post(&server, &route, &(route.body)("paul"));
+            if route.path == "/ner/stream" {
+                continue;
+            }
+            let (path, body) = (filled(route.path), (route.body)("slow"));
+            let late = format!("{}x-api-key: k\r\nx-request-timeout-ms: 20\r\n", route.content_type);
+            self.ask(&server, "POST", route.path, &path, &late, &body);
+            // The head announces a body that does not come.
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 9\r\nx-api-key: k\r\n{}\r\n",
+                route.content_type
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            let status = receive(stream).status;
+            self.0.insert(("POST".to_owned(), route.path.to_owned(), status));
+        }
+        for path in ["/admin/rollback", "/admin/reload", "/admin/rollback"] {
+            self.ask(&server, "POST", path, path, "x-api-key: k\r\n", "");
+            for version in ["v2", "bad"] {
+                version.clone_into(&mut server.script.current.lock().unwrap());
+                self.ask(&server, "POST", path, path, "authorization: Bearer boss\r\n", "");
+            }
+        }
+    }
+
     /// What a server answers whose metrics cannot be written and whose tokenising threads lose their work.
     async fn on_a_broken_server(&mut self) {
-        let config = ServerConfig::default();
-        let metrics = Arc::new(Metrics::broken());
-        let health = Arc::new(Health::default());
-        health.set_warm();
-        health.worker_up();
-        let tagger = Tagger {
-            model: Arc::new(text_model(8)),
-            threads: TextThreads::that_lose_tasks(),
-            queue: Arc::new(Queue::new(config.queue, config.batching, Arc::clone(&metrics))),
-            health,
-            metrics,
-            limits: config.requests,
+        let source = Arc::new(FakeSource(Arc::default()));
+        let (place, Opened { model, sessions }) = Opened::first(source.as_ref()).unwrap();
+        let shared = Shared {
+            config: Arc::default(),
+            metrics: Arc::new(Metrics::broken()),
+            threads: Arc::new(TextThreads::that_lose_tasks()),
+            draining: Draining::default(),
         };
-        let service = init_service(app(AppState::new(tagger, &config))).await;
+        let (tagger, started) = Tagger::start(model, sessions, &shared).unwrap();
+        all_started(started).await.unwrap();
+        tagger.health.set_warm();
+        let keys = Arc::new(Keys::read(&shared.config).unwrap());
+        let models = Arc::new(Models {
+            stable: Track::new("stable", source, place, tagger),
+            canary: None,
+            shared,
+        });
+        let service = init_service(app(AppState::new(models, keys))).await;
         let metrics = TestRequest::get().uri("/metrics").to_request();
         let batch = TestRequest::post()
             .uri("/ner/batch")
@@ -223,6 +267,7 @@ async fn the_contract_names_every_status_that_is_answered_and_no_other() {
     seen.on_a_working_server();
     seen.on_a_starting_server();
     seen.on_a_full_server();
+    seen.on_a_guarded_server();
     seen.on_a_broken_server().await;
     let promised = promised();
     let never: Vec<_> = promised.difference(&seen.0).collect();

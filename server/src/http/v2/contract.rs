@@ -43,6 +43,12 @@ pub(crate) enum InferErrors {
     /// Not JSON, or other tensors or parameters than the model's
     #[response(status = 400)]
     NotTheModels(V2ErrorBody),
+    /// A key is needed
+    #[response(status = 401)]
+    NoKey(V2ErrorBody),
+    /// The body did not arrive in time
+    #[response(status = 408)]
+    TooSlow(V2ErrorBody),
     /// The body or a text is too large, or there are too many
     #[response(status = 413)]
     TooLarge(V2ErrorBody),
@@ -55,4 +61,7 @@ pub(crate) enum InferErrors {
     /// The model failed
     #[response(status = 500)]
     Failed(V2ErrorBody),
+    /// No answer in time
+    #[response(status = 504)]
+    Late(V2ErrorBody),
 }

@@ -1,13 +1,13 @@
 //! Errors in the protocol's shape.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::http::error::{ApiError, InvalidRequest, RETRY_AFTER_SECONDS};
+use crate::http::error::{ApiError, InvalidRequest};
 use crate::http::v2::tensor::TensorError;
 
 /// Why a `/v2` request is not answered.
@@ -89,8 +89,11 @@ impl ResponseError for V2Error {
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
         let mut response = HttpResponse::build(status);
-        if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS));
+        if let Some(seconds) = self.api().and_then(ApiError::retry_after) {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
         if let Self::Api(ApiError::MethodNotAllowed { allow }) = self {
             response.insert_header((ALLOW, *allow));

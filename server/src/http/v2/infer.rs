@@ -11,6 +11,7 @@ use crate::http::AppState;
 use crate::http::body::{essence, header, is_encoded, is_json, parse, read_limited};
 use crate::http::error::ApiError;
 use crate::http::ner::answer;
+use crate::http::served::Served;
 use crate::http::request::{AggregationOption, OffsetsOption, Options};
 use crate::http::v2::contract::{InferErrors, ModelPath, NotReady, NotServed, VersionPath};
 use crate::http::v2::error::V2Error;
@@ -122,13 +123,13 @@ struct Wanted {
 )]
 pub(crate) async fn infer(
     state: web::Data<AppState>,
+    Served(tagger): Served,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, V2Error> {
-    let tagger = state.tagger.as_ref();
-    let model = named(&state, &request)?;
+    let model = named(&tagger, &request)?;
     check_media_type(&request)?;
-    let body = read_limited(&request, payload, state.limits.max_body_bytes).await?;
+    let body = read_limited(&request, payload, state.body_limits()).await?;
     let (json, binary) = split(&request, &body)?;
     let asked: InferRequest = parse(json)?;
     let parameters = asked.parameters.unwrap_or_default();
@@ -157,7 +158,7 @@ pub(crate) async fn infer(
     let began = Instant::now();
     let answers: Vec<Answer> = tagged
         .iter()
-        .map(|tagged| answer(tagger, tagged, &view))
+        .map(|tagged| answer(&tagger, tagged, &view))
         .collect();
     let mut bytes = Vec::new();
     let outputs = wanted.iter().map(|wanted| wanted.tensor(&answers, &mut bytes));
@@ -302,8 +303,9 @@ fn respond(mut json: Vec<u8>, mut bytes: Vec<u8>, wanted: &[Wanted]) -> HttpResp
 )]
 pub(crate) async fn infer_version(
     state: web::Data<AppState>,
+    served: Served,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, V2Error> {
-    infer(state, request, payload).await
+    infer(state, served, request, payload).await
 }

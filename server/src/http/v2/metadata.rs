@@ -11,7 +11,8 @@ use crate::http::v2::contract::{ModelPath, NotReady, NotServed, VersionPath};
 use crate::http::v2::error::V2Error;
 use crate::http::v2::named;
 use crate::http::v2::tensor::{INPUT, OutputName};
-use crate::pipeline::TagError;
+use crate::http::served::Served;
+use crate::pipeline::{TagError, Tagger};
 
 /// The protocol's extension for tensors as bytes behind the JSON.
 const BINARY_TENSORS: &str = "binary_tensor_data";
@@ -81,8 +82,8 @@ fn texts(name: &'static str) -> TensorMetadata {
     }
 }
 
-fn check_ready(state: &AppState) -> Result<(), V2Error> {
-    match state.tagger.health.readiness() {
+fn check_ready(tagger: &Tagger) -> Result<(), V2Error> {
+    match tagger.health.readiness() {
         Readiness::Ready => Ok(()),
         not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
             Err(ApiError::Tag(TagError::NotReady(not_ready)).into())
@@ -130,7 +131,7 @@ pub(crate) async fn live() -> HttpResponse {
     )
 )]
 pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, V2Error> {
-    check_ready(&state)?;
+    check_ready(&state.live())?;
     Ok(HttpResponse::Ok().json(V2Ready { ready: true }))
 }
 
@@ -146,8 +147,8 @@ pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, V2
         NotServed,
     )
 )]
-pub(crate) async fn model(state: web::Data<AppState>, request: HttpRequest) -> Result<HttpResponse, V2Error> {
-    let model = named(&state, &request)?;
+pub(crate) async fn model(Served(tagger): Served, request: HttpRequest) -> Result<HttpResponse, V2Error> {
+    let model = named(&tagger, &request)?;
     Ok(HttpResponse::Ok().json(ModelMetadata {
         name: &model.name,
         versions: [&model.version],
@@ -170,10 +171,10 @@ pub(crate) async fn model(state: web::Data<AppState>, request: HttpRequest) -> R
     )
 )]
 pub(crate) async fn model_version(
-    state: web::Data<AppState>,
+    Served(tagger): Served,
     request: HttpRequest,
 ) -> Result<HttpResponse, V2Error> {
-    model(state, request).await
+    model(Served(tagger), request).await
 }
 
 /// Whether the model answers.
@@ -190,11 +191,11 @@ pub(crate) async fn model_version(
     )
 )]
 pub(crate) async fn model_ready(
-    state: web::Data<AppState>,
+    Served(tagger): Served,
     request: HttpRequest,
 ) -> Result<HttpResponse, V2Error> {
-    let name = named(&state, &request)?.name.as_str();
-    check_ready(&state)?;
+    let name = named(&tagger, &request)?.name.as_str();
+    check_ready(&tagger)?;
     Ok(HttpResponse::Ok().json(V2ModelReady { name, ready: true }))
 }
 
@@ -212,8 +213,8 @@ pub(crate) async fn model_ready(
     )
 )]
 pub(crate) async fn model_version_ready(
-    state: web::Data<AppState>,
+    Served(tagger): Served,
     request: HttpRequest,
 ) -> Result<HttpResponse, V2Error> {
-    model_ready(state, request).await
+    model_ready(Served(tagger), request).await
 }

@@ -12,8 +12,8 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Resource};
 use utoipa::OpenApi;
 
-use crate::http::{AppState, Route};
-use crate::pipeline::TextModel;
+use crate::http::Route;
+use crate::pipeline::{Tagger, TextModel};
 
 /// The protocol's part of the contract.
 #[derive(OpenApi)]
@@ -82,8 +82,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 }
 
 /// The model that the path names, in the version that it names if it does.
-fn named<'s>(state: &'s AppState, request: &HttpRequest) -> Result<&'s TextModel, V2Error> {
-    let model = state.tagger.model.as_ref();
+fn named<'t>(tagger: &'t Tagger, request: &HttpRequest) -> Result<&'t TextModel, V2Error> {
+    let model = tagger.model.as_ref();
     let segment = |name| request.match_info().get(name);
     if segment("model") != Some(model.name.as_str()) {
         return Err(V2Error::UnknownModel {

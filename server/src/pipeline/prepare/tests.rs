@@ -3,6 +3,7 @@ use crate::pipeline::text_model;
 use proptest::prelude::*;
 
 const LIMITS: TextLimits = TextLimits {
+    words: usize::MAX,
     bytes: 60,
     windows: 3,
 };
@@ -96,6 +97,7 @@ fn a_long_text_is_prepared_in_steps_and_is_the_same() {
         .map(|span| span.slice(&long).unwrap().to_owned())
         .collect();
     let limits = TextLimits {
+        words: usize::MAX,
         bytes: 1 << 20,
         windows: 1 << 20,
     };

@@ -1,0 +1,61 @@
+//! What a request must have before it is worked on: a key where one is needed, and time.
+
+use std::time::Duration;
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::middleware::Next;
+use tokio::time::timeout;
+
+use crate::http::error::ApiError;
+use crate::http::keys::Presented;
+use crate::http::v2::V2Error;
+use crate::http::{AppState, Route};
+
+/// Milliseconds within which the client wants its answer.
+const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
+
+/// Answers with the inner service's answer, if the request has its key and the answer its time.
+///
+/// Past its deadline a request is dropped: what of it waits is not begun any more.
+pub(crate) async fn guard<B: MessageBody>(
+    state: AppState,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let route = Route::of_path(request.path());
+    let refused = |error| shaped(route, error);
+    let presented = Presented::of(request.headers());
+    state.keys.check(route, request.method(), presented).map_err(refused)?;
+    if !route.has_deadline() {
+        return next.call(request).await;
+    }
+    let longest = Duration::from_millis(state.config().request_timeout_ms);
+    let limit = asked(request.headers()).map_err(refused)?.map_or(longest, |asked| asked.min(longest));
+    match timeout(limit, next.call(request)).await {
+        Ok(answered) => answered,
+        Err(_) => Err(refused(ApiError::DeadlineExceeded { limit })),
+    }
+}
+
+/// How long the client is ready to wait.
+fn asked(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
+    let Some(value) = headers.get(&TIMEOUT) else {
+        return Ok(None);
+    };
+    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    match number.filter(|&ms| ms > 0) {
+        Some(ms) => Ok(Some(Duration::from_millis(ms))),
+        None => Err(ApiError::TimeoutHeader),
+    }
+}
+
+/// The error in the shape of the route's protocol.
+fn shaped(route: Route, error: ApiError) -> Error {
+    match route.is_v2() {
+        true => V2Error::from(error).into(),
+        false => error.into(),
+    }
+}

@@ -1,0 +1,122 @@
+//! Where a model's versions come from.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use nerve_export::{Model, ModelError, OpenOptions, Runtime, SessionOptions};
+use tracing::info;
+
+use crate::config::ServerConfig;
+use crate::infer::{Infer, InferError, OpenSession};
+use crate::pipeline::TextModel;
+use crate::run::ServerError;
+
+/// A version's place, and what tells whether it has changed there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The directory, symbolic links resolved.
+    pub(crate) path: PathBuf,
+    /// Names, sizes and times of its files.
+    stamp: Vec<(PathBuf, u64, Option<SystemTime>)>,
+}
+
+impl Place {
+    /// A place of this name, of which nothing is read.
+    #[cfg(test)]
+    pub(crate) fn named(name: &str) -> Self {
+        Self {
+            path: name.into(),
+            stamp: Vec::new(),
+        }
+    }
+
+    /// The place of this directory as it is now.
+    pub(crate) fn of(path: PathBuf) -> std::io::Result<Self> {
+        let mut stamp = Vec::new();
+        for entry in fs::read_dir(&path)? {
+            let entry = entry?;
+            let of_file = entry.metadata()?;
+            stamp.push((entry.file_name().into(), of_file.len(), of_file.modified().ok()));
+        }
+        stamp.sort();
+        Ok(Self { path, stamp })
+    }
+}
+
+/// A version whose files were found good: its text side, and the way to its sessions.
+pub(crate) struct Opened {
+    pub(crate) model: TextModel,
+    pub(crate) sessions: Arc<OpenSession>,
+}
+
+/// The versions of one model.
+pub(crate) trait ModelSource: Send + Sync + 'static {
+    /// The version to serve now. Blocks.
+    fn current(&self) -> Result<Place, ServerError>;
+    /// The version at this place. Blocks.
+    fn open(&self, place: &Place) -> Result<Opened, ServerError>;
+    /// What changes when another version is to be served; absent where nothing tells.
+    fn watched(&self) -> Option<PathBuf>;
+}
+
+/// A bundle, a store or a plain export on disk.
+pub(crate) struct Files {
+    path: PathBuf,
+    plain: OpenOptions,
+    runtime: Arc<Runtime>,
+    options: SessionOptions,
+}
+
+impl Files {
+    /// The model at this path, run as configured.
+    pub(crate) fn new(path: &Path, runtime: &Arc<Runtime>, config: &ServerConfig) -> Self {
+        Self {
+            path: path.to_owned(),
+            plain: config.plain.clone(),
+            runtime: Arc::clone(runtime),
+            // One thread a session: several small sessions answer more texts than one wide one.
+            options: SessionOptions {
+                device: config.device,
+                intra_threads: 1,
+            },
+        }
+    }
+
+    fn error(&self, source: ModelError) -> ServerError {
+        ServerError::Model {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+impl ModelSource for Files {
+    fn current(&self) -> Result<Place, ServerError> {
+        let path = Model::resolve(&self.path).map_err(|source| self.error(source))?;
+        Place::of(path).map_err(|source| {
+            self.error(ModelError::Open {
+                path: self.path.clone(),
+                source,
+            })
+        })
+    }
+
+    fn open(&self, place: &Place) -> Result<Opened, ServerError> {
+        let model = Model::open_with(&place.path, &self.plain).map_err(|source| self.error(source))?;
+        let text = TextModel::of(&model)?;
+        info!(model = %text.name, version = %text.version, device = %self.options.device, "model opened");
+        let (runtime, options) = (Arc::clone(&self.runtime), self.options.clone());
+        let sessions =
+            move || -> Result<Box<dyn Infer>, InferError> { Ok(Box::new(model.session(&runtime, &options)?)) };
+        Ok(Opened {
+            model: text,
+            sessions: Arc::new(sessions),
+        })
+    }
+
+    fn watched(&self) -> Option<PathBuf> {
+        Some(self.path.clone())
+    }
+}

@@ -1,0 +1,75 @@
+//! A model's pipeline and workers, started.
+
+use std::sync::Arc;
+
+use nerve_export::EncoderError;
+use nerve_tagging::windows;
+use tracing::warn;
+
+use crate::config::BatchLimits;
+use crate::health::Health;
+use crate::infer::OpenSession;
+use crate::models::Shared;
+use crate::pipeline::{Tagger, TextModel};
+use crate::run::ServerError;
+use crate::scheduler::{Pool, Queue, Started, Worker};
+
+impl Tagger {
+    /// A pipeline whose workers open their sessions meanwhile; they end when it is dropped.
+    pub(crate) fn start(
+        model: TextModel,
+        sessions: Arc<OpenSession>,
+        shared: &Shared,
+    ) -> Result<(Self, Started), ServerError> {
+        let config = shared.config.as_ref();
+        let batching = batching(&model, config.batching);
+        let health = Arc::new(Health::new(shared.draining.clone()));
+        let queue = Arc::new(Queue::new(config.queue, batching, Arc::clone(&shared.metrics)));
+        let worker = Worker {
+            queue: Arc::clone(&queue),
+            health: Arc::clone(&health),
+            metrics: Arc::clone(&shared.metrics),
+            open: sessions,
+            warm_up: Arc::new(warm_up_batches(&model, batching)?),
+        };
+        let (pool, started) = Pool::start(worker, config.workers)?;
+        let tagger = Self {
+            of_model: shared.metrics.model(&model),
+            model: Arc::new(model),
+            threads: Arc::clone(&shared.threads),
+            queue,
+            health,
+            metrics: Arc::clone(&shared.metrics),
+            limits: config.requests,
+            pool,
+        };
+        Ok((tagger, started))
+    }
+}
+
+/// What may be computed together with this model.
+fn batching(model: &TextModel, limits: BatchLimits) -> BatchLimits {
+    let Some(reason) = &model.one_by_one else {
+        return limits;
+    };
+    warn!(%reason, "windows run one by one, so that no answer depends on who else asks; --max-batch is 1");
+    BatchLimits {
+        max_batch: 1,
+        ..limits
+    }
+}
+
+/// A short text, a full batch and the longest window: memory is claimed and kernels are chosen before the first client.
+fn warm_up_batches(model: &TextModel, batching: BatchLimits) -> Result<Vec<Vec<Vec<u32>>>, EncoderError> {
+    const SHORT: usize = 8;
+    const USUAL: usize = 32;
+    let full = (batching.batch_tokens / USUAL).clamp(1, batching.max_batch);
+    let mut batches = Vec::new();
+    for (count, words) in [(1, SHORT), (full, USUAL), (1, model.limits.max_tokens())] {
+        let subwords = model.encoder.encode_words(&vec!["a"; words])?;
+        if let Some(window) = windows(&subwords, model.limits).first() {
+            batches.push(vec![model.encoder.window_ids(&subwords, window); count]);
+        }
+    }
+    Ok(batches)
+}

@@ -1,0 +1,149 @@
+//! Faults under load: what becomes of the requests, and how soon all is well again.
+
+use std::sync::atomic::AtomicU64;
+
+use super::*;
+use crate::config::KeySource;
+
+/// Clients that send one text after another while a fault happens.
+const CLIENTS: usize = 8;
+/// How often each fault happens.
+const TIMES: usize = 20;
+
+/// What happens to a session, or to the version that is served, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A run gives an error.
+    RunError,
+    /// A run panics, and the next session is opened.
+    RunPanic,
+    /// A run panics, and the next session cannot be opened at first.
+    PanicThenNoSession,
+    /// A run takes long.
+    Stall,
+    /// Another version takes long to load.
+    SlowLoad,
+    /// Another version is no good.
+    BadVersion,
+}
+
+/// What became of the requests that were sent while a fault happened.
+#[derive(Default)]
+struct Tally {
+    sent: AtomicU64,
+    answered: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Tally {
+    fn count(&self, status: u16) {
+        let outcome = match status {
+            200 => &self.answered,
+            429 | 503 => &self.refused,
+            500 | 504 => &self.failed,
+            _ => &self.lost,
+        };
+        outcome.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The status of a request, 0 where no whole answer comes.
+fn ask(address: SocketAddr) -> u16 {
+    let body = "{\"text\": \"paul met paul in paris\"}";
+    let request = format!(
+        "POST /ner HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut answer = String::new();
+    let asked = TcpStream::connect(address).and_then(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.write_all(request.as_bytes())?;
+        stream.read_to_string(&mut answer)
+    });
+    let whole = asked.is_ok() && answer.contains("\r\n\r\n{") && answer.ends_with('}');
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    if whole { status.unwrap_or(0) } else { 0 }
+}
+
+/// Lets a fault happen `TIMES` times under load, and yields its line of the table.
+fn inject(fault: Fault) -> String {
+    let server = Server::start(Script::default(), |config| {
+        config.workers = 2;
+        config.reload_poll_ms = 0;
+        config.request_timeout_ms = 5_000;
+        config.admin_keys = Some(KeySource::Variable {
+            name: "KEYS".to_owned(),
+            value: "boss".to_owned(),
+        });
+    })
+    .ready();
+    let tally = Tally::default();
+    let stop = AtomicBool::new(false);
+    let mut recovery = Duration::ZERO;
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                while !stop.load(Ordering::SeqCst) {
+                    tally.sent.fetch_add(1, Ordering::SeqCst);
+                    tally.count(ask(server.address));
+                }
+            });
+        }
+        for time in 0..TIMES {
+            recovery = recovery.max(happen(&server, fault, time));
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
+    let (answered, refused, failed) = (count(&tally.answered), count(&tally.refused), count(&tally.failed));
+    let lost = count(&tally.sent) - answered - refused - failed;
+    assert_eq!(lost, 0, "{fault:?}");
+    match fault {
+        Fault::RunError | Fault::RunPanic | Fault::PanicThenNoSession => assert!(failed >= TIMES as u64),
+        Fault::Stall | Fault::SlowLoad | Fault::BadVersion => assert_eq!((refused, failed), (0, 0), "{fault:?}"),
+    }
+    eventually(|| server.accounts());
+    assert_eq!(server.metric("nerve_workers_alive"), 2.0);
+    format!(
+        "{:20}{TIMES:>6}{:>10}{answered:>10}{refused:>9}{failed:>8}{lost:>6}{:>12.0}",
+        format!("{fault:?}"),
+        count(&tally.sent),
+        recovery.as_secs_f64() * 1000.0
+    )
+}
+
+/// Lets a fault happen once, and yields how long it was until both workers ran and a request was answered.
+fn happen(server: &Server, fault: Fault, time: usize) -> Duration {
+    let began = Instant::now();
+    match fault {
+        Fault::SlowLoad | Fault::BadVersion => {
+            let version = if fault == Fault::BadVersion { "bad" } else { "slow" };
+            server.offer(&format!("{version}{time}"));
+            let expected = if fault == Fault::BadVersion { 409 } else { 200 };
+            assert_eq!(server.order("/admin/reload").status, expected);
+        }
+        Fault::RunError | Fault::RunPanic | Fault::PanicThenNoSession | Fault::Stall => {
+            server.script.faults.lock().unwrap().push(fault);
+            eventually(|| !server.script.faults.lock().unwrap().contains(&fault));
+        }
+    }
+    eventually(|| server.metric("nerve_workers_alive") == 2.0 && ask(server.address) == 200);
+    began.elapsed()
+}
+
+#[test]
+fn no_fault_loses_a_request() {
+    println!("fault                times  requests  answered  refused  failed  lost  recovery ms");
+    for fault in [
+        Fault::RunError,
+        Fault::RunPanic,
+        Fault::PanicThenNoSession,
+        Fault::Stall,
+        Fault::SlowLoad,
+        Fault::BadVersion,
+    ] {
+        println!("{}", inject(fault));
+    }
+}

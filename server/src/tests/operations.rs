@@ -1,0 +1,307 @@
+//! Other versions, deadlines, keys, limits and counters.
+
+use super::*;
+use crate::config::{CanaryConfig, KeySource};
+
+const ADMIN: &str = "x-api-key: boss\r\n";
+
+fn keys(value: &str) -> Option<KeySource> {
+    Some(KeySource::Variable {
+        name: "KEYS".to_owned(),
+        value: value.to_owned(),
+    })
+}
+
+/// A server that takes orders and looks for other versions only when told.
+fn ordered(script: Script) -> Server {
+    Server::start(script, |config| {
+        config.admin_keys = keys("boss");
+        config.reload_poll_ms = 0;
+    })
+    .ready()
+}
+
+impl Server {
+    pub(super) fn order(&self, path: &str) -> Response {
+        receive(self.send("POST", path, ADMIN, ""))
+    }
+
+    pub(super) fn offer(&self, version: &str) {
+        version.clone_into(&mut self.script.current.lock().unwrap());
+    }
+
+    fn version(&self) -> String {
+        let answer = self.ner("paul").json();
+        answer["model"]["version"].as_str().unwrap().to_owned()
+    }
+
+    /// Whether every request that was received has ended in one of the four ways, but for those still in flight.
+    pub(super) fn accounts(&self) -> bool {
+        let text = self.get("/metrics").body;
+        let sum = |name: &str| -> f64 {
+            let lines = text.lines().filter(|line| line.starts_with(name));
+            lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        };
+        // The request for the metrics is in flight itself.
+        sum("nerve_in_flight ") == 1.0 && sum("nerve_received_total ") == sum("nerve_outcomes_total{") + 1.0
+    }
+}
+
+#[test]
+fn another_version_is_served_when_ordered_and_the_one_before_again() {
+    let server = ordered(Script::default());
+    assert_eq!(server.order("/admin/rollback").code(), "not_reloaded");
+    let same = server.order("/admin/reload").json();
+    assert_eq!(same["models"][0], json!({"track": "stable", "version": "v1", "changed": false}));
+    server.offer("v2");
+    let loaded = server.order("/admin/reload").json();
+    assert_eq!(loaded["models"][0], json!({"track": "stable", "version": "v2", "changed": true}));
+    assert_eq!(server.version(), "v2");
+    let info = "nerve_model_info{device=\"cpu\",name=\"test\",precision=\"fp32\",track=\"stable\",version=";
+    assert_eq!(server.metric(&format!("{info}\"v2\"}}")), 1.0);
+    assert!(!server.get("/metrics").body.contains(&format!("{info}\"v1\"}}")));
+    let back = server.order("/admin/rollback").json();
+    assert_eq!(back["models"][0]["version"], "v1");
+    assert_eq!((server.version(), server.metric("nerve_workers_alive")), ("v1".to_owned(), 1.0));
+    // What was left is served again only when asked for.
+    assert_eq!(server.order("/admin/reload").json()["models"][0]["version"], "v2");
+    for (result, count) in [("loaded", 2.0), ("rolled_back", 1.0), ("rejected", 0.0)] {
+        assert_eq!(server.metric(&format!("nerve_reloads_total{{result=\"{result}\"}}")), count);
+    }
+    assert!(server.accounts());
+}
+
+#[test]
+fn a_version_that_is_noticed_is_served_but_not_one_that_was_left() {
+    let server = Server::start(Script::default(), |config| {
+        config.admin_keys = keys("boss");
+        config.reload_poll_ms = 10;
+    })
+    .ready();
+    server.offer("v2");
+    eventually(|| server.version() == "v2");
+    assert_eq!(server.order("/admin/rollback").status, 200);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(server.version(), "v1");
+    server.offer("v3");
+    eventually(|| server.version() == "v3");
+}
+
+#[test]
+fn a_bad_version_leaves_the_one_before_and_says_why() {
+    let server = ordered(Script::default());
+    server.offer("bad");
+    let refused = server.order("/admin/reload");
+    assert_eq!((refused.status, refused.code().as_str()), (409, "not_reloaded"));
+    assert!(refused.body.contains("no such model"), "{}", refused.body);
+    let info = server.get("/info").json();
+    assert_eq!(info["tracks"][0]["problem"], "cannot serve: no such model");
+    assert_eq!(server.metric("nerve_reloads_total{result=\"rejected\"}"), 1.0);
+    assert_eq!(server.version(), "v1");
+    server.offer("v2");
+    server.order("/admin/reload");
+    assert!(server.get("/info").json()["tracks"][0].get("problem").is_none());
+}
+
+#[test]
+fn a_version_whose_sessions_do_not_open_is_refused() {
+    let server = ordered(Script {
+        opens_fail_after: Some(1),
+        ..Script::default()
+    });
+    server.offer("v2");
+    assert!(server.order("/admin/reload").body.contains("no session"));
+    assert_eq!((server.version(), server.metric("nerve_workers_alive")), ("v1".to_owned(), 1.0));
+}
+
+#[test]
+fn a_request_keeps_the_version_it_began_with() {
+    let server = ordered(slow());
+    let running = server.later("slow");
+    eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);
+    let waiting = server.later("paul");
+    eventually(|| server.metric("nerve_queue_windows") == 1.0);
+    server.offer("v2");
+    assert_eq!(server.order("/admin/reload").status, 200);
+    assert_eq!(server.version(), "v2");
+    assert_eq!(server.metric("nerve_workers_alive"), 2.0);
+    server.script.slow_waits.store(false, Ordering::SeqCst);
+    for old in [running, waiting] {
+        let answer = receive(old);
+        assert_eq!((answer.status, &answer.json()["model"]["version"]), (200, &json!("v1")));
+    }
+    // The version that nobody has any more is gone with its workers.
+    eventually(|| server.metric("nerve_workers_alive") == 1.0);
+    assert!(server.accounts());
+}
+
+#[test]
+fn a_canary_answers_its_share_of_the_ids_and_always_the_same() {
+    let canary = Script {
+        current: Mutex::new("c1".to_owned()),
+        ..Script::default()
+    };
+    let server = Server::start_with(Script::default(), Some(canary), |config| {
+        config.canary = Some(CanaryConfig {
+            path: "canary".into(),
+            percent: 30,
+        });
+    })
+    .ready();
+    let version = |id: usize| {
+        let headers = format!("content-type: application/json\r\nx-request-id: {id}\r\n");
+        let answer = receive(server.send("POST", "/ner", &headers, "{\"text\": \"paul\"}")).json();
+        answer["model"]["version"].as_str().unwrap().to_owned()
+    };
+    let first: Vec<String> = (0..200).map(version).collect();
+    let by_canary = first.iter().filter(|version| *version == "c1").count();
+    assert!((30..90).contains(&by_canary), "{by_canary}");
+    assert_eq!(first, (0..200).map(version).collect::<Vec<_>>());
+    let counted = server.metric("nerve_model_requests_total{outcome=\"answered\",version=\"c1\"}");
+    assert_eq!(counted, 2.0 * by_canary as f64);
+    let tracks = server.get("/info").json()["tracks"].clone();
+    assert_eq!((&tracks[1]["version"], &tracks[1]["percent"]), (&json!("c1"), &json!(30)));
+}
+
+#[test]
+fn a_request_past_its_deadline_is_dropped_unbegun() {
+    let server = Server::start(slow(), |config| config.request_timeout_ms = 300).ready();
+    let ask = |headers: &str, text: &str| {
+        let headers = format!("content-type: application/json\r\n{headers}");
+        receive(server.send("POST", "/ner", &headers, &json!({"text": text}).to_string()))
+    };
+    let running = server.later("slow");
+    eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);
+    let began = Instant::now();
+    let late = ask("x-request-timeout-ms: 50\r\n", "paul");
+    assert_eq!((late.status, late.code().as_str()), (504, "deadline_exceeded"));
+    assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+    // More than the server allows is what it allows.
+    assert_eq!(ask("x-request-timeout-ms: 60000\r\n", "paul").status, 504);
+    assert_eq!(receive(running).status, 504);
+    server.script.slow_waits.store(false, Ordering::SeqCst);
+    assert_eq!(server.ner("paul").status, 200);
+    // The first and the last were run, and nothing between.
+    assert_eq!(server.metric("nerve_batch_size_count"), 2.0);
+    for wrong in ["0", "-1", "1.5", "soon", ""] {
+        let refused = ask(&format!("x-request-timeout-ms: {wrong}\r\n"), "paul");
+        assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_timeout"), "{wrong}");
+    }
+    assert!(server.accounts());
+}
+
+#[test]
+fn keys_open_what_they_are_for() {
+    let server = Server::start(Script::default(), |config| {
+        config.api_keys = keys("k1,k2");
+        config.admin_keys = keys("boss");
+    })
+    .ready();
+    let ask = |path: &str, headers: &str, body: &str| {
+        let headers = format!("content-type: application/json\r\n{headers}");
+        receive(server.send("POST", path, &headers, body))
+    };
+    let text = "{\"text\": \"paul\"}";
+    for key in ["authorization: Bearer k1\r\n", "authorization: bearer k2\r\n", "x-api-key: k1\r\n"] {
+        assert_eq!(ask("/ner", key, text).status, 200, "{key}");
+    }
+    for key in ["", "x-api-key: k3\r\n", "authorization: Basic k1\r\n", "x-api-key: boss\r\n"] {
+        let refused = ask("/ner", key, text);
+        assert_eq!((refused.status, refused.code().as_str()), (401, "unauthorized"), "{key}");
+        assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+    }
+    assert_eq!(ask("/v2/models/test/infer", "", "{}").status, 401);
+    assert_eq!(ask("/", "", "{}").status, 401);
+    assert_eq!(ask("/admin/reload", "x-api-key: k1\r\n", "").status, 401);
+    assert_eq!(ask("/admin/reload", ADMIN, "").status, 200);
+    for open in ["/", "/health/ready", "/metrics", "/info", "/openapi.json"] {
+        assert_eq!(server.get(open).status, 200, "{open}");
+    }
+    assert_eq!(server.metric("nerve_refused_total{reason=\"key\"}"), 7.0);
+    // Without admin keys nobody gives orders.
+    let closed = Server::plain().order("/admin/reload");
+    assert!(closed.status == 401 && closed.body.contains("no admin key is configured"));
+}
+
+#[test]
+fn another_origins_page_may_ask_only_where_it_is_configured() {
+    let preflight = "origin: https://a.example\r\naccess-control-request-method: POST\r\n";
+    let server = Server::plain();
+    let plain = receive(server.send("POST", "/ner", "origin: https://a.example\r\n", ""));
+    assert_eq!(plain.header("access-control-allow-origin"), None);
+    let server = Server::start(Script::default(), |config| {
+        config.cors_origins = vec!["https://a.example".to_owned()];
+    })
+    .ready();
+    let allowed = receive(server.send("OPTIONS", "/ner", preflight, ""));
+    assert_eq!(allowed.header("access-control-allow-origin"), Some("https://a.example"));
+    let other = preflight.replace("a.example", "b.example");
+    let refused = receive(server.send("OPTIONS", "/ner", &other, ""));
+    assert_eq!(refused.header("access-control-allow-origin"), None);
+}
+
+#[test]
+fn what_is_slow_or_large_is_refused_by_its_own_error() {
+    let server = Server::start(Script::default(), |config| {
+        config.read_timeout_ms = 200;
+        config.requests.max_words = 3;
+    })
+    .ready();
+    let begin = |sent: &str| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(sent.as_bytes()).unwrap();
+        stream
+    };
+    // A head that never ends, a body that never comes, a head too long to be one.
+    assert_eq!(receive(begin("POST /ner HTTP/1.1\r\nhost: te")).status, 408);
+    let head = "POST /ner HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    let body = receive(begin(head));
+    assert_eq!((body.status, body.code().as_str()), (408, "body_too_slow"));
+    let long = format!("GET /info HTTP/1.1\r\nhost: test\r\nx: {}\r\n", "x".repeat(1 << 18));
+    assert_eq!(receive(begin(&long)).status, 400);
+    let many = server.ner("paul met paul in paris");
+    assert_eq!((many.status, many.code().as_str()), (413, "too_many_words"));
+    assert_eq!(server.ner("paul in paris").status, 200);
+}
+
+#[test]
+fn a_refused_client_is_told_how_long_the_queue_takes() {
+    let server = Server::start(slow(), |config| config.queue.windows = 1).ready();
+    let running = server.later("slow");
+    eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);
+    let waiting = server.later("paul");
+    eventually(|| server.metric("nerve_queue_windows") == 1.0);
+    let refused = server.ner("paul");
+    let seconds: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!(refused.status == 429 && (1..=60).contains(&seconds), "{seconds}");
+    server.script.slow_waits.store(false, Ordering::SeqCst);
+    assert_eq!((receive(running).status, receive(waiting).status), (200, 200));
+    assert!(server.accounts());
+}
+
+#[test]
+fn the_door_stays_open_a_while_after_readiness_has_fallen() {
+    let mut server = Server::start(Script::default(), |config| config.drain_delay_ms = 400).ready();
+    let began = Instant::now();
+    drop(server.shutdown.take());
+    eventually(|| server.get("/health/ready").status == 503);
+    // What a balancer sends that has not noticed yet is answered.
+    assert_eq!(server.ner("paul").status, 200);
+    assert!(began.elapsed() < Duration::from_millis(400));
+    assert_eq!(server.thread.take().unwrap().join().unwrap().unwrap(), Stopped::Drained);
+    assert!(began.elapsed() >= Duration::from_millis(400));
+}
+
+#[test]
+fn connections_beyond_the_limit_wait() {
+    let server = Server::start(Script::default(), |config| config.max_connections = 1).ready();
+    let held = TcpStream::connect(server.address).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let mut waiting = server.send("GET", "/health/live", "", "");
+    waiting.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert!(waiting.read(&mut [0; 1]).is_err());
+    drop(held);
+    waiting.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(receive(waiting).status, 200);
+}
