@@ -1,6 +1,8 @@
 //! Stores and plain exports open as bundles do.
 
 use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -34,6 +36,78 @@ fn publishing_makes_a_version_current() {
     assert_eq!(fs::read_dir(store.join("versions")).unwrap().count(), 2);
     let server = Server::start(&store, &[]);
     assert_eq!(server.get("/info").body["model"]["precision"], "fp32");
+}
+
+/// What the server says of its model once `until` holds of it.
+fn info_once(server: &Server, until: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    let began = Instant::now();
+    loop {
+        let info = server.get("/info").body;
+        if until(&info) {
+            return info;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "it never came true: {info}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_server_follows_its_store_through_every_half_done_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let first = publish(&tiny().bundle("fp32"), &store);
+    let server = Server::start(&store, &["--reload-poll-ms", "100"]);
+    let precision = |info: &serde_json::Value| info["model"]["precision"].clone();
+    assert_eq!(precision(&server.get("/info").body), "fp32");
+
+    // A publisher that was killed before the manifest was written, or before the directory had its name.
+    let versions = store.join("versions");
+    for (name, complete) in [(".incoming-x", false), ("half", false), ("whole", true)] {
+        let half = versions.join(name);
+        fs::create_dir(&half).unwrap();
+        for entry in fs::read_dir(first.trim()).unwrap() {
+            let entry = entry.unwrap();
+            if complete || entry.file_name() != "manifest.json" {
+                fs::copy(entry.path(), half.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+    let point_at = |name: &str| {
+        let link = store.join(".current-x");
+        std::os::unix::fs::symlink(Path::new("versions").join(name), &link).unwrap();
+        fs::rename(&link, store.join("current")).unwrap();
+    };
+    // A version that is not there, one without its manifest, one whose graph was cut short.
+    let graph = versions.join("whole/model.onnx");
+    let bytes = fs::read(&graph).unwrap();
+    fs::write(&graph, &bytes[..bytes.len() / 2]).unwrap();
+    let refused = |info: &serde_json::Value| info["tracks"][0]["problem"].is_string();
+    for name in ["gone", "half", "whole"] {
+        point_at(name);
+        let info = info_once(&server, refused);
+        assert_eq!(precision(&info), "fp32", "{name}");
+        let problem = info["tracks"][0]["problem"].as_str().unwrap();
+        assert!(!problem.contains(dir.path().to_str().unwrap()), "{problem}");
+        point_at(Path::new(first.trim()).file_name().unwrap().to_str().unwrap());
+        info_once(&server, |info| !refused(info));
+    }
+    // The slow copy is complete at last.
+    point_at("whole");
+    info_once(&server, refused);
+    fs::write(&graph, &bytes).unwrap();
+    info_once(&server, |info| !refused(info));
+
+    publish(&tiny().bundle("int8"), &store);
+    info_once(&server, |info| precision(info) == "int8");
+    let answer = server.post("/ner", &json!({"text": "I met Bob"})).body;
+    let current = fs::canonicalize(store.join("current")).unwrap();
+    assert_eq!(
+        answer["model"]["version"],
+        current.file_name().unwrap().to_str().unwrap()
+    );
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub use encoder::{EncoderError, TextEncoder, WordToken};
 pub use family::Family;
 pub use interface::{GraphError, OneByOne};
 pub use manifest::{Evaluation, FileInfo, GraphInfo, Manifest, ManifestError};
-pub use model::{Model, ModelError, ModelInfo, OpenOptions};
+pub use model::{Located, Model, ModelError, ModelInfo, OpenOptions};
 pub use pipeline_encoder::{PipelineEncoder, PipelineText, PipelineToken};
 pub use runtime::{Device, DeviceError, Runtime, RuntimeError, SessionOptions};
 pub use session::{Logits, Session, SessionError};

@@ -160,6 +160,15 @@ pub struct Model {
     pad: u32,
 }
 
+/// The directory that holds a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The directory, symbolic links resolved.
+    pub dir: PathBuf,
+    /// Whether it is a version of a store, which has a manifest.
+    pub in_store: bool,
+}
+
 impl Model {
     /// The model at a path: a bundle, a store (its `current`), or a directory with `config.json`, a tokenizer and
     /// `model.onnx` or `onnx/model.onnx`.
@@ -169,28 +178,31 @@ impl Model {
 
     /// [`Self::open`], with what a plain export needs to be told.
     pub fn open_with(path: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
-        // Resolved once: a store that flips `current` meanwhile must not mix two versions' files.
-        let dir = Self::resolve(path)?;
-        if dir.join(MANIFEST).is_file() {
-            Self::open_bundle(&dir, options)
+        // Located once: a store that flips `current` meanwhile must not mix two versions' files.
+        Self::open_located(&Self::locate(path)?, options)
+    }
+
+    /// The model at this place.
+    pub fn open_located(at: &Located, options: &OpenOptions) -> Result<Self, ModelError> {
+        // A store's version without its manifest is a copy that is not complete, never a plain export.
+        if at.in_store || at.dir.join(MANIFEST).is_file() {
+            Self::open_bundle(&at.dir, options)
         } else {
-            Self::open_plain(&dir, options)
+            Self::open_plain(&at.dir, options)
         }
     }
 
-    /// The directory that holds the model at `path`: itself, or a store's current version; symbolic links resolved.
-    pub fn resolve(path: &Path) -> Result<PathBuf, ModelError> {
+    /// Where the model at `path` is: in it, or in a store's current version.
+    pub fn locate(path: &Path) -> Result<Located, ModelError> {
         let store_current = path.join("current");
         // A link that leads nowhere is a damaged store, not a plain directory.
-        let at = if store_current.symlink_metadata().is_ok() {
-            &store_current
-        } else {
-            path
-        };
-        std::fs::canonicalize(at).map_err(|source| ModelError::Open {
+        let in_store = store_current.symlink_metadata().is_ok();
+        let at = if in_store { &store_current } else { path };
+        let dir = std::fs::canonicalize(at).map_err(|source| ModelError::Open {
             path: at.to_owned(),
             source,
-        })
+        })?;
+        Ok(Located { dir, in_store })
     }
 
     fn open_bundle(dir: &Path, options: &OpenOptions) -> Result<Self, ModelError> {

@@ -273,7 +273,10 @@ impl ServerConfig {
         if let Some(&(option, count)) = counts[..2].iter().find(|(_, count)| *count > MAX_THREADS) {
             return Err(ConfigError::Threads { option, count });
         }
-        let canary = self.canary.as_ref().map_or(0, |canary| usize::from(canary.percent));
+        let canary = self
+            .canary
+            .as_ref()
+            .map_or(0, |canary| usize::from(canary.percent));
         let percents = [
             ("max-padding-percent", self.batching.max_padding_percent),
             ("canary-percent", canary),

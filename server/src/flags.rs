@@ -219,7 +219,11 @@ impl ServeFlags {
             read_timeout_ms: self.read_timeout_ms,
             max_connections: self.max_connections,
             api_keys: keys("api-keys-file", self.api_keys_file.clone(), "NERVE_API_KEYS")?,
-            admin_keys: keys("admin-keys-file", self.admin_keys_file.clone(), "NERVE_ADMIN_KEYS")?,
+            admin_keys: keys(
+                "admin-keys-file",
+                self.admin_keys_file.clone(),
+                "NERVE_ADMIN_KEYS",
+            )?,
             cors_origins: self.cors_origin.clone(),
             tls: both(self.tls_cert.clone(), self.tls_key.clone(), ConfigError::Tls)?
                 .map(|(certificate, key)| TlsFiles { certificate, key }),

@@ -18,9 +18,9 @@ mod offline;
 mod pipeline;
 mod run;
 mod scheduler;
-mod tls;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use config::{
     BatchLimits, CanaryConfig, ConfigError, KeySource, QueueLimits, RequestLimits, ServerConfig, TlsFiles,
@@ -30,5 +30,5 @@ pub use healthcheck::{HealthcheckError, healthcheck};
 pub use http::{KeyError, openapi_json};
 pub use logging::{LogFormat, SERVING, TAGGING, start_logging};
 pub use offline::{InputFormat, OutputFormat, TagFile, TagFileError, Tally, tag_file};
-pub use tls::TlsError;
 pub use run::{ServerError, Stopped, run};
+pub use tls::TlsError;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use nerve_tagging::EntityType;
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
-#[cfg(target_os = "linux")]
-use prometheus::process_collector::ProcessCollector;
 
 use crate::http::{ApiError, Route};
 use crate::pipeline::TextModel;
@@ -234,7 +234,10 @@ impl Metrics {
                 failed: outcomes.with_label_values(&["failed"]),
                 cancelled: outcomes.with_label_values(&["cancelled"]),
             },
-            in_flight: gauge("nerve_in_flight", "Requests that were received and have not ended")?,
+            in_flight: gauge(
+                "nerve_in_flight",
+                "Requests that were received and have not ended",
+            )?,
             entities,
             model_requests,
             info,

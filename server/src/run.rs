@@ -25,6 +25,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Time to answer 503 to what is still waiting when the drain deadline has passed.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
+/// How far behind actix's clock may be, from which it counts the time that a head may take.
+const CLOCK_STEP: Duration = Duration::from_millis(500);
 /// How soon a key that was taken away opens nothing any more.
 const KEYS_POLL: Duration = Duration::from_secs(1);
 
@@ -94,9 +96,10 @@ pub async fn run(
     config.validate()?;
     let runtime = Runtime::load(config.onnxruntime.as_deref())?;
     let source: Arc<dyn ModelSource> = Arc::new(Files::new(&config.model, &runtime, &config));
-    let canary = config.canary.as_ref().map(|canary| -> Arc<dyn ModelSource> {
-        Arc::new(Files::new(&canary.path, &runtime, &config))
-    });
+    let canary = config
+        .canary
+        .as_ref()
+        .map(|canary| -> Arc<dyn ModelSource> { Arc::new(Files::new(&canary.path, &runtime, &config)) });
     serve(listener, config, source, canary, shutdown).await
 }
 
@@ -165,7 +168,7 @@ pub(crate) async fn serve(
         // A client that closes its connection withdraws its request.
         .h1_allow_half_closed(false)
         .max_connections(config.connections_per_thread())
-        .client_request_timeout(Duration::from_millis(config.read_timeout_ms))
+        .client_request_timeout(Duration::from_millis(config.read_timeout_ms) + CLOCK_STEP)
         .disable_signals()
         .shutdown_timeout(drain.as_secs().saturating_add(1));
     let server = match tls {

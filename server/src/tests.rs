@@ -8,8 +8,8 @@ mod v2;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,11 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::config::ServerConfig;
-use faults::Fault;
 use crate::infer::{Infer, InferError, LogitRows};
-use crate::pipeline::text_model;
 use crate::models::{ModelSource, Opened, Place};
+use crate::pipeline::text_model;
 use crate::run::{ServerError, Stopped, serve};
+use faults::Fault;
 
 const LABELS: usize = 5;
 const PAUL: u32 = 6;
@@ -60,7 +60,7 @@ impl ModelSource for FakeSource {
     }
 
     fn open(&self, place: &Place) -> Result<Opened, ServerError> {
-        let version = place.path.to_str().unwrap();
+        let version = place.at.dir.to_str().unwrap();
         if version.starts_with("slow") {
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -157,7 +157,8 @@ struct Response {
 
 impl Response {
     fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {} {}", self.head, self.body))
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.head, self.body))
     }
 
     fn code(&self) -> String {
@@ -752,7 +753,10 @@ fn the_drain_deadline_holds_and_open_connections_do_not_delay_it() {
     drop(server.shutdown.take());
     let refused = receive(waiting);
     assert_eq!((refused.status, refused.code().as_str()), (503, "draining"));
-    assert_eq!(server.thread.take().unwrap().join().unwrap().unwrap(), Stopped::Late);
+    assert_eq!(
+        server.thread.take().unwrap().join().unwrap().unwrap(),
+        Stopped::Late
+    );
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     script.slow_waits.store(false, Ordering::SeqCst);
 }

@@ -28,12 +28,17 @@ pub(crate) async fn guard<B: MessageBody>(
     let route = Route::of_path(request.path());
     let refused = |error| shaped(route, error);
     let presented = Presented::of(request.headers());
-    state.keys.check(route, request.method(), presented).map_err(refused)?;
+    state
+        .keys
+        .check(route, request.method(), presented)
+        .map_err(refused)?;
     if !route.has_deadline() {
         return next.call(request).await;
     }
     let longest = Duration::from_millis(state.config().request_timeout_ms);
-    let limit = asked(request.headers()).map_err(refused)?.map_or(longest, |asked| asked.min(longest));
+    let limit = asked(request.headers())
+        .map_err(refused)?
+        .map_or(longest, |asked| asked.min(longest));
     match timeout(limit, next.call(request)).await {
         Ok(answered) => answered,
         Err(_) => Err(refused(ApiError::DeadlineExceeded { limit })),

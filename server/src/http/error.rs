@@ -274,7 +274,10 @@ impl ApiError {
                 StatusCode::REQUEST_TIMEOUT,
                 "body_too_slow",
                 "body_slow",
-                format!("the body did not arrive within {} ms (--read-timeout-ms)", limit.as_millis()),
+                format!(
+                    "the body did not arrive within {} ms (--read-timeout-ms)",
+                    limit.as_millis()
+                ),
             ),
             Self::DeadlineExceeded { limit } => meaning(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -503,10 +506,22 @@ mod tests {
                 "draining",
             ),
             (ApiError::Tag(TagError::TextThreadsFull), 429, "overloaded"),
-            (queue(SubmitError::WindowsFull { retry_after: 3 }), 429, "overloaded"),
-            (queue(SubmitError::TokensFull { retry_after: 3 }), 429, "overloaded"),
+            (
+                queue(SubmitError::WindowsFull { retry_after: 3 }),
+                429,
+                "overloaded",
+            ),
+            (
+                queue(SubmitError::TokensFull { retry_after: 3 }),
+                429,
+                "overloaded",
+            ),
             (ApiError::BodyTooSlow { limit: SECOND }, 408, "body_too_slow"),
-            (ApiError::DeadlineExceeded { limit: SECOND }, 504, "deadline_exceeded"),
+            (
+                ApiError::DeadlineExceeded { limit: SECOND },
+                504,
+                "deadline_exceeded",
+            ),
             (ApiError::TimeoutHeader, 400, "invalid_timeout"),
             (ApiError::Unauthorized, 401, "unauthorized"),
             (ApiError::NoAdminKeys, 401, "unauthorized"),

@@ -151,7 +151,9 @@ impl KeySet {
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|of_file| of_file.modified()).ok()
+    std::fs::metadata(path)
+        .and_then(|of_file| of_file.modified())
+        .ok()
 }
 
 /// The hashes of a source's keys, and the time its file was last written.
@@ -228,7 +230,13 @@ mod tests {
         assert!(problem("a,sha256:12").starts_with("KEYS, line 2"));
         assert!(problem(&format!("sha256:{}", "é".repeat(32))).contains("64 hexadecimal"));
         let missing = KeySet::read(KeySource::File("/nowhere/keys".into()));
-        assert!(missing.map(drop).unwrap_err().to_string().starts_with("/nowhere/keys: "));
+        assert!(
+            missing
+                .map(drop)
+                .unwrap_err()
+                .to_string()
+                .starts_with("/nowhere/keys: ")
+        );
     }
 
     #[test]

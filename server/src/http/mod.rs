@@ -21,8 +21,8 @@ mod v2;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_cors::Cors;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, web};
@@ -32,11 +32,11 @@ use crate::config::{RequestLimits, ServerConfig};
 use crate::models::Models;
 use crate::pipeline::Tagger;
 
-pub(crate) use body::parse;
 use body::BodyLimits;
+pub(crate) use body::parse;
+pub(crate) use error::{ApiError, InvalidRequest};
 pub use keys::KeyError;
 pub(crate) use keys::Keys;
-pub(crate) use error::{ApiError, InvalidRequest};
 pub use openapi::openapi_json;
 pub(crate) use request::{AggregationOption, OffsetsOption, Options, source};
 pub(crate) use route::Route;
@@ -177,7 +177,9 @@ fn cors(config: &ServerConfig) -> Condition<Cors> {
         .max_age(3600);
     let cors = match origins.iter().any(|origin| origin == "*") {
         true => cors.send_wildcard().allow_any_origin(),
-        false => origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin)),
+        false => origins
+            .iter()
+            .fold(cors, |cors, origin| cors.allowed_origin(origin)),
     };
     Condition::new(!origins.is_empty(), cors)
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use actix_web::{Error, HttpMessage};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage};
 use tracing::{debug, warn};
 
-use crate::http::v2::V2Error;
 use crate::http::served::Served;
+use crate::http::v2::V2Error;
 use crate::http::{ApiError, AppState, Route};
 use crate::metrics::{CLIENT_LEFT, Metrics};
 use crate::pipeline::Tagger;
@@ -23,6 +23,8 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// Browsers show it beside their own clock's time.
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const LONGEST_ID: usize = 128;
+/// W3C Trace Context: `version-traceid-parentid-flags`.
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// New request ids: unlike those of other processes, and of one process in order.
 pub(crate) struct RequestIds {
@@ -89,6 +91,7 @@ pub(crate) async fn observe<B: MessageBody>(
         Some(id) => id,
         None => HeaderValue::try_from(state.request_ids.next())?,
     };
+    let trace = request.headers().get(&TRACE_PARENT).and_then(trace_id);
     let served = state.models.choose(id.as_bytes());
     metrics.request_began();
     // The future is dropped, and this with it, when the client closes the connection.
@@ -127,6 +130,7 @@ pub(crate) async fn observe<B: MessageBody>(
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         warn!(
             id = id_shown,
+            trace,
             route = route.name(),
             status = status.as_u16(),
             seconds,
@@ -135,6 +139,7 @@ pub(crate) async fn observe<B: MessageBody>(
     } else {
         debug!(
             id = id_shown,
+            trace,
             route = route.name(),
             status = status.as_u16(),
             seconds,
@@ -151,6 +156,20 @@ pub(crate) async fn observe<B: MessageBody>(
     Ok(response)
 }
 
+/// The trace that a `traceparent` names; absent where it is none.
+fn trace_id(value: &HeaderValue) -> Option<String> {
+    let mut parts = value.to_str().ok()?.split('-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_hex = |part: &str, length| {
+        let mut digits = part.bytes();
+        part.len() == length && digits.all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let known = is_hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
+    let named = is_hex(trace, 32) && trace.bytes().any(|digit| digit != b'0');
+    let whole = known && named && is_hex(parent, 16) && is_hex(flags, 2);
+    whole.then(|| trace.to_owned())
+}
+
 fn is_request_id(id: &[u8]) -> bool {
     (1..=LONGEST_ID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
 }
@@ -164,6 +183,30 @@ mod tests {
         assert!(is_request_id(b"a-1") && is_request_id(&[b'x'; 128]));
         assert!(!is_request_id(b"") && !is_request_id(b"a b") && !is_request_id(&[b'x'; 129]));
         assert!(!is_request_id("é".as_bytes()));
+    }
+
+    #[test]
+    fn a_trace_is_named_by_a_valid_traceparent() {
+        let trace = |text: &str| trace_id(&HeaderValue::from_str(text).unwrap());
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(
+            trace(&format!("00-{id}-00f067aa0ba902b7-01")).as_deref(),
+            Some(id)
+        );
+        assert_eq!(
+            trace(&format!("01-{id}-00f067aa0ba902b7-01-more")).as_deref(),
+            Some(id)
+        );
+        for wrong in [
+            format!("00-{id}-00f067aa0ba902b7"),
+            format!("ff-{id}-00f067aa0ba902b7-01"),
+            format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
+            format!("00-{}-00f067aa0ba902b7-01", id.to_uppercase()),
+            format!("00-{id}-00f067aa0ba902b7-01-more"),
+            String::new(),
+        ] {
+            assert_eq!(trace(&wrong), None, "{wrong}");
+        }
     }
 
     #[test]

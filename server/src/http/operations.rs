@@ -110,7 +110,9 @@ impl Info {
         let model = live.model.as_ref();
         let tracks = state.models.tracks().zip([100, state.canary_percent()]);
         Self {
-            tracks: tracks.map(|(track, percent)| InfoTrack::of(track, percent)).collect(),
+            tracks: tracks
+                .map(|(track, percent)| InfoTrack::of(track, percent))
+                .collect(),
             model: model.description.clone(),
             entity_types: model.labels.types().to_vec(),
             device: config.device.to_string(),
@@ -125,8 +127,8 @@ impl Info {
                 max_window_tokens: model.limits.max_tokens(),
                 queue_windows: config.queue.windows,
                 queue_tokens: config.queue.tokens,
-                batch_tokens: config.batching.batch_tokens,
-                max_batch: config.batching.max_batch,
+                batch_tokens: live.queue.batching().batch_tokens,
+                max_batch: live.queue.batching().max_batch,
             },
             server: InfoServer {
                 version: env!("CARGO_PKG_VERSION"),

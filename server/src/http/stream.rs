@@ -17,8 +17,8 @@ use crate::http::AppState;
 use crate::http::body::declares_lines;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::ner::answer;
-use crate::http::served::Served;
 use crate::http::request::Options;
+use crate::http::served::Served;
 use crate::pipeline::{Answer, TagError, Tagger, View};
 
 const JSON_LINES: &str = "application/x-ndjson";

@@ -86,9 +86,7 @@ impl Models {
     /// Shows the live versions in the metrics.
     pub(crate) fn show(&self) {
         let live: Vec<_> = self.tracks().map(|track| (track.name(), track.live())).collect();
-        let models = live
-            .iter()
-            .map(|(track, tagger)| (*track, tagger.model.as_ref()));
+        let models = live.iter().map(|(track, tagger)| (*track, tagger.model.as_ref()));
         let device = self.shared.config.device.to_string();
         self.shared.metrics.show_models(&device, models);
     }

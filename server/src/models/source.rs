@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use nerve_export::{Model, ModelError, OpenOptions, Runtime, SessionOptions};
+use nerve_export::{Located, Model, ModelError, OpenOptions, Runtime, SessionOptions};
 use tracing::info;
 
 use crate::config::ServerConfig;
@@ -16,8 +16,7 @@ use crate::run::ServerError;
 /// A version's place, and what tells whether it has changed there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The directory, symbolic links resolved.
-    pub(crate) path: PathBuf,
+    pub(crate) at: Located,
     /// Names, sizes and times of its files.
     stamp: Vec<(PathBuf, u64, Option<SystemTime>)>,
 }
@@ -27,21 +26,24 @@ impl Place {
     #[cfg(test)]
     pub(crate) fn named(name: &str) -> Self {
         Self {
-            path: name.into(),
+            at: Located {
+                dir: name.into(),
+                in_store: true,
+            },
             stamp: Vec::new(),
         }
     }
 
-    /// The place of this directory as it is now.
-    pub(crate) fn of(path: PathBuf) -> std::io::Result<Self> {
+    /// The place as it is now.
+    fn of(at: Located) -> std::io::Result<Self> {
         let mut stamp = Vec::new();
-        for entry in fs::read_dir(&path)? {
+        for entry in fs::read_dir(&at.dir)? {
             let entry = entry?;
             let of_file = entry.metadata()?;
             stamp.push((entry.file_name().into(), of_file.len(), of_file.modified().ok()));
         }
         stamp.sort();
-        Ok(Self { path, stamp })
+        Ok(Self { at, stamp })
     }
 }
 
@@ -94,8 +96,8 @@ impl Files {
 
 impl ModelSource for Files {
     fn current(&self) -> Result<Place, ServerError> {
-        let path = Model::resolve(&self.path).map_err(|source| self.error(source))?;
-        Place::of(path).map_err(|source| {
+        let at = Model::locate(&self.path).map_err(|source| self.error(source))?;
+        Place::of(at).map_err(|source| {
             self.error(ModelError::Open {
                 path: self.path.clone(),
                 source,
@@ -104,12 +106,13 @@ impl ModelSource for Files {
     }
 
     fn open(&self, place: &Place) -> Result<Opened, ServerError> {
-        let model = Model::open_with(&place.path, &self.plain).map_err(|source| self.error(source))?;
+        let model = Model::open_located(&place.at, &self.plain).map_err(|source| self.error(source))?;
         let text = TextModel::of(&model)?;
         info!(model = %text.name, version = %text.version, device = %self.options.device, "model opened");
         let (runtime, options) = (Arc::clone(&self.runtime), self.options.clone());
-        let sessions =
-            move || -> Result<Box<dyn Infer>, InferError> { Ok(Box::new(model.session(&runtime, &options)?)) };
+        let sessions = move || -> Result<Box<dyn Infer>, InferError> {
+            Ok(Box::new(model.session(&runtime, &options)?))
+        };
         Ok(Opened {
             model: text,
             sessions: Arc::new(sessions),

@@ -9,9 +9,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use crate::models::source::{ModelSource, Opened, Place};
-use crate::models::Models;
 use crate::metrics::ReloadResult;
+use crate::models::Models;
+use crate::models::source::{ModelSource, Opened, Place};
 use crate::pipeline::{Reading, Source, TagError, Tagger};
 use crate::run::{ServerError, all_started};
 use crate::scheduler::Started;

@@ -78,7 +78,9 @@ impl Followed {
             *self = Self::default();
             return;
         }
-        let pause = self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+        let pause = self
+            .pause
+            .map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
         (self.pause, self.due) = (Some(pause), Some(Instant::now() + pause));
     }
 }
@@ -91,10 +93,14 @@ fn watcher(models: &Models, tell: mpsc::Sender<()>) -> Option<RecommendedWatcher
             let _full = tell.try_send(());
         }
     };
-    let unwatched = |error: notify::Error| warn!(%error, "file events are not to be had; changes are found by polling");
+    let unwatched =
+        |error: notify::Error| warn!(%error, "file events are not to be had; changes are found by polling");
     let mut watcher = notify::recommended_watcher(told).map_err(unwatched).ok()?;
     for path in models.tracks().filter_map(|track| track.source().watched()) {
-        watcher.watch(&path, RecursiveMode::NonRecursive).map_err(unwatched).ok()?;
+        watcher
+            .watch(&path, RecursiveMode::NonRecursive)
+            .map_err(unwatched)
+            .ok()?;
     }
     Some(watcher)
 }

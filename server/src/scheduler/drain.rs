@@ -32,7 +32,9 @@ impl DrainRate {
         if rate <= 0.0 {
             return LONGEST;
         }
-        (tokens as f64 / rate).ceil().clamp(f64::from(SHORTEST), f64::from(LONGEST)) as u32
+        (tokens as f64 / rate)
+            .ceil()
+            .clamp(f64::from(SHORTEST), f64::from(LONGEST)) as u32
     }
 
     /// Tokens a second.
@@ -41,7 +43,10 @@ impl DrainRate {
         let half_life = HALF_LIFE.as_secs_f64();
         // A steady rate r leaves r * half_life / ln 2 * (1 - 2^(-age / half_life)) after an age; a first moment is not
         // taken for the whole truth.
-        let age = now.duration_since(began).max(Duration::from_millis(100)).as_secs_f64();
+        let age = now
+            .duration_since(began)
+            .max(Duration::from_millis(100))
+            .as_secs_f64();
         let seen = half_life / std::f64::consts::LN_2 * (1.0 - (-age / half_life).exp2());
         self.tokens * self.decay(now) / seen
     }
@@ -67,7 +72,11 @@ mod tests {
             rate.took(10, at(step * 10));
         }
         // A thousand tokens a second.
-        assert!((rate.rate(at(1000)) - 1000.0).abs() < 50.0, "{}", rate.rate(at(1000)));
+        assert!(
+            (rate.rate(at(1000)) - 1000.0).abs() < 50.0,
+            "{}",
+            rate.rate(at(1000))
+        );
         assert_eq!(rate.seconds_for(9_500, at(1000)), 10);
         assert_eq!(rate.seconds_for(1, at(1000)), SHORTEST);
         assert_eq!(rate.seconds_for(1_000_000, at(1000)), LONGEST);

@@ -160,6 +160,11 @@ impl Queue {
         self.limits
     }
 
+    /// What may be computed together.
+    pub(crate) fn batching(&self) -> BatchLimits {
+        self.batching
+    }
+
     /// Takes all of a request's first windows, or none.
     pub(crate) fn submit(&self, inputs: Vec<WindowInput>, flow: &Flow) -> Result<Vec<Waiter>, SubmitError> {
         self.check_fits(&inputs)?;
@@ -295,7 +300,9 @@ impl Queue {
             let batch = state.next_batch(self.batching);
             if !batch.is_empty() || state.closed {
                 state.idle -= 1;
-                state.drain.took(batch.iter().map(Job::tokens).sum(), Instant::now().into_std());
+                state
+                    .drain
+                    .took(batch.iter().map(Job::tokens).sum(), Instant::now().into_std());
                 self.show(&mut state);
                 drop(state);
                 self.room.notify_waiters();

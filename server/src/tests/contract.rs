@@ -208,7 +208,10 @@ impl Seen {
                 continue;
             }
             let (path, body) = (filled(route.path), (route.body)("slow"));
-            let late = format!("{}x-api-key: k\r\nx-request-timeout-ms: 20\r\n", route.content_type);
+            let late = format!(
+                "{}x-api-key: k\r\nx-request-timeout-ms: 20\r\n",
+                route.content_type
+            );
             self.ask(&server, "POST", route.path, &path, &late, &body);
             // The head announces a body that does not come.
             let mut stream = TcpStream::connect(server.address).unwrap();

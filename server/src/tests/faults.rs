@@ -97,12 +97,18 @@ fn inject(fault: Fault) -> String {
         stop.store(true, Ordering::SeqCst);
     });
     let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
-    let (answered, refused, failed) = (count(&tally.answered), count(&tally.refused), count(&tally.failed));
+    let (answered, refused, failed) = (
+        count(&tally.answered),
+        count(&tally.refused),
+        count(&tally.failed),
+    );
     let lost = count(&tally.sent) - answered - refused - failed;
     assert_eq!(lost, 0, "{fault:?}");
     match fault {
         Fault::RunError | Fault::RunPanic | Fault::PanicThenNoSession => assert!(failed >= TIMES as u64),
-        Fault::Stall | Fault::SlowLoad | Fault::BadVersion => assert_eq!((refused, failed), (0, 0), "{fault:?}"),
+        Fault::Stall | Fault::SlowLoad | Fault::BadVersion => {
+            assert_eq!((refused, failed), (0, 0), "{fault:?}")
+        }
     }
     eventually(|| server.accounts());
     assert_eq!(server.metric("nerve_workers_alive"), 2.0);

@@ -40,7 +40,9 @@ impl Server {
         let text = self.get("/metrics").body;
         let sum = |name: &str| -> f64 {
             let lines = text.lines().filter(|line| line.starts_with(name));
-            lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+            lines
+                .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+                .sum()
         };
         // The request for the metrics is in flight itself.
         sum("nerve_in_flight ") == 1.0 && sum("nerve_received_total ") == sum("nerve_outcomes_total{") + 1.0
@@ -52,21 +54,33 @@ fn another_version_is_served_when_ordered_and_the_one_before_again() {
     let server = ordered(Script::default());
     assert_eq!(server.order("/admin/rollback").code(), "not_reloaded");
     let same = server.order("/admin/reload").json();
-    assert_eq!(same["models"][0], json!({"track": "stable", "version": "v1", "changed": false}));
+    assert_eq!(
+        same["models"][0],
+        json!({"track": "stable", "version": "v1", "changed": false})
+    );
     server.offer("v2");
     let loaded = server.order("/admin/reload").json();
-    assert_eq!(loaded["models"][0], json!({"track": "stable", "version": "v2", "changed": true}));
+    assert_eq!(
+        loaded["models"][0],
+        json!({"track": "stable", "version": "v2", "changed": true})
+    );
     assert_eq!(server.version(), "v2");
     let info = "nerve_model_info{device=\"cpu\",name=\"test\",precision=\"fp32\",track=\"stable\",version=";
     assert_eq!(server.metric(&format!("{info}\"v2\"}}")), 1.0);
     assert!(!server.get("/metrics").body.contains(&format!("{info}\"v1\"}}")));
     let back = server.order("/admin/rollback").json();
     assert_eq!(back["models"][0]["version"], "v1");
-    assert_eq!((server.version(), server.metric("nerve_workers_alive")), ("v1".to_owned(), 1.0));
+    assert_eq!(
+        (server.version(), server.metric("nerve_workers_alive")),
+        ("v1".to_owned(), 1.0)
+    );
     // What was left is served again only when asked for.
     assert_eq!(server.order("/admin/reload").json()["models"][0]["version"], "v2");
     for (result, count) in [("loaded", 2.0), ("rolled_back", 1.0), ("rejected", 0.0)] {
-        assert_eq!(server.metric(&format!("nerve_reloads_total{{result=\"{result}\"}}")), count);
+        assert_eq!(
+            server.metric(&format!("nerve_reloads_total{{result=\"{result}\"}}")),
+            count
+        );
     }
     assert!(server.accounts());
 }
@@ -111,7 +125,10 @@ fn a_version_whose_sessions_do_not_open_is_refused() {
     });
     server.offer("v2");
     assert!(server.order("/admin/reload").body.contains("no session"));
-    assert_eq!((server.version(), server.metric("nerve_workers_alive")), ("v1".to_owned(), 1.0));
+    assert_eq!(
+        (server.version(), server.metric("nerve_workers_alive")),
+        ("v1".to_owned(), 1.0)
+    );
 }
 
 #[test]
@@ -128,7 +145,10 @@ fn a_request_keeps_the_version_it_began_with() {
     server.script.slow_waits.store(false, Ordering::SeqCst);
     for old in [running, waiting] {
         let answer = receive(old);
-        assert_eq!((answer.status, &answer.json()["model"]["version"]), (200, &json!("v1")));
+        assert_eq!(
+            (answer.status, &answer.json()["model"]["version"]),
+            (200, &json!("v1"))
+        );
     }
     // The version that nobody has any more is gone with its workers.
     eventually(|| server.metric("nerve_workers_alive") == 1.0);
@@ -160,7 +180,10 @@ fn a_canary_answers_its_share_of_the_ids_and_always_the_same() {
     let counted = server.metric("nerve_model_requests_total{outcome=\"answered\",version=\"c1\"}");
     assert_eq!(counted, 2.0 * by_canary as f64);
     let tracks = server.get("/info").json()["tracks"].clone();
-    assert_eq!((&tracks[1]["version"], &tracks[1]["percent"]), (&json!("c1"), &json!(30)));
+    assert_eq!(
+        (&tracks[1]["version"], &tracks[1]["percent"]),
+        (&json!("c1"), &json!(30))
+    );
 }
 
 #[test]
@@ -175,7 +198,11 @@ fn a_request_past_its_deadline_is_dropped_unbegun() {
     let began = Instant::now();
     let late = ask("x-request-timeout-ms: 50\r\n", "paul");
     assert_eq!((late.status, late.code().as_str()), (504, "deadline_exceeded"));
-    assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(250),
+        "{:?}",
+        began.elapsed()
+    );
     // More than the server allows is what it allows.
     assert_eq!(ask("x-request-timeout-ms: 60000\r\n", "paul").status, 504);
     assert_eq!(receive(running).status, 504);
@@ -185,7 +212,11 @@ fn a_request_past_its_deadline_is_dropped_unbegun() {
     assert_eq!(server.metric("nerve_batch_size_count"), 2.0);
     for wrong in ["0", "-1", "1.5", "soon", ""] {
         let refused = ask(&format!("x-request-timeout-ms: {wrong}\r\n"), "paul");
-        assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_timeout"), "{wrong}");
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (400, "invalid_timeout"),
+            "{wrong}"
+        );
     }
     assert!(server.accounts());
 }
@@ -202,12 +233,25 @@ fn keys_open_what_they_are_for() {
         receive(server.send("POST", path, &headers, body))
     };
     let text = "{\"text\": \"paul\"}";
-    for key in ["authorization: Bearer k1\r\n", "authorization: bearer k2\r\n", "x-api-key: k1\r\n"] {
+    for key in [
+        "authorization: Bearer k1\r\n",
+        "authorization: bearer k2\r\n",
+        "x-api-key: k1\r\n",
+    ] {
         assert_eq!(ask("/ner", key, text).status, 200, "{key}");
     }
-    for key in ["", "x-api-key: k3\r\n", "authorization: Basic k1\r\n", "x-api-key: boss\r\n"] {
+    for key in [
+        "",
+        "x-api-key: k3\r\n",
+        "authorization: Basic k1\r\n",
+        "x-api-key: boss\r\n",
+    ] {
         let refused = ask("/ner", key, text);
-        assert_eq!((refused.status, refused.code().as_str()), (401, "unauthorized"), "{key}");
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (401, "unauthorized"),
+            "{key}"
+        );
         assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
     }
     assert_eq!(ask("/v2/models/test/infer", "", "{}").status, 401);
@@ -234,7 +278,10 @@ fn another_origins_page_may_ask_only_where_it_is_configured() {
     })
     .ready();
     let allowed = receive(server.send("OPTIONS", "/ner", preflight, ""));
-    assert_eq!(allowed.header("access-control-allow-origin"), Some("https://a.example"));
+    assert_eq!(
+        allowed.header("access-control-allow-origin"),
+        Some("https://a.example")
+    );
     let other = preflight.replace("a.example", "b.example");
     let refused = receive(server.send("OPTIONS", "/ner", &other, ""));
     assert_eq!(refused.header("access-control-allow-origin"), None);
@@ -250,7 +297,8 @@ fn what_is_slow_or_large_is_refused_by_its_own_error() {
     let begin = |sent: &str| {
         let mut stream = TcpStream::connect(server.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.write_all(sent.as_bytes()).unwrap();
+        // A server that refuses what is sent may close before all of it is.
+        let _ = stream.write_all(sent.as_bytes());
         stream
     };
     // A head that never ends, a body that never comes, a head too long to be one.
@@ -258,8 +306,16 @@ fn what_is_slow_or_large_is_refused_by_its_own_error() {
     let head = "POST /ner HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
     let body = receive(begin(head));
     assert_eq!((body.status, body.code().as_str()), (408, "body_too_slow"));
-    let long = format!("GET /info HTTP/1.1\r\nhost: test\r\nx: {}\r\n", "x".repeat(1 << 18));
-    assert_eq!(receive(begin(&long)).status, 400);
+    let long = format!(
+        "GET /info HTTP/1.1\r\nhost: test\r\nx: {}\r\n",
+        "x".repeat(1 << 18)
+    );
+    // The rest of it is not read, so the answer may be lost in the reset of the connection.
+    eventually(|| {
+        let mut line = [0; 12];
+        let mut stream = begin(&long);
+        stream.read_exact(&mut line).is_ok() && &line == b"HTTP/1.1 431"
+    });
     let many = server.ner("paul met paul in paris");
     assert_eq!((many.status, many.code().as_str()), (413, "too_many_words"));
     assert_eq!(server.ner("paul in paris").status, 200);
@@ -289,7 +345,10 @@ fn the_door_stays_open_a_while_after_readiness_has_fallen() {
     // What a balancer sends that has not noticed yet is answered.
     assert_eq!(server.ner("paul").status, 200);
     assert!(began.elapsed() < Duration::from_millis(400));
-    assert_eq!(server.thread.take().unwrap().join().unwrap().unwrap(), Stopped::Drained);
+    assert_eq!(
+        server.thread.take().unwrap().join().unwrap().unwrap(),
+        Stopped::Drained
+    );
     assert!(began.elapsed() >= Duration::from_millis(400));
 }
 
@@ -299,7 +358,9 @@ fn connections_beyond_the_limit_wait() {
     let held = TcpStream::connect(server.address).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     let mut waiting = server.send("GET", "/health/live", "", "");
-    waiting.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    waiting
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
     assert!(waiting.read(&mut [0; 1]).is_err());
     drop(held);
     waiting.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

@@ -7,11 +7,11 @@ use utoipa::ToSchema;
 use crate::health::Readiness;
 use crate::http::AppState;
 use crate::http::error::ApiError;
+use crate::http::served::Served;
 use crate::http::v2::contract::{ModelPath, NotReady, NotServed, VersionPath};
 use crate::http::v2::error::V2Error;
 use crate::http::v2::named;
 use crate::http::v2::tensor::{INPUT, OutputName};
-use crate::http::served::Served;
 use crate::pipeline::{TagError, Tagger};
 
 /// The protocol's extension for tensors as bytes behind the JSON.

@@ -33,8 +33,14 @@ fn taken(queue: &Queue) -> Vec<usize> {
 fn a_request_enters_whole_or_not_at_all() {
     let queue = queue(3, 30, 1);
     let _waiters = submit(&queue, &[5, 6]).unwrap();
-    assert!(matches!(submit(&queue, &[5, 6]), Err(SubmitError::WindowsFull { .. })));
-    assert!(matches!(submit(&queue, &[20]), Err(SubmitError::TokensFull { .. })));
+    assert!(matches!(
+        submit(&queue, &[5, 6]),
+        Err(SubmitError::WindowsFull { .. })
+    ));
+    assert!(matches!(
+        submit(&queue, &[20]),
+        Err(SubmitError::TokensFull { .. })
+    ));
     assert_eq!(submit(&queue, &[1; 4]).err(), Some(SubmitError::NeverFits));
     assert_eq!(submit(&queue, &[31]).err(), Some(SubmitError::NeverFits));
     assert_eq!((taken(&queue), taken(&queue)), (vec![5], vec![6]));
@@ -119,7 +125,10 @@ async fn further_windows_have_room_before_what_is_new() {
     assert!(further.as_mut().now_or_never().is_none());
     assert!(another.as_mut().now_or_never().is_none());
     assert_eq!(taken(&queue), [5]);
-    assert!(matches!(submit(&queue, &[4]), Err(SubmitError::WindowsFull { .. })));
+    assert!(matches!(
+        submit(&queue, &[4]),
+        Err(SubmitError::WindowsFull { .. })
+    ));
     let _further = further.await.unwrap();
     assert_eq!((taken(&queue), taken(&queue)), (vec![6], vec![7]));
     let _another = another.await.unwrap();
