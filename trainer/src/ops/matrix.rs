@@ -99,14 +99,7 @@ pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
 /// The inner extents of `a` and `b` agree, and every element of the product has its place behind `out`, which nobody else
 /// reads or writes meanwhile and which is initialised where it is added to.
 #[allow(unsafe_code)]
-unsafe fn gemm_into(
-    scale: f32,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    out: *mut f32,
-    row_stride: usize,
-    into: Into,
-) {
+unsafe fn gemm_into(scale: f32, a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, row_stride: usize, into: Into) {
     // SAFETY: `Matrix::new` holds every element of `a` and `b` inside its slice; the caller answers for the rest.
     unsafe {
         gemm(
