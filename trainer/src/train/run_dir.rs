@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::config::TrainConfig;
 use super::error::TrainError;
 use super::options::TrainOptions;
 use super::record::{EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
@@ -85,11 +86,12 @@ impl RunDir {
                 dir: self.dir.clone(),
             });
         }
-        // A run's directory may be moved.
-        let kept = TrainOptions {
+        // A run's directory may be moved, and an older version knew fewer options, which have their defaults then.
+        let kept = TrainConfig::new(TrainOptions {
             out: options.out.clone(),
             ..TrainOptions::read(&self.path(CONFIG))?
-        };
+        })?;
+        let kept = kept.to_options();
         if let Some(option) = kept.first_difference(options) {
             return Err(TrainError::OtherOptions {
                 dir: self.dir.clone(),

@@ -391,6 +391,33 @@ fn a_record_of_before_the_loss_on_dev_still_reads() {
 }
 
 #[test]
+fn a_run_of_a_version_with_fewer_options_and_figures_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    train(&two_epochs(dir.path(), "whole"), Beginning::New, &mut ()).unwrap();
+    let config = two_epochs(dir.path(), "run");
+    train(&config, Beginning::New, &mut Stop::after(2)).unwrap();
+    let run_dir = dir.path().join("run");
+    let kept = std::fs::read_to_string(run_dir.join("config.toml")).unwrap();
+    let newer = ["freeze_layers", "train_on_padding"];
+    let is_old = |line: &&str| !newer.iter().any(|key| line.starts_with(key));
+    let old: Vec<&str> = kept.lines().filter(is_old).collect();
+    assert_eq!(old.len() + newer.len(), kept.lines().count());
+    std::fs::write(run_dir.join("config.toml"), old.join("\n")).unwrap();
+    let path = run_dir.join("last/training/state.json");
+    let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let fields = state.as_object_mut().unwrap();
+    fields.remove("padded").unwrap();
+    fields.insert(
+        "confusion".to_owned(),
+        serde_json::json!({"labels": 3, "counts": []}),
+    );
+    std::fs::write(&path, serde_json::to_vec(&state).unwrap()).unwrap();
+    train(&config, Beginning::Resumed, &mut ()).unwrap();
+    assert_eq!(outcome(&run_dir), outcome(&dir.path().join("whole")));
+}
+
+#[test]
 fn a_run_whose_checkpoint_or_lines_are_lost_says_which() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
