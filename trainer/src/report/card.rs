@@ -56,11 +56,16 @@ impl CardName {
 
 /// The last two parts of a path: enough to tell it, and nothing of where it lies.
 pub(crate) fn last_parts(path: &str) -> String {
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .collect();
-    parts[parts.len().saturating_sub(2)..].join("/")
+    let of = |path: &str| {
+        let parts = path.split('/').filter(|part| !["", "."].contains(part));
+        let parts: Vec<&str> = parts.collect();
+        let last = &parts[parts.len().saturating_sub(2)..];
+        let named = !last.is_empty() && !last.contains(&"..");
+        named.then(|| last.join("/"))
+    };
+    // A path like `.` has no name of its own.
+    let whole = || of(&Path::new(path).canonicalize().ok()?.to_string_lossy());
+    of(path).or_else(whole).unwrap_or_else(|| path.to_owned())
 }
 
 impl ModelCard {
@@ -284,6 +289,15 @@ mod tests {
             let name = base.rsplit('/').next().unwrap();
             assert!(card.body().contains(name) && !card.body().contains("/opt/some"));
         }
+    }
+
+    #[test]
+    fn a_path_is_told_by_its_end() {
+        for (path, end) in [("/a/b/c", "b/c"), ("./c/", "c"), ("runs/first", "runs/first")] {
+            assert_eq!(last_parts(path), end);
+        }
+        let here = std::env::current_dir().unwrap();
+        assert!(here.ends_with(last_parts(".")) && !last_parts(".").is_empty());
     }
 
     #[test]
