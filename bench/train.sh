@@ -1,6 +1,6 @@
 #!/bin/sh
 # Trains the same model on the same corpus with nerve-trainer and with PyTorch, one after the other, and prints seconds an
-# epoch, peak memory and dev entity F1 of each, with their ratio.
+# epoch, peak memory and dev entity F1 of each (after the last epoch, unconstrained decoding in both), with their ratio.
 #
 #     bench/train.sh DATA BASE [repetitions, 3] [epochs, 1] [further options of bench/train.py]
 #

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::fixture::{succeed, tiny_corpus, train};
 
-const OPTIONS: [&str; 7] = [
+const OPTIONS: [&str; 8] = [
     "--epochs",
     "30",
     "--evaluate-every",
@@ -15,6 +15,7 @@ const OPTIONS: [&str; 7] = [
     "--accumulate",
     "2",
     "--padded-metric",
+    "--label-subwords=all",
 ];
 
 /// Whether the command succeeds before it is killed.

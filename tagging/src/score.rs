@@ -8,7 +8,7 @@ use crate::entity::{Entity, OrphanRule, entities};
 use crate::label::{LabelSet, Tag};
 
 /// How many entities the gold standard has, the tagger found, and both agree on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Entities in the gold standard.
     pub gold: usize,
@@ -53,7 +53,7 @@ impl Counts {
 }
 
 /// One entity type's share of a [`Score`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TypeScore {
     /// Entity-level counts of the type.
     pub counts: Counts,
@@ -65,7 +65,7 @@ pub struct TypeScore {
 }
 
 /// The whole evaluation of a tagger on a corpus.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Micro-averaged over all entities.
     pub entity: Prf,

@@ -46,12 +46,15 @@ pub(crate) enum Command {
         /// What widths and depths are multiplied by: a number or a fraction such as 1/6.
         #[arg(long, default_value = "1")]
         scale: Scale,
-        /// Only this variant, by its id; may be given several times.
+        /// Train this variant only, by its id; may be given several times. The report has every variant with an outcome.
         #[arg(long, value_name = "ID")]
         only: Vec<String>,
         /// Threads [default: as many as the machine offers].
         #[arg(long)]
         threads: Option<usize>,
+        /// Where `wnut17` is downloaded from [default: the authors' repository].
+        #[arg(long, env = "NERVE_WNUT17_URL", value_name = "URL")]
+        wnut17_url: Option<String>,
     },
     /// Score a checkpoint or a bundle on a labelled file.
     Evaluate {
@@ -69,8 +72,8 @@ pub(crate) enum Command {
         /// Give the tagger running text, and score spans of it.
         #[arg(long)]
         raw: bool,
-        /// Print instead what the original study measured: figures weighted over every subword, padding as O, and special
-        /// tokens, beside those of a tagger that answers O everywhere.
+        /// Print instead what the original study measured: figures weighted over every subword, special tokens, which are
+        /// errors, and padding, which counts as rightly O, beside those of a tagger that answers O everywhere.
         #[arg(long, conflicts_with_all = ["raw", "report", "bundle"])]
         padded: bool,
         /// Take each word's most probable label, even where the labels make no valid IOB2.
@@ -117,6 +120,9 @@ pub(crate) enum Command {
         /// What to print.
         #[arg(long, value_enum, default_value_t)]
         output: OutputFormat,
+        /// Take each word's most probable label, even where the labels make no valid IOB2.
+        #[arg(long)]
+        unconstrained: bool,
         /// The file; `-` is standard input.
         #[arg(value_name = "FILE|-")]
         text: PathBuf,

@@ -17,8 +17,8 @@ use nerve_trainer::evaluate::{
 use nerve_trainer::report::RunReport;
 use nerve_trainer::study::{Study, StudySettings, run_study};
 use nerve_trainer::{
-    Bar, Beginning, End, InputFormat, OutputFormat, SeedsReport, TrainConfig, TrainOptions, seed_configs,
-    tag_file, train_seeds,
+    Bar, Beginning, End, InputFormat, MOST_THREADS, OutputFormat, SeedsReport, TrainConfig, TrainOptions,
+    seed_configs, tag_file, train_seeds,
 };
 use serde::Serialize;
 
@@ -38,7 +38,7 @@ pub(crate) enum Outcome {
 
 pub(crate) fn train(file: Option<&Path>, options: TrainOptions, beginning: Beginning) -> Result<Outcome> {
     let options = match file {
-        Some(file) => options.or(TrainOptions::read(file)?),
+        Some(file) => options.over(TrainOptions::read(file)?),
         None => options,
     };
     let mut bar = Bar::new(interruptible()?);
@@ -63,7 +63,7 @@ pub(crate) fn train(file: Option<&Path>, options: TrainOptions, beginning: Begin
         return Ok(Outcome::Interrupted);
     }
     if let Some(test) = &report.test {
-        print!("{}", evaluation_table(test));
+        print!("{}", evaluation_table(&test.evaluation));
     }
     println!("{}", report.best.display());
     Ok(Outcome::Done)
@@ -158,7 +158,7 @@ pub(crate) fn evaluate_padded(model: &ModelArgs, data: &Path, json: Option<&Path
     let tagger = CheckpointTagger::open(
         dir,
         model.max_length.unwrap_or(MAX_LENGTH),
-        threads_or_all(model.threads),
+        threads_or_all(model.threads)?,
     )?;
     let found = evaluate::evaluate_padded(&tagger, &Corpus::read(data)?)?;
     print!("{}", padded_table(&found));
@@ -187,7 +187,7 @@ pub(crate) fn calibrate(
     threads: Option<usize>,
 ) -> Result<()> {
     let max_length = max_length.unwrap_or(MAX_LENGTH);
-    let tagger = CheckpointTagger::open(checkpoint, max_length, threads_or_all(threads))?;
+    let tagger = CheckpointTagger::open(checkpoint, max_length, threads_or_all(threads)?)?;
     let corpus = Corpus::read(data)?;
     let report = evaluate::calibrate(&tagger, &corpus)?;
     print!("{}", calibration_table(&report));
@@ -196,8 +196,13 @@ pub(crate) fn calibrate(
     Ok(())
 }
 
-pub(crate) fn tag(model: &ModelArgs, path: &Path, formats: (InputFormat, OutputFormat)) -> Result<()> {
-    let mut tagger = open(model, Decoding::default())?;
+pub(crate) fn tag(
+    model: &ModelArgs,
+    decoding: Decoding,
+    path: &Path,
+    formats: (InputFormat, OutputFormat),
+) -> Result<()> {
+    let mut tagger = open(model, decoding)?;
     let (mut input, path): (Box<dyn BufRead>, &Path) = if path == Path::new("-") {
         (Box::new(io::stdin().lock()), Path::new("standard input"))
     } else {
@@ -208,12 +213,16 @@ pub(crate) fn tag(model: &ModelArgs, path: &Path, formats: (InputFormat, OutputF
     Ok(tag_file(&mut *tagger, (&mut *input, path), &mut out, formats)?)
 }
 
-fn threads_or_all(threads: Option<usize>) -> usize {
-    threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+fn threads_or_all(threads: Option<usize>) -> Result<usize> {
+    match threads {
+        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        Some(threads @ 1..=MOST_THREADS) => Ok(threads),
+        Some(threads) => anyhow::bail!("--threads is {threads}; it must be from 1 to {MOST_THREADS}"),
+    }
 }
 
 fn open(model: &ModelArgs, decoding: Decoding) -> Result<Box<dyn Tagger>> {
-    let threads = threads_or_all(model.threads);
+    let threads = threads_or_all(model.threads)?;
     match (&model.checkpoint, &model.bundle) {
         (Some(dir), _) => {
             let max_length = model.max_length.unwrap_or(MAX_LENGTH);

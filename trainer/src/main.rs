@@ -79,6 +79,7 @@ fn run(cli: Cli) -> Result<Outcome> {
             scale,
             only,
             threads,
+            wnut17_url,
         } => {
             let settings = StudySettings {
                 data,
@@ -87,6 +88,7 @@ fn run(cli: Cli) -> Result<Outcome> {
                 scale,
                 threads,
                 only,
+                wnut17_url,
             };
             return commands::study(&study, &settings);
         }
@@ -99,10 +101,7 @@ fn run(cli: Cli) -> Result<Outcome> {
             padded,
             unconstrained,
         } => {
-            let decoding = match unconstrained {
-                true => Decoding::Independent,
-                false => Decoding::Constrained,
-            };
+            let decoding = decoding(unconstrained);
             let json = json.as_deref();
             match (raw, padded) {
                 (true, _) => commands::evaluate_raw(&model, decoding, &data, json)?,
@@ -126,8 +125,16 @@ fn run(cli: Cli) -> Result<Outcome> {
             model,
             input,
             output,
+            unconstrained,
             text,
-        } => commands::tag(&model, &text, (input, output))?,
+        } => commands::tag(&model, decoding(unconstrained), &text, (input, output))?,
     }
     Ok(Outcome::Done)
+}
+
+fn decoding(unconstrained: bool) -> Decoding {
+    match unconstrained {
+        true => Decoding::Independent,
+        false => Decoding::Constrained,
+    }
 }

@@ -6,8 +6,17 @@ use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 
 use super::BaseError;
 
+/// What is wanted of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    /// Everything.
+    Model,
+    /// How it reads text.
+    Tokenizer,
+}
+
 /// The directory with the files of the hub model `id`, those that the cache lacks downloaded with a progress bar.
-pub(super) fn fetch(id: &str, builder: ApiBuilder) -> Result<PathBuf, BaseError> {
+pub(super) fn fetch(id: &str, files: Files, builder: ApiBuilder) -> Result<PathBuf, BaseError> {
     let failed = |file: &str, reason: String| BaseError::Hub {
         id: id.to_owned(),
         file: file.to_owned(),
@@ -19,7 +28,9 @@ pub(super) fn fetch(id: &str, builder: ApiBuilder) -> Result<PathBuf, BaseError>
     let repository = api.model(id.to_owned());
     let get = |file: &str| get(&repository, file).map_err(|reason| failed(file, reason));
     let config = get("config.json")?;
-    get("model.safetensors")?;
+    if files == Files::Model {
+        get("model.safetensors")?;
+    }
     // Optional: how text is read where the tokenizer's own file does not say, as whether words are lower-cased.
     let _ = get("tokenizer_config.json");
     if let Err(missing) = get("tokenizer.json") {
@@ -54,21 +65,34 @@ mod tests {
             let known = ["config.json", "model.safetensors", "vocab.txt"].contains(&file);
             known.then(|| file.as_bytes().to_vec())
         });
-        let dir = fetch("some/model", builder(url.clone(), cache.path())).unwrap();
+        let dir = fetch("some/model", Files::Model, builder(url.clone(), cache.path())).unwrap();
         for file in ["config.json", "model.safetensors", "vocab.txt"] {
             assert_eq!(std::fs::read_to_string(dir.join(file)).unwrap(), file);
         }
         let before = requests.count();
-        fetch("some/model", builder(url, cache.path())).unwrap();
+        fetch("some/model", Files::Model, builder(url, cache.path())).unwrap();
         // Only what the hub does not have is asked for again.
         assert_eq!(requests.count() - before, 2);
+    }
+
+    #[test]
+    fn a_tokenizer_needs_no_weights() {
+        let cache = tempfile::tempdir().unwrap();
+        let (url, _requests) = serve(|path| {
+            let file = path.strip_prefix("/some/model/resolve/main/")?;
+            let known = ["config.json", "vocab.txt"].contains(&file);
+            known.then(|| file.as_bytes().to_vec())
+        });
+        let fetched = |files| fetch("some/model", files, builder(url.clone(), cache.path()));
+        assert!(fetched(Files::Model).is_err());
+        assert!(fetched(Files::Tokenizer).unwrap().join("vocab.txt").is_file());
     }
 
     #[test]
     fn an_unknown_model_names_its_id_and_file() {
         let cache = tempfile::tempdir().unwrap();
         let (url, _requests) = serve(|_| None);
-        let error = fetch("no/model", builder(url, cache.path()))
+        let error = fetch("no/model", Files::Model, builder(url, cache.path()))
             .unwrap_err()
             .to_string();
         assert!(

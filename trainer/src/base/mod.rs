@@ -4,11 +4,13 @@ mod hub;
 
 use std::path::{Path, PathBuf};
 
+use hf_hub::api::sync::ApiBuilder;
 use nerve_export::{Family, ModelConfig};
 use thiserror::Error;
 
 use crate::model::{CheckpointError, ModelDir};
-use crate::train::{Scratch, Start};
+use crate::train::{Scratch, Start, TokenizerSource};
+use hub::Files;
 
 /// Why there is nothing to start from.
 #[derive(Debug, Error)]
@@ -38,9 +40,17 @@ pub enum BaseError {
 
 /// The model a training starts from; a fresh one takes sequences of `max_length` at least.
 pub(crate) fn open_base(start: &Start, max_length: usize) -> Result<ModelDir, BaseError> {
+    open_from(start, max_length, ApiBuilder::from_env)
+}
+
+fn open_from(
+    start: &Start,
+    max_length: usize,
+    hub: impl FnOnce() -> ApiBuilder,
+) -> Result<ModelDir, BaseError> {
     match start {
         Start::Base { base, layers } => {
-            let mut model = ModelDir::open(&base_dir(base)?)?;
+            let mut model = ModelDir::open(&dir_of(base, Files::Model, hub)?)?;
             let own = model.config.num_hidden_layers;
             let kept = layers.unwrap_or(own);
             if kept > own {
@@ -51,17 +61,30 @@ pub(crate) fn open_base(start: &Start, max_length: usize) -> Result<ModelDir, Ba
         }
         Start::Scratch(scratch) => {
             let shape = |vocab_size| fresh_shape(scratch, vocab_size, max_length);
-            Ok(ModelDir::scratch(&scratch.vocab, shape)?)
+            let dir = match &scratch.tokenizer {
+                TokenizerSource::Vocab(dir) => dir.clone(),
+                TokenizerSource::Base(base) => dir_of(base, Files::Tokenizer, hub)?,
+            };
+            Ok(ModelDir::scratch(&dir, shape)?)
         }
     }
 }
 
-fn base_dir(base: &str) -> Result<PathBuf, BaseError> {
-    let path = Path::new(base);
-    if path.is_dir() {
-        return Ok(path.to_owned());
+/// The directory of a model that a directory or a hub id names.
+pub(crate) fn base_dir(base: &str) -> Result<PathBuf, BaseError> {
+    dir_of(base, Files::Model, ApiBuilder::from_env)
+}
+
+/// Whether a base is a model of the hub, rather than a directory.
+pub(crate) fn is_on_hub(base: &str) -> bool {
+    !Path::new(base).is_dir()
+}
+
+fn dir_of(base: &str, files: Files, hub: impl FnOnce() -> ApiBuilder) -> Result<PathBuf, BaseError> {
+    if is_on_hub(base) {
+        return hub::fetch(base, files, hub());
     }
-    hub::fetch(base, hf_hub::api::sync::ApiBuilder::from_env())
+    Ok(base.into())
 }
 
 /// BERT's shape of the sizes asked for, and otherwise as `bert-base-uncased` has it.
@@ -87,5 +110,37 @@ fn fresh_shape(scratch: &Scratch, vocab_size: usize, max_length: usize) -> Model
         id2label: Default::default(),
         label2id: Default::default(),
         other: Default::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::serve;
+
+    #[test]
+    fn a_fresh_model_takes_the_tokenizer_of_a_hub_model() {
+        let cache = tempfile::tempdir().unwrap();
+        let (url, _requests) = serve(|path| {
+            let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nann\n";
+            path.ends_with("/vocab.txt")
+                .then(|| vocabulary.into())
+                .or(path.ends_with("/config.json").then(|| b"{}".to_vec()))
+        });
+        let start = Start::Scratch(Scratch {
+            tokenizer: TokenizerSource::Base("some/model".to_owned()),
+            hidden_size: 8,
+            layers: 1,
+            heads: 2,
+            intermediate_size: 16,
+        });
+        let builder = || {
+            ApiBuilder::new()
+                .with_endpoint(url)
+                .with_cache_dir(cache.path().to_owned())
+                .with_progress(false)
+        };
+        let model = open_from(&start, 16, builder).unwrap();
+        assert_eq!((model.encoder.vocab_size(), model.config.hidden_size), (6, 8));
     }
 }

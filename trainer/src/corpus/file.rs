@@ -60,18 +60,6 @@ impl Corpus {
         }
     }
 
-    /// The sentences at these indices, in the order of the indices; one that is none is left out.
-    pub(crate) fn select(&self, indices: &[usize]) -> Self {
-        let here = |&&index: &&usize| index < self.sentences.len();
-        let indices = || indices.iter().filter(here);
-        Self {
-            path: self.path.clone(),
-            sentences: indices().map(|&index| self.sentences[index].clone()).collect(),
-            first_lines: indices().map(|&index| self.first_lines[index]).collect(),
-            layout: self.layout,
-        }
-    }
-
     /// The words of every sentence.
     pub fn words(&self) -> Vec<Vec<String>> {
         self.sentences.iter().map(|s| s.words.clone()).collect()

@@ -8,6 +8,11 @@ use super::{Corpus, CorpusError};
 /// The name that stands for the WNUT-17 corpus where a directory is expected.
 pub const WNUT17: &str = "wnut17";
 
+/// Whether `data` names the corpus rather than a directory.
+pub fn is_wnut17(data: &str) -> bool {
+    data == WNUT17 && !Path::new(data).is_dir()
+}
+
 /// Where the splits of a corpus are; the files are read when they are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Splits {
@@ -22,7 +27,7 @@ pub struct Splits {
 impl Splits {
     /// The splits of `data`: a directory, or `wnut17`, which is downloaded from `wnut17_url` once.
     pub fn find(data: &str, wnut17_url: &str) -> Result<Self, CorpusError> {
-        if data == WNUT17 && !Path::new(data).is_dir() {
+        if is_wnut17(data) {
             return Self::of_dir(&fetch_wnut17(wnut17_url)?);
         }
         Self::of_dir(Path::new(data))

@@ -126,14 +126,7 @@ pub fn calibration_report(
     logits: &WordLogits,
     corpus: &Corpus,
 ) -> Option<CalibrationReport> {
-    let mut rows: Vec<(&[f32], usize)> = Vec::new();
-    for (sentence, of_sentence) in corpus.sentences.iter().zip(logits) {
-        for (tag, row) in sentence.tags.iter().zip(of_sentence) {
-            if let (Some(LabelId(gold)), Some(row)) = (labels.parse(tag), row) {
-                rows.push((row, gold));
-            }
-        }
-    }
+    let rows = labelled_rows(labels, logits, corpus);
     let temperature = fit_temperature(&rows)?;
     let at = |temperature| {
         Some(Believability {
@@ -148,6 +141,30 @@ pub fn calibration_report(
         before: at(Temperature::default())?,
         after: at(temperature)?,
     })
+}
+
+/// The words' logits with their gold labels, of those that have both.
+fn labelled_rows<'l>(labels: &LabelSet, logits: &'l WordLogits, corpus: &Corpus) -> Vec<(&'l [f32], usize)> {
+    let mut rows: Vec<(&[f32], usize)> = Vec::new();
+    for (sentence, of_sentence) in corpus.sentences.iter().zip(logits) {
+        for (tag, row) in sentence.tags.iter().zip(of_sentence) {
+            if let (Some(LabelId(gold)), Some(row)) = (labels.parse(tag), row) {
+                rows.push((row, gold));
+            }
+        }
+    }
+    rows
+}
+
+/// Mean negative log-likelihood of the gold labels, in nats a word; `None` where no word has logits and a label that the
+/// tagger knows.
+pub(super) fn negative_log_likelihood(
+    labels: &LabelSet,
+    logits: &WordLogits,
+    corpus: &Corpus,
+) -> Option<f64> {
+    let rows = labelled_rows(labels, logits, corpus);
+    (!rows.is_empty()).then(|| mean_nll(&rows, Temperature::default()))
 }
 
 /// The temperature at which the gold labels are most probable (Guo et al. 2017): of rows of logits, each with its gold

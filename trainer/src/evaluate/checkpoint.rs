@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use candle_core::Device;
 use nerve_export::{Calibration, TextEncoder};
 use nerve_tagging::{
     ByteSpan, Decoder, Decoding, LabelSet, Subwords, Temperature, Window, WindowLimits, WordIndex, WordLabel,
@@ -49,7 +50,17 @@ impl CheckpointTagger {
     /// The tagger of a checkpoint directory, with windows of at most `max_length` tokens and scores at the temperature of
     /// its `calibration.json`, where it has one.
     pub fn open(dir: &Path, max_length: usize, threads: usize) -> Result<Self, TaggerError> {
-        let model = ModelDir::open(dir)?;
+        Self::open_on(dir, max_length, threads, Device::Cpu)
+    }
+
+    /// [`Self::open`], the network on a device.
+    pub fn open_on(
+        dir: &Path,
+        max_length: usize,
+        threads: usize,
+        device: Device,
+    ) -> Result<Self, TaggerError> {
+        let model = ModelDir::open(dir)?.on(device);
         let labels = model
             .config
             .labels(&dir.join("config.json"))
@@ -129,7 +140,8 @@ impl CheckpointTagger {
             Ok(answers)
         };
         let parts: Vec<Result<_, TaggerError>> = thread::scope(|scope| {
-            let handles: Vec<_> = (0..self.threads).map(|_| scope.spawn(work)).collect();
+            let threads = self.threads.min(passes.len());
+            let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             handles.into_iter().map(joined).collect()
         });
         let mut rows: WordLogits = sentences.iter().map(|words| vec![None; words.len()]).collect();

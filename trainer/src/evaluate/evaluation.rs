@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use nerve_tagging::{LabelSet, OrphanRule, Score, Scorer, Tag, WordLabel};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::calibration::negative_log_likelihood;
 use super::{Tagger, TaggerError};
 use crate::corpus::{Corpus, entity_types};
 
 /// A tagger's score on a corpus, by both readings of an `I-X` that continues nothing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// It starts an entity: the figures to report.
     #[serde(flatten)]
@@ -22,6 +23,18 @@ pub struct Evaluation {
 pub fn evaluate(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<Evaluation, TaggerError> {
     let found = tagger.tag(&corpus.words())?;
     Ok(evaluation_of(tagger.labels(), corpus, &found))
+}
+
+/// [`evaluate`], and the mean negative log-likelihood of the words' labels, read at their first subwords, where the tagger
+/// shows logits and knows a label of the corpus.
+pub(crate) fn evaluate_with_loss(
+    tagger: &mut dyn Tagger,
+    corpus: &Corpus,
+) -> Result<(Evaluation, Option<f64>), TaggerError> {
+    let (found, logits) = tagger.tag_with_logits(&corpus.words())?;
+    let own = tagger.labels();
+    let loss = logits.and_then(|logits| negative_log_likelihood(own, &logits, corpus));
+    Ok((evaluation_of(own, corpus, &found), loss))
 }
 
 /// The score of labels, out of `own`, for the corpus' words.

@@ -24,11 +24,12 @@ pub use errors::{
     AnalysedSentence, EntityError, ErrorAnalysis, ErrorKind, Pair, ShownEntity, TypeErrors, analyse_errors,
     pair_entities,
 };
+pub(crate) use evaluation::evaluate_with_loss;
 #[cfg(test)]
 pub(crate) use evaluation::tests as test_tagger;
 pub use evaluation::{Evaluation, evaluate};
-pub(crate) use padded::Positions;
-pub use padded::{PaddedEvaluation, TokenConfusion, WeightedFigures, evaluate_padded};
+pub(crate) use padded::outside_everywhere;
+pub use padded::{MeanFigures, PaddedEvaluation, TokenConfusion, WeightedFigures, evaluate_padded};
 pub use pairs::{PairsError, score_files};
 pub use raw::evaluate_raw;
 pub use report::{calibration_table, evaluation_table, padded_table, score_table, span_table};

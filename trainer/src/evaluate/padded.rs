@@ -1,6 +1,6 @@
-//! The original study's token metric, computed exactly as it was.
+//! The original study's token metric: weighted figures over every subword, special token and padding.
 
-use nerve_tagging::SubwordLabels;
+use nerve_tagging::{LabelSet, SubwordLabels};
 use serde::{Deserialize, Serialize};
 
 use super::{CheckpointTagger, Tagger, TaggerError};
@@ -22,12 +22,44 @@ pub struct WeightedFigures {
     pub f1: f64,
 }
 
-/// How often each label was given where each was right.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Figures averaged over batches, as the original study averaged them over those of an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MeanFigures {
+    batches: usize,
+    accuracy: f64,
+    precision: f64,
+    f1: f64,
+}
+
+impl MeanFigures {
+    /// Adds a batch.
+    pub fn add(&mut self, batch: WeightedFigures) {
+        self.batches += 1;
+        self.accuracy += batch.accuracy;
+        self.precision += batch.precision;
+        self.f1 += batch.f1;
+    }
+
+    /// The mean; `None` of no batch.
+    pub fn mean(&self) -> Option<WeightedFigures> {
+        let count = self.batches as f64;
+        (self.batches > 0).then(|| WeightedFigures {
+            accuracy: self.accuracy / count,
+            precision: self.precision / count,
+            f1: self.f1 / count,
+        })
+    }
+}
+
+/// How often each label was given where each was right, and to special tokens, where none is; and how much padding there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenConfusion {
     labels: usize,
     // Invariant: labels * labels counts, row = right label, column = given label.
     counts: Vec<u64>,
+    // Invariant: labels counts, of each given label.
+    specials: Vec<u64>,
+    padding: u64,
 }
 
 impl TokenConfusion {
@@ -36,6 +68,8 @@ impl TokenConfusion {
         Self {
             labels,
             counts: vec![0; labels * labels],
+            specials: vec![0; labels],
+            padding: 0,
         }
     }
 
@@ -46,31 +80,59 @@ impl TokenConfusion {
         }
     }
 
-    /// Tokens counted.
+    /// Counts one special token.
+    pub fn add_special(&mut self, given: usize) {
+        if let Some(count) = self.specials.get_mut(given) {
+            *count += 1;
+        }
+    }
+
+    /// Counts padding that the tagger has not seen: it is taken to be right.
+    pub fn add_padding(&mut self, positions: usize) {
+        self.padding += positions as u64;
+    }
+
+    /// Counts an example, given the label that each of its tokens was given.
+    ///
+    /// Tokens that are neither labelled nor special are those that another window of the sentence answers for.
+    pub(crate) fn count(&mut self, example: &Example, given: &[u32]) {
+        let given = |position: u32| {
+            given
+                .get(position as usize)
+                .map_or(usize::MAX, |&label| label as usize)
+        };
+        for &(position, right) in &example.labelled {
+            self.add(right as usize, given(position));
+        }
+        for &position in &example.specials {
+            self.add_special(given(position));
+        }
+        self.add_padding(example.padding);
+    }
+
+    /// Tokens with a right label.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The figures over the counted tokens, `specials` positions that are wrong whatever is given, and `padding`
-    /// positions that are right as `outside`.
+    /// The figures over all positions: special tokens are wrong whatever is given, padding not seen is right as `outside`.
     ///
     /// This is scikit-learn's `average="weighted"` on arrays in which special tokens have the label -100, which no tagger
     /// gives, and the padding of labels is the id of `O`. It flatters: on WNUT-17, answering `O` everywhere scores 0.934.
-    pub fn weighted(&self, specials: u64, padding: u64, outside: usize) -> WeightedFigures {
+    pub fn weighted(&self, outside: usize) -> WeightedFigures {
         let count = |right: usize, given: usize| {
             let padded = if right == outside && given == outside {
-                padding
+                self.padding
             } else {
                 0
             };
             self.counts[right * self.labels + given] + padded
         };
-        // What special tokens are given decides which class loses precision; `O`, which nearly all of them get.
         let given = |label: usize| -> u64 {
-            let of_special = if label == outside { specials } else { 0 };
-            (0..self.labels).map(|right| count(right, label)).sum::<u64>() + of_special
+            (0..self.labels).map(|right| count(right, label)).sum::<u64>() + self.specials[label]
         };
-        let total = (self.total() + specials + padding) as f64;
+        let specials: u64 = self.specials.iter().sum();
+        let total = (self.total() + specials + self.padding) as f64;
         let (mut accuracy, mut precision, mut f1) = (0.0, 0.0, 0.0);
         for label in 0..self.labels {
             let right: u64 = (0..self.labels).map(|given| count(label, given)).sum();
@@ -101,39 +163,12 @@ pub struct PaddedEvaluation {
     pub outside: WeightedFigures,
 }
 
-/// How many positions windows have when each is padded to the longest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Positions {
-    /// With a label.
-    pub(crate) labelled: u64,
-    /// Of tokens without one.
-    pub(crate) others: u64,
-    /// Of padding.
-    pub(crate) padding: u64,
-}
-
-impl Positions {
-    /// The positions of these windows.
-    pub(crate) fn of(examples: &[Example]) -> Self {
-        let tokens: usize = examples.iter().map(|example| example.ids.len()).sum();
-        let labelled: usize = examples.iter().map(|example| example.labelled.len()).sum();
-        let longest = examples
-            .iter()
-            .map(|example| example.ids.len())
-            .max()
-            .unwrap_or_default();
-        Self {
-            labelled: labelled as u64,
-            others: (tokens - labelled) as u64,
-            padding: (longest * examples.len() - tokens) as u64,
-        }
-    }
-}
-
-/// The original study's figures of a checkpoint on a corpus, every subword labelled.
+/// The original study's figures of a checkpoint on a corpus, every subword labelled, all positions at once.
+///
+/// Special tokens count with what the checkpoint gives them. Padding, which it is not shown, counts as answered `O`.
 pub fn evaluate_padded(tagger: &CheckpointTagger, corpus: &Corpus) -> Result<PaddedEvaluation, TaggerError> {
     let labels = tagger.labels();
-    let outside = labels.parse("O").map_or(0, |label| label.0);
+    let outside = labels.outside().0;
     let examples = examples(
         corpus,
         tagger.encoder(),
@@ -142,29 +177,34 @@ pub fn evaluate_padded(tagger: &CheckpointTagger, corpus: &Corpus) -> Result<Pad
         SubwordLabels::All,
     )
     .map_err(|error| TaggerError::Example(Box::new(error)))?;
-    let (mut found, mut all_outside) = (
-        TokenConfusion::new(labels.len()),
-        TokenConfusion::new(labels.len()),
-    );
+    let mut found = TokenConfusion::new(labels.len());
     let by_reference: Vec<&Example> = examples.iter().collect();
     for pass in by_reference.chunks(PASS_WINDOWS) {
-        let (packed, targets) = pack(pass);
-        let logits = tagger.network().logits(&packed)?;
+        let logits = tagger.network().logits(&pack(pass).0)?;
         let logits = values(&logits)?;
-        for (&token, &label) in targets.tokens.iter().zip(&targets.labels) {
-            let row = &logits[token as usize * labels.len()..][..labels.len()];
+        let mut given = logits.chunks_exact(labels.len()).map(|row| {
             let best = (0..row.len()).reduce(|best, at| if row[at] > row[best] { at } else { best });
-            found.add(label as usize, best.unwrap_or(outside));
-            all_outside.add(label as usize, outside);
+            best.unwrap_or(outside) as u32
+        });
+        for example in pass {
+            let given: Vec<u32> = given.by_ref().take(example.ids.len()).collect();
+            found.count(example, &given);
         }
     }
-    let positions = Positions::of(&examples);
-    let figures =
-        |confusion: TokenConfusion| confusion.weighted(positions.others, positions.padding, outside);
     Ok(PaddedEvaluation {
-        tagger: figures(found),
-        outside: figures(all_outside),
+        tagger: found.weighted(outside),
+        outside: outside_everywhere(&by_reference, labels).weighted(outside),
     })
+}
+
+/// What answering `O` everywhere gives these examples.
+pub(crate) fn outside_everywhere(examples: &[&Example], labels: &LabelSet) -> TokenConfusion {
+    let mut confusion = TokenConfusion::new(labels.len());
+    let outside = labels.outside().0 as u32;
+    for example in examples {
+        confusion.count(example, &vec![outside; example.ids.len()]);
+    }
+    confusion
 }
 
 #[cfg(test)]
@@ -180,7 +220,11 @@ mod tests {
         for _ in 0..entities {
             confusion.add(1, 0);
         }
-        let found = confusion.weighted(specials, outside, 0);
+        for _ in 0..specials {
+            confusion.add_special(0);
+        }
+        confusion.add_padding(outside as usize);
+        let found = confusion.weighted(0);
         assert_eq!(
             [found.accuracy, found.precision, found.f1].map(|x| (x * 1e5).round()),
             [95_569.0, 91_334.0, 93_404.0]
@@ -193,12 +237,61 @@ mod tests {
         for (right, given) in [(0, 0), (0, 0), (0, 1), (1, 1), (1, 0), (2, 2), (9, 0)] {
             confusion.add(right, given);
         }
-        let found = confusion.weighted(0, 0, 0);
+        let found = confusion.weighted(0);
         assert_eq!(confusion.total(), 6);
         assert!((found.accuracy - 4.0 / 6.0).abs() < 1e-12);
         let precision = 0.5 * 2.0 / 3.0 + 1.0 / 3.0 * 0.5 + 1.0 / 6.0;
         assert!((found.precision - precision).abs() < 1e-12);
         let f1 = 0.5 * 4.0 / 6.0 + 1.0 / 3.0 * 0.5 + 1.0 / 6.0;
         assert!((found.f1 - f1).abs() < 1e-12);
+    }
+
+    /// The figures are scikit-learn's, of `y_true = [-100, 0, 1, 2, 0, 0, -100]` and `y_pred = [0, 0, 1, 0, 0, 2, 1]`.
+    #[test]
+    fn special_tokens_take_precision_from_what_they_are_given() {
+        let mut confusion = TokenConfusion::new(3);
+        for (right, given) in [(0, 0), (1, 1), (2, 0), (0, 0), (0, 2)] {
+            confusion.add(right, given);
+        }
+        confusion.add_special(0);
+        confusion.add_special(1);
+        let found = confusion.weighted(0);
+        for (found, expected) in [
+            (found.accuracy, 0.428_571_428_571),
+            (found.precision, 0.285_714_285_714),
+            (found.f1, 0.340_136_054_422),
+        ] {
+            assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn tokens_that_another_window_answers_for_are_left_out() {
+        let example = Example {
+            ids: vec![7; 5],
+            labelled: vec![(1, 1), (2, 0)],
+            specials: vec![0],
+            padding: 4,
+            ..Example::default()
+        };
+        let mut confusion = TokenConfusion::new(2);
+        confusion.count(&example, &[1, 1, 0, 0, 0]);
+        // Two right labels, a special token and the padding: positions 3 and 4 are another window's.
+        assert!((confusion.weighted(0).accuracy - 6.0 / 7.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn batches_are_averaged_not_pooled() {
+        let mut mean = MeanFigures::default();
+        assert_eq!(mean.mean(), None);
+        for accuracy in [0.5, 1.0] {
+            mean.add(WeightedFigures {
+                accuracy,
+                precision: accuracy,
+                f1: 0.25,
+            });
+        }
+        let found = mean.mean().unwrap();
+        assert_eq!([found.accuracy, found.precision, found.f1], [0.75, 0.75, 0.25]);
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Targets {
 pub(crate) struct Gradients {
     /// The shard's part of the mean loss.
     pub(crate) loss: f64,
-    /// The most probable label of each labelled token, in the order of the targets.
+    /// The most probable label of each token of the batch.
     pub(crate) predicted: Vec<u32>,
     /// The gradient of each parameter in the order of the names; `None` for the word embeddings and what is frozen.
     pub(crate) dense: Vec<Option<Tensor>>,
@@ -45,7 +45,7 @@ pub(crate) fn gradients(
     let tokens = Tensor::new(targets.tokens.as_slice(), pass.logits.device())?;
     let logits = pass.logits.index_select(&tokens, 0)?;
     let loss = (loss.sum(&logits, &targets.labels)? * (1.0 / weight))?;
-    let predicted = logits.detach().argmax(1)?.to_vec1()?;
+    let predicted = pass.logits.detach().argmax(1)?.to_vec1()?;
     let store = loss.backward()?;
     let dense = tagger
         .parameters()

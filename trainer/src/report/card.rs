@@ -15,10 +15,12 @@ pub struct ModelCard {
     pub license: Option<String>,
     /// The language's code.
     pub language: Option<String>,
-    /// What it was fine-tuned from: stated in the front matter where it is a hub id, in the text where it is a path.
-    pub base_model: Option<String>,
+    /// What it was fine-tuned from.
+    pub base_model: Option<CardName>,
     /// What it was trained and evaluated on.
-    pub dataset: CardDataset,
+    pub dataset: CardName,
+    /// Whether it was trained to label every subword of a word, not the first alone.
+    pub every_subword: bool,
     /// Its evaluation on the dev split.
     pub dev: Option<Evaluation>,
     /// Its evaluation on the test split.
@@ -29,13 +31,41 @@ pub struct ModelCard {
     pub configuration: Vec<(String, String)>,
 }
 
-/// A corpus as a card names it.
+/// A model or a corpus as a card names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CardDataset {
-    /// Its name, such as `WNUT 17`.
+pub struct CardName {
+    /// What the text calls it, such as `WNUT 17`.
     pub name: String,
-    /// Its identifier, such as `wnut_17`; the name where it has none.
+    /// Its identifier on the hub, such as `wnut_17`, which the front matter states; where it has none, nothing.
     pub id: Option<String>,
+}
+
+impl CardName {
+    /// The name of something with this identifier, or else of a file or directory, without the way there.
+    pub fn of(name: &str, id: Option<String>) -> Self {
+        Self {
+            name: if id.is_some() {
+                name.to_owned()
+            } else {
+                last_parts(name)
+            },
+            id,
+        }
+    }
+}
+
+/// The last two parts of a path: enough to tell it, and nothing of where it lies.
+pub(crate) fn last_parts(path: &str) -> String {
+    let of = |path: &str| {
+        let parts = path.split('/').filter(|part| !["", "."].contains(part));
+        let parts: Vec<&str> = parts.collect();
+        let last = &parts[parts.len().saturating_sub(2)..];
+        let named = !last.is_empty() && !last.contains(&"..");
+        named.then(|| last.join("/"))
+    };
+    // A path like `.` has no name of its own.
+    let whole = || of(&Path::new(path).canonicalize().ok()?.to_string_lossy());
+    of(path).or_else(whole).unwrap_or_else(|| path.to_owned())
 }
 
 impl ModelCard {
@@ -61,13 +91,13 @@ impl ModelCard {
         if let Some(language) = &self.language {
             field("language", language);
         }
-        if let Some(base) = self.base_model.as_ref().filter(|base| is_hub_id(base)) {
+        let base = self.base_model.as_ref().and_then(|base| base.id.as_ref());
+        if let Some(base) = base.filter(|base| is_hub_id(base)) {
             field("base_model", base);
         }
         field("library_name", "transformers");
         field("pipeline_tag", "token-classification");
-        let dataset = self.dataset.id.as_ref().unwrap_or(&self.dataset.name);
-        if !dataset.is_empty() {
+        if let Some(dataset) = &self.dataset.id {
             let _ = write!(yaml, "datasets:\n- {}\n", quoted(dataset));
         }
         yaml.push_str("metrics:\n- precision\n- recall\n- f1\n- accuracy\n");
@@ -84,7 +114,8 @@ impl ModelCard {
                 "  - task:\n      type: token-classification\n      name: Named entity recognition\n\
                  \x20   dataset:\n      name: {}\n      type: {}\n      split: {split}\n    metrics:\n",
                 quoted(&self.dataset.name),
-                quoted(dataset)
+                // The hub wants a type; a corpus that it does not have has none but its name.
+                quoted(self.dataset.id.as_ref().unwrap_or(&self.dataset.name))
             );
             let score = &found.score;
             for (metric, name, value) in [
@@ -113,9 +144,16 @@ impl ModelCard {
 
     fn body(&self) -> String {
         let mut text = format!("# {}\n\n", line(&self.name));
-        text.push_str("Finds named entities in text: a token classifier that labels the first subword of each word, IOB2.");
+        let subwords = match self.every_subword {
+            true => "every subword of each word, of which the first is read",
+            false => "the first subword of each word",
+        };
+        let _ = write!(
+            text,
+            "Finds named entities in text: a token classifier that labels {subwords}, IOB2."
+        );
         if let Some(base) = &self.base_model {
-            let _ = write!(text, " Fine-tuned from `{}`", line(base));
+            let _ = write!(text, " Fine-tuned from `{}`", line(&base.name));
             if !self.dataset.name.is_empty() {
                 let _ = write!(text, " on {}", line(&self.dataset.name));
             }
@@ -191,11 +229,15 @@ mod tests {
             name: "first \"run\": a".to_owned(),
             license: Some("apache-2.0".to_owned()),
             language: Some("en".to_owned()),
-            base_model: Some("google/bert_uncased-L.4".to_owned()),
-            dataset: CardDataset {
+            base_model: Some(CardName {
+                name: "google/bert_uncased-L.4".to_owned(),
+                id: Some("google/bert_uncased-L.4".to_owned()),
+            }),
+            dataset: CardName {
                 name: "WNUT 17".to_owned(),
                 id: Some("wnut_17".to_owned()),
             },
+            every_subword: false,
             dev: Some(evaluation()),
             test: Some(evaluation()),
             temperature: Some(1.5),
@@ -225,20 +267,47 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_no_base_model_of_the_hub() {
-        for (base, known) in [
-            ("bert-base-uncased", true),
-            ("/opt/model", false),
-            ("./x", false),
-            ("a/b/c", false),
+    fn a_directory_is_neither_a_base_model_nor_a_dataset_of_the_hub() {
+        for (base, id, known) in [
+            ("bert-base-uncased", Some("bert-base-uncased".to_owned()), true),
+            ("/opt/some/model", None, false),
+            ("runs/first", None, false),
+            ("a/b/c", Some("a/b/c".to_owned()), false),
         ] {
             let card = ModelCard {
-                base_model: Some(base.to_owned()),
+                base_model: Some(CardName::of(base, id)),
+                dataset: CardName::of("/home/me/corpora/mine", None),
                 ..card()
             };
-            assert_eq!(card.front_matter().contains("base_model"), known, "{base}");
-            assert!(card.body().contains(base));
+            let front = card.front_matter();
+            assert_eq!(front.contains("base_model"), known, "{base}");
+            assert!(
+                !front.contains("datasets:") && !card.markdown().contains("/home/me"),
+                "{front}"
+            );
+            assert!(front.contains("      name: \"corpora/mine\""), "{front}");
+            let name = base.rsplit('/').next().unwrap();
+            assert!(card.body().contains(name) && !card.body().contains("/opt/some"));
         }
+    }
+
+    #[test]
+    fn a_path_is_told_by_its_end() {
+        for (path, end) in [("/a/b/c", "b/c"), ("./c/", "c"), ("runs/first", "runs/first")] {
+            assert_eq!(last_parts(path), end);
+        }
+        let here = std::env::current_dir().unwrap();
+        assert!(here.ends_with(last_parts(".")) && !last_parts(".").is_empty());
+    }
+
+    #[test]
+    fn the_subwords_it_labels_are_those_it_was_trained_on() {
+        let every = ModelCard {
+            every_subword: true,
+            ..card()
+        };
+        assert!(card().body().contains("labels the first subword"));
+        assert!(every.body().contains("labels every subword"));
     }
 
     #[test]

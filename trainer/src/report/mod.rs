@@ -8,7 +8,8 @@ mod point;
 mod run;
 mod tensorboard;
 
-pub use card::{CardDataset, ModelCard};
+pub(crate) use card::last_parts;
+pub use card::{CardName, ModelCard};
 pub use chart::{Bar, BarChart, LineChart, Series};
 pub use error::ReportError;
 pub use point::{EvaluationPoint, StepPoint};

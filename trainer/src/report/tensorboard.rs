@@ -9,6 +9,9 @@ use prost::Message;
 use super::error::ReportError;
 use super::point::{EvaluationPoint, StepPoint};
 
+/// TensorBoard reads what has `tfevents` in its name.
+const FILE: &str = "events.out.tfevents.nerve";
+
 /// `tensorflow.Event`, as far as scalars need it.
 #[derive(Clone, PartialEq, Message)]
 struct Event {
@@ -45,15 +48,12 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// A new event file in `dir`, which is made if it is not there; `wall_time` is in seconds since 1970 and names the file.
+    /// The event file of `dir`, which is made if it is not there; `wall_time` is in seconds since 1970.
     ///
-    /// A file of the same second is replaced, so that the same run written again is the same file.
+    /// A directory has one file: TensorBoard would show two of the same run as one run that went back and forth.
     pub fn create(dir: &Path, wall_time: f64) -> Result<Self, ReportError> {
         std::fs::create_dir_all(dir).map_err(ReportError::at(dir))?;
-        let path = dir.join(format!(
-            "events.out.tfevents.{:010}.nerve",
-            wall_time.max(0.0) as u64
-        ));
+        let path = dir.join(FILE);
         let file = File::create(&path).map_err(ReportError::at(&path))?;
         let mut writer = Self {
             path,
@@ -212,7 +212,7 @@ mod tests {
         };
         let made = dir.path().join("made/here");
         let path = write_events(&made, &[step], &[evaluation, with_loss], 1_700_000_000.5).unwrap();
-        assert!(path.ends_with("events.out.tfevents.1700000000.nerve"));
+        assert!(path.ends_with("events.out.tfevents.nerve"));
         let events = read(&path);
         assert_eq!(events.len(), 4);
         assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
@@ -237,6 +237,8 @@ mod tests {
         let first = std::fs::read(&path).unwrap();
         write_events(&made, &[step], &[evaluation, with_loss], 1_700_000_000.5).unwrap();
         assert_eq!(first, std::fs::read(&path).unwrap());
+        write_events(&made, &[step], &[evaluation], 1_800_000_000.0).unwrap();
+        assert_eq!(std::fs::read_dir(&made).unwrap().count(), 1);
     }
 
     #[test]

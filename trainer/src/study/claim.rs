@@ -17,16 +17,6 @@ pub struct Claim {
     pub alike: bool,
 }
 
-/// What variants are compared by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Measure {
-    /// Entity F1 on dev.
-    EntityF1,
-    /// The original study's weighted F1 over all positions.
-    PaddedF1,
-}
-
 /// Whether scores bear a claim out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

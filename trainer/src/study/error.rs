@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::base::BaseError;
 use crate::corpus::CorpusError;
 use crate::evaluate::TaggerError;
 use crate::train::{ConfigError, ExampleError, TrainError};
@@ -52,11 +53,24 @@ pub enum StudyError {
         source: serde_json::Error,
     },
     /// A variant was run with other options.
-    #[error("{} is of other options than the study's; remove it, or choose another directory", path.display())]
+    #[error("{} is of another `{option}` than the study's; remove it, or choose another directory", path.display())]
     OtherOptions {
         /// The file.
         path: PathBuf,
+        /// The first option that differs.
+        option: &'static str,
     },
+    /// There is no variant of a name.
+    #[error("the study has no variant `{id}`; it has {known}")]
+    NoVariant {
+        /// The name.
+        id: String,
+        /// Those there are.
+        known: String,
+    },
+    /// The base model is not to be had.
+    #[error(transparent)]
+    Model(#[from] BaseError),
     /// A variant's options make no training.
     #[error("variant `{variant}` from {start}: {source}")]
     Config {

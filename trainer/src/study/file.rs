@@ -119,11 +119,44 @@ impl Study {
         Some(options.or(self.common.clone()))
     }
 
+    /// Every table of training options, with what it is of.
+    fn tables(&self) -> impl Iterator<Item = (String, &TrainOptions)> {
+        let starts = self.starts.iter();
+        let starts = starts.map(|start| (format!("the start `{}`", start.name), &start.options));
+        let variants = self.variants.iter().flat_map(|variant| {
+            let name = format!("the variant `{}`", variant.id);
+            std::iter::once(&variant.options)
+                .chain(variant.from.values())
+                .map(move |options| (name.clone(), options))
+        });
+        std::iter::once(("`common`".to_owned(), &self.common))
+            .chain(starts)
+            .chain(variants)
+    }
+
     fn problem(&self) -> Option<String> {
         let starts: Vec<&str> = self.starts.iter().map(|start| start.name.as_str()).collect();
         let ids: Vec<&str> = self.variants.iter().map(|variant| variant.id.as_str()).collect();
         if starts.is_empty() || ids.is_empty() {
             return Some("a study needs a start and a variant".to_owned());
+        }
+        for (place, options) in self.tables() {
+            let set = [
+                ("data", options.data.is_some()),
+                ("base", options.base.is_some()),
+                ("vocab", options.vocab.is_some()),
+                ("out", options.out.is_some()),
+                ("threads", options.threads.is_some()),
+                ("wnut17_url", options.wnut17_url.is_some()),
+            ];
+            if let Some((option, _)) = set.iter().find(|(_, given)| *given) {
+                return Some(format!("`{option}` of {place} is the command line's to say"));
+            }
+            if options.seeds.is_some() {
+                return Some(format!(
+                    "`seeds` of {place}: a variant is one training, of one `seed`"
+                ));
+            }
         }
         if self.layers == 0 {
             return Some("`layers` must be at least 1".to_owned());

@@ -9,7 +9,7 @@ mod run;
 mod scale;
 mod tables;
 
-pub use claim::{Claim, Measure, Verdict, judge};
+pub use claim::{Claim, Verdict, judge};
 pub use error::StudyError;
 pub use file::{Reported, Start, Study, Variant};
 pub use outcome::{Outcome, OutsideEverywhere, StudyOutcome};

@@ -1,6 +1,6 @@
 //! What a study found.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nerve_tagging::Prf;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::error::StudyError;
 use super::scale::Scale;
 use crate::evaluate::WeightedFigures;
-use crate::train::{EvaluationRecord, TrainOptions};
+use crate::report::last_parts;
+use crate::train::{EvaluationRecord, TestedCheckpoint, TrainOptions};
 
 /// What one variant from one start came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,13 +26,17 @@ pub struct Outcome {
     pub stopped: Option<String>,
     /// Seconds of training.
     pub seconds: f64,
-    /// Its best checkpoint on test, where the variant asks for it.
+    /// A checkpoint of it on test, where the variant asks for it.
     pub test: Option<TestOutcome>,
 }
 
 /// Saved weights on the test split.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TestOutcome {
+    /// Which checkpoint.
+    pub checkpoint: TestedCheckpoint,
+    /// Steps made before it.
+    pub step: usize,
     /// Entity precision, recall and F1.
     pub entity: Prf,
     /// Surface-form precision, recall and F1.
@@ -43,6 +48,34 @@ pub struct TestOutcome {
 }
 
 impl Outcome {
+    /// The first option in which it differs from what a variant is to be trained with.
+    ///
+    /// Where it was written and on how many threads it was trained makes it no other.
+    pub(super) fn first_difference(&self, options: &TrainOptions) -> Option<&'static str> {
+        let options = TrainOptions {
+            out: self.options.out.clone(),
+            threads: self.options.threads,
+            ..options.clone()
+        };
+        self.options.first_difference(&options)
+    }
+
+    /// The same without the paths of the machine it was made on, as a report shows it.
+    pub(super) fn portable(&self) -> Self {
+        let name = |path: Option<PathBuf>| path.map(|path| last_parts(&path.to_string_lossy()).into());
+        let named = |of: Option<String>| of.map(|of| if of.starts_with('/') { last_parts(&of) } else { of });
+        Self {
+            options: TrainOptions {
+                data: named(self.options.data.clone()),
+                base: named(self.options.base.clone()),
+                vocab: name(self.options.vocab.clone()),
+                out: None,
+                ..self.options.clone()
+            },
+            ..self.clone()
+        }
+    }
+
     /// The record of an epoch, counted from 1; of the last without one.
     pub fn record(&self, epoch: Option<usize>) -> Option<&EvaluationRecord> {
         match epoch {
@@ -74,8 +107,10 @@ impl Outcome {
 /// What answering `O` everywhere scores; its entity scores are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutsideEverywhere {
-    /// The original study's figures on train.
+    /// The original study's figures on train, all positions at once.
     pub train_padded: WeightedFigures,
+    /// The same averaged over the batches of an epoch, as those of a training are.
+    pub train_padded_batches: WeightedFigures,
     /// Share of dev words with the right tag.
     pub dev_token_accuracy: f64,
 }

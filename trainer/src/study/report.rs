@@ -6,8 +6,10 @@ use super::outcome::{Outcome, StudyOutcome};
 use super::run::StudySettings;
 use super::scale::Scale;
 use super::tables::rows;
+use crate::base::is_on_hub;
+use crate::evaluate::WeightedFigures;
 use crate::report::html::{Page, Section, figures, paragraph, table};
-use crate::report::{Bar, BarChart, LineChart, Series};
+use crate::report::{Bar, BarChart, LineChart, Series, last_parts};
 use crate::train::EvaluationRecord;
 
 /// The page: what the study is, its claims, its variants by group, and curves.
@@ -51,6 +53,10 @@ fn run(study: &Study, settings: &StudySettings, found: &StudyOutcome) -> String 
             .iter()
             .find(|outcome| outcome.start == start.name)?;
         let options = &outcome.options;
+        let padding = match options.train_on_padding {
+            Some(true) => "trained on, unmasked, in the loss; its predictions count",
+            _ => "neither seen nor in the loss; counts as rightly O",
+        };
         let size =
             |value: Option<usize>| value.map_or("all of the base's".to_owned(), |value| value.to_string());
         Some([
@@ -59,31 +65,37 @@ fn run(study: &Study, settings: &StudySettings, found: &StudyOutcome) -> String 
             options
                 .hidden_size
                 .map_or("the base's".to_owned(), |width| width.to_string()),
+            padding.to_owned(),
         ])
     });
     let outside = found.outside;
-    let padded = outside.train_padded;
+    let figures = |name: &str, padded: WeightedFigures| {
+        let [precision, accuracy, f1] = [padded.precision, padded.accuracy, padded.f1].map(percent);
+        [name.to_owned(), precision, accuracy, f1]
+    };
     let everywhere = table(
-        &["", "precision", "accuracy = recall", "F1"],
-        [[
-            "O everywhere, padded, on train".to_owned(),
-            percent(padded.precision),
-            percent(padded.accuracy),
-            percent(padded.f1),
-        ]],
+        &["O everywhere, on train", "precision", "accuracy = recall", "F1"],
+        [
+            figures("mean of the batches", outside.train_padded_batches),
+            figures("all positions at once", outside.train_padded),
+        ],
     );
     [
         paragraph(&format!(
             "{} trainings, {:.0} minutes of training. {scale} The pre-trained base is {}.",
             found.outcomes.len(),
             seconds / 60.0,
-            settings.base
+            base_name(&settings.base)
         )),
-        table(&["start", "layers", "width"], sizes),
+        table(&["start", "layers", "width", "padding in training"], sizes),
         paragraph(
-            "The original study's metric is weighted over all positions: every subword, padding to the longest sentence \
-             as O, special tokens as errors. It was taken from the predictions made while training on train, and so it is here \
-             (\u{201c}padded\u{201d}). A tagger that answers O everywhere scores:",
+            "The original study's metric (\u{201c}padded\u{201d}) is weighted over all positions: every subword, padding to the \
+             longest sentence as O, special tokens as errors whatever they are given. It was taken from the predictions made while \
+             training on train and averaged over the batches, and so it is here. The original trained on the padding: where a start \
+             above does so too, metric and loss are of the same positions as reported; where it does not, padding counts as \
+             rightly O in the metric, and the loss is the mean over the words' subwords alone, which is higher than with easy padding \
+             in the mean. On test the original used an attention mask, and so it is here; there padding always counts as rightly O, and \
+             all positions at once. A tagger that answers O everywhere scores:",
         ),
         everywhere,
         paragraph(&format!(
@@ -204,6 +216,7 @@ fn epochs(study: &Study, found: &StudyOutcome, start: &str) -> String {
         "entity F1",
         "surface F1",
         "word accuracy",
+        "dev loss",
     ];
     let three = |a: f64, b: f64, c: f64| format!("{} / {} / {}", percent(a), percent(b), percent(c));
     let body = rows(study, found)
@@ -231,10 +244,11 @@ fn epochs(study: &Study, found: &StudyOutcome, start: &str) -> String {
                 percent(record.dev_entity.f1),
                 percent(record.dev_surface_f1),
                 percent(record.dev_token_accuracy),
+                record.dev_loss.map_or_else(dash, |loss| format!("{loss:.4}")),
             ]
         });
     let outside = found.outside;
-    let padded = outside.train_padded;
+    let padded = outside.train_padded_batches;
     let everywhere = [
         "O everywhere".to_owned(),
         "–".to_owned(),
@@ -246,6 +260,7 @@ fn epochs(study: &Study, found: &StudyOutcome, start: &str) -> String {
         percent(0.0),
         percent(0.0),
         percent(outside.dev_token_accuracy),
+        "–".to_owned(),
     ];
     let stopped: String = found
         .outcomes
@@ -277,6 +292,7 @@ fn tested(study: &Study, found: &StudyOutcome) -> String {
         let test = outcome.test?;
         Some([
             format!("{}, from {}", variant.name, outcome.start),
+            format!("{}, after step {}", test.checkpoint, test.step),
             variant
                 .reported_test
                 .map_or("–".to_owned(), |r| three(r.precision, r.accuracy, r.f1)),
@@ -294,6 +310,7 @@ fn tested(study: &Study, found: &StudyOutcome) -> String {
     table(
         &[
             "variant",
+            "checkpoint",
             "reported P / A / F1",
             "padded P / A / F1",
             "O everywhere",
@@ -340,6 +357,14 @@ fn curves(study: &Study, found: &StudyOutcome) -> String {
         }
     }
     figures(svgs)
+}
+
+/// A base as a reader knows it: a hub id, or the end of a path.
+fn base_name(base: &str) -> String {
+    match is_on_hub(base) {
+        true => base.to_owned(),
+        false => last_parts(base),
+    }
 }
 
 fn percent(share: f64) -> String {

@@ -1,6 +1,7 @@
 //! Every variant of a study, one after another.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use nerve_tagging::{LabelSet, SubwordLabels, WindowLimits};
@@ -10,14 +11,13 @@ use super::file::{Start, Study, Variant};
 use super::outcome::{Outcome, OutsideEverywhere, StudyOutcome, TestOutcome};
 use super::scale::Scale;
 use super::{report, tables};
-use crate::base::open_base;
-use crate::corpus::{Corpus, Splits, WNUT17_URL, entity_types};
-use crate::evaluate::{
-    CheckpointTagger, Evaluation, Positions, TaggerError, TokenConfusion, evaluate_padded,
-};
+use crate::base::{BaseError, base_dir};
+use crate::corpus::{Corpus, CorpusError, Splits, WNUT17_URL, entity_types};
+use crate::evaluate::{CheckpointTagger, MeanFigures, TaggerError, evaluate_padded, outside_everywhere};
 use crate::model::ModelDir;
 use crate::train::{
-    Beginning, End, Example, Progress, Timing, TrainConfig, TrainError, TrainOptions, examples, train,
+    Beginning, End, Example, Progress, Tested, Timing, TrainConfig, TrainError, TrainOptions, batches,
+    examples, train,
 };
 
 /// What a study needs to know beside its file.
@@ -35,48 +35,63 @@ pub struct StudySettings {
     pub threads: Option<usize>,
     /// Variants to run, by id; all where empty.
     pub only: Vec<String>,
+    /// Where `wnut17` is downloaded from; the authors' repository where absent.
+    pub wnut17_url: Option<String>,
+}
+
+impl StudySettings {
+    fn splits(&self) -> Result<Splits, CorpusError> {
+        Splits::find(&self.data, self.wnut17_url.as_deref().unwrap_or(WNUT17_URL))
+    }
 }
 
 /// Runs what is left of a study and writes `report.html`, `study.csv` and `study.json`; `None` where it was interrupted.
 ///
-/// Each outcome is kept in `OUT/outcomes/START/VARIANT.json`, and a variant with one is not run again.
+/// Each outcome is kept in `OUT/outcomes/START/VARIANT.json`, and a variant with one is not run again. The report is of
+/// every variant that has one, whichever were to be run.
 pub fn run_study(
     study: &Study,
     settings: &StudySettings,
     progress: &mut dyn Progress,
     mut announce: impl FnMut(&str),
 ) -> Result<Option<StudyOutcome>, StudyError> {
-    let start = crate::train::Start::Base {
-        base: settings.base.clone(),
-        layers: None,
-    };
-    let base = open_base(&start, 0).map_err(TrainError::from)?;
+    let ids = || study.variants.iter().map(|variant| variant.id.as_str());
+    if let Some(unknown) = settings.only.iter().find(|only| ids().all(|id| id != *only)) {
+        return Err(StudyError::NoVariant {
+            id: unknown.clone(),
+            known: ids().collect::<Vec<_>>().join(", "),
+        });
+    }
+    let dir = base_dir(&settings.base)?;
+    let base = ModelDir::open(&dir).map_err(BaseError::from)?;
     let mut found = StudyOutcome {
         name: study.name.clone(),
         scale: settings.scale,
-        outside: outside_everywhere(study, settings, &base)?,
+        outside: outside(study, settings, &base)?,
         outcomes: Vec::new(),
     };
     for start in &study.starts {
-        for variant in study
-            .variants
-            .iter()
-            .filter(|variant| is_wanted(settings, variant))
-        {
-            let Some(options) = options(study, settings, base.config.num_hidden_layers, (start, variant))?
-            else {
+        for variant in &study.variants {
+            let layers = base.config.num_hidden_layers;
+            let Some(options) = options(study, settings, (&dir, layers), (start, variant))? else {
                 continue;
             };
-            announce(&format!("{} from {}", variant.name, start.name));
             let kept = settings
                 .out
                 .join("outcomes")
                 .join(&start.name)
                 .join(format!("{}.json", variant.id));
+            if is_wanted(settings, variant) {
+                announce(&format!("{} from {}", variant.name, start.name));
+            }
+            let run_dir = settings.out.join("runs").join(&start.name).join(&variant.id);
             let outcome = match Outcome::read(&kept)? {
-                Some(outcome) if outcome.options == options => outcome,
-                Some(_) => return Err(StudyError::OtherOptions { path: kept }),
-                None => match run(variant, start, options, progress)? {
+                Some(outcome) => match outcome.first_difference(&options) {
+                    None => outcome,
+                    Some(option) => return Err(StudyError::OtherOptions { path: kept, option }),
+                },
+                None if !is_wanted(settings, variant) => continue,
+                None => match run(settings, variant, start, options, progress)? {
                     Some(outcome) => {
                         write_json(&kept, &outcome)?;
                         outcome
@@ -84,7 +99,9 @@ pub fn run_study(
                     None => return Ok(None),
                 },
             };
-            found.outcomes.push(outcome);
+            // Only now, and whenever there is an outcome: a process killed before or amidst it has lost nothing.
+            remove_checkpoints(&run_dir)?;
+            found.outcomes.push(outcome.portable());
         }
     }
     write_json(&settings.out.join("study.json"), &found)?;
@@ -103,11 +120,21 @@ fn is_wanted(settings: &StudySettings, variant: &Variant) -> bool {
     settings.only.is_empty() || settings.only.contains(&variant.id)
 }
 
+/// Removes the checkpoints of a run, where it has any.
+fn remove_checkpoints(run: &Path) -> Result<(), StudyError> {
+    let path = run.join("checkpoints");
+    match fs::remove_dir_all(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(StudyError::Write { path, source }),
+        Ok(()) => Ok(()),
+    }
+}
+
 /// The whole options of a variant from a start, sizes scaled; `None` where it cannot be made from it.
 fn options(
     study: &Study,
     settings: &StudySettings,
-    base_layers: usize,
+    (base, base_layers): (&Path, usize),
     (start, variant): (&Start, &Variant),
 ) -> Result<Option<TrainOptions>, StudyError> {
     let Some(options) = study.options(variant, start) else {
@@ -115,7 +142,8 @@ fn options(
     };
     let options = TrainOptions {
         data: Some(settings.data.clone()),
-        base: Some(settings.base.clone()),
+        base: Some(base.to_string_lossy().into_owned()),
+        wnut17_url: settings.wnut17_url.clone(),
         out: Some(settings.out.join("runs").join(&start.name).join(&variant.id)),
         threads: settings.threads,
         ..options
@@ -131,9 +159,10 @@ fn options(
 
 /// Trains one variant; `None` where it was interrupted.
 fn run(
+    settings: &StudySettings,
     variant: &Variant,
     start: &Start,
-    options: TrainOptions,
+    mut options: TrainOptions,
     progress: &mut dyn Progress,
 ) -> Result<Option<Outcome>, StudyError> {
     let failed = |source: TrainError| StudyError::Train {
@@ -141,11 +170,17 @@ fn run(
         start: start.name.clone(),
         source: Box::new(source),
     };
-    let config = TrainConfig::new(options.clone()).map_err(|error| failed(error.into()))?;
-    let beginning = match config.out.join("steps.jsonl").exists() {
-        true => Beginning::Resumed,
-        false => Beginning::New,
-    };
+    let mut config = TrainConfig::new(options.clone()).map_err(|error| failed(error.into()))?;
+    let mut beginning = Beginning::New;
+    if config.out.join("steps.jsonl").exists() {
+        beginning = Beginning::Resumed;
+        // It goes on with the threads it was begun with, on which its last bits depend, unless it is told another number.
+        if settings.threads.is_none() {
+            let begun = TrainOptions::read(&config.out.join("config.toml"));
+            options.threads = begun.map_err(|error| failed(error.into()))?.threads;
+            config.threads = options.threads.unwrap_or(config.threads);
+        }
+    }
     let (records, test, stopped) = match train(&config, beginning, progress) {
         Ok(report) if report.end == End::Interrupted => return Ok(None),
         Ok(report) => (report.records, report.test, None),
@@ -153,20 +188,15 @@ fn run(
         Err(error @ TrainError::NotFinite { .. }) => (
             lines(&config.out.join("records.jsonl"))?,
             None,
-            Some(error.to_string()),
+            Some(without_path(&error.to_string(), &settings.splits()?.train)),
         ),
         Err(error) => return Err(failed(error)),
     };
     let timings: Vec<Timing> = lines(&config.out.join("timings.jsonl"))?;
     let test = match test {
-        Some(test) => Some(tested(&config, &test)?),
+        Some(test) => Some(tested(settings, &config, &test)?),
         None => None,
     };
-    let checkpoints = config.out.join("checkpoints");
-    fs::remove_dir_all(&checkpoints).map_err(|source| StudyError::Write {
-        path: checkpoints,
-        source,
-    })?;
     Ok(Some(Outcome {
         start: start.name.clone(),
         variant: variant.id.clone(),
@@ -178,42 +208,56 @@ fn run(
     }))
 }
 
+/// A text in which a file is called by its name.
+fn without_path(text: &str, path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    text.replace(&path.display().to_string(), &name)
+}
+
 /// The saved weights' figures on test, by the original study's metric too.
-fn tested(config: &TrainConfig, test: &Evaluation) -> Result<TestOutcome, StudyError> {
-    let tagger = CheckpointTagger::open(&config.out.join("best"), config.max_length, config.threads)?;
-    let splits = Splits::find(&config.data, &config.wnut17_url)?;
-    let corpus = Corpus::read(splits.test.as_deref().unwrap_or(Path::new("test")))?;
+fn tested(settings: &StudySettings, config: &TrainConfig, test: &Tested) -> Result<TestOutcome, StudyError> {
+    let checkpoint = config.out.join(test.checkpoint.to_string());
+    let device = config.device.open().map_err(TaggerError::from)?;
+    let tagger = CheckpointTagger::open_on(&checkpoint, config.max_length, config.threads, device)?;
+    let corpus = Corpus::read(settings.splits()?.test.as_deref().unwrap_or(Path::new("test")))?;
     let padded = evaluate_padded(&tagger, &corpus)?;
     Ok(TestOutcome {
-        entity: test.score.entity,
-        surface: test.score.surface,
+        checkpoint: test.checkpoint,
+        step: test.step,
+        entity: test.evaluation.score.entity,
+        surface: test.evaluation.score.surface,
         padded: padded.tagger,
         outside: padded.outside,
     })
 }
 
-fn outside_everywhere(
+fn outside(
     study: &Study,
     settings: &StudySettings,
     base: &ModelDir,
 ) -> Result<OutsideEverywhere, StudyError> {
-    let splits = Splits::find(&settings.data, WNUT17_URL)?;
+    let splits = settings.splits()?;
     let (corpus, dev) = (splits.read_train()?, splits.read_dev()?);
     let labels = LabelSet::iob2(entity_types([&corpus, &dev])).map_err(TrainError::from)?;
     let (before, after) = base.encoder.specials();
     let longest = study.common.max_length.unwrap_or(128);
     let limits = WindowLimits::for_encoder(longest, before + after).map_err(TaggerError::from)?;
-    let examples: Vec<Example> = examples(&corpus, &base.encoder, &labels, limits, SubwordLabels::All)?;
-    let outside = labels.parse("O").map_or(0, |label| label.0);
-    let mut confusion = TokenConfusion::new(labels.len());
-    for (_, label) in examples.iter().flat_map(|example| &example.labelled) {
-        confusion.add(*label as usize, outside);
+    let examples = examples(&corpus, &base.encoder, &labels, limits, SubwordLabels::All)?;
+    let figures = |examples: &[&Example]| {
+        let everywhere = outside_everywhere(examples, &labels);
+        everywhere.weighted(labels.outside().0)
+    };
+    let batch_size = study.common.batch_size.unwrap_or(16).max(1);
+    let mut mean = MeanFigures::default();
+    for batch in batches(&examples, batch_size, false, study.common.seed.unwrap_or(42), 0) {
+        mean.add(figures(&batch));
     }
-    let positions = Positions::of(&examples);
+    let pooled = figures(&examples.iter().collect::<Vec<_>>());
     let tags = || dev.sentences.iter().flat_map(|sentence| &sentence.tags);
     let right = tags().filter(|tag| tag.as_str() == "O").count();
     Ok(OutsideEverywhere {
-        train_padded: confusion.weighted(positions.others, positions.padding, outside),
+        train_padded: pooled,
+        train_padded_batches: mean.mean().unwrap_or(pooled),
         dev_token_accuracy: right as f64 / tags().count().max(1) as f64,
     })
 }

@@ -51,7 +51,8 @@ impl fmt::Display for Scale {
 
 impl Scale {
     /// The options with a fresh encoder's sizes scaled, its feed-forward layers four times as wide as the rest; or with
-    /// that share of a base's `own` layers, of which `nominal` stand for all.
+    /// that share of a base's `own` layers, of which `nominal` stand for all. So many of the layers are frozen as make the
+    /// share of the full-size encoder's, rounded up.
     ///
     /// A scaled encoder has heads of 32, a full one of 64.
     pub(super) fn apply(self, options: TrainOptions, nominal: usize, own: usize) -> TrainOptions {
@@ -62,21 +63,37 @@ impl Scale {
         if options.init.unwrap_or_default() == Init::Base {
             let share = options.layers.unwrap_or(nominal) as f64 / nominal as f64 * self.0;
             let kept = ((own as f64 * share).round() as usize).clamp(1, own);
+            let frozen = frozen(&options, kept, nominal);
             return TrainOptions {
                 layers: Some(kept).filter(|&kept| kept != own),
+                freeze_layers: frozen,
                 ..options
             };
         }
         let head = if self.0 < 1.0 { HEAD } else { FULL_HEAD };
         let hidden = options.hidden_size.map(|hidden| scaled(hidden, head));
+        let layers = options.layers.map(|layers| scaled(layers, 1));
+        let frozen = match layers {
+            Some(kept) => frozen(&options, kept, nominal),
+            None => options.freeze_layers,
+        };
         TrainOptions {
+            freeze_layers: frozen,
             hidden_size: hidden,
             heads: hidden.map(|hidden| hidden / head),
             intermediate_size: hidden.map(|hidden| 4 * hidden),
-            layers: options.layers.map(|layers| scaled(layers, 1)),
+            layers,
             ..options
         }
     }
+}
+
+/// The layers to freeze of `kept`, where options freeze some of those of a full-size encoder.
+fn frozen(options: &TrainOptions, kept: usize, nominal: usize) -> Option<usize> {
+    let of = options.layers.unwrap_or(nominal);
+    options
+        .freeze_layers
+        .map(|frozen| frozen.saturating_mul(kept).div_ceil(of.max(1)))
 }
 
 #[cfg(test)]
@@ -125,6 +142,24 @@ mod tests {
         };
         assert_eq!((at("1", None), at("1", Some(6))), (None, Some(3)));
         assert_eq!((at("1/2", None), at("1/6", None)), (Some(3), Some(1)));
+    }
+
+    #[test]
+    fn the_same_share_of_layers_is_frozen() {
+        let at = |scale: &str, options: TrainOptions, own| {
+            let scale: Scale = scale.parse().unwrap();
+            let frozen = TrainOptions {
+                freeze_layers: Some(3),
+                ..options
+            };
+            let scaled = scale.apply(frozen, 12, own);
+            (scaled.freeze_layers, scaled.layers)
+        };
+        assert_eq!(at("1", scratch(768, 12), 6), (Some(3), Some(12)));
+        assert_eq!(at("1/4", scratch(768, 12), 6), (Some(1), Some(3)));
+        assert_eq!(at("1/4", TrainOptions::default(), 6), (Some(1), Some(2)));
+        assert_eq!(at("1", TrainOptions::default(), 6), (Some(2), None));
+        assert_eq!(at("1", TrainOptions::default(), 12), (Some(3), None));
     }
 
     #[test]

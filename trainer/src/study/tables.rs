@@ -37,7 +37,7 @@ pub(super) fn rows<'s>(study: &'s Study, found: &'s StudyOutcome) -> impl Iterat
 pub(super) fn csv(study: &Study, found: &StudyOutcome) -> String {
     let mut csv = "start,variant,epoch,reported_loss,reported_precision,reported_accuracy,reported_f1,\
                    loss,train_padded_precision,train_padded_accuracy,train_padded_f1,\
-                   dev_entity_precision,dev_entity_recall,dev_entity_f1,dev_surface_f1,dev_token_accuracy\n"
+                   dev_entity_precision,dev_entity_recall,dev_entity_f1,dev_surface_f1,dev_token_accuracy,dev_loss\n"
         .to_owned();
     let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     for row in rows(study, found) {
@@ -57,6 +57,7 @@ pub(super) fn csv(study: &Study, found: &StudyOutcome) -> String {
             Some(record.dev_entity.f1),
             Some(record.dev_surface_f1),
             Some(record.dev_token_accuracy),
+            record.dev_loss,
         ];
         let figures: Vec<String> = figures.into_iter().map(number).collect();
         // Writing to a string cannot fail.

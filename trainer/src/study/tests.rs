@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::testing::write_corpus;
-use crate::train::{Beginning, TrainConfig, TrainOptions, train};
+use crate::train::{Beginning, TestedCheckpoint, TrainConfig, TrainOptions, train};
 
 const STUDY: &str = r#"
 name = "A <study>"
@@ -42,7 +42,7 @@ not_from = ["base"]
 id = "tested"
 name = "tested"
 group = "b"
-options = { evaluate_test = true, epochs = 12 }
+options = { evaluate_test = true, test_checkpoint = "last", epochs = 12 }
 from = { base = { epochs = 1 } }
 
 [[claim]]
@@ -64,6 +64,7 @@ fn settings(dir: &Path) -> StudySettings {
         scale: "1/2".parse().unwrap(),
         threads: Some(1),
         only: Vec::new(),
+        wnut17_url: None,
     }
 }
 
@@ -132,13 +133,29 @@ fn a_study_runs_every_variant_from_every_start_and_reports() {
     );
     let tested = found.outcome("scratch", "tested").unwrap();
     assert_eq!(tested.test.unwrap().entity.f1, 1.0);
+    let last = tested.records.last().unwrap();
+    assert!(
+        tested
+            .records
+            .iter()
+            .filter(|record| record.best)
+            .all(|best| best.step < last.step)
+    );
+    assert_eq!(
+        (tested.test.unwrap().checkpoint, tested.test.unwrap().step),
+        (TestedCheckpoint::Last, last.step)
+    );
     assert!(tested.test.unwrap().outside.accuracy < tested.test.unwrap().padded.accuracy);
     let out = dir.path().join("study");
     let html = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(html.contains("A &lt;study&gt;") && html.contains("holds") && html.contains("not run"));
     let csv = std::fs::read_to_string(out.join("study.csv")).unwrap();
     assert!(csv.contains("scratch,reference,2,0.5,0.9,0.91,0.92,"), "{csv}");
-    assert!(out.join("study.json").is_file());
+    for file in ["study.json", "study.csv", "report.html"] {
+        let text = std::fs::read_to_string(out.join(file)).unwrap();
+        assert!(!text.contains(&*dir.path().to_string_lossy()), "{file}");
+    }
+    assert!(html.contains(&format!("last, after step {}", last.step)));
     assert!(!out.join("runs/scratch/reference/checkpoints").exists());
 }
 
@@ -159,7 +176,88 @@ fn a_study_goes_on_where_it_stopped_and_is_not_mixed_with_another() {
         ..settings(dir.path())
     };
     let error = run_study(&study, &other, &mut (), |_| ()).unwrap_err();
-    assert!(matches!(error, StudyError::OtherOptions { .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            StudyError::OtherOptions {
+                option: "hidden_size",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn where_a_study_lies_and_its_threads_make_it_no_other() {
+    let dir = setting();
+    let first = ran(dir.path(), &mut Vec::new());
+    // A process killed after an outcome was written leaves its checkpoints.
+    let left = dir.path().join("study/runs/base/tested/checkpoints/step-000001");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::rename(dir.path().join("study"), dir.path().join("moved")).unwrap();
+    let study = Study::read(&dir.path().join("study.toml")).unwrap();
+    let moved = StudySettings {
+        out: dir.path().join("moved"),
+        threads: Some(2),
+        ..settings(dir.path())
+    };
+    let again = run_study(&study, &moved, &mut (), |_| ()).unwrap().unwrap();
+    assert_eq!(again, first);
+    assert!(!dir.path().join("moved/runs/base/tested/checkpoints").exists());
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_with_its_own_threads() {
+    let dir = setting();
+    let study = Study::read(&dir.path().join("study.toml")).unwrap();
+    let only = |threads| StudySettings {
+        only: vec!["reference".to_owned()],
+        threads,
+        ..settings(dir.path())
+    };
+    let found = run_study(&study, &only(Some(2)), &mut (), |_| ())
+        .unwrap()
+        .unwrap();
+    let whole = found.outcome("scratch", "reference").unwrap();
+    // As a process killed before it wrote the outcome leaves the run.
+    std::fs::remove_dir_all(dir.path().join("study")).unwrap();
+    let options = TrainOptions {
+        out: Some(dir.path().join("study/runs/scratch/reference")),
+        data: Some(dir.path().to_string_lossy().into_owned()),
+        base: Some(dir.path().join("base/best").to_string_lossy().into_owned()),
+        ..whole.options.clone()
+    };
+    train(&TrainConfig::new(options).unwrap(), Beginning::New, &mut ()).unwrap();
+    let again = run_study(&study, &only(None), &mut (), |_| ()).unwrap().unwrap();
+    let again = again.outcome("scratch", "reference").unwrap();
+    assert_eq!((&again.records, again.options.threads), (&whole.records, Some(2)));
+}
+
+#[test]
+fn a_part_of_a_study_is_named_rightly_and_leaves_the_report_whole() {
+    let dir = setting();
+    let study = Study::read(&dir.path().join("study.toml")).unwrap();
+    let only = |id: &str| StudySettings {
+        only: vec![id.to_owned()],
+        ..settings(dir.path())
+    };
+    let error = run_study(&study, &only("referense"), &mut (), |_| ()).unwrap_err();
+    assert!(
+        matches!(&error, StudyError::NoVariant { id, known } if id == "referense" && known.contains("reference")),
+        "{error}"
+    );
+    let part = run_study(&study, &only("wild"), &mut (), |_| ())
+        .unwrap()
+        .unwrap();
+    assert_eq!(part.outcomes.len(), 1);
+    let whole = ran(dir.path(), &mut Vec::new());
+    let mut announced = Vec::new();
+    let again = run_study(&study, &only("wild"), &mut (), |name| {
+        announced.push(name.to_owned());
+    });
+    assert_eq!(again.unwrap().unwrap(), whole);
+    assert_eq!(announced, ["a rate too high from scratch"]);
 }
 
 #[test]
@@ -176,6 +274,19 @@ fn a_file_that_is_not_of_one_piece_is_refused() {
         ),
         ("worse = [\"reference\"]", "worse = [\"nothing\"]", "`nothing`"),
         ("margin", "margine", "margine"),
+        ("[common]", "[common]\nthreads = 2", "`threads` of `common`"),
+        (
+            "hidden_size = 64",
+            "hidden_size = 64, base = \"b\"",
+            "`base` of the start `scratch`",
+        ),
+        ("warmup = 0.0", "out = \"o\"", "`out` of the variant `wild`"),
+        (
+            "base = { epochs = 1 }",
+            "base = { data = \"d\" }",
+            "`data` of the variant `tested`",
+        ),
+        ("warmup = 0.0", "seeds = [1]", "`seeds` of the variant `wild`"),
         ("layers = 2\nmargin", "layers = 0\nmargin", "`layers`"),
     ] {
         std::fs::write(&path, STUDY.replacen(from, to, 1)).unwrap();

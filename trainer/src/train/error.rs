@@ -68,6 +68,14 @@ pub enum TrainError {
     /// The patterns of `freeze` match every parameter.
     #[error("`freeze` leaves no parameter to train")]
     FreezesAll,
+    /// More layers are to be frozen than there are.
+    #[error("`freeze_layers` is {frozen}, but the model has {layers}")]
+    FreezeLayers {
+        /// The layers asked for.
+        frozen: usize,
+        /// The model's.
+        layers: usize,
+    },
     /// `class_weights` names a label that there is not.
     #[error("`class_weights`: there is no label `{label}`")]
     UnknownLabel {
@@ -107,6 +115,28 @@ pub enum TrainError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// The link to the last checkpoint leads nowhere.
+    #[error(
+        "{} leads to {}, which is not there: the run cannot be resumed; remove its directory to begin anew",
+        link.display(),
+        target.display()
+    )]
+    LostCheckpoint {
+        /// The link.
+        link: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// A file of the run has lost lines that the last checkpoint counts on.
+    #[error("{} has {found} whole lines, but the last checkpoint was written after {expected}", path.display())]
+    LostLines {
+        /// The file.
+        path: PathBuf,
+        /// Whole lines there are.
+        found: usize,
+        /// Lines there were.
+        expected: usize,
     },
     /// A file of the run is not what was written.
     #[error("{}:{line}: {source}", path.display())]

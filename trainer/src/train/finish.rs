@@ -5,11 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::config::{Start, TrainConfig};
 use super::error::TrainError;
-use super::record::{End, EvaluationRecord, StepRecord, Timing};
-use crate::corpus::Corpus;
-use crate::evaluate::{CheckpointTagger, DetailedEvaluation, Evaluation, evaluate_in_detail};
+use super::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
+use super::subwords::LabelledSubwords;
+use crate::base::is_on_hub;
+use crate::corpus::{Corpus, is_wnut17};
+use crate::evaluate::{CheckpointTagger, DetailedEvaluation, evaluate_in_detail};
 use crate::report::{
-    CardDataset, EvaluationPoint, ModelCard, RunReport, StepPoint, configuration_rows, write_events,
+    CardName, EvaluationPoint, ModelCard, RunReport, StepPoint, configuration_rows, write_events,
 };
 
 /// What a finished training has to show.
@@ -19,13 +21,18 @@ pub(super) struct Finished<'r> {
     pub(super) records: &'r [EvaluationRecord],
     pub(super) timings: &'r [Timing],
     pub(super) end: End,
-    pub(super) test: Option<&'r Evaluation>,
+    pub(super) test: Option<&'r Tested>,
 }
 
 impl Finished<'_> {
     /// Writes `report.html` and `tensorboard/` to the run, and a fitted temperature and a model card to its best checkpoint.
-    pub(super) fn write(&self, config: &TrainConfig, best: &Path, dev: &Corpus) -> Result<(), TrainError> {
-        let mut tagger = CheckpointTagger::open(best, config.max_length, config.threads)?;
+    pub(super) fn write(
+        &self,
+        config: &TrainConfig,
+        best: &Path,
+        mut tagger: CheckpointTagger,
+        dev: &Corpus,
+    ) -> Result<(), TrainError> {
         let found = evaluate_in_detail(&mut tagger, dev)?;
         if let Some(calibration) = &found.calibration {
             calibration.to_calibration(found.split.clone()).write(best)?;
@@ -49,7 +56,7 @@ impl Finished<'_> {
             steps,
             evaluations,
             dev: Some(found),
-            test: self.test.cloned(),
+            test: self.test.map(|test| test.evaluation.clone()),
             configuration,
         };
         report.write(&config.out)?;
@@ -72,6 +79,10 @@ impl Finished<'_> {
             let reason = format!("no better dev F1 in {patience} evaluations");
             facts.push(("ended early".to_owned(), reason));
         }
+        if let Some(test) = self.test {
+            let tested = format!("{}, after step {}", test.checkpoint, test.step);
+            facts.push(("tested checkpoint".to_owned(), tested));
+        }
         facts
     }
 
@@ -88,15 +99,23 @@ impl Finished<'_> {
             license: None,
             language: None,
             base_model: match &config.start {
-                Start::Base { base, .. } => Some(base.clone()),
+                Start::Base { base, .. } => Some(CardName::of(base, is_on_hub(base).then(|| base.clone()))),
                 Start::Scratch(_) => None,
             },
-            dataset: CardDataset {
-                name: config.data.clone(),
-                id: None,
+            dataset: match is_wnut17(&config.data) {
+                true => CardName {
+                    name: "WNUT 17".to_owned(),
+                    id: Some("wnut_17".to_owned()),
+                },
+                false => CardName::of(&config.data, None),
             },
+            every_subword: config.label_subwords == LabelledSubwords::All,
             dev: Some(dev.evaluation.clone()),
-            test: self.test.cloned(),
+            // The card is the best checkpoint's, and so are its scores.
+            test: self
+                .test
+                .filter(|test| test.checkpoint == TestedCheckpoint::Best)
+                .map(|test| test.evaluation.clone()),
             temperature: calibration.map(|calibration| calibration.temperature),
             configuration,
         }
@@ -123,7 +142,7 @@ impl Finished<'_> {
             f1: record.dev_entity.f1,
             surface_f1: record.dev_surface_f1,
             token_accuracy: record.dev_token_accuracy,
-            dev_loss: None,
+            dev_loss: record.dev_loss,
         };
         self.records.iter().map(point).collect()
     }

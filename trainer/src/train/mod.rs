@@ -21,7 +21,10 @@ mod step;
 mod subwords;
 mod training;
 
-pub use config::{ConfigError, Init, Objective, Optimisation, Scratch, Start, TrainConfig, seed_configs};
+pub use config::{
+    ConfigError, Init, MOST_THREADS, Objective, Optimisation, Scratch, Start, TokenizerSource, TrainConfig,
+    seed_configs,
+};
 pub use device::{DeviceChoice, DeviceChoiceError};
 pub use error::TrainError;
 pub use example::ExampleError;
@@ -30,8 +33,9 @@ pub(crate) use loss::Loss;
 pub use loss::{ClassWeights, ClassWeightsError, LossFunction, LossKind};
 pub use optimiser::{OptimiserKind, Rule};
 pub use options::TrainOptions;
+pub(crate) use order::batches;
 pub use progress::{Bar, Plan, Progress};
-pub use record::{End, EvaluationRecord, StepRecord, Timing, TrainReport};
+pub use record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, TrainReport};
 pub use run::{Beginning, train};
 pub use schedule::{Decay, Schedule, ScheduleKind, Steps};
 pub use seeds::{SeedResult, SeedsReport, Spread, train_seeds};

@@ -9,6 +9,7 @@ use super::config::{ConfigError, Init};
 use super::device::DeviceChoice;
 use super::loss::{ClassWeights, LossKind};
 use super::optimiser::OptimiserKind;
+use super::record::TestedCheckpoint;
 use super::schedule::ScheduleKind;
 use super::subwords::LabelledSubwords;
 
@@ -28,7 +29,7 @@ macro_rules! options {
             }
 
             /// The first option in which these differ from `other`.
-            pub(super) fn first_difference(&self, other: &Self) -> Option<&'static str> {
+            pub(crate) fn first_difference(&self, other: &Self) -> Option<&'static str> {
                 $(if self.$name != other.$name {
                     return Some(stringify!($name));
                 })*
@@ -51,7 +52,7 @@ options! {
     /// Start from the base's weights, or from fresh ones of the sizes given.
     #[arg(long, value_enum)]
     init: Init,
-    /// Directory with the tokenizer of a fresh model; the base's where absent.
+    /// Directory with the tokenizer of a fresh model, where it is not a base's.
     #[arg(long, value_name = "DIR")]
     vocab: PathBuf,
     /// Width of a fresh model [default: 128].
@@ -135,6 +136,9 @@ options! {
     /// Weights of labels in the loss: `balanced`, or `O=0.5,B-person=2` with 1 for the rest [default: all 1].
     #[arg(long, value_name = "WEIGHTS")]
     class_weights: ClassWeights,
+    /// Leave the first so many encoder layers alone [default: 0].
+    #[arg(long, value_name = "LAYERS")]
+    freeze_layers: usize,
     /// Leave parameters alone whose name this regular expression matches; may be given several times.
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
@@ -150,7 +154,11 @@ options! {
     /// Stop after so many evaluations without a better dev entity F1 [default: never].
     #[arg(long, value_name = "EVALUATIONS")]
     patience: usize,
-    /// Record the weighted F1 over all positions, padding as O, of the passes over the training sentences.
+    /// Pad every window to the longest and train on the padding as O, unmasked, as the original study did.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    train_on_padding: bool,
+    /// Record the original study's metric, weighted F1 over all positions, of the passes over the training sentences; it
+    /// needs `--label-subwords all`.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     padded_metric: bool,
     /// Seed of order, dropout, subset and fresh weights [default: 42].
@@ -165,9 +173,12 @@ options! {
     /// Threads [default: as many as the machine offers].
     #[arg(long)]
     threads: usize,
-    /// Evaluate the best checkpoint on the test split in the end.
+    /// Evaluate a checkpoint on the test split in the end.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     evaluate_test: bool,
+    /// The checkpoint that `--evaluate-test` evaluates [default: best].
+    #[arg(long, value_enum)]
+    test_checkpoint: TestedCheckpoint,
     /// Write report.html, TensorBoard events, a model card and a fitted temperature in the end [default: true].
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     reports: bool,
@@ -177,6 +188,15 @@ options! {
 }
 
 impl TrainOptions {
+    /// These options of a command line, and those of a file where these say nothing; one seed or several on the line stand
+    /// for either in the file.
+    pub fn over(self, mut file: Self) -> Self {
+        if self.seed.is_some() || self.seeds.is_some() {
+            (file.seed, file.seeds) = (None, None);
+        }
+        self.or(file)
+    }
+
     /// The options in a TOML file; an unknown key is an error.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {

@@ -22,7 +22,7 @@ fn generator(seed: u64, purpose: u64, place: usize) -> StdRng {
 }
 
 /// The batches of an epoch, counted from 0: every example once, in an order that follows from the seed and the epoch.
-pub(super) fn batches(
+pub(crate) fn batches(
     examples: &[Example],
     batch_size: usize,
     group_by_length: bool,
@@ -36,7 +36,7 @@ pub(super) fn batches(
         return shuffled.chunks(batch_size).map(<[_]>::to_vec).collect();
     }
     let mut grouped = Vec::new();
-    for run in shuffled.chunks_mut(batch_size * GROUPED_BATCHES) {
+    for run in shuffled.chunks_mut(batch_size.saturating_mul(GROUPED_BATCHES)) {
         run.sort_by_key(|example| std::cmp::Reverse(example.ids.len()));
         grouped.extend(run.chunks(batch_size).map(<[_]>::to_vec));
     }
@@ -66,7 +66,7 @@ mod tests {
         let example = |sentence: usize| Example {
             sentence,
             ids: vec![0; 3 + sentence * 7 % 31],
-            labelled: Vec::new(),
+            ..Example::default()
         };
         (0..53).map(example).collect()
     }

@@ -1,7 +1,9 @@
 //! What a training leaves on record.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use nerve_tagging::Prf;
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +42,10 @@ pub struct EvaluationRecord {
     pub dev_surface_f1: f64,
     /// Share of dev words with the right tag.
     pub dev_token_accuracy: f64,
-    /// The original study's metric of the training windows, as they were predicted since the evaluation before.
+    /// Mean negative log-likelihood of the dev words' labels, read at their first subwords, whatever is minimised.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dev_loss: Option<f64>,
+    /// The original study's metric of the batches since the evaluation before, as they were predicted, averaged over them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub train_padded: Option<WeightedFigures>,
     /// Whether this is the best dev entity F1 so far.
@@ -56,7 +61,7 @@ pub struct Timing {
     pub step: usize,
     /// Seconds of training, evaluation and writing not counted.
     pub seconds: f64,
-    /// Tokens trained on a second, special tokens counted; there is no padding.
+    /// Tokens trained on a second, special tokens counted, and padding where it is trained on.
     pub tokens_per_second: f64,
 }
 
@@ -72,6 +77,38 @@ pub enum End {
     Interrupted,
 }
 
+/// Which of a run's checkpoints is evaluated on test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum TestedCheckpoint {
+    /// The one with the best dev entity F1.
+    #[default]
+    Best,
+    /// The one after the last step.
+    Last,
+}
+
+impl fmt::Display for TestedCheckpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Best => "best",
+            Self::Last => "last",
+        })
+    }
+}
+
+/// A checkpoint's evaluation on the test split, as `test.json` keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tested {
+    /// Which checkpoint.
+    pub checkpoint: TestedCheckpoint,
+    /// Steps made before it.
+    pub step: usize,
+    /// What it scores.
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+}
+
 /// What a training came to.
 #[derive(Clone, Debug)]
 pub struct TrainReport {
@@ -83,8 +120,8 @@ pub struct TrainReport {
     pub best: PathBuf,
     /// Why it ended.
     pub end: End,
-    /// The best checkpoint's evaluation on the test split, where it was asked for.
-    pub test: Option<Evaluation>,
+    /// The evaluation on the test split, where it was asked for.
+    pub test: Option<Tested>,
 }
 
 impl TrainReport {

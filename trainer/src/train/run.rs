@@ -3,19 +3,21 @@
 use std::path::Path;
 use std::time::Instant;
 
+use candle_core::Device;
+
 use super::config::TrainConfig;
 use super::error::TrainError;
 use super::finish::Finished;
 use super::order;
 use super::progress::{Plan, Progress};
-use super::record::{End, EvaluationRecord, StepRecord, Timing, TrainReport};
-use super::run_dir::RunDir;
+use super::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, TrainReport};
+use super::run_dir::{Reported, RunDir};
 use super::schedule::is_exhausted;
 use super::state::TrainingState;
 use super::training::{Fitted, Training, labels};
 use crate::base::open_base;
 use crate::corpus::{Corpus, Splits};
-use crate::evaluate::{CheckpointTagger, evaluate};
+use crate::evaluate::{CheckpointTagger, evaluate, evaluate_with_loss};
 use crate::model::{ModelDir, write_checkpoint};
 
 /// Where a training begins.
@@ -54,11 +56,11 @@ pub fn train(
         Some(_) => ModelDir::open(&dir.last())?,
         None => open_base(&config.start, config.max_length)?,
     };
-    let device = config.device.open();
-    let base = base.on(device.map_err(|source| TrainError::Device {
+    let device = config.device.open().map_err(|source| TrainError::Device {
         device: config.device,
         source,
-    })?);
+    })?;
+    let base = base.on(device.clone());
     let labels = labels(&base, [&corpus, &dev])?;
     let tagger = Training::tagger(config, base, labels)?;
     let fitted = Fitted::new(config, corpus, &tagger)?;
@@ -68,7 +70,7 @@ pub fn train(
             return Err(TrainError::OtherExamples { path: splits.train });
         }
         state.restore(&dir.last(), &mut training.optimiser)?;
-        training.confusion = state.confusion.clone();
+        training.padded = state.padded;
     } else if beginning == Beginning::New {
         dir.create(&config.to_options())?;
     }
@@ -80,24 +82,17 @@ pub fn train(
         dev,
         fitted,
         training,
+        device,
         since: Clock::default(),
     };
     let end = run.fit(progress)?;
     let best = run.dir.best();
     let found = match test {
-        Some(path) if end != End::Interrupted => Some(run.test(path, &best)?),
+        Some(path) if end != End::Interrupted => Some(run.test(path)?),
         _ => None,
     };
     if config.reports && end != End::Interrupted {
-        let finished = Finished {
-            steps: &run.steps,
-            per_epoch: run.fitted.steps.per_epoch,
-            records: &run.records,
-            timings: &run.dir.timings()?,
-            end,
-            test: found.as_ref(),
-        };
-        finished.write(config, &best, &run.dev)?;
+        run.report(end, found.as_ref())?;
     }
     Ok(TrainReport {
         records: run.records,
@@ -113,7 +108,7 @@ fn plan(training: &Training<'_>, fitted: &Fitted) -> Plan {
     let parameters = network.parameters();
     let trained = parameters.iter().filter(|(name, _)| !parameters.is_frozen(name));
     Plan {
-        sentences: fitted.sentences(),
+        sentences: fitted.sentences,
         windows: fitted.examples.len(),
         labels: network.config().id2label.len(),
         parameters: trained.map(|(_, var)| var.elem_count()).sum(),
@@ -131,6 +126,7 @@ struct Run<'c> {
     training: Training<'c>,
     records: Vec<EvaluationRecord>,
     steps: Vec<StepRecord>,
+    device: Device,
     since: Clock,
 }
 
@@ -151,10 +147,14 @@ impl Run<'_> {
     /// Makes the steps that are left.
     fn fit(&mut self, progress: &mut dyn Progress) -> Result<End, TrainError> {
         let config = self.training.config;
-        while !self.is_out_of_patience() {
+        loop {
             let done = self.training.optimiser.steps();
+            // Before patience: one that runs out with the last step has ended nothing early.
             if done >= self.fitted.steps.total {
                 return Ok(End::Finished);
+            }
+            if self.is_out_of_patience() {
+                return Ok(End::OutOfPatience);
             }
             let per_epoch = self.fitted.steps.per_epoch;
             let (epoch, of_epoch) = (done / per_epoch, done % per_epoch);
@@ -204,7 +204,6 @@ impl Run<'_> {
                 }
             }
         }
-        Ok(End::OutOfPatience)
     }
 
     fn evaluates_after(&self, step: usize) -> bool {
@@ -224,12 +223,64 @@ impl Run<'_> {
         self.dir.commit(step, best.map(|record| record.step))
     }
 
-    fn test(&self, path: &Path, best: &Path) -> Result<crate::evaluate::Evaluation, TrainError> {
-        let config = self.training.config;
-        let mut tagger = CheckpointTagger::open(best, config.max_length, config.threads)?;
-        let found = evaluate(&mut tagger, &Corpus::read(path)?)?;
-        self.dir.write_json("test.json", &found)?;
+    /// The evaluation on test that the configuration asks for; made once.
+    fn test(&self, path: &Path) -> Result<Tested, TrainError> {
+        let checkpoint = self.training.config.test_checkpoint;
+        let (dir, step) = match checkpoint {
+            TestedCheckpoint::Best => (self.dir.best(), self.best_step()),
+            TestedCheckpoint::Last => (self.dir.last(), self.training.optimiser.steps()),
+        };
+        if let Some(found) = self.dir.tested(checkpoint, step) {
+            return Ok(found);
+        }
+        let evaluation = evaluate(&mut self.open(&dir)?, &Corpus::read(path)?)?;
+        let found = Tested {
+            checkpoint,
+            step,
+            evaluation,
+        };
+        self.dir.write_tested(&found)?;
         Ok(found)
+    }
+
+    /// Writes what a person looks at; made once.
+    fn report(&self, end: End, test: Option<&Tested>) -> Result<(), TrainError> {
+        let reported = Reported {
+            steps: self.steps.len(),
+            best: self.best_step(),
+            tested: test.map(|test| test.step),
+        };
+        if self.dir.has_reported(&reported) {
+            return Ok(());
+        }
+        let best = self.dir.best();
+        let finished = Finished {
+            steps: &self.steps,
+            per_epoch: self.fitted.steps.per_epoch,
+            records: &self.records,
+            timings: &self.dir.timings()?,
+            end,
+            test,
+        };
+        finished.write(self.training.config, &best, self.open(&best)?, &self.dev)?;
+        self.dir.write_reported(&reported)
+    }
+
+    /// The tagger of a checkpoint of this run, on its device.
+    fn open(&self, checkpoint: &Path) -> Result<CheckpointTagger, TrainError> {
+        let config = self.training.config;
+        let device = self.device.clone();
+        Ok(CheckpointTagger::open_on(
+            checkpoint,
+            config.max_length,
+            config.threads,
+            device,
+        )?)
+    }
+
+    fn best_step(&self) -> usize {
+        let best = self.records.iter().rev().find(|record| record.best);
+        best.map_or(0, |record| record.step)
     }
 }
 
@@ -242,10 +293,10 @@ fn evaluated(
     steps: &[StepRecord],
     clock: &Clock,
 ) -> Result<(EvaluationRecord, Timing), TrainError> {
-    let found = evaluate(&mut training.tagger, dev)?;
+    let (found, dev_loss) = evaluate_with_loss(&mut training.tagger, dev)?;
     let before = records.last().map_or(0, |record| record.step);
     let since = &steps[before.min(steps.len())..];
-    let step = steps.len();
+    let step = training.optimiser.steps();
     let f1 = found.score.entity.f1;
     let record = EvaluationRecord {
         epoch: step.div_ceil(fitted.steps.per_epoch),
@@ -255,7 +306,8 @@ fn evaluated(
         dev_entity: found.score.entity,
         dev_surface_f1: found.score.surface.f1,
         dev_token_accuracy: found.score.token_accuracy,
-        train_padded: training.take_padded(fitted),
+        dev_loss,
+        train_padded: std::mem::take(&mut training.padded).mean(),
         best: records.iter().all(|record| record.dev_entity.f1 < f1),
     };
     let timing = Timing {
@@ -275,7 +327,7 @@ fn save(dir: &RunDir, training: &Training<'_>, fitted: &Fitted, records: usize) 
         step,
         records,
         examples: fitted.hash(),
-        confusion: training.confusion.clone(),
+        padded: training.padded,
     };
     state.write(&path, &training.optimiser)
 }

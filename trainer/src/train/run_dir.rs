@@ -9,12 +9,13 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use super::config::TrainConfig;
 use super::error::TrainError;
 use super::options::TrainOptions;
-use super::record::{EvaluationRecord, StepRecord, Timing};
+use super::record::{EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
 use super::state::{self, TrainingState};
 
 const CHECKPOINTS: &str = "checkpoints";
@@ -24,8 +25,21 @@ const STEPS: &str = "steps.jsonl";
 const RECORDS: &str = "records.jsonl";
 const TIMINGS: &str = "timings.jsonl";
 const CONFIG: &str = "config.toml";
+const TEST: &str = "test.json";
+const REPORTED: &str = "reported.json";
 /// How the name of a file begins that is being written.
 const UNFINISHED: &str = ".write-";
+
+/// The end of a run that its reports are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reported {
+    /// Steps made.
+    pub(super) steps: usize,
+    /// Steps made before the best checkpoint.
+    pub(super) best: usize,
+    /// Steps made before the checkpoint that was tested, where one was.
+    pub(super) tested: Option<usize>,
+}
 
 /// The directory of a run.
 #[derive(Clone, Debug)]
@@ -48,6 +62,13 @@ impl RunDir {
         }
         let checkpoints = self.path(CHECKPOINTS);
         fs::create_dir_all(&checkpoints).map_err(failed(&checkpoints))?;
+        for product in [TEST, REPORTED] {
+            let path = self.path(product);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&path)(error)),
+                _ => {}
+            }
+        }
         let path = self.path(CONFIG);
         let text = toml::to_string(options).map_err(std::io::Error::other);
         let text = text.map_err(failed(&path))?;
@@ -65,11 +86,12 @@ impl RunDir {
                 dir: self.dir.clone(),
             });
         }
-        // A run's directory may be moved.
-        let kept = TrainOptions {
+        // A run's directory may be moved, and an older version knew fewer options, which have their defaults then.
+        let kept = TrainConfig::new(TrainOptions {
             out: options.out.clone(),
             ..TrainOptions::read(&self.path(CONFIG))?
-        };
+        })?;
+        let kept = kept.to_options();
         if let Some(option) = kept.first_difference(options) {
             return Err(TrainError::OtherOptions {
                 dir: self.dir.clone(),
@@ -77,7 +99,7 @@ impl RunDir {
             });
         }
         self.remove_unfinished()?;
-        let state = match self.path(LAST).exists() {
+        let state = match self.has_last()? {
             true => Some(TrainingState::read(&self.last())?),
             false => None,
         };
@@ -90,6 +112,23 @@ impl RunDir {
             link(&self.path(BEST), &self.checkpoint(best.step))?;
         }
         Ok(state)
+    }
+
+    /// Whether there is a last checkpoint; an error where the link to it leads nowhere, for its steps are not to be undone.
+    fn has_last(&self) -> Result<bool, TrainError> {
+        let link = self.path(LAST);
+        match fs::symlink_metadata(&link) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(TrainError::Read { path: link, source }),
+            Ok(_) => {}
+        }
+        match link.exists() {
+            true => Ok(true),
+            false => Err(TrainError::LostCheckpoint {
+                target: fs::read_link(&link).unwrap_or_else(|_| link.clone()),
+                link,
+            }),
+        }
     }
 
     /// Removes what a killed process was writing.
@@ -167,6 +206,32 @@ impl RunDir {
         Ok(())
     }
 
+    /// What `test.json` says of a checkpoint; `None` where it says nothing, or of another.
+    pub(super) fn tested(&self, checkpoint: TestedCheckpoint, step: usize) -> Option<Tested> {
+        let found: Tested = self.read_json(TEST)?;
+        (found.checkpoint == checkpoint && found.step == step).then_some(found)
+    }
+
+    pub(super) fn write_tested(&self, tested: &Tested) -> Result<(), TrainError> {
+        self.write_json(TEST, tested)
+    }
+
+    /// Whether the reports are those of this end.
+    pub(super) fn has_reported(&self, reported: &Reported) -> bool {
+        let pages = [self.path("report.html"), self.best().join("README.md")];
+        self.read_json(REPORTED).as_ref() == Some(reported) && pages.iter().all(|page| page.is_file())
+    }
+
+    /// Keeps what the reports are of; written after them.
+    pub(super) fn write_reported(&self, reported: &Reported) -> Result<(), TrainError> {
+        self.write_json(REPORTED, reported)
+    }
+
+    /// What a file of the run says; `None` where it is not there, or is of another version.
+    fn read_json<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_slice(&fs::read(self.path(name)).ok()?).ok()
+    }
+
     /// Writes figures as JSON to a file of the run, all at once.
     pub(super) fn write_json(&self, name: &str, figures: &impl Serialize) -> Result<(), TrainError> {
         let path = self.path(name);
@@ -223,16 +288,21 @@ fn line(record: &impl Serialize) -> std::io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Leaves the first `lines` lines of a file.
+/// Leaves the first `lines` lines of a file, which must have as many.
 fn cut(path: &Path, lines: usize) -> Result<(), TrainError> {
     let content = fs::read(path).map_err(failed(path))?;
-    let kept: Vec<u8> = content
+    let whole = content
         .split_inclusive(|&byte| byte == b'\n')
-        .take(lines)
-        .flatten()
-        .copied()
-        .collect();
-    replace(path, &kept)
+        .filter(|line| line.ends_with(b"\n"));
+    let kept: Vec<&[u8]> = whole.take(lines).collect();
+    if kept.len() < lines {
+        return Err(TrainError::LostLines {
+            path: path.to_owned(),
+            found: kept.len(),
+            expected: lines,
+        });
+    }
+    replace(path, &kept.concat())
 }
 
 fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, TrainError> {

@@ -82,7 +82,9 @@ impl Schedule {
                 Decay::Constant => 1.0,
                 Decay::Linear => 1.0 - gone,
                 Decay::Cosine => (1.0 + (PI * gone).cos()) / 2.0,
-                Decay::Step { gamma, epochs } => power(gamma, step / (epochs * steps.per_epoch).max(1)),
+                Decay::Step { gamma, epochs } => {
+                    power(gamma, step / epochs.saturating_mul(steps.per_epoch).max(1))
+                }
                 Decay::Plateau { gamma, patience } => power(gamma, falls(scores, patience)),
             }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::config::TrainConfig;
+use super::config::{ConfigError, TrainConfig};
 use super::error::TrainError;
 use super::progress::Progress;
 use super::record::{End, TrainReport};
@@ -57,13 +57,17 @@ impl Spread {
 
 /// Trains every configuration and writes `seeds.json` to `out`; `None` where one was interrupted.
 ///
-/// Resumed, a seed that is done is only read, and one that has not begun begins.
+/// There must be one at least. Resumed, a seed that is done is not trained, tested or reported again, and one that has not
+/// begun begins.
 pub fn train_seeds(
     configs: &[TrainConfig],
     out: &Path,
     beginning: Beginning,
     progress: &mut dyn Progress,
 ) -> Result<Option<SeedsReport>, TrainError> {
+    if configs.is_empty() {
+        return Err(ConfigError::NoSeeds.into());
+    }
     let mut seeds = Vec::with_capacity(configs.len());
     for config in configs {
         let begun = config.out.join("steps.jsonl").exists();
@@ -93,7 +97,7 @@ fn result(seed: u64, report: &TrainReport) -> SeedResult {
     SeedResult {
         seed,
         dev_f1: report.best_record().map_or(0.0, |record| record.dev_entity.f1),
-        test_f1: report.test.as_ref().map(|test| test.score.entity.f1),
+        test_f1: report.test.as_ref().map(|test| test.evaluation.score.entity.f1),
     }
 }
 

@@ -32,9 +32,8 @@ mod tests {
         let examples: Vec<Example> = of
             .iter()
             .map(|&length| Example {
-                sentence: 0,
                 ids: vec![0; length],
-                labelled: Vec::new(),
+                ..Example::default()
             })
             .collect();
         let batch: Vec<&Example> = examples.iter().collect();

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use super::error::TrainError;
 use super::optimiser::{Moments, Optimiser};
 use super::run_dir::{failed, replace};
-use crate::evaluate::TokenConfusion;
+use crate::evaluate::MeanFigures;
 
 const DIR: &str = "training";
 const STATE: &str = "state.json";
 const MOMENTS: &str = "optimiser.safetensors";
 
 /// Where a training stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct TrainingState {
     /// Steps made.
     pub(super) step: usize,
@@ -25,8 +25,9 @@ pub(super) struct TrainingState {
     pub(super) records: usize,
     /// What the training windows were, as a hash.
     pub(super) examples: String,
-    /// The training windows' predictions since the last evaluation.
-    pub(super) confusion: TokenConfusion,
+    /// The original study's figures of the batches since the last evaluation.
+    #[serde(default)]
+    pub(super) padded: MeanFigures,
 }
 
 impl TrainingState {

@@ -8,17 +8,17 @@ use super::example::{Example, pack};
 use super::loss::Loss;
 use super::optimiser::Optimiser;
 use super::shard::shards;
-use crate::model::{BertTagger, Gradients, Targets, gradients};
+use crate::model::{BertTagger, Gradients, gradients};
 use crate::ops::Dropout;
 
 /// What the batches of a step came to; the optimiser holds their gradient.
-pub(super) struct Differentiated {
+pub(super) struct Differentiated<'e> {
     /// Weighted mean loss of the step's labelled tokens.
     pub(super) loss: f64,
     /// Norm of its gradient.
     pub(super) norm: f64,
-    /// Right and most probable label of every labelled token.
-    pub(super) labelled: Vec<(u32, u32)>,
+    /// Of each batch, its examples with the most probable label of each of their tokens.
+    pub(super) predicted: Vec<Vec<(&'e Example, Vec<u32>)>>,
 }
 
 /// The loss of a step of these batches, whose gradient the optimiser then holds.
@@ -26,14 +26,14 @@ pub(super) struct Differentiated {
 /// Every labelled token of the step counts alike, whichever batch it is in. A shard's dropout follows from `seed` and its
 /// place in the step, and gradients are added in that order: the same seed and thread count give the same result to
 /// the last bit.
-pub(super) fn differentiate(
+pub(super) fn differentiate<'e>(
     tagger: &BertTagger,
     optimiser: &mut Optimiser,
-    batches: &[Vec<&Example>],
+    batches: &[Vec<&'e Example>],
     loss: &Loss,
     threads: usize,
     seed: u64,
-) -> Result<Differentiated> {
+) -> Result<Differentiated<'e>> {
     let labels = batches.iter().flatten().flat_map(|example| &example.labelled);
     let weight = loss.weight(labels.map(|(_, label)| *label));
     // Where no label of the step counts, the loss is 0 rather than no number.
@@ -41,33 +41,36 @@ pub(super) fn differentiate(
     let mut found = Differentiated {
         loss: 0.0,
         norm: 0.0,
-        labelled: Vec::new(),
+        predicted: Vec::with_capacity(batches.len()),
     };
     let mut place = 0u64;
     for batch in batches {
-        let of_shard = |place: u64, shard: &[&Example]| -> Result<(Gradients, Targets)> {
+        let of_shard = |place: u64, shard: &[&Example]| -> Result<Gradients> {
             let (packed, targets) = pack(shard);
             let dropout = Dropout::seeded(seed ^ place.rotate_right(16));
-            Ok((
-                gradients(tagger, &packed, &targets, loss, weight, dropout)?,
-                targets,
-            ))
+            gradients(tagger, &packed, &targets, loss, weight, dropout)
         };
-        let parts: Vec<Result<(Gradients, Targets)>> = thread::scope(|scope| {
+        let shards = shards(batch, threads);
+        let parts: Vec<Result<Gradients>> = thread::scope(|scope| {
             let handles: Vec<_> = (place..)
-                .zip(shards(batch, threads))
-                .map(|(place, shard)| scope.spawn(move || of_shard(place, &shard)))
+                .zip(&shards)
+                .map(|(place, shard)| scope.spawn(move || of_shard(place, shard)))
                 .collect();
             handles.into_iter().map(super::joined).collect()
         });
         place += parts.len() as u64;
-        let (parts, targets): (Vec<Gradients>, Vec<Targets>) =
-            parts.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
-        for (part, targets) in parts.iter().zip(&targets) {
+        let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
+        let mut predicted = Vec::with_capacity(batch.len());
+        for (part, shard) in parts.iter().zip(&shards) {
             found.loss += part.loss;
-            let pairs = targets.labels.iter().copied().zip(part.predicted.iter().copied());
-            found.labelled.extend(pairs);
+            let mut rest = part.predicted.as_slice();
+            for &example in shard {
+                let (own, others) = rest.split_at(example.ids.len());
+                predicted.push((example, own.to_vec()));
+                rest = others;
+            }
         }
+        found.predicted.push(predicted);
         optimiser.accumulate(&parts)?;
     }
     found.norm = optimiser.norm()?;

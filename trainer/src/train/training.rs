@@ -8,22 +8,24 @@ use sha2::{Digest, Sha256};
 use super::config::TrainConfig;
 use super::device::DeviceChoice;
 use super::error::TrainError;
-use super::example::{Example, examples};
+use super::example::{Example, examples, pad};
 use super::loss::Loss;
-use super::optimiser::{Optimiser, ParameterPlan};
+use super::optimiser::{Optimiser, ParameterPlan, layer_of};
 use super::order;
 use super::record::StepRecord;
 use super::schedule::Steps;
 use super::step::differentiate;
 use crate::corpus::{Corpus, entity_types};
-use crate::evaluate::{CheckpointTagger, Positions, Tagger, TokenConfusion, WeightedFigures};
+use crate::evaluate::{CheckpointTagger, MeanFigures, Tagger, TokenConfusion};
 use crate::model::{BertTagger, ModelDir};
 
 /// What a network is fitted to.
 pub(super) struct Fitted {
     pub(super) examples: Vec<Example>,
     pub(super) steps: Steps,
-    // The training sentences, to say where an example is from.
+    /// How many sentences it is of.
+    pub(super) sentences: usize,
+    // The training split, to say where an example is from.
     corpus: Corpus,
 }
 
@@ -32,8 +34,8 @@ pub(super) struct Training<'c> {
     pub(super) config: &'c TrainConfig,
     pub(super) tagger: CheckpointTagger,
     pub(super) optimiser: Optimiser,
-    /// The predictions since the last evaluation.
-    pub(super) confusion: TokenConfusion,
+    /// The original study's figures of the batches since the last evaluation, where they are wanted.
+    pub(super) padded: MeanFigures,
     loss: Loss,
 }
 
@@ -44,18 +46,20 @@ impl Fitted {
         corpus: Corpus,
         tagger: &CheckpointTagger,
     ) -> Result<Self, TrainError> {
-        let corpus = match config.subset {
-            Some(size) => corpus.select(&order::subset(corpus.sentences.len(), size, config.seed)),
-            None => corpus,
-        };
+        let (labels, network) = (tagger.labels(), tagger.network());
         let labelled = config.label_subwords.into();
-        let examples = examples(
-            &corpus,
-            tagger.encoder(),
-            tagger.labels(),
-            tagger.limits(),
-            labelled,
-        )?;
+        let mut examples = examples(&corpus, tagger.encoder(), labels, tagger.limits(), labelled)?;
+        if config.train_on_padding {
+            let padding = network.config().pad_token_id;
+            pad(&mut examples, padding, labels.outside().0 as u32);
+        }
+        let mut sentences = corpus.sentences.len();
+        if let Some(size) = config.subset {
+            // Drawn last: what the longest sentence is follows from the whole split.
+            let drawn = order::subset(sentences, size, config.seed);
+            examples.retain(|example| drawn.binary_search(&example.sentence).is_ok());
+            sentences = drawn.len();
+        }
         if examples.is_empty() {
             return Err(TrainError::NoExamples {
                 path: corpus.path.clone(),
@@ -65,17 +69,13 @@ impl Fitted {
         let per_epoch = batches.div_ceil(config.accumulate);
         Ok(Self {
             steps: Steps {
-                total: per_epoch * config.epochs,
+                total: per_epoch.saturating_mul(config.epochs),
                 per_epoch,
             },
             examples,
+            sentences,
             corpus,
         })
-    }
-
-    /// The training sentences.
-    pub(super) fn sentences(&self) -> usize {
-        self.corpus.sentences.len()
     }
 
     /// A hash of every token and label.
@@ -124,15 +124,6 @@ impl Fitted {
             batch: format!("{}, lines {}", self.corpus.path.display(), lines.join(", ")),
         })
     }
-
-    /// The original study's figures of these predictions of so many epochs' windows, padded to the longest.
-    pub(super) fn padded(&self, confusion: &TokenConfusion, outside: usize) -> WeightedFigures {
-        let positions = Positions::of(&self.examples);
-        // Evaluations may be further apart or closer than epochs: positions without a label are counted in proportion.
-        let passes = confusion.total() as f64 / positions.labelled.max(1) as f64;
-        let times = |count: u64| (count as f64 * passes).round() as u64;
-        confusion.weighted(times(positions.others), times(positions.padding), outside)
-    }
 }
 
 impl<'c> Training<'c> {
@@ -177,7 +168,7 @@ impl<'c> Training<'c> {
         Ok(Self {
             config,
             optimiser,
-            confusion: TokenConfusion::new(tagger.labels().len()),
+            padded: MeanFigures::default(),
             loss: loss(config, tagger.labels(), fitted)?,
             tagger,
         })
@@ -207,8 +198,15 @@ impl<'c> Training<'c> {
             .clip
             .map_or(1.0, |clip| (clip / found.norm.max(1e-6)).min(1.0));
         self.optimiser.step(rate, scale)?;
-        for (right, given) in found.labelled {
-            self.confusion.add(right as usize, given as usize);
+        if self.config.padded_metric {
+            let labels = self.tagger.labels();
+            for batch in &found.predicted {
+                let mut confusion = TokenConfusion::new(labels.len());
+                for (example, predicted) in batch {
+                    confusion.count(example, predicted);
+                }
+                self.padded.add(confusion.weighted(labels.outside().0));
+            }
         }
         Ok(StepRecord {
             step: step + 1,
@@ -217,16 +215,6 @@ impl<'c> Training<'c> {
             gradient_norm: found.norm,
             lines: fitted.lines(batches).collect(),
         })
-    }
-
-    /// The original study's figures of the predictions since the last evaluation, which are then forgotten.
-    pub(super) fn take_padded(&mut self, fitted: &Fitted) -> Option<WeightedFigures> {
-        let labels = self.tagger.labels();
-        let outside = labels.parse("O").map_or(0, |label| label.0);
-        let empty = TokenConfusion::new(labels.len());
-        let confusion = std::mem::replace(&mut self.confusion, empty);
-        let wanted = self.config.padded_metric;
-        wanted.then(|| fitted.padded(&confusion, outside))
     }
 }
 
@@ -245,8 +233,15 @@ pub(super) fn labels(base: &ModelDir, corpora: [&Corpus; 2]) -> Result<LabelSet,
 /// The network without what the configuration leaves alone.
 fn frozen(config: &TrainConfig, network: BertTagger) -> Result<BertTagger, TrainError> {
     let patterns = config.frozen()?;
-    if patterns.is_empty() {
+    if patterns.is_empty() && config.freeze_layers == 0 {
         return Ok(network);
+    }
+    let layers = network.config().num_hidden_layers;
+    if config.freeze_layers > layers {
+        return Err(TrainError::FreezeLayers {
+            frozen: config.freeze_layers,
+            layers,
+        });
     }
     let names = || network.parameters().iter().map(|(name, _)| name);
     if let Some(idle) = patterns
@@ -257,7 +252,8 @@ fn frozen(config: &TrainConfig, network: BertTagger) -> Result<BertTagger, Train
             pattern: idle.to_string(),
         });
     }
-    let matches = |name: &str| patterns.iter().any(|pattern| pattern.is_match(name));
+    let is_low = |name: &str| layer_of(name).is_some_and(|layer| layer < config.freeze_layers);
+    let matches = |name: &str| is_low(name) || patterns.iter().any(|pattern| pattern.is_match(name));
     if names().all(matches) {
         return Err(TrainError::FreezesAll);
     }

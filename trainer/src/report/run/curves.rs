@@ -71,7 +71,7 @@ fn loss(steps: &[StepPoint], evaluations: &[EvaluationPoint]) -> LineChart {
     };
     let dev = of_evaluations(|point| point.dev_loss);
     if !dev.is_empty() {
-        series.push(Series::new("dev", dev));
+        series.push(Series::new("dev, negative log-likelihood", dev));
     }
     let shown = || {
         series

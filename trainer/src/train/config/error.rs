@@ -50,6 +50,25 @@ pub enum ConfigError {
     /// Seeds are one seed each.
     #[error("`seeds` has {0} twice")]
     SameSeed(u64),
+    /// There are no seeds to train from.
+    #[error("`seeds` is empty")]
+    NoSeeds,
+    /// A training has one seed or several.
+    #[error("`seed` and `seeds` exclude one another")]
+    SeedAndSeeds,
+    /// Several seeds are several trainings.
+    #[error("`seeds` makes several trainings, where one is expected")]
+    Seeds,
+    /// A count is out of range.
+    #[error("`{option}` is {value}; it must be from 1 to {most}")]
+    Count {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: usize,
+        /// The greatest it may be.
+        most: usize,
+    },
 }
 
 /// An error unless an option's value holds.
@@ -67,6 +86,15 @@ pub(super) fn check(
         value: value.to_string(),
         range,
     })
+}
+
+/// An error unless an option's value is from 1 to `most`.
+pub(super) fn check_count(option: &'static str, value: usize, most: usize) -> Result<(), ConfigError> {
+    match value {
+        0 => Err(ConfigError::Count { option, value, most }),
+        _ if value > most => Err(ConfigError::Count { option, value, most }),
+        _ => Ok(()),
+    }
 }
 
 /// An error where one of the options is given.

@@ -11,14 +11,24 @@ use regex::Regex;
 
 use super::device::DeviceChoice;
 use super::options::TrainOptions;
+use super::record::TestedCheckpoint;
 use super::subwords::LabelledSubwords;
 use crate::corpus::WNUT17_URL;
-use error::check;
+use error::{check, check_absent, check_count};
 
 pub use error::ConfigError;
 pub use objective::Objective;
 pub use optimisation::Optimisation;
-pub use start::{Init, Scratch, Start};
+pub use start::{Init, Scratch, Start, TokenizerSource};
+
+/// The most threads that are started.
+pub const MOST_THREADS: usize = 1024;
+/// The most epochs.
+const MOST_EPOCHS: usize = 1 << 20;
+/// The most windows a batch and batches a step.
+const MOST_WINDOWS: usize = 1 << 20;
+/// The longest window; positions are learnt, so a longer one is a larger table.
+const MOST_LENGTH: usize = 1 << 16;
 
 /// Everything a training needs to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +55,8 @@ pub struct TrainConfig {
     pub optimisation: Optimisation,
     /// What is minimised.
     pub objective: Objective,
+    /// So many encoder layers, from the first, are not trained.
+    pub freeze_layers: usize,
     /// Regular expressions of the names of parameters that are not trained.
     pub freeze: Vec<String>,
     /// Dropout of embeddings and sub-layer outputs, where not the base's.
@@ -55,6 +67,8 @@ pub struct TrainConfig {
     pub evaluate_every: Option<usize>,
     /// Evaluations without a better score after which the training ends; never where absent.
     pub patience: Option<usize>,
+    /// Whether windows are padded to the longest and the padding is trained on.
+    pub train_on_padding: bool,
     /// Whether the study's metric of the passes over the training sentences is recorded.
     pub padded_metric: bool,
     /// Seed of order, dropout, subset and fresh weights.
@@ -63,8 +77,10 @@ pub struct TrainConfig {
     pub device: DeviceChoice,
     /// Threads; on another device than the CPU they only read and write.
     pub threads: usize,
-    /// Whether the best checkpoint is evaluated on the test split.
+    /// Whether a checkpoint is evaluated on the test split.
     pub evaluate_test: bool,
+    /// Which one.
+    pub test_checkpoint: TestedCheckpoint,
     /// Whether reports are written in the end.
     pub reports: bool,
     /// Where `wnut17` is downloaded from.
@@ -75,6 +91,11 @@ impl TrainConfig {
     /// The configuration these options make, with defaults for those that are absent; `seeds` is left to
     /// [`seed_configs`].
     pub fn new(options: TrainOptions) -> Result<Self, ConfigError> {
+        if options.seeds.is_some() {
+            return Err(ConfigError::Seeds);
+        }
+        let idle = options.test_checkpoint.is_some() && options.evaluate_test != Some(true);
+        check_absent(&[("test_checkpoint", idle)], "`evaluate_test` is true")?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let config = Self {
             start: Start::of(&options)?,
@@ -88,16 +109,19 @@ impl TrainConfig {
             batch_size: options.batch_size.unwrap_or(16),
             accumulate: options.accumulate.unwrap_or(1),
             group_by_length: options.group_by_length.unwrap_or(false),
+            freeze_layers: options.freeze_layers.unwrap_or(0),
             freeze: options.freeze.unwrap_or_default(),
             dropout: options.dropout,
             max_length: options.max_length.unwrap_or(128),
             evaluate_every: options.evaluate_every,
             patience: options.patience,
+            train_on_padding: options.train_on_padding.unwrap_or(false),
             padded_metric: options.padded_metric.unwrap_or(false),
             seed: options.seed.unwrap_or(42),
             device: options.device.unwrap_or_default(),
             threads: options.threads.unwrap_or(threads),
             evaluate_test: options.evaluate_test.unwrap_or(false),
+            test_checkpoint: options.test_checkpoint.unwrap_or_default(),
             reports: options.reports.unwrap_or(true),
             wnut17_url: options.wnut17_url.unwrap_or_else(|| WNUT17_URL.to_owned()),
         };
@@ -106,16 +130,17 @@ impl TrainConfig {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        for (option, value) in [
-            ("subset", self.subset.unwrap_or(1)),
-            ("epochs", self.epochs),
-            ("batch_size", self.batch_size),
-            ("accumulate", self.accumulate),
-            ("evaluate_every", self.evaluate_every.unwrap_or(1)),
-            ("patience", self.patience.unwrap_or(1)),
-            ("threads", self.threads),
+        for (option, value, most) in [
+            ("subset", self.subset.unwrap_or(1), usize::MAX),
+            ("epochs", self.epochs, MOST_EPOCHS),
+            ("batch_size", self.batch_size, MOST_WINDOWS),
+            ("accumulate", self.accumulate, MOST_WINDOWS),
+            ("evaluate_every", self.evaluate_every.unwrap_or(1), usize::MAX),
+            ("patience", self.patience.unwrap_or(1), usize::MAX),
+            ("threads", self.threads, MOST_THREADS),
+            ("max_length", self.max_length, MOST_LENGTH),
         ] {
-            check(option, &value, value > 0, "at least 1")?;
+            check_count(option, value, most)?;
         }
         check(
             "max_length",
@@ -123,6 +148,9 @@ impl TrainConfig {
             self.max_length > 2,
             "more than the special tokens",
         )?;
+        // The metric is of every subword: others would count as special tokens, which are errors.
+        let first = self.padded_metric && self.label_subwords == LabelledSubwords::First;
+        check_absent(&[("padded_metric", first)], "`label_subwords` is all")?;
         let dropout = self.dropout.unwrap_or(0.0);
         check("dropout", &dropout, (0.0..1.0).contains(&dropout), "in [0, 1)")?;
         self.frozen().map(drop)
@@ -145,16 +173,19 @@ impl TrainConfig {
             batch_size: Some(self.batch_size),
             accumulate: Some(self.accumulate),
             group_by_length: Some(self.group_by_length),
+            freeze_layers: Some(self.freeze_layers),
             freeze: Some(self.freeze.clone()).filter(|freeze| !freeze.is_empty()),
             dropout: self.dropout,
             max_length: Some(self.max_length),
             evaluate_every: self.evaluate_every,
             patience: self.patience,
+            train_on_padding: Some(self.train_on_padding),
             padded_metric: Some(self.padded_metric),
             seed: Some(self.seed),
             device: Some(self.device),
             threads: Some(self.threads),
             evaluate_test: Some(self.evaluate_test),
+            test_checkpoint: Some(self.test_checkpoint).filter(|_| self.evaluate_test),
             reports: Some(self.reports),
             wnut17_url: Some(self.wnut17_url.clone()),
             ..TrainOptions::default()
@@ -166,10 +197,16 @@ impl TrainConfig {
     }
 }
 
-/// One configuration for each of the options' `seeds`, in a directory `seed-N` of its own below `out`; none without
-/// `seeds`.
+/// One configuration for each of the options' `seeds`, of which there must be one at least, in a directory `seed-N` of
+/// its own below `out`.
 pub fn seed_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, ConfigError> {
     let seeds = options.seeds.clone().unwrap_or_default();
+    if seeds.is_empty() {
+        return Err(ConfigError::NoSeeds);
+    }
+    if options.seed.is_some() {
+        return Err(ConfigError::SeedAndSeeds);
+    }
     let out = options.out.clone().ok_or(ConfigError::Missing("out"))?;
     let config = |(at, &seed): (usize, &u64)| {
         if seeds[..at].contains(&seed) {
@@ -223,7 +260,8 @@ mod tests {
             "optimiser = \"sgd\"\nmomentum = 0.9\nnesterov = true\nschedule = \"step\"\nstep_epochs = 2\nclip = 0.0",
             "schedule = \"plateau\"\ngamma = 0.5\nplateau_patience = 3\nfreeze = [\"embeddings\", \"layer\\\\.0\\\\.\"]",
             "loss = \"focal\"\nfocal_gamma = 3.0\nclass_weights = \"O=0.5\"\nlayer_decay = 0.9\nlayers = 4",
-            "label_smoothing = 0.1\nlabel_subwords = \"all\"\naccumulate = 4\nhead_learning_rate = 1e-3\npatience = 2",
+            "init = \"scratch\"\ntrain_on_padding = true\nevaluate_test = true\ntest_checkpoint = \"last\"\nfreeze_layers = 1",
+            "label_smoothing = 0.1\nlabel_subwords = \"all\"\npadded_metric = true\naccumulate = 4\nhead_learning_rate = 1e-3\npatience = 2",
         ] {
             let config = TrainConfig::new(options(text)).unwrap();
             let written = toml::to_string(&config.to_options()).unwrap();
@@ -257,6 +295,9 @@ mod tests {
             ("schedule = \"step\"\nplateau_patience = 2", "plateau_patience"),
             ("loss = \"l1\"\nlabel_smoothing = 0.1", "label_smoothing"),
             ("focal_gamma = 2.0", "focal_gamma"),
+            ("init = \"scratch\"\nvocab = \"v\"", "base"),
+            ("padded_metric = true", "padded_metric"),
+            ("test_checkpoint = \"last\"", "test_checkpoint"),
         ] {
             assert!(
                 error(text).contains(&format!("`{option}` is without effect")),
@@ -272,8 +313,62 @@ mod tests {
             epochs: Some(9),
             ..TrainOptions::default()
         };
-        let both = TrainConfig::new(line.or(file)).unwrap();
+        let both = TrainConfig::new(line.over(file)).unwrap();
         assert_eq!((both.epochs, both.seed), (9, 1));
+    }
+
+    #[test]
+    fn a_seed_or_seeds_on_the_command_line_stand_for_either_in_the_file() {
+        let one = || TrainOptions {
+            seed: Some(7),
+            ..TrainOptions::default()
+        };
+        let several = || TrainOptions {
+            seeds: Some(vec![8, 9]),
+            ..TrainOptions::default()
+        };
+        let seeds = |options: TrainOptions| (options.seed, options.seeds);
+        assert_eq!(seeds(one().over(several())), (Some(7), None));
+        assert_eq!(seeds(several().over(one())), (None, Some(vec![8, 9])));
+        assert_eq!(
+            seeds(TrainOptions::default().over(several())),
+            (None, Some(vec![8, 9]))
+        );
+        let both = seed_configs(&options("seed = 1\nseeds = [2]"));
+        assert!(matches!(both, Err(ConfigError::SeedAndSeeds)));
+        let none = seed_configs(&options("seeds = []"));
+        assert!(matches!(none, Err(ConfigError::NoSeeds)));
+        let single = TrainConfig::new(options("seeds = [2]"));
+        assert!(matches!(single, Err(ConfigError::Seeds)));
+    }
+
+    #[test]
+    fn a_fresh_model_takes_its_tokenizer_from_a_base_by_whatever_name() {
+        let fresh = TrainConfig::new(options("init = \"scratch\"")).unwrap();
+        let Start::Scratch(scratch) = fresh.start else {
+            panic!("a base");
+        };
+        assert_eq!(scratch.tokenizer, TokenizerSource::Base("b".to_owned()));
+    }
+
+    #[test]
+    fn huge_numbers_are_refused_by_name() {
+        for (option, extra) in [
+            ("threads", ""),
+            ("epochs", ""),
+            ("batch_size", "group_by_length = true\n"),
+            ("accumulate", ""),
+            ("max_length", ""),
+            ("step_epochs", "schedule = \"step\"\n"),
+            ("hidden_size", "init = \"scratch\"\n"),
+            ("layers", ""),
+        ] {
+            let found = TrainConfig::new(options(&format!("{extra}{option} = 4000000000")));
+            assert!(
+                matches!(found, Err(ConfigError::Count { option: named, .. }) if named == option),
+                "{option}"
+            );
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How weights are moved, as a configuration.
 
-use super::error::{ConfigError, check, check_absent};
+use super::MOST_EPOCHS;
+use super::error::{ConfigError, check, check_absent, check_count};
 use crate::train::TrainOptions;
 use crate::train::optimiser::{OptimiserKind, Rule};
 use crate::train::schedule::{Decay, Schedule, ScheduleKind};
@@ -123,7 +124,7 @@ fn schedule(options: &TrainOptions) -> Result<Schedule, ConfigError> {
     let gamma = options.gamma.unwrap_or(GAMMA);
     check("gamma", &gamma, gamma > 0.0 && gamma < 1.0, "in (0, 1)")?;
     let epochs = options.step_epochs.unwrap_or(1);
-    check("step_epochs", &epochs, epochs > 0, "at least 1")?;
+    check_count("step_epochs", epochs, MOST_EPOCHS)?;
     let warmup = options.warmup.unwrap_or(0.1);
     check("warmup", &warmup, (0.0..=1.0).contains(&warmup), "in [0, 1]")?;
     Ok(Schedule {

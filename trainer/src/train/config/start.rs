@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::error::{ConfigError, check, check_absent};
+use super::error::{ConfigError, check_absent, check_count};
 use crate::train::TrainOptions;
+
+/// The greatest width or depth of a fresh model.
+const MOST_SIZE: usize = 1 << 16;
 
 /// Where the weights come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -19,11 +22,20 @@ pub enum Init {
     Scratch,
 }
 
+/// Where a fresh encoder's tokenizer is from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TokenizerSource {
+    /// A directory that need hold nothing else.
+    Vocab(PathBuf),
+    /// A model: a local directory or a hub id.
+    Base(String),
+}
+
 /// A fresh encoder's sizes and tokenizer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scratch {
-    /// The directory of the tokenizer.
-    pub vocab: PathBuf,
+    /// Where the tokenizer is from.
+    pub tokenizer: TokenizerSource,
     /// Width of the hidden states.
     pub hidden_size: usize,
     /// Encoder layers.
@@ -52,7 +64,7 @@ impl Start {
     pub(super) fn of(options: &TrainOptions) -> Result<Self, ConfigError> {
         let base = options.base.clone();
         if let Some(layers) = options.layers {
-            check("layers", &layers, layers > 0, "at least 1")?;
+            check_count("layers", layers, MOST_SIZE)?;
         }
         if options.init.unwrap_or_default() == Init::Base {
             let given = [
@@ -68,9 +80,27 @@ impl Start {
             });
         }
         let hidden_size = options.hidden_size.unwrap_or(128);
-        let vocab = options.vocab.clone().or(base.map(PathBuf::from));
+        let tokenizer = match (options.vocab.clone(), base) {
+            (Some(_), Some(_)) => {
+                return Err(ConfigError::NoEffect {
+                    option: "base",
+                    when: "`vocab` is absent, which a fresh model's tokenizer is read from",
+                });
+            }
+            (Some(vocab), None) => TokenizerSource::Vocab(vocab),
+            (None, Some(base)) => TokenizerSource::Base(base),
+            (None, None) => return Err(ConfigError::Missing("vocab")),
+        };
+        let sizes = [
+            ("hidden_size", options.hidden_size),
+            ("heads", options.heads),
+            ("intermediate_size", options.intermediate_size),
+        ];
+        for (option, size) in sizes {
+            check_count(option, size.unwrap_or(1), MOST_SIZE)?;
+        }
         Ok(Self::Scratch(Scratch {
-            vocab: vocab.ok_or(ConfigError::Missing("vocab"))?,
+            tokenizer,
             hidden_size,
             layers: options.layers.unwrap_or(2),
             heads: options.heads.unwrap_or(2),
@@ -87,7 +117,10 @@ impl Start {
             }
             Self::Scratch(scratch) => {
                 options.init = Some(Init::Scratch);
-                options.vocab = Some(scratch.vocab.clone());
+                match &scratch.tokenizer {
+                    TokenizerSource::Vocab(vocab) => options.vocab = Some(vocab.clone()),
+                    TokenizerSource::Base(base) => options.base = Some(base.clone()),
+                }
                 options.hidden_size = Some(scratch.hidden_size);
                 options.layers = Some(scratch.layers);
                 options.heads = Some(scratch.heads);

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Gradients, Parameters};
 use slot::Slot;
 
-pub(crate) use plan::ParameterPlan;
+pub(crate) use plan::{ParameterPlan, layer_of};
 
 /// An optimiser, as an option names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -158,7 +158,7 @@ impl Optimiser {
     /// Runs over all slots on the optimiser's threads; the results come in the order of the names.
     fn each<T: Send>(&mut self, work: impl Fn(&mut Slot) -> Result<T> + Sync) -> Result<Vec<T>> {
         let mut bins: Vec<(usize, Vec<&mut Slot>)> = Vec::new();
-        bins.resize_with(self.threads.max(1), Default::default);
+        bins.resize_with(self.threads.clamp(1, self.slots.len().max(1)), Default::default);
         let mut slots: Vec<&mut Slot> = self.slots.iter_mut().collect();
         slots.sort_by_key(|slot| std::cmp::Reverse(slot.len()));
         for slot in slots {
@@ -175,6 +175,7 @@ impl Optimiser {
         let parts = thread::scope(|scope| {
             let handles: Vec<_> = bins
                 .into_iter()
+                .filter(|(_, bin)| !bin.is_empty())
                 .map(|(_, bin)| scope.spawn(|| run(bin)))
                 .collect();
             handles

@@ -42,6 +42,14 @@ enum Depth {
     Head,
 }
 
+/// The encoder layer a parameter is of, counted from 0.
+pub(crate) fn layer_of(name: &str) -> Option<usize> {
+    match depth(name) {
+        Depth::Layer(layer) => Some(layer),
+        Depth::Embeddings | Depth::Head => None,
+    }
+}
+
 /// Where in the network a parameter is, by its Hugging Face name.
 fn depth(name: &str) -> Depth {
     const LAYER: &str = ".layer.";
