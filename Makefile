@@ -11,7 +11,7 @@ ORT_CUDA_LIBRARY := .onnxruntime-cuda/libonnxruntime.so
 ORT_PLATFORM := $(shell uname -m)
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime onnxruntime-cuda check corpus-checks openapi browser-test conformance clients pipeline-parity
+.PHONY: serve test onnxruntime onnxruntime-cuda check corpus-checks openapi browser-test conformance clients pipeline-parity deploy-checks deploy-faults image-test
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -87,6 +87,29 @@ conformance: onnxruntime .venv-conformance/installed
 clients: onnxruntime .venv-clients/installed
 	$(CARGO) build --locked --release --workspace --bins
 	.venv-clients/bin/python tests/clients/run.py $(CLIENT)
+
+# What deploy/ holds, checked by the tools and schemas of those who read it. Needs Debian's haproxy and prometheus.
+deploy-checks: onnxruntime .venv-deploy/installed
+	$(CARGO) build --locked --release --workspace --bins
+	.venv-deploy/bin/python tests/deploy/metrics.py
+	.venv-deploy/bin/python tests/deploy/kubernetes.py
+	.venv-deploy/bin/python tests/deploy/compose.py
+
+# Restarts, refreshes, kills and freezes replicas behind HAProxy under load. Needs Debian's haproxy.
+deploy-faults: onnxruntime
+	$(CARGO) build --locked --release --workspace --bins
+	$(PYTHON) tests/deploy/haproxy.py --require-reload $(FAULTS_FLAGS)
+
+# Builds the Dockerfile without Docker and runs its image; IMAGE_FLAGS="--prebuilt target/release" compiles nothing. Needs root
+# and Debian's buildah and debootstrap.
+image-test:
+	$(PYTHON) tests/deploy/dockerfile.py $(IMAGE_FLAGS)
+
+.venv-deploy/installed: tests/deploy/requirements.txt
+	rm -rf .venv-deploy
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	touch $@
 
 .venv-%/installed: tests/%/requirements.txt
 	rm -rf .venv-$*

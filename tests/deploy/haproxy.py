@@ -30,7 +30,7 @@ MODEL = REPOSITORY / "models" / "default"
 DRAIN_DELAY_MS = 2000
 RELOAD_POLL_MS = 500
 # haproxy.cfg: inter + timeout check + fastinter + timeout check, and what it takes to look.
-HEALTH_INTERVAL_SECONDS = 0.5 + 0.5 + 0.25 + 0.5 + 0.1
+HEALTH_INTERVAL_SECONDS = 0.5 + 0.5 + 0.25 + 0.5 + 0.25
 FROZEN_SECONDS = 2
 CALM_SECONDS = 1
 
