@@ -88,21 +88,23 @@ clients: onnxruntime .venv-clients/installed
 	$(CARGO) build --locked --release --workspace --bins
 	.venv-clients/bin/python tests/clients/run.py $(CLIENT)
 
-# What deploy/ holds, checked by the tools and schemas of those who read it. Needs Debian's haproxy and prometheus.
+# What deploy/ holds, checked by the tools and schemas of those who read it.
 deploy-checks: onnxruntime .venv-deploy/installed
+	tests/deploy/need haproxy prometheus
 	$(CARGO) build --locked --release --workspace --bins
 	.venv-deploy/bin/python tests/deploy/metrics.py
 	.venv-deploy/bin/python tests/deploy/kubernetes.py
 	.venv-deploy/bin/python tests/deploy/compose.py
 
-# Restarts, refreshes, kills and freezes replicas behind HAProxy under load. Needs Debian's haproxy.
+# Restarts, refreshes, kills and freezes replicas behind HAProxy under load; FAULTS_FLAGS="--rounds 5" does it more often.
 deploy-faults: onnxruntime
+	tests/deploy/need haproxy
 	$(CARGO) build --locked --release --workspace --bins
 	$(PYTHON) tests/deploy/haproxy.py --require-reload $(FAULTS_FLAGS)
 
-# Builds the Dockerfile without Docker and runs its image; IMAGE_FLAGS="--prebuilt target/release" compiles nothing. Needs root
-# and Debian's buildah and debootstrap.
+# Builds the Dockerfile without Docker and runs its image, as root; IMAGE_FLAGS="--prebuilt target/release" compiles nothing.
 image-test:
+	tests/deploy/need buildah debootstrap
 	$(PYTHON) tests/deploy/dockerfile.py $(IMAGE_FLAGS)
 
 .venv-deploy/installed: tests/deploy/requirements.txt

@@ -54,7 +54,7 @@ CMD ["bash"]
 
 RUST = """FROM {debian}
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates gcc libc6-dev
-ENV CARGO_HOME=/usr/local/cargo PATH=/usr/local/cargo/bin:/usr/local/rustup/toolchain/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ENV CARGO_HOME=/usr/local/cargo PATH=/usr/local/cargo/bin:/usr/local/rustup/toolchain/bin:$PATH
 """
 
 
@@ -65,13 +65,16 @@ class Builder:
         self._command = ["buildah", "--root", directory / "storage", "--runroot", directory / "run", "--storage-driver", "overlay"]
 
     def run(self, *arguments):
-        subprocess.run([*self._command, *arguments], check=True)
+        outcome = subprocess.run([*self._command, *arguments])
+        if outcome.returncode != 0:
+            raise SystemExit(f"buildah {arguments[0]} ended with {outcome.returncode}; it says why above")
 
     def ask(self, *arguments):
         return subprocess.run([*self._command, *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
     def build(self, context, tag, *arguments):
-        self.run("build", "--isolation", "chroot", "--pull=never", "--format", "docker", "--layers", "--tag", tag, *arguments, context)
+        how = ["--isolation", "chroot", "--pull=never", "--format", "docker", "--layers"]
+        self.run("build", *how, "--tag", tag, *arguments, context)
 
     @contextlib.contextmanager
     def mounted(self, image):
@@ -226,25 +229,33 @@ class Container:
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return int(children.read_text().split()[0])
 
+    def listens(self):
+        """Whether the server is ready; its namespaces are made only by and by."""
+        with contextlib.suppress(OSError, IndexError, subprocess.CalledProcessError):
+            return self.ask("/health/ready")[0] == 200
+        return False
+
     def enter(self, *command):
         """Runs a command in the container as its user."""
         user, group = self._settings["User"].split(":")
         # The namespaces' root is this machine's: what is entered is the server's own root.
-        enter = ["nsenter", "--target", str(self.pid()), "--mount", "--net", "--pid", "--root", "--wd=/", "-S", user, "-G", group, "--"]
-        return subprocess.run([*enter, *command], env=self.environment, capture_output=True, text=True, timeout=60)
+        enter = ["nsenter", "--target", str(self.pid()), "--mount", "--net", "--pid", "--root", "--wd=/", "-S", user, "-G", group]
+        return subprocess.run([*enter, "--", *command], env=self.environment, capture_output=True, text=True, timeout=60)
 
     def ask(self, path, body=None):
         """Status and body of an answer; status 0 where nobody listens."""
         program = (
             "import sys, urllib.request, urllib.error\n"
             "path, body = sys.argv[1:]\n"
-            "asked = urllib.request.Request('http://127.0.0.1:8080' + path, body.encode() or None, {'content-type': 'application/json'})\n"
+            "head = {'content-type': 'application/json'}\n"
+            "asked = urllib.request.Request('http://127.0.0.1:8080' + path, body.encode() or None, head)\n"
             "try: answer = urllib.request.urlopen(asked, timeout=10)\n"
             "except urllib.error.HTTPError as error: answer = error\n"
             "except OSError: print(0); sys.exit()\n"
             "print(answer.status, answer.read().decode(), sep='\\n')\n"
         )
-        enter = ["nsenter", f"--net=/proc/{self.pid()}/ns/net", sys.executable, "-c", program, path, json.dumps(body) if body else ""]
+        ask = [sys.executable, "-c", program, path, json.dumps(body) if body else ""]
+        enter = ["nsenter", f"--net=/proc/{self.pid()}/ns/net", *ask]
         status, _, answer = subprocess.run(enter, check=True, capture_output=True, text=True).stdout.partition("\n")
         return int(status), answer
 
@@ -261,7 +272,7 @@ def check_container(root, settings):
     with contextlib.ExitStack() as ending:
         ending.callback(container.end)
         began = time.monotonic()
-        while not pathlib.Path(f"/proc/{container.process.pid}/ns").exists() or container.ask("/health/ready")[0] != 200:
+        while not container.listens():
             if container.process.poll() is not None or time.monotonic() - began > 60:
                 container.end()
                 yield f"the server is not ready: {container.process.stderr.read().decode()}"
@@ -271,8 +282,9 @@ def check_container(root, settings):
 
         status = pathlib.Path(f"/proc/{container.pid()}/status").read_text()
         facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        print(f"container: uid {facts['Uid'].split()[0]}, capabilities {facts['CapEff']}, {int(facts['VmRSS'].split()[0]) / 1024:.0f} MiB")
-        if facts["Uid"].split()[0] == "0" or int(facts["CapEff"], 16):
+        user, memory = facts["Uid"].split()[0], int(facts["VmRSS"].split()[0]) / 1024
+        print(f"container: uid {user}, capabilities {facts['CapEff']}, {memory:.0f} MiB")
+        if user == "0" or int(facts["CapEff"], 16):
             yield "the server runs with privileges"
         for place in ("/", "/tmp", "/opt/nerve", "/var/tmp"):
             written = container.enter("touch", f"{place}/written")
@@ -287,11 +299,11 @@ def check_container(root, settings):
 
         kind, *check = settings["Healthcheck"]["Test"]
         assert kind == "CMD", kind
-        for arguments, expected in [([], 0), (["--listen", "127.0.0.1:9"], 1)]:
-            outcome = container.enter(*check, *arguments)
-            print(f"container: {' '.join(check + arguments)}: exit status {outcome.returncode}")
+        for command, expected in [(check, 0), ([*check, "--listen", "127.0.0.1:9"], 1)]:
+            outcome = container.enter(*command)
+            print(f"container: {' '.join(command)}: exit status {outcome.returncode}")
             if outcome.returncode != expected:
-                yield f"HEALTHCHECK {' '.join(check + arguments)}: exit status {outcome.returncode}, not {expected}: {outcome.stderr}"
+                yield f"{' '.join(command)}: exit status {outcome.returncode}, not {expected}: {outcome.stderr}"
 
         os.kill(container.pid(), signal.SIGTERM)
         ended = container.process.wait(60)
@@ -339,7 +351,8 @@ def main():
             else:
                 wrong = [*check_container(root, settings), *([f"the image has {total:.1f} MB"] if total >= LIMIT_MB else [])]
     if options.prebuilt is not None:
-        print(f"NOT RUN: cargo build; the workspace was opened with its lock, and {options.prebuilt}/nerve-server put in place, stripped")
+        print("NOT RUN: cargo build; the workspace was opened with its lock, "
+              f"and {options.prebuilt}/nerve-server put in its place, stripped")
     for violation in wrong:
         print(f"VIOLATION: {violation}")
     raise SystemExit(1 if wrong else 0)

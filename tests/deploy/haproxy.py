@@ -268,7 +268,8 @@ def check_leaving(balancer, replicas):
 
     def left():
         lines = "".join(replica.metrics() for replica in replicas).splitlines()
-        return sum(int(line.split()[1]) for line in lines if line.startswith('nerve_requests_total{route="/ner/batch",status="499"'))
+        series = 'nerve_requests_total{route="/ner/batch",status="499"}'
+        return sum(int(line.split()[1]) for line in lines if line.startswith(series))
 
     before = left()
     host, port = balancer.address.split(":")

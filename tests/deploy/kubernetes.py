@@ -107,8 +107,10 @@ def check_agreement(found):
 
     predictor = by_kind["InferenceService"]["spec"]["predictor"]["model"]
     runtime = by_kind["ServingRuntime"]
-    if predictor["runtime"] != runtime["metadata"]["name"] or predictor["protocolVersion"] not in runtime["spec"]["protocolVersions"]:
+    if predictor["runtime"] != runtime["metadata"]["name"]:
         yield "the InferenceService asks another runtime"
+    if predictor["protocolVersion"] not in runtime["spec"]["protocolVersions"]:
+        yield "the runtime does not speak the InferenceService's protocol"
     model = json.loads((REPOSITORY / "models" / "default" / "manifest.json").read_text())["name"]
     if by_kind["InferenceService"]["metadata"]["name"] != model:
         yield f"the InferenceService is not named {model}, as the model is"
