@@ -7,10 +7,11 @@ LISTEN ?= 127.0.0.1:8080
 
 ORT_VERSION := 1.31.1
 ORT_LIBRARY := .onnxruntime/libonnxruntime.so
+ORT_CUDA_LIBRARY := .onnxruntime-cuda/libonnxruntime.so
 ORT_PLATFORM := $(shell uname -m)
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime check corpus-checks openapi browser-test conformance clients pipeline-parity
+.PHONY: serve test onnxruntime onnxruntime-cuda check corpus-checks openapi browser-test conformance clients pipeline-parity deploy-checks deploy-faults image-test
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -33,6 +34,25 @@ $(ORT_LIBRARY): onnxruntime.txt
 	mkdir -p .onnxruntime
 	mv .onnxruntime.tmp/onnxruntime/capi/libonnxruntime.so.$(ORT_VERSION) $(ORT_LIBRARY)
 	rm -rf .onnxruntime.tmp
+
+# The same for NVIDIA GPUs, with the CUDA libraries it opens (1.6 GB to fetch): nerve-server finds them with
+# LD_LIBRARY_PATH=.onnxruntime-cuda --onnxruntime .onnxruntime-cuda/libonnxruntime.so
+onnxruntime-cuda: $(ORT_CUDA_LIBRARY)
+
+$(ORT_CUDA_LIBRARY): onnxruntime-cuda.txt
+	rm -rf .onnxruntime-cuda .onnxruntime-cuda.tmp
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+	    --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 --abi none \
+	    $(addprefix --platform ,manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux2014_x86_64 manylinux2010_x86_64) \
+	    --dest .onnxruntime-cuda.tmp --requirement onnxruntime-cuda.txt
+	for wheel in .onnxruntime-cuda.tmp/*.whl; do $(PYTHON) -m zipfile -e $$wheel .onnxruntime-cuda.tmp && rm $$wheel || exit; done
+	mkdir .onnxruntime-cuda
+	mv .onnxruntime-cuda.tmp/onnxruntime/capi/libonnxruntime_providers_shared.so \
+	    .onnxruntime-cuda.tmp/onnxruntime/capi/libonnxruntime_providers_cuda.so \
+	    .onnxruntime-cuda.tmp/nvidia/*/lib/*.so.* .onnxruntime-cuda
+	rm .onnxruntime-cuda/*.alt.so.* .onnxruntime-cuda/libcufftw.so.* .onnxruntime-cuda/libnvblas.so.*
+	mv .onnxruntime-cuda.tmp/onnxruntime/capi/libonnxruntime.so.$(ORT_VERSION) $(ORT_CUDA_LIBRARY)
+	rm -rf .onnxruntime-cuda.tmp
 
 check:
 	$(CARGO) fmt --all --check
@@ -67,6 +87,31 @@ conformance: onnxruntime .venv-conformance/installed
 clients: onnxruntime .venv-clients/installed
 	$(CARGO) build --locked --release --workspace --bins
 	.venv-clients/bin/python tests/clients/run.py $(CLIENT)
+
+# What deploy/ holds, checked by the tools and schemas of those who read it.
+deploy-checks: onnxruntime .venv-deploy/installed
+	tests/deploy/need haproxy prometheus
+	$(CARGO) build --locked --release --workspace --bins
+	.venv-deploy/bin/python tests/deploy/metrics.py
+	.venv-deploy/bin/python tests/deploy/kubernetes.py
+	.venv-deploy/bin/python tests/deploy/compose.py
+
+# Restarts, refreshes, kills and freezes replicas behind HAProxy under load; FAULTS_FLAGS="--rounds 5" does it more often.
+deploy-faults: onnxruntime
+	tests/deploy/need haproxy
+	$(CARGO) build --locked --release --workspace --bins
+	$(PYTHON) tests/deploy/haproxy.py --require-reload $(FAULTS_FLAGS)
+
+# Builds the Dockerfile without Docker and runs its image, as root; IMAGE_FLAGS="--prebuilt target/release" compiles nothing.
+image-test:
+	tests/deploy/need buildah debootstrap
+	$(PYTHON) tests/deploy/dockerfile.py $(IMAGE_FLAGS)
+
+.venv-deploy/installed: tests/deploy/requirements.txt
+	rm -rf .venv-deploy
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	touch $@
 
 .venv-%/installed: tests/%/requirements.txt
 	rm -rf .venv-$*

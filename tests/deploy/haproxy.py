@@ -1,0 +1,370 @@
+"""Restarts, refreshes, kills and freezes the replicas behind deploy/haproxy/haproxy.cfg under load; counts what clients saw.
+
+    python3 tests/deploy/haproxy.py                         # every fault; needs Debian's haproxy and a built nerve-server
+    python3 tests/deploy/haproxy.py --only kill,freeze
+"""
+
+import argparse
+import asyncio
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from load import Load  # noqa: E402
+from replicas import REPOSITORY, SERVER, balanced, environment, wait_for  # noqa: E402
+
+MODEL = REPOSITORY / "models" / "default"
+DRAIN_DELAY_MS = 2000
+RELOAD_POLL_MS = 500
+# haproxy.cfg: inter + timeout check + fastinter + timeout check, and what it takes to look.
+HEALTH_INTERVAL_SECONDS = 0.5 + 0.5 + 0.25 + 0.5 + 0.25
+FROZEN_SECONDS = 2
+CALM_SECONDS = 1
+
+
+@dataclasses.dataclass
+class Row:
+    """One fault's line of the table."""
+
+    fault: str
+    injected: int = 0
+    load: Load | None = None
+    # Of each injection: until HAProxy sent no more requests there, and until it did again.
+    out: list = dataclasses.field(default_factory=list)
+    recovered: list = dataclasses.field(default_factory=list)
+    violations: list = dataclasses.field(default_factory=list)
+    notes: list = dataclasses.field(default_factory=list)
+
+    def check(self, holds, what):
+        if not holds:
+            self.violations.append(what)
+
+
+class Site:
+    """The replicas, HAProxy, and how to load them."""
+
+    def __init__(self, balancer, replicas, rate):
+        self.balancer, self.replicas, self.rate = balancer, replicas, rate
+        self.answers = {}
+
+    @contextlib.asynccontextmanager
+    async def loaded(self, row):
+        """Load from a while before the fault until a while after it."""
+        row.load = Load(self.balancer.address, self.rate, self.answers)
+        await asyncio.sleep(CALM_SECONDS)
+        yield row.load
+        await asyncio.sleep(CALM_SECONDS)
+        await row.load.stop()
+        row.check(row.load.count("answered") > 0, "no request was answered")
+        row.check(row.load.count(None) == 0, f"{row.load.count(None)} requests were lost")
+        row.check(row.load.count("refused") == 0, f"{row.load.count('refused')} requests were refused")
+
+    async def out(self, replica):
+        await happens(f"{replica.name} out", lambda: not self.balancer.takes(replica))
+
+    async def back(self, replica):
+        await happens(f"{replica.name} back", lambda: self.balancer.states()[replica.name] == "UP")
+
+
+async def happens(what, holds):
+    """Waits without holding up the load."""
+    await asyncio.to_thread(wait_for, what, holds)
+
+
+async def nothing(site, row, options):
+    async with site.loaded(row):
+        await asyncio.sleep(3)
+    row.check(not row.load.failed(), "requests failed")
+
+
+async def rolling_restart(site, row, options):
+    if not options.has_drain_delay:
+        row.violations.append("nerve-server has no --drain-delay-ms, so it closes its door before HAProxy knows")
+        if not options.without_drain_delay:
+            return
+    async with site.loaded(row):
+        for _ in range(options.rounds):
+            for replica in site.replicas:
+                began = time.monotonic()
+                replica.signal(signal.SIGTERM)
+                row.injected += 1
+                await site.out(replica)
+                row.out.append(time.monotonic() - began)
+                await asyncio.to_thread(replica.process.wait, 60)
+                row.check(replica.process.returncode == 0, f"{replica.name} ended with {replica.process.returncode}")
+                await asyncio.to_thread(replica.start)
+                await site.back(replica)
+                row.recovered.append(time.monotonic() - began)
+    row.check(not row.load.failed(), "requests failed")
+
+
+async def refresh(site, row, options):
+    old = site.replicas[0].info()["model"]["version"]
+    with another_version(options.store) as (bundle, new):
+        async with site.loaded(row) as load:
+            for number in range(2 * options.rounds):
+                source, version = ((bundle, new), (MODEL, old))[number % 2]
+                began = time.monotonic()
+                await asyncio.to_thread(publish, source, options.store)
+                for replica in site.replicas:
+                    row.injected += 1
+                    await happens(f"{replica.name} {version}", lambda: replica.info()["model"]["version"] == version)
+                    row.recovered.append(time.monotonic() - began)
+                settled = time.time()
+                await asyncio.sleep(CALM_SECONDS)
+                row.check(load.versions(settled) == {version}, f"{load.versions(settled)} answered after {version} was live")
+    row.check(not row.load.failed(), "requests failed")
+    row.check(row.load.versions() == {old, new}, f"{row.load.versions()} answered, not {old} and {new}")
+
+
+async def kill(site, row, options):
+    kills = []
+    async with site.loaded(row):
+        for _ in range(options.rounds):
+            for replica in site.replicas:
+                began, moment = time.monotonic(), time.time()
+                replica.signal(signal.SIGKILL)
+                row.injected += 1
+                kills.append((replica.name, moment))
+                await asyncio.to_thread(replica.process.wait, 60)
+                await site.out(replica)
+                row.out.append(time.monotonic() - began)
+                await asyncio.to_thread(replica.start)
+                await site.back(replica)
+                row.recovered.append(time.monotonic() - began)
+    logged = site.balancer.logged()
+    for request in row.load.failed():
+        # HAProxy logs no request that it ends without a word, as it does where a client's connection was used before.
+        replica = logged[request.id]["replica"] if request.id in logged else None
+        excused = any(replica in (name, None) and request.spans(moment) for name, moment in kills)
+        row.check(excused, f"a request failed that no killed replica had in flight: {request.detail} by {replica}")
+    again = sum(logged.get(request.id, {}).get("retries", "0") != "0" for request in row.load.requests)
+    row.notes.append(f"{again} requests were answered by another replica at the second try; "
+                     f"{len(row.load.failed())} failed, in flight on a replica when it was killed")
+
+
+async def freeze(site, row, options):
+    async with site.loaded(row) as load:
+        for _ in range(options.rounds):
+            for replica in site.replicas:
+                began = time.monotonic()
+                replica.signal(signal.SIGSTOP)
+                row.injected += 1
+                try:
+                    await site.out(replica)
+                    out, frozen = time.monotonic() - began, time.time()
+                    row.out.append(out)
+                    row.check(out <= HEALTH_INTERVAL_SECONDS, f"{replica.name} was taken out after {out:.2f} s")
+                    await asyncio.sleep(FROZEN_SECONDS)
+                finally:
+                    replica.signal(signal.SIGCONT)
+                thawed = time.time()
+                await site.back(replica)
+                row.recovered.append(time.monotonic() - began)
+                stuck = [request for request in load.requests if request.began < frozen and request.spans(thawed)]
+                row.notes.append(f"{len(stuck)} requests waited on frozen {replica.name} until it went on")
+                await asyncio.sleep(CALM_SECONDS)
+                logged = site.balancer.logged()
+                misled = [
+                    request
+                    for request in load.requests
+                    if frozen < request.began < thawed and logged.get(request.id, {}).get("replica") == replica.name
+                ]
+                row.check(not misled, f"{len(misled)} requests were sent to {replica.name} after it was taken out")
+    row.check(not row.load.failed(), "requests failed")
+
+
+FAULTS = {
+    "nothing": nothing,
+    "rolling": rolling_restart,
+    "refresh": refresh,
+    "kill": kill,
+    "freeze": freeze,
+}
+NAMES = {
+    "nothing": "no fault",
+    "rolling": "rolling restart (SIGTERM)",
+    "refresh": "model refresh",
+    "kill": "replica killed (SIGKILL)",
+    "freeze": "replica frozen (SIGSTOP)",
+}
+
+
+@contextlib.contextmanager
+def another_version(store):
+    """The default model with its scores at another temperature; yields the bundle and its version."""
+    with tempfile.TemporaryDirectory(prefix="nerve-bundle-") as directory:
+        bundle = pathlib.Path(directory) / "bundle"
+        shutil.copytree(MODEL, bundle)
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        manifest["temperature"] = manifest.get("temperature", 1.0) + 0.5
+        digest = hashlib.sha256()
+        for name, file in sorted(manifest["files"].items()):
+            digest.update(f"{name} {file['sha256']}\n".encode())
+        digest.update(f"temperature {manifest['temperature']}\n".encode())
+        manifest["version"] = digest.hexdigest()[:16]
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        yield bundle, manifest["version"]
+
+
+def publish(bundle, store):
+    command = [SERVER.with_name("nerve-export"), "publish", bundle, "--store", store]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment())
+
+
+def check_doors(balancer):
+    """What concerns one replica is not to be had through HAProxy, and a replica's answer is passed on as it is."""
+    for method, path, expected in [
+        ("GET", "/metrics", 403),
+        ("POST", "/admin/reload", 403),
+        ("GET", "/health/ready", 200),
+        ("GET", "/nowhere", 404),
+    ]:
+        connection = http.client.HTTPConnection(balancer.address, timeout=10)
+        with contextlib.closing(connection):
+            connection.request(method, path)
+            answer = connection.getresponse()
+            body = answer.read()
+            assert answer.status == expected, f"{method} {path}: {answer.status}"
+            if expected >= 400:
+                assert json.loads(body)["error"]["code"], body
+
+
+def check_stream(balancer, lines=50):
+    """A stream is answered line by line while it is being sent."""
+    host, port = balancer.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        head = "POST /ner/stream?include_words=false HTTP/1.1\r\nhost: nerve\r\ncontent-type: application/x-ndjson\r\n"
+        connection.sendall(f"{head}transfer-encoding: chunked\r\n\r\n".encode())
+        heard = connection.makefile("rb")
+        for number in range(1, lines + 1):
+            line = json.dumps({"id": number, "text": f"Barack Obama met {number} people in Paris"}).encode() + b"\n"
+            connection.sendall(b"%x\r\n%s\r\n" % (len(line), line))
+            if number == 1:
+                assert heard.readline().startswith(b"HTTP/1.1 200")
+                while heard.readline() != b"\r\n":
+                    pass
+            size = int(heard.readline(), 16)
+            assert json.loads(heard.read(size + 2))["id"] == number
+        connection.sendall(b"0\r\n\r\n")
+        assert int(heard.readline(), 16) == 0
+
+
+def check_leaving(balancer, replicas):
+    """A client that leaves HAProxy withdraws its request from the replica."""
+
+    def left():
+        lines = "".join(replica.metrics() for replica in replicas).splitlines()
+        series = 'nerve_requests_total{route="/ner/batch",status="499"}'
+        return sum(int(line.split()[1]) for line in lines if line.startswith(series))
+
+    before = left()
+    host, port = balancer.address.split(":")
+    body = json.dumps({"items": [{"text": "word " * 5000}] * 8}).encode()
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        head = f"POST /ner/batch HTTP/1.1\r\nhost: nerve\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        time.sleep(0.3)
+    wait_for("the request's withdrawal", lambda: left() == before + 1)
+
+
+def accounts(replicas):
+    """What a replica received but cannot account for, where it counts both."""
+    found = []
+    for replica in replicas:
+        sums = collections.Counter()
+        for line in replica.metrics().splitlines():
+            if not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                sums[name.split("{")[0]] += float(value)
+        if "nerve_received_total" in sums:
+            # The scrape itself is in flight.
+            rest = sums["nerve_received_total"] - sums["nerve_outcomes_total"] - sums["nerve_in_flight"]
+            if rest:
+                found.append(f"{replica.name}: {rest:.0f} requests received but not accounted for")
+    return found
+
+
+def show(rows):
+    print(f"\n{'fault':26} {'times':>5} {'requests':>8} {'answered':>8} {'refused':>7} {'failed':>6} {'lost':>4} "
+          f"{'ms median/max':>14} {'out s':>11} {'recovered s':>11}")
+    for row in rows:
+        if row.load is None:
+            print(f"{row.fault:26} {'-':>5}")
+            continue
+        load = row.load
+        median, most = load.milliseconds()
+        out, recovered = (f"{min(of):.2f}-{max(of):.2f}" if of else "-" for of in (row.out, row.recovered))
+        print(f"{row.fault:26} {row.injected:>5} {len(load.requests):>8} {load.count('answered'):>8} {load.count('refused'):>7} "
+              f"{load.count('failed'):>6} {load.count(None):>4} {f'{median:.0f}/{most:.0f}':>14} {out:>11} {recovered:>11}")
+    print("out: from the fault until HAProxy sends nothing there; recovered: until it does again, or the new version answers")
+
+
+def say(row):
+    for note in row.notes:
+        print(f"{row.fault}: {note}")
+    if row.load is not None:
+        for detail, times in collections.Counter(request.detail for request in row.load.failed()).items():
+            print(f"{row.fault}: failed {times} times: {detail}")
+    for violation in row.violations:
+        print(f"{row.fault}: VIOLATION: {violation}")
+
+
+async def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help=f"some of {','.join(FAULTS)}")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each replica gets each fault [default: 1]")
+    parser.add_argument("--rate", type=float, default=40, help="requests a second [default: 40]")
+    parser.add_argument("--require-reload", action="store_true", help="fail if nerve-server cannot reload")
+    parser.add_argument("--without-drain-delay", action="store_true", help="restart also a server that has no drain delay")
+    options = parser.parse_args()
+    faults = options.only.split(",") if options.only else list(FAULTS)
+    if unknown := set(faults) - set(FAULTS):
+        raise SystemExit(f"no such fault: {', '.join(unknown)}; there are {', '.join(FAULTS)}")
+    if shutil.which("haproxy") is None:
+        raise SystemExit("haproxy is needed: apt-get install haproxy")
+
+    known = subprocess.run([SERVER, "--help"], check=True, capture_output=True, text=True, env=environment()).stdout
+    options.has_drain_delay, has_reload = "--drain-delay-ms" in known, "--reload-poll-ms" in known
+    flags = ["--drain-delay-ms", str(DRAIN_DELAY_MS)] * options.has_drain_delay
+    flags += ["--reload-poll-ms", str(RELOAD_POLL_MS)] * has_reload
+    rows = [Row(NAMES[fault]) for fault in faults]
+    with tempfile.TemporaryDirectory(prefix="nerve-store-") as store:
+        options.store = store
+        publish(MODEL, store)
+        with balanced(store, flags) as (balancer, replicas):
+            check_doors(balancer)
+            check_stream(balancer)
+            check_leaving(balancer, replicas)
+            print("doors, stream and withdrawal through HAProxy: as they should be", flush=True)
+            site = Site(balancer, replicas, options.rate)
+            for fault, row in zip(faults, rows):
+                if fault == "refresh" and not has_reload:
+                    print("model refresh: SKIPPED, nerve-server has no --reload-poll-ms; NOTHING about refresh was shown")
+                    row.check(not options.require_reload, "nerve-server has no --reload-poll-ms")
+                    continue
+                await FAULTS[fault](site, row, options)
+                row.violations += accounts(replicas)
+                say(row)
+                sys.stdout.flush()
+    show(rows)
+    violations = [violation for row in rows for violation in row.violations]
+    print(f"{os.cpu_count()} cores, {options.rate:g} requests/s, {len(violations)} violations")
+    raise SystemExit(1 if violations else 0)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

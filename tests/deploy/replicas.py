@@ -1,0 +1,148 @@
+"""Three nerve-server processes and HAProxy in front of them, with deploy/haproxy/haproxy.cfg, on loopback."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
+SERVER = REPOSITORY / "target" / "release" / "nerve-server"
+CONFIGURATION = REPOSITORY / "deploy" / "haproxy" / "haproxy.cfg"
+STARTING_SECONDS = 60
+
+
+def environment():
+    """The caller's, without what would configure a server."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("NERVE_")}
+
+
+def fetch(url, timeout=5):
+    with urllib.request.urlopen(url, timeout=timeout) as answer:
+        return answer.read().decode()
+
+
+def wait_for(what, holds, seconds=STARTING_SECONDS, every=0.02):
+    """How long it took until `holds()` was true."""
+    began = time.monotonic()
+    while not holds():
+        if time.monotonic() - began > seconds:
+            raise SystemExit(f"{what} did not happen within {seconds} s")
+        time.sleep(every)
+    return time.monotonic() - began
+
+
+class Replica:
+    """A nerve-server that keeps its address over restarts."""
+
+    def __init__(self, name, model, options, logs):
+        self.name, self.log = name, logs / f"{name}.log"
+        self._command = [SERVER, "--model", model, "--log", "json", "--workers", "1", *options]
+        self.process, self.address = None, "127.0.0.1:0"
+
+    def start(self):
+        """Starts the process; it listens when this returns, and is ready later."""
+        began = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            command = [*self._command, "--listen", self.address]
+            self.process = subprocess.Popen(command, stderr=log, env=environment())
+
+        def listening():
+            if self.process.poll() is not None:
+                raise SystemExit(f"{self.name} ended with {self.process.returncode}:\n{self.log.read_text()[began:]}")
+            for line in self.log.read_bytes()[began:].splitlines():
+                with contextlib.suppress(ValueError, KeyError):
+                    self.address = json.loads(line)["fields"]["address"]
+                    return True
+            return False
+
+        wait_for(f"{self.name} listening", listening)
+
+    def ready(self):
+        with contextlib.suppress(OSError):
+            fetch(f"http://{self.address}/health/ready")
+            return True
+        return False
+
+    def info(self):
+        return json.loads(fetch(f"http://{self.address}/info"))
+
+    def metrics(self):
+        return fetch(f"http://{self.address}/metrics")
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def end(self):
+        if self.process is not None and self.process.poll() is None:
+            # A frozen process takes no other signal.
+            self.process.kill()
+            self.process.wait(60)
+
+
+class Balancer:
+    """HAProxy with the configuration that deploy/compose.yaml runs."""
+
+    def __init__(self, replicas, logs):
+        self.address, self.stats_address = free_addresses(2)
+        self.log = logs / "haproxy.log"
+        addresses = {f"NERVE_{number}": replica.address for number, replica in enumerate(replicas, 1)}
+        addresses |= {"HAPROXY_LISTEN": self.address, "HAPROXY_STATS": self.stats_address}
+        command = ["haproxy", "-db", "-f", CONFIGURATION]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment() | addresses)
+
+    def states(self):
+        """The state of each replica as HAProxy sees it: UP, NOLB, DOWN, or a change under way as `UP 1/2`."""
+        rows = csv.DictReader(io.StringIO(fetch(f"http://{self.stats_address}/;csv")))
+        return {row["svname"]: row["status"] for row in rows if row["# pxname"] == "nerve" and row["svname"] != "BACKEND"}
+
+    def takes(self, replica):
+        """Whether requests are sent to the replica."""
+        return self.states()[replica.name].startswith("UP")
+
+    def serves(self):
+        if self.process.poll() is not None:
+            raise SystemExit(f"haproxy ended with {self.process.returncode}:\n{self.log.read_text()}")
+        with contextlib.suppress(OSError):
+            return set(self.states().values()) == {"UP"}
+        return False
+
+    def logged(self):
+        """What HAProxy logged of each request, by its id."""
+        entries = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return {entry["request_id"]: entry for entry in entries}
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def free_addresses(count):
+    """Addresses that are free now; all are held until the last is known, so that they differ."""
+    with contextlib.ExitStack() as held:
+        listeners = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
+
+
+@contextlib.contextmanager
+def balanced(model, options):
+    """Three replicas of a model, all ready, behind HAProxy; yields (balancer, replicas)."""
+    with contextlib.ExitStack() as ending:
+        logs = pathlib.Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="nerve-haproxy-")))
+        replicas = [Replica(f"nerve-{number}", model, options, logs) for number in (1, 2, 3)]
+        for replica in replicas:
+            ending.callback(replica.end)
+            replica.start()
+        for replica in replicas:
+            wait_for(f"{replica.name} ready", replica.ready)
+        balancer = Balancer(replicas, logs)
+        ending.callback(balancer.end)
+        wait_for("every replica up in HAProxy", balancer.serves)
+        yield balancer, replicas
