@@ -38,6 +38,34 @@ fn publishing_makes_a_version_current() {
     assert_eq!(server.get("/info").body["model"]["precision"], "fp32");
 }
 
+#[test]
+fn only_what_is_better_on_the_same_file_is_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, dev) = (dir.path().join("store"), dir.path().join("dev.conll"));
+    // All that the tiny model finds is right; with one word changed, one entity less is.
+    fs::write(&dev, "I\tO\nmet\tO\nBob\tB-person\n\nin\tO\nRome\tB-location\n").unwrap();
+    let command = |bundle: &str| {
+        let mut command = binary("nerve-export");
+        command.arg("publish").arg(tiny().bundle(bundle));
+        command
+            .arg("--store")
+            .arg(&store)
+            .arg("--only-if-better")
+            .arg(&dev);
+        command
+    };
+    let first = succeed(&mut command("fp32"));
+    let current = fs::read_link(store.join("current")).unwrap();
+    assert!(first.trim().ends_with(current.to_str().unwrap()), "{first}");
+    // The other arithmetic is as good, not better.
+    let refused = command("int8").output().unwrap();
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("not better"));
+    assert_eq!(fs::read_link(store.join("current")).unwrap(), current);
+    fs::write(store.join(&current).join("model.onnx"), "").unwrap();
+    assert!(fail(&mut command("int8")).contains("cannot open"));
+}
+
 /// What the server says of its model once `until` holds of it.
 fn info_once(server: &Server, until: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
     let began = Instant::now();

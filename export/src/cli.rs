@@ -44,6 +44,9 @@ pub(crate) enum Command {
         /// The store
         #[arg(long, value_name = "DIR")]
         store: PathBuf,
+        /// Only if its entity F1 on this CoNLL file is higher than that of the version that is live; else exit with 3
+        #[arg(long, value_name = "DEV.conll")]
+        only_if_better: Option<PathBuf>,
     },
 }
 

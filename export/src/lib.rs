@@ -36,6 +36,6 @@ pub use model::{Located, Model, ModelError, ModelInfo, OpenOptions};
 pub use pipeline_encoder::{PipelineEncoder, PipelineText, PipelineToken};
 pub use runtime::{Device, DeviceError, Runtime, RuntimeError, SessionOptions};
 pub use session::{Logits, Session, SessionError};
-pub use store::{StoreError, publish};
+pub use store::{Comparison, StoreError, publish, publish_if_better};
 pub use tagger::{TagError, tag, word_logits};
 pub use verify::{Verification, VerifyError, verify};

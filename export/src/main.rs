@@ -6,13 +6,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use nerve_export::{Runtime, export, publish, verify};
+use nerve_export::{Comparison, Runtime, export, publish, publish_if_better, verify};
 
 use crate::cli::{Cli, Command};
 
+/// The exit status of publishing what was not better.
+const NOT_BETTER: u8 = 3;
+
 fn main() -> ExitCode {
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
@@ -20,7 +23,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<ExitCode> {
     let library = cli.onnxruntime.as_deref();
     match (cli.command, cli.export) {
         (
@@ -35,8 +38,26 @@ fn run(cli: Cli) -> Result<()> {
             let found = verify(&bundle, checkpoint.as_deref(), calibration.as_deref(), &runtime)?;
             println!("{}", serde_json::to_string_pretty(&found)?);
         }
-        (Some(Command::Publish { bundle, store }), _) => {
+        (
+            Some(Command::Publish {
+                bundle,
+                store,
+                only_if_better: None,
+            }),
+            _,
+        ) => {
             println!("{}", publish(&bundle, &store)?.display());
+        }
+        (
+            Some(Command::Publish {
+                bundle,
+                store,
+                only_if_better: Some(dev),
+            }),
+            _,
+        ) => {
+            let runtime = Runtime::load(library)?;
+            return Ok(say(&publish_if_better(&bundle, &store, &dev, &runtime)?));
         }
         (None, Some(args)) => {
             let request = args.into_request();
@@ -60,5 +81,23 @@ fn run(cli: Cli) -> Result<()> {
                 .context("cannot print the help")?;
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what came of publishing what had to be better.
+fn say(compared: &Comparison) -> ExitCode {
+    let live = compared
+        .live_f1
+        .map_or_else(|| "nothing was live".to_owned(), |f1| format!("live {f1:.4}"));
+    eprintln!("entity F1: bundle {:.4}, {live}", compared.f1);
+    match &compared.published {
+        Some(path) => {
+            println!("{}", path.display());
+            ExitCode::SUCCESS
+        }
+        None => {
+            eprintln!("not better: the store is as it was");
+            ExitCode::from(NOT_BETTER)
+        }
+    }
 }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::bundle::{ExportError, set_readable, sync};
+use crate::bundle::{ExportError, evaluate, set_readable, sync};
 use crate::manifest::{MANIFEST, Manifest, ManifestError};
+use crate::model::{Model, ModelError};
+use crate::runtime::Runtime;
 
 /// Why a bundle was not published.
 #[derive(Debug, Error)]
@@ -22,9 +24,59 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A copy could not be synced.
+    /// A copy could not be synced, or a version not be evaluated.
     #[error(transparent)]
     Sync(#[from] ExportError),
+    /// The bundle, or the version that is live, cannot be opened.
+    #[error("cannot open {}: {source}", path.display())]
+    Open {
+        /// The model.
+        path: PathBuf,
+        /// The defect.
+        source: ModelError,
+    },
+}
+
+/// What came of publishing what had to be better.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// Where the version is; absent where it was not better, and the store is as it was.
+    pub published: Option<PathBuf>,
+    /// Its entity F1.
+    pub f1: f64,
+    /// That of the version that was live; absent in a store that had none.
+    pub live_f1: Option<f64>,
+}
+
+/// [`publish`], if the bundle has a higher entity F1 on the CoNLL file `dev` than the version that is live.
+///
+/// Both bundles are run, the file is the same, and nothing that a manifest says of a score is believed. A store without a live
+/// version takes any bundle that can be evaluated.
+pub fn publish_if_better(
+    bundle: &Path,
+    store: &Path,
+    dev: &Path,
+    runtime: &Runtime,
+) -> Result<Comparison, StoreError> {
+    let f1 = |path: &Path| -> Result<f64, StoreError> {
+        let model = Model::open(path).map_err(|source| StoreError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(evaluate(&model, dev, runtime)?.f1)
+    };
+    let candidate = f1(bundle)?;
+    let has_live = store.join("current").symlink_metadata().is_ok();
+    let live_f1 = has_live.then(|| f1(store)).transpose()?;
+    let published = match live_f1.is_none_or(|live| candidate > live) {
+        true => Some(publish(bundle, store)?),
+        false => None,
+    };
+    Ok(Comparison {
+        published,
+        f1: candidate,
+        live_f1,
+    })
 }
 
 fn io_error(path: &Path) -> impl Fn(std::io::Error) -> StoreError + '_ {

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use nerve_export::Precision;
 use nerve_tagging::Splitter;
 use nerve_trainer::study::Scale;
-use nerve_trainer::{InputFormat, OutputFormat, TrainOptions};
+use nerve_trainer::{InputFormat, OutputFormat, Publication, TrainOptions};
 
 /// Fine-tunes and evaluates BERT entity taggers.
 #[derive(Parser)]
@@ -28,6 +29,8 @@ pub(crate) enum Command {
         resume: bool,
         #[command(flatten)]
         options: Box<TrainOptions>,
+        #[command(flatten)]
+        publish: PublishArgs,
     },
     /// Train every variant of a study and report on what it claims.
     Study {
@@ -127,6 +130,41 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE|-")]
         text: PathBuf,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct PublishArgs {
+    /// Make a bundle of the best checkpoint and make it current in this model store.
+    #[arg(long, value_name = "STORE", conflicts_with = "seeds")]
+    pub(crate) publish: Option<PathBuf>,
+    /// The arithmetic of the published bundle: fp32 or int8 [default: int8].
+    #[arg(long, requires = "publish", value_parser = precision)]
+    pub(crate) publish_precision: Option<Precision>,
+    /// Publish only if the bundle's entity F1 on dev is higher than that of the version that is live.
+    #[arg(long, requires = "publish")]
+    pub(crate) only_if_better: bool,
+    /// ONNX Runtime library for publishing [default: ORT_DYLIB_PATH, else a `.onnxruntime/` above the program].
+    #[arg(long, value_name = "FILE", requires = "publish")]
+    pub(crate) onnxruntime: Option<PathBuf>,
+}
+
+impl PublishArgs {
+    pub(crate) fn publication(self) -> Option<Publication> {
+        Some(Publication {
+            store: self.publish?,
+            precision: self.publish_precision.unwrap_or(Precision::Int8),
+            only_if_better: self.only_if_better,
+            onnxruntime: self.onnxruntime,
+        })
+    }
+}
+
+fn precision(text: &str) -> Result<Precision, String> {
+    match text {
+        "fp32" => Ok(Precision::Fp32),
+        "int8" => Ok(Precision::Int8),
+        _ => Err("one of fp32 and int8".to_owned()),
+    }
 }
 
 #[derive(Args)]

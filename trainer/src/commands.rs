@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, anyhow};
-use nerve_export::OpenOptions;
+use nerve_export::{Comparison, OpenOptions};
 use nerve_tagging::{Decoding, OrphanRule};
-use nerve_trainer::corpus::Corpus;
+use nerve_trainer::corpus::{Corpus, Splits};
 use nerve_trainer::evaluate::{
     self, BundleTagger, CheckpointTagger, Tagger, calibration_table, evaluation_table, padded_table,
     score_files, score_table, span_table, split_name,
@@ -17,8 +17,8 @@ use nerve_trainer::evaluate::{
 use nerve_trainer::report::RunReport;
 use nerve_trainer::study::{Study, StudySettings, run_study};
 use nerve_trainer::{
-    Bar, Beginning, End, InputFormat, MOST_THREADS, OutputFormat, SeedsReport, TrainConfig, TrainOptions,
-    seed_configs, tag_file, train_seeds,
+    Bar, Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, SeedsReport, TrainConfig,
+    TrainOptions, publish_run, seed_configs, tag_file, train_seeds,
 };
 use serde::Serialize;
 
@@ -36,13 +36,23 @@ pub(crate) enum Outcome {
     Interrupted,
 }
 
-pub(crate) fn train(file: Option<&Path>, options: TrainOptions, beginning: Beginning) -> Result<Outcome> {
+pub(crate) fn train(
+    file: Option<&Path>,
+    options: TrainOptions,
+    beginning: Beginning,
+    publication: Option<Publication>,
+) -> Result<Outcome> {
     let options = match file {
         Some(file) => options.over(TrainOptions::read(file)?),
         None => options,
     };
     let mut bar = Bar::new(interruptible()?);
     if options.seeds.is_some() {
+        if publication.is_some() {
+            return Err(anyhow!(
+                "several seeds make several models: publish one of their runs"
+            ));
+        }
         let out = options.out.clone().unwrap_or_default();
         let Some(report) = train_seeds(&seed_configs(&options)?, &out, beginning, &mut bar)? else {
             eprintln!("stopped; the same command with --resume goes on");
@@ -66,7 +76,36 @@ pub(crate) fn train(file: Option<&Path>, options: TrainOptions, beginning: Begin
         print!("{}", evaluation_table(&test.evaluation));
     }
     println!("{}", report.best.display());
+    if let Some(publication) = publication {
+        let splits = Splits::find(&config.data, &config.wnut17_url)?;
+        let compared = publish_run(
+            &config.out,
+            &report.best,
+            &splits,
+            config.max_length,
+            &publication,
+        )?;
+        eprintln!("{}", compared_line(&compared));
+        if let Some(path) = compared.published {
+            println!("{}", path.display());
+        }
+    }
     Ok(Outcome::Done)
+}
+
+/// What came of publishing, in a line.
+fn compared_line(compared: &Comparison) -> String {
+    let live = compared.live_f1.map_or_else(String::new, |f1| {
+        format!(", that of the live version {:.2}", 100.0 * f1)
+    });
+    let done = match compared.published {
+        Some(_) => "published",
+        None => "not published",
+    };
+    format!(
+        "{done}: the bundle's dev entity F1 is {:.2}{live}",
+        100.0 * compared.f1
+    )
 }
 
 pub(crate) fn study(file: &Path, settings: &StudySettings) -> Result<Outcome> {

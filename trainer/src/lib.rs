@@ -5,6 +5,7 @@ pub mod corpus;
 pub mod evaluate;
 pub mod model;
 mod ops;
+mod publish;
 pub mod report;
 pub mod study;
 mod tag_file;
@@ -13,6 +14,7 @@ mod testing;
 mod train;
 
 pub use base::BaseError;
+pub use publish::{Publication, PublishError, publish_run};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
     Bar, Beginning, ClassWeights, ClassWeightsError, ConfigError, Decay, DeviceChoice, DeviceChoiceError,

@@ -64,12 +64,13 @@ fn run(cli: Cli) -> Result<Outcome> {
             config,
             resume,
             options,
+            publish,
         } => {
             let beginning = match resume {
                 true => Beginning::Resumed,
                 false => Beginning::New,
             };
-            return commands::train(config.as_deref(), *options, beginning);
+            return commands::train(config.as_deref(), *options, beginning, publish.publication());
         }
         Command::Study {
             study,
