@@ -30,7 +30,7 @@ pub(crate) async fn guard<B: MessageBody>(
     let presented = Presented::of(request.headers());
     state
         .keys
-        .check(route, request.method(), presented)
+        .check(route, request.method(), &presented)
         .map_err(refused)?;
     if !route.has_deadline() {
         return next.call(request).await;

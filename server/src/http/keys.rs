@@ -89,7 +89,7 @@ impl Keys {
     }
 
     /// Whether a request of this route may pass.
-    pub(crate) fn check(&self, route: Route, method: &Method, presented: Presented) -> Result<(), ApiError> {
+    pub(crate) fn check(&self, route: Route, method: &Method, presented: &Presented) -> Result<(), ApiError> {
         let wanted = match (route.is_admin(), route.is_tagging() && method == Method::POST) {
             (true, _) => self.admin.as_ref().ok_or(ApiError::NoAdminKeys)?,
             (false, true) => match &self.tagging {

@@ -98,11 +98,8 @@ impl Route {
 
     /// Whether texts are tagged here, with `POST`.
     pub(crate) fn is_tagging(self) -> bool {
-        match self {
-            Self::Ner | Self::NerBatch | Self::NerStream | Self::Page => true,
-            Self::V2Infer | Self::V2VersionInfer => true,
-            _ => false,
-        }
+        use Route::{Ner, NerBatch, NerStream, Page, V2Infer, V2VersionInfer};
+        matches!(self, Ner | NerBatch | NerStream | Page | V2Infer | V2VersionInfer)
     }
 
     /// Whether orders are given here.

@@ -109,7 +109,7 @@ impl ModelSource for Files {
         let model = Model::open_located(&place.at, &self.plain).map_err(|source| self.error(source))?;
         let text = TextModel::of(&model)?;
         info!(model = %text.name, version = %text.version, device = %self.options.device, "model opened");
-        let (runtime, options) = (Arc::clone(&self.runtime), self.options.clone());
+        let (runtime, options) = (Arc::clone(&self.runtime), self.options);
         let sessions = move || -> Result<Box<dyn Infer>, InferError> {
             Ok(Box::new(model.session(&runtime, &options)?))
         };

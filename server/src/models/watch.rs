@@ -56,7 +56,7 @@ async fn hung_up(hangup: &mut Option<tokio::signal::unix::Signal>) {
         None => None,
     };
     if told.is_none() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

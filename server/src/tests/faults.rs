@@ -107,7 +107,7 @@ fn inject(fault: Fault) -> String {
     match fault {
         Fault::RunError | Fault::RunPanic | Fault::PanicThenNoSession => assert!(failed >= TIMES as u64),
         Fault::Stall | Fault::SlowLoad | Fault::BadVersion => {
-            assert_eq!((refused, failed), (0, 0), "{fault:?}")
+            assert_eq!((refused, failed), (0, 0), "{fault:?}");
         }
     }
     eventually(|| server.accounts());
