@@ -12,6 +12,7 @@ mod healthcheck;
 mod http;
 mod infer;
 mod logging;
+mod memory;
 mod metrics;
 mod models;
 mod offline;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::infer::InferError;
+use crate::memory::give_back;
 use crate::scheduler::queue::Queue;
 use crate::scheduler::worker::Worker;
 
@@ -35,7 +36,13 @@ impl Pool {
             let worker = Arc::clone(&worker);
             let (report, hears) = oneshot::channel();
             let thread = Builder::new().name(format!("nerve-worker-{number}"));
-            pool.threads.push(thread.spawn(move || worker.run(report))?);
+            let run = move || {
+                worker.run(report);
+                // What held the session's memory must not keep it for a version that is gone.
+                drop(worker);
+                give_back();
+            };
+            pool.threads.push(thread.spawn(run)?);
             started.push(hears);
         }
         Ok((pool, started))
