@@ -9,9 +9,11 @@ ORT_VERSION := 1.31.1
 ORT_LIBRARY := .onnxruntime/libonnxruntime.so
 ORT_CUDA_LIBRARY := .onnxruntime-cuda/libonnxruntime.so
 ORT_PLATFORM := $(shell uname -m)
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := target/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime onnxruntime-cuda check corpus-checks openapi browser-test conformance clients pipeline-parity deploy-checks deploy-faults image-test
+.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test conformance clients pipeline-parity deploy-checks deploy-faults image-test
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -57,6 +59,16 @@ $(ORT_CUDA_LIBRARY): onnxruntime-cuda.txt
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --release --workspace --all-targets -- --deny warnings
+
+# Licences, sources and duplicates of the dependencies; advisories where their database can be reached.
+deny: $(CARGO_DENY)
+	$(CARGO_DENY) check licenses bans sources
+	if $(CARGO_DENY) fetch db; then $(CARGO_DENY) check advisories; \
+	else echo "the database of advisories cannot be reached: advisories were not checked"; fi
+
+$(CARGO_DENY):
+	$(CARGO) install cargo-deny --locked --version $(CARGO_DENY_VERSION) --no-default-features --root $(@D)/.. --target-dir target/tools/build
+	rm -rf target/tools/build
 
 # What needs the WNUT-17 files: WNUT17_DIR=DIR make corpus-checks
 corpus-checks: onnxruntime

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::fixture::{binary, fail, succeed, tiny};
+use crate::fixture::{binary, fail, succeed, tiny, tiny_corpus, train};
 use crate::server::Server;
 
 fn publish(bundle: &std::path::Path, store: &std::path::Path) -> String {
@@ -64,6 +64,150 @@ fn only_what_is_better_on_the_same_file_is_published() {
     assert_eq!(fs::read_link(store.join("current")).unwrap(), current);
     fs::write(store.join(&current).join("model.onnx"), "").unwrap();
     assert!(fail(&mut command("int8")).contains("cannot open"));
+}
+
+#[test]
+fn a_training_publishes_its_run_and_again_only_what_is_better() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_corpus(dir.path());
+    let (run, store) = (dir.path().join("run"), dir.path().join("store"));
+    let publish = |run: &Path| {
+        let mut command = train(dir.path(), run);
+        command.args(["--epochs", "12", "--publish-precision", "fp32", "--publish"]);
+        command.arg(&store);
+        command
+    };
+    let said = succeed(&mut publish(&run));
+    let current = fs::read_link(store.join("current")).unwrap();
+    assert!(said.trim().ends_with(current.to_str().unwrap()), "{said}");
+    let server = Server::start(&store, &[]);
+    assert_eq!(server.get("/info").body["model"]["name"], "run");
+    // The same training again is as good, not better; by another name, it is the model of the same name still.
+    let again = dir.path().join("again");
+    let refused = publish(&again).arg("--only-if-better").output().unwrap();
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("not published"));
+    assert_eq!(fs::read_link(store.join("current")).unwrap(), current);
+    let bundle = nerve_export::Model::open(&again.join("bundle")).unwrap();
+    assert_eq!(bundle.info().name, "run");
+}
+
+/// The version that a store has current, which must be whole.
+fn served(store: &Path) -> String {
+    let server = Server::start(store, &[]);
+    assert_eq!(server.post("/ner", &json!({"text": "I met Bob"})).status, 200);
+    server.get("/info").body["model"]["precision"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn a_publisher_killed_at_any_moment_leaves_a_whole_version_current() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let began = Instant::now();
+    publish(&tiny().bundle("fp32"), &store);
+    let whole = began.elapsed();
+    let (mut killed, mut finished) = (0, 0);
+    for step in 0..60 {
+        // What is there already would be done at once.
+        let current = fs::canonicalize(store.join("current")).unwrap();
+        for version in fs::read_dir(store.join("versions")).unwrap() {
+            let version = version.unwrap().path();
+            if version != current {
+                fs::remove_dir_all(version).unwrap();
+            }
+        }
+        let live = nerve_export::Model::open(&store).unwrap();
+        let other = match live.info().precision.as_str() {
+            "fp32" => "int8",
+            _ => "fp32",
+        };
+        let mut publisher = binary("nerve-export")
+            .arg("publish")
+            .arg(tiny().bundle(other))
+            .arg("--store")
+            .arg(&store)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(whole * step / 50);
+        publisher.kill().unwrap();
+        match publisher.wait().unwrap().success() {
+            true => finished += 1,
+            false => killed += 1,
+        }
+        // The hashes of what is current are right, whichever it is.
+        nerve_export::Model::open(&store).unwrap();
+    }
+    println!("killed {killed}, finished {finished}");
+    assert!(killed > 10);
+    publish(&tiny().bundle("int8"), &store);
+    assert_eq!(served(&store), "int8");
+    let left = |dir: &Path, prefix: &str| {
+        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_str().unwrap().starts_with(prefix))
+            .count()
+    };
+    assert_eq!(
+        (
+            left(&store.join("versions"), ".incoming-"),
+            left(&store, ".current-")
+        ),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_disk_that_is_full_leaves_the_store_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    publish(&tiny().bundle("fp32"), &store);
+    // A limit of file sizes fails writes as a full disk does, at every size that is not enough.
+    for blocks in [0, 1, 2, 8] {
+        let mut limited = std::process::Command::new("sh");
+        limited
+            .arg("-c")
+            .arg(format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""));
+        limited
+            .arg("sh")
+            .arg(binary("nerve-export").get_program())
+            .arg("publish");
+        let failed = limited
+            .arg(tiny().bundle("int8"))
+            .arg("--store")
+            .arg(&store)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(
+            !failed.status.success() && said.contains("File too large"),
+            "{blocks}: {said}"
+        );
+        assert!(said.contains(".incoming-"), "it names the file: {said}");
+        assert_eq!(
+            fs::read_dir(store.join("versions")).unwrap().count(),
+            1,
+            "{blocks}"
+        );
+    }
+    assert_eq!(served(&store), "fp32");
+}
+
+#[test]
+fn of_publishers_at_the_same_time_each_has_the_store_to_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    std::thread::scope(|scope| {
+        for name in ["fp32", "int8", "fp32", "int8", "fp32", "int8"] {
+            let store = &store;
+            scope.spawn(move || publish(&tiny().bundle(name), store));
+        }
+    });
+    assert_eq!(fs::read_dir(store.join("versions")).unwrap().count(), 2);
+    nerve_export::Model::open(&store).unwrap();
 }
 
 /// What the server says of its model once `until` holds of it.

@@ -1,6 +1,6 @@
 //! A model store: versions side by side, one of them current.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -9,6 +9,13 @@ use crate::bundle::{ExportError, evaluate, set_readable, sync};
 use crate::manifest::{MANIFEST, Manifest, ManifestError};
 use crate::model::{Model, ModelError};
 use crate::runtime::Runtime;
+
+/// Held by whoever publishes.
+const LOCK: &str = ".lock";
+/// A version before it has its name.
+const STAGING: &str = ".incoming-";
+/// `current` before it has its name.
+const LINK: &str = ".current-";
 
 /// Why a bundle was not published.
 #[derive(Debug, Error)]
@@ -23,6 +30,16 @@ pub enum StoreError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// The bundle was made anew while it was copied.
+    #[error("{}: its version was {was} and is {now}", path.display())]
+    Changed {
+        /// The bundle.
+        path: PathBuf,
+        /// The version when publishing began.
+        was: String,
+        /// The version of the copy.
+        now: String,
     },
     /// A copy could not be synced, or a version not be evaluated.
     #[error(transparent)]
@@ -51,7 +68,7 @@ pub struct Comparison {
 /// [`publish`], if the bundle has a higher entity F1 on the CoNLL file `dev` than the version that is live.
 ///
 /// Both bundles are run, the file is the same, and nothing that a manifest says of a score is believed. A store without a live
-/// version takes any bundle that can be evaluated.
+/// version takes any bundle that can be evaluated. Nobody else publishes between the comparison and its outcome.
 pub fn publish_if_better(
     bundle: &Path,
     store: &Path,
@@ -65,11 +82,12 @@ pub fn publish_if_better(
         })?;
         Ok(evaluate(&model, dev, runtime)?.f1)
     };
+    let _lock = lock(store)?;
     let candidate = f1(bundle)?;
     let has_live = store.join("current").symlink_metadata().is_ok();
     let live_f1 = has_live.then(|| f1(store)).transpose()?;
     let published = match live_f1.is_none_or(|live| candidate > live) {
-        true => Some(publish(bundle, store)?),
+        true => Some(publish_locked(bundle, store)?),
         false => None,
     };
     Ok(Comparison {
@@ -77,6 +95,38 @@ pub fn publish_if_better(
         f1: candidate,
         live_f1,
     })
+}
+
+/// The store to oneself, until the file is dropped; whoever else publishes waits.
+fn lock(store: &Path) -> Result<File, StoreError> {
+    fs::create_dir_all(store).map_err(io_error(store))?;
+    let path = store.join(LOCK);
+    let file = File::create(&path).map_err(io_error(&path))?;
+    file.lock().map_err(io_error(&path))?;
+    Ok(file)
+}
+
+/// Removes what publishers left that were killed.
+fn sweep(dir: &Path, prefix: &str) -> Result<(), StoreError> {
+    for entry in fs::read_dir(dir).map_err(io_error(dir))? {
+        let entry = entry.map_err(io_error(dir))?;
+        if !entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(prefix.as_bytes())
+        {
+            continue;
+        }
+        let path = entry.path();
+        let is_dir = entry.file_type().map_err(io_error(&path))?.is_dir();
+        let removed = if is_dir {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        removed.map_err(io_error(&path))?;
+    }
+    Ok(())
 }
 
 fn io_error(path: &Path) -> impl Fn(std::io::Error) -> StoreError + '_ {
@@ -89,17 +139,25 @@ fn io_error(path: &Path) -> impl Fn(std::io::Error) -> StoreError + '_ {
 /// Puts a bundle into a store as `versions/<version>/`, makes `current` point at it and yields where it is.
 ///
 /// The copy is made beside its place with the manifest last, checked against its hashes, synced and renamed; `current`
-/// is replaced by a rename. A version the store already has is checked and made current again.
+/// is replaced by a rename. A version the store already has is checked and made current again. Of several publishers one
+/// is at work at a time, and what a killed one left is removed by the next.
 pub fn publish(bundle: &Path, store: &Path) -> Result<PathBuf, StoreError> {
+    let _lock = lock(store)?;
+    publish_locked(bundle, store)
+}
+
+fn publish_locked(bundle: &Path, store: &Path) -> Result<PathBuf, StoreError> {
     let manifest = Manifest::read(bundle)?;
     let versions = store.join("versions");
     fs::create_dir_all(&versions).map_err(io_error(&versions))?;
+    sweep(&versions, STAGING)?;
+    sweep(store, LINK)?;
     let target = versions.join(&manifest.version);
     if target.exists() {
         Manifest::read(&target)?;
     } else {
         let staging = tempfile::Builder::new()
-            .prefix(".incoming-")
+            .prefix(STAGING)
             .tempdir_in(&versions)
             .map_err(io_error(&versions))?;
         for name in manifest.known_files().chain([MANIFEST]) {
@@ -107,7 +165,14 @@ pub fn publish(bundle: &Path, store: &Path) -> Result<PathBuf, StoreError> {
             fs::copy(bundle.join(name), &copy).map_err(io_error(&copy))?;
             sync(&copy)?;
         }
-        Manifest::read(staging.path())?;
+        let copied = Manifest::read(staging.path())?;
+        if copied.version != manifest.version {
+            return Err(StoreError::Changed {
+                path: bundle.to_owned(),
+                was: manifest.version,
+                now: copied.version,
+            });
+        }
         set_readable(staging.path())?;
         sync(staging.path())?;
         fs::rename(staging.path(), &target).map_err(io_error(&target))?;
@@ -117,7 +182,7 @@ pub fn publish(bundle: &Path, store: &Path) -> Result<PathBuf, StoreError> {
     }
     let current = store.join("current");
     let link = tempfile::Builder::new()
-        .prefix(".current-")
+        .prefix(LINK)
         .make_in(store, |path| {
             std::os::unix::fs::symlink(Path::new("versions").join(&manifest.version), path)
         })

@@ -36,6 +36,10 @@ pub struct ServerConfig {
     pub request_timeout_ms: u64,
     /// How long a request's head, and then its body, may take to arrive.
     pub read_timeout_ms: u64,
+    /// How long a client may send nothing of a stream, or read nothing of an answer.
+    pub idle_timeout_ms: u64,
+    /// Bytes of the bodies of all requests that are being answered.
+    pub max_inflight_bytes: usize,
     /// Connections that are served at a time; more wait to be accepted.
     pub max_connections: usize,
     /// Who may tag; anybody where absent.
@@ -195,6 +199,8 @@ impl Default for ServerConfig {
             canary: None,
             request_timeout_ms: 30_000,
             read_timeout_ms: 15_000,
+            idle_timeout_ms: 60_000,
+            max_inflight_bytes: 256 << 20,
             max_connections: 25_000,
             api_keys: None,
             admin_keys: None,
@@ -263,9 +269,11 @@ impl ServerConfig {
             ("max-text-bytes", self.requests.max_text_bytes),
             ("max-words", self.requests.max_words),
             ("max-windows", self.requests.max_windows),
+            ("max-inflight-bytes", self.max_inflight_bytes),
             ("max-connections", self.max_connections),
             ("request-timeout-ms", to_count(self.request_timeout_ms)),
             ("read-timeout-ms", to_count(self.read_timeout_ms)),
+            ("idle-timeout-ms", to_count(self.idle_timeout_ms)),
         ];
         if let Some(&(option, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(ConfigError::Zero { option });

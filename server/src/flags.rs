@@ -117,6 +117,12 @@ pub struct ServeFlags {
     /// How long a request's head, and then its body, may take to arrive.
     #[arg(long, env = "NERVE_READ_TIMEOUT_MS", value_name = "MS", default_value_t = ServerConfig::default().read_timeout_ms)]
     pub read_timeout_ms: u64,
+    /// How long a client may send nothing of a stream, or read nothing of an answer.
+    #[arg(long, env = "NERVE_IDLE_TIMEOUT_MS", value_name = "MS", default_value_t = ServerConfig::default().idle_timeout_ms)]
+    pub idle_timeout_ms: u64,
+    /// Bytes of the bodies of all requests that are being answered.
+    #[arg(long, env = "NERVE_MAX_INFLIGHT_BYTES", value_name = "N", default_value_t = ServerConfig::default().max_inflight_bytes)]
+    pub max_inflight_bytes: usize,
     /// Connections that are served at a time; more wait to be accepted.
     #[arg(long, env = "NERVE_MAX_CONNECTIONS", value_name = "N", default_value_t = ServerConfig::default().max_connections)]
     pub max_connections: usize,
@@ -217,6 +223,8 @@ impl ServeFlags {
                 .map(|(path, percent)| CanaryConfig { path, percent }),
             request_timeout_ms: self.request_timeout_ms,
             read_timeout_ms: self.read_timeout_ms,
+            idle_timeout_ms: self.idle_timeout_ms,
+            max_inflight_bytes: self.max_inflight_bytes,
             max_connections: self.max_connections,
             api_keys: keys("api-keys-file", self.api_keys_file.clone(), "NERVE_API_KEYS")?,
             admin_keys: keys(

@@ -11,16 +11,28 @@ use nerve_server::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The exit status of a server that did not end its work by the drain deadline.
+const LATE: u8 = 3;
+
 fn main() -> ExitCode {
+    quiet_panics();
     let flags = Flags::parse();
+    let done = |()| Stopped::Drained;
     let outcome = match flags.command {
-        Some(Command::Openapi) => openapi_json().map(|text| println!("{text}")).map_err(Into::into),
-        Some(Command::Tag(flags)) => tag(&flags),
-        Some(Command::Healthcheck(flags)) => healthcheck(flags.listen).map_err(Into::into),
+        Some(Command::Openapi) => openapi_json()
+            .map(|text| println!("{text}"))
+            .map(done)
+            .map_err(Into::into),
+        Some(Command::Tag(flags)) => tag(&flags).map(done),
+        Some(Command::Healthcheck(flags)) => healthcheck(flags.listen).map(done).map_err(Into::into),
         None => serve(&flags.serve),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Stopped::Drained) => ExitCode::SUCCESS,
+        Ok(Stopped::Late) => {
+            eprintln!("nerve-server: stopped at the drain deadline with work unfinished");
+            ExitCode::from(LATE)
+        }
         Err(error) => {
             eprintln!("nerve-server: {error:#}");
             ExitCode::FAILURE
@@ -28,12 +40,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(flags: &ServeFlags) -> anyhow::Result<()> {
+/// Has a panic told by its place alone: what it says of itself may quote a text.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        // A literal quotes nothing.
+        let said = panic
+            .payload()
+            .downcast_ref::<&'static str>()
+            .copied()
+            .unwrap_or_default();
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(at, said, "a thread panicked");
+    }));
+}
+
+fn serve(flags: &ServeFlags) -> anyhow::Result<Stopped> {
     let config = flags.config()?;
     start_logging(flags.model.log, SERVING);
     let listener =
         TcpListener::bind(flags.listen).with_context(|| format!("cannot listen on {}", flags.listen))?;
-    actix_web::rt::System::new().block_on(async {
+    let system = actix_web::rt::System::new();
+    let served = system.block_on(async {
         // Registered before the model is opened, so that a signal that comes meanwhile is not lost.
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -43,11 +70,11 @@ fn serve(flags: &ServeFlags) -> anyhow::Result<()> {
                 _ = interrupt.recv() => {}
             }
         };
-        match run(listener, config, shutdown).await? {
-            Stopped::Drained => Ok(()),
-            Stopped::Late => anyhow::bail!("stopped at the drain deadline with work unfinished"),
-        }
-    })
+        Ok(run(listener, config, shutdown).await?)
+    });
+    // Its end would wait for threads that read files, which a volume that hangs holds up for ever.
+    std::mem::forget(system);
+    served
 }
 
 fn tag(flags: &TagFlags) -> anyhow::Result<()> {

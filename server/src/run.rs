@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use actix_web::HttpServer;
 use nerve_export::{EncoderError, ModelError, Runtime, RuntimeError};
 use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::config::{ConfigError, ServerConfig};
-use crate::http::{AppState, KeyError, Keys, app};
+use crate::http::{AppState, KeyError, Keys, app, give_up_on_clients_that_do_not_read};
 use crate::models::{Canary, Files, ModelSource, Models, Opened, Place, Shared, Track, watch};
 use crate::pipeline::Tagger;
 use crate::scheduler::Started;
@@ -130,6 +131,8 @@ pub(crate) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
     let mut shutdown = pin!(shutdown);
+    // Before the models are opened: until it is listened for, the signal ends the process.
+    let hangup = signal(SignalKind::hangup())?;
     let shared = Shared::new(config)?;
     let config = Arc::clone(&shared.config);
     let opening = async {
@@ -161,6 +164,8 @@ pub(crate) async fn serve(
 
     let drain = Duration::from_millis(config.drain_deadline_ms);
     let address = listener.local_addr()?;
+    let idle = Duration::from_millis(config.idle_timeout_ms);
+    give_up_on_clients_that_do_not_read(&listener, idle)?;
     let server = HttpServer::new(move || app(state.clone()))
         .workers(config.http_threads)
         .keep_alive(KEEP_ALIVE)
@@ -182,7 +187,7 @@ pub(crate) async fn serve(
 
     tokio::select! {
         ended = &mut server => return Ok(ended.map(|()| Stopped::Late)?),
-        told = until_told(started, &models, &keys, shutdown) => told?,
+        told = until_told(started, &models, &keys, hangup, shutdown) => told?,
     }
 
     info!(
@@ -217,10 +222,12 @@ pub(crate) async fn serve(
 }
 
 /// Reads the keys again when their files change; never ends.
-async fn refresh(keys: &Keys) {
+async fn refresh(keys: &Arc<Keys>) {
     loop {
         sleep(KEYS_POLL).await;
-        keys.refresh();
+        let keys = Arc::clone(keys);
+        // One look waits for the other, on a thread that may block.
+        let _looked = spawn_blocking(move || keys.refresh()).await;
     }
 }
 
@@ -228,7 +235,8 @@ async fn refresh(keys: &Keys) {
 async fn until_told(
     started: Started,
     models: &Arc<Models>,
-    keys: &Keys,
+    keys: &Arc<Keys>,
+    hangup: Signal,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
     let mut shutdown = pin!(shutdown);
@@ -243,7 +251,7 @@ async fn until_told(
     let poll = models.shared.config.reload_poll_ms;
     let poll = (poll > 0).then(|| Duration::from_millis(poll));
     tokio::select! {
-        () = watch(Arc::clone(models), poll) => {}
+        () = watch(Arc::clone(models), poll, hangup) => {}
         () = refresh(keys) => {}
         () = shutdown => {}
     }

@@ -4,6 +4,7 @@ mod contract;
 mod faults;
 mod operations;
 mod stream;
+mod tls;
 mod v2;
 
 use std::io::{Read, Write};
@@ -48,7 +49,11 @@ struct Script {
     slow_waits: AtomicBool,
 }
 
-struct FakeSession(Arc<Script>);
+struct FakeSession {
+    script: Arc<Script>,
+    /// Whether it fails from now on.
+    broken: bool,
+}
 
 /// The versions of a script, each named by its place.
 struct FakeSource(Arc<Script>);
@@ -57,6 +62,10 @@ impl ModelSource for FakeSource {
     fn current(&self) -> Result<Place, ServerError> {
         let current = self.0.current.lock().unwrap();
         Ok(Place::named(if current.is_empty() { "v1" } else { &current }))
+    }
+
+    fn is_unchanged(&self, _place: &Place) -> bool {
+        true
     }
 
     fn open(&self, place: &Place) -> Result<Opened, ServerError> {
@@ -86,7 +95,10 @@ impl ModelSource for FakeSource {
             if sessions.opens_fail_after.is_some_and(|last| before >= last) {
                 return Err("no session".into());
             }
-            Ok(Box::new(FakeSession(Arc::clone(&sessions))))
+            Ok(Box::new(FakeSession {
+                script: Arc::clone(&sessions),
+                broken: false,
+            }))
         };
         Ok(Opened {
             model,
@@ -109,19 +121,26 @@ impl LogitRows for FakeLogits {
 
 impl Infer for FakeSession {
     fn run(&mut self, windows: &[&[u32]]) -> Result<Box<dyn LogitRows>, InferError> {
-        let fault = self.0.faults.lock().unwrap().pop();
+        if self.broken {
+            return Err("still".into());
+        }
+        let fault = self.script.faults.lock().unwrap().pop();
         match fault {
             Some(Fault::RunError) => return Err("on purpose".into()),
+            Some(Fault::BrokenSession) => {
+                self.broken = true;
+                return Err("from now on".into());
+            }
             Some(Fault::RunPanic) => panic!("on purpose"),
             Some(Fault::PanicThenNoSession) => {
-                self.0.openings_fail.store(2, Ordering::SeqCst);
+                self.script.openings_fail.store(2, Ordering::SeqCst);
                 panic!("on purpose");
             }
             Some(Fault::Stall) => std::thread::sleep(Duration::from_millis(300)),
             Some(Fault::SlowLoad | Fault::BadVersion) | None => {}
         }
         let has = |id| windows.iter().any(|window| window.contains(&id));
-        while has(SLOW) && self.0.slow_waits.load(Ordering::SeqCst) {
+        while has(SLOW) && self.script.slow_waits.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(2));
         }
         assert!(!has(PANIC), "on purpose");
@@ -182,18 +201,25 @@ impl Server {
     }
 
     fn start_with(script: Script, canary: Option<Script>, edit: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::start_shared(Arc::new(script), canary.map(Arc::new), edit)
+    }
+
+    fn start_shared(
+        script: Arc<Script>,
+        canary: Option<Arc<Script>>,
+        edit: impl FnOnce(&mut ServerConfig),
+    ) -> Self {
         let mut config = ServerConfig {
             workers: 1,
             http_threads: 1,
             ..ServerConfig::default()
         };
         edit(&mut config);
-        let script = Arc::new(script);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, told) = oneshot::channel::<()>();
         let source = Arc::new(FakeSource(Arc::clone(&script)));
-        let canary = canary.map(|script| Arc::new(FakeSource(Arc::new(script))) as Arc<dyn ModelSource>);
+        let canary = canary.map(|script| Arc::new(FakeSource(script)) as Arc<dyn ModelSource>);
         let thread = std::thread::spawn(move || {
             let told = async {
                 let _dropped = told.await;
@@ -431,6 +457,7 @@ fn every_mistake_is_an_error_of_the_api_with_an_id() {
             "{method} {path} {body}"
         );
         assert!(response.header("x-request-id").is_some(), "{method} {path}");
+        assert!(response.header("server-timing").is_some(), "{method} {path}");
     }
     assert_eq!(
         server.metric("nerve_requests_total{route=\"other\",status=\"404\"}"),

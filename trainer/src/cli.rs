@@ -137,6 +137,9 @@ pub(crate) struct PublishArgs {
     /// Make a bundle of the best checkpoint and make it current in this model store.
     #[arg(long, value_name = "STORE", conflicts_with = "seeds")]
     pub(crate) publish: Option<PathBuf>,
+    /// The published model's name [default: that of the live version, else the run's].
+    #[arg(long, value_name = "NAME", requires = "publish")]
+    pub(crate) publish_name: Option<String>,
     /// The arithmetic of the published bundle: fp32 or int8 [default: int8].
     #[arg(long, requires = "publish", value_parser = precision)]
     pub(crate) publish_precision: Option<Precision>,
@@ -152,6 +155,7 @@ impl PublishArgs {
     pub(crate) fn publication(self) -> Option<Publication> {
         Some(Publication {
             store: self.publish?,
+            name: self.publish_name,
             precision: self.publish_precision.unwrap_or(Precision::Int8),
             only_if_better: self.only_if_better,
             onnxruntime: self.onnxruntime,

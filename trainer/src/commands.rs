@@ -34,6 +34,8 @@ pub(crate) enum Outcome {
     Done,
     /// It was asked to stop, and has said how to go on.
     Interrupted,
+    /// The run was to be published only if better, and is not.
+    NotBetter,
 }
 
 pub(crate) fn train(
@@ -86,8 +88,9 @@ pub(crate) fn train(
             &publication,
         )?;
         eprintln!("{}", compared_line(&compared));
-        if let Some(path) = compared.published {
-            println!("{}", path.display());
+        match compared.published {
+            Some(path) => println!("{}", path.display()),
+            None => return Ok(Outcome::NotBetter),
         }
     }
     Ok(Outcome::Done)

@@ -22,6 +22,8 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// The exit status of a training that was interrupted, as a shell has it of a process that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
+/// The exit status of a run that was not published, as `nerve-export publish` has it.
+const NOT_BETTER: u8 = 3;
 
 fn main() -> ExitCode {
     keep_freed_pages();
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
+        Ok(Outcome::NotBetter) => ExitCode::from(NOT_BETTER),
         Err(error) => {
             // Every error of the library names its cause in its own text.
             eprintln!("error: {error}");

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nerve_export::{
-    BundleRequest, Comparison, ExportError, Precision, Runtime, RuntimeError, StoreError, export, publish,
-    publish_if_better,
+    BundleRequest, Comparison, ExportError, Manifest, Precision, Runtime, RuntimeError, StoreError, export,
+    publish, publish_if_better,
 };
 use nerve_tagging::Splitter;
 use thiserror::Error;
@@ -47,12 +47,23 @@ pub enum PublishError {
 pub struct Publication {
     /// The store.
     pub store: PathBuf,
+    /// The model's name, by which clients of `/v2` know it; that of the live version where absent, or else the run's.
+    pub name: Option<String>,
     /// The bundle's arithmetic.
     pub precision: Precision,
     /// Whether it must have a higher entity F1 on dev than the version that is live.
     pub only_if_better: bool,
     /// The ONNX Runtime library; found by itself where absent.
     pub onnxruntime: Option<PathBuf>,
+}
+
+/// The name of the model that a store has current, if any.
+fn live_name(store: &Path) -> Result<Option<String>, StoreError> {
+    let current = store.join("current");
+    match current.symlink_metadata() {
+        Ok(_) => Ok(Some(Manifest::read(&current)?.name)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Makes `RUN/bundle` of a run's best checkpoint, evaluates it on the dev split and puts it into the store.
@@ -73,7 +84,15 @@ pub fn publish_run(
         }
         Ok(()) | Err(_) => {}
     }
-    let name = run.file_name().unwrap_or(run.as_os_str());
+    let name = match &publication.name {
+        Some(name) => name.clone(),
+        None => live_name(&publication.store)?.unwrap_or_else(|| {
+            run.file_name()
+                .unwrap_or(run.as_os_str())
+                .to_string_lossy()
+                .into_owned()
+        }),
+    };
     let request = BundleRequest {
         checkpoint: best.to_owned(),
         out: out.clone(),
@@ -81,7 +100,7 @@ pub fn publish_run(
         calibration: (publication.precision == Precision::Int8).then(|| splits.train.clone()),
         calibration_texts: CALIBRATION_TEXTS,
         evaluate: Some(splits.dev.clone()),
-        name: name.to_string_lossy().into_owned(),
+        name,
         base: None,
         max_length,
         splitter: Splitter::Corpus,

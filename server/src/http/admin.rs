@@ -1,18 +1,24 @@
 //! What operators order: another version, or the one before.
 
 use actix_web::{HttpResponse, web};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::error;
 use utoipa::ToSchema;
 
 use crate::http::AppState;
 use crate::http::error::{ApiError, ErrorBody};
-use crate::models::{Reload, ReloadError, Why};
+use crate::models::{Reload, Why};
 
 /// What each followed model serves now.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Reloads {
     models: Vec<Reload>,
+}
+
+/// The version that a rollback is to leave.
+#[derive(Deserialize)]
+pub(crate) struct Leaving {
+    from: Option<String>,
 }
 
 /// Serve the versions that are current now, if they are others.
@@ -27,50 +33,63 @@ pub(crate) struct Reloads {
     responses(
         (status = 200, description = "What is served now", body = Reloads),
         (status = 401, description = "No admin key, or none is configured", body = ErrorBody),
-        (status = 409, description = "The version is no good; the one before is still served", body = ErrorBody),
+        (status = 409, description = "A version is no good; where it should be, the one before is still served", body = ErrorBody),
     )
 )]
 pub(crate) async fn reload(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     // On its own, so that a client that leaves does not undo half of it.
     let models = state.models.clone();
     let reloads = actix_web::rt::spawn(async move {
-        let mut reloads = Vec::new();
+        let (mut reloads, mut problems) = (Vec::new(), Vec::new());
+        // Each for itself: one that is no good keeps no other back.
         for track in models.tracks() {
-            reloads.push(track.reload(Why::Asked, &models).await?);
+            match track.reload(Why::Asked, &models).await {
+                Ok(reload) => reloads.push(reload),
+                Err(error) => problems.push(format!("{}: {}", track.name(), error.shown())),
+            }
         }
-        Ok::<_, ReloadError>(reloads)
+        match problems.is_empty() {
+            true => Ok(reloads),
+            false => Err(problems.join("; ")),
+        }
     });
     answer(reloads.await)
 }
 
 /// Serve the stable model's version before this one again.
 ///
-/// The version that is left is not served again until `current` names another, or `/admin/reload` asks for it.
+/// The version that is left is not served again until `current` has named another, or `/admin/reload` asks for it. With
+/// `from`, nothing is done unless that version is served, so that an order given twice is carried out once.
 #[utoipa::path(
     post,
     path = "/admin/rollback",
     tag = "operations",
+    params(("from" = Option<String>, Query, description = "The version to leave")),
     security(("key" = [])),
     responses(
         (status = 200, description = "What is served now", body = Reloads),
         (status = 401, description = "No admin key, or none is configured", body = ErrorBody),
-        (status = 409, description = "There is no version before, or it is no good", body = ErrorBody),
+        (status = 409, description = "There is no version before, it is no good, or `from` is not served", body = ErrorBody),
     )
 )]
-pub(crate) async fn rollback(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn rollback(
+    state: web::Data<AppState>,
+    query: web::Query<Leaving>,
+) -> Result<HttpResponse, ApiError> {
     let models = state.models.clone();
-    let rolled = actix_web::rt::spawn(async move { Ok(vec![models.stable.roll_back(&models).await?]) });
+    let rolled = actix_web::rt::spawn(async move {
+        let rolled = models.stable.roll_back(query.from.as_deref(), &models).await;
+        rolled.map(|reload| vec![reload]).map_err(|error| error.shown())
+    });
     answer(rolled.await)
 }
 
 fn answer(
-    reloads: Result<Result<Vec<Reload>, ReloadError>, tokio::task::JoinError>,
+    reloads: Result<Result<Vec<Reload>, String>, tokio::task::JoinError>,
 ) -> Result<HttpResponse, ApiError> {
     match reloads {
         Ok(Ok(models)) => Ok(HttpResponse::Ok().json(Reloads { models })),
-        Ok(Err(problem)) => Err(ApiError::NotReloaded {
-            problem: problem.shown(),
-        }),
+        Ok(Err(problem)) => Err(ApiError::NotReloaded { problem }),
         Err(panicked) => {
             error!(%panicked, "loading a version panicked");
             Err(ApiError::Unwritable)

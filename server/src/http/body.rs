@@ -1,23 +1,28 @@
 //! A request body to the value it spells.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpMessage, HttpRequest, web};
+use futures_util::StreamExt;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::http::error::{ApiError, InvalidRequest};
 
 /// What a body may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BodyLimits {
     /// Its bytes.
     pub(crate) bytes: usize,
     /// How long it may take to arrive.
     pub(crate) time: Duration,
+    /// The bytes that bodies may take yet, those of all requests together.
+    pub(crate) budget: Arc<Semaphore>,
 }
 
 /// The whole body of a JSON request.
@@ -43,12 +48,49 @@ pub(crate) async fn read_limited(
     if announced.is_some_and(|bytes| bytes > limit as u64) {
         return Err(ApiError::BodyTooLarge { limit });
     }
-    match timeout(limits.time, payload.to_bytes_limited(limit)).await {
-        Ok(Ok(Ok(body))) => Ok(body),
-        Ok(Ok(Err(_))) => Err(ApiError::BodyUnreadable),
-        Ok(Err(_)) => Err(ApiError::BodyTooLarge { limit }),
-        Err(_) => Err(ApiError::BodyTooSlow { limit: limits.time }),
+    let time = limits.time;
+    match timeout(time, arrive(payload, &limits)).await {
+        Ok(arrived) => {
+            let (body, held) = arrived?;
+            // Until the answer is written: what is made of a body is about as large.
+            request.extensions_mut().insert(held);
+            Ok(body)
+        }
+        Err(_) => Err(ApiError::BodyTooSlow { limit: time }),
     }
+}
+
+/// A body's part of the budget for all of them.
+struct Held(Option<OwnedSemaphorePermit>);
+
+impl Held {
+    /// Takes so many bytes more, if there are so many.
+    fn grow(&mut self, budget: &Arc<Semaphore>, bytes: usize) -> Result<(), ApiError> {
+        let bytes = u32::try_from(bytes).map_err(|_| ApiError::BodiesFull)?;
+        let more = Arc::clone(budget)
+            .try_acquire_many_owned(bytes)
+            .map_err(|_| ApiError::BodiesFull)?;
+        match &mut self.0 {
+            Some(held) => held.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// The whole body, and its part of the budget.
+async fn arrive(mut payload: web::Payload, limits: &BodyLimits) -> Result<(web::Bytes, Held), ApiError> {
+    let mut body = web::BytesMut::new();
+    let mut held = Held(None);
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| ApiError::BodyUnreadable)?;
+        if body.len() + chunk.len() > limits.bytes {
+            return Err(ApiError::BodyTooLarge { limit: limits.bytes });
+        }
+        held.grow(&limits.budget, chunk.len())?;
+        body.extend_from_slice(&chunk);
+    }
+    Ok((body.freeze(), held))
 }
 
 /// The object a JSON text spells; what is no JSON at all is another error than JSON of the wrong shape.

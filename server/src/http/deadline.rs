@@ -25,7 +25,7 @@ pub(crate) async fn guard<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    let route = Route::of_path(request.path());
+    let route = Route::of_path(request.match_info().as_str());
     let refused = |error| shaped(route, error);
     let presented = Presented::of(request.headers());
     state

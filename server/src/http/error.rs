@@ -44,6 +44,8 @@ pub(crate) enum ApiError {
         /// The limit.
         limit: Duration,
     },
+    /// The bodies of other requests take all the memory there is for them.
+    BodiesFull,
     /// There is no answer in time.
     DeadlineExceeded {
         /// How long the client, or the server, was ready to wait.
@@ -279,6 +281,13 @@ impl ApiError {
                     limit.as_millis()
                 ),
             ),
+            Self::BodiesFull => refused(
+                StatusCode::TOO_MANY_REQUESTS,
+                "overloaded",
+                "body_memory",
+                "the requests that are being answered are too large for another (--max-inflight-bytes)"
+                    .to_owned(),
+            ),
             Self::DeadlineExceeded { limit } => meaning(
                 StatusCode::GATEWAY_TIMEOUT,
                 "deadline_exceeded",
@@ -307,7 +316,7 @@ impl ApiError {
             Self::NotReloaded { problem } => meaning(
                 StatusCode::CONFLICT,
                 "not_reloaded",
-                format!("the version before is still served: {problem}"),
+                format!("no other version is served: {problem}"),
             ),
             Self::LineTooLong { limit } => refused(
                 StatusCode::PAYLOAD_TOO_LARGE,

@@ -104,7 +104,7 @@ impl Keys {
         }
     }
 
-    /// Reads again what has changed; what cannot be read leaves the keys as they were.
+    /// Reads again what has changed; what cannot be read leaves the keys as they were. Blocks.
     pub(crate) fn refresh(&self) {
         for keys in self.tagging.iter().chain(&self.admin) {
             keys.refresh();
@@ -140,6 +140,11 @@ impl KeySet {
             Ok(read) => {
                 info!(keys = read.0.len(), "API keys read again");
                 *self.hashes.write().unwrap_or_else(PoisonError::into_inner) = read;
+            }
+            // Whoever takes all keys out means to let nobody in.
+            Err(problem @ KeyError::None { .. }) => {
+                error!(%problem, "no API key is valid any more");
+                *self.hashes.write().unwrap_or_else(PoisonError::into_inner) = (Vec::new(), modified(path));
             }
             Err(problem) => {
                 error!(%problem, "the API keys cannot be read again; those before still hold");
@@ -258,5 +263,8 @@ mod tests {
         write("c\n", 4);
         keys.refresh();
         assert!(keys.has(&hash("c")));
+        write("# nobody\n", 5);
+        keys.refresh();
+        assert!(!keys.has(&hash("c")));
     }
 }

@@ -5,6 +5,7 @@ mod body;
 mod classify;
 mod deadline;
 mod error;
+mod idle;
 mod keys;
 mod ner;
 mod observe;
@@ -26,6 +27,7 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, web};
+use tokio::sync::Semaphore;
 
 use crate::bulk::BulkLimits;
 use crate::config::{RequestLimits, ServerConfig};
@@ -35,11 +37,12 @@ use crate::pipeline::Tagger;
 use body::BodyLimits;
 pub(crate) use body::parse;
 pub(crate) use error::{ApiError, InvalidRequest};
+pub(crate) use idle::give_up_on_clients_that_do_not_read;
 pub use keys::KeyError;
 pub(crate) use keys::Keys;
 pub use openapi::openapi_json;
 pub(crate) use request::{AggregationOption, OffsetsOption, Options, source};
-pub(crate) use route::Route;
+pub(crate) use route::{Named, Route};
 pub(crate) use stream::StreamLine;
 
 /// What every handler shares.
@@ -48,7 +51,11 @@ pub(crate) struct AppState {
     models: Arc<Models>,
     limits: RequestLimits,
     bulk: BulkLimits,
+    /// How long a stream may send nothing.
+    idle: Duration,
     keys: Arc<keys::Keys>,
+    /// The bytes that request bodies may take yet.
+    bodies: Arc<Semaphore>,
     request_ids: Arc<observe::RequestIds>,
 }
 
@@ -59,7 +66,11 @@ impl AppState {
         Self {
             limits: config.requests,
             bulk: BulkLimits::of(config),
+            idle: Duration::from_millis(config.idle_timeout_ms),
             keys,
+            bodies: Arc::new(Semaphore::new(
+                config.max_inflight_bytes.min(Semaphore::MAX_PERMITS),
+            )),
             request_ids: Arc::default(),
             models,
         }
@@ -80,6 +91,7 @@ impl AppState {
         BodyLimits {
             bytes: self.limits.max_body_bytes,
             time: Duration::from_millis(self.config().read_timeout_ms),
+            budget: Arc::clone(&self.bodies),
         }
     }
 

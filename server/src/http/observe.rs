@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage};
+use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
 use tracing::{debug, warn};
 
 use crate::http::served::Served;
@@ -57,6 +57,7 @@ struct Counted {
     metrics: Arc<Metrics>,
     served: Arc<Tagger>,
     route: Route,
+    tags: bool,
     began: Instant,
     status: u16,
     refused: bool,
@@ -67,7 +68,7 @@ impl Drop for Counted {
         let took = self.began.elapsed();
         self.metrics
             .request_ended(self.route, self.status, self.refused, took);
-        if self.route.is_tagging() {
+        if self.tags {
             self.served.of_model.request_ended(self.status);
         }
     }
@@ -80,7 +81,9 @@ pub(crate) async fn observe<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     let metrics = &state.models.shared.metrics;
-    let route = Route::of_path(request.path());
+    // The path as the router matches it: percent-encoding makes no other route of it.
+    let path = request.match_info().as_str();
+    let route = Route::of_path(path);
     let began = Instant::now();
     let given = request
         .headers()
@@ -92,13 +95,14 @@ pub(crate) async fn observe<B: MessageBody>(
         None => HeaderValue::try_from(state.request_ids.next())?,
     };
     let trace = request.headers().get(&TRACE_PARENT).and_then(trace_id);
-    let served = state.models.choose(id.as_bytes());
+    let served = state.models.choose(id.as_bytes(), route.named(path));
     metrics.request_began();
     // The future is dropped, and this with it, when the client closes the connection.
     let mut counted = Counted {
         metrics: Arc::clone(metrics),
         served: Arc::clone(&served),
         route,
+        tags: route.is_tagging() && request.method() == Method::POST,
         began,
         status: CLIENT_LEFT,
         refused: false,
@@ -146,14 +150,43 @@ pub(crate) async fn observe<B: MessageBody>(
             "request answered"
         );
     }
-    let mut response = answered?;
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id);
-    headers.insert(
-        SERVER_TIMING,
-        HeaderValue::try_from(format!("total;dur={:.2}", seconds * 1000.0))?,
-    );
+    let timing = HeaderValue::try_from(format!("total;dur={:.2}", seconds * 1000.0))?;
+    let headers = [(REQUEST_ID, id), (SERVER_TIMING, timing)];
+    let mut response = answered.map_err(|error| Headed {
+        error,
+        headers: headers.clone(),
+    })?;
+    for (name, value) in headers {
+        response.headers_mut().insert(name, value);
+    }
     Ok(response)
+}
+
+/// An error whose response has these headers too.
+#[derive(Debug)]
+struct Headed {
+    error: Error,
+    headers: [(HeaderName, HeaderValue); 2],
+}
+
+impl std::fmt::Display for Headed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl ResponseError for Headed {
+    fn status_code(&self) -> StatusCode {
+        self.error.as_response_error().status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = self.error.error_response();
+        for (name, value) in &self.headers {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+        response
+    }
 }
 
 /// The trace that a `traceparent` names; absent where it is none.

@@ -96,6 +96,20 @@ impl Route {
             .unwrap_or(Self::Other)
     }
 
+    /// The model, and the version if any, that a path of this route names.
+    pub(crate) fn named(self, path: &str) -> Option<Named<'_>> {
+        let segment = |form: &str| {
+            let segments = self.name().split('/').zip(path.split('/'));
+            segments
+                .filter_map(|(known, given)| (known == form).then_some(given))
+                .next()
+        };
+        Some(Named {
+            model: segment("{model}")?,
+            version: segment("{version}"),
+        })
+    }
+
     /// Whether texts are tagged here, with `POST`.
     pub(crate) fn is_tagging(self) -> bool {
         use Route::{Ner, NerBatch, NerStream, Page, V2Infer, V2VersionInfer};
@@ -143,6 +157,14 @@ impl Route {
     }
 }
 
+/// A model that a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Named<'p> {
+    pub(crate) model: &'p str,
+    /// Its version; any where absent.
+    pub(crate) version: Option<&'p str>,
+}
+
 /// Whether the path is of the route's form: the same segments, or any where the route has braces.
 fn matches(route: &str, path: &str) -> bool {
     let mut segments = path.split('/');
@@ -171,5 +193,18 @@ mod tests {
         assert_eq!(Route::of_path("/v2/models/a%20b/infer"), Route::V2Infer);
         assert_eq!(Route::of_path("/v2/models//infer"), Route::Other);
         assert_eq!(Route::of_path("/v2/models/a/versions"), Route::Other);
+    }
+
+    #[test]
+    fn a_path_names_a_model_and_its_version() {
+        let named = |path| Route::of_path(path).named(path);
+        let (model, version) = ("a", Some("1"));
+        assert_eq!(
+            named("/v2/models/a/versions/1/infer"),
+            Some(Named { model, version })
+        );
+        let version = None;
+        assert_eq!(named("/v2/models/a/ready"), Some(Named { model, version }));
+        assert_eq!(named("/ner"), None);
     }
 }

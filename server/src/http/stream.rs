@@ -16,6 +16,7 @@ use crate::health::Readiness;
 use crate::http::AppState;
 use crate::http::body::declares_lines;
 use crate::http::error::{ApiError, ErrorBody};
+use crate::http::idle::Impatient;
 use crate::http::ner::answer;
 use crate::http::request::Options;
 use crate::http::served::Served;
@@ -82,7 +83,7 @@ impl<'a> StreamLine<'a> {
 /// The answers come in order while the request is still being sent, and the request is read only as they are: a client must
 /// read while it writes. A line that cannot be tagged is answered with its error, and the next one follows; blank lines
 /// are skipped. Work waits where other routes would refuse it. A stream that is cut short was ended by the
-/// server's stopping.
+/// server's stopping, or by a client that sent or read nothing for too long.
 #[utoipa::path(
     post,
     path = "/ner/stream",
@@ -122,7 +123,7 @@ pub(crate) async fn ner_stream(
     }
     let answers = tag_lines(
         Arc::clone(&tagger),
-        payload,
+        Impatient::new(payload, state.idle),
         LineFormat::Ndjson,
         reading,
         state.bulk,

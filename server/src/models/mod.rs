@@ -14,11 +14,12 @@ use std::time::Instant;
 
 use crate::config::ServerConfig;
 use crate::health::{Draining, Readiness};
+use crate::http::Named;
 use crate::metrics::Metrics;
 use crate::pipeline::{Tagger, TextThreads};
 
 pub(crate) use source::{Files, ModelSource, Opened, Place};
-pub(crate) use track::{Reload, ReloadError, Track, Why};
+pub(crate) use track::{Reload, Track, Why};
 pub(crate) use watch::watch;
 
 /// Tokenising takes a fraction of a text's inference; a second thread keeps a long text from holding up the rest.
@@ -65,8 +66,27 @@ impl Models {
         self.stable.live()
     }
 
-    /// The version that answers the request of this id: the same for the same id, here and on every replica.
-    pub(crate) fn choose(&self, request_id: &[u8]) -> Arc<Tagger> {
+    /// The version that answers a request: the one it names, or else one by its id.
+    ///
+    /// A name that is served nowhere is left to be refused by whoever is asked.
+    pub(crate) fn choose(&self, request_id: &[u8], named: Option<Named<'_>>) -> Arc<Tagger> {
+        let chosen = self.chosen(request_id);
+        let Some(named) = named else {
+            return chosen;
+        };
+        let has_name = |tagger: &Tagger| {
+            let model = &tagger.model;
+            model.name == named.model && named.version.is_none_or(|version| model.version == version)
+        };
+        if has_name(&chosen) {
+            return chosen;
+        }
+        let mut live = self.tracks().map(Track::live);
+        live.find(|live| has_name(live)).unwrap_or_else(|| self.live())
+    }
+
+    /// The version of this id: the same for the same id, here and on every replica.
+    fn chosen(&self, request_id: &[u8]) -> Arc<Tagger> {
         if let Some(canary) = &self.canary {
             let chosen = bucket(request_id) < u64::from(canary.percent);
             let live = canary.track.live();

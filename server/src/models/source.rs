@@ -17,7 +17,7 @@ use crate::run::ServerError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) at: Located,
-    /// Names, sizes and times of its files.
+    /// Names, sizes and times of its files, and of those in its directories.
     stamp: Vec<(PathBuf, u64, Option<SystemTime>)>,
 }
 
@@ -37,13 +37,25 @@ impl Place {
     /// The place as it is now.
     fn of(at: Located) -> std::io::Result<Self> {
         let mut stamp = Vec::new();
-        for entry in fs::read_dir(&at.dir)? {
-            let entry = entry?;
-            let of_file = entry.metadata()?;
-            stamp.push((entry.file_name().into(), of_file.len(), of_file.modified().ok()));
+        let mut dirs = vec![at.dir.clone()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(&dir)? {
+                let entry = entry?;
+                let of_file = entry.metadata()?;
+                // A plain export has its graph one level down.
+                if of_file.is_dir() && dir == at.dir {
+                    dirs.push(entry.path());
+                }
+                stamp.push((entry.path(), of_file.len(), of_file.modified().ok()));
+            }
         }
         stamp.sort();
         Ok(Self { at, stamp })
+    }
+
+    /// Whether its files are those it had.
+    fn is_unchanged(&self) -> bool {
+        Self::of(self.at.clone()).is_ok_and(|now| now == *self)
     }
 }
 
@@ -57,6 +69,8 @@ pub(crate) struct Opened {
 pub(crate) trait ModelSource: Send + Sync + 'static {
     /// The version to serve now. Blocks.
     fn current(&self) -> Result<Place, ServerError>;
+    /// Whether the version at this place is still the one that was found there. Blocks.
+    fn is_unchanged(&self, place: &Place) -> bool;
     /// The version at this place. Blocks.
     fn open(&self, place: &Place) -> Result<Opened, ServerError>;
     /// What changes when another version is to be served; absent where nothing tells.
@@ -105,12 +119,21 @@ impl ModelSource for Files {
         })
     }
 
+    fn is_unchanged(&self, place: &Place) -> bool {
+        place.is_unchanged()
+    }
+
     fn open(&self, place: &Place) -> Result<Opened, ServerError> {
         let model = Model::open_located(&place.at, &self.plain).map_err(|source| self.error(source))?;
         let text = TextModel::of(&model)?;
         info!(model = %text.name, version = %text.version, device = %self.options.device, "model opened");
         let (runtime, options) = (Arc::clone(&self.runtime), self.options);
+        let place = place.clone();
         let sessions = move || -> Result<Box<dyn Infer>, InferError> {
+            // A session that is opened later, by a worker that lost its own, is not of another graph.
+            if !place.is_unchanged() {
+                return Err("the model's files have changed since they were checked".into());
+            }
             Ok(Box::new(model.session(&runtime, &options)?))
         };
         Ok(Opened {

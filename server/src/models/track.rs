@@ -14,10 +14,12 @@ use crate::models::Models;
 use crate::models::source::{ModelSource, Opened, Place};
 use crate::pipeline::{Reading, Source, TagError, Tagger};
 use crate::run::{ServerError, all_started};
-use crate::scheduler::Started;
+use crate::scheduler::{Flow, Started};
 
 /// How long a new version may take to open its sessions and answer its first text.
 const START_LIMIT: Duration = Duration::from_secs(300);
+/// Replaced versions that may still have requests, which only streams have for long; of more, the oldest are cut off.
+const MOST_REPLACED: usize = 4;
 /// What a new version must answer before it is served. Its words are of no matter: that each has a label is.
 const SELF_TEST: &str = "Angela Merkel met Tim Cook in Berlin yesterday .";
 
@@ -31,8 +33,14 @@ pub(crate) enum ReloadError {
     #[error("the version fails its self-test: {0:?}")]
     SelfTest(TagError),
     /// It takes too long.
-    #[error("the version did not start within {} s", START_LIMIT.as_secs())]
+    #[error("the version could not be read and started within {} s", START_LIMIT.as_secs())]
     TooSlow,
+    /// The version before is not what it was.
+    #[error("the files of the version before have changed since it was served")]
+    Changed,
+    /// Another version is served than the one that is to be left.
+    #[error("`from` is not the version that is served")]
+    AnotherServed,
     /// There was no version before.
     #[error("no other version has been served before")]
     NothingBefore,
@@ -48,13 +56,13 @@ impl ReloadError {
     }
 }
 
-/// The text with each path reduced to its last part.
+/// The text with each path reduced to its last part, whatever stands around it.
 fn without_directories(text: &str) -> String {
-    let shortened = text.split(' ').map(|word| match word.strip_prefix('/') {
-        Some(path) => path.rsplit('/').next().unwrap_or_default(),
-        None => word,
-    });
-    shortened.collect::<Vec<_>>().join(" ")
+    let ends = |c: char| c.is_whitespace() || "\"'`()[]<>,;=".contains(c);
+    let shortened = text
+        .split_inclusive(ends)
+        .map(|word| word.rsplit_once('/').map_or(word, |(_, last)| last));
+    shortened.collect()
 }
 
 /// Why another version is looked for.
@@ -155,12 +163,17 @@ impl Track {
     }
 
     /// Serves the version before again, until `current` becomes another than the one that is left.
-    pub(crate) async fn roll_back(&self, models: &Models) -> Result<Reload, ReloadError> {
+    ///
+    /// Where the version to leave is named, it is left at most once: an order that is repeated does not undo itself.
+    pub(crate) async fn roll_back(&self, from: Option<&str>, models: &Models) -> Result<Reload, ReloadError> {
         let _turn = self.turn.lock().await;
         let before = self.state().before.clone();
         let result = match before {
+            _ if from.is_some_and(|from| from != self.live().model.version) => {
+                Err(ReloadError::AnotherServed)
+            }
             None => Err(ReloadError::NothingBefore),
-            Some(before) => self.serve(before, models).await,
+            Some(before) => self.serve_again(before, models).await,
         };
         if result.is_ok() {
             let mut state = self.state();
@@ -170,10 +183,12 @@ impl Track {
     }
 
     async fn follow(&self, why: Why, models: &Models) -> Result<Reload, ReloadError> {
-        let current = self.current().await?;
+        let source = Arc::clone(&self.source);
+        let current = blocking(move || source.current()).await?;
         let known = {
-            let state = self.state();
-            current == state.place || (why == Why::Noticed && state.left.as_ref() == Some(&current))
+            let mut state = self.state();
+            state.left = state.left.take().filter(|left| *left == current);
+            current == state.place || (why == Why::Noticed && state.left.is_some())
         };
         if known {
             return Ok(self.serving(false));
@@ -183,12 +198,20 @@ impl Track {
         Ok(reload)
     }
 
+    /// The same for a version that was served before, if it is what it was.
+    async fn serve_again(&self, place: Place, models: &Models) -> Result<Reload, ReloadError> {
+        let (source, known) = (Arc::clone(&self.source), place.clone());
+        if !blocking(move || Ok(source.is_unchanged(&known))).await? {
+            return Err(ReloadError::Changed);
+        }
+        self.serve(place, models).await
+    }
+
     /// Opens, starts and proves the version at this place, and gives it to the requests that come.
     async fn serve(&self, place: Place, models: &Models) -> Result<Reload, ReloadError> {
         let source = Arc::clone(&self.source);
         let opening = place.clone();
-        let opened = spawn_blocking(move || source.open(&opening));
-        let opened = opened.await.map_err(|_| ServerError::ThreadLost)??;
+        let opened = blocking(move || source.open(&opening)).await?;
         let (tagger, started) = Tagger::start(opened.model, opened.sessions, &models.shared)?;
         let proven = timeout(START_LIMIT, prove(&tagger, started)).await;
         proven.unwrap_or(Err(ReloadError::TooSlow))?;
@@ -201,15 +224,13 @@ impl Track {
         state.before = Some(std::mem::replace(&mut state.place, place));
         state.replaced.retain(|version| version.strong_count() > 0);
         state.replaced.push(Arc::downgrade(&replaced));
+        let too_many = state.replaced.len().saturating_sub(MOST_REPLACED);
+        for version in state.replaced[..too_many].iter().filter_map(Weak::upgrade) {
+            version.queue.abort();
+        }
         drop(state);
         models.show();
         Ok(self.serving(changed))
-    }
-
-    async fn current(&self) -> Result<Place, ServerError> {
-        let source = Arc::clone(&self.source);
-        let found = spawn_blocking(move || source.current()).await;
-        found.map_err(|_| ServerError::ThreadLost)?
     }
 
     fn serving(&self, changed: bool) -> Reload {
@@ -237,7 +258,7 @@ impl Track {
                 }
             }
             // Nothing was attempted.
-            Err(ReloadError::NothingBefore) => {}
+            Err(ReloadError::NothingBefore | ReloadError::AnotherServed) => {}
             Err(error) => {
                 models.shared.metrics.reloaded(ReloadResult::Rejected);
                 let problem = error.shown();
@@ -259,13 +280,23 @@ impl Track {
     }
 }
 
+/// What comes of work on files, which may take for ever on a volume that hangs.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ServerError> + Send + 'static,
+) -> Result<T, ReloadError> {
+    let done = timeout(START_LIMIT, spawn_blocking(work)).await;
+    let done = done.map_err(|_| ReloadError::TooSlow)?;
+    Ok(done.map_err(|_| ServerError::ThreadLost)??)
+}
+
 /// Waits for every session and has a plain text answered.
 async fn prove(tagger: &Tagger, started: Started) -> Result<(), ReloadError> {
     all_started(started).await?;
     tagger.health.set_warm();
     let sources = vec![Source::Text(SELF_TEST.to_owned())];
-    let answered = tagger.tag(sources, Reading::default()).await;
-    for tagged in answered.map_err(ReloadError::SelfTest)? {
+    // Patiently, since the load that the version before is under is none of its faults.
+    let flow = Flow::default();
+    for tagged in tagger.tag_patiently(sources, Reading::default(), &flow).await {
         tagged.map_err(ReloadError::SelfTest)?;
     }
     Ok(())
@@ -277,5 +308,25 @@ impl Opened {
         let place = source.current()?;
         let opened = source.open(&place)?;
         Ok((place, opened))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_shown_by_their_last_part() {
+        for (text, shown) in [
+            (
+                "cannot open /srv/store/model.onnx: gone",
+                "cannot open model.onnx: gone",
+            ),
+            ("store/current: no", "current: no"),
+            ("at \"/a/b.json\" (in /e/f)", "at \"b.json\" (in f)"),
+            ("no such model", "no such model"),
+        ] {
+            assert_eq!(without_directories(text), shown);
+        }
     }
 }

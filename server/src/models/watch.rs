@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
@@ -16,17 +16,14 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// After a version that was refused; doubled each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long there is between two looks where polling is off: the events tell then.
+/// How long there is between two looks where nothing is followed but orders.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Serves new versions as they come; never ends.
-pub(crate) async fn watch(models: Arc<Models>, poll: Option<Duration>) {
+pub(crate) async fn watch(models: Arc<Models>, poll: Option<Duration>, mut hangup: Signal) {
     let (tell, mut changed) = mpsc::channel(1);
     // Kept: its events end when it is dropped.
     let _watcher = poll.and_then(|_| watcher(&models, tell));
-    let mut hangup = signal(SignalKind::hangup())
-        .inspect_err(|error| warn!(%error, "cannot listen for SIGHUP"))
-        .ok();
     let mut ticks = interval(poll.unwrap_or(NEVER));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
@@ -40,23 +37,13 @@ pub(crate) async fn watch(models: Arc<Models>, poll: Option<Duration>) {
                 followed.fill(Followed::default());
                 Why::Noticed
             }
-            () = hung_up(&mut hangup) => Why::Asked,
+            Some(()) = hangup.recv() => Why::Asked,
         };
         for (track, followed) in models.tracks().zip(&mut followed) {
             if why == Why::Asked || followed.is_due() {
                 followed.look(track, why, &models).await;
             }
         }
-    }
-}
-
-async fn hung_up(hangup: &mut Option<tokio::signal::unix::Signal>) {
-    let told = match hangup {
-        Some(signal) => signal.recv().await,
-        None => None,
-    };
-    if told.is_none() {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -26,6 +26,16 @@ pub(crate) enum Source {
     Words(Vec<String>),
 }
 
+impl Source {
+    /// How many words were given; none of a running text.
+    fn words(&self) -> usize {
+        match self {
+            Self::Text(_) => 0,
+            Self::Words(words) => words.len(),
+        }
+    }
+}
+
 /// A text whose words are known.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
@@ -209,6 +219,9 @@ impl Preparation {
             if bytes > limit {
                 self.prepared
                     .push(Err(PrepareError::TextTooLong { bytes, limit }));
+            } else if source.words() > self.limits.words {
+                let limit = self.limits.words;
+                self.prepared.push(Err(PrepareError::TooManyWords { limit }));
             } else {
                 self.begun = Some(Begun::new(source));
             }

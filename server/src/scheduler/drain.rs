@@ -1,60 +1,42 @@
 //! How fast the queue empties.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Over how long the rate is taken: what was taken so long ago counts half.
+/// Over how much computing the rate is taken: what was computed so long before counts half. Time without work counts for
+/// nothing, so that the first of a burst are told what the last one taught.
 const HALF_LIFE: Duration = Duration::from_secs(2);
 /// The bounds of a waiting time, in seconds: a client that comes back sooner is refused again, and one told to wait
 /// longer than a minute is better told by its balancer.
 const SHORTEST: u32 = 1;
 const LONGEST: u32 = 60;
 
-/// The tokens taken from the queue lately.
+/// The tokens that were computed lately, and how long a worker took for them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DrainRate {
-    // Tokens, each weighted by its age.
+    // Both weighted by age.
     tokens: f64,
-    last: Option<Instant>,
-    began: Option<Instant>,
+    seconds: f64,
 }
 
 impl DrainRate {
-    /// So many tokens were taken at this time.
-    pub(super) fn took(&mut self, tokens: usize, now: Instant) {
-        self.tokens = self.tokens * self.decay(now) + tokens as f64;
-        self.last = Some(now);
-        self.began.get_or_insert(now);
+    /// A worker took so long for so many tokens.
+    pub(super) fn ran(&mut self, tokens: usize, took: Duration) {
+        let took = took.as_secs_f64();
+        let kept = (-took / HALF_LIFE.as_secs_f64()).exp2();
+        self.tokens = self.tokens * kept + tokens as f64;
+        self.seconds = self.seconds * kept + took;
     }
 
-    /// Whole seconds in which so many tokens will have been taken at the rate of late; the longest bound where none was.
-    pub(super) fn seconds_for(&self, tokens: usize, now: Instant) -> u32 {
-        let rate = self.rate(now);
-        if rate <= 0.0 {
+    /// Whole seconds in which so many workers will have computed so many tokens; the longest bound where nothing was
+    /// computed yet.
+    pub(super) fn seconds_for(&self, tokens: usize, workers: usize) -> u32 {
+        let computed = self.tokens * workers as f64;
+        if computed <= 0.0 {
             return LONGEST;
         }
-        (tokens as f64 / rate)
+        (tokens as f64 * self.seconds / computed)
             .ceil()
             .clamp(f64::from(SHORTEST), f64::from(LONGEST)) as u32
-    }
-
-    /// Tokens a second.
-    fn rate(&self, now: Instant) -> f64 {
-        let Some(began) = self.began else { return 0.0 };
-        let half_life = HALF_LIFE.as_secs_f64();
-        // A steady rate r leaves r * half_life / ln 2 * (1 - 2^(-age / half_life)) after an age; a first moment is not
-        // taken for the whole truth.
-        let age = now
-            .duration_since(began)
-            .max(Duration::from_millis(100))
-            .as_secs_f64();
-        let seen = half_life / std::f64::consts::LN_2 * (1.0 - (-age / half_life).exp2());
-        self.tokens * self.decay(now) / seen
-    }
-
-    fn decay(&self, now: Instant) -> f64 {
-        self.last.map_or(1.0, |last| {
-            (-(now.duration_since(last).as_secs_f64()) / HALF_LIFE.as_secs_f64()).exp2()
-        })
     }
 }
 
@@ -63,23 +45,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_steady_rate_is_found_from_the_start_and_forgotten() {
-        let began = Instant::now();
-        let at = |ms: u64| began + Duration::from_millis(ms);
+    fn the_rate_is_that_of_late_times_the_workers() {
         let mut rate = DrainRate::default();
-        assert_eq!(rate.seconds_for(1, began), LONGEST);
-        for step in 0..=100 {
-            rate.took(10, at(step * 10));
-        }
+        assert_eq!(rate.seconds_for(1, 1), LONGEST);
         // A thousand tokens a second.
-        assert!(
-            (rate.rate(at(1000)) - 1000.0).abs() < 50.0,
-            "{}",
-            rate.rate(at(1000))
-        );
-        assert_eq!(rate.seconds_for(9_500, at(1000)), 10);
-        assert_eq!(rate.seconds_for(1, at(1000)), SHORTEST);
-        assert_eq!(rate.seconds_for(1_000_000, at(1000)), LONGEST);
-        assert!(rate.rate(at(60_000)) < 1.0);
+        rate.ran(10, Duration::from_millis(10));
+        assert_eq!(rate.seconds_for(9_500, 1), 10);
+        assert_eq!(rate.seconds_for(9_500, 2), 5);
+        assert_eq!(rate.seconds_for(1, 1), SHORTEST);
+        assert_eq!(rate.seconds_for(1_000_000, 1), LONGEST);
+        // Then a hundred, for ten half-lives.
+        for _ in 0..2_000 {
+            rate.ran(1, Duration::from_millis(10));
+        }
+        assert_eq!(rate.seconds_for(950, 1), 10);
     }
 }

@@ -123,6 +123,9 @@ impl Drop for Claim<'_> {
         let mut state = self.queue.lock();
         state.claimed.windows -= self.size.windows;
         state.claimed.tokens -= self.size.tokens;
+        drop(state);
+        // What was refused because of the claim would hear of the room from nobody else.
+        self.queue.room.notify_waiters();
     }
 }
 
@@ -300,9 +303,6 @@ impl Queue {
             let batch = state.next_batch(self.batching);
             if !batch.is_empty() || state.closed {
                 state.idle -= 1;
-                state
-                    .drain
-                    .took(batch.iter().map(Job::tokens).sum(), Instant::now().into_std());
                 self.show(&mut state);
                 drop(state);
                 self.room.notify_waiters();
@@ -313,6 +313,11 @@ impl Queue {
             self.room.notify_waiters();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// A worker took so long for a batch of so many tokens.
+    pub(crate) fn ran(&self, tokens: usize, took: Duration) {
+        self.lock().drain.ran(tokens, took);
     }
 
     /// A worker will take windows.
@@ -409,8 +414,7 @@ impl State {
 
     /// Seconds after which so much more should have room, at the rate of late.
     fn retry_after(&self, size: Size) -> u32 {
-        self.drain
-            .seconds_for(self.tokens + size.tokens, Instant::now().into_std())
+        self.drain.seconds_for(self.tokens + size.tokens, self.workers)
     }
 
     fn remove(&mut self, turn: Turn) -> Option<Job> {

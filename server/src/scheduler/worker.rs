@@ -29,18 +29,21 @@ pub(crate) struct Worker {
 /// How serving with one session ended.
 enum Ended {
     QueueClosed,
-    Panicked,
+    /// The session is of no use any more.
+    Broken,
 }
 
 /// Whether a session may run again.
 #[derive(PartialEq, Eq)]
 enum SessionState {
     Usable,
+    /// It failed: the texts may be at fault, or it may.
+    Doubtful,
     Broken,
 }
 
 impl Worker {
-    /// Serves until the queue closes, with a new session after each panic; `started` hears how the first was opened.
+    /// Serves until the queue closes, with a new session for each that breaks; `started` hears how the first was opened.
     ///
     /// A first session that cannot be opened ends the worker, since nothing would be different the next time.
     pub(crate) fn run(&self, started: oneshot::Sender<Result<(), InferError>>) {
@@ -57,14 +60,15 @@ impl Worker {
                 return;
             }
         };
+        let mut pause = FIRST_PAUSE;
         loop {
-            let ended = self.serve(session.as_mut());
+            let ended = self.serve(session.as_mut(), &mut pause);
             self.down();
             match ended {
                 Ended::QueueClosed => return,
-                Ended::Panicked => drop_quietly(session),
+                Ended::Broken => drop_quietly(session),
             }
-            match self.reopen() {
+            match self.reopen(&mut pause) {
                 Some(reopened) => session = reopened,
                 None => return,
             }
@@ -91,7 +95,11 @@ impl Worker {
             let mut session = (self.open)()?;
             for batch in self.warm_up.iter() {
                 let windows: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
+                let began = Instant::now();
                 session.run(&windows)?;
+                // Whoever is refused first is told by the only measure there is yet.
+                let tokens = windows.iter().map(|window| window.len()).sum();
+                self.queue.ran(tokens, began.elapsed());
             }
             Ok(session)
         }));
@@ -99,25 +107,44 @@ impl Worker {
     }
 
     /// A new session, tried with growing pauses; `None` once the queue is closed.
-    fn reopen(&self) -> Option<Box<dyn Infer>> {
-        let mut pause = FIRST_PAUSE;
-        while !self.queue.closed_within(pause) {
+    ///
+    /// The pauses go on growing until a batch has run: a session that opens and breaks at once is tried no faster than one
+    /// that does not open.
+    fn reopen(&self, pause: &mut Duration) -> Option<Box<dyn Infer>> {
+        while !self.queue.closed_within(*pause) {
+            *pause = (*pause * 2).min(LONGEST_PAUSE);
             match self.open_and_warm() {
                 Ok(session) => return Some(session),
                 Err(error) => warn!(%error, "a worker's session cannot be opened"),
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         None
     }
 
-    fn serve(&self, session: &mut dyn Infer) -> Ended {
+    fn serve(&self, session: &mut dyn Infer, pause: &mut Duration) -> Ended {
         while let Some(batch) = self.queue.take() {
-            if self.run_batch(session, batch) == SessionState::Broken {
-                return Ended::Panicked;
+            match self.run_batch(session, batch) {
+                SessionState::Usable => *pause = FIRST_PAUSE,
+                SessionState::Doubtful if self.still_runs(session) => {}
+                SessionState::Doubtful | SessionState::Broken => return Ended::Broken,
             }
         }
         Ended::QueueClosed
+    }
+
+    /// Whether the session runs what it ran at its start.
+    fn still_runs(&self, session: &mut dyn Infer) -> bool {
+        let positions = |batch: &&Vec<Vec<u32>>| batch.iter().map(Vec::len).sum::<usize>();
+        let Some(shortest) = self.warm_up.iter().min_by_key(positions) else {
+            return true;
+        };
+        let windows: Vec<&[u32]> = shortest.iter().map(Vec::as_slice).collect();
+        let ran = catch_unwind(AssertUnwindSafe(|| session.run(&windows).map(drop)));
+        let runs = matches!(ran, Ok(Ok(())));
+        if !runs {
+            error!("the session runs nothing any more; opening a new one");
+        }
+        runs
     }
 
     fn run_batch(&self, session: &mut dyn Infer, batch: Vec<Job>) -> SessionState {
@@ -138,7 +165,9 @@ impl Worker {
         }));
         match ran {
             Ok(Ok(logits)) => {
-                self.metrics.batch_ran(batch.len(), real, padded, taken.elapsed());
+                let took = taken.elapsed();
+                self.metrics.batch_ran(batch.len(), real, padded, took);
+                self.queue.ran(real, took);
                 for (job, logits) in batch.into_iter().zip(logits) {
                     if logits.is_err() {
                         error!(
@@ -153,7 +182,7 @@ impl Worker {
             Ok(Err(error)) => {
                 error!(%error, windows = batch.len(), padded, "inference failed");
                 fail(batch);
-                SessionState::Usable
+                SessionState::Doubtful
             }
             Err(_) => {
                 error!(

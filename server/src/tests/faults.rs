@@ -15,11 +15,13 @@ const TIMES: usize = 20;
 pub(super) enum Fault {
     /// A run gives an error.
     RunError,
+    /// A run gives an error, and so does every other of the same session.
+    BrokenSession,
     /// A run panics, and the next session is opened.
     RunPanic,
     /// A run panics, and the next session cannot be opened at first.
     PanicThenNoSession,
-    /// A run takes long.
+    /// A run takes longer than a request may.
     Stall,
     /// Another version takes long to load.
     SlowLoad,
@@ -38,6 +40,14 @@ struct Tally {
 }
 
 impl Tally {
+    /// Whether a request is answered; counts it.
+    fn ask(&self, address: SocketAddr) -> bool {
+        self.sent.fetch_add(1, Ordering::SeqCst);
+        let status = ask(address);
+        self.count(status);
+        status == 200
+    }
+
     fn count(&self, status: u16) {
         let outcome = match status {
             200 => &self.answered,
@@ -72,7 +82,7 @@ fn inject(fault: Fault) -> String {
     let server = Server::start(Script::default(), |config| {
         config.workers = 2;
         config.reload_poll_ms = 0;
-        config.request_timeout_ms = 5_000;
+        config.request_timeout_ms = if fault == Fault::Stall { 250 } else { 5_000 };
         config.admin_keys = Some(KeySource::Variable {
             name: "KEYS".to_owned(),
             value: "boss".to_owned(),
@@ -86,13 +96,12 @@ fn inject(fault: Fault) -> String {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 while !stop.load(Ordering::SeqCst) {
-                    tally.sent.fetch_add(1, Ordering::SeqCst);
-                    tally.count(ask(server.address));
+                    tally.ask(server.address);
                 }
             });
         }
         for time in 0..TIMES {
-            recovery = recovery.max(happen(&server, fault, time));
+            recovery = recovery.max(happen(&server, &tally, fault, time));
         }
         stop.store(true, Ordering::SeqCst);
     });
@@ -105,12 +114,20 @@ fn inject(fault: Fault) -> String {
     let lost = count(&tally.sent) - answered - refused - failed;
     assert_eq!(lost, 0, "{fault:?}");
     match fault {
-        Fault::RunError | Fault::RunPanic | Fault::PanicThenNoSession => assert!(failed >= TIMES as u64),
-        Fault::Stall | Fault::SlowLoad | Fault::BadVersion => {
-            assert_eq!((refused, failed), (0, 0), "{fault:?}");
+        Fault::RunError
+        | Fault::BrokenSession
+        | Fault::RunPanic
+        | Fault::PanicThenNoSession
+        | Fault::Stall => {
+            assert!(failed >= TIMES as u64, "{fault:?}: {failed}");
         }
+        Fault::SlowLoad | Fault::BadVersion => assert_eq!((refused, failed), (0, 0), "{fault:?}"),
     }
     eventually(|| server.accounts());
+    // The server counted what the clients saw.
+    for (outcome, seen) in [("answered", answered), ("refused", refused), ("failed", failed)] {
+        assert_eq!(server.tagged(outcome), seen as f64, "{fault:?}, {outcome}");
+    }
     assert_eq!(server.metric("nerve_workers_alive"), 2.0);
     format!(
         "{:20}{TIMES:>6}{:>10}{answered:>10}{refused:>9}{failed:>8}{lost:>6}{:>12.0}",
@@ -121,7 +138,7 @@ fn inject(fault: Fault) -> String {
 }
 
 /// Lets a fault happen once, and yields how long it was until both workers ran and a request was answered.
-fn happen(server: &Server, fault: Fault, time: usize) -> Duration {
+fn happen(server: &Server, tally: &Tally, fault: Fault, time: usize) -> Duration {
     let began = Instant::now();
     match fault {
         Fault::SlowLoad | Fault::BadVersion => {
@@ -130,12 +147,16 @@ fn happen(server: &Server, fault: Fault, time: usize) -> Duration {
             let expected = if fault == Fault::BadVersion { 409 } else { 200 };
             assert_eq!(server.order("/admin/reload").status, expected);
         }
-        Fault::RunError | Fault::RunPanic | Fault::PanicThenNoSession | Fault::Stall => {
+        Fault::RunError
+        | Fault::BrokenSession
+        | Fault::RunPanic
+        | Fault::PanicThenNoSession
+        | Fault::Stall => {
             server.script.faults.lock().unwrap().push(fault);
             eventually(|| !server.script.faults.lock().unwrap().contains(&fault));
         }
     }
-    eventually(|| server.metric("nerve_workers_alive") == 2.0 && ask(server.address) == 200);
+    eventually(|| server.metric("nerve_workers_alive") == 2.0 && tally.ask(server.address));
     began.elapsed()
 }
 
@@ -144,6 +165,7 @@ fn no_fault_loses_a_request() {
     println!("fault                times  requests  answered  refused  failed  lost  recovery ms");
     for fault in [
         Fault::RunError,
+        Fault::BrokenSession,
         Fault::RunPanic,
         Fault::PanicThenNoSession,
         Fault::Stall,

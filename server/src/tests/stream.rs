@@ -235,3 +235,41 @@ fn a_stream_is_broken_off_when_the_drain_deadline_passes() {
     server.script.slow_waits.store(false, Ordering::SeqCst);
     assert!(server.stop().is_ok());
 }
+
+#[test]
+fn a_stream_that_sends_nothing_for_too_long_is_cut() {
+    let server = Server::start(Script::default(), |config| config.idle_timeout_ms = 150).ready();
+    let mut stream = open(&server);
+    for _ in 0..4 {
+        // Silence of less than the limit is no silence, however often.
+        std::thread::sleep(Duration::from_millis(75));
+        send_chunk(&mut stream, "{\"text\": \"paul\"}\n");
+    }
+    let response = receive(stream);
+    assert_eq!(response.status, 200);
+    let (body, whole) = unchunked(&response.body);
+    assert_eq!((body.lines().count(), whole), (4, false));
+    assert!(server.accounts());
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answers_is_given_up() {
+    let server = Server::start(Script::default(), |config| config.idle_timeout_ms = 300).ready();
+    let mut stream = open(&server);
+    let line = format!("{{\"text\": \"{}\"}}\n", "paul ".repeat(200));
+    let began = Instant::now();
+    stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+    // What the system holds for the client is some megabytes; then the server reads no more, and then it hangs up.
+    let failed = loop {
+        let chunk = format!("{:x}\r\n{line}\r\n", line.len());
+        if let Err(error) = stream.write_all(chunk.as_bytes()) {
+            break error;
+        }
+    };
+    assert!(
+        matches!(failed.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+        "{failed} after {:?}",
+        began.elapsed()
+    );
+    assert_eq!(server.ner("paul").status, 200);
+}

@@ -1,0 +1,58 @@
+//! What a client may leave undone before its connection is given up.
+
+use std::io::{Error, ErrorKind};
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_web::error::PayloadError;
+use actix_web::web::Bytes;
+use futures_util::stream::Stream;
+use tokio::time::{Sleep, sleep};
+
+/// The chunks of a body, and an error once none has come for so long.
+pub(crate) struct Impatient<S> {
+    input: S,
+    limit: Duration,
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Impatient<S> {
+    pub(crate) fn new(input: S, limit: Duration) -> Self {
+        Self {
+            input,
+            limit,
+            silence: None,
+        }
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for Impatient<S> {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Poll::Ready(chunk) = Pin::new(&mut self.input).poll_next(context) {
+            self.silence = None;
+            return Poll::Ready(chunk);
+        }
+        let limit = self.limit;
+        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(silence.as_mut().poll(context));
+        self.silence = None;
+        Poll::Ready(Some(Err(PayloadError::Io(Error::from(ErrorKind::TimedOut)))))
+    }
+}
+
+/// Has the system give up a connection accepted here whose client takes nothing of what was sent to it for so long.
+///
+/// The server itself would not see it: it writes on only when there is room again. (`TCP_USER_TIMEOUT`, RFC 5482, which Linux
+/// counts from the first probe of a window that stays closed, and gives to every connection that a listener accepts.)
+pub(crate) fn give_up_on_clients_that_do_not_read(
+    listener: &TcpListener,
+    limit: Duration,
+) -> Result<(), Error> {
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(listener).set_tcp_user_timeout(Some(limit))?;
+    Ok(())
+}
