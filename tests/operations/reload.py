@@ -21,6 +21,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 from served import served  # noqa: E402
 
+# By how much the second half may have more resident memory than the first: versions come and go at any moment.
+GROWTH = 1.25
+
 TEXTS = ["Angela Merkel met Tim Cook in Berlin", "just saw Batman with my cat at Walmart", "so tired today"]
 
 
@@ -130,6 +133,9 @@ def main():
             print(line)
     if set(ends) != {200}:
         sys.exit("requests failed")
+    half = (1 + len(memory)) // 2
+    if len(memory) >= 4 and max(memory[half:]) > GROWTH * max(memory[1:half]):
+        sys.exit("resident memory grows")
 
 
 if __name__ == "__main__":

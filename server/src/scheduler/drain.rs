@@ -16,11 +16,27 @@ pub(super) struct DrainRate {
     // Both weighted by age.
     tokens: f64,
     seconds: f64,
+    /// Whether they are of requests, and not only of a warm-up.
+    measured: bool,
 }
 
 impl DrainRate {
-    /// A worker took so long for so many tokens.
+    /// A worker took so long for so many tokens before its first request: all that is known until then.
+    pub(super) fn warmed(&mut self, tokens: usize, took: Duration) {
+        if !self.measured {
+            self.tokens += tokens as f64;
+            self.seconds += took.as_secs_f64();
+        }
+    }
+
+    /// A worker took so long for so many tokens of requests.
     pub(super) fn ran(&mut self, tokens: usize, took: Duration) {
+        if !self.measured {
+            *self = Self {
+                measured: true,
+                ..Self::default()
+            };
+        }
         let took = took.as_secs_f64();
         let kept = (-took / HALF_LIFE.as_secs_f64()).exp2();
         self.tokens = self.tokens * kept + tokens as f64;
@@ -48,6 +64,8 @@ mod tests {
     fn the_rate_is_that_of_late_times_the_workers() {
         let mut rate = DrainRate::default();
         assert_eq!(rate.seconds_for(1, 1), LONGEST);
+        rate.warmed(1000, Duration::from_secs(10));
+        assert_eq!(rate.seconds_for(1_000, 1), 10);
         // A thousand tokens a second.
         rate.ran(10, Duration::from_millis(10));
         assert_eq!(rate.seconds_for(9_500, 1), 10);

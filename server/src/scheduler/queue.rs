@@ -315,6 +315,11 @@ impl Queue {
         }
     }
 
+    /// A worker that is about to come took so long to try so many tokens.
+    pub(crate) fn warmed(&self, tokens: usize, took: Duration) {
+        self.lock().drain.warmed(tokens, took);
+    }
+
     /// A worker took so long for a batch of so many tokens.
     pub(crate) fn ran(&self, tokens: usize, took: Duration) {
         self.lock().drain.ran(tokens, took);

@@ -99,7 +99,7 @@ impl Worker {
                 session.run(&windows)?;
                 // Whoever is refused first is told by the only measure there is yet.
                 let tokens = windows.iter().map(|window| window.len()).sum();
-                self.queue.ran(tokens, began.elapsed());
+                self.queue.warmed(tokens, began.elapsed());
             }
             Ok(session)
         }));
