@@ -214,3 +214,16 @@ fn a_directory_of_something_else() {
         ModelError::Open { .. }
     ));
 }
+
+#[test]
+fn an_operator_of_nobody() {
+    let (_dir, bundle) = copy();
+    edit(&bundle.join("manifest.json"), |manifest| {
+        let operators = manifest["graph"]["operators"].as_array_mut().unwrap();
+        operators.push("nerve.FusedAttention".into());
+    });
+    match error(&bundle) {
+        ModelError::Operator { operator, .. } => assert_eq!(operator, "nerve.FusedAttention"),
+        other => panic!("{other}"),
+    }
+}

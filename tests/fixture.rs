@@ -140,7 +140,7 @@ static TINY: LazyLock<Tiny> = LazyLock::new(|| {
     std::fs::create_dir(&corpus).unwrap();
     tiny_corpus(&corpus);
     succeed(train(&corpus, &tiny.path("run")).args(["--epochs", "12"]));
-    for precision in ["fp32", "int8"] {
+    for precision in ["fp32", "fp16", "int8"] {
         succeed(
             binary("nerve-export")
                 .args(["--precision", precision, "--max-length", "48", "--name", "tiny"])

@@ -4,6 +4,7 @@
 mod broken_bundles;
 mod calibration;
 mod corpus;
+mod devices;
 mod families;
 mod fixture;
 mod parity;

@@ -1,4 +1,4 @@
-//! Checkpoint, fp32 bundle and int8 bundle give the same answers, and batched texts the same as single ones.
+//! Checkpoint and bundles of every precision give the same answers, and batched texts the same as single ones.
 
 use serde_json::{Value, json};
 
@@ -31,6 +31,14 @@ fn the_fp32_graph_computes_the_checkpoint() {
 }
 
 #[test]
+fn the_fp16_graph_rounds_and_no_more() {
+    let found = verification("fp16");
+    let difference = found["max_abs_difference"].as_f64().unwrap();
+    assert!(0.0 < difference && difference <= 0.05, "{found}");
+    assert!(found["label_agreement"].as_f64().unwrap() >= 0.99, "{found}");
+}
+
+#[test]
 fn the_int8_graph_agrees_on_labels() {
     let found = verification("int8");
     assert!(found["label_agreement"].as_f64().unwrap() >= 0.98, "{found}");
@@ -56,12 +64,13 @@ fn checkpoint_and_bundles_earn_the_same_score() {
     };
     assert_eq!(f1("--checkpoint", &tiny.checkpoint()), 1.0);
     assert_eq!(f1("--bundle", &tiny.bundle("fp32")), 1.0);
+    assert_eq!(f1("--bundle", &tiny.bundle("fp16")), 1.0);
     assert_eq!(f1("--bundle", &tiny.bundle("int8")), 1.0);
 }
 
 #[test]
 fn an_answer_does_not_depend_on_its_batch() {
-    for precision in ["fp32", "int8"] {
+    for precision in ["fp32", "fp16", "int8"] {
         let server = Server::start(&tiny().bundle(precision), &[]);
         let texts: Vec<String> = (1..24)
             .map(|n| {

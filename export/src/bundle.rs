@@ -30,6 +30,8 @@ use crate::tagger::{TagError, encode, tag};
 pub enum Precision {
     /// 32-bit floats throughout.
     Fp32,
+    /// 16-bit floats in the linear layers and the attention's products, 32-bit floats around them: for accelerators.
+    Fp16,
     /// 8-bit weights and activations in the linear layers, ranges fixed by calibration.
     Int8,
 }
@@ -39,6 +41,7 @@ impl Precision {
     pub fn name(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
             Self::Int8 => "int8",
         }
     }
@@ -177,6 +180,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
     let limits = WindowLimits::for_encoder(request.max_length, before + after)?;
     let graph = match request.precision {
         Precision::Fp32 => build(&checkpoint, Arithmetic::Float)?,
+        Precision::Fp16 => build(&checkpoint, Arithmetic::Half)?,
         Precision::Int8 => {
             let path = request.calibration.as_ref().ok_or(ExportError::NoCalibration)?;
             let encoded = encode(

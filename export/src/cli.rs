@@ -88,6 +88,7 @@ pub(crate) struct ExportArgs {
 #[derive(Clone, Copy, ValueEnum)]
 enum PrecisionArg {
     Fp32,
+    Fp16,
     Int8,
 }
 
@@ -113,6 +114,7 @@ impl ExportArgs {
             out: self.out,
             precision: match self.precision {
                 PrecisionArg::Fp32 => Precision::Fp32,
+                PrecisionArg::Fp16 => Precision::Fp16,
                 PrecisionArg::Int8 => Precision::Int8,
             },
             calibration: self.calibration,

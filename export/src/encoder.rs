@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use nerve_tagging::{AlignError, ByteSpan, Subwords, Window};
+use nerve_tagging::{AlignError, ByteSpan, Subwords, Window, WordIndex};
 use serde_json::{Map, Value};
 use thiserror::Error;
 use tokenizers::models::wordpiece::WordPiece;
@@ -19,6 +19,7 @@ use crate::config::ConfigError;
 use crate::family::Family;
 use crate::json_file::JsonFile;
 use crate::tokenizer_config::TokenizerConfig;
+use crate::word_cache::{WordCache, WordIds};
 
 /// Why a tokenizer cannot be opened or used.
 #[derive(Debug, Error)]
@@ -87,6 +88,7 @@ pub struct TextEncoder {
     before: Vec<u32>,
     after: Vec<u32>,
     spaces: Spaces,
+    words: WordCache,
     /// The fields of the `tokenizer_config.json` it was opened with.
     config: Map<String, Value>,
 }
@@ -210,6 +212,7 @@ impl TextEncoder {
             after: ids[ids.len() - after..].to_vec(),
             tokenizer,
             spaces,
+            words: WordCache::default(),
             config: config.fields.clone(),
         })
     }
@@ -220,16 +223,44 @@ impl TextEncoder {
     /// Where the tokenizer marks spaces, every word is read as after a space, the first too: so `transformers` trains on
     /// given words (`add_prefix_space=True`).
     pub fn encode_words<S: AsRef<str>>(&self, words: &[S]) -> Result<Subwords, EncoderError> {
-        let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word.as_ref())).collect();
+        let mut cache = self.words.lock();
+        let mut known: Vec<Option<WordIds>> = words.iter().map(|word| cache.get(word.as_ref())).collect();
+        drop(cache);
+        let unknown: Vec<&str> = words
+            .iter()
+            .zip(&known)
+            .filter(|(_, known)| known.is_none())
+            .map(|(word, _)| word.as_ref())
+            .collect();
+        if !unknown.is_empty() {
+            let mut encoded = self.encode_each(&unknown)?.into_iter();
+            let mut cache = self.words.lock();
+            for (word, known) in words.iter().zip(&mut known) {
+                if known.is_none() {
+                    *known = encoded.next();
+                    known.iter().for_each(|ids| cache.keep(word.as_ref(), ids));
+                }
+            }
+        }
+        let mut ids = Vec::new();
+        let mut word_ids = Vec::new();
+        for (word, known) in known.iter().enumerate() {
+            known.iter().for_each(|known| ids.extend_from_slice(known));
+            word_ids.resize(ids.len(), u32::try_from(word).ok());
+        }
+        Ok(Subwords::new(&ids, &word_ids, words.len())?)
+    }
+
+    /// The subwords of each of these words. A tokenizer reads given words one by one, so none depends on another.
+    fn encode_each(&self, words: &[&str]) -> Result<Vec<WordIds>, EncoderError> {
+        let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word)).collect();
         let encoding = self
             .tokenizer
             .encode(given, false)
             .map_err(EncoderError::Encode)?;
-        Ok(Subwords::new(
-            encoding.get_ids(),
-            encoding.get_word_ids(),
-            words.len(),
-        )?)
+        let subwords = Subwords::new(encoding.get_ids(), encoding.get_word_ids(), words.len())?;
+        let ids = |word| WordIds::from(&subwords.ids()[subwords.of_word(WordIndex(word))]);
+        Ok((0..words.len()).map(ids).collect())
     }
 
     fn spaced<'w>(&self, word: &'w str) -> Cow<'w, str> {

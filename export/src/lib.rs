@@ -23,6 +23,7 @@ mod store;
 mod tagger;
 mod tokenizer_config;
 mod verify;
+mod word_cache;
 
 pub use bundle::{BundleRequest, ExportError, Precision, export};
 pub use calibration::{Calibration, CalibrationError, Fit};

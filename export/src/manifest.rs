@@ -114,7 +114,7 @@ pub struct Manifest {
     pub labels: Vec<String>,
     /// Longest window in tokens, special tokens included.
     pub max_length: usize,
-    /// `fp32` or `int8`.
+    /// `fp32`, `fp16` or `int8`.
     pub precision: String,
     /// How running text is split into the words the model was trained on.
     pub splitter: Splitter,

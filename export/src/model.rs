@@ -11,10 +11,10 @@ use crate::config::{ConfigError, ModelConfig};
 use crate::encoder::{EncoderError, TextEncoder};
 use crate::interface::{GraphError, Interface, OneByOne, precision};
 use crate::manifest::{Evaluation, MANIFEST, Manifest, ManifestError};
-use crate::onnx::Outline;
+use crate::onnx::{CONTRIB, Outline};
 use crate::pipeline_encoder::PipelineEncoder;
 use crate::plain::{self, PlainConfig};
-use crate::runtime::{Runtime, SessionOptions};
+use crate::runtime::{Device, Runtime, SessionOptions};
 use crate::session::{Session, SessionError};
 use crate::tokenizer_config::TokenizerConfig;
 
@@ -67,6 +67,14 @@ pub enum ModelError {
         path: PathBuf,
         /// The option.
         option: &'static str,
+    },
+    /// A bundle needs an operator that this program does not have.
+    #[error("{}: the graph needs the operator {operator}, which is neither ONNX's nor ONNX Runtime's", path.display())]
+    Operator {
+        /// The manifest.
+        path: PathBuf,
+        /// The operator, with its domain.
+        operator: String,
     },
     /// The graph is not a token classifier's.
     #[error(transparent)]
@@ -125,7 +133,7 @@ pub struct ModelInfo {
     pub name: String,
     /// Its content hash.
     pub version: String,
-    /// `fp32` or `int8`; of a plain export what its graph shows: `fp32`, `fp16`, `int8`, `int8-dynamic` or `int4`.
+    /// `fp32`, `fp16` or `int8`; of a plain export what its graph shows: `fp32`, `fp16`, `int8`, `int8-dynamic` or `int4`.
     pub precision: String,
     /// Label names, in output order.
     pub labels: Vec<String>,
@@ -158,6 +166,8 @@ pub struct Model {
     graph: PathBuf,
     interface: Interface,
     pad: u32,
+    /// An operator for which a bundle runs on processors alone.
+    processor_operator: Option<String>,
 }
 
 /// The directory that holds a model.
@@ -226,6 +236,16 @@ impl Model {
             }
             .into());
         }
+        let operators = &manifest.graph.operators;
+        if let Some(operator) = operators.iter().find(|operator| is_foreign(operator)) {
+            return Err(ModelError::Operator {
+                path: dir.join(MANIFEST),
+                operator: operator.clone(),
+            });
+        }
+        let processor_operator = PROCESSOR_OPERATORS
+            .into_iter()
+            .find(|only| operators.iter().any(|operator| operator == only));
         let graph = dir.join("model.onnx");
         let outline = read_outline(&graph)?;
         let interface = Interface::of(&outline, &graph, labels.len())?;
@@ -258,6 +278,7 @@ impl Model {
             rows: outline.table_rows("input_ids").or(Some(config.vocab_size)),
             pad: config.pad_token_id,
             pipeline_max_length: model_max_length.map(|length| length.min(config.max_length())),
+            processor_operator: processor_operator.map(str::to_owned),
         };
         Self::assemble(dir, info, parts)
     }
@@ -291,6 +312,7 @@ impl Model {
             interface,
             rows: outline.table_rows("input_ids").or(config.vocab_size),
             pipeline_max_length: None,
+            processor_operator: None,
         };
         Self::assemble(dir, info, parts)
     }
@@ -327,6 +349,7 @@ impl Model {
             graph: parts.graph,
             interface: parts.interface,
             pad: parts.pad,
+            processor_operator: parts.processor_operator,
         })
     }
 
@@ -370,6 +393,15 @@ impl Model {
 
     /// A new session of the model, whose logits are checked to be as wide as the labels are many.
     pub fn session(&self, runtime: &Runtime, options: &SessionOptions) -> Result<Session, SessionError> {
+        if let Some(operator) = &self.processor_operator
+            && options.device != Device::Cpu
+        {
+            return Err(SessionError::ProcessorGraph {
+                path: self.graph.clone(),
+                operator: operator.clone(),
+                device: options.device,
+            });
+        }
         Session::open(&self.graph, runtime, options, self.interface.clone(), self.pad)
     }
 }
@@ -386,6 +418,17 @@ struct Parts {
     pad: u32,
     /// The longest sequence of the `transformers` pipeline, where it is not the model's own.
     pipeline_max_length: Option<usize>,
+    processor_operator: Option<String>,
+}
+
+/// Operators of bundles that an accelerator leaves to the processor: integer products, and those that compute shapes.
+const PROCESSOR_OPERATORS: [&str; 2] = ["com.microsoft.QGemm", "Shape"];
+
+/// Whether an operator, named as in a manifest, is of another domain than ONNX's and ONNX Runtime's.
+fn is_foreign(operator: &str) -> bool {
+    operator
+        .rsplit_once('.')
+        .is_some_and(|(domain, _)| domain != CONTRIB)
 }
 
 /// The outline of a model file, the files of its weights all there.

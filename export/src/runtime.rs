@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::environment::Environment;
-use ort::ep;
+use ort::ep::{self, ExecutionProvider};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use thiserror::Error;
 
@@ -135,6 +135,13 @@ impl Runtime {
         }
     }
 
+    /// Whether the library was built with CUDA; whether a device, its driver and the libraries it needs are there is not
+    /// known before a session is opened.
+    pub fn has_cuda(&self) -> bool {
+        // Asked of the library that `load` opened.
+        ep::CUDA::is_available().unwrap_or(false)
+    }
+
     /// The library that is open.
     pub fn library(&self) -> &Path {
         &self.library
@@ -148,6 +155,11 @@ impl Runtime {
             .with_inter_threads(1)?
             // Every batch has another shape: a memory pattern would be planned anew for each and never freed.
             .with_memory_pattern(false)?;
+        let builder = match options.intra_threads {
+            1 => builder,
+            // Threads wait for the next operator by spinning, and for the next run asleep.
+            _ => builder.with_config_entry("session.force_spinning_stop", "1")?,
+        };
         Ok(match options.device {
             Device::Cpu => {
                 let provider = ep::CPU::default().with_arena_allocator(true).build();

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::interface::{Float, GraphError, Input, Integer, Interface};
 use crate::onnx::Outline;
-use crate::runtime::{Runtime, SessionOptions};
+use crate::runtime::{Device, Runtime, SessionOptions};
 
 /// Why a session cannot be opened or run.
 #[derive(Debug, Error)]
@@ -21,6 +21,28 @@ pub enum SessionError {
         path: PathBuf,
         /// What ONNX Runtime said.
         reason: String,
+    },
+    /// CUDA was asked for, and the library is one without it.
+    #[error(
+        "{} has no CUDA execution provider: `make onnxruntime-cuda` gets a library that has, for --onnxruntime",
+        library.display()
+    )]
+    NoCuda {
+        /// The ONNX Runtime library.
+        library: PathBuf,
+    },
+    /// CUDA was asked for, and the bundle is one for processors.
+    #[error(
+        "{}: its operator {operator} runs on processors alone; for {device} export it with --precision fp16",
+        path.display()
+    )]
+    ProcessorGraph {
+        /// The model file.
+        path: PathBuf,
+        /// The operator.
+        operator: String,
+        /// The device asked for.
+        device: Device,
     },
     /// The graph is not a token classifier's.
     #[error(transparent)]
@@ -91,6 +113,11 @@ impl Session {
         interface: Interface,
         pad: u32,
     ) -> Result<Self, SessionError> {
+        if options.device != Device::Cpu && !runtime.has_cuda() {
+            return Err(SessionError::NoCuda {
+                library: runtime.library().to_owned(),
+            });
+        }
         let session = runtime
             .builder(options)
             .and_then(|mut builder| builder.commit_from_file(path))

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use nerve_export::{Device, OpenOptions};
+use nerve_export::OpenOptions;
 use nerve_tagging::Splitter;
 
 use crate::config::{
-    BatchLimits, CanaryConfig, ConfigError, KeySource, QueueLimits, RequestLimits, ServerConfig, TlsFiles,
-    default_workers,
+    Batching, CanaryConfig, ConfigError, KeySource, QueueLimits, RequestLimits, ServerConfig, TlsFiles,
 };
+use crate::device::DeviceChoice;
 use crate::http::{AggregationOption, OffsetsOption, Options};
 use crate::logging::LogFormat;
 use crate::offline::{InputFormat, OutputFormat, TagFile, TagFileError};
@@ -102,6 +102,9 @@ pub struct ServeFlags {
     /// Texts of a batch request.
     #[arg(long, env = "NERVE_MAX_TEXTS_PER_BATCH", value_name = "N", default_value_t = RequestLimits::default().max_texts_per_batch)]
     pub max_texts_per_batch: usize,
+    /// Bytes of the answers of recent texts that are kept, to be given again to who asks the same; 0 for none.
+    #[arg(long, env = "NERVE_CACHE_BYTES", value_name = "N", default_value_t = ServerConfig::default().cache_bytes)]
+    pub cache_bytes: usize,
     /// How often another version of the model is looked for, file events aside; 0 for never.
     #[arg(long, env = "NERVE_RELOAD_POLL_MS", value_name = "MS", default_value_t = ServerConfig::default().reload_poll_ms)]
     pub reload_poll_ms: u64,
@@ -166,24 +169,28 @@ pub struct ModelFlags {
     /// How a plain export's running text is split into words: corpus, whitespace or bert [default: bert].
     #[arg(long, env = "NERVE_SPLITTER")]
     pub splitter: Option<Splitter>,
-    /// Where the model runs: cpu, cuda or cuda:N.
+    /// Where the model runs: cpu, cuda, cuda:N, or auto, which takes CUDA where the model runs on it.
     #[arg(long, env = "NERVE_DEVICE", default_value = "cpu")]
-    pub device: Device,
+    pub device: DeviceChoice,
     /// The ONNX Runtime library [default: ORT_DYLIB_PATH, else .onnxruntime/ near the executable].
     #[arg(long, env = "NERVE_ONNXRUNTIME", value_name = "PATH")]
     pub onnxruntime: Option<PathBuf>,
     /// Inference threads, each with a session of its own [default: one a core, 2 on CUDA].
     #[arg(long, env = "NERVE_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
-    /// Positions of one batch, padding included.
-    #[arg(long, env = "NERVE_BATCH_TOKENS", value_name = "N", default_value_t = BatchLimits::default().batch_tokens)]
-    pub batch_tokens: usize,
-    /// Windows of one batch.
-    #[arg(long, env = "NERVE_MAX_BATCH", value_name = "N", default_value_t = BatchLimits::default().max_batch)]
-    pub max_batch: usize,
-    /// The share of a batch that may be padding.
-    #[arg(long, env = "NERVE_MAX_PADDING_PERCENT", value_name = "N", default_value_t = BatchLimits::default().max_padding_percent)]
-    pub max_padding_percent: usize,
+    /// Threads for a window that has the machine to itself, in a session of their own; 1 for none [default: one a core, at most
+    /// 4; 1 on CUDA].
+    #[arg(long, env = "NERVE_LONE_THREADS", value_name = "N")]
+    pub lone_threads: Option<usize>,
+    /// Positions of one batch, padding included [default: 256, 8192 on CUDA].
+    #[arg(long, env = "NERVE_BATCH_TOKENS", value_name = "N")]
+    pub batch_tokens: Option<usize>,
+    /// Windows of one batch [default: 16, 128 on CUDA].
+    #[arg(long, env = "NERVE_MAX_BATCH", value_name = "N")]
+    pub max_batch: Option<usize>,
+    /// The share of a batch that may be padding [default: 10].
+    #[arg(long, env = "NERVE_MAX_PADDING_PERCENT", value_name = "N")]
+    pub max_padding_percent: Option<usize>,
     /// Windows that may wait (a text that fits the encoder is one).
     #[arg(long, env = "NERVE_QUEUE_REQUESTS", value_name = "N", default_value_t = QueueLimits::default().windows)]
     pub queue_requests: usize,
@@ -218,6 +225,7 @@ impl ServeFlags {
                 max_texts_per_batch: self.max_texts_per_batch,
                 ..model.requests
             },
+            cache_bytes: self.cache_bytes,
             reload_poll_ms: self.reload_poll_ms,
             canary: both(self.canary.clone(), self.canary_percent, ConfigError::Canary)?
                 .map(|(path, percent)| CanaryConfig { path, percent }),
@@ -300,8 +308,9 @@ impl ModelFlags {
             },
             onnxruntime: self.onnxruntime.clone(),
             device: self.device,
-            workers: self.workers.unwrap_or_else(|| default_workers(&self.device)),
-            batching: BatchLimits {
+            workers: self.workers,
+            lone_threads: self.lone_threads,
+            batching: Batching {
                 batch_tokens: self.batch_tokens,
                 max_batch: self.max_batch,
                 max_padding_percent: self.max_padding_percent,
@@ -339,7 +348,11 @@ mod tests {
             Flags::try_parse_from([&["nerve-server"], args].concat()).map(|flags| flags.serve.config())
         };
         assert_eq!(
-            parse(&["--max-batch", "3"]).unwrap().unwrap().batching.max_batch,
+            parse(&["--max-batch", "3"])
+                .unwrap()
+                .unwrap()
+                .batching()
+                .max_batch,
             3
         );
         assert_eq!(

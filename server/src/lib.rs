@@ -6,6 +6,7 @@
 
 mod bulk;
 mod config;
+mod device;
 mod flags;
 mod health;
 mod healthcheck;
@@ -24,12 +25,15 @@ mod tests;
 mod tls;
 
 pub use config::{
-    BatchLimits, CanaryConfig, ConfigError, KeySource, QueueLimits, RequestLimits, ServerConfig, TlsFiles,
+    BatchLimits, Batching, CanaryConfig, ConfigError, KeySource, QueueLimits, RequestLimits, ServerConfig,
+    TlsFiles,
 };
+pub use device::DeviceChoice;
 pub use flags::{Command, Flags, HealthcheckFlags, ModelFlags, ServeFlags, TagFlags};
 pub use healthcheck::{HealthcheckError, healthcheck};
 pub use http::{KeyError, openapi_json};
 pub use logging::{LogFormat, SERVING, TAGGING, start_logging};
 pub use offline::{InputFormat, OutputFormat, TagFile, TagFileError, Tally, tag_file};
 pub use run::{ServerError, Stopped, run};
+pub use scheduler::{LOOKAHEAD, next_batch, share};
 pub use tls::TlsError;

@@ -36,6 +36,8 @@ pub(crate) struct Metrics {
     reloads: IntCounterVec,
     pub(crate) worker_restarts: IntCounter,
     pub(crate) workers_alive: IntGauge,
+    pub(crate) cache_hits: IntCounter,
+    pub(crate) cache_misses: IntCounter,
 }
 
 /// How long each stage of an answer takes, in seconds.
@@ -195,6 +197,11 @@ impl Metrics {
         for result in ReloadResult::ALL {
             reloads.with_label_values(&[result.name()]);
         }
+        let cached = counters(
+            "nerve_cache_lookups_total",
+            "Texts looked up in the cache of recent answers, by whether their answer was there",
+            &["result"],
+        )?;
         let info = IntGaugeVec::new(
             Opts::new("nerve_model_info", "The models that answer"),
             &["name", "version", "precision", "device", "track"],
@@ -247,6 +254,8 @@ impl Metrics {
                 "Sessions opened anew after a panic",
             )?,
             workers_alive: gauge("nerve_workers_alive", "Workers with a working session")?,
+            cache_hits: cached.with_label_values(&["hit"]),
+            cache_misses: cached.with_label_values(&["miss"]),
             registry,
         })
     }
@@ -415,6 +424,8 @@ mod tests {
             "nerve_reloads_total{result=\"rejected\"} 0",
             "nerve_worker_restarts_total 0",
             "nerve_workers_alive 0",
+            "nerve_cache_lookups_total{result=\"hit\"} 0",
+            "nerve_cache_lookups_total{result=\"miss\"} 0",
         ] {
             assert!(text.contains(line), "{line} is missing from\n{text}");
         }

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::config::{ConfigError, ServerConfig};
+use crate::device::with_device;
 use crate::http::{AppState, KeyError, Keys, app, give_up_on_clients_that_do_not_read};
 use crate::models::{Canary, Files, ModelSource, Models, Opened, Place, Shared, Track, watch};
 use crate::pipeline::Tagger;
@@ -96,6 +97,9 @@ pub async fn run(
 ) -> Result<Stopped, ServerError> {
     config.validate()?;
     let runtime = Runtime::load(config.onnxruntime.as_deref())?;
+    let choosing = Arc::clone(&runtime);
+    let config = spawn_blocking(move || with_device(config, &choosing)).await;
+    let config = config.map_err(|_| ServerError::ThreadLost)?;
     let source: Arc<dyn ModelSource> = Arc::new(Files::new(&config.model, &runtime, &config));
     let canary = config
         .canary
@@ -183,7 +187,7 @@ pub(crate) async fn serve(
     let server = server.run();
     let handle = server.handle();
     let mut server = pin!(server);
-    info!(%address, workers = config.workers, "listening");
+    info!(%address, workers = config.workers(), "listening");
 
     tokio::select! {
         ended = &mut server => return Ok(ended.map(|()| Stopped::Late)?),

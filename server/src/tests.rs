@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::config::ServerConfig;
 use crate::infer::{Infer, InferError, LogitRows};
-use crate::models::{ModelSource, Opened, Place};
+use crate::models::{ModelSource, Opened, Place, Sessions};
 use crate::pipeline::text_model;
 use crate::run::{ServerError, Stopped, serve};
 use faults::Fault;
@@ -102,7 +102,10 @@ impl ModelSource for FakeSource {
         };
         Ok(Opened {
             model,
-            sessions: Arc::new(open),
+            sessions: Sessions {
+                of_workers: Arc::new(open),
+                lone: None,
+            },
         })
     }
 
@@ -210,7 +213,7 @@ impl Server {
         edit: impl FnOnce(&mut ServerConfig),
     ) -> Self {
         let mut config = ServerConfig {
-            workers: 1,
+            workers: Some(1),
             http_threads: 1,
             ..ServerConfig::default()
         };

@@ -47,7 +47,7 @@ fn probability(logits: &[f32], chosen: f32, temperature: Temperature) -> f32 {
 }
 
 /// Whether a text's labels must make sense as a sequence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Decoding {
     /// The most probable sequence in which every label may follow the one before ([`LabelSet::may_follow`]).
     #[default]

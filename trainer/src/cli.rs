@@ -140,7 +140,7 @@ pub(crate) struct PublishArgs {
     /// The published model's name [default: that of the live version, else the run's].
     #[arg(long, value_name = "NAME", requires = "publish")]
     pub(crate) publish_name: Option<String>,
-    /// The arithmetic of the published bundle: fp32 or int8 [default: int8].
+    /// The arithmetic of the published bundle: fp32, fp16 or int8 [default: int8].
     #[arg(long, requires = "publish", value_parser = precision)]
     pub(crate) publish_precision: Option<Precision>,
     /// Publish only if the bundle's entity F1 on dev is higher than that of the version that is live.
@@ -166,8 +166,9 @@ impl PublishArgs {
 fn precision(text: &str) -> Result<Precision, String> {
     match text {
         "fp32" => Ok(Precision::Fp32),
+        "fp16" => Ok(Precision::Fp16),
         "int8" => Ok(Precision::Int8),
-        _ => Err("one of fp32 and int8".to_owned()),
+        _ => Err("one of fp32, fp16 and int8".to_owned()),
     }
 }
 

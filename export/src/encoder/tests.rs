@@ -226,3 +226,20 @@ fn a_vocabulary_that_is_not_wordpiece_names_the_file_needed() {
     );
     assert!(error.to_string().contains("no tokenizer.json"), "{error}");
 }
+
+#[test]
+fn words_seen_before_have_the_same_subwords() {
+    let (_dir, encoder) = encoder();
+    let texts = [
+        vec!["paulwalk", "met", "", "Paul", "\u{200d}"],
+        vec!["met", "xyzzy", "paulwalk", "paulwalk"],
+        vec!["", "met"],
+    ];
+    for text in &texts {
+        let first = encoder.encode_words(text).unwrap();
+        let again = encoder.encode_words(text).unwrap();
+        let plain = encoder.tokenizer.encode(text.clone(), false).unwrap();
+        let plain = Subwords::new(plain.get_ids(), plain.get_word_ids(), text.len()).unwrap();
+        assert_eq!((&first, &again), (&plain, &plain));
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use half::f16;
 use prost::Message;
 
 use super::proto::{
@@ -23,6 +24,7 @@ pub(crate) enum Element {
     I8 = 3,
     I32 = 6,
     I64 = 7,
+    F16 = 10,
 }
 
 /// A node attribute's value.
@@ -103,6 +105,18 @@ impl GraphBuilder {
             shape,
             Element::F32,
             data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        )
+    }
+
+    /// Adds an f16 constant, the nearest to these numbers.
+    pub(crate) fn f16s(&mut self, name: &str, shape: &[usize], data: &[f32]) -> String {
+        self.constant(
+            name,
+            shape,
+            Element::F16,
+            data.iter()
+                .flat_map(|&x| f16::from_f32(x).to_le_bytes())
+                .collect(),
         )
     }
 

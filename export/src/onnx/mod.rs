@@ -4,6 +4,6 @@ mod builder;
 mod outline;
 mod proto;
 
-pub(crate) use builder::{Attribute, Axis, Element, GraphBuilder, OPSET};
+pub(crate) use builder::{Attribute, Axis, CONTRIB, Element, GraphBuilder, OPSET};
 pub(crate) use outline::Outline;
 pub(crate) use proto::{DimensionValue, TensorTypeProto, ValueInfoProto};

@@ -47,7 +47,7 @@ impl BulkLimits {
         Self {
             line_bytes: config.requests.max_line_bytes,
             group_lines: GROUP_LINES,
-            groups: config.workers.saturating_mul(GROUPS_PER_WORKER),
+            groups: config.workers().saturating_mul(GROUPS_PER_WORKER),
         }
     }
 }

@@ -115,7 +115,7 @@ impl Info {
                 .collect(),
             model: model.description.clone(),
             entity_types: model.labels.types().to_vec(),
-            device: config.device.to_string(),
+            device: config.device().to_string(),
             limits: InfoLimits {
                 max_body_bytes: config.requests.max_body_bytes,
                 max_line_bytes: config.requests.max_line_bytes,
@@ -132,7 +132,7 @@ impl Info {
             },
             server: InfoServer {
                 version: env!("CARGO_PKG_VERSION"),
-                workers: config.workers,
+                workers: config.workers(),
             },
         }
     }

@@ -18,7 +18,7 @@ use crate::http::Named;
 use crate::metrics::Metrics;
 use crate::pipeline::{Tagger, TextThreads};
 
-pub(crate) use source::{Files, ModelSource, Opened, Place};
+pub(crate) use source::{Files, ModelSource, Opened, Place, Sessions};
 pub(crate) use track::{Reload, Track, Why};
 pub(crate) use watch::watch;
 
@@ -107,7 +107,7 @@ impl Models {
     pub(crate) fn show(&self) {
         let live: Vec<_> = self.tracks().map(|track| (track.name(), track.live())).collect();
         let models = live.iter().map(|(track, tagger)| (*track, tagger.model.as_ref()));
-        let device = self.shared.config.device.to_string();
+        let device = self.shared.config.device().to_string();
         self.shared.metrics.show_models(&device, models);
     }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use nerve_export::{Located, Model, ModelError, OpenOptions, Runtime, SessionOptions};
+use nerve_export::{Device, Located, Model, ModelError, OpenOptions, Runtime, SessionOptions};
 use tracing::info;
 
 use crate::config::ServerConfig;
-use crate::infer::{Infer, InferError, OpenSession};
+use crate::infer::OpenSession;
 use crate::pipeline::TextModel;
 use crate::run::ServerError;
 
@@ -62,7 +62,15 @@ impl Place {
 /// A version whose files were found good: its text side, and the way to its sessions.
 pub(crate) struct Opened {
     pub(crate) model: TextModel,
-    pub(crate) sessions: Arc<OpenSession>,
+    pub(crate) sessions: Sessions,
+}
+
+/// The ways to a version's sessions.
+pub(crate) struct Sessions {
+    /// To those of the workers.
+    pub(crate) of_workers: Arc<OpenSession>,
+    /// To the one of lone windows, where there is to be one.
+    pub(crate) lone: Option<Arc<OpenSession>>,
 }
 
 /// The versions of one model.
@@ -82,7 +90,8 @@ pub(crate) struct Files {
     path: PathBuf,
     plain: OpenOptions,
     runtime: Arc<Runtime>,
-    options: SessionOptions,
+    device: Device,
+    lone_threads: usize,
 }
 
 impl Files {
@@ -92,11 +101,8 @@ impl Files {
             path: path.to_owned(),
             plain: config.plain.clone(),
             runtime: Arc::clone(runtime),
-            // One thread a session: several small sessions answer more texts than one wide one.
-            options: SessionOptions {
-                device: config.device,
-                intra_threads: 1,
-            },
+            device: config.device(),
+            lone_threads: config.lone_threads(),
         }
     }
 
@@ -126,19 +132,29 @@ impl ModelSource for Files {
     fn open(&self, place: &Place) -> Result<Opened, ServerError> {
         let model = Model::open_located(&place.at, &self.plain).map_err(|source| self.error(source))?;
         let text = TextModel::of(&model)?;
-        info!(model = %text.name, version = %text.version, device = %self.options.device, "model opened");
-        let (runtime, options) = (Arc::clone(&self.runtime), self.options);
-        let place = place.clone();
-        let sessions = move || -> Result<Box<dyn Infer>, InferError> {
-            // A session that is opened later, by a worker that lost its own, is not of another graph.
-            if !place.is_unchanged() {
-                return Err("the model's files have changed since they were checked".into());
-            }
-            Ok(Box::new(model.session(&runtime, &options)?))
+        info!(model = %text.name, version = %text.version, device = %self.device, "model opened");
+        let (runtime, device, model) = (Arc::clone(&self.runtime), self.device, Arc::new(model));
+        let open = |intra_threads| -> Arc<OpenSession> {
+            let (runtime, model, place) = (Arc::clone(&runtime), Arc::clone(&model), place.clone());
+            Arc::new(move || {
+                // A session that is opened later, by a worker that lost its own, is not of another graph.
+                if !place.is_unchanged() {
+                    return Err("the model's files have changed since they were checked".into());
+                }
+                let options = SessionOptions {
+                    device,
+                    intra_threads,
+                };
+                Ok(Box::new(model.session(&runtime, &options)?))
+            })
         };
         Ok(Opened {
             model: text,
-            sessions: Arc::new(sessions),
+            sessions: Sessions {
+                // One thread a session: several small sessions answer more texts than one wide one.
+                of_workers: open(1),
+                lone: (self.lone_threads > 1).then(|| open(self.lone_threads)),
+            },
         })
     }
 

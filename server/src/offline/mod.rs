@@ -15,6 +15,7 @@ use nerve_export::Runtime;
 
 use crate::bulk::{Answered, BulkLimits, Cut, tag_lines};
 use crate::config::ServerConfig;
+use crate::device::with_device;
 use crate::http::{ApiError, StreamLine};
 use crate::models::{Files, Opened, Shared};
 use crate::pipeline::{Tagger, View};
@@ -42,6 +43,7 @@ pub async fn tag_file(config: ServerConfig, work: TagFile) -> Result<Tally, TagF
     let (input, size) = input::open(&work.file)?;
     let mut output = Output::create(work.out.as_deref())?;
     let runtime = Runtime::load(config.onnxruntime.as_deref()).map_err(ServerError::Runtime)?;
+    let config = with_device(config, &runtime);
     let (_, Opened { model, sessions }) = Opened::first(&Files::new(&config.model, &runtime, &config))?;
     let reading = work.options.reading();
     let view = work

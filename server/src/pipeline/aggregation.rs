@@ -3,7 +3,7 @@
 use nerve_tagging::Decoding;
 
 /// Which tokens decide a label, and what is labelled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Aggregation {
     /// Tokens are labelled, each by itself.
     None,
@@ -19,7 +19,7 @@ pub(crate) enum Aggregation {
 }
 
 /// How a text's labels are decided.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Reading {
     pub(crate) aggregation: Aggregation,
     pub(crate) decoding: Decoding,

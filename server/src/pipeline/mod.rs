@@ -2,6 +2,7 @@
 
 mod aggregation;
 mod answer;
+mod cache;
 mod classifier;
 mod classify;
 mod model;
@@ -14,6 +15,7 @@ mod threads;
 
 pub(crate) use aggregation::{Aggregation, Reading};
 pub(crate) use answer::{Answer, View};
+pub(crate) use cache::AnswerCache;
 pub(crate) use classifier::Classification;
 pub(crate) use classify::{Classified, Postprocessing};
 pub(crate) use model::TextModel;

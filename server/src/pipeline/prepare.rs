@@ -18,7 +18,7 @@ use crate::scheduler::WindowInput;
 const STEP_BYTES: usize = 1 << 16;
 
 /// What a client asks to be tagged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     /// Running text, split into words as the model was trained.
     Text(String),
@@ -37,7 +37,7 @@ impl Source {
 }
 
 /// A text whose words are known.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Words {
     /// The text that spans refer to.
     pub(crate) text: String,

@@ -8,31 +8,32 @@ use tracing::warn;
 
 use crate::config::BatchLimits;
 use crate::health::Health;
-use crate::infer::OpenSession;
-use crate::models::Shared;
-use crate::pipeline::{Tagger, TextModel};
+use crate::models::{Sessions, Shared};
+use crate::pipeline::{AnswerCache, Tagger, TextModel};
 use crate::run::ServerError;
-use crate::scheduler::{Pool, Queue, Started, Worker};
+use crate::scheduler::{LoneSession, Pool, Queue, Started, Worker};
 
 impl Tagger {
     /// A pipeline whose workers open their sessions meanwhile; they end when it is dropped.
     pub(crate) fn start(
         model: TextModel,
-        sessions: Arc<OpenSession>,
+        sessions: Sessions,
         shared: &Shared,
     ) -> Result<(Self, Started), ServerError> {
         let config = shared.config.as_ref();
-        let batching = batching(&model, config.batching);
+        let batching = batching(&model, config.batching());
         let health = Arc::new(Health::new(shared.draining.clone()));
         let queue = Arc::new(Queue::new(config.queue, batching, Arc::clone(&shared.metrics)));
         let worker = Worker {
             queue: Arc::clone(&queue),
             health: Arc::clone(&health),
             metrics: Arc::clone(&shared.metrics),
-            open: sessions,
+            open: sessions.of_workers,
+            open_lone: sessions.lone,
+            lone: LoneSession::default(),
             warm_up: Arc::new(warm_up_batches(&model, batching)?),
         };
-        let (pool, started) = Pool::start(worker, config.workers)?;
+        let (pool, started) = Pool::start(worker, config.workers())?;
         let tagger = Self {
             of_model: shared.metrics.model(&model),
             model: Arc::new(model),
@@ -41,6 +42,7 @@ impl Tagger {
             health,
             metrics: Arc::clone(&shared.metrics),
             limits: config.requests,
+            cache: (config.cache_bytes > 0).then(|| AnswerCache::new(config.cache_bytes)),
             pool,
         };
         Ok((tagger, started))

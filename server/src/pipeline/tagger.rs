@@ -10,6 +10,7 @@ use crate::config::RequestLimits;
 use crate::health::{Health, Readiness};
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::pipeline::aggregation::{Aggregation, Reading};
+use crate::pipeline::cache::{AnswerCache, Asked};
 use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::{Preparation, PrepareError, Prepared, Source, TextLimits, Words};
 use crate::pipeline::threads::{TaskError, TextThreads};
@@ -24,7 +25,7 @@ const WINDOWS_AT_A_TIME: usize = 256;
 pub(crate) const MANY_WORDS: usize = 2048;
 
 /// A text's words and their labels.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tagged {
     /// The words; where tokens were labelled, the tokens.
     pub(crate) words: Words,
@@ -32,6 +33,13 @@ pub(crate) struct Tagged {
     pub(crate) labels: Vec<WordLabel>,
     /// Whether neighbouring words of one entity are one entity; false where each token stands for itself.
     pub(crate) joined: bool,
+}
+
+impl Tagged {
+    /// The memory it takes, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.words.text.len() + size_of_val(self.words.spans.as_slice()) + size_of_val(self.labels.as_slice())
+    }
 }
 
 /// Why texts are not tagged.
@@ -70,6 +78,8 @@ pub(crate) struct Tagger {
     /// The counters of this version alone.
     pub(crate) of_model: ModelMetrics,
     pub(crate) limits: RequestLimits,
+    /// The answers of recent texts, where they are kept.
+    pub(crate) cache: Option<AnswerCache>,
     /// The workers end when this is dropped.
     pub(crate) pool: Pool,
 }
@@ -84,6 +94,55 @@ impl Tagger {
         reading: Reading,
     ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
         self.check_ready()?;
+        match &self.cache {
+            None => self.compute_texts(sources, reading).await,
+            Some(cache) => self.tag_through(cache, sources, reading).await,
+        }
+    }
+
+    /// The texts' answers from the cache, and of those that it lacks from the model.
+    async fn tag_through(
+        &self,
+        cache: &AnswerCache,
+        sources: Vec<Source>,
+        reading: Reading,
+    ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
+        let asked: Vec<Asked> = sources
+            .into_iter()
+            .map(|source| Asked::new(source, reading))
+            .collect();
+        let known: Vec<Option<Tagged>> = asked.iter().map(|asked| cache.get(asked)).collect();
+        let unknown: Vec<Source> = asked
+            .iter()
+            .zip(&known)
+            .filter(|(_, known)| known.is_none())
+            .map(|(asked, _)| asked.source())
+            .collect();
+        self.metrics
+            .cache_hits
+            .inc_by((asked.len() - unknown.len()) as u64);
+        self.metrics.cache_misses.inc_by(unknown.len() as u64);
+        let computed = match unknown.is_empty() {
+            true => Vec::new(),
+            false => self.compute_texts(unknown, reading).await?,
+        };
+        let mut computed = computed.into_iter();
+        let answers = asked.into_iter().zip(known).map(|(asked, known)| match known {
+            Some(answer) => Ok(answer),
+            None => {
+                let answer = computed.next().unwrap_or(Err(TagError::InferenceFailed))?;
+                cache.keep(asked, &answer);
+                Ok(answer)
+            }
+        });
+        Ok(answers.collect())
+    }
+
+    async fn compute_texts(
+        &self,
+        sources: Vec<Source>,
+        reading: Reading,
+    ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
         let prepared = self.prepare(sources, reading.aggregation, Admission::Now).await?;
         self.tag_prepared(prepared, reading, Admission::Now, &Flow::default())
             .await

@@ -2,13 +2,27 @@
 
 use crate::config::BatchLimits;
 
+/// How far behind the oldest window its batch-mates may be.
+///
+/// Bounds the time that a decision takes, and how often a window is overtaken.
+pub const LOOKAHEAD: usize = 256;
+
+/// How many of so many waiting windows one worker takes at most: with other workers idle too, each takes its share rather
+/// than the first everything.
+pub fn share(waiting: usize, idle_workers: usize) -> usize {
+    waiting.div_ceil(idle_workers.max(1))
+}
+
 /// The windows of the next batch, as positions in `waiting`, the oldest first.
 ///
-/// `waiting` holds the windows' lengths in order of turn. The first always goes, alone if it is over the budget by
-/// itself, so nothing starves. Then those nearest to it in length join, the older first among equals, as long as the
-/// padded batch (longest times count) stays within `batch_tokens`, the padding within its share, and the count within
+/// `waiting` holds the lengths in tokens of the first [`LOOKAHEAD`] windows in order of turn. The first always goes, alone
+/// if it is over the budget by itself. Then those nearest to it in length join, the older first among equals, as long as
+/// the padded batch (longest times count) stays within `batch_tokens`, the padding within its share, and the count within
 /// `share` and `max_batch`.
-pub(crate) fn next_batch(waiting: &[usize], limits: BatchLimits, share: usize) -> Vec<usize> {
+///
+/// So a window that comes when `n` wait runs after at most `n` batches, and is overtaken by at most `n * (max_batch - 1)`
+/// windows, each of which came no more than [`LOOKAHEAD`] turns after the one it ran with.
+pub fn next_batch(waiting: &[usize], limits: BatchLimits, share: usize) -> Vec<usize> {
     let Some(&oldest) = waiting.first() else {
         return Vec::new();
     };
@@ -59,6 +73,40 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_window_is_overtaken_more_often_than_the_bound_says(
+            lengths in prop::collection::vec(1usize..130, 1..120),
+            max_batch in 1usize..9,
+            seed in any::<u64>(),
+        ) {
+            let limits = BatchLimits { batch_tokens: 256, max_batch, max_padding_percent: 10 };
+            // Windows come between batches, as many each time as the seed's digits say.
+            let mut waiting: Vec<(usize, usize, usize)> = Vec::new();
+            let (mut came, mut batches, mut random) = (0, 0, seed);
+            while came < lengths.len() || !waiting.is_empty() {
+                for _ in 0..(random % 7) {
+                    if let Some(&length) = lengths.get(came) {
+                        let before = waiting.len();
+                        waiting.push((length, batches, before));
+                        came += 1;
+                    }
+                }
+                random = random.rotate_right(3) ^ 0x9e37;
+                if waiting.is_empty() {
+                    random = random.wrapping_add(1);
+                    continue;
+                }
+                let only_lengths: Vec<usize> = waiting.iter().map(|w| w.0).collect();
+                let mut batch = next_batch(&only_lengths, limits, usize::MAX);
+                batch.sort_unstable();
+                for at in batch.into_iter().rev() {
+                    let (_, entered, before) = waiting.remove(at);
+                    prop_assert!(batches - entered <= before);
+                }
+                batches += 1;
+            }
+        }
+
         #[test]
         fn every_batch_obeys_the_limits_and_every_window_runs_once(
             lengths in prop::collection::vec(0usize..600, 0..80),

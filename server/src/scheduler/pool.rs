@@ -37,7 +37,7 @@ impl Pool {
             let (report, hears) = oneshot::channel();
             let thread = Builder::new().name(format!("nerve-worker-{number}"));
             let run = move || {
-                worker.run(report);
+                worker.run(number == 0, report);
                 // What held the session's memory must not keep it for a version that is gone.
                 drop(worker);
                 give_back();

@@ -13,10 +13,8 @@ use crate::config::{BatchLimits, QueueLimits};
 use crate::metrics::Metrics;
 use crate::scheduler::drain::DrainRate;
 use crate::scheduler::job::{Job, Waiter, WindowInput};
-use crate::scheduler::policy::next_batch;
+use crate::scheduler::policy::{LOOKAHEAD, next_batch, share};
 
-/// How far behind the oldest window its batch-mates may be: bounds the time the lock is held.
-const LOOKAHEAD: usize = 256;
 /// How long bulk work waits for a worker to come back before it is refused: twice the longest pause between attempts.
 const WORKER_WAIT: Duration = Duration::from_secs(20);
 
@@ -75,6 +73,14 @@ struct State {
     workers: usize,
     idle: usize,
     closed: bool,
+}
+
+/// What a worker runs next.
+pub(crate) struct Batch {
+    /// Never empty.
+    pub(crate) jobs: Vec<Job>,
+    /// Whether it is one window while no other waits and no other worker runs.
+    pub(crate) is_lone: bool,
 }
 
 /// How much room windows take.
@@ -295,18 +301,19 @@ impl Queue {
         Ok(())
     }
 
-    /// The next batch, never empty; waits for one. `None` once the queue is closed and empty.
-    pub(crate) fn take(&self) -> Option<Vec<Job>> {
+    /// The next batch; waits for one. `None` once the queue is closed and empty.
+    pub(crate) fn take(&self) -> Option<Batch> {
         let mut state = self.lock();
         state.idle += 1;
         loop {
-            let batch = state.next_batch(self.batching);
-            if !batch.is_empty() || state.closed {
+            let jobs = state.next_batch(self.batching);
+            if !jobs.is_empty() || state.closed {
+                let is_lone = jobs.len() == 1 && state.waiting.is_empty() && state.idle == state.workers;
                 state.idle -= 1;
                 self.show(&mut state);
                 drop(state);
                 self.room.notify_waiters();
-                return (!batch.is_empty()).then_some(batch);
+                return (!jobs.is_empty()).then_some(Batch { jobs, is_lone });
             }
             self.show(&mut state);
             // Windows withdrawn meanwhile have left too.
@@ -406,8 +413,7 @@ impl State {
         for turn in withdrawn {
             self.remove(turn);
         }
-        // With other workers idle, each takes its share rather than the first everything.
-        let share = self.waiting.len().div_ceil(self.idle.max(1));
+        let share = share(self.waiting.len(), self.idle);
         if let Some(oldest) = turns.first() {
             self.serving = self.serving.max(oldest.turn);
         }

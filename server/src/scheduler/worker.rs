@@ -11,7 +11,8 @@ use crate::health::Health;
 use crate::infer::{Infer, InferError, LogitRows, OpenSession};
 use crate::metrics::Metrics;
 use crate::scheduler::job::{Job, LogitMatrix, WindowFailed, WindowInput};
-use crate::scheduler::queue::Queue;
+use crate::scheduler::lone::LoneSession;
+use crate::scheduler::queue::{Batch, Queue};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -22,6 +23,9 @@ pub(crate) struct Worker {
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) open: Arc<OpenSession>,
+    /// Opens the session of lone windows; absent where they run as others do.
+    pub(crate) open_lone: Option<Arc<OpenSession>>,
+    pub(crate) lone: LoneSession,
     /// Batches to run before the first real one.
     pub(crate) warm_up: Arc<Vec<Vec<Vec<u32>>>>,
 }
@@ -45,9 +49,15 @@ enum SessionState {
 impl Worker {
     /// Serves until the queue closes, with a new session for each that breaks; `started` hears how the first was opened.
     ///
-    /// A first session that cannot be opened ends the worker, since nothing would be different the next time.
-    pub(crate) fn run(&self, started: oneshot::Sender<Result<(), InferError>>) {
-        let first = self.open_and_warm();
+    /// A first session that cannot be opened ends the worker, since nothing would be different the next time. The first
+    /// worker opens the session of lone windows too.
+    pub(crate) fn run(&self, is_first: bool, started: oneshot::Sender<Result<(), InferError>>) {
+        let first = self.open_and_warm(self.open.as_ref()).and_then(|session| {
+            if let Some(open_lone) = self.open_lone.as_ref().filter(|_| is_first) {
+                self.lone.set(self.open_and_warm(open_lone.as_ref())?);
+            }
+            Ok(session)
+        });
         let mut session = match first {
             Ok(session) => {
                 self.up();
@@ -90,9 +100,9 @@ impl Worker {
         self.queue.worker_down();
     }
 
-    fn open_and_warm(&self) -> Result<Box<dyn Infer>, InferError> {
+    fn open_and_warm(&self, open: &OpenSession) -> Result<Box<dyn Infer>, InferError> {
         let attempt = catch_unwind(AssertUnwindSafe(|| {
-            let mut session = (self.open)()?;
+            let mut session = open()?;
             for batch in self.warm_up.iter() {
                 let windows: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
                 let began = Instant::now();
@@ -113,7 +123,7 @@ impl Worker {
     fn reopen(&self, pause: &mut Duration) -> Option<Box<dyn Infer>> {
         while !self.queue.closed_within(*pause) {
             *pause = (*pause * 2).min(LONGEST_PAUSE);
-            match self.open_and_warm() {
+            match self.open_and_warm(self.open.as_ref()) {
                 Ok(session) => return Some(session),
                 Err(error) => warn!(%error, "a worker's session cannot be opened"),
             }
@@ -147,7 +157,7 @@ impl Worker {
         runs
     }
 
-    fn run_batch(&self, session: &mut dyn Infer, batch: Vec<Job>) -> SessionState {
+    fn run_batch(&self, session: &mut dyn Infer, Batch { jobs: batch, is_lone }: Batch) -> SessionState {
         let taken = Instant::now();
         for job in &batch {
             self.metrics
@@ -160,7 +170,10 @@ impl Worker {
         let padded = windows.iter().map(|window| window.len()).max().unwrap_or(0) * batch.len();
         // The session is thrown away after a panic, so what the panic left of it is never seen.
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            let logits = session.run(&windows)?;
+            let logits = match is_lone {
+                true => self.lone.run(session, &windows)?,
+                false => session.run(&windows)?,
+            };
             Ok::<_, InferError>(read_all(logits.as_ref(), &batch))
         }));
         match ran {

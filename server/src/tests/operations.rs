@@ -484,3 +484,26 @@ fn connections_beyond_the_limit_wait() {
     waiting.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert_eq!(receive(waiting).status, 200);
 }
+
+#[test]
+fn a_text_that_was_answered_lately_is_not_computed_again() {
+    let server = Server::start(Script::default(), |config| config.cache_bytes = 1 << 20).ready();
+    let first = server.ner("paul met paul in paris");
+    let computed = server.metric("nerve_batch_size_count");
+    let body = json!({"items": [{"text": "paul met paul in paris"}, {"text": "paris"}, {"text": "nan"}]});
+    let batch = server.post("/ner/batch", &body.to_string()).json();
+    let again = server.ner("paul met paul in paris");
+    assert_eq!(first.body, again.body);
+    assert_eq!(batch["results"][0]["entities"], first.json()["entities"]);
+    assert_eq!(batch["results"][1]["entities"][0]["type"], "location");
+    assert_eq!(batch["results"][2]["error"]["code"], "inference_failed");
+    let hits = server.metric("nerve_cache_lookups_total{result=\"hit\"}");
+    let misses = server.metric("nerve_cache_lookups_total{result=\"miss\"}");
+    assert_eq!((hits, misses), (2.0, 3.0));
+    // The two that were new, together or one after the other.
+    let further = server.metric("nerve_batch_size_count") - computed;
+    assert!((1.0..=2.0).contains(&further), "{further}");
+    // What failed is tried again.
+    server.ner("nan");
+    assert_eq!(server.metric("nerve_cache_lookups_total{result=\"hit\"}"), 2.0);
+}

@@ -161,7 +161,7 @@ fn its_own_load_never_refuses_it() {
 
 #[test]
 fn a_panic_on_one_line_does_not_end_the_stream() {
-    let server = Server::start(Script::default(), |config| config.batching.max_batch = 1).ready();
+    let server = Server::start(Script::default(), |config| config.batching.max_batch = Some(1)).ready();
     let mut body = "{\"text\": \"panic\"}\n".to_owned();
     body.push_str(&"{\"text\": \"paul\"}\n".repeat(100));
     let answers = lines(&stream(&server, "", &body));

@@ -26,7 +26,7 @@ fn submit(queue: &Queue, lengths: &[usize]) -> Result<Vec<Waiter>, SubmitError> 
 }
 
 fn taken(queue: &Queue) -> Vec<usize> {
-    queue.take().unwrap().iter().map(Job::tokens).collect()
+    queue.take().unwrap().jobs.iter().map(Job::tokens).collect()
 }
 
 #[test]
@@ -165,4 +165,19 @@ fn closed_it_serves_what_waits_and_aborted_it_does_not() {
     assert_eq!(submit(&queue, &[5]).err(), Some(SubmitError::Closed));
     assert_eq!(taken(&queue), [5]);
     assert!(queue.take().is_none());
+}
+
+#[test]
+fn a_window_is_lone_while_nothing_else_waits_or_runs() {
+    let queue = queue(10, 1000, 1);
+    let is_lone = || queue.take().unwrap().is_lone;
+    let _first = submit(&queue, &[5]).unwrap();
+    assert!(is_lone());
+    let _two = submit(&queue, &[5, 6]).unwrap();
+    assert!(!is_lone());
+    assert!(is_lone());
+    // A second worker that takes nothing is one that runs.
+    queue.worker_up();
+    let _third = submit(&queue, &[5]).unwrap();
+    assert!(!is_lone());
 }

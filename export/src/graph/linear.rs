@@ -1,0 +1,134 @@
+//! Linear layers in the arithmetic asked for, and their inputs.
+
+use super::{Arithmetic, OUTPUT, Writer};
+use crate::checkpoint::CheckpointError;
+use crate::quantize::QuantizedMatrix;
+
+/// The input of linear layers, made once for all that share it.
+pub(super) enum LayerInput {
+    /// As it is.
+    Float(String),
+    /// As u8 integers, `(integer - zero) * scale`.
+    Quantized {
+        value: String,
+        scale_name: String,
+        zero_name: String,
+        scale: f32,
+    },
+}
+
+impl Writer<'_> {
+    /// Declares a value the input of linear layers: observed, or quantised once for all of them.
+    pub(super) fn layer_input(&mut self, name: &str) -> LayerInput {
+        self.observed.push(name.to_owned());
+        let Arithmetic::Int8(ranges) = &self.arithmetic else {
+            return LayerInput::Float(name.to_owned());
+        };
+        let affine = ranges.affine(name);
+        let scale_name = self.graph.f32s(&format!("{name}.scale"), &[], &[affine.scale]);
+        let zero_name = self.graph.u8_scalar(&format!("{name}.zero"), affine.zero_point);
+        let inputs = [name, &scale_name, &zero_name];
+        let value = self
+            .graph
+            .op("QuantizeLinear", &inputs, &[], &format!("{name}.quantized"));
+        LayerInput::Quantized {
+            value,
+            scale_name,
+            zero_name,
+            scale: affine.scale,
+        }
+    }
+
+    /// `input * weight^T + bias`, both multiplied by `scale` beforehand; `[from, to]` are the widths.
+    pub(super) fn linear(
+        &mut self,
+        name: &str,
+        input: &LayerInput,
+        [from, to]: [usize; 2],
+        scale: f32,
+    ) -> Result<String, CheckpointError> {
+        let weight = self.checkpoint.tensor(&format!("{name}.weight"), &[to, from])?;
+        let bias = self.checkpoint.tensor(&format!("{name}.bias"), &[to])?;
+        let mut weight = transposed(weight, to, from);
+        weight.iter_mut().for_each(|w| *w *= scale);
+        let bias: Vec<f32> = bias.iter().map(|b| b * scale).collect();
+        let (weight_name, bias_name) = (format!("{name}.weight"), format!("{name}.bias"));
+        match input {
+            LayerInput::Float(input) => {
+                let weight = self.operands(&weight_name, &[from, to], &weight);
+                let bias = self.operands(&bias_name, &[to], &bias);
+                Ok(self.product(name, input, &weight, &bias))
+            }
+            LayerInput::Quantized {
+                value,
+                scale_name,
+                zero_name,
+                scale,
+            } => {
+                let matrix = QuantizedMatrix::per_column(&weight, to);
+                let bias: Vec<i32> = bias
+                    .iter()
+                    .zip(&matrix.scales)
+                    .map(|(bias, column)| (bias / (scale * column)).round() as i32)
+                    .collect();
+                let weight = self.graph.i8s(&weight_name, &[from, to], &matrix.values);
+                let scales = format!("{weight_name}.scales");
+                self.graph.f32s(&scales, &[to], &matrix.scales);
+                let zeros = format!("{weight_name}.zeros");
+                self.graph.i8s(&zeros, &[to], &vec![0; to]);
+                let bias = self.graph.i32s(&bias_name, &[to], &bias);
+                let inputs = [value, scale_name, zero_name, &weight, &scales, &zeros, &bias];
+                Ok(self
+                    .graph
+                    .contrib("QGemm", &inputs.map(String::as_str), &[], name))
+            }
+        }
+    }
+
+    /// The logits of the last hidden states, in f32 under every arithmetic: so few columns cost nothing.
+    pub(super) fn classifier(&mut self, states: &str) -> Result<(), CheckpointError> {
+        let (hidden, labels) = (self.checkpoint.config.hidden_size, self.checkpoint.labels.len());
+        let weight = self.checkpoint.tensor("classifier.weight", &[labels, hidden])?;
+        let bias = self.checkpoint.tensor("classifier.bias", &[labels])?;
+        let weight = transposed(weight, labels, hidden);
+        let weight = self.graph.f32s("classifier.weight", &[hidden, labels], &weight);
+        let bias = self.graph.f32s("classifier.bias", &[labels], bias);
+        if self.is_of_rows() {
+            let rows = self.product("classifier", states, &weight, &bias);
+            self.graph.op("Reshape", &[&rows, "shape.logits"], &[], OUTPUT);
+        } else {
+            self.product(OUTPUT, states, &weight, &bias);
+        }
+        Ok(())
+    }
+
+    /// `input * weight + bias` in floats.
+    fn product(&mut self, name: &str, input: &str, weight: &str, bias: &str) -> String {
+        if self.is_of_rows() {
+            return self.graph.op("Gemm", &[input, weight, bias], &[], name);
+        }
+        let product = format!("{name}.product");
+        self.graph.op("MatMul", &[input, weight], &[], &product);
+        self.graph.op("Add", &[&product, bias], &[], name)
+    }
+
+    /// A constant that float linear layers compute with: f32, or f16 under half precision.
+    fn operands(&mut self, name: &str, shape: &[usize], data: &[f32]) -> String {
+        if self.is_half() {
+            self.graph.f16s(name, shape, data)
+        } else {
+            self.graph.f32s(name, shape, data)
+        }
+    }
+}
+
+/// A row-major `[rows, columns]` matrix with its axes exchanged.
+fn transposed(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut turned = vec![0.0; matrix.len()];
+    for (row, values) in matrix.chunks_exact(columns).enumerate() {
+        for (column, value) in values.iter().enumerate() {
+            turned[column * rows + row] = *value;
+        }
+    }
+    turned
+}

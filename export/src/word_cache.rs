@@ -1,0 +1,94 @@
+//! Subwords of words seen lately.
+
+use std::collections::HashMap;
+use std::mem::take;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Words of one generation.
+const GENERATION: usize = 1 << 15;
+/// Longer words, in bytes, are rare, and are not kept.
+const LONGEST: usize = 32;
+
+/// The ids of a word's subwords.
+pub(crate) type WordIds = Arc<[u32]>;
+
+/// The subword ids of the words seen lately, in bounded memory.
+///
+/// Text repeats its words, and a tokenizer spends more on one than on anything else between a request and its batch. There
+/// are two generations: once the young one is full, the old one is forgotten and the young one grows old; a word that is
+/// found in the old one is young again. So the usual words stay, and any others leave.
+#[derive(Default)]
+pub(crate) struct WordCache(Mutex<Generations>);
+
+#[derive(Default)]
+pub(crate) struct Generations {
+    young: HashMap<Box<str>, WordIds>,
+    old: HashMap<Box<str>, WordIds>,
+}
+
+impl WordCache {
+    /// The words, for as long as the guard lives.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Generations> {
+        // Nothing under the lock panics but for want of memory, and no word is half there.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    /// The ids of a word's subwords, if they are known.
+    pub(crate) fn get(&mut self, word: &str) -> Option<WordIds> {
+        if let Some(ids) = self.young.get(word) {
+            return Some(Arc::clone(ids));
+        }
+        let (word, ids) = self.old.remove_entry(word)?;
+        self.insert(word, Arc::clone(&ids));
+        Some(ids)
+    }
+
+    /// Keeps the ids of a word's subwords, unless it is long.
+    pub(crate) fn keep(&mut self, word: &str, ids: &WordIds) {
+        if word.len() <= LONGEST {
+            self.insert(word.into(), Arc::clone(ids));
+        }
+    }
+
+    fn insert(&mut self, word: Box<str>, ids: WordIds) {
+        if self.young.len() >= GENERATION {
+            self.old = take(&mut self.young);
+        }
+        self.young.insert(word, ids);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(of: u32) -> WordIds {
+        Arc::from([of])
+    }
+
+    #[test]
+    fn words_in_use_stay_and_memory_is_bounded() {
+        let cache = WordCache::default();
+        let mut words = cache.lock();
+        words.keep("usual", &ids(7));
+        for number in 0..3 * GENERATION as u32 {
+            words.keep(&format!("rare{number}"), &ids(number));
+            if number % 1000 == 0 {
+                assert_eq!(words.get("usual"), Some(ids(7)));
+            }
+        }
+        assert_eq!(words.get("usual"), Some(ids(7)));
+        assert_eq!(words.get("rare1"), None);
+        assert!(words.young.len() <= GENERATION && words.old.len() <= GENERATION);
+    }
+
+    #[test]
+    fn long_words_are_not_kept() {
+        let cache = WordCache::default();
+        let word = "a".repeat(LONGEST + 1);
+        cache.lock().keep(&word, &ids(1));
+        assert_eq!(cache.lock().get(&word), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! The session of a window that has the machine to itself.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tracing::warn;
+
+use crate::infer::{Infer, InferError, LogitRows};
+
+/// A session with several threads inside an operator, which a window runs on when no other waits or runs.
+///
+/// One-thread sessions answer the most texts a second, and leave all cores but one idle when there is but one text. Threads
+/// divide an operator's rows and columns and never a sum, so that both kinds of session give the same bits.
+#[derive(Default)]
+pub(crate) struct LoneSession(Mutex<Option<Box<dyn Infer>>>);
+
+impl LoneSession {
+    /// Puts this session in place.
+    pub(crate) fn set(&self, session: Box<dyn Infer>) {
+        *self.lock() = Some(session);
+    }
+
+    /// The logits of a lone window: of this session, or of the worker's own where there is none or it fails.
+    ///
+    /// One that fails at what the worker's own session runs is given up.
+    pub(crate) fn run(
+        &self,
+        own: &mut dyn Infer,
+        windows: &[&[u32]],
+    ) -> Result<Box<dyn LogitRows>, InferError> {
+        let mut place = self.lock();
+        let Some(lone) = place.as_mut() else {
+            drop(place);
+            return own.run(windows);
+        };
+        match lone.run(windows) {
+            Ok(logits) => Ok(logits),
+            Err(error) => {
+                let logits = own.run(windows)?;
+                warn!(%error, "the session of lone windows fails; from now on they run as others do");
+                *place = None;
+                Ok(logits)
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Box<dyn Infer>>> {
+        self.0.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
+            // It panicked in a run: what that left of it is never used.
+            self.0.clear_poison();
+            let mut place = poisoned.into_inner();
+            *place = None;
+            place
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// Answers with its name for a logit, or fails at what it is told to.
+    struct Named {
+        name: f32,
+        fails_at: u32,
+    }
+
+    struct One([f32; 1]);
+
+    impl LogitRows for One {
+        fn row(&self, _window: usize, _position: usize) -> Option<&[f32]> {
+            Some(&self.0)
+        }
+    }
+
+    impl Infer for Named {
+        fn run(&mut self, windows: &[&[u32]]) -> Result<Box<dyn LogitRows>, InferError> {
+            match windows[0][0] {
+                id if id == self.fails_at => Err("on purpose".into()),
+                99 if self.name == 2.0 => panic!("on purpose"),
+                _ => Ok(Box::new(One([self.name]))),
+            }
+        }
+    }
+
+    const OWN: f32 = 1.0;
+    const LONE: f32 = 2.0;
+
+    fn own() -> Named {
+        Named {
+            name: OWN,
+            fails_at: 7,
+        }
+    }
+
+    fn lone(fails_at: u32) -> LoneSession {
+        let session = LoneSession::default();
+        session.set(Box::new(Named { name: LONE, fails_at }));
+        session
+    }
+
+    fn who(session: &LoneSession, id: u32) -> Option<f32> {
+        let logits = session.run(&mut own(), &[&[id]]).ok()?;
+        logits.row(0, 0).map(|row| row[0])
+    }
+
+    #[test]
+    fn a_lone_window_runs_on_the_lone_session_if_there_is_one() {
+        assert_eq!(who(&LoneSession::default(), 5), Some(OWN));
+        assert_eq!(who(&lone(0), 5), Some(LONE));
+    }
+
+    #[test]
+    fn it_is_given_up_for_its_own_failures_and_no_answer_is_lost() {
+        let session = lone(5);
+        assert_eq!(who(&session, 6), Some(LONE));
+        assert_eq!(who(&session, 5), Some(OWN));
+        assert_eq!(who(&session, 6), Some(OWN));
+    }
+
+    #[test]
+    fn a_window_that_no_session_runs_costs_nobody_the_session() {
+        let session = lone(7);
+        assert_eq!(who(&session, 7), None);
+        assert_eq!(who(&session, 6), Some(LONE));
+    }
+
+    #[test]
+    fn it_is_given_up_after_a_panic() {
+        let session = lone(0);
+        assert!(catch_unwind(AssertUnwindSafe(|| who(&session, 99))).is_err());
+        assert_eq!(who(&session, 6), Some(OWN));
+    }
+}
