@@ -1,0 +1,299 @@
+"""Compares the exported processor graph with others of the same weights: fused operators, packed projections, no padding.
+
+    bench/graph.py BUNDLE --texts test.conll [--sizes 1,8] [--rounds 3] [--profile]
+
+BUNDLE is an fp32 or int8 bundle of a BERT. Every graph runs the same length-sorted batches on one thread, in turn; the time is
+that of the thread's processor, so that a machine shared with others disturbs little. Needs onnxruntime, onnx, numpy and tokenizers.
+Prints texts a second, the ratio to the exported graph, and the largest difference of a logit from it.
+"""
+
+import argparse
+import collections
+import json
+import pathlib
+import statistics
+import tempfile
+import time
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+from tokenizers import Tokenizer
+
+CONTRIB = "com.microsoft"
+
+
+class Graph:
+    """An exported graph, to be rewritten."""
+
+    def __init__(self, bundle):
+        self.model = onnx.load(bundle / "model.onnx")
+        config = json.loads((bundle / "config.json").read_text())
+        self.layers, self.heads = config["num_hidden_layers"], config["num_attention_heads"]
+        self.hidden = config["hidden_size"]
+        self.head = self.hidden // self.heads
+        self.weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in self.model.graph.initializer}
+        self.nodes = {node.output[0]: node for node in self.model.graph.node}
+        self.is_int8 = any(node.op_type == "QGemm" for node in self.model.graph.node)
+
+    def constant(self, name, array):
+        if all(tensor.name != name for tensor in self.model.graph.initializer):
+            array = np.ascontiguousarray(array)
+            self.model.graph.initializer.append(numpy_helper.from_array(array, name))
+        return name
+
+    def node(self, op, inputs, output, domain="", **attributes):
+        return helper.make_node(op, inputs, [output], domain=domain, **attributes)
+
+    def replace(self, groups):
+        """Puts each group's nodes where the first of the outputs it replaces was made."""
+        outputs = {output: number for number, (names, _) in enumerate(groups) for output in names}
+        kept, begun = [], set()
+        for node in self.model.graph.node:
+            number = outputs.get(node.output[0])
+            if number is None:
+                kept.append(node)
+            elif number not in begun:
+                begun.add(number)
+                kept.extend(groups[number][1])
+        self.model.graph.ClearField("node")
+        self.model.graph.node.extend(kept)
+
+    def attentions(self):
+        for layer in range(self.layers):
+            prefix = f"bert.encoder.layer.{layer}.attention.self"
+            projections = [f"{prefix}.{part}" for part in ("query", "key", "value")]
+            replaced = {f"{prefix}.{part}" for part in ("scores", "masked", "weights", "mixed", "merged")}
+            replaced |= {f"{name}{suffix}" for name in projections for suffix in (".split", ".heads")}
+            yield prefix, projections, replaced
+
+    def shaped(self, name, last):
+        """A node that makes the shape [batch, length, *last]."""
+        return self.node("Concat", ["shape.batch_length", self.constant(f"{name}.last", np.array(last))], name, axis=0)
+
+    def after(self, output, nodes):
+        index = next(at for at, node in enumerate(self.model.graph.node) if node.output[0] == output)
+        following = list(self.model.graph.node)
+        following[index + 1 : index + 1] = nodes
+        self.model.graph.ClearField("node")
+        self.model.graph.node.extend(following)
+
+    def session(self, profile=None):
+        if all(opset.domain != CONTRIB for opset in self.model.opset_import):
+            self.model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.enable_mem_pattern = False
+        options.log_severity_level = 4
+        if profile:
+            options.enable_profiling, options.profile_file_prefix = True, profile
+        model = self.model.SerializeToString()
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def exported(graph):
+    del graph
+
+
+def fused_transposition(graph):
+    groups = []
+    for prefix, (query, key, value), replaced in graph.attentions():
+        nodes = []
+        for name in (query, key, value):
+            nodes.append(graph.node("Reshape", [name, "shape.heads"], f"{name}.split"))
+            nodes.append(graph.node("Transpose", [f"{name}.split"], f"{name}.heads", perm=[0, 2, 1, 3]))
+        scores = [f"{query}.heads", f"{key}.heads"]
+        nodes.append(graph.node("FusedMatMul", scores, f"{prefix}.scores", CONTRIB, transB=1))
+        nodes.append(graph.node("Add", [f"{prefix}.scores", "mask"], f"{prefix}.masked"))
+        nodes.append(graph.node("Softmax", [f"{prefix}.masked"], f"{prefix}.weights", axis=-1))
+        nodes.append(graph.node("MatMul", [f"{prefix}.weights", f"{value}.heads"], f"{prefix}.mixed"))
+        nodes.append(graph.node("Transpose", [f"{prefix}.mixed"], f"{prefix}.merged", perm=[0, 2, 1, 3]))
+        groups.append((replaced, nodes))
+    graph.replace(groups)
+
+
+def multi_head_attention(graph):
+    groups = []
+    for prefix, projections, replaced in graph.attentions():
+        nodes = [graph.node("Reshape", [name, "shape.sequences"], f"{name}.sequences") for name in projections]
+        inputs = [f"{name}.sequences" for name in projections] + ["", "mask.int"]
+        attributes = {"num_heads": graph.heads, "scale": 1.0}
+        nodes.append(graph.node("MultiHeadAttention", inputs, f"{prefix}.merged", CONTRIB, **attributes))
+        groups.append((replaced, nodes))
+    graph.replace(groups)
+    cast = graph.node("Cast", ["attention_mask"], "mask.int", to=onnx.TensorProto.INT32)
+    graph.after("shape.batch_length", [graph.shaped("shape.sequences", [graph.hidden]), cast])
+
+
+def packed_attention(graph):
+    """`Attention` or `QAttention`, which project queries, keys and values themselves."""
+    groups = []
+    for prefix, projections, replaced in graph.attentions():
+        first = graph.nodes[projections[0]]
+        columns = lambda suffix: [graph.weights[name + suffix] for name in projections]  # noqa: E731
+        weight = graph.constant(f"{prefix}.weight", np.concatenate(columns(".weight"), 1))
+        nodes = [graph.node("Reshape", [first.input[0], "shape.sequences"], f"{prefix}.sequences")]
+        if graph.is_int8:
+            # QAttention scales the scores itself.
+            root = np.float32(graph.head**0.5)
+            scales, biases = columns(".weight.scales"), columns(".bias")
+            biases = [bias * scale * graph.weights[first.input[1]] for bias, scale in zip(biases, scales)]
+            scales, biases = [scales[0] * root, *scales[1:]], [biases[0] * root, *biases[1:]]
+            zeros = graph.constant(f"{prefix}.zeros", np.concatenate(columns(".weight.zeros")))
+            scales = graph.constant(f"{prefix}.scales", np.concatenate(scales))
+            bias = graph.constant(f"{prefix}.bias", np.concatenate(biases).astype(np.float32))
+            inputs = [f"{prefix}.sequences", weight, bias, first.input[1], scales, "mask.int", first.input[2], zeros]
+            nodes.append(graph.node("QAttention", inputs, f"{prefix}.merged", CONTRIB, num_heads=graph.heads))
+        else:
+            bias = graph.constant(f"{prefix}.bias", np.concatenate(columns(".bias")))
+            inputs = [f"{prefix}.sequences", weight, bias, "mask.int"]
+            attributes = {"num_heads": graph.heads, "scale": 1.0}
+            nodes.append(graph.node("Attention", inputs, f"{prefix}.merged", CONTRIB, **attributes))
+        groups.append((replaced | set(projections), nodes))
+    graph.replace(groups)
+    cast = graph.node("Cast", ["attention_mask"], "mask.int", to=onnx.TensorProto.INT32)
+    graph.after("shape.batch_length", [graph.shaped("shape.sequences", [graph.hidden]), cast])
+
+
+def skip_layer_norm(graph):
+    groups = []
+    for layer in range(graph.layers):
+        prefix = f"bert.encoder.layer.{layer}"
+        for sum_name, norm_name in [
+            (f"{prefix}.attention.sum", f"{prefix}.attention.output.LayerNorm"),
+            (f"{prefix}.sum", f"{prefix}.output.LayerNorm"),
+        ]:
+            added, norm = graph.nodes[sum_name], graph.nodes[norm_name]
+            epsilon = next(attribute.f for attribute in norm.attribute if attribute.name == "epsilon")
+            inputs = [*added.input, *norm.input[1:]]
+            fused = graph.node("SkipLayerNormalization", inputs, norm_name, CONTRIB, epsilon=epsilon)
+            groups.append(({sum_name}, []))
+            groups.append(({norm_name}, [fused]))
+    graph.replace(groups)
+
+
+def without_padding(graph):
+    """Linear layers over real tokens alone; attention sees them padded. Two further inputs say which is where."""
+    groups = []
+    real = graph.node("Gather", ["embeddings.rows", "real"], "embeddings.real", axis=0)
+    norm = graph.nodes["bert.embeddings.LayerNorm"]
+    norm.input[0] = "embeddings.real"
+    graph.after("embeddings.rows", [real])
+    for prefix, projections, _ in graph.attentions():
+        for name in projections:
+            padded = graph.node("Gather", [name, "places"], f"{name}.padded", axis=0)
+            split = graph.node("Reshape", [f"{name}.padded", "shape.heads"], f"{name}.split")
+            groups.append(({f"{name}.split"}, [padded, split]))
+        merged = graph.node("Reshape", [f"{prefix}.merged", "shape.rows"], f"{prefix}.padded_rows")
+        packed = graph.node("Gather", [f"{prefix}.padded_rows", "real"], f"{prefix}.rows", axis=0)
+        groups.append(({f"{prefix}.rows"}, [merged, packed]))
+    padded = graph.node("Gather", ["classifier", "places"], "classifier.padded", axis=0)
+    logits = graph.node("Reshape", ["classifier.padded", "shape.logits"], "logits")
+    groups.append(({"logits"}, [padded, logits]))
+    graph.replace(groups)
+    for name in ("real", "places"):
+        graph.model.graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.INT64, [name]))
+
+
+VARIANTS = {
+    "exported": exported,
+    "FusedMatMul": fused_transposition,
+    "MultiHeadAttention": multi_head_attention,
+    "Attention or QAttention": packed_attention,
+    "SkipLayerNormalization": skip_layer_norm,
+    "no padding": without_padding,
+}
+
+
+def read_texts(path, tokenizer):
+    blocks = path.read_text(encoding="utf-8").split("\n\n")
+    texts = [[line.split("\t")[0].split(" ")[0] for line in block.splitlines() if line] for block in blocks]
+    return [encoded.ids for encoded in tokenizer.encode_batch([text for text in texts if text], is_pretokenized=True)]
+
+
+def batches(texts, size, by_length):
+    texts = sorted(texts, key=len) if by_length else texts
+    for start in range(0, len(texts), size):
+        batch = texts[start : start + size]
+        length = max(map(len, batch))
+        mask = np.array([[1] * len(text) + [0] * (length - len(text)) for text in batch], np.int64)
+        ids = np.array([text + [0] * (length - len(text)) for text in batch], np.int64)
+        flat = mask.reshape(-1)
+        places = np.where(flat == 1, np.cumsum(flat) - 1, 0)
+        yield {"input_ids": ids, "attention_mask": mask, "real": np.flatnonzero(flat), "places": places}
+
+
+def compare(sessions, made, rounds):
+    """Seconds of each session in each round, and its largest difference from the first."""
+    seconds = collections.defaultdict(list)
+    difference = collections.defaultdict(float)
+    for number in range(rounds + 1):
+        spent = collections.Counter()
+        for batch in made:
+            reference = None
+            for name, session in sessions.items():
+                feeds = {value.name: batch[value.name] for value in session.get_inputs()}
+                began = time.thread_time()
+                logits = session.run(["logits"], feeds)[0]
+                spent[name] += time.thread_time() - began
+                reference = logits if reference is None else reference
+                real = batch["attention_mask"] == 1
+                difference[name] = max(difference[name], float(np.abs(logits - reference)[real].max()))
+        # The first round warms up.
+        if number:
+            for name in sessions:
+                seconds[name].append(spent[name])
+    return seconds, difference
+
+
+def print_profile(bundle, made):
+    """The share of each operator in the exported graph's time."""
+    with tempfile.TemporaryDirectory() as folder:
+        session = Graph(bundle).session(profile=f"{folder}/profile")
+        for batch in made:
+            session.run(["logits"], {value.name: batch[value.name] for value in session.get_inputs()})
+        events = json.loads(pathlib.Path(session.end_profiling()).read_text())
+    spent = collections.Counter()
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            spent[event["args"]["op_name"]] += event["dur"]
+    for op, microseconds in spent.most_common(10):
+        print(f"    {op:<24}{100 * microseconds / spent.total():5.1f}%")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=pathlib.Path)
+    parser.add_argument("--texts", type=pathlib.Path, required=True)
+    parser.add_argument("--sizes", default="1,8")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--most", type=int, default=480, help="texts to run at most")
+    parser.add_argument("--profile", action="store_true")
+    arguments = parser.parse_args()
+    tokenizer = Tokenizer.from_file(str(arguments.bundle / "tokenizer.json"))
+    tokenizer.no_truncation()
+    texts = read_texts(arguments.texts, tokenizer)
+    texts = texts[:: -(-len(texts) // arguments.most)]
+    sessions = {}
+    for name, rewrite in VARIANTS.items():
+        graph = Graph(arguments.bundle)
+        rewrite(graph)
+        sessions[name] = graph.session()
+    for size in map(int, arguments.sizes.split(",")):
+        orders = [("by length", True)] if size == 1 else [("by length", True), ("as they come", False)]
+        for order, by_length in orders:
+            made = list(batches(texts, size, by_length))
+            seconds, difference = compare(sessions, made, arguments.rounds)
+            base = statistics.median(seconds["exported"])
+            print(f"batches of {size}, {order}")
+            for name in sessions:
+                median = statistics.median(seconds[name])
+                line = f"  {name:<26}{len(texts) / median:7.0f} texts/s  x {base / median:.3f}"
+                print(f"{line}  largest difference {difference[name]:.1e}")
+            if arguments.profile:
+                print_profile(arguments.bundle, made)
+
+
+if __name__ == "__main__":
+    main()
