@@ -280,3 +280,126 @@ impl<'a> Drive<'a> {
 fn duration(time: Timespec) -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A server that answers the nth request of a connection with `respond(n)`, or leaves it unanswered.
+    fn serve(respond: fn(usize) -> Option<&'static str>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                std::thread::spawn(move || answer(stream, respond));
+            }
+        });
+        address
+    }
+
+    fn answer(mut stream: TcpStream, respond: fn(usize) -> Option<&'static str>) {
+        let mut buffer = [0; 4096];
+        for number in 0.. {
+            // The requests below fit one segment.
+            match stream.read(&mut buffer) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            if let Some(response) = respond(number) {
+                stream.write_all(response.as_bytes()).unwrap();
+            }
+        }
+    }
+
+    fn plan(address: SocketAddr, rate: Option<f64>) -> Plan {
+        Plan {
+            address,
+            requests: vec![b"POST / HTTP/1.1\r\ncontent-length: 1\r\n\r\nx".to_vec(); 3],
+            connections: 4,
+            max_connections: 64,
+            rate,
+            warmup: Duration::from_millis(50),
+            measured: Duration::from_millis(500),
+            drain: Duration::from_millis(300),
+            rest: Duration::from_millis(10),
+            seed: 1,
+        }
+    }
+
+    fn report(plan: &Plan) -> serde_json::Value {
+        serde_json::to_value(drive(plan).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_closed_loop_keeps_its_connections_asking() {
+        let found = report(&plan(
+            serve(|_| Some("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")),
+            None,
+        ));
+        assert!(found["throughput"].as_f64().unwrap() > 100.0, "{found}");
+        assert_eq!(
+            (found["unfinished"].as_u64(), found["differing"].as_u64()),
+            (Some(0), Some(0))
+        );
+        assert!(
+            found["hashes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(serde_json::Value::is_string)
+        );
+    }
+
+    #[test]
+    fn an_open_loop_sends_at_its_rate_whatever_the_answers_are() {
+        let refuse = |number| {
+            let refused = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n";
+            Some(if number % 2 == 0 {
+                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+            } else {
+                refused
+            })
+        };
+        let found = report(&plan(serve(refuse), Some(400.0)));
+        let count = |status: &str| found["statuses"][status].as_u64().unwrap();
+        // 200 are expected, with a standard deviation of 14.
+        assert!((130..270).contains(&(count("200") + count("429"))), "{found}");
+        assert!(
+            count("429") > 0 && found["refusal_ms"]["p50"].as_f64().unwrap() < 100.0,
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn a_server_that_never_answers_ends_with_the_drain_and_counts() {
+        let began = Instant::now();
+        let found = report(&plan(serve(|_| None), Some(100.0)));
+        assert!(began.elapsed() < Duration::from_secs(5));
+        assert_eq!(found["throughput"].as_f64(), Some(0.0));
+        assert!(found["unfinished"].as_u64().unwrap() > 20, "{found}");
+        assert!(found["latency_ms"]["p50"].as_f64().unwrap() > 250.0, "{found}");
+    }
+
+    #[test]
+    fn connections_that_end_are_opened_again() {
+        let found = report(&plan(
+            serve(|number| {
+                (number == 0).then_some("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+            }),
+            None,
+        ));
+        assert!(found["statuses"]["200"].as_u64().unwrap() > 20, "{found}");
+        assert_eq!(found["failures"]["closed"].as_u64(), Some(0));
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_told() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let found = report(&plan(free, None));
+        assert!(found["failures"]["broken"].as_u64().unwrap() > 0, "{found}");
+    }
+}
