@@ -11,13 +11,21 @@ import subprocess
 import sys
 import time
 
-from serving import answers, bounds, plot, report, soak
-from serving.load import Level, measure
+from serving import plot, report
 from serving.models import prepare, same_logits
-from serving.servers import ROOT, Server, launches
-from serving.texts import TEXTS_A_CALL, corpus, write_batches, write_bodies
+from serving.progress import say
+from serving.run import Run, some
+from serving.servers import ROOT, launches
+from serving.soak import soak
+from serving.texts import corpus, write_bodies
 
-COMPARED_TEXTS = 100
+SWITCHES = {"--no-batch", "--no-bound"}
+PLACES = {"--checkpoint", "--out", "--work", "--binaries", "--load"}
+# What of the options the report tells.
+SETTINGS = [
+    "repetitions", "seconds", "open_seconds", "connections", "open", "peer_workers", "peer_threads", "litserve_workers",
+    "litserve_batch", "peer_graph", "nerve_flags",
+]  # fmt: skip
 
 
 def numbers(text):
@@ -43,14 +51,16 @@ def parse():
     parser.add_argument("--nerve-flags", default="", help="further options of nerve-server, in one argument")
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
     parser.add_argument("--load", type=pathlib.Path, default=ROOT / "target/bench-load/release/nerve-load")
-    parser.add_argument("--peer-workers", type=int, default=1, help="processes of the ONNX Runtime peers")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--peer-workers", type=int, default=cores, help="processes of the tuned FastAPI peers [default: one a core]")
     parser.add_argument("--peer-threads", type=int, default=1, help="threads of each of their runs")
-    parser.add_argument("--pipeline-workers", type=int, default=1)
-    parser.add_argument("--pipeline-threads", type=int, default=1)
-    parser.add_argument("--litserve-workers", type=int, default=2)
+    parser.add_argument("--litserve-workers", type=int, default=cores)
     parser.add_argument("--litserve-batch", type=int, default=8)
     parser.add_argument("--peer-graph", choices=["torch", "nerve"], default="torch", help="who exports the peers' fp32 graph")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.open and not arguments.connections:
+        parser.error("--open needs --connections: its rates are shares of what those reach")
+    return arguments
 
 
 def main():
@@ -62,110 +72,56 @@ def main():
     for directory in (arguments.work, arguments.out):
         directory.mkdir(parents=True, exist_ok=True)
     texts = corpus(arguments.data / "test.conll")
-    bodies, batches = arguments.work / "bodies.jsonl", arguments.work / "batches.jsonl"
-    write_bodies(texts, bodies)
-    write_batches(texts, batches)
+    bodies = write_bodies(texts, arguments.work)
     models = prepare(arguments.checkpoint, arguments.data, arguments.work, arguments.binaries, arguments.peer_graph)
-    logits = same_logits(models, texts[:: len(texts) // COMPARED_TEXTS])
-    say(f"fp32 logits of the peers' graph and of Nerve's differ by at most {logits:.1e} on {COMPARED_TEXTS} texts")
+    logits = same_logits(models, some(texts))
+    say(f"fp32 logits of the peers' graph and of Nerve's differ by at most {logits:.1e} on {len(some(texts))} texts")
     for name, _, bundle in (given.partition("=") for given in arguments.bundle):
         models.bundles[name] = pathlib.Path(bundle)
-    chosen = launches(models, arguments)
-    if arguments.only:
-        unknown = set(arguments.only.split(",")) - set(chosen)
-        if unknown:
-            sys.exit(f"no such server: {', '.join(sorted(unknown))}; there are {', '.join(chosen)}")
-        chosen = {name: launch for name, launch in chosen.items() if name in arguments.only.split(",")}
-    if arguments.soak:
-        with (arguments.out / "servers.log").open("w") as log:
-            soak.run(chosen, arguments, bodies, log)
-        return
-    results = {
+    chosen = choose(launches(models, arguments), arguments.only)
+    with (arguments.out / "servers.log").open("w") as log:
+        if arguments.soak:
+            soak(chosen, arguments, bodies.singles, log)
+            return
+        run = Run(arguments, models, chosen, texts, bodies, log)
+        for repetition in range(1, arguments.repetitions + 1):
+            run.repeat(repetition)
+    results = run.results | {
         "machine": machine(),
-        "command": f"bench/serve.sh {shlex.join(sys.argv[1:])}",
+        "command": f"bench/serve.sh DATA --checkpoint DIR {shlex.join(options())}".strip(),
         "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(began)),
-        "settings": {
-            name: getattr(arguments, name)
-            for name in (
-                "repetitions", "seconds", "open_seconds", "connections", "open", "peer_workers", "peer_threads", "pipeline_workers",
-                "pipeline_threads", "litserve_workers", "litserve_batch", "peer_graph", "nerve_flags",
-            )
-        },
+        "minutes": (time.time() - began) / 60,
+        "settings": {name: getattr(arguments, name) for name in SETTINGS},
         "texts": len(texts),
         "logits": logits,
         "servers": list(chosen),
-        "samples": [],
-        "starts": [],
-        "bounds": [],
     }
-    with (arguments.out / "servers.log").open("w") as log:
-        for repetition in range(1, arguments.repetitions + 1):
-            repeat(repetition, chosen, arguments, models, texts, bodies, batches, log, results)
-    results["minutes"] = (time.time() - began) / 60
     (arguments.out / "serve.json").write_text(json.dumps(results))
-    markdown = report.markdown(results)
-    (arguments.out / "RESULTS.md").write_text(markdown)
+    (arguments.out / "RESULTS.md").write_text(report.markdown(results))
     plot.draw(results, arguments.out / "serve.svg")
     print(report.tables(results))
     say(f"written: {arguments.out}/RESULTS.md, serve.svg, serve.json")
 
 
-def repeat(repetition, chosen, arguments, models, texts, bodies, batches, log, results):
-    """One repetition: every server is started anew, and every level measured on each in turn."""
-    servers = []
-    try:
-        for launch in chosen.values():
-            server = Server(launch, log)
-            servers.append(server)
-            server.freeze()
-            say(f"repetition {repetition}: {launch.name} ready after {server.ready_seconds:.2f} s")
-        if repetition == 1:
-            results["answers"] = answers.compare(servers, texts[:: len(texts) // COMPARED_TEXTS][:COMPARED_TEXTS])
-        capacity = {}
-        levels = [Level(connections=count) for count in arguments.connections] + [Level(percent=share) for share in arguments.open]
-        for level in levels:
-            for server in turn(servers, repetition):
-                name = server.launch.name
-                with server.running():
-                    if level.connections:
-                        found = measure(server, arguments, bodies, arguments.seconds, connections=level.connections)
-                        capacity[name] = max(capacity.get(name, 0.0), found["throughput"])
-                    else:
-                        rate = capacity[name] * level.percent / 100
-                        found = measure(server, arguments, bodies, arguments.open_seconds, rate=rate, seed=repetition)
-                        found["rate"] = rate
-                keep(results, repetition, name, "closed" if level.connections else "open", str(level), found)
-        if not arguments.no_batch:
-            for server in turn([server for server in servers if server.launch.is_nerve], repetition):
-                for connections in (1, 2):
-                    with server.running():
-                        found = measure(
-                            server, arguments, batches, 2 * arguments.seconds, connections=connections, path="/ner/batch", warmup=2.0
-                        )
-                    found["throughput"] *= TEXTS_A_CALL
-                    level = f"/ner/batch, {TEXTS_A_CALL} texts a call, {Level(connections=connections)}"
-                    keep(results, repetition, server.launch.name, "batch", level, found)
-        for server in servers:
-            start = {"repetition": repetition, "server": server.launch.name, "ready_seconds": server.ready_seconds}
-            results["starts"].append(start | {"peak_mib": server.memory_mib("VmHWM")})
-    finally:
-        for server in servers:
-            server.stop()
-    if not arguments.no_bound:
-        bounds.measure(repetition, arguments, models, chosen, results["bounds"], say)
+def choose(found, only):
+    """The servers named, or all."""
+    names = only.split(",") if only else list(found)
+    if unknown := set(names) - set(found):
+        sys.exit(f"no such server: {', '.join(sorted(unknown))}; there are {', '.join(found)}")
+    return {name: launch for name, launch in found.items() if name in names}
 
 
-def turn(servers, repetition):
-    """The servers from another one on each time, so that none always comes first."""
-    at = (repetition - 1) % max(len(servers), 1)
-    return servers[at:] + servers[:at]
-
-
-def keep(results, repetition, server, kind, level, found):
-    results["samples"].append({"repetition": repetition, "server": server, "kind": kind, "level": level, **found})
-    times = found["latency_ms"]
-    shown = f"p50 {times['p50']:.1f} ms, p99 {times['p99']:.1f} ms" if times else "no answers"
-    say(f"repetition {repetition}: {server}, {level}: {found['throughput']:.0f}/s, {shown}, {found['statuses']}")
+def options():
+    """The options given that say what is measured, and not where its files are."""
+    given, kept = iter(sys.argv[1:]), []
+    for part in given:
+        name, _, value = part.partition("=")
+        if not name.startswith("--"):
+            continue
+        value = [] if value or name in SWITCHES or part.endswith("=") else [next(given)]
+        if name not in PLACES:
+            kept += [part, *value]
+    return kept
 
 
 def machine():
@@ -179,10 +135,6 @@ def machine():
         "kernel": platform.release(),
         "commit": subprocess.run(describe, check=False, capture_output=True, text=True).stdout.strip() or "no commit",
     }
-
-
-def say(line):
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from transformers import pipeline
 
-torch.set_num_threads(int(os.environ["PEER_THREADS"]))
+if threads := int(os.environ.get("PEER_THREADS", "0")):
+    torch.set_num_threads(threads)
 tagger = pipeline("token-classification", model=os.environ["PEER_MODEL"], aggregation_strategy="first", device="cpu")
 
 

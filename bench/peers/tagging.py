@@ -12,7 +12,7 @@ MAX_LENGTH = 512
 
 
 class Tagger:
-    """A model's tokenizer, labels and session; `threads` compute each run."""
+    """A model's tokenizer, labels and session; `threads` compute each run, of 0 as many as there are cores."""
 
     def __init__(self, directory, graph, threads):
         directory = pathlib.Path(directory)

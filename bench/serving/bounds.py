@@ -1,34 +1,42 @@
 """The bound: what bench/bound.py finds for the graphs of this run."""
 
+import functools
 import json
 import subprocess
 import sys
 
+from serving.progress import say
 from serving.servers import ROOT
 
 BATCHES = (1, 4, 8, 16)
 
 
-def measure(repetition, arguments, models, chosen, found, say):
+def measure(repetition, arguments, models, chosen, found):
     """Adds the bounds of each graph that is served; after the first repetition, of the best loop found in it alone."""
     graphs = {f"nerve-{name}": bundle / "model.onnx" for name, bundle in models.bundles.items()}
     graphs |= {f"python-{precision}": graph for precision, graph in models.graphs.items()}
     for name, graph in graphs.items():
         if name not in chosen:
             continue
-        won = winner(found, name)
-        loops = [(won["batch"], won["processes"])] if won else [(batch, processes) for batch in BATCHES for processes in (False, True)]
-        for batch, processes in loops:
-            command = [
-                sys.executable, ROOT / "bench/bound.py", "--graph", graph, "--tokenizer", models.checkpoint / "tokenizer.json",
-                "--texts", arguments.data / "test.conll", "--batch", str(batch), *(["--processes"] if processes else []),
-                "--seconds", str(arguments.seconds / 2),
-            ]  # fmt: skip
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-            bound = {"repetition": repetition, "graph": name, "batch": batch, "processes": processes} | json.loads(done.stdout)
-            found.append(bound)
-            kind = "processes" if processes else "threads"
-            say(f"repetition {repetition}: bound of {name}, batches of {batch}, {kind}: {bound['texts_per_second']:.0f} texts/s")
+        loop = functools.partial(run, repetition, arguments, models, name, graph)
+        if won := winner(found, name):
+            found.append(loop(won["batch"], won["processes"]))
+        else:
+            found.extend(loop(batch, False) for batch in BATCHES)
+            found.append(loop(winner(found, name)["batch"], True))
+
+
+def run(repetition, arguments, models, name, graph, batch, processes):
+    command = [
+        sys.executable, ROOT / "bench/bound.py", "--graph", graph, "--tokenizer", models.checkpoint / "tokenizer.json",
+        "--texts", arguments.data / "test.conll", "--batch", str(batch), *(["--processes"] if processes else []),
+        "--seconds", str(arguments.seconds / 2),
+    ]  # fmt: skip
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    bound = {"repetition": repetition, "graph": name, "batch": batch, "processes": processes} | json.loads(done.stdout)
+    kind = "processes" if processes else "threads"
+    say(f"repetition {repetition}: bound of {name}, batches of {batch}, {kind}: {bound['texts_per_second']:.0f} texts/s")
+    return bound
 
 
 def best(found, graph):

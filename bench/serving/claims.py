@@ -7,7 +7,7 @@ from serving.bounds import best
 from serving.samples import latency, spread, throughput
 
 INT8, FP32 = "nerve-int8", "nerve-fp32"
-AT_32 = "32 connections"
+AT_1, AT_32 = "1 connection", "32 connections"
 
 
 def claims(samples, bounds):
@@ -15,13 +15,14 @@ def claims(samples, bounds):
     peak = peaks(samples, "closed")
     rows = [
         compared("int8, 32 connections: throughput to the bound", ">= 0.95", over(samples.values(INT8, AT_32, throughput), best(bounds, INT8))),
-        compared("int8, 32 connections: x Python ONNX Runtime", ">= 1.8", samples.ratios((INT8, AT_32), ("python-int8", AT_32))),
-        compared("int8, 32 connections: x the pipeline", ">= 12", samples.ratios((INT8, AT_32), ("pipeline", AT_32))),
-        compared("fp32, 32 connections: x Python ONNX Runtime", ">= 1.4", samples.ratios((FP32, AT_32), ("python-fp32", AT_32))),
-        compared(
-            "int8, 1 connection: p50 to Python ONNX Runtime's",
-            "<= 0.85",
-            samples.ratios((INT8, "1 connection"), ("python-int8", "1 connection"), latency("p50")),
+        *(
+            compared(f"{ours.removeprefix('nerve-')}, 32 connections: x `{peer}`", wanted, samples.ratios((ours, AT_32), (peer, AT_32)))
+            for ours, wanted, of in [(INT8, ">= 1.8", "python-int8"), (INT8, ">= 12", "pipeline"), (FP32, ">= 1.4", "python-fp32")]
+            for peer in (of, f"{of}-plain")
+        ),
+        *(
+            compared(f"int8, 1 connection: p50 to that of `{peer}`", "<= 0.85", samples.ratios((INT8, AT_1), (peer, AT_1), latency("p50")))
+            for peer in ("python-int8", "python-int8-plain")
         ),
         *(
             compared(f"int8, {level}: throughput to the peak", ">= 0.95", over(samples.values(INT8, level, throughput), peak))

@@ -13,8 +13,11 @@ from matplotlib import pyplot  # noqa: E402
 from serving.samples import Samples, latency, throughput  # noqa: E402
 
 COLOURS = {
+    "pipeline-plain": "#c49c94",
     "pipeline": "#8c564b",
-    "python-fp32": "#9ecae1",
+    "python-fp32-plain": "#c7e9c0",
+    "python-fp32": "#31a354",
+    "python-int8-plain": "#9ecae1",
     "python-int8": "#3182bd",
     "litserve-int8": "#756bb1",
     "nerve-fp32": "#fdae6b",
@@ -27,13 +30,14 @@ def draw(results, path):
     samples = Samples(results["samples"])
     connections, shares = results["settings"]["connections"], results["settings"]["open"]
     closed = [f"{count} connection{'s' * (count > 1)}" for count in connections]
-    figure, axes = pyplot.subplots(1, 3, figsize=(14, 4.5), layout="constrained")
     panels = [
-        (axes[0], connections, closed, throughput, "answers/s", "connections"),
-        (axes[1], connections, closed, latency("p99"), "p99, ms", "connections"),
-        (axes[2], shares, [f"open loop, {share}%" for share in shares], latency("p99"), "p99, ms", "arrivals, % of the server's own capacity"),
+        (connections, closed, throughput, "answers/s", "connections"),
+        (connections, closed, latency("p99"), "p99, ms", "connections"),
+        (shares, [f"open loop, {share}%" for share in shares], latency("p99"), "p99, ms", "arrivals, % of the server's own capacity"),
     ]
-    for axis, places, levels, value, name, below in panels:
+    panels = [panel for panel in panels if panel[0]]
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(4.7 * len(panels), 4.5), layout="constrained", squeeze=False)
+    for axis, (places, levels, value, name, below) in zip(axes[0], panels):
         for server in results["servers"]:
             points = [(place, list(samples.values(server, level, value).values())) for place, level in zip(places, levels)]
             points = [(place, values) for place, values in points if values]
@@ -41,16 +45,15 @@ def draw(results, path):
             low = [at - min(values) for at, (_, values) in zip(middle, points)]
             high = [max(values) - at for at, (_, values) in zip(middle, points)]
             axis.errorbar([place for place, _ in points], middle, [low, high], marker="o", capsize=2, label=server, color=COLOURS.get(server))
-        if places:
-            axis.set_xticks(places, map(str, places))
+        if below == "connections":
+            axis.set_xscale("log", base=2)
+        axis.set_xticks(places, map(str, places))
+        if name == "answers/s":
+            axis.set_ylim(bottom=0)
+        else:
+            axis.set_yscale("log")
         axis.set_xlabel(below)
         axis.set_ylabel(name)
         axis.grid(alpha=0.3)
-    for axis in axes[:2]:
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(connections, map(str, connections))
-    for axis in axes[1:]:
-        axis.set_yscale("log")
-    axes[0].set_ylim(bottom=0)
-    axes[0].legend(fontsize=8)
+    axes[0][0].legend(fontsize=8)
     figure.savefig(path, metadata={"Date": None})

@@ -30,10 +30,14 @@ The machine should do nothing else. Results are written to `target/bench`; this 
 
 | server | |
 |---|---|
-| `pipeline` | the `transformers` token-classification pipeline (`first`) under FastAPI and uvicorn, fp32; processes x threads: {pipeline_workers} x {pipeline_threads} |
-| `python-fp32`, `python-int8` | Python ONNX Runtime under FastAPI and uvicorn, one text a run in FastAPI's thread pool; processes x threads: {peer_workers} x {peer_threads} |
+| `pipeline` | the `transformers` token-classification pipeline (`first`) under FastAPI and uvicorn, fp32 |
+| `python-fp32`, `python-int8` | Python ONNX Runtime under FastAPI and uvicorn, one text a run in FastAPI's thread pool |
 | `litserve-int8` | Python ONNX Runtime under LitServe, which batches what waits, up to {litserve_batch}; {litserve_workers} workers of one thread |
 | `nerve-fp32`, `nerve-int8` | `nerve-server` with its defaults{nerve_flags} and the bundles that `nerve-export` makes |
+
+`-plain` is what `uvicorn module:app` runs: one process, and the library's own choice of threads, one a core in each run. Without it,
+processes and threads are those that gave the most answers over 32 connections in a quick look: {peer_workers} x {peer_threads}
+(of 1 x 1, 1 x 2, 2 x 1 and 2 x 2 on two cores; LitServe was tried with batches of 4, 8, 16 and 32).
 
 The peers' fp32 graph is {graph}, their int8 graph ONNX Runtime's own dynamic quantisation of it. The logits of their fp32 graph
 and of Nerve's differ by at most {logits:.1e} on 100 texts. All servers read the same tokens (up to 512, which no text reaches) of
@@ -63,7 +67,8 @@ Figures are medians over the repetitions, with the least and the greatest in bra
   (`"constrained": false`), as the others do. **changing**: of all texts, those whose answers were not the same, byte for byte, at every
   level and in every repetition.
 - **bound**: texts a second of the best loop over ONNX Runtime alone (`bench/bound.py`): no HTTP, no tokenising, no decoding, batches of
-  texts of like length, one session of one thread a core; the best of batches of 1, 4, 8 and 16, and of threads and processes.
+  texts of like length, one session of one thread a core; the best of batches of 1, 4, 8 and 16 and, for the best of these, of
+  threads and processes.
 """
 
 GRAPHS = {"torch": "what `torch.onnx` exports", "nerve": "that of Nerve's fp32 bundle"}

@@ -2,7 +2,7 @@
 
 import statistics
 
-# What a server is a multiple of: the Python ONNX Runtime peer of its precision.
+# What a server is a multiple of: the tuned Python ONNX Runtime peer of its precision.
 PEER = {"int8": "python-int8", "fp32": "python-fp32"}
 
 

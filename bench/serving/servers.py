@@ -33,12 +33,16 @@ class Launch:
 
 def launches(models, arguments):
     """All servers by name, in the order of the tables."""
+    tuned = {"threads": arguments.peer_threads, "workers": arguments.peer_workers}
+    # As `uvicorn module:app` runs it: one process, and the library's own choice of threads.
+    plain = {"threads": 0, "workers": 1}
     found = [
-        uvicorn("pipeline", "pipeline_fastapi", models, None, arguments.pipeline_threads, arguments.pipeline_workers),
-        *(
-            uvicorn(f"python-{precision}", "onnxruntime_fastapi", models, precision, arguments.peer_threads, arguments.peer_workers)
-            for precision in ("fp32", "int8")
-        ),
+        uvicorn("pipeline-plain", "pipeline_fastapi", models, None, **plain),
+        uvicorn("pipeline", "pipeline_fastapi", models, None, **tuned),
+        uvicorn("python-fp32-plain", "onnxruntime_fastapi", models, "fp32", **plain),
+        uvicorn("python-fp32", "onnxruntime_fastapi", models, "fp32", **tuned),
+        uvicorn("python-int8-plain", "onnxruntime_fastapi", models, "int8", **plain),
+        uvicorn("python-int8", "onnxruntime_fastapi", models, "int8", **tuned),
         litserve(models, arguments),
         *(nerve(f"nerve-{name}", bundle, arguments) for name, bundle in models.bundles.items()),
     ]

@@ -10,7 +10,7 @@ CONNECTIONS = 32
 SETTLED_AFTER = 60
 
 
-def run(chosen, arguments, bodies, log):
+def soak(chosen, arguments, bodies, log):
     """Loads each server for `--soak` seconds and prints its resident memory after one minute and at the end."""
     print(f"{'server':16}{'ready s':>9}{'1 min MiB':>11}{'end MiB':>10}{'peak MiB':>10}{'end/1 min':>11}{'answers/s':>11}  statuses")
     for launch in chosen.values():

@@ -1,6 +1,8 @@
 """What is sent: the texts of a corpus, one a request or many."""
 
+import dataclasses
 import json
+import pathlib
 
 TEXTS_A_CALL = 1000
 
@@ -17,13 +19,23 @@ def corpus(path):
     return texts
 
 
-def write_bodies(texts, path):
-    """A file of request bodies, one text each."""
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+@dataclasses.dataclass
+class Bodies:
+    """Files of request bodies, one a line."""
+
+    singles: pathlib.Path
+    batches: pathlib.Path
 
 
-def write_batches(texts, path):
-    """A file of one `/ner/batch` body of 1,000 texts, and one of the 1,000 that follow them in the cycle."""
+def write_bodies(texts, directory):
+    """The bodies of `/ner`, a text each, and of `/ner/batch`: the first 1,000 texts, and the 1,000 that follow them in the cycle."""
     cycled = texts * (2 * TEXTS_A_CALL // len(texts) + 1)
     calls = [cycled[at : at + TEXTS_A_CALL] for at in (0, TEXTS_A_CALL)]
-    path.write_text("".join(json.dumps({"items": [{"text": text} for text in call]}) + "\n" for call in calls))
+    bodies = Bodies(directory / "singles.jsonl", directory / "batches.jsonl")
+    write_lines(bodies.singles, ({"text": text} for text in texts))
+    write_lines(bodies.batches, ({"items": [{"text": text} for text in call]} for call in calls))
+    return bodies
+
+
+def write_lines(path, values):
+    path.write_text("".join(json.dumps(value) + "\n" for value in values))
