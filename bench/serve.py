@@ -7,6 +7,7 @@ import pathlib
 import platform
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -39,8 +40,8 @@ def parse():
     parser.add_argument("--only", help="servers to run, separated by commas [default: all]")
     parser.add_argument("--connections", type=numbers, default=[1, 8, 32, 128, 512], help="closed-loop levels")
     parser.add_argument("--open", type=numbers, default=[50, 80, 120], help="open-loop levels, in percent of capacity")
-    parser.add_argument("--seconds", type=float, default=6.0, help="measured at each level, after one second of warm-up")
-    parser.add_argument("--open-seconds", type=float, default=10.0, help="measured at each open-loop level")
+    parser.add_argument("--seconds", type=float, default=5.0, help="measured at each level, after one second of warm-up")
+    parser.add_argument("--open-seconds", type=float, default=8.0, help="measured at each open-loop level")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--no-batch", action="store_true", help="leave /ner/batch out")
     parser.add_argument("--no-bound", action="store_true", help="leave the bound of ONNX Runtime out")
@@ -66,6 +67,8 @@ def parse():
 def main():
     arguments = parse()
     began = time.time()
+    # An order to stop must reach the servers, too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     # 512 connections are as many descriptors, here and in the servers.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

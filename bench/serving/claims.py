@@ -17,8 +17,12 @@ def claims(samples, bounds):
         compared("int8, 32 connections: throughput to the bound", ">= 0.95", over(samples.values(INT8, AT_32, throughput), best(bounds, INT8))),
         *(
             compared(f"{ours.removeprefix('nerve-')}, 32 connections: x `{peer}`", wanted, samples.ratios((ours, AT_32), (peer, AT_32)))
-            for ours, wanted, of in [(INT8, ">= 1.8", "python-int8"), (INT8, ">= 12", "pipeline"), (FP32, ">= 1.4", "python-fp32")]
-            for peer in (of, f"{of}-plain")
+            for ours, wanted, peers in [
+                (INT8, ">= 1.8", ["python-int8", "python-int8-plain"]),
+                (INT8, ">= 12", ["pipeline", "pipeline-plain"]),
+                (FP32, ">= 1.4", ["python-fp32"]),
+            ]
+            for peer in peers
         ),
         *(
             compared(f"int8, 1 connection: p50 to that of `{peer}`", "<= 0.85", samples.ratios((INT8, AT_1), (peer, AT_1), latency("p50")))

@@ -15,7 +15,6 @@ from serving.samples import Samples, latency, throughput  # noqa: E402
 COLOURS = {
     "pipeline-plain": "#c49c94",
     "pipeline": "#8c564b",
-    "python-fp32-plain": "#c7e9c0",
     "python-fp32": "#31a354",
     "python-int8-plain": "#9ecae1",
     "python-int8": "#3182bd",

@@ -17,7 +17,7 @@ One model, one machine, one load, in turn. `{command}`, {began}, {minutes:.0f} m
 ## How to reproduce it
 
 ```console
-$ bench/serve.sh DATA --checkpoint DIR                                   # everything: about half an hour on two cores
+$ bench/serve.sh DATA --checkpoint DIR                                   # everything: half an hour and more on two cores
 $ bench/serve.sh DATA --checkpoint DIR --only nerve-int8,python-int8 --connections 1,32 --open= \\
     --repetitions 1 --no-batch --no-bound                                # a look: under two minutes
 $ bench/serve.sh DATA --checkpoint DIR --only nerve-int8 --soak 600      # memory over ten minutes
@@ -51,6 +51,8 @@ loop requests arrive at random (Poisson), for {open_seconds:g} s, at a share of 
 repetition, whatever the answers do; latencies count from when a request arrives, so that a late answer delays none of the later requests.
 Each repetition ({repetitions}) starts every server anew, and at every level takes the servers in turn; those whose turn it is not are
 stopped (SIGSTOP). The load's own use of the cores is part of everybody's figures.
+
+`/ner/batch` calls take seconds each: their texts a second are connections x 1,000 / p50.
 
 Figures are medians over the repetitions, with the least and the greatest in brackets.
 

@@ -39,7 +39,6 @@ def launches(models, arguments):
     found = [
         uvicorn("pipeline-plain", "pipeline_fastapi", models, None, **plain),
         uvicorn("pipeline", "pipeline_fastapi", models, None, **tuned),
-        uvicorn("python-fp32-plain", "onnxruntime_fastapi", models, "fp32", **plain),
         uvicorn("python-fp32", "onnxruntime_fastapi", models, "fp32", **tuned),
         uvicorn("python-int8-plain", "onnxruntime_fastapi", models, "int8", **plain),
         uvicorn("python-int8", "onnxruntime_fastapi", models, "int8", **tuned),
