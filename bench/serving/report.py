@@ -61,7 +61,8 @@ Figures are medians over the repetitions, with the least and the greatest in bra
   repetition.
 - **p50**, **p99** ms: from sending (open loop: arrival) to the last byte, of answers of status 200. A request that is not answered
   within 40 s after the time measured counts with the time it has waited, and among the errors.
-- **errors**: requests with no answer, or with one of a status other than 200 and 429. **429**: requests refused.
+- **errors**: requests with no answer, or with one of a status other than 200 and 429. **429**: requests refused, and
+  the p99 of how long that took, in the worst repetition.
 - **CPU ms**: what the server's processes used of the cores, for each answer.
 - **ready s**: from the start of the process to the first 200 of its health check. **peak MiB**: the most resident memory (`VmHWM`),
   summed over the server's processes, pages that they share counted for each, overload included.
@@ -114,7 +115,7 @@ def level_table(samples, servers, level):
                 value(latency("p50"), ".1f"),
                 value(latency("p99"), ".1f"),
                 str(sum(map(errors, of_level))),
-                str(sum(map(refusals, of_level))),
+                refused(of_level),
                 value(cpu_ms, ".2f"),
             )
         )
@@ -124,6 +125,12 @@ def level_table(samples, servers, level):
 
 def middle(samples, server, level, value, form):
     return spread(samples.values(server, level, value).values(), form)
+
+
+def refused(of_level):
+    """How many requests, and how long the slowest hundredth of them was kept waiting for it."""
+    times = [sample["refusal_ms"]["p99"] for sample in of_level if sample["refusal_ms"]]
+    return f"{sum(map(refusals, of_level))}" + (f" ({max(times):.1f} ms)" if times else "")
 
 
 def server_table(samples, results):
