@@ -13,7 +13,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := target/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test conformance clients pipeline-parity deploy-checks deploy-faults image-test
+.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-test
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -59,6 +59,12 @@ $(ORT_CUDA_LIBRARY): onnxruntime-cuda.txt
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --release --workspace --all-targets -- --deny warnings
+
+# The load generator of bench/, which is no member of the workspace.
+bench-check:
+	$(CARGO) fmt --manifest-path bench/load/Cargo.toml --check
+	$(CARGO) clippy --locked --release --manifest-path bench/load/Cargo.toml --target-dir target/bench-load --all-targets -- --deny warnings
+	$(CARGO) test --locked --release --manifest-path bench/load/Cargo.toml --target-dir target/bench-load
 
 # Licences, sources and duplicates of the dependencies; advisories where their database can be reached.
 deny: $(CARGO_DENY)

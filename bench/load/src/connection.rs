@@ -1,0 +1,193 @@
+//! One keep-alive connection: a request out, its response in.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use mio::net::TcpStream;
+
+/// A request that has arrived: which of the bodies, and when it should have been sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived {
+    pub(crate) body: usize,
+    pub(crate) at: Instant,
+}
+
+/// A whole response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    /// A hash of the body's bytes.
+    pub(crate) hash: u64,
+    pub(crate) body_bytes: usize,
+    /// Whether the server ends the connection with it.
+    pub(crate) last: bool,
+}
+
+/// Why a connection gave no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Not opened, reset or not written to.
+    Broken,
+    /// Closed before the response was whole.
+    Closed,
+    /// No HTTP/1.1 response with a length.
+    Malformed,
+}
+
+/// An open connection and the request it carries.
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    pub(crate) carries: Option<Arrived>,
+    written: usize,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    /// Begins to connect.
+    pub(crate) fn open(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        // Requests are written whole; waiting for more would only delay them.
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            carries: None,
+            written: 0,
+            received: Vec::with_capacity(8192),
+        })
+    }
+
+    /// Takes a request on; `write` sends it.
+    pub(crate) fn carry(&mut self, request: Arrived) {
+        self.carries = Some(request);
+        self.written = 0;
+        self.received.clear();
+    }
+
+    /// Writes what the socket takes of the request's bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        while self.written < bytes.len() {
+            match self.stream.write(&bytes[self.written..]) {
+                Ok(0) => return Err(Failure::Broken),
+                Ok(count) => self.written += count,
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::NotConnected => return Ok(()),
+                    ErrorKind::Interrupted => {}
+                    _ => return Err(Failure::Broken),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// The response, once it is whole.
+    pub(crate) fn read(&mut self) -> Result<Option<Response>, Failure> {
+        let mut closed = false;
+        let mut chunk = [0; 65536];
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => {
+                    closed = true;
+                    break;
+                }
+                Ok(count) => self.received.extend_from_slice(&chunk[..count]),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::NotConnected => break,
+                    ErrorKind::Interrupted => {}
+                    _ => return Err(Failure::Broken),
+                },
+            }
+        }
+        match response(&self.received)? {
+            Some(response) => Ok(Some(Response {
+                last: response.last || closed,
+                ..response
+            })),
+            None if closed => Err(Failure::Closed),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The response that these bytes are, or none while some are missing.
+fn response(bytes: &[u8]) -> Result<Option<Response>, Failure> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut parsed = httparse::Response::new(&mut headers);
+    let head = match parsed.parse(bytes) {
+        Ok(httparse::Status::Complete(head)) => head,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(Failure::Malformed),
+    };
+    let header = |name: &str| {
+        let found = parsed
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name));
+        found.and_then(|header| std::str::from_utf8(header.value).ok())
+    };
+    let length: usize = header("content-length")
+        .and_then(|length| length.parse().ok())
+        .ok_or(Failure::Malformed)?;
+    let body = &bytes[head..];
+    if body.len() < length {
+        return Ok(None);
+    }
+    if body.len() > length {
+        return Err(Failure::Malformed);
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(body);
+    Ok(Some(Response {
+        status: parsed.code.ok_or(Failure::Malformed)?,
+        hash: hasher.finish(),
+        body_bytes: length,
+        last: header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+
+    #[test]
+    fn a_response_is_whole_with_its_last_byte() {
+        for end in 0..WHOLE.len() {
+            assert_eq!(response(&WHOLE[..end]), Ok(None), "{end}");
+        }
+        let found = response(WHOLE).unwrap().unwrap();
+        assert_eq!((found.status, found.body_bytes, found.last), (200, 3, false));
+    }
+
+    #[test]
+    fn bodies_are_told_apart_and_heads_are_not() {
+        let hash = |bytes: &[u8]| response(bytes).unwrap().unwrap().hash;
+        let other_head = b"HTTP/1.1 200 OK\r\nx-request-id: 7\r\ncontent-length: 3\r\n\r\nabc";
+        assert_eq!(hash(WHOLE), hash(other_head));
+        assert_ne!(
+            hash(WHOLE),
+            hash(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabd")
+        );
+    }
+
+    #[test]
+    fn what_is_no_response_with_a_length_is_malformed() {
+        for bytes in [
+            &b"SSH-2.0-OpenSSH\r\n"[..],
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nab",
+        ] {
+            assert_eq!(response(bytes), Err(Failure::Malformed));
+        }
+    }
+
+    #[test]
+    fn a_server_may_end_the_connection() {
+        let bytes = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let found = response(bytes).unwrap().unwrap();
+        assert_eq!((found.status, found.last), (429, true));
+    }
+}

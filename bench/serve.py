@@ -1,0 +1,144 @@
+"""Drives nerve-server and its peers with the same load, in turn, and writes tables, a plot and all samples."""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+from serving import plot, report
+from serving.models import prepare, same_logits
+from serving.progress import say
+from serving.run import Run, some
+from serving.servers import ROOT, launches
+from serving.soak import soak
+from serving.texts import corpus, write_bodies
+
+SWITCHES = {"--no-batch", "--no-bound"}
+PLACES = {"--checkpoint", "--out", "--work", "--binaries", "--load"}
+# What of the options the report tells.
+SETTINGS = [
+    "repetitions", "seconds", "open_seconds", "connections", "open", "peer_workers", "peer_threads", "litserve_workers",
+    "litserve_batch", "peer_graph", "nerve_flags",
+]  # fmt: skip
+
+
+def numbers(text):
+    return [int(part) for part in text.split(",") if part]
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="bench/serve.sh", description=__doc__)
+    parser.add_argument("data", type=pathlib.Path, metavar="DATA", help="the directory of train.conll and test.conll")
+    parser.add_argument("--checkpoint", type=pathlib.Path, required=True, help="a Hugging Face directory")
+    parser.add_argument("--only", help="servers to run, separated by commas [default: all]")
+    parser.add_argument("--connections", type=numbers, default=[1, 8, 32, 128, 512], help="closed-loop levels")
+    parser.add_argument("--open", type=numbers, default=[50, 80, 120], help="open-loop levels, in percent of capacity")
+    parser.add_argument("--seconds", type=float, default=5.0, help="measured at each level, after one second of warm-up")
+    parser.add_argument("--open-seconds", type=float, default=8.0, help="measured at each open-loop level")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--no-batch", action="store_true", help="leave /ner/batch out")
+    parser.add_argument("--no-bound", action="store_true", help="leave the bound of ONNX Runtime out")
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="instead: the memory of each server under load")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target/bench", help="where results are written")
+    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "target/bench", help="where the models are made")
+    parser.add_argument("--bundle", action="append", default=[], metavar="NAME=DIR", help="one more bundle to serve, as nerve-NAME")
+    parser.add_argument("--nerve-flags", default="", help="further options of nerve-server, in one argument")
+    parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
+    parser.add_argument("--load", type=pathlib.Path, default=ROOT / "target/bench-load/release/nerve-load")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--peer-workers", type=int, default=cores, help="processes of the tuned FastAPI peers [default: one a core]")
+    parser.add_argument("--peer-threads", type=int, default=1, help="threads of each of their runs")
+    parser.add_argument("--litserve-workers", type=int, default=cores)
+    parser.add_argument("--litserve-batch", type=int, default=8)
+    parser.add_argument("--peer-graph", choices=["torch", "nerve"], default="torch", help="who exports the peers' fp32 graph")
+    arguments = parser.parse_args()
+    if arguments.open and not arguments.connections:
+        parser.error("--open needs --connections: its rates are shares of what those reach")
+    return arguments
+
+
+def main():
+    arguments = parse()
+    began = time.time()
+    # An order to stop must reach the servers, too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    # 512 connections are as many descriptors, here and in the servers.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for directory in (arguments.work, arguments.out):
+        directory.mkdir(parents=True, exist_ok=True)
+    texts = corpus(arguments.data / "test.conll")
+    bodies = write_bodies(texts, arguments.work)
+    models = prepare(arguments.checkpoint, arguments.data, arguments.work, arguments.binaries, arguments.peer_graph)
+    logits = same_logits(models, some(texts))
+    say(f"fp32 logits of the peers' graph and of Nerve's differ by at most {logits:.1e} on {len(some(texts))} texts")
+    for name, _, bundle in (given.partition("=") for given in arguments.bundle):
+        models.bundles[name] = pathlib.Path(bundle)
+    chosen = choose(launches(models, arguments), arguments.only)
+    with (arguments.out / "servers.log").open("w") as log:
+        if arguments.soak:
+            soak(chosen, arguments, bodies.singles, log)
+            return
+        run = Run(arguments, models, chosen, texts, bodies, log)
+        for repetition in range(1, arguments.repetitions + 1):
+            run.repeat(repetition)
+    results = run.results | {
+        "machine": machine(),
+        "command": f"bench/serve.sh DATA --checkpoint DIR {shlex.join(options())}".strip(),
+        "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(began)),
+        "minutes": (time.time() - began) / 60,
+        "settings": {name: getattr(arguments, name) for name in SETTINGS},
+        "texts": len(texts),
+        "logits": logits,
+        "servers": list(chosen),
+    }
+    (arguments.out / "serve.json").write_text(json.dumps(results))
+    (arguments.out / "RESULTS.md").write_text(report.markdown(results))
+    plot.draw(results, arguments.out / "serve.svg")
+    print(report.tables(results))
+    say(f"written: {arguments.out}/RESULTS.md, serve.svg, serve.json")
+
+
+def choose(found, only):
+    """The servers named, or all."""
+    names = only.split(",") if only else list(found)
+    if unknown := set(names) - set(found):
+        sys.exit(f"no such server: {', '.join(sorted(unknown))}; there are {', '.join(found)}")
+    return {name: launch for name, launch in found.items() if name in names}
+
+
+def options():
+    """The options given that say what is measured, and not where its files are."""
+    given, kept = iter(sys.argv[1:]), []
+    for part in given:
+        name, _, value = part.partition("=")
+        if not name.startswith("--"):
+            continue
+        value = [] if value or name in SWITCHES or part.endswith("=") else [next(given)]
+        if name not in PLACES:
+            kept += [part, *value]
+    return kept
+
+
+def machine():
+    """The processor and the software that matters."""
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    describe = ["git", "-C", ROOT, "describe", "--always", "--dirty"]
+    return {
+        "processor": models[0] if models else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "commit": subprocess.run(describe, check=False, capture_output=True, text=True).stdout.strip() or "no commit",
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The bound: what bench/bound.py finds for the graphs of this run."""
+
+import functools
+import json
+import subprocess
+import sys
+
+from serving.progress import say
+from serving.servers import ROOT
+
+BATCHES = (1, 4, 8, 16)
+
+
+def measure(repetition, arguments, models, chosen, found):
+    """Adds the bounds of each graph that is served; after the first repetition, of the best loop found in it alone."""
+    graphs = {f"nerve-{name}": bundle / "model.onnx" for name, bundle in models.bundles.items()}
+    graphs |= {f"python-{precision}": graph for precision, graph in models.graphs.items()}
+    for name, graph in graphs.items():
+        if name not in chosen:
+            continue
+        loop = functools.partial(run, repetition, arguments, models, name, graph)
+        if won := winner(found, name):
+            found.append(loop(won["batch"], won["processes"]))
+        else:
+            found.extend(loop(batch, False) for batch in BATCHES)
+            found.append(loop(winner(found, name)["batch"], True))
+
+
+def run(repetition, arguments, models, name, graph, batch, processes):
+    command = [
+        sys.executable, ROOT / "bench/bound.py", "--graph", graph, "--tokenizer", models.checkpoint / "tokenizer.json",
+        "--texts", arguments.data / "test.conll", "--batch", str(batch), *(["--processes"] if processes else []),
+        "--seconds", str(arguments.seconds / 2),
+    ]  # fmt: skip
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    bound = {"repetition": repetition, "graph": name, "batch": batch, "processes": processes} | json.loads(done.stdout)
+    kind = "processes" if processes else "threads"
+    say(f"repetition {repetition}: bound of {name}, batches of {batch}, {kind}: {bound['texts_per_second']:.0f} texts/s")
+    return bound
+
+
+def best(found, graph):
+    """The best loop's texts a second by repetition."""
+    won = winner(found, graph)
+    return {
+        bound["repetition"]: bound["texts_per_second"]
+        for bound in found
+        if won and (bound["graph"], bound["batch"], bound["processes"]) == (graph, won["batch"], won["processes"])
+    }
+
+
+def best_loop(found, graph):
+    """The best loop in words: its batches, and what its sessions are."""
+    won = winner(found, graph)
+    return str(won["batch"]), "processes" if won["processes"] else "threads"
+
+
+def winner(found, graph):
+    """What the best loop of the first repetition did, in which all are tried."""
+    of_graph = [bound for bound in found if bound["graph"] == graph]
+    first = [bound for bound in of_graph if bound["repetition"] == of_graph[0]["repetition"]]
+    return max(first, key=lambda bound: bound["texts_per_second"], default=None)

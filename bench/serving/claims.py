@@ -1,0 +1,65 @@
+"""What Nerve says of itself, held against the samples."""
+
+import statistics
+
+from serving.answers import changing
+from serving.bounds import best
+from serving.samples import latency, spread, throughput
+
+INT8, FP32 = "nerve-int8", "nerve-fp32"
+AT_1, AT_32 = "1 connection", "32 connections"
+
+
+def claims(samples, bounds):
+    """Each claim as (what, wanted, found, whether it holds); without those whose figures were not measured."""
+    peak = peaks(samples, "closed")
+    rows = [
+        compared("int8, 32 connections: throughput to the bound", ">= 0.95", over(samples.values(INT8, AT_32, throughput), best(bounds, INT8))),
+        *(
+            compared(f"{ours.removeprefix('nerve-')}, 32 connections: x `{peer}`", wanted, samples.ratios((ours, AT_32), (peer, AT_32)))
+            for ours, wanted, peers in [
+                (INT8, ">= 1.8", ["python-int8", "python-int8-plain"]),
+                (INT8, ">= 12", ["pipeline", "pipeline-plain"]),
+                (FP32, ">= 1.4", ["python-fp32"]),
+            ]
+            for peer in peers
+        ),
+        *(
+            compared(f"int8, 1 connection: p50 to that of `{peer}`", "<= 0.85", samples.ratios((INT8, AT_1), (peer, AT_1), latency("p50")))
+            for peer in ("python-int8", "python-int8-plain")
+        ),
+        *(
+            compared(f"int8, {level}: throughput to the peak", ">= 0.95", over(samples.values(INT8, level, throughput), peak))
+            for level in ("512 connections", "open loop, 120%")
+        ),
+        compared("int8, /ner/batch: throughput to the peak of single requests", ">= 1", over(peaks(samples, "batch"), peak)),
+    ]
+    runs = [sample for sample in samples.samples if sample["server"] == INT8 and sample["kind"] != "batch"]
+    if runs:
+        count = changing(runs)
+        rows.append(("int8: texts whose answers change with the load", "0", str(count), count == 0))
+    return [row for row in rows if row]
+
+
+def peaks(samples, kind):
+    """Nerve's best throughput in each repetition."""
+    found = {}
+    for sample in samples.samples:
+        if (sample["server"], sample["kind"]) == (INT8, kind):
+            at = sample["repetition"]
+            found[at] = max(found.get(at, 0.0), sample["throughput"])
+    return found
+
+
+def over(ours, theirs):
+    return [value / theirs[at] for at, value in ours.items() if theirs.get(at)]
+
+
+def compared(what, wanted, values):
+    """A row, or none where nothing was measured."""
+    if not values:
+        return None
+    sign, _, limit = wanted.partition(" ")
+    middle = statistics.median(values)
+    holds = middle >= float(limit) if sign == ">=" else middle <= float(limit)
+    return what, wanted, spread(values, ".2f"), holds

@@ -1,0 +1,94 @@
+"""The one model in all its forms: Nerve's bundles, and the graphs the peers run."""
+
+import dataclasses
+import hashlib
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy
+import onnxruntime
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from tokenizers import Tokenizer
+from transformers import AutoModelForTokenClassification
+
+# Longer than any text of the corpus, so that every server reads the same tokens and none needs windows.
+MAX_LENGTH = 512
+
+
+@dataclasses.dataclass
+class Models:
+    """Where the forms of the model are."""
+
+    checkpoint: pathlib.Path
+    bundles: dict[str, pathlib.Path]
+    graphs: dict[str, pathlib.Path]
+
+
+def prepare(checkpoint, data, work, binaries, graphs_from):
+    """Makes the bundles anew, and the peers' graphs where there are none of this checkpoint."""
+    bundles = {precision: work / f"bundle-{precision}" for precision in ("fp32", "int8")}
+    for precision, bundle in bundles.items():
+        shutil.rmtree(bundle, ignore_errors=True)
+        command = [
+            binaries / "nerve-export", "--checkpoint", checkpoint, "--out", bundle, "--precision", precision,
+            "--max-length", str(MAX_LENGTH), "--splitter", "bert",
+        ]
+        if precision == "int8":
+            command += ["--calibration", data / "train.conll"]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    if graphs_from == "nerve":
+        graphs = {precision: work / f"peer-{precision}.onnx" for precision in bundles}
+        shutil.copyfile(bundles["fp32"] / "model.onnx", graphs["fp32"])
+        quantize_dynamic(graphs["fp32"], graphs["int8"], weight_type=QuantType.QInt8)
+    else:
+        of = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()[:12]
+        graphs = {precision: work / f"peer-{precision}-{of}.onnx" for precision in bundles}
+        # The second is written last, and renamed when it is whole.
+        if not graphs["int8"].exists():
+            export_torch(checkpoint, graphs["fp32"])
+            quantize_dynamic(graphs["fp32"], work / "unfinished.onnx", weight_type=QuantType.QInt8)
+            (work / "unfinished.onnx").rename(graphs["int8"])
+    return Models(checkpoint, bundles, graphs)
+
+
+class Logits(torch.nn.Module):
+    """A token classifier that gives its logits alone."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids, attention_mask, token_type_ids):
+        return self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).logits
+
+
+def export_torch(checkpoint, graph):
+    """Exports the checkpoint as Optimum does, by torch.onnx."""
+    model = AutoModelForTokenClassification.from_pretrained(checkpoint, attn_implementation="eager").eval()
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    ids = torch.tensor([[101, 7592, 2088, 102], [101, 2088, 102, 0]])
+    torch.onnx.export(
+        Logits(model), (ids, (ids > 0).long(), torch.zeros_like(ids)), str(graph), input_names=names,
+        output_names=["logits"], dynamic_axes={name: {0: "batch", 1: "length"} for name in [*names, "logits"]},
+        opset_version=17, dynamo=False,
+    )  # fmt: skip
+
+
+def same_logits(models, texts):
+    """The largest difference between the logits of the peers' fp32 graph and of Nerve's."""
+    tokenizer = Tokenizer.from_file(str(models.checkpoint / "tokenizer.json"))
+    tokenizer.enable_truncation(MAX_LENGTH)
+    tokenizer.no_padding()
+    sessions = [onnxruntime.InferenceSession(path) for path in (models.graphs["fp32"], models.bundles["fp32"] / "model.onnx")]
+    largest = 0.0
+    for text in texts:
+        ids = numpy.array([tokenizer.encode(text).ids], numpy.int64)
+        feeds = {"input_ids": ids, "attention_mask": numpy.ones_like(ids), "token_type_ids": numpy.zeros_like(ids)}
+        one, other = (
+            session.run(None, {node.name: feeds[node.name] for node in session.get_inputs()})[0] for session in sessions
+        )
+        largest = max(largest, float(numpy.abs(one - other).max()))
+    return largest

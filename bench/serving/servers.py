@@ -1,0 +1,170 @@
+"""The servers that are compared, each as a group of processes on a port of its own."""
+
+import contextlib
+import dataclasses
+import http.client
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PEERS = ROOT / "bench/peers"
+READY_WITHIN = 180
+STOPPED_WITHIN = 20
+
+
+@dataclasses.dataclass
+class Launch:
+    """How a server is started: its command, with {port} to be filled in."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    health: str = "/health"
+
+    @property
+    def is_nerve(self):
+        return self.name.startswith("nerve-")
+
+
+def launches(models, arguments):
+    """All servers by name, in the order of the tables."""
+    tuned = {"threads": arguments.peer_threads, "workers": arguments.peer_workers}
+    # As `uvicorn module:app` runs it: one process, and the library's own choice of threads.
+    plain = {"threads": 0, "workers": 1}
+    found = [
+        uvicorn("pipeline-plain", "pipeline_fastapi", models, None, **plain),
+        uvicorn("pipeline", "pipeline_fastapi", models, None, **tuned),
+        uvicorn("python-fp32", "onnxruntime_fastapi", models, "fp32", **tuned),
+        uvicorn("python-int8-plain", "onnxruntime_fastapi", models, "int8", **plain),
+        uvicorn("python-int8", "onnxruntime_fastapi", models, "int8", **tuned),
+        litserve(models, arguments),
+        *(nerve(f"nerve-{name}", bundle, arguments) for name, bundle in models.bundles.items()),
+    ]
+    return {launch.name: launch for launch in found}
+
+
+def uvicorn(name, module, models, precision, threads, workers):
+    command = [
+        sys.executable, "-m", "uvicorn", "--app-dir", str(PEERS), f"{module}:app", "--host", "127.0.0.1", "--port", "{port}",
+        "--workers", str(workers), "--log-level", "warning", "--no-access-log",
+        # While the others are measured it is stopped, and must not take its workers for dead afterwards.
+        "--timeout-worker-healthcheck", "3600",
+    ]  # fmt: skip
+    return Launch(name, command, peer(models, precision, threads))
+
+
+def litserve(models, arguments):
+    environment = peer(models, "int8", 1)
+    environment |= {"PEER_WORKERS": str(arguments.litserve_workers), "PEER_BATCH": str(arguments.litserve_batch)}
+    return Launch("litserve-int8", [sys.executable, str(PEERS / "onnxruntime_litserve.py"), "{port}"], environment)
+
+
+def peer(models, precision, threads):
+    environment = {"PEER_MODEL": str(models.checkpoint), "PEER_THREADS": str(threads)}
+    if precision:
+        environment["PEER_GRAPH"] = str(models.graphs[precision])
+    return environment | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def nerve(name, bundle, arguments):
+    command = [
+        str(arguments.binaries / "nerve-server"), "--model", str(bundle), "--listen", "127.0.0.1:{port}",
+        "--max-texts-per-batch", "1000", *arguments.nerve_flags.split(),
+    ]  # fmt: skip
+    return Launch(name, command, {"RUST_LOG": "warn"}, "/health/ready")
+
+
+class Server:
+    """A running server; it takes no time of the cores while it is frozen."""
+
+    def __init__(self, launch, log):
+        self.launch = launch
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = [part.replace("{port}", str(self.port)) for part in launch.command]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("NERVE_")}
+        began = time.monotonic()
+        # A session of its own, whose processes signals reach together.
+        self.process = subprocess.Popen(
+            command, env=environment | launch.environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            self._wait_until_ready(began + READY_WITHIN, log)
+        except BaseException:
+            self.stop()
+            raise
+        self.ready_seconds = time.monotonic() - began
+
+    def _wait_until_ready(self, end, log):
+        while True:
+            if self.process.poll() is not None:
+                raise SystemExit(f"{self.launch.name} ended with {self.process.returncode}; see {log.name}")
+            with contextlib.suppress(OSError):
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                connection.request("GET", self.launch.health)
+                if connection.getresponse().status == 200:
+                    return
+            if time.monotonic() > end:
+                raise SystemExit(f"{self.launch.name} is not ready after {READY_WITHIN} s; see {log.name}")
+            time.sleep(0.01)
+
+    @contextlib.contextmanager
+    def running(self):
+        """Lets a frozen server run for the block."""
+        self._signal(signal.SIGCONT)
+        time.sleep(0.2)
+        try:
+            yield self
+        finally:
+            self.freeze()
+
+    def freeze(self):
+        self._signal(signal.SIGSTOP)
+
+    def stop(self):
+        self._signal(signal.SIGCONT)
+        self._signal(signal.SIGTERM)
+        end = time.monotonic() + STOPPED_WITHIN
+        while any(fields(directory)[0] != "Z" for directory in self.processes()) and time.monotonic() < end:
+            time.sleep(0.05)
+        # Before its first process is waited for, the group's number is nobody else's.
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+
+    def _signal(self, number):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def processes(self):
+        """The processes of the group: /proc/PID directories."""
+        for directory in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if int(fields(directory)[2]) == self.process.pid:
+                    yield directory
+
+    def memory_mib(self, field):
+        """`VmRSS` or its peak, `VmHWM`, summed over the processes."""
+        total = 0
+        for directory in self.processes():
+            with contextlib.suppress(OSError, IndexError):
+                total += int((directory / "status").read_text().split(f"{field}:")[1].split()[0])
+        return total / 1024
+
+    def cpu_seconds(self):
+        """What the processes have used of the cores so far."""
+        used = 0
+        for directory in self.processes():
+            with contextlib.suppress(OSError):
+                used += sum(map(int, fields(directory)[11:13]))
+        return used / os.sysconf("SC_CLK_TCK")
+
+
+def fields(directory):
+    """The fields of /proc/PID/stat from the state on; a name may hold spaces."""
+    return (directory / "stat").read_text().rsplit(")", 1)[1].split()
