@@ -78,6 +78,7 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--base", type=pathlib.Path, required=True)
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1, help="of the first repetition; the next has the next")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -86,18 +87,19 @@ def main():
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as work:
-        for repetition in range(1, arguments.repetitions + 1):
+        seeds = range(arguments.seed, arguments.seed + arguments.repetitions)
+        for seed in seeds:
             found = {}
             for name, run in (("nerve", nerve), ("pytorch", pytorch)):
-                found[name] = run(arguments, pathlib.Path(work) / f"{name}-{repetition}", repetition)
+                found[name] = run(arguments, pathlib.Path(work) / f"{name}-{seed}", seed)
             rows.append(found)
             ratio = found["pytorch"]["seconds"] / found["nerve"]["seconds"]
-            print(f"repetition {repetition}: {ratio:.2f} x", file=sys.stderr)
-    print(f"{'':12}{'nerve s':>10}{'pytorch s':>11}{'speed':>8}{'nerve MiB':>11}{'pytorch MiB':>13}{'nerve F1':>10}{'pytorch F1':>12}")
-    for repetition, found in enumerate(rows, 1):
+            print(f"seed {seed}: {ratio:.2f} x", file=sys.stderr)
+    print(f"{'seed':12}{'nerve s':>10}{'pytorch s':>11}{'speed':>8}{'nerve MiB':>11}{'pytorch MiB':>13}{'nerve F1':>10}{'pytorch F1':>12}")
+    for seed, found in zip(seeds, rows):
         ours, theirs = found["nerve"], found["pytorch"]
         print(
-            f"{repetition:<12}{ours['seconds']:10.1f}{theirs['seconds']:11.1f}{theirs['seconds'] / ours['seconds']:7.2f}x"
+            f"{seed:<12}{ours['seconds']:10.1f}{theirs['seconds']:11.1f}{theirs['seconds'] / ours['seconds']:7.2f}x"
             f"{ours['memory']:11.0f}{theirs['memory']:13.0f}{100 * ours['f1']:10.2f}{100 * theirs['f1']:12.2f}"
         )
     print("F1: dev entities after the last epoch, each word given its most probable label (unconstrained), both scored alike")

@@ -1,11 +1,11 @@
-//! A training that is killed, again and again, and resumed.
+//! A training that is killed or interrupted, and resumed.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::fixture::{succeed, tiny_corpus, train};
+use crate::fixture::{binary, succeed, tiny_corpus, train};
 
 const OPTIONS: [&str; 8] = [
     "--epochs",
@@ -78,4 +78,34 @@ fn a_training_killed_at_any_moment_and_resumed_is_the_one_that_was_not() {
     assert_eq!(outcome(&whole), outcome(&killed), "after {kills} kills");
     let left = std::fs::read_dir(killed.join("checkpoints")).unwrap().count();
     assert!(left <= 2, "{left} checkpoints are left");
+}
+
+#[test]
+fn an_interrupted_training_says_how_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_corpus(dir.path());
+    let (whole, stopped) = (dir.path().join("whole"), dir.path().join("stopped"));
+    succeed(train(dir.path(), &whole).args(OPTIONS));
+    let process = train(dir.path(), &stopped)
+        .args(OPTIONS)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    let has_begun = || std::fs::metadata(stopped.join("steps.jsonl")).is_ok_and(|file| file.len() > 0);
+    while !has_begun() && Instant::now() < end {
+        sleep(Duration::from_millis(1));
+    }
+    let mut interrupt = Command::new("kill");
+    interrupt.args(["-INT", &process.id().to_string()]);
+    assert!(interrupt.status().unwrap().success());
+    let output = process.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    let advice = said.lines().last().unwrap();
+    let (_, advised) = advice.split_once("; nerve-trainer ").unwrap();
+    let advised = advised.strip_suffix(" goes on").unwrap();
+    succeed(binary("nerve-trainer").args(advised.split(' ')));
+    assert_eq!(outcome(&whole), outcome(&stopped));
 }

@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor, Var};
 use nerve_export::ModelConfig;
 
-use super::network::Network;
+use super::network::{Network, Pass};
 use super::packed::Packed;
 use super::parameters::{Parameters, WORD_EMBEDDINGS};
 use crate::ops::Dropout;
@@ -58,25 +58,25 @@ impl BertTagger {
     /// The last hidden states of every token, without dropout: `[tokens, hidden]`.
     pub fn hidden_states(&self, batch: &Packed) -> Result<Tensor> {
         self.frozen
-            .encode(self.word_rows(batch)?, batch, &mut Dropout::off())
+            .encode(self.word_rows(batch)?, batch, &mut Pass::new(Dropout::off()))
     }
 
     /// The label logits of every token, without dropout, on the CPU: `[tokens, labels]`.
     pub fn logits(&self, batch: &Packed) -> Result<Tensor> {
         self.frozen
-            .classify(&self.hidden_states(batch)?, &mut Dropout::off())?
+            .classify(&self.hidden_states(batch)?, &mut Pass::new(Dropout::off()))?
             .to_device(&Device::Cpu)
     }
 
-    pub(super) fn training(&self, batch: &Packed, dropout: &mut Dropout) -> Result<Training> {
+    pub(super) fn training(&self, batch: &Packed, pass: &mut Pass) -> Result<Training> {
         let rows = self.word_rows(batch)?;
         let word_rows = match self.parameters.is_frozen(WORD_EMBEDDINGS) {
             true => None,
             false => Some(Var::from_tensor(&rows)?),
         };
         let rows = word_rows.as_ref().map_or(rows, |leaf| leaf.as_tensor().clone());
-        let hidden = self.trained.encode(rows, batch, dropout)?;
-        let logits = self.trained.classify(&hidden, dropout)?;
+        let hidden = self.trained.encode(rows, batch, pass)?;
+        let logits = self.trained.classify(&hidden, pass)?;
         Ok(Training { logits, word_rows })
     }
 

@@ -3,6 +3,7 @@
 use candle_core::{DType, Result, Tensor};
 
 use super::bert::BertTagger;
+use super::network::Pass;
 use super::packed::Packed;
 use super::parameters::WORD_EMBEDDINGS;
 use crate::ops::Dropout;
@@ -39,24 +40,27 @@ pub(crate) fn gradients(
     targets: &Targets,
     loss: &Loss,
     weight: f64,
-    mut dropout: Dropout,
+    dropout: Dropout,
 ) -> Result<Gradients> {
-    let pass = tagger.training(batch, &mut dropout)?;
-    let tokens = Tensor::new(targets.tokens.as_slice(), pass.logits.device())?;
-    let logits = pass.logits.index_select(&tokens, 0)?;
+    let mut pass = Pass::new(dropout);
+    let trained = tagger.training(batch, &mut pass)?;
+    let tokens = Tensor::new(targets.tokens.as_slice(), trained.logits.device())?;
+    let logits = trained.logits.index_select(&tokens, 0)?;
     let loss = (loss.sum(&logits, &targets.labels)? * (1.0 / weight))?;
-    let predicted = pass.logits.detach().argmax(1)?.to_vec1()?;
+    let predicted = trained.logits.detach().argmax(1)?.to_vec1()?;
     let store = loss.backward()?;
     let dense = tagger
         .parameters()
         .iter()
-        .map(|(name, var)| match store.get(var) {
-            Some(gradient) => gradient.contiguous().map(Some),
-            None if name == WORD_EMBEDDINGS || tagger.parameters().is_frozen(name) => Ok(None),
-            None => candle_core::bail!("the graph has lost the parameter {name}"),
-        })
+        .map(
+            |(name, var)| match pass.weights.take(var).or_else(|| store.get(var).cloned()) {
+                Some(gradient) => gradient.contiguous().map(Some),
+                None if name == WORD_EMBEDDINGS || tagger.parameters().is_frozen(name) => Ok(None),
+                None => candle_core::bail!("the graph has lost the parameter {name}"),
+            },
+        )
         .collect::<Result<_>>()?;
-    let word_rows = match pass.word_rows.as_ref().map(|leaf| store.get(leaf)) {
+    let word_rows = match trained.word_rows.as_ref().map(|leaf| store.get(leaf)) {
         Some(Some(gradient)) => Some(gradient.contiguous()?),
         Some(None) => candle_core::bail!("the graph has lost the parameter {WORD_EMBEDDINGS}"),
         None => None,

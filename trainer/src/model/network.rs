@@ -5,7 +5,24 @@ use nerve_export::{Activation, ModelConfig};
 
 use super::packed::Packed;
 use super::parameters::WORD_EMBEDDINGS;
-use crate::ops::{Dropout, activation, attention, layer_norm, linear};
+use crate::ops::{Dropout, WeightGradients, activation, attention, layer_norm, linear};
+
+/// What one pass through a network needs beside its batch.
+pub(super) struct Pass {
+    pub(super) dropout: Dropout,
+    /// Where the pass back leaves what is not in candle's store.
+    pub(super) weights: WeightGradients,
+}
+
+impl Pass {
+    /// A pass with this dropout.
+    pub(super) fn new(dropout: Dropout) -> Self {
+        Self {
+            dropout,
+            weights: WeightGradients::default(),
+        }
+    }
+}
 
 /// The tensors of a token classifier.
 pub(super) struct Network {
@@ -46,8 +63,8 @@ struct Dense {
 }
 
 impl Dense {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        linear(x, &self.weight, &self.bias)
+    fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        linear(x, &self.weight, &self.bias, &pass.weights)
     }
 }
 
@@ -119,7 +136,7 @@ impl Network {
     }
 
     /// The last hidden states `[tokens, hidden]` of tokens with these rows of the word embedding table.
-    pub(super) fn encode(&self, word_rows: Tensor, batch: &Packed, dropout: &mut Dropout) -> Result<Tensor> {
+    pub(super) fn encode(&self, word_rows: Tensor, batch: &Packed, pass: &mut Pass) -> Result<Tensor> {
         let p = self.shape.hidden_dropout;
         let positions: Vec<u32> = batch
             .positions()
@@ -134,34 +151,36 @@ impl Network {
             summed = (summed + types.index_select(&segments, 0)?)?;
         }
         let summed = (summed + self.positions.index_select(&positions, 0)?)?;
-        let mut x = dropout.apply(&self.embedded.forward(&summed)?, p)?;
+        let mut x = pass.dropout.apply(&self.embedded.forward(&summed)?, p)?;
         for layer in &self.layers {
-            x = layer.forward(&x, batch, self.shape, dropout)?;
+            x = layer.forward(&x, batch, self.shape, pass)?;
         }
         Ok(x)
     }
 
     /// The logits `[tokens, labels]` of hidden states.
-    pub(super) fn classify(&self, hidden: &Tensor, dropout: &mut Dropout) -> Result<Tensor> {
-        let hidden = dropout.apply(hidden, self.shape.classifier_dropout)?;
-        self.classifier.forward(&hidden)
+    pub(super) fn classify(&self, hidden: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let hidden = pass.dropout.apply(hidden, self.shape.classifier_dropout)?;
+        self.classifier.forward(&hidden, pass)
     }
 }
 
 impl Layer {
-    fn forward(&self, x: &Tensor, batch: &Packed, shape: Shape, dropout: &mut Dropout) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, batch: &Packed, shape: Shape, pass: &mut Pass) -> Result<Tensor> {
         let p = shape.hidden_dropout;
         let (q, k, v) = (
-            self.query.forward(x)?,
-            self.key.forward(x)?,
-            self.value.forward(x)?,
+            self.query.forward(x, pass)?,
+            self.key.forward(x, pass)?,
+            self.value.forward(x, pass)?,
         );
-        let mask = dropout.next(shape.attention_dropout);
+        let mask = pass.dropout.next(shape.attention_dropout);
         let context = attention(&q, &k, &v, batch.bounds(), shape.heads, mask)?;
-        let attended = dropout.apply(&self.attended.forward(&context)?, p)?;
+        let attended = self.attended.forward(&context, pass)?;
+        let attended = pass.dropout.apply(&attended, p)?;
         let x = self.attended_norm.forward(&(attended + x)?)?;
-        let wide = activation(&self.wide.forward(&x)?, shape.activation)?;
-        let narrow = dropout.apply(&self.narrow.forward(&wide)?, p)?;
+        let wide = activation(&self.wide.forward(&x, pass)?, shape.activation)?;
+        let narrow = self.narrow.forward(&wide, pass)?;
+        let narrow = pass.dropout.apply(&narrow, p)?;
         self.norm.forward(&(narrow + x)?)
     }
 }

@@ -2,12 +2,15 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
-use super::matrix::{Into, Matrix, multiply, product};
+use super::matrix::{Into, Matrix, multiply, product, transposed};
 use super::plain;
 use super::values::{slice, values};
+use super::weights::WeightGradients;
 
 /// `x W^T + b` for `x` of `[tokens, inputs]`, `weight` of `[outputs, inputs]` and `bias` of `[outputs]`.
-pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+///
+/// On the CPU the gradient of `weight` is put into `aside`, and so it must be a variable or no part of a graph.
+pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, aside: &WeightGradients) -> Result<Tensor> {
     let (outputs, inputs) = weight.dims2()?;
     let (_, columns) = x.dims2()?;
     if columns != inputs || bias.dims1()? != outputs {
@@ -16,10 +19,16 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tenso
     if !x.device().is_cpu() {
         return plain::linear(x, weight, bias);
     }
-    x.apply_op3(weight, bias, Linear)
+    if weight.track_op() && !weight.is_variable() {
+        candle_core::bail!("the gradient of a weight that is computed has no place");
+    }
+    let operator = Linear { aside: aside.clone() };
+    x.apply_op3(weight, bias, operator)
 }
 
-struct Linear;
+struct Linear {
+    aside: WeightGradients,
+}
 
 impl CustomOp3 for Linear {
     fn name(&self) -> &'static str {
@@ -46,7 +55,7 @@ impl CustomOp3 for Linear {
         multiply(
             1.0,
             Matrix::new(x, tokens, inputs, inputs),
-            Matrix::new(weight, outputs, inputs, inputs).transposed(),
+            Matrix::new(&transposed(weight, outputs, inputs), inputs, outputs, outputs),
             &mut y,
             outputs,
             Into::Add,
@@ -65,40 +74,53 @@ impl CustomOp3 for Linear {
         let (outputs, inputs) = weight.dims2()?;
         let (tokens, _) = x.dims2()?;
         let gradient = gradient.contiguous()?;
-        let (dy, x, weight) = (values(&gradient)?, values(x)?, values(weight)?);
+        let device = gradient.device();
+        let dy = values(&gradient)?;
         let dy_matrix = Matrix::new(&dy, tokens, outputs, outputs);
-        let dx = product(dy_matrix, Matrix::new(&weight, outputs, inputs, inputs));
-        let dw = product(dy_matrix.transposed(), Matrix::new(&x, tokens, inputs, inputs));
+        let mut dx = None;
+        if x.track_op() {
+            let weight = values(weight)?;
+            let found = product(dy_matrix, Matrix::new(&weight, outputs, inputs, inputs));
+            dx = Some(Tensor::from_vec(found, (tokens, inputs), device)?);
+        }
+        if weight.is_variable() {
+            let x = values(x)?;
+            let found = product(dy_matrix.transposed(), Matrix::new(&x, tokens, inputs, inputs));
+            let dw = Tensor::from_vec(found, (outputs, inputs), device)?;
+            self.aside.add(weight, dw)?;
+        }
         let mut db = vec![0f32; outputs];
         for row in dy.chunks_exact(outputs) {
             for (sum, g) in db.iter_mut().zip(row) {
                 *sum += g;
             }
         }
-        let device = gradient.device();
-        Ok((
-            Some(Tensor::from_vec(dx, (tokens, inputs), device)?),
-            Some(Tensor::from_vec(dw, (outputs, inputs), device)?),
-            Some(Tensor::from_vec(db, outputs, device)?),
-        ))
+        Ok((dx, None, Some(Tensor::from_vec(db, outputs, device)?)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::check::{assert_close, assert_gradients, random};
+    use crate::ops::check::{assert_close, assert_gradients_in, random};
+    use candle_core::Var;
 
     #[test]
     fn it_equals_the_plain_operators() {
         let (x, w, b) = (random((5, 7), 1), random((3, 7), 2), random(3, 3));
         let plain = x.matmul(&w.t().unwrap()).unwrap().broadcast_add(&b).unwrap();
-        assert_close(&linear(&x, &w, &b).unwrap(), &plain, 1e-6);
-        assert_gradients(&[x, w, b], |v| linear(&v[0], &v[1], &v[2]));
+        let aside = WeightGradients::default();
+        assert_close(&linear(&x, &w, &b, &aside).unwrap(), &plain, 1e-6);
+        assert_gradients_in(&aside, &[x, w, b], |v| linear(&v[0], &v[1], &v[2], &aside));
     }
 
     #[test]
-    fn widths_must_agree() {
-        assert!(linear(&random((5, 7), 1), &random((3, 6), 2), &random(3, 3)).is_err());
+    fn widths_must_agree_and_weights_be_leaves() {
+        let aside = WeightGradients::default();
+        let (x, b) = (random((5, 7), 1), random(3, 3));
+        assert!(linear(&x, &random((3, 6), 2), &b, &aside).is_err());
+        let leaf = Var::from_tensor(&random((3, 7), 2)).unwrap();
+        assert!(linear(&x, leaf.as_tensor(), &b, &aside).is_ok());
+        assert!(linear(&x, &(leaf.as_tensor() * 2.0).unwrap(), &b, &aside).is_err());
     }
 }

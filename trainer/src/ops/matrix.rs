@@ -1,6 +1,7 @@
 //! Products of row-major matrices inside slices.
 
 use gemm::{Parallelism, gemm};
+use pulp::Arch;
 
 /// A matrix inside a slice: rows of elements next to one another, or the transpose of such.
 #[derive(Clone, Copy)]
@@ -93,6 +94,51 @@ pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     out
 }
 
+/// Edge of the square blocks in which a matrix is transposed: a vector's elements.
+const BLOCK: usize = 16;
+
+/// The transpose, `[columns, rows]`, of the elements of a matrix `[rows, columns]`.
+///
+/// A product packs a matrix that lies across its vectors element by element; it is faster to turn it over by blocks first.
+pub(super) fn transposed(data: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    assert_eq!(data.len(), rows * columns, "a matrix is not its slice");
+    let mut out = vec![0f32; data.len()];
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in (0..rows).step_by(BLOCK) {
+                let height = BLOCK.min(rows - row);
+                for column in (0..columns).step_by(BLOCK) {
+                    let width = BLOCK.min(columns - column);
+                    if height == BLOCK && width == BLOCK {
+                        turn(data, columns, row, column, &mut out, rows);
+                        continue;
+                    }
+                    for i in row..row + height {
+                        for j in column..column + width {
+                            out[j * rows + i] = data[i * columns + j];
+                        }
+                    }
+                }
+            }
+        },
+    );
+    out
+}
+
+/// One whole block of a transpose.
+#[inline(always)]
+fn turn(data: &[f32], columns: usize, row: usize, column: usize, out: &mut [f32], rows: usize) {
+    let mut block = [[0f32; BLOCK]; BLOCK];
+    for (i, line) in block.iter_mut().enumerate() {
+        line.copy_from_slice(&data[(row + i) * columns + column..][..BLOCK]);
+    }
+    for j in 0..BLOCK {
+        let line: [f32; BLOCK] = std::array::from_fn(|i| block[i][j]);
+        out[(column + j) * rows + row..][..BLOCK].copy_from_slice(&line);
+    }
+}
+
 /// `scale * a * b` into rows that begin `row_stride` apart.
 ///
 /// # Safety
@@ -141,6 +187,17 @@ mod tests {
         assert_eq!(out, [211.0, 7.0, 431.0]);
         multiply(0.5, a.transposed(), b, &mut out, 2, Into::Replace);
         assert_eq!(out, [155.0, 7.0, 210.0]);
+    }
+
+    #[test]
+    fn a_matrix_turned_over() {
+        for (rows, columns) in [(16, 32), (19, 35), (3, 40), (0, 4)] {
+            let data: Vec<f32> = (0..rows * columns).map(|at| at as f32).collect();
+            let turned = transposed(&data, rows, columns);
+            for (at, &value) in turned.iter().enumerate() {
+                assert_eq!(value, data[at % rows * columns + at / rows], "{rows} x {columns}");
+            }
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod matrix;
 mod plain;
 mod values;
 mod vector;
+mod weights;
 
 pub(crate) use activation::activation;
 pub(crate) use attention::attention;
@@ -20,6 +21,7 @@ pub(crate) use dropout::Dropout;
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::linear;
 pub(crate) use values::values;
+pub(crate) use weights::WeightGradients;
 
 #[cfg(test)]
 pub(crate) mod check;

@@ -142,8 +142,8 @@ impl Padded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::Dropout;
     use crate::ops::check::{assert_close, assert_gradients, random};
+    use crate::ops::{Dropout, WeightGradients};
     use std::sync::Arc;
 
     /// The values of both, and the plain one's gradients, which are the finite differences of it.
@@ -162,7 +162,7 @@ mod tests {
         let (bias, gamma) = (random(4, 3), random(6, 4));
         assert_same(
             &[x.clone(), weight, bias],
-            |t| super::super::linear(&t[0], &t[1], &t[2]),
+            |t| super::super::linear(&t[0], &t[1], &t[2], &WeightGradients::default()),
             |t| linear(&t[0], &t[1], &t[2]),
         );
         assert_same(

@@ -4,6 +4,7 @@ mod config;
 mod device;
 mod error;
 mod example;
+mod files;
 mod finish;
 mod loss;
 mod optimiser;

@@ -6,7 +6,6 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::TrainConfig;
 use super::error::TrainError;
+use super::files::{UNFINISHED, append_at_once, cut, failed, line, read_lines, replace};
 use super::options::TrainOptions;
 use super::record::{EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
 use super::state::{self, TrainingState};
@@ -27,8 +27,6 @@ const TIMINGS: &str = "timings.jsonl";
 const CONFIG: &str = "config.toml";
 const TEST: &str = "test.json";
 const REPORTED: &str = "reported.json";
-/// How the name of a file begins that is being written.
-const UNFINISHED: &str = ".write-";
 
 /// The end of a run that its reports are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -254,73 +252,4 @@ fn link(path: &Path, checkpoint: &Path) -> Result<(), TrainError> {
     }
     std::os::unix::fs::symlink(Path::new(CHECKPOINTS).join(name), &made).map_err(failed(&made))?;
     fs::rename(&made, path).map_err(failed(path))
-}
-
-/// Replaces a file's content, all at once.
-pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let write = || {
-        let mut made = tempfile::Builder::new()
-            // A temporary file is otherwise its owner's alone, and stays so under its new name.
-            .prefix(UNFINISHED)
-            .permissions(fs::Permissions::from_mode(0o666))
-            .tempfile_in(parent)?;
-        made.write_all(content)?;
-        made.as_file().sync_all()?;
-        made.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(failed(path))
-}
-
-fn append_at_once(path: &Path, record: &impl Serialize) -> Result<(), TrainError> {
-    let append = || -> std::io::Result<Vec<u8>> {
-        let mut content = fs::read(path)?;
-        content.extend(line(record)?);
-        Ok(content)
-    };
-    replace(path, &append().map_err(failed(path))?)
-}
-
-fn line(record: &impl Serialize) -> std::io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(record)?;
-    line.push(b'\n');
-    Ok(line)
-}
-
-/// Leaves the first `lines` lines of a file, which must have as many.
-fn cut(path: &Path, lines: usize) -> Result<(), TrainError> {
-    let content = fs::read(path).map_err(failed(path))?;
-    let whole = content
-        .split_inclusive(|&byte| byte == b'\n')
-        .filter(|line| line.ends_with(b"\n"));
-    let kept: Vec<&[u8]> = whole.take(lines).collect();
-    if kept.len() < lines {
-        return Err(TrainError::LostLines {
-            path: path.to_owned(),
-            found: kept.len(),
-            expected: lines,
-        });
-    }
-    replace(path, &kept.concat())
-}
-
-fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, TrainError> {
-    let content = fs::read(path).map_err(failed(path))?;
-    serde_json::Deserializer::from_slice(&content)
-        .into_iter()
-        .enumerate()
-        .map(|(at, record)| {
-            record.map_err(|source| TrainError::Record {
-                path: path.to_owned(),
-                line: at + 1,
-                source,
-            })
-        })
-        .collect()
-}
-
-pub(super) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
-    let path = path.to_owned();
-    move |source| TrainError::Write { path, source }
 }

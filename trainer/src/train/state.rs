@@ -8,8 +8,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::error::TrainError;
+use super::files::{failed, replace};
 use super::optimiser::{Moments, Optimiser};
-use super::run_dir::{failed, replace};
 use crate::evaluate::MeanFigures;
 
 const DIR: &str = "training";

@@ -71,8 +71,7 @@ pub(super) fn differentiate<'e>(
             }
         }
         found.predicted.push(predicted);
-        optimiser.accumulate(&parts)?;
+        found.norm = optimiser.accumulate(&parts)?;
     }
-    found.norm = optimiser.norm()?;
     Ok(found)
 }

@@ -90,15 +90,9 @@ impl Optimiser {
         })
     }
 
-    /// Adds the gradients of shards, in their order, to those of the step.
-    pub(crate) fn accumulate(&mut self, shards: &[Gradients]) -> Result<()> {
-        self.each(|slot| slot.accumulate(shards))?;
-        Ok(())
-    }
-
-    /// The norm of the step's gradient.
-    pub(crate) fn norm(&mut self) -> Result<f64> {
-        let squares = self.each(|slot| slot.squared_norm())?;
+    /// Adds the gradients of shards, in their order, to those of the step; the norm of the step's gradient so far.
+    pub(crate) fn accumulate(&mut self, shards: &[Gradients]) -> Result<f64> {
+        let squares = self.each(|slot| slot.accumulate(shards))?;
         Ok(squares.iter().sum::<f64>().sqrt())
     }
 

@@ -21,14 +21,15 @@ impl OnDevice {
         })
     }
 
-    /// Adds the shards' gradients of the variable of this name and place, in their order.
+    /// Adds the shards' gradients of the variable of this name and place, in their order; the sum of the squares of the
+    /// step's gradient so far.
     pub(super) fn accumulate(
         &mut self,
         name: &str,
         index: usize,
         var: &Var,
         shards: &[Gradients],
-    ) -> Result<()> {
+    ) -> Result<f64> {
         for shard in shards {
             let part = match (&shard.word_rows, shard.dense.get(index)) {
                 (Some(rows), _) if name == WORD_EMBEDDINGS => {
@@ -43,11 +44,6 @@ impl OnDevice {
                 None => part,
             });
         }
-        Ok(())
-    }
-
-    /// The sum of the squares of the step's gradient.
-    pub(super) fn squared_norm(&self) -> Result<f64> {
         let Some(gradient) = &self.gradient else {
             return Ok(0.0);
         };

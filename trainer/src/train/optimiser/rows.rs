@@ -31,8 +31,8 @@ impl Rows {
         }
     }
 
-    /// Adds the shards' row gradients, in their order.
-    pub(super) fn accumulate(&mut self, gradient: &mut [f32], shards: &[Gradients]) -> Result<()> {
+    /// Adds the shards' row gradients, in their order; the sum of the squares of the step's gradient so far.
+    pub(super) fn accumulate(&mut self, gradient: &mut [f32], shards: &[Gradients]) -> Result<f64> {
         for shard in shards {
             let Some(rows) = &shard.word_rows else {
                 candle_core::bail!("a shard has no gradient of the word embeddings");
@@ -47,14 +47,9 @@ impl Rows {
         }
         self.touched.sort_unstable();
         self.touched.dedup();
-        Ok(())
-    }
-
-    /// The sum of the squares of the step's gradient.
-    pub(super) fn squared_norm(&self, gradient: &[f32]) -> f64 {
         let rows = self.touched.iter();
-        rows.map(|row| super::slot::squared(&gradient[row * self.width..][..self.width]))
-            .sum()
+        let squares = rows.map(|row| super::slot::squared(&gradient[row * self.width..][..self.width]));
+        Ok(squares.sum())
     }
 
     /// Counts as reached the rows in which a moment is not 0.

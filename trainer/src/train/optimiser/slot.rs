@@ -78,42 +78,34 @@ impl Slot {
         self.var.elem_count()
     }
 
-    /// Adds the shards' gradients of this variable, in their order.
-    pub(super) fn accumulate(&mut self, shards: &[Gradients]) -> Result<()> {
+    /// Adds the shards' gradients of this variable, in their order; the sum of the squares of the step's gradient so far.
+    pub(super) fn accumulate(&mut self, shards: &[Gradients]) -> Result<f64> {
         if let Some(on_device) = &mut self.on_device {
             return on_device.accumulate(&self.name, self.index, &self.var, shards);
         }
+        let begun = std::mem::replace(&mut self.begun, true);
         if let Some(rows) = &mut self.rows {
-            if !self.begun {
+            if !begun {
                 rows.clear(&mut self.gradient);
             }
-            self.begun = true;
             return rows.accumulate(&mut self.gradient, shards);
         }
-        for gradients in shards {
-            let Some(part) = gradients.dense.get(self.index).and_then(Option::as_ref) else {
-                candle_core::bail!("a shard has no gradient of {}", self.name);
-            };
-            let part = values(part)?;
-            if self.begun {
-                add(&mut self.gradient, &part);
-            } else {
-                self.gradient.copy_from_slice(&part);
-                self.begun = true;
-            }
+        let parts = shards
+            .iter()
+            .map(|gradients| match gradients.dense.get(self.index) {
+                Some(Some(part)) => values(part),
+                _ => candle_core::bail!("a shard has no gradient of {}", self.name),
+            });
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        let mut squares = 0.0;
+        // Block by block, so that a block is in the cache until its squares are added up.
+        for (block, gradient) in self.gradient.chunks_mut(BLOCK).enumerate() {
+            let length = gradient.len();
+            let parts = parts.iter().map(|part| &part[block * BLOCK..][..length]);
+            sum(gradient, parts, begun);
+            squares += squared(gradient);
         }
-        Ok(())
-    }
-
-    /// The sum of the squares of the step's gradient.
-    pub(super) fn squared_norm(&self) -> Result<f64> {
-        if let Some(on_device) = &self.on_device {
-            return on_device.squared_norm();
-        }
-        Ok(match &self.rows {
-            Some(rows) => rows.squared_norm(&self.gradient),
-            None => squared(&self.gradient),
-        })
+        Ok(squares)
     }
 
     /// Moves the variable by the step's gradient and begins another.
@@ -186,6 +178,28 @@ impl InplaceOp1 for Apply<'_> {
             self.update.apply(weights, &slot.gradient[at], &mut of_row);
         }
         Ok(())
+    }
+}
+
+/// Elements of a gradient that are added up at a time.
+const BLOCK: usize = 8192;
+
+/// Adds the parts to a sum that has `begun`, or makes it theirs.
+fn sum<'p>(sum: &mut [f32], mut parts: impl Iterator<Item = &'p [f32]>, begun: bool) {
+    if !begun {
+        match (parts.next(), parts.next()) {
+            (Some(first), Some(second)) => {
+                let pairs = first.iter().zip(second);
+                for (sum, (first, second)) in sum.iter_mut().zip(pairs) {
+                    *sum = first + second;
+                }
+            }
+            (Some(first), None) => sum.copy_from_slice(first),
+            _ => sum.fill(0.0),
+        }
+    }
+    for part in parts {
+        add(sum, part);
     }
 }
 

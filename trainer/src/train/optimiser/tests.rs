@@ -47,8 +47,7 @@ fn first_step(optimiser: &mut Optimiser) {
         gradients([&[0.1, 0.2], &[1.0]], &[2, 2], &[0.25, 0.25]),
         gradients([&[0.2, 0.0], &[2.0]], &[2], &[0.5]),
     ];
-    optimiser.accumulate(&shards).unwrap();
-    let norm = optimiser.norm().unwrap();
+    let norm = optimiser.accumulate(&shards).unwrap();
     assert!((norm - (0.09f64 + 0.04 + 9.0 + 1.0).sqrt()).abs() < 1e-6);
     optimiser.step(RATE, 1.0).unwrap();
 }

@@ -1,11 +1,12 @@
 //! A study as a page to look at.
 
-use super::claim::{Claim, Verdict, judge, split};
-use super::file::{Reported, Study, Variant};
-use super::outcome::{Outcome, StudyOutcome};
+mod conclusions;
+mod epochs;
+
+use super::file::Study;
+use super::outcome::StudyOutcome;
 use super::run::StudySettings;
 use super::scale::Scale;
-use super::tables::rows;
 use crate::base::is_on_hub;
 use crate::evaluate::WeightedFigures;
 use crate::report::html::{Page, Section, figures, paragraph, table};
@@ -16,16 +17,16 @@ use crate::train::EvaluationRecord;
 pub(super) fn html(study: &Study, settings: &StudySettings, found: &StudyOutcome) -> String {
     let mut sections = vec![
         Section::new("What was run", run(study, settings, found)),
-        Section::new("The conclusions", claims(study, found)),
+        Section::new("The conclusions", conclusions::claims(study, found)),
         Section::new("At a glance", overview(study, found)),
     ];
     for start in &study.starts {
         sections.push(Section::new(
             format!("Every epoch, from {}", start.name),
-            epochs(study, found, &start.name),
+            epochs::epochs(study, found, &start.name),
         ));
     }
-    let tested = tested(study, found);
+    let tested = epochs::tested(study, found);
     if !tested.is_empty() {
         sections.push(Section::new("Saved weights on test", tested));
     }
@@ -106,71 +107,6 @@ fn run(study: &Study, settings: &StudySettings, found: &StudyOutcome) -> String 
     .concat()
 }
 
-fn claims(study: &Study, found: &StudyOutcome) -> String {
-    let mut header = vec!["conclusion".to_owned()];
-    for start in &study.starts {
-        header.push(format!("entity F1, from {}", start.name));
-        header.push("holds?".to_owned());
-    }
-    header.push("as reported, padded F1".to_owned());
-    let row = |claim: &Claim| {
-        let mut cells = vec![claim.text.clone()];
-        for start in &study.starts {
-            let score = |id: &str, epoch: Option<usize>| {
-                let outcome = found.outcome(&start.name, id)?;
-                outcome.record(epoch).map(|record| record.dev_entity.f1)
-            };
-            let verdict = judge(claim, study.margin, score);
-            cells.push(compared(claim, score));
-            cells.push(verdict_name(verdict).to_owned());
-        }
-        cells.push(compared(claim, |id, epoch| {
-            let variant = study.variants.iter().find(|variant| variant.id == id)?;
-            reported(variant, epoch).map(|reported| reported.f1)
-        }));
-        cells
-    };
-    let margin = paragraph(&format!(
-        "One seed each. Differences of up to {:.1} points decide nothing. Scores are of dev after the last epoch, the \
-         claimed better one first.",
-        100.0 * study.margin
-    ));
-    table(&header, study.claims.iter().map(row)) + &margin
-}
-
-/// The scores of a claim's variants, the better one's first.
-fn compared(claim: &Claim, score: impl Fn(&str, Option<usize>) -> Option<f64>) -> String {
-    let scores: Vec<String> = claim
-        .points()
-        .map(|point| {
-            let (id, epoch) = split(point);
-            score(id, epoch).map_or("–".to_owned(), percent)
-        })
-        .collect();
-    match scores.split_first() {
-        Some((better, worse)) => format!("{better} : {}", worse.join(", ")),
-        None => String::new(),
-    }
-}
-
-fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Holds => "holds",
-        Verdict::Refuted => "does not hold",
-        Verdict::Undecided => "undecided",
-        Verdict::NothingFound => "finds nothing",
-        Verdict::NotRun => "not run",
-    }
-}
-
-/// What was reported after an epoch; after the last one without.
-fn reported(variant: &Variant, epoch: Option<usize>) -> Option<&Reported> {
-    match epoch {
-        Some(epoch) => variant.reported.iter().find(|reported| reported.epoch == epoch),
-        None => variant.reported.last(),
-    }
-}
-
 fn overview(study: &Study, found: &StudyOutcome) -> String {
     let chart = |title: &str, x_label: &str, value: &dyn Fn(&EvaluationRecord) -> f64| BarChart {
         title: title.to_owned(),
@@ -202,124 +138,6 @@ fn overview(study: &Study, found: &StudyOutcome) -> String {
         &|record| record.train_padded.map_or(f64::NAN, |padded| padded.f1),
     );
     figures([entity.svg(), padded.svg()])
-}
-
-fn epochs(study: &Study, found: &StudyOutcome, start: &str) -> String {
-    let header = [
-        "variant",
-        "epoch",
-        "reported loss",
-        "reported P / A / F1",
-        "loss",
-        "padded P / A / F1",
-        "entity P / R",
-        "entity F1",
-        "surface F1",
-        "word accuracy",
-        "dev loss",
-    ];
-    let three = |a: f64, b: f64, c: f64| format!("{} / {} / {}", percent(a), percent(b), percent(c));
-    let body = rows(study, found)
-        .filter(|row| row.outcome.start == start)
-        .map(|row| {
-            let record = row.record;
-            let dash = || "–".to_owned();
-            [
-                row.variant.name.clone(),
-                record.epoch.to_string(),
-                row.reported
-                    .and_then(|reported| reported.loss)
-                    .map_or_else(dash, |loss| format!("{loss:.4}")),
-                row.reported
-                    .map_or_else(dash, |r| three(r.precision, r.accuracy, r.f1)),
-                format!("{:.4}", record.loss),
-                record
-                    .train_padded
-                    .map_or_else(dash, |p| three(p.precision, p.accuracy, p.f1)),
-                format!(
-                    "{} / {}",
-                    percent(record.dev_entity.precision),
-                    percent(record.dev_entity.recall)
-                ),
-                percent(record.dev_entity.f1),
-                percent(record.dev_surface_f1),
-                percent(record.dev_token_accuracy),
-                record.dev_loss.map_or_else(dash, |loss| format!("{loss:.4}")),
-            ]
-        });
-    let outside = found.outside;
-    let padded = outside.train_padded_batches;
-    let everywhere = [
-        "O everywhere".to_owned(),
-        "–".to_owned(),
-        "–".to_owned(),
-        "–".to_owned(),
-        "–".to_owned(),
-        three(padded.precision, padded.accuracy, padded.f1),
-        "0 / 0".to_owned(),
-        percent(0.0),
-        percent(0.0),
-        percent(outside.dev_token_accuracy),
-        "–".to_owned(),
-    ];
-    let stopped: String = found
-        .outcomes
-        .iter()
-        .filter(|outcome| outcome.start == start)
-        .filter_map(|outcome| {
-            let reason = outcome.stopped.as_ref()?;
-            Some(paragraph(&format!("{}: {reason}", outcome.variant)))
-        })
-        .collect();
-    table(&header, std::iter::once(everywhere).chain(body)) + &stopped
-}
-
-fn tested(study: &Study, found: &StudyOutcome) -> String {
-    let tested: Vec<(&Outcome, &Variant)> = found
-        .outcomes
-        .iter()
-        .filter(|outcome| outcome.test.is_some())
-        .filter_map(|outcome| {
-            let mut variants = study.variants.iter();
-            Some((outcome, variants.find(|variant| variant.id == outcome.variant)?))
-        })
-        .collect();
-    if tested.is_empty() {
-        return String::new();
-    }
-    let three = |p: f64, a: f64, f: f64| format!("{} / {} / {}", percent(p), percent(a), percent(f));
-    let body = tested.into_iter().filter_map(|(outcome, variant)| {
-        let test = outcome.test?;
-        Some([
-            format!("{}, from {}", variant.name, outcome.start),
-            format!("{}, after step {}", test.checkpoint, test.step),
-            variant
-                .reported_test
-                .map_or("–".to_owned(), |r| three(r.precision, r.accuracy, r.f1)),
-            three(test.padded.precision, test.padded.accuracy, test.padded.f1),
-            three(test.outside.precision, test.outside.accuracy, test.outside.f1),
-            format!(
-                "{} / {}",
-                percent(test.entity.precision),
-                percent(test.entity.recall)
-            ),
-            percent(test.entity.f1),
-            percent(test.surface.f1),
-        ])
-    });
-    table(
-        &[
-            "variant",
-            "checkpoint",
-            "reported P / A / F1",
-            "padded P / A / F1",
-            "O everywhere",
-            "entity P / R",
-            "entity F1",
-            "surface F1",
-        ],
-        body,
-    )
 }
 
 /// Entity F1 over the epochs, a chart for each start and group.

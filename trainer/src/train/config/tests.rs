@@ -1,0 +1,155 @@
+use super::*;
+use crate::train::optimiser::Rule;
+use crate::train::schedule::Decay;
+
+fn options(text: &str) -> TrainOptions {
+    toml::from_str(&format!("data = \"d\"\nbase = \"b\"\nout = \"o\"\n{text}")).unwrap()
+}
+
+fn error(text: &str) -> String {
+    TrainConfig::new(options(text)).unwrap_err().to_string()
+}
+
+#[test]
+fn defaults_are_the_reference_settings_and_validate() {
+    let config = TrainConfig::new(options("")).unwrap();
+    let schedule = config.optimisation.schedule;
+    assert_eq!(
+        (config.epochs, config.batch_size, config.max_length),
+        (5, 16, 128)
+    );
+    assert_eq!((schedule.peak, schedule.warmup), (2e-4, 0.1));
+    assert_eq!(
+        (schedule.decay, config.optimisation.rule),
+        (Decay::Linear, Rule::AdamW)
+    );
+    assert_eq!(config.optimisation.clip, Some(1.0));
+}
+
+#[test]
+fn what_is_written_reads_as_the_same_configuration() {
+    for text in [
+        "",
+        "init = \"scratch\"\nlayers = 3\ndropout = 0.2\nseed = 7",
+        "optimiser = \"sgd\"\nmomentum = 0.9\nnesterov = true\nschedule = \"step\"\nstep_epochs = 2\nclip = 0.0",
+        "schedule = \"plateau\"\ngamma = 0.5\nplateau_patience = 3\nfreeze = [\"embeddings\", \"layer\\\\.0\\\\.\"]",
+        "loss = \"focal\"\nfocal_gamma = 3.0\nclass_weights = \"O=0.5\"\nlayer_decay = 0.9\nlayers = 4",
+        "init = \"scratch\"\ntrain_on_padding = true\nevaluate_test = true\ntest_checkpoint = \"last\"\nfreeze_layers = 1",
+        "label_smoothing = 0.1\nlabel_subwords = \"all\"\npadded_metric = true\naccumulate = 4\nhead_learning_rate = 1e-3\npatience = 2",
+    ] {
+        let config = TrainConfig::new(options(text)).unwrap();
+        let written = toml::to_string(&config.to_options()).unwrap();
+        let again: TrainOptions = toml::from_str(&written).unwrap();
+        assert_eq!(TrainConfig::new(again).unwrap(), config);
+    }
+}
+
+#[test]
+fn unusable_options_are_named() {
+    assert!(error("epochs = 0").contains("`epochs` is 0"));
+    assert!(error("learning_rate = -1.0").contains("`learning_rate`"));
+    assert!(error("dropout = 1.0").contains("`dropout`"));
+    assert!(error("clip = -1.0").contains("`clip`"));
+    assert!(error("layer_decay = 0.0").contains("`layer_decay`"));
+    assert!(error("freeze = [\"(\"]").contains("`freeze`"));
+    assert!(toml::from_str::<TrainOptions>("epoch = 1").is_err());
+    assert!(toml::from_str::<TrainOptions>("class_weights = \"O\"").is_err());
+    let none = TrainConfig::new(TrainOptions::default()).unwrap_err();
+    assert!(matches!(none, ConfigError::Missing("base")));
+}
+
+#[test]
+fn an_option_without_effect_is_an_error() {
+    for (text, option) in [
+        ("heads = 3", "heads"),
+        ("momentum = 0.9", "momentum"),
+        ("optimiser = \"sgd\"\nnesterov = true", "nesterov"),
+        ("gamma = 0.5", "gamma"),
+        ("schedule = \"plateau\"\nstep_epochs = 2", "step_epochs"),
+        ("schedule = \"step\"\nplateau_patience = 2", "plateau_patience"),
+        ("loss = \"l1\"\nlabel_smoothing = 0.1", "label_smoothing"),
+        ("focal_gamma = 2.0", "focal_gamma"),
+        ("init = \"scratch\"\nvocab = \"v\"", "base"),
+        ("padded_metric = true", "padded_metric"),
+        ("test_checkpoint = \"last\"", "test_checkpoint"),
+    ] {
+        assert!(
+            error(text).contains(&format!("`{option}` is without effect")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_command_line_overrides_the_file() {
+    let file = options("epochs = 3\nseed = 1");
+    let line = TrainOptions {
+        epochs: Some(9),
+        ..TrainOptions::default()
+    };
+    let both = TrainConfig::new(line.over(file)).unwrap();
+    assert_eq!((both.epochs, both.seed), (9, 1));
+}
+
+#[test]
+fn a_seed_or_seeds_on_the_command_line_stand_for_either_in_the_file() {
+    let one = || TrainOptions {
+        seed: Some(7),
+        ..TrainOptions::default()
+    };
+    let several = || TrainOptions {
+        seeds: Some(vec![8, 9]),
+        ..TrainOptions::default()
+    };
+    let seeds = |options: TrainOptions| (options.seed, options.seeds);
+    assert_eq!(seeds(one().over(several())), (Some(7), None));
+    assert_eq!(seeds(several().over(one())), (None, Some(vec![8, 9])));
+    assert_eq!(
+        seeds(TrainOptions::default().over(several())),
+        (None, Some(vec![8, 9]))
+    );
+    let both = seed_configs(&options("seed = 1\nseeds = [2]"));
+    assert!(matches!(both, Err(ConfigError::SeedAndSeeds)));
+    let none = seed_configs(&options("seeds = []"));
+    assert!(matches!(none, Err(ConfigError::NoSeeds)));
+    let single = TrainConfig::new(options("seeds = [2]"));
+    assert!(matches!(single, Err(ConfigError::Seeds)));
+}
+
+#[test]
+fn a_fresh_model_takes_its_tokenizer_from_a_base_by_whatever_name() {
+    let fresh = TrainConfig::new(options("init = \"scratch\"")).unwrap();
+    let Start::Scratch(scratch) = fresh.start else {
+        panic!("a base");
+    };
+    assert_eq!(scratch.tokenizer, TokenizerSource::Base("b".to_owned()));
+}
+
+#[test]
+fn huge_numbers_are_refused_by_name() {
+    for (option, extra) in [
+        ("threads", ""),
+        ("epochs", ""),
+        ("batch_size", "group_by_length = true\n"),
+        ("accumulate", ""),
+        ("max_length", ""),
+        ("step_epochs", "schedule = \"step\"\n"),
+        ("hidden_size", "init = \"scratch\"\n"),
+        ("layers", ""),
+    ] {
+        let found = TrainConfig::new(options(&format!("{extra}{option} = 4000000000")));
+        assert!(
+            matches!(found, Err(ConfigError::Count { option: named, .. }) if named == option),
+            "{option}"
+        );
+    }
+}
+
+#[test]
+fn every_seed_has_a_directory_of_its_own() {
+    let configs = seed_configs(&options("seeds = [1, 3]")).unwrap();
+    let found: Vec<(u64, PathBuf)> = configs.into_iter().map(|c| (c.seed, c.out)).collect();
+    assert_eq!(found, [(1, "o/seed-1".into()), (3, "o/seed-3".into())]);
+    let twice = seed_configs(&options("seeds = [1, 1]"));
+    assert!(matches!(twice, Err(ConfigError::SameSeed(1))));
+}

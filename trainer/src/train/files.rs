@@ -1,0 +1,87 @@
+//! Files of records that are whole at every moment.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::TrainError;
+
+/// How the name of a file begins that is being written.
+pub(super) const UNFINISHED: &str = ".write-";
+
+/// Replaces a file's content, all at once.
+pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mut made = tempfile::Builder::new()
+            // A temporary file is otherwise its owner's alone, and stays so under its new name.
+            .prefix(UNFINISHED)
+            .permissions(fs::Permissions::from_mode(0o666))
+            .tempfile_in(parent)?;
+        made.write_all(content)?;
+        made.as_file().sync_all()?;
+        made.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(failed(path))
+}
+
+/// Adds a line to a file, all at once.
+pub(super) fn append_at_once(path: &Path, record: &impl Serialize) -> Result<(), TrainError> {
+    let append = || -> std::io::Result<Vec<u8>> {
+        let mut content = fs::read(path)?;
+        content.extend(line(record)?);
+        Ok(content)
+    };
+    replace(path, &append().map_err(failed(path))?)
+}
+
+/// A record as a line of JSON.
+pub(super) fn line(record: &impl Serialize) -> std::io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Leaves the first `lines` lines of a file, which must have as many.
+pub(super) fn cut(path: &Path, lines: usize) -> Result<(), TrainError> {
+    let content = fs::read(path).map_err(failed(path))?;
+    let whole = content
+        .split_inclusive(|&byte| byte == b'\n')
+        .filter(|line| line.ends_with(b"\n"));
+    let kept: Vec<&[u8]> = whole.take(lines).collect();
+    if kept.len() < lines {
+        return Err(TrainError::LostLines {
+            path: path.to_owned(),
+            found: kept.len(),
+            expected: lines,
+        });
+    }
+    replace(path, &kept.concat())
+}
+
+/// The records of a file of JSON lines.
+pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, TrainError> {
+    let content = fs::read(path).map_err(failed(path))?;
+    serde_json::Deserializer::from_slice(&content)
+        .into_iter()
+        .enumerate()
+        .map(|(at, record)| {
+            record.map_err(|source| TrainError::Record {
+                path: path.to_owned(),
+                line: at + 1,
+                source,
+            })
+        })
+        .collect()
+}
+
+/// What becomes of a failure to write a file.
+pub(super) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
+    let path = path.to_owned();
+    move |source| TrainError::Write { path, source }
+}

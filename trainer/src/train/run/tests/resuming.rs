@@ -1,0 +1,282 @@
+//! What is left of a training that was stopped, and how it goes on.
+
+use super::*;
+
+struct Stop {
+    after: Option<usize>,
+    dies_at: Option<usize>,
+    steps: AtomicUsize,
+}
+
+impl Stop {
+    fn after(step: usize) -> Self {
+        Self {
+            after: Some(step),
+            dies_at: None,
+            steps: AtomicUsize::new(0),
+        }
+    }
+
+    fn dies_at(step: usize) -> Self {
+        Self {
+            after: None,
+            dies_at: Some(step),
+            steps: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Progress for Stop {
+    fn begin(&mut self, plan: &Plan) {
+        self.steps = AtomicUsize::new(plan.done);
+    }
+
+    fn step(&mut self, _loss: f64, _tokens_per_second: f64) {
+        let step = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
+        assert_ne!(Some(step), self.dies_at, "killed");
+    }
+
+    fn evaluation(&mut self, _record: &EvaluationRecord, _timing: &Timing) {}
+
+    fn is_interrupted(&self) -> bool {
+        self.after == Some(self.steps.load(Ordering::Relaxed))
+    }
+}
+
+/// What must be the same however often a training was stopped.
+fn outcome(dir: &Path) -> Vec<Vec<u8>> {
+    let files = [
+        "steps.jsonl",
+        "records.jsonl",
+        "last/model.safetensors",
+        "best/model.safetensors",
+    ];
+    files.map(|file| std::fs::read(dir.join(file)).unwrap()).to_vec()
+}
+
+fn two_epochs(dir: &Path, out: &str) -> TrainConfig {
+    let options = TrainOptions {
+        epochs: Some(2),
+        accumulate: Some(2),
+        evaluate_every: Some(2),
+        padded_metric: Some(true),
+        label_subwords: Some(LabelledSubwords::All),
+        ..options(dir, out)
+    };
+    TrainConfig::new(options).unwrap()
+}
+
+#[test]
+fn a_training_that_is_stopped_anywhere_and_resumed_is_the_same_to_the_last_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let whole = train(&two_epochs(dir.path(), "whole"), Beginning::New, &mut ()).unwrap();
+    assert_eq!(whole.steps.len(), 6);
+    let expected = outcome(&dir.path().join("whole"));
+    for step in 1..=6 {
+        let out = format!("interrupted-{step}");
+        let config = two_epochs(dir.path(), &out);
+        let stopped = train(&config, Beginning::New, &mut Stop::after(step)).unwrap();
+        assert_eq!((stopped.end, stopped.steps.len()), (End::Interrupted, step));
+        let resumed = train(&config, Beginning::Resumed, &mut ()).unwrap();
+        assert_eq!((resumed.end, &resumed.records), (End::Finished, &whole.records));
+        assert_eq!(
+            outcome(&dir.path().join(&out)),
+            expected,
+            "interrupted after {step}"
+        );
+    }
+}
+
+#[test]
+fn a_training_that_dies_between_two_checkpoints_is_the_same_after_it_is_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    train(&two_epochs(dir.path(), "whole"), Beginning::New, &mut ()).unwrap();
+    let expected = outcome(&dir.path().join("whole"));
+    for step in 1..=6 {
+        let out = format!("killed-{step}");
+        let config = two_epochs(dir.path(), &out);
+        let died = std::panic::catch_unwind(|| {
+            let _ = train(&config, Beginning::New, &mut Stop::dies_at(step));
+        });
+        assert!(died.is_err());
+        // What a process that is killed while it writes may leave.
+        let steps = dir.path().join(&out).join("steps.jsonl");
+        let mut file = std::fs::File::options().append(true).open(&steps).unwrap();
+        std::io::Write::write_all(&mut file, b"{\"step\":").unwrap();
+        train(&config, Beginning::Resumed, &mut ()).unwrap();
+        assert_eq!(outcome(&dir.path().join(&out)), expected, "killed at {step}");
+    }
+}
+
+#[test]
+fn a_run_is_neither_overwritten_nor_resumed_as_another() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = two_epochs(dir.path(), "run");
+    let none = train(&config, Beginning::Resumed, &mut ());
+    assert!(matches!(none, Err(TrainError::NoRun { .. })));
+    train(&config, Beginning::New, &mut Stop::after(1)).unwrap();
+    let again = train(&config, Beginning::New, &mut ());
+    assert!(matches!(again, Err(TrainError::HoldsRun { .. })));
+    let other = TrainConfig {
+        seed: 9,
+        ..config.clone()
+    };
+    let error = train(&other, Beginning::Resumed, &mut ()).unwrap_err();
+    assert!(
+        matches!(error, TrainError::OtherOptions { option: "seed", .. }),
+        "{error}"
+    );
+    let corpus = std::fs::read_to_string(dir.path().join("train.conll")).unwrap();
+    std::fs::write(dir.path().join("train.conll"), corpus.replacen("sees", "and", 1)).unwrap();
+    let error = train(&config, Beginning::Resumed, &mut ()).unwrap_err();
+    assert!(matches!(error, TrainError::OtherExamples { .. }), "{error}");
+}
+
+#[test]
+fn patience_ends_a_training_and_resuming_it_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = TrainConfig::new(TrainOptions {
+        patience: Some(2),
+        learning_rate: Some(1e-12),
+        ..options(dir.path(), "run")
+    })
+    .unwrap();
+    for beginning in [Beginning::New, Beginning::Resumed] {
+        let report = train(&config, beginning, &mut ()).unwrap();
+        assert_eq!((report.end, report.records.len()), (End::OutOfPatience, 3));
+        assert!(report.records[0].best && !report.records[2].best);
+    }
+}
+
+#[test]
+fn a_record_of_before_the_loss_on_dev_still_reads() {
+    let line = r#"{"epoch":1,"step":3,"loss":0.5,"learning_rate":0.1,"dev_entity":{"precision":0.0,"recall":0.0,"f1":0.0},
+        "dev_surface_f1":0.0,"dev_token_accuracy":0.9,"best":true}"#;
+    let record: EvaluationRecord = serde_json::from_str(line).unwrap();
+    assert_eq!((record.dev_loss, record.train_padded), (None, None));
+}
+
+#[test]
+fn a_run_of_a_version_with_fewer_options_and_figures_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    train(&two_epochs(dir.path(), "whole"), Beginning::New, &mut ()).unwrap();
+    let config = two_epochs(dir.path(), "run");
+    train(&config, Beginning::New, &mut Stop::after(2)).unwrap();
+    let run_dir = dir.path().join("run");
+    let kept = std::fs::read_to_string(run_dir.join("config.toml")).unwrap();
+    let newer = ["freeze_layers", "train_on_padding"];
+    let is_old = |line: &&str| !newer.iter().any(|key| line.starts_with(key));
+    let old: Vec<&str> = kept.lines().filter(is_old).collect();
+    assert_eq!(old.len() + newer.len(), kept.lines().count());
+    std::fs::write(run_dir.join("config.toml"), old.join("\n")).unwrap();
+    let path = run_dir.join("last/training/state.json");
+    let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let fields = state.as_object_mut().unwrap();
+    fields.remove("padded").unwrap();
+    fields.insert(
+        "confusion".to_owned(),
+        serde_json::json!({"labels": 3, "counts": []}),
+    );
+    std::fs::write(&path, serde_json::to_vec(&state).unwrap()).unwrap();
+    train(&config, Beginning::Resumed, &mut ()).unwrap();
+    assert_eq!(outcome(&run_dir), outcome(&dir.path().join("whole")));
+}
+
+#[test]
+fn a_run_whose_checkpoint_or_lines_are_lost_says_which() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = two_epochs(dir.path(), "run");
+    train(&config, Beginning::New, &mut Stop::after(4)).unwrap();
+    let run_dir = dir.path().join("run");
+    let resume = || train(&config, Beginning::Resumed, &mut ()).unwrap_err();
+    for file in ["records.jsonl", "steps.jsonl"] {
+        let kept = std::fs::read(run_dir.join(file)).unwrap();
+        // The last line without its end is no whole line.
+        std::fs::write(run_dir.join(file), &kept[..kept.len() - 1]).unwrap();
+        let error = resume();
+        assert!(
+            matches!(&error, TrainError::LostLines { path, .. } if path.ends_with(file)),
+            "{error}"
+        );
+        std::fs::write(run_dir.join(file), &kept).unwrap();
+    }
+    let records = std::fs::read(run_dir.join("records.jsonl")).unwrap();
+    std::fs::remove_dir_all(run_dir.join("checkpoints")).unwrap();
+    let error = resume();
+    assert!(
+        matches!(&error, TrainError::LostCheckpoint { link, target }
+            if link.ends_with("last") && target.ends_with("step-000004")),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(run_dir.join("records.jsonl")).unwrap(), records);
+}
+
+#[test]
+fn patience_that_runs_out_with_the_last_step_has_ended_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = TrainConfig::new(TrainOptions {
+        patience: Some(2),
+        epochs: Some(3),
+        learning_rate: Some(1e-12),
+        ..options(dir.path(), "run")
+    })
+    .unwrap();
+    for beginning in [Beginning::New, Beginning::Resumed] {
+        assert_eq!(train(&config, beginning, &mut ()).unwrap().end, End::Finished);
+    }
+    let page = std::fs::read_to_string(dir.path().join("run/report.html")).unwrap();
+    assert!(!page.contains("ended early"));
+}
+
+#[test]
+fn the_last_checkpoint_can_be_the_tested_one_and_what_is_done_is_not_done_again() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = TrainConfig::new(TrainOptions {
+        evaluate_test: Some(true),
+        test_checkpoint: Some(TestedCheckpoint::Last),
+        epochs: Some(2),
+        // The first evaluation is as good as the second: the best checkpoint is not the last.
+        learning_rate: Some(1e-12),
+        ..options(dir.path(), "run")
+    })
+    .unwrap();
+    let first = train(&config, Beginning::New, &mut ()).unwrap();
+    let tested = first.test.unwrap();
+    assert_eq!(
+        (tested.checkpoint, tested.step),
+        (TestedCheckpoint::Last, first.steps.len())
+    );
+    assert_ne!(
+        first.records.iter().find(|record| record.best).unwrap().step,
+        tested.step
+    );
+    let run_dir = dir.path().join("run");
+    let events = || {
+        let entries = std::fs::read_dir(run_dir.join("tensorboard")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let before = events();
+    let page = run_dir.join("report.html");
+    std::fs::write(&page, "kept").unwrap();
+    let kept = std::fs::read_to_string(run_dir.join("test.json")).unwrap();
+    let mut marked: crate::train::Tested = serde_json::from_str(&kept).unwrap();
+    assert_eq!(marked, tested);
+    marked.evaluation.score.token_accuracy = 0.125;
+    std::fs::write(run_dir.join("test.json"), serde_json::to_vec(&marked).unwrap()).unwrap();
+    let again = train(&config, Beginning::Resumed, &mut ()).unwrap();
+    assert_eq!(again.test.unwrap(), marked);
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), "kept");
+    assert_eq!((before.len(), events()), (1, before));
+    // What was not written, a process killed meanwhile, is written then.
+    std::fs::remove_file(&page).unwrap();
+    train(&config, Beginning::Resumed, &mut ()).unwrap();
+    assert!(page.is_file() && events().len() == 1);
+}
