@@ -7,6 +7,8 @@
 mod bulk;
 mod config;
 mod flags;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod health;
 mod healthcheck;
 mod http;
@@ -16,12 +18,15 @@ mod memory;
 mod metrics;
 mod models;
 mod offline;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod pipeline;
 mod run;
 mod scheduler;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trace;
 
 pub use config::{
     BatchLimits, CanaryConfig, ConfigError, KeySource, QueueLimits, RequestLimits, ServerConfig, TlsFiles,
@@ -29,7 +34,7 @@ pub use config::{
 pub use flags::{Command, Flags, HealthcheckFlags, ModelFlags, ServeFlags, TagFlags};
 pub use healthcheck::{HealthcheckError, healthcheck};
 pub use http::{KeyError, openapi_json};
-pub use logging::{LogFormat, SERVING, TAGGING, start_logging};
+pub use logging::{LogFormat, Logging, LoggingError, SERVING, TAGGING, start_logging};
 pub use offline::{InputFormat, OutputFormat, TagFile, TagFileError, Tally, tag_file};
 pub use run::{ServerError, Stopped, run};
 pub use tls::TlsError;

@@ -4,6 +4,8 @@ mod aggregation;
 mod answer;
 mod classifier;
 mod classify;
+#[cfg(any(test, fuzzing))]
+mod direct;
 mod model;
 #[cfg(test)]
 mod offsets;
@@ -21,7 +23,9 @@ pub(crate) use prepare::{PrepareError, Source};
 pub(crate) use tagger::{MANY_WORDS, TagError, Tagged, Tagger};
 pub(crate) use threads::TextThreads;
 
-#[cfg(test)]
-pub(crate) use model::tests::text_model;
+#[cfg(any(test, fuzzing))]
+pub(crate) use direct::{classify_directly, tag_directly};
+#[cfg(any(test, fuzzing))]
+pub(crate) use model::testing::text_model;
 #[cfg(test)]
 pub(crate) use tagger::tests::tagged;

@@ -14,6 +14,7 @@ use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::{Preparation, PrepareError, Prepared, Source, TextLimits, Words};
 use crate::pipeline::threads::{TaskError, TextThreads};
 use crate::scheduler::{Flow, LogitMatrix, Pool, Queue, SubmitError, Waiter, WindowFailed, WindowInput};
+use crate::trace;
 
 /// How many windows of one request are in the queue at a time.
 ///
@@ -84,7 +85,9 @@ impl Tagger {
         reading: Reading,
     ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
         self.check_ready()?;
-        let prepared = self.prepare(sources, reading.aggregation, Admission::Now).await?;
+        let texts = sources.len();
+        let preparing = self.prepare(sources, reading.aggregation, Admission::Now);
+        let prepared = trace::tokenize(texts, preparing).await?;
         self.tag_prepared(prepared, reading, Admission::Now, &Flow::default())
             .await
     }
@@ -282,7 +285,8 @@ pub(crate) fn append(logits: &mut Result<LogitMatrix, TagError>, answered: Resul
     }
 }
 
-fn decide(
+/// A text's labels, decided from the logits of its words.
+pub(super) fn decide(
     model: &TextModel,
     text: Prepared,
     logits: LogitMatrix,

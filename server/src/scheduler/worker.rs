@@ -147,7 +147,7 @@ impl Worker {
         runs
     }
 
-    fn run_batch(&self, session: &mut dyn Infer, batch: Vec<Job>) -> SessionState {
+    fn run_batch(&self, session: &mut dyn Infer, mut batch: Vec<Job>) -> SessionState {
         let taken = Instant::now();
         for job in &batch {
             self.metrics
@@ -155,9 +155,13 @@ impl Worker {
                 .queue
                 .observe(taken.duration_since(job.submitted).as_secs_f64());
         }
-        let windows: Vec<&[u32]> = batch.iter().map(|job| job.input.ids.as_slice()).collect();
         let real: usize = batch.iter().map(Job::tokens).sum();
-        let padded = windows.iter().map(|window| window.len()).max().unwrap_or(0) * batch.len();
+        let count = batch.len();
+        let padded = batch.iter().map(Job::tokens).max().unwrap_or(0) * count;
+        for job in &mut batch {
+            job.taken(count, padded);
+        }
+        let windows: Vec<&[u32]> = batch.iter().map(|job| job.input.ids.as_slice()).collect();
         // The session is thrown away after a panic, so what the panic left of it is never seen.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let logits = session.run(&windows)?;
