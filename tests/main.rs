@@ -6,6 +6,8 @@ mod calibration;
 mod corpus;
 mod families;
 mod fixture;
+mod hostile;
+mod logs;
 mod parity;
 mod pipeline;
 mod pipeline_answers;

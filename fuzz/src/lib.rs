@@ -2,9 +2,24 @@
 
 pub mod files;
 
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
+
+thread_local! {
+    static LAST_WORDS: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 /// Has a panic that is caught end nothing: libFuzzer's own hook would end the process at once.
-///
-/// One that is not caught ends it all the same.
 pub fn allow_caught_panics() {
-    std::panic::set_hook(Box::new(|_| ()));
+    set_hook(Box::new(|panic| {
+        LAST_WORDS.with(|words| *words.borrow_mut() = panic.to_string())
+    }));
+}
+
+/// Runs a target, and ends the process where it panics.
+pub fn run(target: fn(&[u8]), bytes: &[u8]) {
+    if catch_unwind(AssertUnwindSafe(|| target(bytes))).is_err() {
+        LAST_WORDS.with(|words| eprintln!("{}", words.borrow()));
+        std::process::abort();
+    }
 }

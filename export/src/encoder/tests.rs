@@ -226,3 +226,17 @@ fn a_vocabulary_that_is_not_wordpiece_names_the_file_needed() {
     );
     assert!(error.to_string().contains("no tokenizer.json"), "{error}");
 }
+
+#[test]
+fn a_file_that_the_library_panics_at_is_refused_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    // As a copy that was cut off.
+    std::fs::write(
+        dir.path().join("tokenizer.json"),
+        r#"{"version": "1.0", "decoder": {"type": "Wo"#,
+    )
+    .unwrap();
+    let error = TextEncoder::open_dir(dir.path()).err().unwrap();
+    assert!(matches!(error, EncoderError::Open { .. }));
+    assert!(error.to_string().contains("tokenizer.json"), "{error}");
+}
