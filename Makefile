@@ -76,7 +76,7 @@ $(CARGO_DENY):
 	rm -rf target/tools/build
 
 # Hostile bytes for everything that reads what others wrote: each target of fuzz/ for FUZZ_SECONDS, and a table.
-fuzz: $(CARGO_FUZZ)
+fuzz: onnxruntime $(CARGO_FUZZ)
 	PATH="$(CURDIR)/$(dir $(CARGO_FUZZ)):$$PATH" $(PYTHON) fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 $(CARGO_FUZZ):
