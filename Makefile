@@ -11,9 +11,13 @@ ORT_CUDA_LIBRARY := .onnxruntime-cuda/libonnxruntime.so
 ORT_PLATFORM := $(shell uname -m)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := target/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ := target/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-test
+.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-test fuzz otlp-checks operations-checks
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -58,6 +62,7 @@ $(ORT_CUDA_LIBRARY): onnxruntime-cuda.txt
 
 check:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --release --workspace --all-targets -- --deny warnings
 
 # The load generator of bench/, which is no member of the workspace.
@@ -74,6 +79,14 @@ deny: $(CARGO_DENY)
 
 $(CARGO_DENY):
 	$(CARGO) install cargo-deny --locked --version $(CARGO_DENY_VERSION) --no-default-features --root $(@D)/.. --target-dir target/tools/build
+	rm -rf target/tools/build
+
+# Hostile bytes for everything that reads what others wrote: each target of fuzz/ for FUZZ_SECONDS, and a table.
+fuzz: onnxruntime $(CARGO_FUZZ)
+	PATH="$(CURDIR)/$(dir $(CARGO_FUZZ)):$$PATH" $(PYTHON) fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+$(CARGO_FUZZ):
+	$(CARGO) install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION) --root $(@D)/.. --target-dir target/tools/build
 	rm -rf target/tools/build
 
 # What needs the WNUT-17 files: WNUT17_DIR=DIR make corpus-checks
@@ -105,6 +118,19 @@ conformance: onnxruntime .venv-conformance/installed
 clients: onnxruntime .venv-clients/installed
 	$(CARGO) build --locked --release --workspace --bins
 	.venv-clients/bin/python tests/clients/run.py $(CLIENT)
+
+# The traces that a server with the feature otlp sends to a collector.
+otlp-checks: onnxruntime
+	$(CARGO) test --locked --release --workspace --features nerve-server/otlp --test otlp
+
+# What faults, reloads and saturation do to a running server: a table of faults, memory over 100 reloads, health under load.
+operations-checks: onnxruntime
+	tests/deploy/need strace
+	$(CARGO) build --locked --release --workspace --bins
+	$(CARGO) test --locked --release --workspace --lib no_fault_loses_a_request -- --nocapture
+	$(PYTHON) tests/operations/faults.py
+	$(PYTHON) tests/operations/reload.py
+	$(PYTHON) tests/operations/saturation.py
 
 # What deploy/ holds, checked by the tools and schemas of those who read it.
 deploy-checks: onnxruntime .venv-deploy/installed

@@ -7,6 +7,8 @@ mod corpus;
 mod devices;
 mod families;
 mod fixture;
+mod hostile;
+mod logs;
 mod parity;
 mod pipeline;
 mod pipeline_answers;

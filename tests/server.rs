@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -13,6 +14,7 @@ use crate::fixture::binary;
 pub(crate) struct Server {
     child: Child,
     base: String,
+    log: Arc<Mutex<String>>,
 }
 
 /// A response: status, body, request id.
@@ -25,32 +27,46 @@ pub(crate) struct Answer {
 impl Server {
     /// Serves a model and waits until it is ready.
     pub(crate) fn start(model: &Path, options: &[&str]) -> Self {
+        Self::start_with(model, options, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn start_with(model: &Path, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = binary("nerve-server")
             .arg("--model")
             .arg(model)
             .args(["--listen", "127.0.0.1:0", "--log", "json"])
             .args(options)
+            .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(String::new()));
         let mut line = String::new();
         let address = loop {
             line.clear();
             assert!(
-                log.read_line(&mut line).unwrap() > 0,
+                lines.read_line(&mut line).unwrap() > 0,
                 "the server ended before it listened"
             );
+            log.lock().unwrap().push_str(&line);
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             if let Some(address) = event.pointer("/fields/address").and_then(Value::as_str) {
                 break address.to_owned();
             }
         };
         // Someone must read on, or the server would block on a full pipe.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let heard = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                heard.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
         let server = Self {
             child,
             base: format!("http://{address}"),
+            log,
         };
         let end = Instant::now() + Duration::from_secs(60);
         while server.get("/health/ready").status != 200 {
@@ -78,12 +94,22 @@ impl Server {
 
     /// Asks the server to end and yields its exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
-        let killed = std::process::Command::new("kill")
-            .arg(self.child.id().to_string())
+        self.signal("TERM");
+        self.child.wait().unwrap().code()
+    }
+
+    /// Sends the server a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = std::process::Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
             .status()
             .unwrap();
-        assert!(killed.success());
-        self.child.wait().unwrap().code()
+        assert!(sent.success());
+    }
+
+    /// What the server has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 }
 

@@ -283,6 +283,22 @@ fn a_server_follows_its_store_through_every_half_done_step() {
 }
 
 #[test]
+fn a_version_is_taken_up_at_file_events_or_at_sighup() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    publish(&tiny().bundle("fp32"), &store);
+    let precision = |info: &serde_json::Value| info["model"]["precision"].clone();
+    // An hour goes by between two looks.
+    let watching = Server::start(&store, &["--reload-poll-ms", "3600000"]);
+    let waiting = Server::start(&store, &["--reload-poll-ms", "0"]);
+    publish(&tiny().bundle("int8"), &store);
+    info_once(&watching, |info| precision(info) == "int8");
+    assert_eq!(precision(&waiting.get("/info").body), "fp32");
+    waiting.signal("HUP");
+    info_once(&waiting, |info| precision(info) == "int8");
+}
+
+#[test]
 fn a_plain_export_is_read_by_its_own_pre_tokens() {
     let dir = tempfile::tempdir().unwrap();
     let bundle = tiny().bundle("fp32");

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use nerve_tagging::{AlignError, ByteSpan, Subwords, Window, WordIndex};
@@ -13,7 +14,7 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, Encoding, Tokenizer};
+use tokenizers::{AddedToken, Encoding, InputSequence, Tokenizer};
 
 use crate::config::ConfigError;
 use crate::family::Family;
@@ -124,7 +125,8 @@ impl TextEncoder {
     }
 
     fn from_json(path: &Path, config: &TokenizerConfig) -> Result<Self, EncoderError> {
-        let mut tokenizer = Tokenizer::from_file(path).map_err(|error| open_error(path, error))?;
+        let opened = guarded(|| Tokenizer::from_file(path));
+        let mut tokenizer = opened.map_err(|error| open_error(path, error))?;
         if let Some(NormalizerWrapper::BertNormalizer(mut normalizer)) = tokenizer.get_normalizer().cloned() {
             normalizer.lowercase = config.do_lower_case.unwrap_or(normalizer.lowercase);
             normalizer.handle_chinese_chars = config
@@ -196,9 +198,7 @@ impl TextEncoder {
             agree_on_prefix(&mut processor, bytes.add_prefix_space);
             tokenizer.with_post_processor(Some(processor));
         }
-        let probe = tokenizer
-            .encode("a", true)
-            .map_err(|error| open_error(path, error))?;
+        let probe = guarded(|| tokenizer.encode("a", true)).map_err(|error| open_error(path, error))?;
         let is_special = |mask: &&u32| **mask == 1;
         let mask = probe.get_special_tokens_mask();
         let before = mask.iter().take_while(is_special).count();
@@ -254,13 +254,16 @@ impl TextEncoder {
     /// The subwords of each of these words. A tokenizer reads given words one by one, so none depends on another.
     fn encode_each(&self, words: &[&str]) -> Result<Vec<WordIds>, EncoderError> {
         let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word)).collect();
-        let encoding = self
-            .tokenizer
-            .encode(given, false)
-            .map_err(EncoderError::Encode)?;
+        let encoding = self.encode(given)?;
         let subwords = Subwords::new(encoding.get_ids(), encoding.get_word_ids(), words.len())?;
         let ids = |word| WordIds::from(&subwords.ids()[subwords.of_word(WordIndex(word))]);
         Ok((0..words.len()).map(ids).collect())
+    }
+
+    /// The tokens of a text or of words, without special tokens.
+    fn encode<'s>(&self, input: impl Into<InputSequence<'s>>) -> Result<Encoding, EncoderError> {
+        let input: InputSequence = input.into();
+        guarded(|| self.tokenizer.encode(input, false)).map_err(EncoderError::Encode)
     }
 
     fn spaced<'w>(&self, word: &'w str) -> Cow<'w, str> {
@@ -285,10 +288,7 @@ impl TextEncoder {
             .zip(words)
             .map(|(given, word)| given.len().saturating_sub(word.as_ref().len()))
             .collect();
-        let encoding = self
-            .tokenizer
-            .encode(given, false)
-            .map_err(EncoderError::Encode)?;
+        let encoding = self.encode(given)?;
         let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
         let token = |((&id, &(start, end)), word): ((&u32, &(usize, usize)), &Option<u32>)| {
             let word = (*word)? as usize;
@@ -304,7 +304,7 @@ impl TextEncoder {
 
     /// The tokens of a text as byte spans of it, each a word of its own; one of white space alone goes with the token before.
     pub fn encode_text_tokens(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
-        let encoding = self.tokenizer.encode(text, false).map_err(EncoderError::Encode)?;
+        let encoding = self.encode(text)?;
         let mut spans: Vec<ByteSpan> = Vec::with_capacity(encoding.len());
         let mut word_ids = Vec::with_capacity(encoding.len());
         for token in 0..encoding.len() {
@@ -322,7 +322,7 @@ impl TextEncoder {
     /// between spaces (SentencePiece), the punctuation before and after is a word of its own, if it is of other subwords. The
     /// subwords of white space alone go with the word before, and those before the first word are left out.
     pub fn encode_text(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
-        let encoding = self.tokenizer.encode(text, false).map_err(EncoderError::Encode)?;
+        let encoding = self.encode(text)?;
         let mut spans: Vec<ByteSpan> = Vec::new();
         let mut word_ids = Vec::with_capacity(encoding.len());
         for tokens in encoding.get_word_ids().chunk_by(PartialEq::eq) {
@@ -423,6 +423,17 @@ impl TextEncoder {
         text.and_then(|text| std::fs::write(path, text))
             .map_err(|error| save_error(path, &error))
     }
+}
+
+/// What the tokenizer library makes of its work.
+///
+/// It panics at some files that it should refuse (one whose JSON breaks off in its decoder, for one), and a `tokenizer.json` may
+/// be anybody's. A tokenizer is only read meanwhile, so that nothing half-done is seen afterwards.
+pub(crate) fn guarded<T>(
+    work: impl FnOnce() -> Result<T, tokenizers::Error>,
+) -> Result<T, tokenizers::Error> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Err("the tokenizer library panicked".into()))
 }
 
 fn save_error(path: &Path, error: &impl ToString) -> EncoderError {

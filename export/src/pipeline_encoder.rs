@@ -7,7 +7,7 @@ use tokenizers::decoders::wordpiece::WordPiece;
 use tokenizers::models::ModelWrapper;
 use tokenizers::{Decoder, Tokenizer};
 
-use crate::encoder::{EncoderError, TextEncoder};
+use crate::encoder::{EncoderError, TextEncoder, guarded};
 
 /// One token of a text, with what the pipeline says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl PipelineEncoder {
 
     /// The tokens of a text, however many.
     pub fn encode(&self, text: &str) -> Result<PipelineText, EncoderError> {
-        let encoding = self.tokenizer.encode(text, true).map_err(EncoderError::Encode)?;
+        let encoding = guarded(|| self.tokenizer.encode(text, true)).map_err(EncoderError::Encode)?;
         let code_points = OffsetMap::new(text, OffsetUnit::Codepoint);
         let mut found = PipelineText {
             ids: Vec::with_capacity(encoding.len()),
@@ -135,14 +135,15 @@ impl PipelineEncoder {
 
     /// The text that tokens spell, by the tokenizer's decoder: `convert_tokens_to_string`.
     pub fn tokens_to_string(&self, tokens: Vec<String>) -> Result<String, EncoderError> {
-        let spelt = match (self.tokenizer.get_decoder(), self.tokenizer.get_model()) {
+        let decoders = (self.tokenizer.get_decoder(), self.tokenizer.get_model());
+        let spelt = guarded(|| match decoders {
             (Some(decoder), _) => decoder.decode(tokens),
             // `transformers` gives every BERT tokenizer this decoder, whatever its file says.
             (None, ModelWrapper::WordPiece(model)) => {
                 WordPiece::new(model.continuing_subword_prefix.clone(), true).decode(tokens)
             }
             (None, _) => Ok(tokens.join(" ")),
-        };
+        });
         spelt.map_err(EncoderError::Decode)
     }
 }

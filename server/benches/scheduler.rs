@@ -156,7 +156,7 @@ fn replay(arrivals: &[Arrival], policy: Policy) -> Outcome {
 fn arrivals(long: bool, seed: u64, mut pause: impl FnMut(usize, &mut StdRng) -> f64) -> Vec<Arrival> {
     let lengths: Vec<usize> = LENGTHS
         .split_whitespace()
-        .map(|length| length.parse().expect("a whole number"))
+        .filter_map(|length| length.parse().ok())
         .collect();
     let mut random = StdRng::seed_from_u64(seed);
     let mut at = 0.0;

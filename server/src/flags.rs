@@ -144,6 +144,9 @@ pub struct ServeFlags {
     /// The certificate's private key, PEM.
     #[arg(long, env = "NERVE_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+    /// The base URL of an OpenTelemetry collector that traces are sent to, OTLP over HTTP.
+    #[arg(long, env = "NERVE_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
     /// How long the listener stays open, not ready, after SIGTERM.
     #[arg(long, env = "NERVE_DRAIN_DELAY_MS", value_name = "MS", default_value_t = ServerConfig::default().drain_delay_ms)]
     pub drain_delay_ms: u64,

@@ -8,6 +8,8 @@ mod bulk;
 mod config;
 mod device;
 mod flags;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod health;
 mod healthcheck;
 mod http;
@@ -17,12 +19,15 @@ mod memory;
 mod metrics;
 mod models;
 mod offline;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod pipeline;
 mod run;
 mod scheduler;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trace;
 
 pub use config::{
     BatchLimits, Batching, CanaryConfig, ConfigError, KeySource, QueueLimits, RequestLimits, ServerConfig,
@@ -32,7 +37,7 @@ pub use device::DeviceChoice;
 pub use flags::{Command, Flags, HealthcheckFlags, ModelFlags, ServeFlags, TagFlags};
 pub use healthcheck::{HealthcheckError, healthcheck};
 pub use http::{KeyError, openapi_json};
-pub use logging::{LogFormat, SERVING, TAGGING, start_logging};
+pub use logging::{LogFormat, Logging, LoggingError, SERVING, TAGGING, start_logging};
 pub use offline::{InputFormat, OutputFormat, TagFile, TagFileError, Tally, tag_file};
 pub use run::{ServerError, Stopped, run};
 pub use scheduler::{LOOKAHEAD, next_batch, share};

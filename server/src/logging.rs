@@ -1,9 +1,14 @@
-//! Log lines on standard error.
+//! Log lines on standard error, and traces where they are exported.
 
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use thiserror::Error;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -19,18 +24,76 @@ pub const SERVING: &str = "info,actix_server=warn,ort=warn";
 /// What is logged while a file is tagged, where `RUST_LOG` says nothing.
 pub const TAGGING: &str = "warn";
 
+/// Why traces are not exported.
+#[derive(Debug, Error)]
+pub enum LoggingError {
+    /// This program cannot.
+    #[error("--otlp-endpoint needs a nerve-server that was built with the feature `otlp`")]
+    NoOtlp,
+    /// The collector cannot be named so.
+    #[error("--otlp-endpoint {endpoint}: {problem}")]
+    Otlp {
+        /// As given.
+        endpoint: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// What must live as long as there is something to log.
+pub struct Logging {
+    #[cfg(feature = "otlp")]
+    _exporter: Option<crate::otlp::Exporter>,
+}
+
 /// Starts logging; `RUST_LOG` selects what, `default` where it is absent. A process that already logs keeps its logger.
-pub fn start_logging(format: LogFormat, default: &str) {
+///
+/// With `otlp`, the base URL of an OpenTelemetry collector, the spans of requests are sent there, until what this yields is
+/// dropped.
+pub fn start_logging(format: LogFormat, default: &str, otlp: Option<&str>) -> Result<Logging, LoggingError> {
+    #[cfg(feature = "otlp")]
+    {
+        let exporter = otlp.map(crate::otlp::Exporter::start).transpose()?;
+        let traces = exporter.as_ref().map(crate::otlp::Exporter::layer);
+        start(Registry::default().with(traces).with(lines(format, default)));
+        Ok(Logging { _exporter: exporter })
+    }
+    #[cfg(not(feature = "otlp"))]
+    {
+        if otlp.is_some() {
+            return Err(LoggingError::NoOtlp);
+        }
+        start(Registry::default().with(lines(format, default)));
+        Ok(Logging {})
+    }
+}
+
+fn start(subscriber: impl SubscriberInitExt) {
+    if let Err(error) = subscriber.try_init() {
+        tracing::debug!(%error, "logging had been started before");
+    }
+}
+
+/// The layer that writes log lines.
+fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat, default: &str) -> impl Layer<S> + use<S> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().try_init(),
+    let lines: Box<dyn Layer<S> + Send + Sync> = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
-    if let Err(error) = started {
-        tracing::debug!(%error, "logging had been started before");
+    lines.with_filter(filter)
+}
+
+#[cfg(all(test, not(feature = "otlp")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traces_are_not_promised_where_they_cannot_be_sent() {
+        let refused = start_logging(LogFormat::Json, SERVING, Some("http://127.0.0.1:4318"));
+        assert!(matches!(refused, Err(LoggingError::NoOtlp)));
     }
 }

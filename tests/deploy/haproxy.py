@@ -6,10 +6,7 @@
 
 import argparse
 import asyncio
-import collections
 import contextlib
-import dataclasses
-import hashlib
 import http.client
 import json
 import os
@@ -24,33 +21,16 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from load import Load  # noqa: E402
-from replicas import REPOSITORY, SERVER, balanced, environment, wait_for  # noqa: E402
+from replicas import SERVER, accounts, balanced, environment, wait_for  # noqa: E402
+from table import Row, say, show  # noqa: E402
+from versions import MODEL, another_version, publish  # noqa: E402
 
-MODEL = REPOSITORY / "models" / "default"
 DRAIN_DELAY_MS = 2000
 RELOAD_POLL_MS = 500
 # haproxy.cfg: inter + timeout check + fastinter + timeout check, and what it takes to look.
 HEALTH_INTERVAL_SECONDS = 0.5 + 0.5 + 0.25 + 0.5 + 0.25
 FROZEN_SECONDS = 2
 CALM_SECONDS = 1
-
-
-@dataclasses.dataclass
-class Row:
-    """One fault's line of the table."""
-
-    fault: str
-    injected: int = 0
-    load: Load | None = None
-    # Of each injection: until HAProxy sent no more requests there, and until it did again.
-    out: list = dataclasses.field(default_factory=list)
-    recovered: list = dataclasses.field(default_factory=list)
-    violations: list = dataclasses.field(default_factory=list)
-    notes: list = dataclasses.field(default_factory=list)
-
-    def check(self, holds, what):
-        if not holds:
-            self.violations.append(what)
 
 
 class Site:
@@ -113,7 +93,7 @@ async def rolling_restart(site, row, options):
 
 async def refresh(site, row, options):
     old = site.replicas[0].info()["model"]["version"]
-    with another_version(options.store) as (bundle, new):
+    with another_version() as (bundle, new):
         async with site.loaded(row) as load:
             for number in range(2 * options.rounds):
                 source, version = ((bundle, new), (MODEL, old))[number % 2]
@@ -203,28 +183,6 @@ NAMES = {
 }
 
 
-@contextlib.contextmanager
-def another_version(store):
-    """The default model with its scores at another temperature; yields the bundle and its version."""
-    with tempfile.TemporaryDirectory(prefix="nerve-bundle-") as directory:
-        bundle = pathlib.Path(directory) / "bundle"
-        shutil.copytree(MODEL, bundle)
-        manifest = json.loads((bundle / "manifest.json").read_text())
-        manifest["temperature"] = manifest.get("temperature", 1.0) + 0.5
-        digest = hashlib.sha256()
-        for name, file in sorted(manifest["files"].items()):
-            digest.update(f"{name} {file['sha256']}\n".encode())
-        digest.update(f"temperature {manifest['temperature']}\n".encode())
-        manifest["version"] = digest.hexdigest()[:16]
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
-        yield bundle, manifest["version"]
-
-
-def publish(bundle, store):
-    command = [SERVER.with_name("nerve-export"), "publish", bundle, "--store", store]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment())
-
-
 def check_doors(balancer):
     """What concerns one replica is not to be had through HAProxy, and a replica's answer is passed on as it is."""
     for method, path, expected in [
@@ -279,48 +237,6 @@ def check_leaving(balancer, replicas):
         connection.sendall(head.encode() + body)
         time.sleep(0.3)
     wait_for("the request's withdrawal", lambda: left() == before + 1)
-
-
-def accounts(replicas):
-    """What a replica received but cannot account for, where it counts both."""
-    found = []
-    for replica in replicas:
-        sums = collections.Counter()
-        for line in replica.metrics().splitlines():
-            if not line.startswith("#"):
-                name, value = line.rsplit(" ", 1)
-                sums[name.split("{")[0]] += float(value)
-        if "nerve_received_total" in sums:
-            # The scrape itself is in flight.
-            rest = sums["nerve_received_total"] - sums["nerve_outcomes_total"] - sums["nerve_in_flight"]
-            if rest:
-                found.append(f"{replica.name}: {rest:.0f} requests received but not accounted for")
-    return found
-
-
-def show(rows):
-    print(f"\n{'fault':26} {'times':>5} {'requests':>8} {'answered':>8} {'refused':>7} {'failed':>6} {'lost':>4} "
-          f"{'ms median/max':>14} {'out s':>11} {'recovered s':>11}")
-    for row in rows:
-        if row.load is None:
-            print(f"{row.fault:26} {'-':>5}")
-            continue
-        load = row.load
-        median, most = load.milliseconds()
-        out, recovered = (f"{min(of):.2f}-{max(of):.2f}" if of else "-" for of in (row.out, row.recovered))
-        print(f"{row.fault:26} {row.injected:>5} {len(load.requests):>8} {load.count('answered'):>8} {load.count('refused'):>7} "
-              f"{load.count('failed'):>6} {load.count(None):>4} {f'{median:.0f}/{most:.0f}':>14} {out:>11} {recovered:>11}")
-    print("out: from the fault until HAProxy sends nothing there; recovered: until it does again, or the new version answers")
-
-
-def say(row):
-    for note in row.notes:
-        print(f"{row.fault}: {note}")
-    if row.load is not None:
-        for detail, times in collections.Counter(request.detail for request in row.load.failed()).items():
-            print(f"{row.fault}: failed {times} times: {detail}")
-    for violation in row.violations:
-        print(f"{row.fault}: VIOLATION: {violation}")
 
 
 async def main():

@@ -1,5 +1,6 @@
 """Three nerve-server processes and HAProxy in front of them, with deploy/haproxy/haproxy.cfg, on loopback."""
 
+import collections
 import contextlib
 import csv
 import io
@@ -146,3 +147,20 @@ def balanced(model, options):
         ending.callback(balancer.end)
         wait_for("every replica up in HAProxy", balancer.serves)
         yield balancer, replicas
+
+
+def accounts(replicas):
+    """What a replica received but cannot account for, where it counts both."""
+    found = []
+    for replica in replicas:
+        sums = collections.Counter()
+        for line in replica.metrics().splitlines():
+            if not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                sums[name.split("{")[0]] += float(value)
+        if "nerve_received_total" in sums:
+            # The scrape itself is in flight.
+            rest = sums["nerve_received_total"] - sums["nerve_outcomes_total"] - sums["nerve_in_flight"]
+            if rest:
+                found.append(f"{replica.name}: {rest:.0f} requests received but not accounted for")
+    return found

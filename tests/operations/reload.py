@@ -1,12 +1,14 @@
 """Publishes one version after another while a server answers: no request may fail, and memory must stay flat.
 
-    tests/operations/reload.py BUNDLE BUNDLE [--reloads 100] [--clients 8]
+    tests/operations/reload.py [BUNDLE BUNDLE] [--reloads 100] [--clients 8]
 
+The bundles are the default model's two versions, the second with its scores at another temperature, unless two are given.
 Prints the requests by their end, the versions that answered, the time from publishing to answering, and resident memory
 after every tenth reload. ORT_DYLIB_PATH names the ONNX Runtime library.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import pathlib
@@ -18,8 +20,9 @@ import time
 import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/deploy")]
 from served import served  # noqa: E402
+from versions import MODEL, another_version  # noqa: E402
 
 # By how much the second half may have more resident memory than the first: versions come and go at any moment.
 GROWTH = 1.25
@@ -84,12 +87,16 @@ def total(parts):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundles", nargs=2, type=pathlib.Path)
+    parser.add_argument("bundles", nargs="*", type=pathlib.Path)
     parser.add_argument("--reloads", type=int, default=100)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as work:
+    if len(arguments.bundles) not in (0, 2):
+        parser.error("give two bundles, or none")
+    with contextlib.ExitStack() as ending:
+        work = ending.enter_context(tempfile.TemporaryDirectory())
+        bundles = arguments.bundles or [MODEL, ending.enter_context(another_version())[0]]
         store = pathlib.Path(work) / "store"
 
         def publish(bundle):
@@ -97,7 +104,7 @@ def main():
             path = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
             return pathlib.Path(path).name
 
-        publish(arguments.bundles[0])
+        publish(bundles[0])
         with served("--reload-poll-ms", "1000", model=store) as server:
             port = urllib.parse.urlsplit(server.url).port
             loads = [Load(port) for _ in range(arguments.clients)]
@@ -107,7 +114,7 @@ def main():
             memory, waits, slowest = [resident(server.pid)], [], 0.0
             for reload in range(1, arguments.reloads + 1):
                 began = time.monotonic()
-                version = publish(arguments.bundles[reload % 2])
+                version = publish(bundles[reload % 2])
                 while version_served(port) != version:
                     slowest = max(slowest, get(port, "/health/ready")[1])
                     if time.monotonic() - began > 60:
@@ -133,6 +140,14 @@ def main():
             print(line)
     if set(ends) != {200}:
         sys.exit("requests failed")
+    sums = {}
+    for line in metrics.splitlines():
+        if not line.startswith("#"):
+            series, value = line.rsplit(" ", 1)
+            name = series.split("{")[0]
+            sums[name] = sums.get(name, 0) + float(value)
+    if sums["nerve_received_total"] != sums["nerve_outcomes_total"] + sums["nerve_in_flight"]:
+        sys.exit("the counters do not add up")
     half = (1 + len(memory)) // 2
     if len(memory) >= 4 and max(memory[half:]) > GROWTH * max(memory[1:half]):
         sys.exit("resident memory grows")

@@ -243,3 +243,17 @@ fn words_seen_before_have_the_same_subwords() {
         assert_eq!((&first, &again), (&plain, &plain));
     }
 }
+
+#[test]
+fn a_file_that_the_library_panics_at_is_refused_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    // As a copy that was cut off.
+    std::fs::write(
+        dir.path().join("tokenizer.json"),
+        r#"{"version": "1.0", "decoder": {"type": "Wo"#,
+    )
+    .unwrap();
+    let error = TextEncoder::open_dir(dir.path()).err().unwrap();
+    assert!(matches!(error, EncoderError::Open { .. }));
+    assert!(error.to_string().contains("tokenizer.json"), "{error}");
+}

@@ -1,5 +1,7 @@
 //! Lines to tagged lines: many texts as one stream, in order and in bounded memory.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod group;
 mod lines;
 mod record;

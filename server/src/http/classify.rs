@@ -15,6 +15,7 @@ use crate::http::request::AggregationOption;
 use crate::http::responses::TaggingErrors;
 use crate::http::served::Served;
 use crate::pipeline::{Aggregation, Classification, Classified, Postprocessing, Tagger};
+use crate::trace;
 
 /// Says that a text was longer than the model and its rest was not read.
 pub(crate) const TRUNCATED: HeaderName = HeaderName::from_static("x-nerve-truncated");
@@ -77,16 +78,16 @@ pub(crate) struct OfEachText(Vec<Vec<Classified>>);
 
 /// What is asked of the pipeline.
 #[derive(Debug, PartialEq)]
-struct Asked {
-    texts: Vec<String>,
+pub(super) struct Asked {
+    pub(super) texts: Vec<String>,
     is_list: bool,
-    stride: Option<usize>,
-    wanted: Postprocessing,
+    pub(super) stride: Option<usize>,
+    pub(super) wanted: Postprocessing,
 }
 
 impl ClassifyRequest {
     /// The checked request, for chunks of `room` tokens and at most `max_texts` texts.
-    fn checked(self, room: usize, max_texts: usize) -> Result<Asked, ApiError> {
+    pub(super) fn checked(self, room: usize, max_texts: usize) -> Result<Asked, ApiError> {
         let (texts, is_list) = match self.inputs {
             Inputs::One(text) => (vec![text], false),
             Inputs::Many(texts) => (texts, true),
@@ -155,6 +156,7 @@ pub(crate) async fn classify(
     let classified = tagger.classify(asked.texts, asked.stride, asked.wanted).await;
     let classified = classified.map_err(ApiError::Tag)?;
     let began = Instant::now();
+    let _decoding = trace::decode().entered();
     let response = response(&tagger, classified, asked.is_list);
     tagger
         .metrics

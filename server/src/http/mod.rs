@@ -5,6 +5,8 @@ mod body;
 mod classify;
 mod deadline;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod idle;
 mod keys;
 mod ner;

@@ -15,6 +15,7 @@ use crate::http::request::{BatchRequest, NerRequest};
 use crate::http::responses::TaggingErrors;
 use crate::http::served::Served;
 use crate::pipeline::{Answer, MANY_WORDS, TagError, Tagged, Tagger, View};
+use crate::trace;
 
 /// The answer for one text.
 #[derive(Serialize, ToSchema)]
@@ -157,7 +158,9 @@ async fn respond(
     write: impl FnOnce(&Tagger) -> serde_json::Result<Vec<u8>> + Send + 'static,
 ) -> Result<HttpResponse, ApiError> {
     let writer = Arc::clone(tagger);
+    let span = trace::decode();
     let timed = move || {
+        let _decoding = span.entered();
         let began = Instant::now();
         let written = write(&writer);
         let took = began.elapsed().as_secs_f64();

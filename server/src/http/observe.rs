@@ -11,13 +11,14 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
-use tracing::{debug, warn};
+use tracing::{Instrument, Span, debug, warn};
 
 use crate::http::served::Served;
 use crate::http::v2::V2Error;
 use crate::http::{ApiError, AppState, Route};
 use crate::metrics::{CLIENT_LEFT, Metrics};
 use crate::pipeline::Tagger;
+use crate::trace;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Browsers show it beside their own clock's time.
@@ -107,8 +108,17 @@ pub(crate) async fn observe<B: MessageBody>(
         status: CLIENT_LEFT,
         refused: false,
     };
+    let span = match request.method() == Method::POST && (route.is_tagging() || route.is_admin()) {
+        true => trace::request(
+            route,
+            id.to_str().unwrap_or_default(),
+            &served.model,
+            request.headers(),
+        ),
+        false => Span::none(),
+    };
     request.extensions_mut().insert(Served(served));
-    let answered = next.call(request).await;
+    let answered = next.call(request).instrument(span.clone()).await;
     let error = match &answered {
         Ok(response) => response.response().error(),
         Err(error) => Some(error),
@@ -126,6 +136,7 @@ pub(crate) async fn observe<B: MessageBody>(
         Err(error) => error.as_response_error().status_code(),
     };
     counted.status = status.as_u16();
+    trace::answered(&span, status);
     let (seconds, id_shown) = (
         counted.began.elapsed().as_secs_f64(),
         id.to_str().unwrap_or_default(),

@@ -11,6 +11,7 @@ use crate::pipeline::classify::{Chunk, Classified, Postprocessing, classify};
 use crate::pipeline::prepare::{PrepareError, TextLimits};
 use crate::pipeline::tagger::{Admission, MANY_WORDS, TagError, Tagger, append};
 use crate::scheduler::{Flow, LogitMatrix, WindowInput};
+use crate::trace;
 
 /// What the pipeline answers for one text.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(crate) struct Classification {
 }
 
 /// A text's tokens, and which of them the model reads together.
-struct Chunked {
+pub(super) struct Chunked {
     text: PipelineText,
     chunks: Vec<Range<usize>>,
     truncated: bool,
@@ -39,12 +40,12 @@ impl Tagger {
         wanted: Postprocessing,
     ) -> Result<Vec<Classification>, TagError> {
         self.check_ready()?;
-        let chunked = self.chunk_all(texts, stride).await?;
+        let chunked = trace::tokenize(texts.len(), self.chunk_all(texts, stride)).await?;
         let encoder = self.model.pipeline.as_ref();
-        let windows = chunked.iter().enumerate().flat_map(|(at, text)| {
-            let inputs = text.chunks.iter();
-            inputs.map(move |chunk| (at, input(encoder, &text.text.ids, chunk)))
-        });
+        let windows = chunked
+            .iter()
+            .enumerate()
+            .flat_map(|(at, text)| text.inputs(encoder).map(move |input| (at, input)));
         let mut logits: Vec<Result<LogitMatrix, TagError>> =
             chunked.iter().map(|_| Ok(LogitMatrix::new())).collect();
         let take = |at: usize, answered| {
@@ -95,7 +96,7 @@ impl Tagger {
 }
 
 impl Chunked {
-    fn new(
+    pub(super) fn new(
         encoder: &PipelineEncoder,
         text: &str,
         stride: Option<usize>,
@@ -130,7 +131,16 @@ impl Chunked {
         })
     }
 
-    fn classified(
+    /// The sequences to compute, in order.
+    pub(super) fn inputs<'c>(
+        &'c self,
+        encoder: &'c PipelineEncoder,
+    ) -> impl Iterator<Item = WindowInput> + 'c {
+        let chunks = self.chunks.iter();
+        chunks.map(move |chunk| input(encoder, &self.text.ids, chunk))
+    }
+
+    pub(super) fn classified(
         self,
         encoder: &PipelineEncoder,
         labels: &LabelSet,

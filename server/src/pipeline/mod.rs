@@ -5,6 +5,8 @@ mod answer;
 mod cache;
 mod classifier;
 mod classify;
+#[cfg(any(test, fuzzing))]
+mod direct;
 mod model;
 #[cfg(test)]
 mod offsets;
@@ -23,7 +25,9 @@ pub(crate) use prepare::{PrepareError, Source};
 pub(crate) use tagger::{MANY_WORDS, TagError, Tagged, Tagger};
 pub(crate) use threads::TextThreads;
 
-#[cfg(test)]
-pub(crate) use model::tests::text_model;
+#[cfg(any(test, fuzzing))]
+pub(crate) use direct::{classify_directly, tag_directly};
+#[cfg(any(test, fuzzing))]
+pub(crate) use model::testing::text_model;
 #[cfg(test)]
 pub(crate) use tagger::tests::tagged;

@@ -44,8 +44,8 @@ impl TextModel {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
+#[cfg(any(test, fuzzing))]
+pub(crate) mod testing {
     use super::*;
 
     /// A model of six words and windows of `max_tokens` subwords: person for `paul`, location for `paris`.

@@ -15,6 +15,7 @@ use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::{Preparation, PrepareError, Prepared, Source, TextLimits, Words};
 use crate::pipeline::threads::{TaskError, TextThreads};
 use crate::scheduler::{Flow, LogitMatrix, Pool, Queue, SubmitError, Waiter, WindowFailed, WindowInput};
+use crate::trace;
 
 /// How many windows of one request are in the queue at a time.
 ///
@@ -143,7 +144,9 @@ impl Tagger {
         sources: Vec<Source>,
         reading: Reading,
     ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
-        let prepared = self.prepare(sources, reading.aggregation, Admission::Now).await?;
+        let texts = sources.len();
+        let preparing = self.prepare(sources, reading.aggregation, Admission::Now);
+        let prepared = trace::tokenize(texts, preparing).await?;
         self.tag_prepared(prepared, reading, Admission::Now, &Flow::default())
             .await
     }
@@ -341,7 +344,8 @@ pub(crate) fn append(logits: &mut Result<LogitMatrix, TagError>, answered: Resul
     }
 }
 
-fn decide(
+/// A text's labels, decided from the logits of its words.
+pub(super) fn decide(
     model: &TextModel,
     text: Prepared,
     logits: LogitMatrix,

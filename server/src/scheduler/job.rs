@@ -3,6 +3,9 @@
 use std::time::Instant;
 
 use tokio::sync::oneshot;
+use tracing::Span;
+
+use crate::trace;
 
 /// The label logits of the positions a window was asked to read, in that order: row-major, a row a position.
 pub(crate) type LogitMatrix = Vec<f32>;
@@ -25,6 +28,10 @@ pub(crate) struct WindowInput {
 pub(crate) struct Job {
     pub(crate) input: WindowInput,
     pub(crate) submitted: Instant,
+    /// The request's span; none where nobody listens for it.
+    request: Span,
+    /// That of the stage the window is in; told by being dropped.
+    stage: Span,
     reply: oneshot::Sender<Result<LogitMatrix, WindowFailed>>,
 }
 
@@ -32,10 +39,12 @@ pub(crate) struct Job {
 pub(crate) type Waiter = oneshot::Receiver<Result<LogitMatrix, WindowFailed>>;
 
 impl Job {
-    /// A job and its waiter.
-    pub(crate) fn new(input: WindowInput) -> (Self, Waiter) {
+    /// A job of a request, and its waiter.
+    pub(crate) fn new(input: WindowInput, request: &Span) -> (Self, Waiter) {
         let (reply, waiter) = oneshot::channel();
         let job = Self {
+            request: request.clone(),
+            stage: trace::queue(request, input.ids.len()),
             input,
             submitted: Instant::now(),
             reply,
@@ -46,6 +55,11 @@ impl Job {
     /// How many tokens the window has.
     pub(crate) fn tokens(&self) -> usize {
         self.input.ids.len()
+    }
+
+    /// The window waits no longer: it runs in a batch of so many windows and positions.
+    pub(crate) fn taken(&mut self, windows: usize, positions: usize) {
+        self.stage = trace::inference(&self.request, windows, positions);
     }
 
     /// Whether nobody waits any more.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+use tracing::Span;
 
 use crate::config::{BatchLimits, QueueLimits};
 use crate::metrics::Metrics;
@@ -147,6 +148,12 @@ struct Refused {
     jobs: Vec<Job>,
 }
 
+/// Jobs without spans: of a text of many windows the first tell enough.
+fn untold(inputs: Vec<WindowInput>) -> (Vec<Job>, Vec<Waiter>) {
+    let job = |input| Job::new(input, &Span::none());
+    inputs.into_iter().map(job).unzip()
+}
+
 /// The last turn that a series of submissions took, so that all of them together get the share of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Flow(AtomicU64);
@@ -177,7 +184,8 @@ impl Queue {
     /// Takes all of a request's first windows, or none.
     pub(crate) fn submit(&self, inputs: Vec<WindowInput>, flow: &Flow) -> Result<Vec<Waiter>, SubmitError> {
         self.check_fits(&inputs)?;
-        let (jobs, waiters) = inputs.into_iter().map(Job::new).unzip();
+        let request = Span::current();
+        let (jobs, waiters) = inputs.into_iter().map(|input| Job::new(input, &request)).unzip();
         self.enter(jobs, flow, Precedence::New)
             .map_err(|refused| refused.reason)?;
         Ok(waiters)
@@ -190,7 +198,7 @@ impl Queue {
         flow: &Flow,
     ) -> Result<Vec<Waiter>, SubmitError> {
         self.check_fits(&inputs)?;
-        let (jobs, waiters): (Vec<Job>, Vec<Waiter>) = inputs.into_iter().map(Job::new).unzip();
+        let (jobs, waiters) = untold(inputs);
         self.enter_in_time(jobs, flow, Precedence::Further, None).await?;
         Ok(waiters)
     }
@@ -202,7 +210,7 @@ impl Queue {
         flow: &Flow,
     ) -> Result<Vec<Waiter>, SubmitError> {
         self.check_fits(&inputs)?;
-        let (jobs, waiters): (Vec<Job>, Vec<Waiter>) = inputs.into_iter().map(Job::new).unzip();
+        let (jobs, waiters) = untold(inputs);
         let worker_end = Instant::now() + WORKER_WAIT;
         self.enter_in_time(jobs, flow, Precedence::New, Some(worker_end))
             .await?;

@@ -157,31 +157,36 @@ impl Worker {
         runs
     }
 
-    fn run_batch(&self, session: &mut dyn Infer, Batch { jobs: batch, is_lone }: Batch) -> SessionState {
+    fn run_batch(&self, session: &mut dyn Infer, batch: Batch) -> SessionState {
+        let Batch { mut jobs, is_lone } = batch;
         let taken = Instant::now();
-        for job in &batch {
+        for job in &jobs {
             self.metrics
                 .stages
                 .queue
                 .observe(taken.duration_since(job.submitted).as_secs_f64());
         }
-        let windows: Vec<&[u32]> = batch.iter().map(|job| job.input.ids.as_slice()).collect();
-        let real: usize = batch.iter().map(Job::tokens).sum();
-        let padded = windows.iter().map(|window| window.len()).max().unwrap_or(0) * batch.len();
+        let real: usize = jobs.iter().map(Job::tokens).sum();
+        let count = jobs.len();
+        let padded = jobs.iter().map(Job::tokens).max().unwrap_or(0) * count;
+        for job in &mut jobs {
+            job.taken(count, padded);
+        }
+        let windows: Vec<&[u32]> = jobs.iter().map(|job| job.input.ids.as_slice()).collect();
         // The session is thrown away after a panic, so what the panic left of it is never seen.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let logits = match is_lone {
                 true => self.lone.run(session, &windows)?,
                 false => session.run(&windows)?,
             };
-            Ok::<_, InferError>(read_all(logits.as_ref(), &batch))
+            Ok::<_, InferError>(read_all(logits.as_ref(), &jobs))
         }));
         match ran {
             Ok(Ok(logits)) => {
                 let took = taken.elapsed();
-                self.metrics.batch_ran(batch.len(), real, padded, took);
+                self.metrics.batch_ran(jobs.len(), real, padded, took);
                 self.queue.ran(real, took);
-                for (job, logits) in batch.into_iter().zip(logits) {
+                for (job, logits) in jobs.into_iter().zip(logits) {
                     if logits.is_err() {
                         error!(
                             tokens = job.tokens(),
@@ -193,16 +198,16 @@ impl Worker {
                 SessionState::Usable
             }
             Ok(Err(error)) => {
-                error!(%error, windows = batch.len(), padded, "inference failed");
-                fail(batch);
+                error!(%error, windows = jobs.len(), padded, "inference failed");
+                fail(jobs);
                 SessionState::Doubtful
             }
             Err(_) => {
                 error!(
-                    windows = batch.len(),
+                    windows = jobs.len(),
                     padded, "inference panicked; opening a new session"
                 );
-                fail(batch);
+                fail(jobs);
                 SessionState::Broken
             }
         }

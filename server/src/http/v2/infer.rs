@@ -20,6 +20,7 @@ use crate::http::v2::tensor::{
     BYTES, InputTensor, OutputName, OutputTensor, OutputTensorParameters, TensorError, encode, texts,
 };
 use crate::pipeline::{Answer, Source, Tagged};
+use crate::trace;
 
 const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 const BINARY: &str = "application/octet-stream";
@@ -35,11 +36,11 @@ const BINARY: &str = "application/octet-stream";
 pub(crate) struct InferRequest {
     /// The request's own name; the answer has it too.
     id: Option<String>,
-    parameters: Option<InferParameters>,
+    pub(super) parameters: Option<InferParameters>,
     /// The tensor `text`.
-    inputs: Vec<InputTensor>,
+    pub(super) inputs: Vec<InputTensor>,
     /// The tensors wanted, `entities` or `words`; both where absent.
-    outputs: Option<Vec<RequestedOutput>>,
+    pub(super) outputs: Option<Vec<RequestedOutput>>,
 }
 
 /// How the texts are to be answered.
@@ -58,7 +59,7 @@ pub(crate) struct InferParameters {
     /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
     constrained: Option<bool>,
     /// Whether outputs that do not say are sent as bytes behind the JSON; no where absent.
-    binary_data_output: Option<bool>,
+    pub(super) binary_data_output: Option<bool>,
 }
 
 /// An output that is wanted.
@@ -95,7 +96,7 @@ pub(crate) struct InferResponse<'a> {
 
 /// An output to give, and whether as bytes.
 #[derive(Clone, Copy)]
-struct Wanted {
+pub(super) struct Wanted {
     output: OutputName,
     binary: bool,
 }
@@ -156,6 +157,7 @@ pub(crate) async fn infer(
         })
         .collect::<Result<Vec<Tagged>, _>>()?;
     let began = Instant::now();
+    let _decoding = trace::decode().entered();
     let answers: Vec<Answer> = tagged
         .iter()
         .map(|tagged| answer(&tagger, tagged, &view))
@@ -204,7 +206,10 @@ fn split<'b>(request: &HttpRequest, body: &'b [u8]) -> Result<(&'b [u8], &'b [u8
 }
 
 /// The outputs asked for, in the order of the request; all where it names none.
-fn wanted(asked: Option<Vec<RequestedOutput>>, binary_by_default: bool) -> Result<Vec<Wanted>, TensorError> {
+pub(super) fn wanted(
+    asked: Option<Vec<RequestedOutput>>,
+    binary_by_default: bool,
+) -> Result<Vec<Wanted>, TensorError> {
     let all = || {
         let wanted = OutputName::ALL.map(|output| Wanted {
             output,
@@ -230,7 +235,7 @@ fn wanted(asked: Option<Vec<RequestedOutput>>, binary_by_default: bool) -> Resul
 }
 
 impl InferParameters {
-    fn options(self, wanted: &[Wanted]) -> Options {
+    pub(super) fn options(self, wanted: &[Wanted]) -> Options {
         let labels = |names: String| names.split(',').map(|name| name.trim().to_owned()).collect();
         Options {
             offsets: self.offsets,
@@ -245,7 +250,7 @@ impl InferParameters {
 
 impl Wanted {
     /// The tensor, whose bytes go behind `bytes` if they are wanted so.
-    fn tensor(self, answers: &[Answer], bytes: &mut Vec<u8>) -> serde_json::Result<OutputTensor> {
+    pub(super) fn tensor(self, answers: &[Answer], bytes: &mut Vec<u8>) -> serde_json::Result<OutputTensor> {
         let element = |answer: &Answer| match self.output {
             OutputName::Entities => serde_json::to_string(&answer.entities),
             OutputName::Words => serde_json::to_string(answer.words.as_deref().unwrap_or_default()),

@@ -2,6 +2,8 @@
 
 mod contract;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod infer;
 mod metadata;
 mod tensor;

@@ -1,0 +1,122 @@
+//! Hostile requests: a body for each tagging route, or a query, to what is answered.
+
+use std::sync::{Arc, LazyLock};
+
+use actix_web::ResponseError;
+use nerve_tagging::{OffsetUnit, Splitter};
+
+use crate::http::body::parse;
+use crate::http::classify::ClassifyRequest;
+use crate::http::error::ApiError;
+use crate::http::request::{BatchRequest, NerRequest, Options};
+use crate::http::v2;
+use crate::pipeline::{Answer, Source, Tagged, TextModel, View, classify_directly, tag_directly, text_model};
+
+/// Texts of one request.
+pub(super) const MAX_TEXTS: usize = 8;
+
+/// Models that split texts in each way.
+static MODELS: LazyLock<[Arc<TextModel>; 3]> = LazyLock::new(|| {
+    [Splitter::Corpus, Splitter::Whitespace, Splitter::Bert].map(|splitter| {
+        let mut model = text_model(8);
+        model.splitter = splitter;
+        Arc::new(model)
+    })
+});
+
+/// A request: a letter for the route, a digit for the model, and the body.
+///
+/// `n` is `/ner`, `b` `/ner/batch`, `h` `/` (the Hugging Face shape), `v` `/v2/.../infer` in JSON, `w` the same with the tensor
+/// behind the JSON, whose length comes first as two bytes, and `q` the query of `/ner/stream`.
+pub fn requests(bytes: &[u8]) {
+    let [route, model, body @ ..] = bytes else {
+        return;
+    };
+    let model = &MODELS[usize::from(*model) % MODELS.len()];
+    let answered = match route {
+        b'n' => ner(model, body),
+        b'b' => batch(model, body),
+        b'h' => classify(model, body),
+        b'q' => query(model, body),
+        b'v' => return v2::fuzz::infer(model, body, &[]),
+        b'w' => return v2::fuzz::infer_binary(model, body),
+        _ => return,
+    };
+    if let Err(error) = answered {
+        // The error's own answer too.
+        assert!(error.error_response().status().as_u16() >= 400);
+    }
+}
+
+fn ner(model: &Arc<TextModel>, body: &[u8]) -> Result<(), ApiError> {
+    let (source, reading, view) = parse::<NerRequest>(body)?
+        .checked(&model.labels)
+        .map_err(ApiError::Invalid)?;
+    for tagged in tag_directly(model, vec![source], reading) {
+        check(model, &tagged.map_err(ApiError::Tag)?, &view);
+    }
+    Ok(())
+}
+
+fn batch(model: &Arc<TextModel>, body: &[u8]) -> Result<(), ApiError> {
+    let (sources, reading, view) = parse::<BatchRequest>(body)?.checked(&model.labels, MAX_TEXTS)?;
+    let sources: Vec<Source> = sources.into_iter().flatten().collect();
+    for tagged in tag_directly(model, sources, reading).into_iter().flatten() {
+        check(model, &tagged, &view);
+    }
+    Ok(())
+}
+
+fn query(model: &Arc<TextModel>, body: &[u8]) -> Result<(), ApiError> {
+    let Ok(query) = std::str::from_utf8(body) else {
+        return Ok(());
+    };
+    let options = Options::of_query(query).map_err(ApiError::Invalid)?;
+    let reading = options.reading();
+    let view = options.view(&model.labels).map_err(ApiError::Invalid)?;
+    let text = Source::Text("paulwalk met 😀 in São Paulo".to_owned());
+    for tagged in tag_directly(model, vec![text], reading) {
+        check(model, &tagged.map_err(ApiError::Tag)?, &view);
+    }
+    Ok(())
+}
+
+fn classify(model: &TextModel, body: &[u8]) -> Result<(), ApiError> {
+    let asked = parse::<ClassifyRequest>(body)?.checked(model.pipeline.room(), MAX_TEXTS)?;
+    for text in &asked.texts {
+        let classified =
+            classify_directly(model, text, asked.stride, &asked.wanted).map_err(ApiError::Tag)?;
+        assert!(serde_json::to_vec(&classified.entities).is_ok());
+    }
+    Ok(())
+}
+
+/// Checks that every part of an answer is the part of the text that its offsets slice.
+pub(super) fn check(model: &TextModel, tagged: &Tagged, view: &View) {
+    let text = tagged.words.text.as_str();
+    let answer = Answer::new(tagged, &model.labels, view, |_| ());
+    let slice = |start: usize, end: usize| -> Option<String> {
+        match view.offsets {
+            OffsetUnit::Byte => text.get(start..end).map(str::to_owned),
+            OffsetUnit::Codepoint => Some(text.chars().skip(start).take(end.checked_sub(start)?).collect()),
+            OffsetUnit::Utf16 => {
+                let units: Vec<u16> = text.encode_utf16().collect();
+                String::from_utf16(units.get(start..end)?).ok()
+            }
+        }
+    };
+    let entities = answer
+        .entities
+        .iter()
+        .map(|part| (part.start, part.end, part.text));
+    let words = answer.words.iter().flatten();
+    for (start, end, part) in entities.chain(words.map(|part| (part.start, part.end, part.text))) {
+        assert_eq!(
+            slice(start, end).as_deref(),
+            Some(part),
+            "{start}..{end} of {text:?}"
+        );
+    }
+    assert_eq!(tagged.words.spans.len(), tagged.labels.len());
+    assert!(serde_json::to_vec(&answer).is_ok());
+}

@@ -1,0 +1,59 @@
+//! Hostile requests of the Open Inference Protocol.
+
+use std::sync::Arc;
+
+use actix_web::ResponseError;
+
+use crate::http::body::parse;
+use crate::http::error::ApiError;
+use crate::http::fuzz::{MAX_TEXTS, check};
+use crate::http::v2::error::V2Error;
+use crate::http::v2::infer::{InferRequest, wanted};
+use crate::http::v2::tensor::texts;
+use crate::pipeline::{Answer, Source, TextModel, tag_directly};
+
+/// A request whose JSON's length comes first, and whose tensor comes last.
+pub(crate) fn infer_binary(model: &Arc<TextModel>, body: &[u8]) {
+    let Some((length, body)) = body.split_first_chunk::<2>() else {
+        return;
+    };
+    if let Some((json, binary)) = body.split_at_checked(usize::from(u16::from_le_bytes(*length))) {
+        infer(model, json, binary);
+    }
+}
+
+/// A request whose tensor is in its JSON, or behind it.
+pub(crate) fn infer(model: &Arc<TextModel>, json: &[u8], binary: &[u8]) {
+    if let Err(error) = answer(model, json, binary) {
+        assert!(error.error_response().status().as_u16() >= 400);
+    }
+}
+
+fn answer(model: &Arc<TextModel>, json: &[u8], binary: &[u8]) -> Result<(), V2Error> {
+    let asked: InferRequest = parse(json)?;
+    let parameters = asked.parameters.unwrap_or_default();
+    let wanted = wanted(asked.outputs, parameters.binary_data_output.unwrap_or(false))?;
+    let options = parameters.options(&wanted);
+    let reading = options.reading();
+    let view = options.view(&model.labels).map_err(V2Error::Parameter)?;
+    let texts = texts(asked.inputs, binary)?;
+    let (count, limit) = (texts.len(), MAX_TEXTS);
+    if count > limit {
+        return Err(ApiError::TooManyTexts { texts: count, limit }.into());
+    }
+    let sources = texts.into_iter().map(Source::Text).collect();
+    let tagged: Vec<_> = tag_directly(model, sources, reading)
+        .into_iter()
+        .flatten()
+        .collect();
+    tagged.iter().for_each(|tagged| check(model, tagged, &view));
+    let answers: Vec<Answer> = tagged
+        .iter()
+        .map(|tagged| Answer::new(tagged, &model.labels, &view, |_| ()))
+        .collect();
+    let mut bytes = Vec::new();
+    for wanted in wanted {
+        wanted.tensor(&answers, &mut bytes).map_err(V2Error::Write)?;
+    }
+    Ok(())
+}

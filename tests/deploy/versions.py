@@ -1,0 +1,36 @@
+"""Versions of the default model, and how they come into a store."""
+
+import contextlib
+import hashlib
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from replicas import REPOSITORY, SERVER, environment
+
+MODEL = REPOSITORY / "models" / "default"
+EXPORT = SERVER.with_name("nerve-export")
+
+
+@contextlib.contextmanager
+def another_version():
+    """The default model with its scores at another temperature; yields the bundle and its version."""
+    with tempfile.TemporaryDirectory(prefix="nerve-bundle-") as directory:
+        bundle = pathlib.Path(directory) / "bundle"
+        shutil.copytree(MODEL, bundle)
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        manifest["temperature"] = manifest.get("temperature", 1.0) + 0.5
+        digest = hashlib.sha256()
+        for name, file in sorted(manifest["files"].items()):
+            digest.update(f"{name} {file['sha256']}\n".encode())
+        digest.update(f"temperature {manifest['temperature']}\n".encode())
+        manifest["version"] = digest.hexdigest()[:16]
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        yield bundle, manifest["version"]
+
+
+def publish(bundle, store):
+    command = [EXPORT, "publish", bundle, "--store", store]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment())
