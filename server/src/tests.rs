@@ -535,6 +535,30 @@ fn a_full_queue_refuses_at_once() {
 }
 
 #[test]
+fn a_queue_full_of_tokens_refuses_by_its_own_reason() {
+    // Four windows of three tokens.
+    let server = Server::start(slow(), |config| config.queue.tokens = 12).ready();
+    let running = server.later("slow");
+    eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);
+    let waiting: Vec<_> = (0..3).map(|_| server.later("paul")).collect();
+    eventually(|| server.metric("nerve_queue_tokens") == 9.0);
+    // A batch is taken whole or not at all: one of its texts would have room.
+    let batch = server.post(
+        "/ner/batch",
+        r#"{"items": [{"text": "paul"}, {"text": "paris"}]}"#,
+    );
+    assert_eq!((batch.status, batch.code().as_str()), (429, "overloaded"));
+    assert!(batch.body.contains("tokens") && batch.header("retry-after").is_some());
+    assert_eq!(server.metric("nerve_queue_tokens"), 9.0);
+    assert_eq!(server.metric("nerve_refused_total{reason=\"queue_tokens\"}"), 1.0);
+    server.script.slow_waits.store(false, Ordering::SeqCst);
+    for request in waiting.into_iter().chain([running]) {
+        assert_eq!(receive(request).status, 200);
+    }
+    eventually(|| server.accounts());
+}
+
+#[test]
 fn a_window_that_never_fits_is_too_large() {
     let server = Server::start(Script::default(), |config| config.queue.tokens = 5).ready();
     assert_eq!(server.ner("paul").status, 200);

@@ -45,6 +45,7 @@ impl TextModel {
 }
 
 #[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used)]
 pub(crate) mod testing {
     use super::*;
 

@@ -125,7 +125,20 @@ fn inject(fault: Fault) -> String {
     }
     eventually(|| server.accounts());
     // The server counted what the clients saw.
-    for (outcome, seen) in [("answered", answered), ("refused", refused), ("failed", failed)] {
+    for (statuses, seen) in [
+        (&[200][..], answered),
+        (&[429, 503], refused),
+        (&[500, 504], failed),
+    ] {
+        let counted = |status| {
+            server.metric(&format!(
+                "nerve_requests_total{{route=\"/ner\",status=\"{status}\"}}"
+            ))
+        };
+        let counted: f64 = statuses.iter().map(counted).sum();
+        assert_eq!(counted, seen as f64, "{fault:?}, {statuses:?}");
+    }
+    for (outcome, seen) in [("answered", answered), ("failed", failed)] {
         assert_eq!(server.tagged(outcome), seen as f64, "{fault:?}, {outcome}");
     }
     assert_eq!(server.metric("nerve_workers_alive"), 2.0);
@@ -135,6 +148,12 @@ fn inject(fault: Fault) -> String {
         count(&tally.sent),
         recovery.as_secs_f64() * 1000.0
     )
+}
+
+/// Lets the next run meet a fault.
+fn meet(server: &Server, fault: Fault) {
+    server.script.faults.lock().unwrap().push(fault);
+    eventually(|| !server.script.faults.lock().unwrap().contains(&fault));
 }
 
 /// Lets a fault happen once, and yields how long it was until both workers ran and a request was answered.
@@ -147,13 +166,12 @@ fn happen(server: &Server, tally: &Tally, fault: Fault, time: usize) -> Duration
             let expected = if fault == Fault::BadVersion { 409 } else { 200 };
             assert_eq!(server.order("/admin/reload").status, expected);
         }
-        Fault::RunError
-        | Fault::BrokenSession
-        | Fault::RunPanic
-        | Fault::PanicThenNoSession
-        | Fault::Stall => {
-            server.script.faults.lock().unwrap().push(fault);
-            eventually(|| !server.script.faults.lock().unwrap().contains(&fault));
+        Fault::RunError | Fault::Stall => meet(server, fault),
+        Fault::BrokenSession | Fault::RunPanic | Fault::PanicThenNoSession => {
+            // A panic takes its time, above all where it is told with a backtrace: until then the worker seems alive.
+            let restarts = server.metric("nerve_worker_restarts_total");
+            meet(server, fault);
+            eventually(|| server.metric("nerve_worker_restarts_total") > restarts);
         }
     }
     eventually(|| server.metric("nerve_workers_alive") == 2.0 && tally.ask(server.address));
