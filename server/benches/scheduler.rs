@@ -1,6 +1,6 @@
 //! Replays arrivals against the batching policy, in simulated time, and prints what each policy makes of them.
 //!
-//! `cargo bench --package nerve-server --bench scheduler`. Texts have the lengths of the WNUT-17 test split, in subwords of
+//! `cargo bench --workspace --bench scheduler`. Texts have the lengths of the WNUT-17 test split, in subwords of
 //! MiniLM's vocabulary. A batch takes what one was measured to take on one core of an AVX-512 VNNI machine with the default
 //! int8 model; two workers run, as on two cores. The figures compare policies, and are the same on every machine; only the
 //! time a decision takes is measured.
