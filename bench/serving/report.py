@@ -5,6 +5,7 @@ import functools
 from serving.answers import changing
 from serving.bounds import best, best_loop
 from serving.claims import claims
+from serving.machine import TOLERATED
 from serving.samples import Samples, cpu_ms, errors, latency, peer_of, refusals, spread, throughput
 
 FRAME = """# Serving, side by side
@@ -89,7 +90,7 @@ def markdown(results):
 def tables(results):
     """All that was measured."""
     samples = Samples(results["samples"])
-    parts = []
+    parts = [disturbance(results["samples"] + results["bounds"])]
     if rows := claims(samples, results["bounds"]):
         marked = [(what, wanted, found, "yes" if holds else "**no**") for what, wanted, found, holds in rows]
         parts.append("### What is claimed\n\n" + table(["", "wanted", "found", "holds"], marked))
@@ -99,6 +100,16 @@ def tables(results):
     if results["bounds"]:
         parts.append("### The bound\n\n" + bound_table(results["bounds"]))
     return "\n".join(parts)
+
+
+def disturbance(measurements):
+    """Whether the machine did nothing else."""
+    disturbed = [each for each in measurements if each["others"] > TOLERATED]
+    worst = max((each["others"] for each in measurements), default=0.0)
+    return (
+        f"In {len(disturbed)} of {len(measurements)} measurements other processes (or the host) used more than {TOLERATED:.0%} of the cores; "
+        f"at most, {worst:.0%}.\n"
+    )
 
 
 def level_table(samples, servers, level):
