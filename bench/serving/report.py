@@ -47,7 +47,8 @@ the same words, those of BERT's own pre-tokenizer, and answer with entities and 
 ## How it is measured
 
 `bench/load` sends the {texts} WNUT-17 test texts, one a request, over keep-alive connections on loopback, round and round. In a
-closed loop each connection sends its next request when it has its answer, for {seconds:g} s after one second of warm-up. In an open
+closed loop each connection sends its next request when it has its answer, for {seconds:g} s after one second of warm-up; both are longer where a
+server needs more to answer each connection once. In an open
 loop requests arrive at random (Poisson), for {open_seconds:g} s, at a share of the *server's own* best closed-loop throughput of the same
 repetition, whatever the answers do; latencies count from when a request arrives, so that a late answer delays none of the later requests.
 Each repetition ({repetitions}) starts every server anew, and at every level takes the servers in turn; those whose turn it is not are
