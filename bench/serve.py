@@ -4,15 +4,13 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import resource
 import shlex
 import signal
-import subprocess
 import sys
 import time
 
-from serving import plot, report
+from serving import machine, plot, report
 from serving.models import prepare, same_logits
 from serving.progress import say
 from serving.run import Run, some
@@ -90,7 +88,7 @@ def main():
         for repetition in range(1, arguments.repetitions + 1):
             run.repeat(repetition)
     results = run.results | {
-        "machine": machine(),
+        "machine": machine.describe(),
         "command": f"bench/serve.sh DATA --checkpoint DIR {shlex.join(options())}".strip(),
         "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(began)),
         "minutes": (time.time() - began) / 60,
@@ -125,19 +123,6 @@ def options():
         if name not in PLACES:
             kept += [part, *value]
     return kept
-
-
-def machine():
-    """The processor and the software that matters."""
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    describe = ["git", "-C", ROOT, "describe", "--always", "--dirty"]
-    return {
-        "processor": models[0] if models else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "kernel": platform.release(),
-        "commit": subprocess.run(describe, check=False, capture_output=True, text=True).stdout.strip() or "no commit",
-    }
 
 
 if __name__ == "__main__":

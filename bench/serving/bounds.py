@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+from serving.machine import Others, remark
 from serving.progress import say
 from serving.servers import ROOT
 
@@ -32,10 +33,12 @@ def run(repetition, arguments, models, name, graph, batch, processes):
         "--texts", arguments.data / "test.conll", "--batch", str(batch), *(["--processes"] if processes else []),
         "--seconds", str(arguments.seconds / 2),
     ]  # fmt: skip
+    others = Others()
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    bound = {"repetition": repetition, "graph": name, "batch": batch, "processes": processes} | json.loads(done.stdout)
+    loop = {"repetition": repetition, "graph": name, "batch": batch, "processes": processes, "others": others.share()}
+    bound = loop | json.loads(done.stdout)
     kind = "processes" if processes else "threads"
-    say(f"repetition {repetition}: bound of {name}, batches of {batch}, {kind}: {bound['texts_per_second']:.0f} texts/s")
+    say(f"repetition {repetition}: bound of {name}, batches of {batch}, {kind}: {bound['texts_per_second']:.0f} texts/s{remark(loop['others'])}")
     return bound
 
 

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import subprocess
 
+from serving.machine import Others
+
 # A server that answers 35 requests a second has these seconds' worth of answers to give to 512 connections.
 DRAIN_SECONDS = 40
 
@@ -22,12 +24,13 @@ class Level:
 
 
 def measure(server, arguments, bodies, seconds, connections=32, rate=None, path="/ner", warmup=1.0, seed=1):
-    """What nerve-load reports, with the seconds of the cores that the server used (`server_cpu`)."""
+    """What nerve-load reports, with the seconds of the cores that the server used (`server_cpu`) and others' share (`others`)."""
     command = [
         arguments.load, "--address", f"127.0.0.1:{server.port}", "--path", path, "--bodies", bodies,
         "--connections", str(connections), "--seconds", str(seconds), "--warmup-seconds", str(warmup),
         "--drain-seconds", str(DRAIN_SECONDS), "--seed", str(seed), *(["--rate", str(rate)] if rate else []),
     ]  # fmt: skip
-    before = server.cpu_seconds()
+    others, before = Others(), server.cpu_seconds()
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    return json.loads(done.stdout) | {"server_cpu": server.cpu_seconds() - before}
+    used = server.cpu_seconds() - before
+    return json.loads(done.stdout) | {"server_cpu": used, "others": others.share(used)}

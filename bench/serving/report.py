@@ -5,6 +5,7 @@ import functools
 from serving.answers import changing
 from serving.bounds import best, best_loop
 from serving.claims import claims
+from serving.machine import TOLERATED
 from serving.samples import Samples, cpu_ms, errors, latency, peer_of, refusals, spread, throughput
 
 FRAME = """# Serving, side by side
@@ -46,7 +47,8 @@ the same words, those of BERT's own pre-tokenizer, and answer with entities and 
 ## How it is measured
 
 `bench/load` sends the {texts} WNUT-17 test texts, one a request, over keep-alive connections on loopback, round and round. In a
-closed loop each connection sends its next request when it has its answer, for {seconds:g} s after one second of warm-up. In an open
+closed loop each connection sends its next request when it has its answer, for {seconds:g} s after one second of warm-up; both are longer where a
+server needs more to answer each connection once. In an open
 loop requests arrive at random (Poisson), for {open_seconds:g} s, at a share of the *server's own* best closed-loop throughput of the same
 repetition, whatever the answers do; latencies count from when a request arrives, so that a late answer delays none of the later requests.
 Each repetition ({repetitions}) starts every server anew, and at every level takes the servers in turn; those whose turn it is not are
@@ -89,7 +91,7 @@ def markdown(results):
 def tables(results):
     """All that was measured."""
     samples = Samples(results["samples"])
-    parts = []
+    parts = [disturbance(results["samples"] + results["bounds"])]
     if rows := claims(samples, results["bounds"]):
         marked = [(what, wanted, found, "yes" if holds else "**no**") for what, wanted, found, holds in rows]
         parts.append("### What is claimed\n\n" + table(["", "wanted", "found", "holds"], marked))
@@ -99,6 +101,16 @@ def tables(results):
     if results["bounds"]:
         parts.append("### The bound\n\n" + bound_table(results["bounds"]))
     return "\n".join(parts)
+
+
+def disturbance(measurements):
+    """Whether the machine did nothing else."""
+    disturbed = [each for each in measurements if each["others"] > TOLERATED]
+    worst = max((each["others"] for each in measurements), default=0.0)
+    return (
+        f"In {len(disturbed)} of {len(measurements)} measurements other processes (or the host) used more than {TOLERATED:.0%} of the cores; "
+        f"at most, {worst:.0%}.\n"
+    )
 
 
 def level_table(samples, servers, level):

@@ -2,13 +2,12 @@
 
 from serving import answers, bounds
 from serving.load import Level, measure
+from serving.machine import remark
 from serving.progress import say
 from serving.servers import Server
 from serving.texts import TEXTS_A_CALL
 
 COMPARED_TEXTS = 100
-# Batch calls take seconds each: fewer of them fit, and the first must be over before the measuring begins.
-BATCH_WARMUP_SECONDS = 2.0
 
 
 class Run:
@@ -66,13 +65,13 @@ class Run:
                 self.keep(repetition, server.launch.name, "open", Level(percent=share), found | {"rate": rate})
 
     def batches(self, repetition, servers):
-        """`/ner/batch`; its throughput is in texts, and of calls that long comes from how long they take."""
+        """`/ner/batch`; its throughput is in texts, and of calls that long comes from how long they take, the first included."""
         for connections in (1, 2):
             for server in servers:
                 with server.running():
                     found = measure(
                         server, self.arguments, self.bodies.batches, 2 * self.arguments.seconds, connections=connections,
-                        path="/ner/batch", warmup=BATCH_WARMUP_SECONDS,
+                        path="/ner/batch", warmup=0.0,
                     )  # fmt: skip
                 if times := found["latency_ms"]:
                     found["throughput"] = connections * TEXTS_A_CALL / (times["p50"] / 1000)
@@ -84,7 +83,7 @@ class Run:
         self.results["samples"].append(sample | found)
         times = found["latency_ms"]
         shown = f"p50 {times['p50']:.1f} ms, p99 {times['p99']:.1f} ms" if times else "no answers"
-        say(f"repetition {repetition}: {server}, {level}: {found['throughput']:.0f}/s, {shown}, {found['statuses']}")
+        say(f"repetition {repetition}: {server}, {level}: {found['throughput']:.0f}/s, {shown}, {found['statuses']}{remark(found['others'])}")
 
 
 def some(texts):

@@ -32,13 +32,13 @@ pub(crate) struct Arguments {
     /// The most connections of an open loop; later arrivals wait for one, and that counts
     #[arg(long, default_value_t = 4096)]
     max_connections: usize,
-    /// How long is measured
+    /// How long is measured; of a closed loop, until each connection has had an answer, if that takes longer
     #[arg(long, default_value_t = 6.0)]
     seconds: f64,
-    /// How long load is on before that
+    /// How long load is on before that; of a closed loop, as above
     #[arg(long, default_value_t = 1.0)]
     warmup_seconds: f64,
-    /// How long answers are waited for after that
+    /// How long answers are waited for after that, and by how much the above may be longer
     #[arg(long, default_value_t = 30.0)]
     drain_seconds: f64,
     /// How long a closed loop's connection rests after anything but an answer of status 200

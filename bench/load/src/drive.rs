@@ -54,9 +54,19 @@ struct Drive<'a> {
     in_flight: usize,
     next_body: usize,
     began: Instant,
-    /// When nothing more is sent.
-    end: Instant,
+    phase: Phase,
     tally: Tally,
+}
+
+/// What goes on, and until when at least.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// Load is on; `ended` requests had come to an end when the phase began.
+    Warming { until: Instant, ended: u64 },
+    /// The same, and it counts.
+    Measuring { until: Instant, ended: u64 },
+    /// Nothing more is sent.
+    Draining { until: Instant },
 }
 
 impl<'a> Drive<'a> {
@@ -69,8 +79,6 @@ impl<'a> Drive<'a> {
         poll.registry()
             .register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
         let began = Instant::now();
-        let from = began + plan.warmup;
-        let end = from + plan.measured;
         let mut drive = Self {
             plan,
             poll,
@@ -83,8 +91,11 @@ impl<'a> Drive<'a> {
             in_flight: 0,
             next_body: 0,
             began,
-            end,
-            tally: Tally::new(from..end, plan.requests.len()),
+            phase: Phase::Warming {
+                until: began + plan.warmup,
+                ended: 0,
+            },
+            tally: Tally::new(plan.requests.len()),
         };
         for _ in 0..plan.connections {
             let place = drive.open()?;
@@ -97,12 +108,14 @@ impl<'a> Drive<'a> {
         let mut events = Events::with_capacity(1024);
         loop {
             let now = Instant::now();
-            if now < self.end {
+            self.advance(now);
+            if !matches!(self.phase, Phase::Draining { .. }) {
                 self.arrive(now);
             }
             self.dispatch()?;
-            let over = self.in_flight == 0 && self.waiting.is_empty();
-            if now >= self.end + self.plan.drain || (now >= self.end && over) {
+            if let Phase::Draining { until } = self.phase
+                && (now >= until || (self.in_flight == 0 && self.waiting.is_empty()))
+            {
                 return Ok(());
             }
             let moment = self.next_moment(now);
@@ -117,6 +130,34 @@ impl<'a> Drive<'a> {
                 }
             }
         }
+    }
+
+    /// Goes on to the next phase when this one is over.
+    fn advance(&mut self, now: Instant) {
+        if let Phase::Warming { until, ended } = self.phase
+            && self.is_over(now, until, ended)
+        {
+            self.tally.begin(now);
+            self.phase = Phase::Measuring {
+                until: now + self.plan.measured,
+                ended: self.tally.ended(),
+            };
+        }
+        if let Phase::Measuring { until, ended } = self.phase
+            && self.is_over(now, until, ended)
+        {
+            self.tally.end(now);
+            self.phase = Phase::Draining {
+                until: now + self.plan.drain,
+            };
+        }
+    }
+
+    /// Whether a phase has had its time and, in a closed loop, an answer for each connection: of a server that answers a
+    /// whole round of them in more than that time, a shorter one would show nothing. Even so it has an end.
+    fn is_over(&self, now: Instant, until: Instant, ended: u64) -> bool {
+        let round = self.tally.ended() - ended >= self.plan.connections as u64;
+        now >= until && (self.plan.rate.is_some() || round || now >= until + self.plan.drain)
     }
 
     /// Makes the requests that are due.
@@ -247,16 +288,18 @@ impl<'a> Drive<'a> {
 
     /// When there is something to do even if no connection is ready.
     fn next_moment(&mut self, now: Instant) -> Instant {
-        if now >= self.end {
-            return self.end + self.plan.drain;
-        }
+        let end = match self.phase {
+            Phase::Draining { until } => return until,
+            Phase::Warming { until, .. } | Phase::Measuring { until, .. } if now < until => until,
+            Phase::Warming { until, .. } | Phase::Measuring { until, .. } => until + self.plan.drain,
+        };
         let arrival = self
             .arrivals
             .as_mut()
             .and_then(|arrivals| arrivals.peek())
             .map(|after| self.began + *after);
         let rested = self.resting.front().map(|&(until, _)| until);
-        arrival.into_iter().chain(rested).fold(self.end, Instant::min)
+        arrival.into_iter().chain(rested).fold(end, Instant::min)
     }
 
     fn wake_at(&self, moment: Instant) -> io::Result<()> {
@@ -372,6 +415,22 @@ mod tests {
             count("429") > 0 && found["refusal_ms"]["p50"].as_f64().unwrap() < 100.0,
             "{found}"
         );
+    }
+
+    #[test]
+    fn a_closed_loop_measures_a_whole_round_of_slow_answers() {
+        let slow = |_| {
+            std::thread::sleep(Duration::from_millis(400));
+            Some("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        };
+        let mut plan = plan(serve(slow), None);
+        plan.measured = Duration::from_millis(100);
+        plan.drain = Duration::from_secs(5);
+        let found = report(&plan);
+        let throughput = found["throughput"].as_f64().unwrap();
+        // Four connections, an answer each 0.4 s.
+        assert!((5.0..=11.0).contains(&throughput), "{found}");
+        assert!(found["latency_ms"]["p50"].as_f64().unwrap() >= 400.0, "{found}");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What came back, and how long it took.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -10,7 +9,9 @@ use crate::connection::{Arrived, Failure, Response};
 
 /// Collects outcomes. Counts and latencies are of the requests that arrived in the window.
 pub(crate) struct Tally {
-    window: Range<Instant>,
+    window: Window,
+    /// Requests that have come to an end, in whatever way.
+    ended: u64,
     answers: u64,
     answered_in_window: u64,
     statuses: BTreeMap<u16, u64>,
@@ -21,6 +22,26 @@ pub(crate) struct Tally {
     body_bytes: u64,
     hashes: Vec<Option<u64>>,
     differing: u64,
+}
+
+/// The time that is measured; its ends are known as they come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    from: Option<Instant>,
+    to: Option<Instant>,
+}
+
+impl Window {
+    fn contains(self, at: Instant) -> bool {
+        self.from.is_some_and(|from| from <= at) && self.to.is_none_or(|to| at < to)
+    }
+
+    fn seconds(self) -> f64 {
+        match (self.from, self.to) {
+            (Some(from), Some(to)) => to.saturating_duration_since(from).as_secs_f64(),
+            _ => 0.0,
+        }
+    }
 }
 
 /// Requests without a response, by what happened to their connection.
@@ -67,9 +88,10 @@ pub(crate) struct Latencies {
 }
 
 impl Tally {
-    pub(crate) fn new(window: Range<Instant>, bodies: usize) -> Self {
+    pub(crate) fn new(bodies: usize) -> Self {
         Self {
-            window,
+            window: Window::default(),
+            ended: 0,
             answers: 0,
             answered_in_window: 0,
             statuses: BTreeMap::new(),
@@ -83,15 +105,31 @@ impl Tally {
         }
     }
 
+    /// Begins to measure.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.window.from = Some(now);
+    }
+
+    /// Measures no longer.
+    pub(crate) fn end(&mut self, now: Instant) {
+        self.window.to = Some(now);
+    }
+
+    /// How many requests have come to an end, in whatever way.
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended
+    }
+
     /// Counts a response that became whole at `now`.
     pub(crate) fn answered(&mut self, request: Arrived, response: Response, now: Instant) {
+        self.ended += 1;
         if response.status == 200 {
             self.answers += 1;
             let first = self.hashes[request.body].get_or_insert(response.hash);
             self.differing += u64::from(*first != response.hash);
-            self.answered_in_window += u64::from(self.window.contains(&now));
+            self.answered_in_window += u64::from(self.window.contains(now));
         }
-        if !self.window.contains(&request.at) {
+        if !self.window.contains(request.at) {
             return;
         }
         *self.statuses.entry(response.status).or_default() += 1;
@@ -108,7 +146,8 @@ impl Tally {
 
     /// Counts a request whose connection failed.
     pub(crate) fn failed(&mut self, request: Arrived, failure: Failure) {
-        if self.window.contains(&request.at) {
+        self.ended += 1;
+        if self.window.contains(request.at) {
             match failure {
                 Failure::Broken => self.failures.broken += 1,
                 Failure::Closed => self.failures.closed += 1,
@@ -119,7 +158,7 @@ impl Tally {
 
     /// Counts a request that still waits at the end.
     pub(crate) fn unfinished(&mut self, request: Arrived, now: Instant) {
-        if self.window.contains(&request.at) {
+        if self.window.contains(request.at) {
             self.unfinished += 1;
             self.accepted.push(now.saturating_duration_since(request.at));
         }
@@ -127,9 +166,9 @@ impl Tally {
 
     pub(crate) fn report(mut self, cpu: Duration) -> Report {
         let answered = self.statuses.get(&200).copied().unwrap_or(0);
-        let seconds = (self.window.end - self.window.start).as_secs_f64();
+        let seconds = self.window.seconds();
         Report {
-            throughput: self.answered_in_window as f64 / seconds,
+            throughput: self.answered_in_window as f64 / seconds.max(f64::MIN_POSITIVE),
             seconds,
             answers: self.answers,
             latency_ms: Latencies::of(&mut self.accepted),
@@ -187,7 +226,9 @@ mod tests {
     fn the_window_bounds_what_is_counted_and_every_answer_is_compared() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut tally = Tally::new(at(100)..at(200), 1);
+        let mut tally = Tally::new(1);
+        tally.begin(at(100));
+        tally.end(at(200));
         let response = |status, hash| Response {
             status,
             hash,
