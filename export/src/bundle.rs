@@ -271,7 +271,6 @@ fn sample(texts: Vec<Vec<String>>, most: usize) -> Vec<Vec<String>> {
     texts.into_iter().step_by(step).collect()
 }
 
-/// The entity scores of a model on a CoNLL file.
 /// Entity precision, recall and F1 of a model on a CoNLL file.
 pub(crate) fn evaluate(model: &Model, path: &Path, runtime: &Runtime) -> Result<Evaluation, ExportError> {
     let sentences = read_conll(path)?;
