@@ -40,6 +40,7 @@ impl Tagger {
         wanted: Postprocessing,
     ) -> Result<Vec<Classification>, TagError> {
         self.check_ready()?;
+        self.queue.check_room()?;
         let chunked = trace::tokenize(texts.len(), self.chunk_all(texts, stride)).await?;
         let encoder = self.model.pipeline.as_ref();
         let windows = chunked

@@ -144,6 +144,7 @@ impl Tagger {
         sources: Vec<Source>,
         reading: Reading,
     ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
+        self.queue.check_room()?;
         let texts = sources.len();
         let preparing = self.prepare(sources, reading.aggregation, Admission::Now);
         let prepared = trace::tokenize(texts, preparing).await?;

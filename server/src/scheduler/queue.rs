@@ -260,34 +260,23 @@ impl Queue {
         Ok(())
     }
 
+    /// Refuses what is new while there is no room for even one window, before anything is done for it.
+    pub(crate) fn check_room(&self) -> Result<(), SubmitError> {
+        let least = Size { windows: 1, tokens: 1 };
+        self.admit(&mut self.lock(), least, Precedence::New)
+    }
+
+    fn admit(&self, state: &mut State, size: Size, precedence: Precedence) -> Result<(), SubmitError> {
+        if state.refusal(self.limits, size, precedence).is_some() {
+            state.forget_withdrawn();
+        }
+        state.refusal(self.limits, size, precedence).map_or(Ok(()), Err)
+    }
+
     fn enter(&self, jobs: Vec<Job>, flow: &Flow, precedence: Precedence) -> Result<(), Refused> {
         let size = Size::of(&jobs);
         let mut state = self.lock();
-        let refusal = |state: &State| {
-            let claimed = match precedence {
-                Precedence::New => state.claimed,
-                Precedence::Further => Size::default(),
-            };
-            if state.closed {
-                Some(SubmitError::Closed)
-            } else if state.workers == 0 {
-                Some(SubmitError::NoWorker)
-            } else if state.waiting.len() + claimed.windows + size.windows > self.limits.windows {
-                Some(SubmitError::WindowsFull {
-                    retry_after: state.retry_after(size),
-                })
-            } else if state.tokens + claimed.tokens + size.tokens > self.limits.tokens {
-                Some(SubmitError::TokensFull {
-                    retry_after: state.retry_after(size),
-                })
-            } else {
-                None
-            }
-        };
-        if refusal(&state).is_some() {
-            state.forget_withdrawn();
-        }
-        if let Some(reason) = refusal(&state) {
+        if let Err(reason) = self.admit(&mut state, size, precedence) {
             return Err(Refused { reason, jobs });
         }
         let many = jobs.len() > 1;
@@ -429,6 +418,29 @@ impl State {
             .into_iter()
             .filter_map(|at| self.remove(turns[at]))
             .collect()
+    }
+
+    /// Why so much more may not enter.
+    fn refusal(&self, limits: QueueLimits, size: Size, precedence: Precedence) -> Option<SubmitError> {
+        let claimed = match precedence {
+            Precedence::New => self.claimed,
+            Precedence::Further => Size::default(),
+        };
+        if self.closed {
+            Some(SubmitError::Closed)
+        } else if self.workers == 0 {
+            Some(SubmitError::NoWorker)
+        } else if self.waiting.len() + claimed.windows + size.windows > limits.windows {
+            Some(SubmitError::WindowsFull {
+                retry_after: self.retry_after(size),
+            })
+        } else if self.tokens + claimed.tokens + size.tokens > limits.tokens {
+            Some(SubmitError::TokensFull {
+                retry_after: self.retry_after(size),
+            })
+        } else {
+            None
+        }
     }
 
     /// Seconds after which so much more should have room, at the rate of late.

@@ -49,6 +49,22 @@ fn a_request_enters_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_full_queue_says_so_before_the_work() {
+    let queue = queue(2, 30, 1);
+    let _first = submit(&queue, &[5]).unwrap();
+    assert_eq!(queue.check_room(), Ok(()));
+    let second = submit(&queue, &[6]).unwrap();
+    assert!(matches!(
+        queue.check_room(),
+        Err(SubmitError::WindowsFull { .. })
+    ));
+    drop(second);
+    assert_eq!(queue.check_room(), Ok(()));
+    let _third = submit(&queue, &[25]).unwrap();
+    assert!(queue.check_room().is_err());
+}
+
+#[test]
 fn a_client_that_left_makes_room() {
     let queue = queue(2, 30, 1);
     drop(submit(&queue, &[5, 6]).unwrap());

@@ -36,7 +36,8 @@ pub(super) fn claims(study: &Study, found: &StudyOutcome) -> String {
          claimed better one first.",
         100.0 * study.margin
     ));
-    table(&header, study.claims.iter().map(row)) + &margin
+    let claims = table(&header, study.claims.iter().map(row));
+    format!("<div class=\"claims\">{claims}</div>{margin}")
 }
 
 /// The scores of a claim's variants, the better one's first.
