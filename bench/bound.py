@@ -1,7 +1,8 @@
 """Prints what ONNX Runtime itself does with a graph, without HTTP, tokenising or decoding: texts a second, as JSON.
 
 Batches of texts of like length, padded to their longest, run on sessions of one thread each, which take the next batch as they
-are done. The sessions are threads of this process, or processes (`--processes`).
+are done. A graph that selects tokens is asked for the first of each word. The sessions are threads of this process, or processes
+(`--processes`).
 
     python bench/bound.py --graph model.onnx --tokenizer tokenizer.json --texts FILE.conll --batch 8
 """
@@ -29,17 +30,26 @@ def batches(options):
     tokenizer = Tokenizer.from_file(str(options.tokenizer))
     tokenizer.enable_truncation(MAX_LENGTH)
     tokenizer.no_padding()
-    ids = sorted((tokenizer.encode(text).ids for text in corpus(options.texts)), key=len, reverse=True)
+    texts = sorted((tokenizer.encode(text) for text in corpus(options.texts)), key=len, reverse=True)
     made = []
-    for at in range(0, len(ids), options.batch):
-        rows = ids[at : at + options.batch]
+    for at in range(0, len(texts), options.batch):
+        rows = texts[at : at + options.batch]
         shape = len(rows), max(map(len, rows))
         feeds = {name: numpy.zeros(shape, numpy.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
-        for row, tokens in enumerate(rows):
-            feeds["input_ids"][row, : len(tokens)] = tokens
-            feeds["attention_mask"][row, : len(tokens)] = 1
+        selected = []
+        for row, text in enumerate(rows):
+            feeds["input_ids"][row, : len(text)] = text.ids
+            feeds["attention_mask"][row, : len(text)] = 1
+            selected += [row * shape[1] + position for position in first_subwords(text)]
+        feeds["logits_indices"] = numpy.array(selected, numpy.int64)
         made.append(feeds)
     return made
+
+
+def first_subwords(text):
+    """Where each word of an encoded text begins."""
+    words = text.word_ids
+    return [at for at, word in enumerate(words) if word is not None and (at == 0 or words[at - 1] != word)]
 
 
 def session(graph):

@@ -2,7 +2,7 @@
 
     bench/graph.py BUNDLE --texts test.conll [--sizes 1,8] [--rounds 3] [--profile]
 
-BUNDLE is an fp32 or int8 bundle of a BERT. Every graph runs the same length-sorted batches on one thread, in turn; the time is
+BUNDLE is an fp32 or int8 bundle of a BERT, exported with `--logits all`. Every graph runs the same length-sorted batches on one thread, in turn; the time is
 that of the thread's processor, so that a machine shared with others disturbs little. Needs onnxruntime, onnx, numpy and tokenizers.
 Prints texts a second, the ratio to the exported graph, and the largest difference of a logit from it.
 """

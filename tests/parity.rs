@@ -1,5 +1,6 @@
 //! Checkpoint and bundles of every precision give the same answers, and batched texts the same as single ones.
 
+use nerve_export::{Model, Runtime, SessionOptions};
 use serde_json::{Value, json};
 
 use crate::fixture::{binary, succeed, tiny};
@@ -90,5 +91,60 @@ fn an_answer_does_not_depend_on_its_batch() {
             assert_eq!(single["words"], batched["words"], "{precision}");
             assert_eq!(single["entities"], batched["entities"], "{precision}");
         }
+    }
+}
+
+#[test]
+fn a_graph_that_selects_tokens_has_the_logits_of_one_that_does_not() {
+    let tiny = tiny();
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = Runtime::load(None).unwrap();
+    let long: Vec<u32> = (0..40).map(|at| 5 + at % 50).collect();
+    let batch: [&[u32]; 3] = [&[2, 7, 9, 3], &long, &[2, 8, 3]];
+    let positions: [&[usize]; 3] = [&[1, 3], &[0, 20, 39], &[]];
+    for precision in ["fp32", "fp16", "int8"] {
+        let every = dir.path().join(precision);
+        let mut export = binary("nerve-export");
+        export
+            .args(["--precision", precision, "--max-length", "48", "--logits", "all"])
+            .arg("--checkpoint")
+            .arg(tiny.checkpoint())
+            .arg("--calibration")
+            .arg(tiny.corpus())
+            .arg("--out")
+            .arg(&every);
+        succeed(&mut export);
+        let inputs = |bundle: &std::path::Path| -> usize {
+            let manifest = std::fs::read(bundle.join("manifest.json")).unwrap();
+            let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+            manifest["graph"]["inputs"].as_array().unwrap().len()
+        };
+        assert_eq!((inputs(&every), inputs(&tiny.bundle(precision))), (2, 3));
+        let session = |bundle: &std::path::Path| {
+            let model = Model::open(bundle).unwrap();
+            model.session(&runtime, &SessionOptions::default()).unwrap()
+        };
+        let all = session(&every).run(&batch).unwrap();
+        let mut selecting = session(&tiny.bundle(precision));
+        let (whole, some) = (
+            selecting.run(&batch).unwrap(),
+            selecting.run_selected(&batch, &positions).unwrap(),
+        );
+        for (sequence, ids) in batch.iter().enumerate() {
+            for position in 0..ids.len() {
+                let found = whole.row(sequence, position).unwrap();
+                // In half precision the one graph's products are of matrices, the other's of batches of them.
+                let within = if precision == "fp16" { 1e-5 } else { 0.0 };
+                for (found, expected) in found.iter().zip(all.row(sequence, position).unwrap()) {
+                    assert!(
+                        (found - expected).abs() <= within,
+                        "{precision}: {found} {expected}"
+                    );
+                }
+                let wanted = Some(found).filter(|_| positions[sequence].contains(&position));
+                assert_eq!(some.row(sequence, position), wanted, "{precision}");
+            }
+        }
+        assert!(selecting.run_selected(&batch, &[]).is_ok());
     }
 }

@@ -15,7 +15,7 @@ use crate::calibrate::calibrate;
 use crate::calibration::{Calibration, CalibrationError};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::encoder::{EncoderError, TextEncoder};
-use crate::graph::{Arithmetic, INPUTS, build};
+use crate::graph::{Arithmetic, LogitsOf, build};
 use crate::manifest::{
     Evaluation, FILES, FORMAT_VERSION, GraphInfo, MANIFEST, Manifest, TOKENIZER_CONFIG, file_info, version,
 };
@@ -56,6 +56,8 @@ pub struct BundleRequest {
     pub out: PathBuf,
     /// The arithmetic.
     pub precision: Precision,
+    /// Which tokens the graph gives the logits of.
+    pub logits_of: LogitsOf,
     /// CoNLL, or one text a line (`.txt`): what int8 ranges are observed on.
     pub calibration: Option<PathBuf>,
     /// How many of those texts are observed at most, evenly spaced over the file.
@@ -178,9 +180,10 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
     let encoder = TextEncoder::open_dir(&request.checkpoint)?;
     let (before, after) = encoder.specials();
     let limits = WindowLimits::for_encoder(request.max_length, before + after)?;
+    let graph_in = |arithmetic| build(&checkpoint, arithmetic, request.logits_of);
     let graph = match request.precision {
-        Precision::Fp32 => build(&checkpoint, Arithmetic::Float)?,
-        Precision::Fp16 => build(&checkpoint, Arithmetic::Half)?,
+        Precision::Fp32 => graph_in(Arithmetic::Float)?,
+        Precision::Fp16 => graph_in(Arithmetic::Half)?,
         Precision::Int8 => {
             let path = request.calibration.as_ref().ok_or(ExportError::NoCalibration)?;
             let encoded = encode(
@@ -191,9 +194,9 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
             if encoded.windows.is_empty() {
                 return Err(ExportError::EmptyCorpus { path: path.clone() });
             }
-            let observed = build(&checkpoint, Arithmetic::Observed)?;
+            let observed = graph_in(Arithmetic::Observed)?;
             let ranges = calibrate(&checkpoint, &observed, &encoded.windows, runtime)?;
-            build(&checkpoint, Arithmetic::Int8(&ranges))?
+            graph_in(Arithmetic::Int8(&ranges))?
         }
     };
 
@@ -238,7 +241,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         splitter: request.splitter,
         temperature,
         graph: GraphInfo {
-            inputs: INPUTS.map(str::to_owned).to_vec(),
+            inputs: graph.inputs,
             opset: OPSET,
             operators: graph.operators,
         },

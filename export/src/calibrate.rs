@@ -39,7 +39,7 @@ pub(crate) fn calibrate(
     )?;
     let mut extremes = vec![(0.0f32, 0.0f32); names.len()];
     for window in windows {
-        let (_, values) = session.run_with(&[&window.ids], names)?;
+        let values = session.run_observed(&window.ids, names)?;
         for ((lowest, highest), values) in extremes.iter_mut().zip(&values) {
             *lowest = values.iter().copied().fold(*lowest, f32::min);
             *highest = values.iter().copied().fold(*highest, f32::max);
@@ -50,7 +50,7 @@ pub(crate) fn calibrate(
         .map(|&(lowest, highest)| Histogram::new(lowest, highest))
         .collect();
     for window in windows {
-        let (_, values) = session.run_with(&[&window.ids], names)?;
+        let values = session.run_observed(&window.ids, names)?;
         for (histogram, values) in histograms.iter_mut().zip(&values) {
             values.iter().for_each(|&value| histogram.add(value));
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use nerve_export::{BundleRequest, Precision};
+use nerve_export::{BundleRequest, LogitsOf, Precision};
 use nerve_tagging::Splitter;
 
 /// Makes, verifies and publishes bundles: what the server serves.
@@ -62,6 +62,9 @@ pub(crate) struct ExportArgs {
     /// The arithmetic
     #[arg(long, value_enum)]
     precision: PrecisionArg,
+    /// Whose logits the graph gives: of the tokens that a run selects, which is faster, or of all, as other programs expect
+    #[arg(long, value_enum, default_value = "selected")]
+    logits: LogitsArg,
     /// The texts on which int8 ranges are observed: CoNLL, or one a line (.txt)
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
@@ -93,6 +96,12 @@ enum PrecisionArg {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum LogitsArg {
+    Selected,
+    All,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum SplitterArg {
     Corpus,
     Whitespace,
@@ -116,6 +125,10 @@ impl ExportArgs {
                 PrecisionArg::Fp32 => Precision::Fp32,
                 PrecisionArg::Fp16 => Precision::Fp16,
                 PrecisionArg::Int8 => Precision::Int8,
+            },
+            logits_of: match self.logits {
+                LogitsArg::Selected => LogitsOf::Selected,
+                LogitsArg::All => LogitsOf::EveryToken,
             },
             calibration: self.calibration,
             calibration_texts: self.calibration_texts,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::graph::SELECTION;
 use crate::onnx::{DimensionValue, Outline, TensorTypeProto, ValueInfoProto};
 
 /// Why a graph is not one that can be served.
@@ -36,7 +37,10 @@ pub enum GraphError {
         file: String,
     },
     /// There is an input that no text fills.
-    #[error("{}: the model's input `{input}` is none of input_ids, attention_mask and token_type_ids", path.display())]
+    #[error(
+        "{}: the model's input `{input}` is none of input_ids, attention_mask, token_type_ids and {SELECTION}",
+        path.display()
+    )]
     UnknownInput {
         /// The model file.
         path: PathBuf,
@@ -49,8 +53,8 @@ pub enum GraphError {
         /// The model file.
         path: PathBuf,
     },
-    /// An input is not a matrix of integers.
-    #[error("{}: the model's input `{input}` is {found}, not int64 or int32 [batch, length]", path.display())]
+    /// An input is not of the integers and axes that texts fill.
+    #[error("{}: the model's input `{input}` is {found}, not {wanted}", path.display())]
     InputType {
         /// The model file.
         path: PathBuf,
@@ -58,6 +62,8 @@ pub enum GraphError {
         input: String,
         /// Its type.
         found: String,
+        /// What it must be.
+        wanted: &'static str,
     },
     /// An axis has one extent only.
     #[error("{}: the {axis} axis of the model's input `{input}` is fixed to {extent}; export it with dynamic axes", path.display())]
@@ -72,10 +78,12 @@ pub enum GraphError {
         extent: i64,
     },
     /// No output holds a row of numbers for each token.
-    #[error("{}: no output is a token classifier's logits, float32 or float16 [batch, length, labels]; there are {found}", path.display())]
+    #[error("{}: no output is a token classifier's logits, float32 or float16 {wanted}; there are {found}", path.display())]
     NoLogits {
         /// The model file.
         path: PathBuf,
+        /// The axes they must have.
+        wanted: &'static str,
         /// The outputs and their types.
         found: String,
     },
@@ -147,8 +155,10 @@ impl std::fmt::Display for OneByOne {
 /// A token classifier graph's inputs and logits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Interface {
-    /// Each input with its name, in the graph's order.
+    /// Each input of `[batch, length]` with its name, in the graph's order.
     pub(crate) inputs: Vec<(String, Input, Integer)>,
+    /// Whether a run says which tokens' logits it yields, in the input [`SELECTION`].
+    pub(crate) selects: bool,
     /// The name of the logits.
     pub(crate) logits: String,
     /// What the logits are made of.
@@ -163,7 +173,8 @@ impl Interface {
     /// The interface of the graph at `path`, whose logits must be `labels` wide.
     pub(crate) fn of(outline: &Outline, path: &Path, labels: usize) -> Result<Self, GraphError> {
         let (inputs, fixed_batch) = inputs(outline, path)?;
-        let (logits, float) = logits(outline, path, labels)?;
+        let selects = selects(outline, path)?;
+        let (logits, float) = logits(outline, path, labels, selects)?;
         let dynamic = outline
             .operators()
             .iter()
@@ -178,6 +189,7 @@ impl Interface {
         };
         Ok(Self {
             inputs,
+            selects,
             logits,
             float,
             labels,
@@ -211,7 +223,7 @@ type Inputs = Vec<(String, Input, Integer)>;
 fn inputs(outline: &Outline, path: &Path) -> Result<(Inputs, bool), GraphError> {
     let mut inputs = Vec::new();
     let mut fixed_batch = false;
-    for input in outline.inputs() {
+    for input in outline.inputs().filter(|input| input.name != SELECTION) {
         let kind = match input.name.as_str() {
             "input_ids" => Input::Ids,
             "attention_mask" => Input::Mask,
@@ -235,6 +247,7 @@ fn inputs(outline: &Outline, path: &Path) -> Result<(Inputs, bool), GraphError> 
                 path: path.to_owned(),
                 input: input.name.clone(),
                 found: describe(input),
+                wanted: "int64 or int32 [batch, length]",
             });
         };
         let extent = |at: usize| axes.as_ref().and_then(|axes| axes.get(at).copied().flatten());
@@ -262,19 +275,48 @@ fn inputs(outline: &Outline, path: &Path) -> Result<(Inputs, bool), GraphError> 
     Ok((inputs, fixed_batch))
 }
 
+/// Whether there is an input that selects tokens.
+fn selects(outline: &Outline, path: &Path) -> Result<bool, GraphError> {
+    let Some(input) = outline.inputs().find(|input| input.name == SELECTION) else {
+        return Ok(false);
+    };
+    let is_int64 = tensor(input).is_some_and(|tensor| tensor.elem_type == element::INT64);
+    let free = extents(input).is_none_or(|axes| axes == [None]);
+    if is_int64 && free {
+        return Ok(true);
+    }
+    Err(GraphError::InputType {
+        path: path.to_owned(),
+        input: input.name.clone(),
+        found: describe(input),
+        wanted: "int64 [tokens] with a dynamic axis",
+    })
+}
+
 /// The name and element type of the logits.
 ///
-/// They are the one output of floats on three axes, of which the last may be as wide as the labels are many. Of several,
-/// the one called `logits`, else the only one that is known to be so wide.
-fn logits(outline: &Outline, path: &Path, labels: usize) -> Result<(String, Float), GraphError> {
+/// They are the one output of floats on three axes, or two where tokens are selected, of which the last may be as wide as
+/// the labels are many. Of several, the one called `logits`, else the only one that is known to be so wide.
+fn logits(
+    outline: &Outline,
+    path: &Path,
+    labels: usize,
+    selects: bool,
+) -> Result<(String, Float), GraphError> {
+    let (axes, wanted) = match selects {
+        false => (3, "[batch, length, labels]"),
+        true => (2, "[tokens, labels]"),
+    };
+    let width = |output| extents(output)?.get(axes - 1).copied().flatten();
     let candidates: Vec<(&ValueInfoProto, Float)> = outline
         .outputs()
-        .filter(|output| extents(output).is_none_or(|axes| axes.len() == 3))
+        .filter(|output| extents(output).is_none_or(|found| found.len() == axes))
         .filter_map(|output| Some((output, float(output)?)))
         .collect();
     let Some(first) = candidates.first() else {
         return Err(GraphError::NoLogits {
             path: path.to_owned(),
+            wanted,
             found: describe_all(outline.outputs()),
         });
     };
@@ -311,11 +353,6 @@ fn float(output: &ValueInfoProto) -> Option<Float> {
         element::FLOAT16 => Some(Float::F16),
         _ => None,
     }
-}
-
-/// The extent of the last of three axes, where the file gives it.
-fn width(output: &ValueInfoProto) -> Option<i64> {
-    extents(output)?.get(2).copied().flatten()
 }
 
 /// Numbers of `TensorProto.DataType`.

@@ -31,6 +31,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, Weight, read_weights};
 pub use config::{Activation, ConfigError, ModelConfig};
 pub use encoder::{EncoderError, TextEncoder, WordToken};
 pub use family::Family;
+pub use graph::LogitsOf;
 pub use interface::{GraphError, OneByOne};
 pub use manifest::{Evaluation, FileInfo, GraphInfo, Manifest, ManifestError};
 pub use model::{Located, Model, ModelError, ModelInfo, OpenOptions};

@@ -139,7 +139,8 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GraphInfo {
-    /// Names of the int64 inputs, `[batch, length]` each.
+    /// Names of the int64 inputs: `[batch, length]` each, but for `logits_indices`, `[tokens]`, which says whose logits a run
+    /// yields: those of tokens in the batch read as rows.
     pub inputs: Vec<String>,
     /// Version of the standard operator set.
     pub opset: i64,

@@ -7,6 +7,7 @@ use ort::session::SessionInputValue;
 use ort::value::{Shape, TensorRef};
 use thiserror::Error;
 
+use crate::graph::SELECTION;
 use crate::interface::{Float, GraphError, Input, Integer, Interface};
 use crate::onnx::Outline;
 use crate::runtime::{Device, Runtime, SessionOptions};
@@ -71,36 +72,64 @@ pub struct Session {
     pad: u32,
 }
 
-/// The label logits of a batch, `[sequences, length, labels]`.
+/// The label logits of a batch's tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logits {
     data: Vec<f32>,
-    length: usize,
+    rows: Rows,
     labels: usize,
 }
 
+/// Whose logits the rows are.
+#[derive(Clone, Debug, PartialEq)]
+enum Rows {
+    /// Those of every token, padding included, sequence by sequence of this length.
+    EveryToken { length: usize },
+    /// Those of these tokens: sequence and position, ascending.
+    Selected(Vec<(usize, usize)>),
+}
+
 impl Logits {
-    /// The logits of this row-major data; `None` where the data is not sequences of `length * labels`.
-    pub fn new(data: Vec<f32>, length: usize, labels: usize) -> Option<Self> {
-        let whole = match length * labels {
-            0 => data.is_empty(),
-            size => data.len().is_multiple_of(size),
-        };
-        whole.then_some(Self { data, length, labels })
-    }
-
-    /// The label logits of one token of one sequence; `None` outside the batch.
+    /// The label logits of one token of one sequence; `None` outside the batch, or if they were not asked for.
     pub fn row(&self, sequence: usize, position: usize) -> Option<&[f32]> {
-        let start = (sequence * self.length + position) * self.labels;
-        if position >= self.length {
-            return None;
-        }
-        self.data.get(start..start + self.labels)
+        let row = match &self.rows {
+            Rows::EveryToken { length } if position < *length => sequence * length + position,
+            Rows::EveryToken { .. } => return None,
+            Rows::Selected(tokens) => tokens.binary_search(&(sequence, position)).ok()?,
+        };
+        self.data.get(row * self.labels..(row + 1) * self.labels)
     }
+}
 
-    /// Positions of each sequence, padding included.
-    pub fn length(&self) -> usize {
-        self.length
+/// Which tokens' logits a run is for.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    EveryToken,
+    /// These positions of each sequence.
+    These(&'a [&'a [usize]]),
+}
+
+impl Wanted<'_> {
+    /// The tokens wanted of these sequences, ascending; never none, since no product is of no rows.
+    fn tokens(self, sequences: &[&[u32]]) -> Vec<(usize, usize)> {
+        let mut tokens = Vec::new();
+        for (number, sequence) in sequences.iter().enumerate() {
+            let token = |position| (number, position);
+            match self {
+                Self::EveryToken => tokens.extend((0..sequence.len()).map(token)),
+                Self::These(positions) => {
+                    let of_sequence = positions.get(number).copied().unwrap_or_default();
+                    let inside = of_sequence.iter().copied().filter(|&at| at < sequence.len());
+                    tokens.extend(inside.map(token));
+                }
+            }
+        }
+        if tokens.is_empty() {
+            tokens.push((0, 0));
+        }
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
     }
 }
 
@@ -161,14 +190,29 @@ impl Session {
         }
     }
 
-    /// The logits of these sequences of token ids, special tokens included.
+    /// The logits of every token of these sequences of token ids, special tokens included.
     ///
     /// They run together, padded to the longest, unless the graph makes them depend on one another ([`crate::OneByOne`]).
     pub fn run(&mut self, sequences: &[&[u32]]) -> Result<Logits, SessionError> {
+        self.run_wanted(sequences, Wanted::EveryToken)
+    }
+
+    /// The logits of the tokens at these positions of each sequence, and of others where the graph cannot leave them out.
+    ///
+    /// The rows are those of [`Self::run`], bit by bit; what the last layer does for other tokens alone is not done.
+    pub fn run_selected(
+        &mut self,
+        sequences: &[&[u32]],
+        positions: &[&[usize]],
+    ) -> Result<Logits, SessionError> {
+        self.run_wanted(sequences, Wanted::These(positions))
+    }
+
+    fn run_wanted(&mut self, sequences: &[&[u32]], wanted: Wanted) -> Result<Logits, SessionError> {
         if self.interface.one_by_one.is_some() && sequences.len() > 1 {
             return self.run_one_by_one(sequences);
         }
-        let (logits, _) = self.run_with(sequences, &[])?;
+        let (logits, _) = self.run_with(sequences, wanted, &[])?;
         Ok(logits)
     }
 
@@ -179,17 +223,28 @@ impl Session {
         let mut data = Vec::with_capacity(sequences.len() * length * labels);
         for sequence in sequences {
             let end = data.len() + length * labels;
-            let (logits, _) = self.run_with(&[sequence], &[])?;
+            let (logits, _) = self.run_with(&[sequence], Wanted::EveryToken, &[])?;
             data.extend(logits.data);
             data.resize(end, 0.0);
         }
-        Ok(Logits { data, length, labels })
+        let rows = Rows::EveryToken { length };
+        Ok(Logits { data, rows, labels })
     }
 
-    /// The logits, and the values of further graph outputs by the order of their names.
-    pub(crate) fn run_with(
+    /// The values of further graph outputs by the order of their names, for the whole of one sequence.
+    pub(crate) fn run_observed(
+        &mut self,
+        sequence: &[u32],
+        names: &[String],
+    ) -> Result<Vec<Vec<f32>>, SessionError> {
+        let (_, values) = self.run_with(&[sequence], Wanted::EveryToken, names)?;
+        Ok(values)
+    }
+
+    fn run_with(
         &mut self,
         sequences: &[&[u32]],
+        wanted: Wanted,
         further: &[String],
     ) -> Result<(Logits, Vec<Vec<f32>>), SessionError> {
         let length = sequences.iter().map(|sequence| sequence.len()).max().unwrap_or(0);
@@ -203,7 +258,7 @@ impl Session {
             .iter()
             .map(|&(_, input, integer)| Integers::new(integer, &padded(input, sequences, length, self.pad)))
             .collect();
-        let mut values: Vec<(&str, SessionInputValue)> = Vec::with_capacity(arrays.len());
+        let mut values: Vec<(&str, SessionInputValue)> = Vec::with_capacity(arrays.len() + 1);
         for ((name, ..), array) in self.interface.inputs.iter().zip(&arrays) {
             let tensor: SessionInputValue = match array {
                 Integers::I64(array) => {
@@ -216,6 +271,21 @@ impl Session {
                 }
             };
             values.push((name, tensor));
+        }
+        let rows = match self.interface.selects {
+            false => Rows::EveryToken { length },
+            true => Rows::Selected(wanted.tokens(sequences)),
+        };
+        let indices: Vec<i64> = match &rows {
+            Rows::EveryToken { .. } => Vec::new(),
+            Rows::Selected(tokens) => tokens
+                .iter()
+                .map(|(at, position)| (at * length + position) as i64)
+                .collect(),
+        };
+        if self.interface.selects {
+            let view = TensorRef::from_array_view(([indices.len()], indices.as_slice()));
+            values.push((SELECTION, view.map_err(SessionError::run)?.into()));
         }
         let outputs = self.session.run(values).map_err(SessionError::run)?;
         let value = |name: &str| {
@@ -233,12 +303,13 @@ impl Session {
                 (found, data.iter().map(|x| x.to_f32()).collect())
             }
         };
-        check_shape(&self.interface, &self.path, found, shape)?;
-        let logits = Logits {
-            data,
-            length,
-            labels: self.interface.labels,
+        let tokens: &[usize] = match &rows {
+            Rows::EveryToken { .. } => &shape,
+            Rows::Selected(tokens) => &[tokens.len()],
         };
+        check_shape(&self.interface, &self.path, found, tokens)?;
+        let labels = self.interface.labels;
+        let logits = Logits { data, rows, labels };
         let floats = |name: &String| {
             let (_, data) = value(name)?
                 .try_extract_tensor::<f32>()
@@ -250,25 +321,31 @@ impl Session {
     }
 }
 
-/// Checks the logits of a run of `batch` sequences of `length`; a file need not say how wide its logits are.
+/// Checks the shape of a run's logits, `tokens` and the labels; a file need not say how wide its logits are.
 fn check_shape(
     interface: &Interface,
     path: &Path,
     found: &[i64],
-    [batch, length]: [usize; 2],
+    tokens: &[usize],
 ) -> Result<(), SessionError> {
     let labels = interface.labels;
-    let [rows, columns, width] = [batch, length, labels].map(|extent| extent as i64);
-    match *found {
-        [b, l, w] if (b, l, w) == (rows, columns, width) => Ok(()),
-        [b, l, logits] if (b, l) == (rows, columns) => Err(SessionError::Graph(GraphError::LabelCount {
-            path: path.to_owned(),
-            labels,
-            logits,
-        })),
-        _ => Err(SessionError::run(format!(
-            "logits are {found:?}, not [{rows}, {columns}, {width}]"
-        ))),
+    let wanted: Vec<i64> = tokens
+        .iter()
+        .chain([&labels])
+        .map(|&extent| extent as i64)
+        .collect();
+    if found == wanted {
+        return Ok(());
+    }
+    match found {
+        [of_tokens @ .., logits] if *of_tokens == wanted[..tokens.len()] => {
+            Err(SessionError::Graph(GraphError::LabelCount {
+                path: path.to_owned(),
+                labels,
+                logits: *logits,
+            }))
+        }
+        _ => Err(SessionError::run(format!("logits are {found:?}, not {wanted:?}"))),
     }
 }
 
@@ -319,12 +396,34 @@ mod tests {
         assert_eq!(padded(Input::TokenTypes, &sequences, 3, 9), [0; 6]);
     }
 
+    fn logits(rows: Rows) -> Logits {
+        let data = (0..12u8).map(f32::from).collect();
+        Logits {
+            data,
+            rows,
+            labels: 2,
+        }
+    }
+
     #[test]
     fn rows_outside_the_batch_are_none() {
-        let logits = Logits::new((0..12u8).map(f32::from).collect(), 3, 2).unwrap();
+        let logits = logits(Rows::EveryToken { length: 3 });
         assert_eq!(logits.row(1, 2), Some(&[10.0, 11.0][..]));
         assert_eq!(logits.row(0, 3), None);
         assert_eq!(logits.row(2, 0), None);
-        assert_eq!(Logits::new(vec![0.0; 5], 3, 2), None);
+    }
+
+    #[test]
+    fn rows_are_those_of_the_tokens_that_are_selected() {
+        let sequences: [&[u32]; 3] = [&[5, 6, 7], &[8, 9], &[4]];
+        let every = Wanted::EveryToken.tokens(&sequences);
+        assert_eq!(every, [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)]);
+        let these = Wanted::These(&[&[2, 1, 1], &[0, 2]]).tokens(&sequences);
+        assert_eq!(these, [(0, 1), (0, 2), (1, 0)]);
+        assert_eq!(Wanted::These(&[]).tokens(&sequences), [(0, 0)]);
+        let logits = logits(Rows::Selected(these));
+        assert_eq!(logits.row(1, 0), Some(&[4.0, 5.0][..]));
+        assert_eq!(logits.row(0, 0), None);
+        assert_eq!(logits.row(1, 1), None);
     }
 }

@@ -241,7 +241,7 @@ impl BatchLimits {
     pub const PROCESSOR: Self = Self {
         batch_tokens: 256,
         max_batch: 16,
-        max_padding_percent: 10,
+        max_padding_percent: 5,
     };
     /// On an accelerator, which a small batch leaves idle.
     pub const ACCELERATOR: Self = Self {

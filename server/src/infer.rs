@@ -4,18 +4,20 @@ use std::error::Error;
 
 use nerve_export::{Logits, Session};
 
+use crate::scheduler::WindowInput;
+
 /// Why a session could not be opened or run.
 pub(crate) type InferError = Box<dyn Error + Send + Sync>;
 
 /// One model session, owned by one thread.
 pub(crate) trait Infer: Send {
-    /// The logits of a batch of windows: token ids with special tokens, of any length, none empty.
-    fn run(&mut self, windows: &[&[u32]]) -> Result<Box<dyn LogitRows>, InferError>;
+    /// The logits of what a batch of windows reads; windows are of any length, none empty.
+    fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, InferError>;
 }
 
 /// The logits of one batch.
 pub(crate) trait LogitRows {
-    /// The label logits of one token; `None` outside the batch.
+    /// The label logits of one token; `None` outside the batch, and maybe for a token that is not read.
     fn row(&self, window: usize, position: usize) -> Option<&[f32]>;
 }
 
@@ -23,8 +25,10 @@ pub(crate) trait LogitRows {
 pub(crate) type OpenSession = dyn Fn() -> Result<Box<dyn Infer>, InferError> + Send + Sync;
 
 impl Infer for Session {
-    fn run(&mut self, windows: &[&[u32]]) -> Result<Box<dyn LogitRows>, InferError> {
-        Ok(Box::new(Session::run(self, windows)?))
+    fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, InferError> {
+        let sequences: Vec<&[u32]> = windows.iter().map(|window| window.ids.as_slice()).collect();
+        let positions: Vec<&[usize]> = windows.iter().map(|window| window.reads.as_slice()).collect();
+        Ok(Box::new(self.run_selected(&sequences, &positions)?))
     }
 }
 

@@ -22,6 +22,7 @@ use crate::infer::{Infer, InferError, LogitRows};
 use crate::models::{ModelSource, Opened, Place, Sessions};
 use crate::pipeline::text_model;
 use crate::run::{ServerError, Stopped, serve};
+use crate::scheduler::WindowInput;
 use faults::Fault;
 
 const LABELS: usize = 5;
@@ -123,7 +124,7 @@ impl LogitRows for FakeLogits {
 }
 
 impl Infer for FakeSession {
-    fn run(&mut self, windows: &[&[u32]]) -> Result<Box<dyn LogitRows>, InferError> {
+    fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, InferError> {
         if self.broken {
             return Err("still".into());
         }
@@ -142,7 +143,7 @@ impl Infer for FakeSession {
             Some(Fault::Stall) => std::thread::sleep(Duration::from_millis(300)),
             Some(Fault::SlowLoad | Fault::BadVersion) | None => {}
         }
-        let has = |id| windows.iter().any(|window| window.contains(&id));
+        let has = |id| windows.iter().any(|window| window.ids.contains(&id));
         while has(SLOW) && self.script.slow_waits.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -158,7 +159,7 @@ impl Infer for FakeSession {
             NAN => [f32::NAN; LABELS],
             _ => [9.0, 0.0, 0.0, 0.0, 0.0],
         };
-        let rows = windows.iter().map(|window| window.iter().map(row).collect());
+        let rows = windows.iter().map(|window| window.ids.iter().map(row).collect());
         Ok(Box::new(FakeLogits(rows.collect())))
     }
 }

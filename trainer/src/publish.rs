@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nerve_export::{
-    BundleRequest, Comparison, ExportError, Manifest, Precision, Runtime, RuntimeError, StoreError, export,
-    publish, publish_if_better,
+    BundleRequest, Comparison, ExportError, LogitsOf, Manifest, Precision, Runtime, RuntimeError, StoreError,
+    export, publish, publish_if_better,
 };
 use nerve_tagging::Splitter;
 use thiserror::Error;
@@ -97,6 +97,7 @@ pub fn publish_run(
         checkpoint: best.to_owned(),
         out: out.clone(),
         precision: publication.precision,
+        logits_of: LogitsOf::Selected,
         calibration: (publication.precision == Precision::Int8).then(|| splits.train.clone()),
         calibration_texts: CALIBRATION_TEXTS,
         evaluate: Some(splits.dev.clone()),

@@ -1,6 +1,6 @@
 //! Linear layers in the arithmetic asked for, and their inputs.
 
-use super::{Arithmetic, OUTPUT, Writer};
+use super::{Arithmetic, LogitsOf, OUTPUT, Writer};
 use crate::checkpoint::CheckpointError;
 use crate::quantize::QuantizedMatrix;
 
@@ -93,7 +93,7 @@ impl Writer<'_> {
         let weight = transposed(weight, labels, hidden);
         let weight = self.graph.f32s("classifier.weight", &[hidden, labels], &weight);
         let bias = self.graph.f32s("classifier.bias", &[labels], bias);
-        if self.is_of_rows() {
+        if self.is_of_rows() && self.logits_of == LogitsOf::EveryToken {
             let rows = self.product("classifier", states, &weight, &bias);
             self.graph.op("Reshape", &[&rows, "shape.logits"], &[], OUTPUT);
         } else {

@@ -11,8 +11,20 @@ use crate::quantize::ActivationRanges;
 
 /// The graph's inputs: int64, `[batch, length]` each.
 pub(crate) const INPUTS: [&str; 2] = ["input_ids", "attention_mask"];
-/// The graph's output: f32, `[batch, length, labels]`.
+/// The further input of a graph that gives the logits of some tokens alone: int64, `[tokens]`, where those are in the batch
+/// read as rows, `sequence * length + position`.
+pub(crate) const SELECTION: &str = "logits_indices";
+/// The graph's output: f32, `[batch, length, labels]`, or `[tokens, labels]` of those selected.
 pub(crate) const OUTPUT: &str = "logits";
+
+/// Which tokens a graph gives the logits of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogitsOf {
+    /// All, padding included: the graph that other programs know.
+    EveryToken,
+    /// Those that a run asks for. What the last layer does with each token by itself, it does for these alone.
+    Selected,
+}
 
 /// Which arithmetic the graph's linear layers use.
 pub(crate) enum Arithmetic<'a> {
@@ -31,6 +43,8 @@ pub(crate) enum Arithmetic<'a> {
 pub(crate) struct Graph {
     /// The `model.onnx` bytes.
     pub(crate) bytes: Vec<u8>,
+    /// The names of its inputs.
+    pub(crate) inputs: Vec<String>,
     /// The operators it needs.
     pub(crate) operators: Vec<String>,
     /// The names of the linear layers' inputs, outputs of the graph where they are observed.
@@ -44,16 +58,23 @@ pub(crate) struct Graph {
 /// hidden]`: the processor's products add the bias themselves then, which is a tenth of the time in f32. Under half precision,
 /// which is for accelerators, they are `[batch, length, hidden]`, so that no node computes a shape: such nodes are left to
 /// the processor, and a session without that fallback refuses the graph.
-pub(crate) fn build(checkpoint: &Checkpoint, arithmetic: Arithmetic) -> Result<Graph, CheckpointError> {
+pub(crate) fn build(
+    checkpoint: &Checkpoint,
+    arithmetic: Arithmetic,
+    logits_of: LogitsOf,
+) -> Result<Graph, CheckpointError> {
     let mut writer = Writer {
         checkpoint,
         arithmetic,
+        logits_of,
         graph: GraphBuilder::default(),
         observed: Vec::new(),
     };
     writer.write()?;
     let operators = writer.graph.operators();
+    let selection = (logits_of == LogitsOf::Selected).then_some(SELECTION);
     Ok(Graph {
+        inputs: INPUTS.into_iter().chain(selection).map(str::to_owned).collect(),
         operators,
         observed: writer.observed,
         bytes: writer.graph.finish(&format!(
@@ -66,6 +87,7 @@ pub(crate) fn build(checkpoint: &Checkpoint, arithmetic: Arithmetic) -> Result<G
 struct Writer<'a> {
     checkpoint: &'a Checkpoint,
     arithmetic: Arithmetic<'a>,
+    logits_of: LogitsOf,
     graph: GraphBuilder,
     observed: Vec<String>,
 }
@@ -76,6 +98,10 @@ impl Writer<'_> {
         for name in INPUTS {
             self.graph.input(name, Element::I64, &batch_length);
         }
+        if self.logits_of == LogitsOf::Selected {
+            let tokens = [Axis::Dynamic("tokens")];
+            self.graph.input(SELECTION, Element::I64, &tokens);
+        }
         self.shapes();
         self.mask();
         let mut states = self.embeddings()?;
@@ -85,7 +111,13 @@ impl Writer<'_> {
         self.classifier(&states)?;
         let [batch, length] = batch_length;
         let labels = Axis::Fixed(self.checkpoint.labels.len());
-        self.graph.output(OUTPUT, Element::F32, &[batch, length, labels]);
+        match self.logits_of {
+            LogitsOf::EveryToken => self.graph.output(OUTPUT, Element::F32, &[batch, length, labels]),
+            LogitsOf::Selected => {
+                let tokens = Axis::Dynamic("tokens");
+                self.graph.output(OUTPUT, Element::F32, &[tokens, labels]);
+            }
+        }
         if matches!(self.arithmetic, Arithmetic::Observed) {
             for name in &self.observed {
                 let axes = ["rows", "width"].map(Axis::Dynamic);
@@ -107,20 +139,39 @@ impl Writer<'_> {
         if !self.is_of_rows() {
             self.graph.i64s("shape.heads", &[0, 0, heads, head]);
             self.graph.i64s("shape.rows", &[0, 0, hidden]);
+            if self.logits_of == LogitsOf::Selected {
+                self.graph.i64s("shape.flat", &[-1, hidden]);
+            }
             return;
         }
         self.graph.i64s("shape.rows", &[-1, hidden]);
         self.graph.op("Shape", &[INPUTS[0]], &[], "shape.batch_length");
-        let labels = self.checkpoint.labels.len() as i64;
-        for (name, last) in [
-            ("shape.heads", [heads, head].as_slice()),
-            ("shape.logits", &[labels]),
-        ] {
-            let last_name = self.graph.i64s(&format!("{name}.last"), last);
-            let axis = [("axis", Attribute::Int(0))];
-            self.graph
-                .op("Concat", &["shape.batch_length", &last_name], &axis, name);
+        self.shape_ending_in("shape.heads", &[heads, head]);
+        if self.logits_of == LogitsOf::EveryToken {
+            let labels = self.checkpoint.labels.len() as i64;
+            self.shape_ending_in("shape.logits", &[labels]);
         }
+    }
+
+    /// The shape of the batch's sequences with these last axes.
+    fn shape_ending_in(&mut self, name: &str, last: &[i64]) {
+        let last = self.graph.i64s(&format!("{name}.last"), last);
+        let axis = [("axis", Attribute::Int(0))];
+        self.graph
+            .op("Concat", &["shape.batch_length", &last], &axis, name);
+    }
+
+    /// The activations of the tokens that are selected, as a matrix.
+    fn selected(&mut self, name: &str) -> String {
+        let rows = if self.is_of_rows() {
+            name.to_owned()
+        } else {
+            self.graph
+                .op("Reshape", &[name, "shape.flat"], &[], &format!("{name}.flat"))
+        };
+        let axis = [("axis", Attribute::Int(0))];
+        self.graph
+            .op("Gather", &[&rows, SELECTION], &axis, &format!("{name}.selected"))
     }
 
     fn layer(&mut self, index: usize, states: &str) -> Result<String, CheckpointError> {
@@ -128,6 +179,12 @@ impl Writer<'_> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let name = format!("bert.encoder.layer.{index}");
         let mixed = self.attention(&format!("{name}.attention.self"), states)?;
+        // Nothing after the last attention looks from one token at another.
+        let is_last = index + 1 == config.num_hidden_layers;
+        let (mixed, states) = match self.logits_of {
+            LogitsOf::Selected if is_last => (self.selected(&mixed), self.selected(states)),
+            LogitsOf::Selected | LogitsOf::EveryToken => (mixed, states.to_owned()),
+        };
         let rows = self.layer_input(&mixed);
         let projected = self.linear(
             &format!("{name}.attention.output.dense"),
@@ -135,7 +192,7 @@ impl Writer<'_> {
             [hidden, hidden],
             1.0,
         )?;
-        let sum = self.residual(&projected, states, &format!("{name}.attention.sum"));
+        let sum = self.residual(&projected, &states, &format!("{name}.attention.sum"));
         let attended = self.layer_norm(&format!("{name}.attention.output.LayerNorm"), &sum)?;
 
         let operand = self.as_operand(&attended);

@@ -11,7 +11,7 @@ use crate::health::Health;
 use crate::models::{Sessions, Shared};
 use crate::pipeline::{AnswerCache, Tagger, TextModel};
 use crate::run::ServerError;
-use crate::scheduler::{LoneSession, Pool, Queue, Started, Worker};
+use crate::scheduler::{LoneSession, Pool, Queue, Started, WindowInput, Worker};
 
 impl Tagger {
     /// A pipeline whose workers open their sessions meanwhile; they end when it is dropped.
@@ -62,7 +62,7 @@ fn batching(model: &TextModel, limits: BatchLimits) -> BatchLimits {
 }
 
 /// A short text, a full batch and the longest window: memory is claimed and kernels are chosen before the first client.
-fn warm_up_batches(model: &TextModel, batching: BatchLimits) -> Result<Vec<Vec<Vec<u32>>>, EncoderError> {
+fn warm_up_batches(model: &TextModel, batching: BatchLimits) -> Result<Vec<Vec<WindowInput>>, EncoderError> {
     const SHORT: usize = 8;
     const USUAL: usize = 32;
     let full = (batching.batch_tokens / USUAL).clamp(1, batching.max_batch);
@@ -70,7 +70,9 @@ fn warm_up_batches(model: &TextModel, batching: BatchLimits) -> Result<Vec<Vec<V
     for (count, words) in [(1, SHORT), (full, USUAL), (1, model.limits.max_tokens())] {
         let subwords = model.encoder.encode_words(&vec!["a"; words])?;
         if let Some(window) = windows(&subwords, model.limits).first() {
-            batches.push(vec![model.encoder.window_ids(&subwords, window); count]);
+            let ids = model.encoder.window_ids(&subwords, window);
+            let reads = (0..ids.len()).collect();
+            batches.push(vec![WindowInput { ids, reads }; count]);
         }
     }
     Ok(batches)

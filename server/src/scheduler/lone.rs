@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::warn;
 
 use crate::infer::{Infer, InferError, LogitRows};
+use crate::scheduler::job::WindowInput;
 
 /// A session with several threads inside an operator, which a window runs on when no other waits or runs.
 ///
@@ -25,7 +26,7 @@ impl LoneSession {
     pub(crate) fn run(
         &self,
         own: &mut dyn Infer,
-        windows: &[&[u32]],
+        windows: &[&WindowInput],
     ) -> Result<Box<dyn LogitRows>, InferError> {
         let mut place = self.lock();
         let Some(lone) = place.as_mut() else {
@@ -74,8 +75,8 @@ mod tests {
     }
 
     impl Infer for Named {
-        fn run(&mut self, windows: &[&[u32]]) -> Result<Box<dyn LogitRows>, InferError> {
-            match windows[0][0] {
+        fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, InferError> {
+            match windows[0].ids[0] {
                 id if id == self.fails_at => Err("on purpose".into()),
                 99 if self.name == 2.0 => panic!("on purpose"),
                 _ => Ok(Box::new(One([self.name]))),
@@ -100,7 +101,11 @@ mod tests {
     }
 
     fn who(session: &LoneSession, id: u32) -> Option<f32> {
-        let logits = session.run(&mut own(), &[&[id]]).ok()?;
+        let window = WindowInput {
+            ids: vec![id],
+            reads: vec![0],
+        };
+        let logits = session.run(&mut own(), &[&window]).ok()?;
         logits.row(0, 0).map(|row| row[0])
     }
 

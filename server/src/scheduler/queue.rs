@@ -262,7 +262,10 @@ impl Queue {
 
     /// Refuses what is new while there is no room for even one window, before anything is done for it.
     pub(crate) fn check_room(&self) -> Result<(), SubmitError> {
-        let least = Size { windows: 1, tokens: 1 };
+        let least = Size {
+            windows: 1,
+            tokens: 1,
+        };
         self.admit(&mut self.lock(), least, Precedence::New)
     }
 

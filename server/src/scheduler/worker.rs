@@ -27,7 +27,7 @@ pub(crate) struct Worker {
     pub(crate) open_lone: Option<Arc<OpenSession>>,
     pub(crate) lone: LoneSession,
     /// Batches to run before the first real one.
-    pub(crate) warm_up: Arc<Vec<Vec<Vec<u32>>>>,
+    pub(crate) warm_up: Arc<Vec<Vec<WindowInput>>>,
 }
 
 /// How serving with one session ended.
@@ -104,11 +104,11 @@ impl Worker {
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             let mut session = open()?;
             for batch in self.warm_up.iter() {
-                let windows: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
+                let windows: Vec<&WindowInput> = batch.iter().collect();
                 let began = Instant::now();
                 session.run(&windows)?;
                 // Whoever is refused first is told by the only measure there is yet.
-                let tokens = windows.iter().map(|window| window.len()).sum();
+                let tokens = windows.iter().map(|window| window.ids.len()).sum();
                 self.queue.warmed(tokens, began.elapsed());
             }
             Ok(session)
@@ -144,11 +144,12 @@ impl Worker {
 
     /// Whether the session runs what it ran at its start.
     fn still_runs(&self, session: &mut dyn Infer) -> bool {
-        let positions = |batch: &&Vec<Vec<u32>>| batch.iter().map(Vec::len).sum::<usize>();
+        let positions =
+            |batch: &&Vec<WindowInput>| batch.iter().map(|window| window.ids.len()).sum::<usize>();
         let Some(shortest) = self.warm_up.iter().min_by_key(positions) else {
             return true;
         };
-        let windows: Vec<&[u32]> = shortest.iter().map(Vec::as_slice).collect();
+        let windows: Vec<&WindowInput> = shortest.iter().collect();
         let ran = catch_unwind(AssertUnwindSafe(|| session.run(&windows).map(drop)));
         let runs = matches!(ran, Ok(Ok(())));
         if !runs {
@@ -172,7 +173,7 @@ impl Worker {
         for job in &mut jobs {
             job.taken(count, padded);
         }
-        let windows: Vec<&[u32]> = jobs.iter().map(|job| job.input.ids.as_slice()).collect();
+        let windows: Vec<&WindowInput> = jobs.iter().map(|job| &job.input).collect();
         // The session is thrown away after a panic, so what the panic left of it is never seen.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let logits = match is_lone {

@@ -54,10 +54,7 @@ fn a_full_queue_says_so_before_the_work() {
     let _first = submit(&queue, &[5]).unwrap();
     assert_eq!(queue.check_room(), Ok(()));
     let second = submit(&queue, &[6]).unwrap();
-    assert!(matches!(
-        queue.check_room(),
-        Err(SubmitError::WindowsFull { .. })
-    ));
+    assert!(matches!(queue.check_room(), Err(SubmitError::WindowsFull { .. })));
     drop(second);
     assert_eq!(queue.check_room(), Ok(()));
     let _third = submit(&queue, &[25]).unwrap();
