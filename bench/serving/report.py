@@ -73,7 +73,7 @@ Figures are medians over the repetitions, with the least and the greatest in bra
   level and in every repetition.
 - **bound**: texts a second of the best loop over ONNX Runtime alone (`bench/bound.py`): no HTTP, no tokenising, no decoding, batches of
   texts of like length, one session of one thread a core; the best of batches of 1, 4, 8 and 16 and, for the best of these, of
-  threads and processes.
+  threads and processes. Nerve's graphs are asked for the first subword of each word, as the server asks them.
 """
 
 GRAPHS = {"torch": "what `torch.onnx` exports", "nerve": "that of Nerve's fp32 bundle"}
