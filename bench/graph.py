@@ -2,8 +2,9 @@
 
     bench/graph.py BUNDLE --texts test.conll [--sizes 1,8] [--rounds 3] [--profile]
 
-BUNDLE is an fp32 or int8 bundle of a BERT, exported with `--logits all`. Every graph runs the same length-sorted batches on one thread, in turn; the time is
-that of the thread's processor, so that a machine shared with others disturbs little. Needs onnxruntime, onnx, numpy and tokenizers.
+BUNDLE is an fp32 or int8 bundle of a BERT, exported with `--logits all`. Every graph runs the same length-sorted batches on one
+thread, in turn; the time is that of the thread's processor, so that a machine shared with others disturbs little. Needs
+onnxruntime, onnx, numpy and tokenizers.
 Prints texts a second, the ratio to the exported graph, and the largest difference of a logit from it.
 """
 
@@ -200,7 +201,8 @@ def words_alone(graph):
     """The last layer's output, feed-forward part and classifier for words' first subwords alone, whose rows a further input names."""
     last = f"bert.encoder.layer.{graph.layers - 1}"
     mixed, before = f"{last}.attention.self.rows", f"bert.encoder.layer.{graph.layers - 2}.output.LayerNorm"
-    for reader, whole in [(f"{mixed}.quantized" if graph.is_int8 else f"{last}.attention.output.dense", mixed), (f"{last}.attention.sum", before)]:
+    product = f"{mixed}.quantized" if graph.is_int8 else f"{last}.attention.output.dense"
+    for reader, whole in [(product, mixed), (f"{last}.attention.sum", before)]:
         node = graph.nodes[reader]
         node.input[list(node.input).index(whole)] = f"{whole}.words"
     selected = [graph.node("Gather", [name, "first_subwords"], f"{name}.words", axis=0) for name in (mixed, before)]

@@ -191,7 +191,7 @@ pub struct ModelFlags {
     /// Windows of one batch [default: 16, 128 on CUDA].
     #[arg(long, env = "NERVE_MAX_BATCH", value_name = "N")]
     pub max_batch: Option<usize>,
-    /// The share of a batch that may be padding [default: 10].
+    /// The share of a batch that may be padding, in percent [default: 5, 10 on CUDA].
     #[arg(long, env = "NERVE_MAX_PADDING_PERCENT", value_name = "N")]
     pub max_padding_percent: Option<usize>,
     /// Windows that may wait (a text that fits the encoder is one).
