@@ -216,6 +216,8 @@ impl Server {
         let mut config = ServerConfig {
             workers: Some(1),
             http_threads: 1,
+            // A test that takes long must not see a version come by itself.
+            reload_poll_ms: 0,
             ..ServerConfig::default()
         };
         edit(&mut config);

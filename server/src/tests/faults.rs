@@ -81,7 +81,6 @@ fn ask(address: SocketAddr) -> u16 {
 fn inject(fault: Fault) -> String {
     let server = Server::start(Script::default(), |config| {
         config.workers = Some(2);
-        config.reload_poll_ms = 0;
         config.request_timeout_ms = if fault == Fault::Stall { 250 } else { 5_000 };
         config.admin_keys = Some(KeySource::Variable {
             name: "KEYS".to_owned(),

@@ -17,7 +17,6 @@ fn keys(value: &str) -> Option<KeySource> {
 fn ordered(script: Script) -> Server {
     Server::start(script, |config| {
         config.admin_keys = keys("boss");
-        config.reload_poll_ms = 0;
     })
     .ready()
 }
@@ -134,7 +133,6 @@ fn a_canary_that_is_no_good_keeps_no_version_back() {
             percent: 0,
         });
         config.admin_keys = keys("boss");
-        config.reload_poll_ms = 0;
     })
     .ready();
     "v2".clone_into(&mut stable.current.lock().unwrap());
