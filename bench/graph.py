@@ -1,9 +1,10 @@
 """Compares the exported processor graph with others of the same weights: fused operators, packed projections, no padding, words alone.
 
-    bench/graph.py BUNDLE --texts test.conll [--sizes 1,8] [--rounds 3] [--profile]
+    bench/graph.py BUNDLE --texts test.conll [--beside BUNDLE] [--sizes 1,8] [--rounds 3] [--profile]
 
-BUNDLE is an fp32 or int8 bundle of a BERT, exported with `--logits all`. Every graph runs the same length-sorted batches on one
-thread, in turn; the time is that of the thread's processor, so that a machine shared with others disturbs little. Needs
+BUNDLE is an fp32 or int8 bundle of a BERT, exported with `--logits all`; the one beside it, of the same checkpoint and
+precision, is run as it is: without that option it is the padding-free graph that Nerve serves. Every graph runs the same batches
+on one thread, in turn; the time is that of the thread's processor, so that a machine shared with others disturbs little. Needs
 onnxruntime, onnx, numpy and tokenizers.
 Prints texts a second, the ratio to the exported graph, and the largest difference of a logit from it.
 """
@@ -205,12 +206,12 @@ def words_alone(graph):
     for reader, whole in [(product, mixed), (f"{last}.attention.sum", before)]:
         node = graph.nodes[reader]
         node.input[list(node.input).index(whole)] = f"{whole}.words"
-    selected = [graph.node("Gather", [name, "first_subwords"], f"{name}.words", axis=0) for name in (mixed, before)]
+    selected = [graph.node("Gather", [name, "logits_indices"], f"{name}.words", axis=0) for name in (mixed, before)]
     graph.after(mixed, selected)
     graph.replace([({"logits"}, [graph.node("Identity", ["classifier"], "logits")])])
     labels = graph.model.graph.output[0].type.tensor_type.shape.dim[2].dim_value
     graph.model.graph.output[0].CopyFrom(helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["words", labels]))
-    graph.model.graph.input.append(helper.make_tensor_value_info("first_subwords", onnx.TensorProto.INT64, ["words"]))
+    graph.model.graph.input.append(helper.make_tensor_value_info("logits_indices", onnx.TensorProto.INT64, ["words"]))
 
 
 VARIANTS = {
@@ -247,7 +248,7 @@ def batches(texts, size, by_length):
         flat = mask.reshape(-1)
         places = np.where(flat == 1, np.cumsum(flat) - 1, 0)
         real = np.flatnonzero(flat)
-        yield {"input_ids": ids, "attention_mask": mask, "real": real, "places": places, "first_subwords": firsts}
+        yield {"input_ids": ids, "attention_mask": mask, "real": real, "places": places, "logits_indices": firsts}
 
 
 def compare(sessions, made, rounds):
@@ -269,7 +270,7 @@ def compare(sessions, made, rounds):
                 if logits.shape == compared.shape:
                     logits, compared = logits[batch["real"]], compared[batch["real"]]
                 else:
-                    compared = compared[batch["first_subwords"]]
+                    compared = compared[batch["logits_indices"]]
                 difference[name] = max(difference[name], float(np.abs(logits - compared).max()))
         # The first round warms up.
         if number:
@@ -297,6 +298,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=pathlib.Path)
     parser.add_argument("--texts", type=pathlib.Path, required=True)
+    parser.add_argument("--beside", type=pathlib.Path, help="another bundle, run as it is")
     parser.add_argument("--sizes", default="1,8")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--most", type=int, default=480, help="texts to run at most")
@@ -311,6 +313,8 @@ def main():
         graph = Graph(arguments.bundle)
         rewrite(graph)
         sessions[name] = graph.session()
+    if arguments.beside:
+        sessions[arguments.beside.name] = Graph(arguments.beside).session()
     for size in map(int, arguments.sizes.split(",")):
         orders = [("by length", True)] if size == 1 else [("by length", True), ("as they come", False)]
         for order, by_length in orders:

@@ -114,12 +114,17 @@ fn a_graph_that_selects_tokens_has_the_logits_of_one_that_does_not() {
             .arg("--out")
             .arg(&every);
         succeed(&mut export);
-        let inputs = |bundle: &std::path::Path| -> usize {
+        let graph = |bundle: &std::path::Path| -> (usize, bool) {
             let manifest = std::fs::read(bundle.join("manifest.json")).unwrap();
             let manifest: Value = serde_json::from_slice(&manifest).unwrap();
-            manifest["graph"]["inputs"].as_array().unwrap().len()
+            let graph = &manifest["graph"];
+            (
+                graph["inputs"].as_array().unwrap().len(),
+                graph["padding_free"] == true,
+            )
         };
-        assert_eq!((inputs(&every), inputs(&tiny.bundle(precision))), (2, 3));
+        assert_eq!(graph(&every), (2, false));
+        assert_eq!(graph(&tiny.bundle(precision)), (3, precision != "fp16"));
         let session = |bundle: &std::path::Path| {
             let model = Model::open(bundle).unwrap();
             model.session(&runtime, &SessionOptions::default()).unwrap()

@@ -244,6 +244,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
             inputs: graph.inputs,
             opset: OPSET,
             operators: graph.operators,
+            padding_free: graph.padding_free,
         },
         files,
         base: request.base.clone(),

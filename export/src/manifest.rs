@@ -146,6 +146,9 @@ pub struct GraphInfo {
     pub opset: i64,
     /// Operators used; those outside the standard set with their domain before them.
     pub operators: Vec<String>,
+    /// Whether its products are of real tokens alone, so that padding costs little; not where absent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub padding_free: bool,
 }
 
 /// One file of a bundle.

@@ -168,6 +168,7 @@ pub struct Model {
     pad: u32,
     /// An operator for which a bundle runs on processors alone.
     processor_operator: Option<String>,
+    padding_free: bool,
 }
 
 /// The directory that holds a model.
@@ -279,6 +280,7 @@ impl Model {
             pad: config.pad_token_id,
             pipeline_max_length: model_max_length.map(|length| length.min(config.max_length())),
             processor_operator: processor_operator.map(str::to_owned),
+            padding_free: manifest.graph.padding_free,
         };
         Self::assemble(dir, info, parts)
     }
@@ -313,6 +315,7 @@ impl Model {
             rows: outline.table_rows("input_ids").or(config.vocab_size),
             pipeline_max_length: None,
             processor_operator: None,
+            padding_free: false,
         };
         Self::assemble(dir, info, parts)
     }
@@ -350,6 +353,7 @@ impl Model {
             interface: parts.interface,
             pad: parts.pad,
             processor_operator: parts.processor_operator,
+            padding_free: parts.padding_free,
         })
     }
 
@@ -391,6 +395,11 @@ impl Model {
         self.limits
     }
 
+    /// Whether its graph's products are of real tokens alone, so that windows of different lengths may well share a batch.
+    pub fn is_padding_free(&self) -> bool {
+        self.padding_free
+    }
+
     /// A new session of the model, whose logits are checked to be as wide as the labels are many.
     pub fn session(&self, runtime: &Runtime, options: &SessionOptions) -> Result<Session, SessionError> {
         if let Some(operator) = &self.processor_operator
@@ -419,6 +428,7 @@ struct Parts {
     /// The longest sequence of the `transformers` pipeline, where it is not the model's own.
     pipeline_max_length: Option<usize>,
     processor_operator: Option<String>,
+    padding_free: bool,
 }
 
 /// Operators of bundles that an accelerator leaves to the processor: integer products, and those that compute shapes.

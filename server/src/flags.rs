@@ -185,13 +185,13 @@ pub struct ModelFlags {
     /// 4; 1 on CUDA].
     #[arg(long, env = "NERVE_LONE_THREADS", value_name = "N")]
     pub lone_threads: Option<usize>,
-    /// Positions of one batch, padding included [default: 256, 8192 on CUDA].
+    /// Positions of one batch, padding included [default: 384, 256 if the graph computes padding, 8192 on CUDA].
     #[arg(long, env = "NERVE_BATCH_TOKENS", value_name = "N")]
     pub batch_tokens: Option<usize>,
-    /// Windows of one batch [default: 16, 128 on CUDA].
+    /// Windows of one batch [default: 24, 16 if the graph computes padding, 128 on CUDA].
     #[arg(long, env = "NERVE_MAX_BATCH", value_name = "N")]
     pub max_batch: Option<usize>,
-    /// The share of a batch that may be padding, in percent [default: 5, 10 on CUDA].
+    /// The share of a batch that may be padding, in percent [default: 20, 5 if the graph computes padding, 10 on CUDA].
     #[arg(long, env = "NERVE_MAX_PADDING_PERCENT", value_name = "N")]
     pub max_padding_percent: Option<usize>,
     /// Windows that may wait (a text that fits the encoder is one).
@@ -354,7 +354,7 @@ mod tests {
             parse(&["--max-batch", "3"])
                 .unwrap()
                 .unwrap()
-                .batching()
+                .batching(true)
                 .max_batch,
             3
         );

@@ -1,6 +1,6 @@
 //! Multi-head attention over padded sequences.
 
-use super::{INPUTS, Writer};
+use super::{INPUTS, Tokens, Writer};
 use crate::checkpoint::CheckpointError;
 use crate::onnx::{Attribute, Element};
 
@@ -9,13 +9,15 @@ use crate::onnx::{Attribute, Element};
 const MASKED: f32 = -10_000.0;
 
 impl Writer<'_> {
-    /// The additive attention mask, f32 `[batch, 1, 1, length]`: 0 for real keys, [`MASKED`] for padding.
+    /// The additive attention mask, f32 `[batch, 1, 1, length]`, or `[batch, 1, length]` for packed activations: 0 for real
+    /// keys, [`MASKED`] for padding.
     pub(super) fn mask(&mut self) {
         let to_f32 = [("to", Attribute::Int(Element::F32 as i64))];
         self.graph.op("Cast", &[INPUTS[1]], &to_f32, "mask.float");
         self.graph.f32s("mask.one", &[], &[1.0]);
         self.graph.f32s("mask.value", &[], &[MASKED]);
-        self.graph.i64s("mask.axes", &[1, 2]);
+        let axes: &[i64] = if self.is_padding_free() { &[1] } else { &[1, 2] };
+        self.graph.i64s("mask.axes", axes);
         self.graph
             .op("Sub", &["mask.one", "mask.float"], &[], "mask.padding");
         self.graph
@@ -24,12 +26,17 @@ impl Writer<'_> {
             .op("Unsqueeze", &["mask.scores", "mask.axes"], &[], "mask");
     }
 
-    /// The values mixed by the softmax of the scaled scores, in the shape of `states` (Vaswani et al. 2017, *Attention Is
+    /// The values mixed by the softmax of the scaled scores, for the tokens asked for (Vaswani et al. 2017, *Attention Is
     /// All You Need*).
     ///
     /// Plain operators: on the processor the fused ones of ONNX Runtime's own domain were within 7% of them either way (see
     /// `bench/graph.py`), and depend on its version.
-    pub(super) fn attention(&mut self, name: &str, states: &str) -> Result<String, CheckpointError> {
+    pub(super) fn attention(
+        &mut self,
+        name: &str,
+        states: &str,
+        tokens: Tokens,
+    ) -> Result<String, CheckpointError> {
         let config = &self.checkpoint.config;
         let square = [config.hidden_size, config.hidden_size];
         let scale = 1.0 / (config.head_size() as f32).sqrt();
@@ -38,9 +45,9 @@ impl Writer<'_> {
         let query = self.linear(&format!("{name}.query"), &input, square, scale)?;
         let key = self.linear(&format!("{name}.key"), &input, square, 1.0)?;
         let value = self.linear(&format!("{name}.value"), &input, square, 1.0)?;
-        let query = self.heads(&query, &[0, 2, 1, 3]);
-        let key = self.heads(&key, &[0, 2, 3, 1]);
-        let value = self.heads(&value, &[0, 2, 1, 3]);
+        let query = self.heads(&query);
+        let key = self.heads_turned(&key);
+        let value = self.heads(&value);
         let scores = self
             .graph
             .op("MatMul", &[&query, &key], &[], &format!("{name}.scores"));
@@ -56,25 +63,50 @@ impl Writer<'_> {
         let mixed = self
             .graph
             .op("MatMul", &[&weights, &value], &[], &format!("{name}.mixed"));
-        let order = [("perm", Attribute::Ints(&[0, 2, 1, 3]))];
-        let merged = self
-            .graph
-            .op("Transpose", &[&mixed], &order, &format!("{name}.merged"));
-        Ok(self
-            .graph
-            .op("Reshape", &[&merged, "shape.rows"], &[], &format!("{name}.rows")))
+        Ok(self.merged(name, &mixed, tokens))
     }
 
-    /// Activations to four axes, one of them the heads, in the order asked for.
-    fn heads(&mut self, rows: &str, order: &[i64]) -> String {
+    /// Activations to four axes, one of them the heads: `[batch, heads, length, head]`, or `[heads, batch, length, head]` of
+    /// packed ones.
+    fn heads(&mut self, rows: &str) -> String {
+        if self.is_padding_free() {
+            self.heads_of_packed(rows)
+        } else {
+            self.split(rows, &[0, 2, 1, 3])
+        }
+    }
+
+    /// [`Self::heads`] with the last two axes exchanged.
+    fn heads_turned(&mut self, rows: &str) -> String {
+        if self.is_padding_free() {
+            let heads = self.heads_of_packed(rows);
+            self.transpose(&heads, &[0, 1, 3, 2], &format!("{heads}.turned"))
+        } else {
+            self.split(rows, &[0, 2, 3, 1])
+        }
+    }
+
+    fn split(&mut self, rows: &str, order: &[i64]) -> String {
         let split = self
             .graph
             .op("Reshape", &[rows, "shape.heads"], &[], &format!("{rows}.split"));
-        self.graph.op(
-            "Transpose",
-            &[&split],
-            &[("perm", Attribute::Ints(order))],
-            &format!("{rows}.heads"),
-        )
+        self.transpose(&split, order, &format!("{rows}.heads"))
+    }
+
+    fn transpose(&mut self, input: &str, order: &[i64], name: &str) -> String {
+        let order = [("perm", Attribute::Ints(order))];
+        self.graph.op("Transpose", &[input], &order, name)
+    }
+
+    /// What all heads yield for each of the tokens asked for, side by side.
+    fn merged(&mut self, name: &str, mixed: &str, tokens: Tokens) -> String {
+        let rows = format!("{name}.rows");
+        if self.is_padding_free() {
+            let merged = self.packed_of_heads(mixed, tokens);
+            return self.graph.op("Reshape", &[&merged, "shape.rows"], &[], &rows);
+        }
+        let merged = self.transpose(mixed, &[0, 2, 1, 3], &format!("{name}.merged"));
+        self.graph.op("Reshape", &[&merged, "shape.rows"], &[], &rows);
+        self.of_tokens(&rows, tokens)
     }
 }

@@ -12,7 +12,9 @@ impl Writer<'_> {
         let words = self.word_embeddings(prefix)?;
         let positions = self.position_embeddings(prefix)?;
         let sum = self.graph.op("Add", &[&words, &positions], &[], "embeddings.sum");
-        let sum = if self.is_of_rows() {
+        let sum = if self.is_padding_free() {
+            sum
+        } else if self.is_of_rows() {
             self.graph
                 .op("Reshape", &[&sum, "shape.rows"], &[], "embeddings.rows")
         } else {
@@ -21,7 +23,7 @@ impl Writer<'_> {
         self.layer_norm(&format!("{prefix}.LayerNorm"), &sum)
     }
 
-    /// The rows of the word table, `[batch, length, hidden]`. The table is as wide as the arithmetic: rows are looked up, not
+    /// The rows of the word table, `[batch, length, hidden]`, or `[real, hidden]` where packed. The table is as wide as the arithmetic: rows are looked up, not
     /// multiplied, and it is half of a small model's weights.
     fn word_embeddings(&mut self, prefix: &str) -> Result<String, CheckpointError> {
         let config = &self.checkpoint.config;
@@ -29,7 +31,10 @@ impl Writer<'_> {
         let table = self
             .checkpoint
             .tensor(&format!("{prefix}.word_embeddings.weight"), &[vocab, hidden])?;
-        let ids = INPUTS[0];
+        let packed = self
+            .is_padding_free()
+            .then(|| self.packed(INPUTS[0], "packed.ids"));
+        let ids = packed.as_deref().unwrap_or(INPUTS[0]);
         let name = "embeddings.table";
         let to_f32 = [("to", Attribute::Int(Element::F32 as i64))];
         match self.arithmetic {
@@ -59,7 +64,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The rows of the position table, `[batch, length, hidden]`: the first real token has the first row, the next the
+    /// The rows of the position table, in the shape of the words': the first real token has the first row, the next the
     /// next, and padding the row of the token before it, which nothing reads.
     fn position_embeddings(&mut self, prefix: &str) -> Result<String, CheckpointError> {
         let config = &self.checkpoint.config;
@@ -87,12 +92,10 @@ impl Writer<'_> {
         self.graph.f32s(table, &[config.max_length() + 1, hidden], &rows);
         self.graph.i64s("embeddings.length_axis", &[1]);
         let count = [INPUTS[1], "embeddings.length_axis"];
-        self.graph.op("CumSum", &count, &[], "embeddings.counted");
-        Ok(self.graph.op(
-            "Gather",
-            &[table, "embeddings.counted"],
-            &[],
-            "embeddings.positions",
-        ))
+        let mut counted = self.graph.op("CumSum", &count, &[], "embeddings.counted");
+        if self.is_padding_free() {
+            counted = self.packed(&counted, "packed.counts");
+        }
+        Ok(self.rows_of(table, &counted, "embeddings.positions"))
     }
 }

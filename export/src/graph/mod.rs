@@ -3,6 +3,7 @@
 mod attention;
 mod embeddings;
 mod linear;
+mod packing;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::Activation;
@@ -22,7 +23,15 @@ pub(crate) const OUTPUT: &str = "logits";
 pub enum LogitsOf {
     /// All, padding included: the graph that other programs know.
     EveryToken,
-    /// Those that a run asks for. What the last layer does with each token by itself, it does for these alone.
+    /// Those that a run asks for. What the last layer does with each token by itself, it does for these alone; but in half
+    /// precision, the other layers do it for real tokens alone.
+    Selected,
+}
+
+/// Which of the tokens that a layer sees it goes on with.
+#[derive(Clone, Copy)]
+enum Tokens {
+    All,
     Selected,
 }
 
@@ -47,6 +56,8 @@ pub(crate) struct Graph {
     pub(crate) inputs: Vec<String>,
     /// The operators it needs.
     pub(crate) operators: Vec<String>,
+    /// Whether its products are of real tokens alone.
+    pub(crate) padding_free: bool,
     /// The names of the linear layers' inputs, outputs of the graph where they are observed.
     pub(crate) observed: Vec<String>,
 }
@@ -58,6 +69,10 @@ pub(crate) struct Graph {
 /// hidden]`: the processor's products add the bias themselves then, which is a tenth of the time in f32. Under half precision,
 /// which is for accelerators, they are `[batch, length, hidden]`, so that no node computes a shape: such nodes are left to
 /// the processor, and a session without that fallback refuses the graph.
+///
+/// A padding-free graph's matrices are packed, `[real tokens, hidden]`, and padded inside attention alone: the gathers that pad
+/// stand in for the transpositions that bring the heads outward, so that batches without padding run as fast as before
+/// (`bench/graph.py`).
 pub(crate) fn build(
     checkpoint: &Checkpoint,
     arithmetic: Arithmetic,
@@ -76,6 +91,7 @@ pub(crate) fn build(
     Ok(Graph {
         inputs: INPUTS.into_iter().chain(selection).map(str::to_owned).collect(),
         operators,
+        padding_free: writer.is_padding_free(),
         observed: writer.observed,
         bytes: writer.graph.finish(&format!(
             "{}-token-classifier",
@@ -146,11 +162,12 @@ impl Writer<'_> {
         }
         self.graph.i64s("shape.rows", &[-1, hidden]);
         self.graph.op("Shape", &[INPUTS[0]], &[], "shape.batch_length");
-        self.shape_ending_in("shape.heads", &[heads, head]);
-        if self.logits_of == LogitsOf::EveryToken {
-            let labels = self.checkpoint.labels.len() as i64;
-            self.shape_ending_in("shape.logits", &[labels]);
+        if self.is_padding_free() {
+            return self.packing();
         }
+        let labels = self.checkpoint.labels.len() as i64;
+        self.shape_ending_in("shape.heads", &[heads, head]);
+        self.shape_ending_in("shape.logits", &[labels]);
     }
 
     /// The shape of the batch's sequences with these last axes.
@@ -161,30 +178,32 @@ impl Writer<'_> {
             .op("Concat", &["shape.batch_length", &last], &axis, name);
     }
 
-    /// The activations of the tokens that are selected, as a matrix.
-    fn selected(&mut self, name: &str) -> String {
-        let rows = if self.is_of_rows() {
-            name.to_owned()
+    /// The activations of the tokens asked for; as a matrix, where those are selected.
+    fn of_tokens(&mut self, activations: &str, tokens: Tokens) -> String {
+        if matches!(tokens, Tokens::All) {
+            return activations.to_owned();
+        }
+        let (rows, indices) = if self.is_padding_free() {
+            (activations.to_owned(), "packed.selected")
         } else {
-            self.graph
-                .op("Reshape", &[name, "shape.flat"], &[], &format!("{name}.flat"))
+            let flat = format!("{activations}.flat");
+            self.graph.op("Reshape", &[activations, "shape.flat"], &[], &flat);
+            (flat, SELECTION)
         };
-        let axis = [("axis", Attribute::Int(0))];
-        self.graph
-            .op("Gather", &[&rows, SELECTION], &axis, &format!("{name}.selected"))
+        self.rows_of(&rows, indices, &format!("{activations}.selected"))
     }
 
     fn layer(&mut self, index: usize, states: &str) -> Result<String, CheckpointError> {
         let config = &self.checkpoint.config;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let name = format!("bert.encoder.layer.{index}");
-        let mixed = self.attention(&format!("{name}.attention.self"), states)?;
         // Nothing after the last attention looks from one token at another.
-        let is_last = index + 1 == config.num_hidden_layers;
-        let (mixed, states) = match self.logits_of {
-            LogitsOf::Selected if is_last => (self.selected(&mixed), self.selected(states)),
-            LogitsOf::Selected | LogitsOf::EveryToken => (mixed, states.to_owned()),
+        let tokens = match self.logits_of {
+            LogitsOf::Selected if index + 1 == config.num_hidden_layers => Tokens::Selected,
+            LogitsOf::Selected | LogitsOf::EveryToken => Tokens::All,
         };
+        let mixed = self.attention(&format!("{name}.attention.self"), states, tokens)?;
+        let states = self.of_tokens(states, tokens);
         let rows = self.layer_input(&mixed);
         let projected = self.linear(
             &format!("{name}.attention.output.dense"),
@@ -248,6 +267,11 @@ impl Writer<'_> {
     /// Whether activations between attention blocks are matrices.
     fn is_of_rows(&self) -> bool {
         !self.is_half()
+    }
+
+    /// Whether activations between attention blocks are of real tokens alone.
+    fn is_padding_free(&self) -> bool {
+        self.is_of_rows() && self.logits_of == LogitsOf::Selected
     }
 
     fn is_half(&self) -> bool {

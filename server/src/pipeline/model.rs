@@ -20,6 +20,8 @@ pub(crate) struct TextModel {
     pub(crate) limits: WindowLimits,
     /// Why windows run one by one; absent where they share batches.
     pub(crate) one_by_one: Option<OneByOne>,
+    /// Whether padding costs little.
+    pub(crate) padding_free: bool,
     /// The model's whole description, as `/info` shows it.
     pub(crate) description: serde_json::Value,
 }
@@ -39,6 +41,7 @@ impl TextModel {
             splitter: model.splitter(),
             limits: model.limits(),
             one_by_one: info.one_by_one,
+            padding_free: model.is_padding_free(),
             description: serde_json::to_value(info)?,
         })
     }
@@ -67,6 +70,7 @@ pub(crate) mod testing {
             splitter: Splitter::Corpus,
             limits: WindowLimits::new(max_tokens, max_tokens / 4).unwrap(),
             one_by_one: None,
+            padding_free: false,
             description: serde_json::json!({"name": "test"}),
         }
     }

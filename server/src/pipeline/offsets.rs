@@ -33,6 +33,7 @@ static MODELS: LazyLock<[Arc<TextModel>; 3]> = LazyLock::new(|| {
             splitter,
             limits: WindowLimits::for_encoder(128, 2).unwrap(),
             one_by_one: None,
+            padding_free: false,
             description: serde_json::Value::Null,
         })
     })

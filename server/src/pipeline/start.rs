@@ -21,7 +21,7 @@ impl Tagger {
         shared: &Shared,
     ) -> Result<(Self, Started), ServerError> {
         let config = shared.config.as_ref();
-        let batching = batching(&model, config.batching());
+        let batching = batching(&model, config.batching(model.padding_free));
         let health = Arc::new(Health::new(shared.draining.clone()));
         let queue = Arc::new(Queue::new(config.queue, batching, Arc::clone(&shared.metrics)));
         let worker = Worker {

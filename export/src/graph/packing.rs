@@ -1,0 +1,92 @@
+//! Packed activations, of real tokens alone: which of their rows belongs to which position of the padded batch.
+
+use super::{INPUTS, SELECTION, Tokens, Writer};
+use crate::onnx::Attribute;
+
+impl Writer<'_> {
+    /// The indices that take packed activations to padded sequences of heads and back.
+    ///
+    /// - `packed.tokens`, `[real]`: where the real tokens are in the batch read as rows.
+    /// - `packed.selected`, `[tokens]`: which rows of the packed activations are the selected tokens'.
+    /// - `packed.parts`, `[heads, batch, length]`: where each head's part of each position is in the packed activations split by
+    ///   heads. Padding has the parts of the real token before it, or of the last one; the mask hides them.
+    /// - `packed.outputs`, `[real, heads]`, and `packed.selected_outputs`, `[tokens, heads]`: where each token's parts are in
+    ///   `[heads, batch, length]`.
+    pub(super) fn packing(&mut self) {
+        let config = &self.checkpoint.config;
+        let (heads, head) = (config.num_attention_heads as i64, config.head_size() as i64);
+        let numbered: Vec<i64> = (0..heads).collect();
+        self.graph.i64s("shape.flat", &[-1]);
+        self.graph.i64s("shape.parts", &[-1, head]);
+        self.graph.i64s("packed.axis_0", &[0]);
+        self.graph.i64s("packed.axis_1", &[1]);
+        self.graph.i64s("packed.one", &[1]);
+        self.graph.i64s("packed.heads", &[heads]);
+        self.graph.i64s("packed.numbered_heads", &numbered);
+
+        self.plain("Reshape", &[INPUTS[1], "shape.flat"], "packed.mask");
+        self.plain("NonZero", &["packed.mask"], "packed.found");
+        self.plain("Reshape", &["packed.found", "shape.flat"], "packed.tokens");
+        self.plain("CumSum", &["packed.mask", "packed.axis_0"], "packed.counted");
+        self.plain("Sub", &["packed.counted", "packed.one"], "packed.rows");
+        self.rows_of("packed.rows", SELECTION, "packed.selected");
+
+        let column = ["packed.numbered_heads", "packed.axis_1"];
+        self.plain("Unsqueeze", &column, "packed.head_column");
+        self.plain("Mul", &["packed.rows", "packed.heads"], "packed.first_parts");
+        let sum = ["packed.first_parts", "packed.head_column"];
+        self.plain("Add", &sum, "packed.flat_parts");
+        let axis = [("axis", Attribute::Int(0))];
+        let shape = ["packed.heads", "shape.batch_length"];
+        self.graph.op("Concat", &shape, &axis, "shape.heads");
+        self.plain("Reshape", &["packed.flat_parts", "shape.heads"], "packed.parts");
+
+        self.plain("Size", &[INPUTS[1]], "packed.positions");
+        let product = ["packed.numbered_heads", "packed.positions"];
+        self.plain("Mul", &product, "packed.head_starts");
+        for (tokens, outputs) in [
+            ("packed.tokens", "packed.outputs"),
+            (SELECTION, "packed.selected_outputs"),
+        ] {
+            let column = format!("{outputs}.column");
+            self.plain("Unsqueeze", &[tokens, "packed.axis_1"], &column);
+            self.plain("Add", &[&column, "packed.head_starts"], outputs);
+        }
+    }
+
+    /// The entries of `[batch, length]` that are real tokens', `[real]`.
+    pub(super) fn packed(&mut self, values: &str, name: &str) -> String {
+        let flat = format!("{name}.flat");
+        self.plain("Reshape", &[values, "shape.flat"], &flat);
+        self.rows_of(&flat, "packed.tokens", name)
+    }
+
+    /// Packed activations as `[heads, batch, length, head]`. One gather pads them and brings the heads outward.
+    pub(super) fn heads_of_packed(&mut self, rows: &str) -> String {
+        let parts = format!("{rows}.parts");
+        self.plain("Reshape", &[rows, "shape.parts"], &parts);
+        self.rows_of(&parts, "packed.parts", &format!("{rows}.heads"))
+    }
+
+    /// `[heads, batch, length, head]` as packed activations of the tokens asked for, `[.., heads, head]`.
+    pub(super) fn packed_of_heads(&mut self, values: &str, tokens: Tokens) -> String {
+        let parts = format!("{values}.parts");
+        self.plain("Reshape", &[values, "shape.parts"], &parts);
+        let outputs = match tokens {
+            Tokens::All => "packed.outputs",
+            Tokens::Selected => "packed.selected_outputs",
+        };
+        self.rows_of(&parts, outputs, &format!("{values}.packed"))
+    }
+
+    /// The rows of a matrix, or the entries of a vector, at these indices.
+    pub(super) fn rows_of(&mut self, matrix: &str, indices: &str, name: &str) -> String {
+        let axis = [("axis", Attribute::Int(0))];
+        self.graph.op("Gather", &[matrix, indices], &axis, name)
+    }
+
+    /// An operator without attributes.
+    fn plain(&mut self, op: &str, inputs: &[&str], output: &str) {
+        self.graph.op(op, inputs, &[], output);
+    }
+}
