@@ -80,6 +80,7 @@ fn an_answer_does_not_depend_on_its_batch() {
                     "Cy Dahl did n't see".repeat(n % 5 + 1)
                 )
             })
+            .chain(["Rome".to_owned()])
             .collect();
         let alone: Vec<Value> = texts
             .iter()
@@ -91,6 +92,16 @@ fn an_answer_does_not_depend_on_its_batch() {
             assert_eq!(single["words"], batched["words"], "{precision}");
             assert_eq!(single["entities"], batched["entities"], "{precision}");
         }
+    }
+}
+
+#[test]
+fn a_padding_free_bundle_is_given_larger_batches() {
+    for (precision, padding_free, batch_tokens) in [("int8", true, 384), ("fp16", false, 256)] {
+        let server = Server::start(&tiny().bundle(precision), &[]);
+        let info = server.get("/info").body;
+        assert_eq!(info["model"]["padding_free"], padding_free, "{info}");
+        assert_eq!(info["limits"]["batch_tokens"], batch_tokens, "{info}");
     }
 }
 
@@ -150,6 +161,9 @@ fn a_graph_that_selects_tokens_has_the_logits_of_one_that_does_not() {
                 assert_eq!(some.row(sequence, position), wanted, "{precision}");
             }
         }
+        // One row alone must not take another way through a product.
+        let one = selecting.run_selected(&batch[..1], &[&[1]]).unwrap();
+        assert_eq!(one.row(0, 1), whole.row(0, 1), "{precision}");
         assert!(selecting.run_selected(&batch, &[]).is_ok());
     }
 }

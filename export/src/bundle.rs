@@ -56,7 +56,7 @@ pub struct BundleRequest {
     pub out: PathBuf,
     /// The arithmetic.
     pub precision: Precision,
-    /// Which tokens the graph gives the logits of.
+    /// Which tokens the graph gives the logits of, and so whether it is padding-free.
     pub logits_of: LogitsOf,
     /// CoNLL, or one text a line (`.txt`): what int8 ranges are observed on.
     pub calibration: Option<PathBuf>,

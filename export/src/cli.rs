@@ -62,7 +62,8 @@ pub(crate) struct ExportArgs {
     /// The arithmetic
     #[arg(long, value_enum)]
     precision: PrecisionArg,
-    /// Whose logits the graph gives: of the tokens that a run selects, which is faster, or of all, as other programs expect
+    /// Whose logits the graph gives: of the tokens that a run selects, which is faster (and in fp32 and int8 padding-free), or
+    /// of all, padding included, as other programs expect
     #[arg(long, value_enum, default_value = "selected")]
     logits: LogitsArg,
     /// The texts on which int8 ranges are observed: CoNLL, or one a line (.txt)

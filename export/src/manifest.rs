@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// The manifest layout this version writes and reads.
+/// The manifest layout this version writes and reads. It stays when an optional field comes, which older versions refuse by
+/// its name.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "manifest.json";

@@ -148,6 +148,8 @@ pub struct ModelInfo {
     /// Why windows run one by one; absent where they share batches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_by_one: Option<OneByOne>,
+    /// Whether its graph's products are of real tokens alone, so that windows of different lengths may well share a batch.
+    pub padding_free: bool,
     /// The base model it was fine-tuned from.
     pub base: Option<String>,
     /// The evaluation it earned before it was written.
@@ -168,7 +170,6 @@ pub struct Model {
     pad: u32,
     /// An operator for which a bundle runs on processors alone.
     processor_operator: Option<String>,
-    padding_free: bool,
 }
 
 /// The directory that holds a model.
@@ -267,6 +268,7 @@ impl Model {
             splitter: manifest.splitter,
             temperature: temperature.get(),
             one_by_one: interface.one_by_one,
+            padding_free: manifest.graph.padding_free,
             base: manifest.base,
             evaluation: manifest.evaluation,
         };
@@ -280,7 +282,6 @@ impl Model {
             pad: config.pad_token_id,
             pipeline_max_length: model_max_length.map(|length| length.min(config.max_length())),
             processor_operator: processor_operator.map(str::to_owned),
-            padding_free: manifest.graph.padding_free,
         };
         Self::assemble(dir, info, parts)
     }
@@ -302,6 +303,7 @@ impl Model {
             splitter: options.splitter.unwrap_or(Splitter::Bert),
             temperature: Temperature::default().get(),
             one_by_one: interface.one_by_one,
+            padding_free: false,
             base: None,
             evaluation: None,
         };
@@ -315,7 +317,6 @@ impl Model {
             rows: outline.table_rows("input_ids").or(config.vocab_size),
             pipeline_max_length: None,
             processor_operator: None,
-            padding_free: false,
         };
         Self::assemble(dir, info, parts)
     }
@@ -353,7 +354,6 @@ impl Model {
             interface: parts.interface,
             pad: parts.pad,
             processor_operator: parts.processor_operator,
-            padding_free: parts.padding_free,
         })
     }
 
@@ -395,11 +395,6 @@ impl Model {
         self.limits
     }
 
-    /// Whether its graph's products are of real tokens alone, so that windows of different lengths may well share a batch.
-    pub fn is_padding_free(&self) -> bool {
-        self.padding_free
-    }
-
     /// A new session of the model, whose logits are checked to be as wide as the labels are many.
     pub fn session(&self, runtime: &Runtime, options: &SessionOptions) -> Result<Session, SessionError> {
         if let Some(operator) = &self.processor_operator
@@ -428,7 +423,6 @@ struct Parts {
     /// The longest sequence of the `transformers` pipeline, where it is not the model's own.
     pipeline_max_length: Option<usize>,
     processor_operator: Option<String>,
-    padding_free: bool,
 }
 
 /// Operators of bundles that an accelerator leaves to the processor: integer products, and those that compute shapes.

@@ -83,8 +83,10 @@ pub enum VerifyError {
         /// The largest that this precision explains.
         allowed: f32,
     },
-    /// A text's logits depend on what it was batched with.
-    #[error("window {window} ({tokens} tokens) has other logits in a batch of mixed lengths than alone")]
+    /// A text's logits depend on what it was batched with, or on which of its tokens' were asked for.
+    #[error(
+        "window {window} ({tokens} tokens) has other logits in a batch of mixed lengths, or where some are asked for, than alone"
+    )]
     NotInvariant {
         /// The window, counted from 0.
         window: usize,

@@ -157,12 +157,12 @@ impl Metrics {
         )?;
         let tokens = counters(
             "nerve_tokens_total",
-            "Positions computed: real tokens, and those that pad a batch to its longest window",
+            "Positions of batches: real tokens, and those that pad a batch to its longest window (which a padding-free graph computes in attention alone)",
             &["kind"],
         )?;
         let padding_ratio = Gauge::new(
             "nerve_padding_ratio",
-            "The padded share of all positions computed so far",
+            "The padded share of all positions of batches so far",
         )?;
         registry.register(Box::new(padding_ratio.clone()))?;
         let refused = counters(

@@ -12,9 +12,7 @@ impl Writer<'_> {
         let words = self.word_embeddings(prefix)?;
         let positions = self.position_embeddings(prefix)?;
         let sum = self.graph.op("Add", &[&words, &positions], &[], "embeddings.sum");
-        let sum = if self.is_padding_free() {
-            sum
-        } else if self.is_of_rows() {
+        let sum = if self.is_of_rows() && !self.is_padding_free() {
             self.graph
                 .op("Reshape", &[&sum, "shape.rows"], &[], "embeddings.rows")
         } else {
@@ -23,8 +21,9 @@ impl Writer<'_> {
         self.layer_norm(&format!("{prefix}.LayerNorm"), &sum)
     }
 
-    /// The rows of the word table, `[batch, length, hidden]`, or `[real, hidden]` where packed. The table is as wide as the arithmetic: rows are looked up, not
-    /// multiplied, and it is half of a small model's weights.
+    /// The rows of the word table, `[batch, length, hidden]`, or `[real, hidden]` where packed.
+    ///
+    /// The table is as wide as the arithmetic: rows are looked up, not multiplied, and it is half of a small model's weights.
     fn word_embeddings(&mut self, prefix: &str) -> Result<String, CheckpointError> {
         let config = &self.checkpoint.config;
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);

@@ -23,8 +23,8 @@ pub(crate) const OUTPUT: &str = "logits";
 pub enum LogitsOf {
     /// All, padding included: the graph that other programs know.
     EveryToken,
-    /// Those that a run asks for. What the last layer does with each token by itself, it does for these alone; but in half
-    /// precision, the other layers do it for real tokens alone.
+    /// Those that a run asks for: what the last layer does with each token by itself, it does for these alone. In fp32 and int8
+    /// the graph is padding-free too: the other layers do it for real tokens alone.
     Selected,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Graph {
 /// the processor, and a session without that fallback refuses the graph.
 ///
 /// A padding-free graph's matrices are packed, `[real tokens, hidden]`, and padded inside attention alone: the gathers that pad
-/// stand in for the transpositions that bring the heads outward, so that batches without padding run as fast as before
+/// stand in for the transpositions that bring the heads outward, so that batches without padding run as fast as in a padded graph
 /// (`bench/graph.py`).
 pub(crate) fn build(
     checkpoint: &Checkpoint,
@@ -143,8 +143,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The shapes that activations are given: `shape.heads` with an axis of heads, `shape.rows` without, and `shape.logits`
-    /// where they are matrices. A 0 keeps the axis that is there.
+    /// The shapes that activations are given: `shape.heads` with an axis of heads, `shape.rows` without; `shape.logits` where
+    /// they are matrices, padding included; what else packed ones need. A 0 keeps the axis that is there.
     fn shapes(&mut self) {
         let config = &self.checkpoint.config;
         let (hidden, heads, head) = (

@@ -16,7 +16,7 @@ impl Writer<'_> {
         let config = &self.checkpoint.config;
         let (heads, head) = (config.num_attention_heads as i64, config.head_size() as i64);
         let numbered: Vec<i64> = (0..heads).collect();
-        self.graph.i64s("shape.flat", &[-1]);
+        self.graph.i64s("packed.flat", &[-1]);
         self.graph.i64s("shape.parts", &[-1, head]);
         self.graph.i64s("packed.axis_0", &[0]);
         self.graph.i64s("packed.axis_1", &[1]);
@@ -24,9 +24,9 @@ impl Writer<'_> {
         self.graph.i64s("packed.heads", &[heads]);
         self.graph.i64s("packed.numbered_heads", &numbered);
 
-        self.plain("Reshape", &[INPUTS[1], "shape.flat"], "packed.mask");
+        self.plain("Reshape", &[INPUTS[1], "packed.flat"], "packed.mask");
         self.plain("NonZero", &["packed.mask"], "packed.found");
-        self.plain("Reshape", &["packed.found", "shape.flat"], "packed.tokens");
+        self.plain("Reshape", &["packed.found", "packed.flat"], "packed.tokens");
         self.plain("CumSum", &["packed.mask", "packed.axis_0"], "packed.counted");
         self.plain("Sub", &["packed.counted", "packed.one"], "packed.rows");
         self.rows_of("packed.rows", SELECTION, "packed.selected");
@@ -38,8 +38,8 @@ impl Writer<'_> {
         self.plain("Add", &sum, "packed.flat_parts");
         let axis = [("axis", Attribute::Int(0))];
         let shape = ["packed.heads", "shape.batch_length"];
-        self.graph.op("Concat", &shape, &axis, "shape.heads");
-        self.plain("Reshape", &["packed.flat_parts", "shape.heads"], "packed.parts");
+        self.graph.op("Concat", &shape, &axis, "packed.shape");
+        self.plain("Reshape", &["packed.flat_parts", "packed.shape"], "packed.parts");
 
         self.plain("Size", &[INPUTS[1]], "packed.positions");
         let product = ["packed.numbered_heads", "packed.positions"];
@@ -57,7 +57,7 @@ impl Writer<'_> {
     /// The entries of `[batch, length]` that are real tokens', `[real]`.
     pub(super) fn packed(&mut self, values: &str, name: &str) -> String {
         let flat = format!("{name}.flat");
-        self.plain("Reshape", &[values, "shape.flat"], &flat);
+        self.plain("Reshape", &[values, "packed.flat"], &flat);
         self.rows_of(&flat, "packed.tokens", name)
     }
 

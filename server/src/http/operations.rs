@@ -92,6 +92,8 @@ pub(crate) struct InfoLimits {
     batch_tokens: usize,
     /// Windows of one batch.
     max_batch: usize,
+    /// The share of a batch's positions that may be padding, in percent.
+    max_padding_percent: usize,
 }
 
 /// The program that serves.
@@ -108,6 +110,7 @@ impl Info {
     fn of(state: &AppState) -> Self {
         let (config, live) = (state.config(), state.live());
         let model = live.model.as_ref();
+        let batching = live.queue.batching();
         let tracks = state.models.tracks().zip([100, state.canary_percent()]);
         Self {
             tracks: tracks
@@ -127,8 +130,9 @@ impl Info {
                 max_window_tokens: model.limits.max_tokens(),
                 queue_windows: config.queue.windows,
                 queue_tokens: config.queue.tokens,
-                batch_tokens: live.queue.batching().batch_tokens,
-                max_batch: live.queue.batching().max_batch,
+                batch_tokens: batching.batch_tokens,
+                max_batch: batching.max_batch,
+                max_padding_percent: batching.max_padding_percent,
             },
             server: InfoServer {
                 version: env!("CARGO_PKG_VERSION"),

@@ -41,7 +41,7 @@ impl TextModel {
             splitter: model.splitter(),
             limits: model.limits(),
             one_by_one: info.one_by_one,
-            padding_free: model.is_padding_free(),
+            padding_free: info.padding_free,
             description: serde_json::to_value(info)?,
         })
     }

@@ -61,7 +61,8 @@ fn batching(model: &TextModel, limits: BatchLimits) -> BatchLimits {
     }
 }
 
-/// A short text, a full batch and the longest window: memory is claimed and kernels are chosen before the first client.
+/// A short text, a full batch and the longest window: memory is claimed and kernels are chosen before the first client. The
+/// sequences of `POST /` may be longer, and are left to those who send them.
 fn warm_up_batches(model: &TextModel, batching: BatchLimits) -> Result<Vec<Vec<WindowInput>>, EncoderError> {
     const SHORT: usize = 8;
     const USUAL: usize = 32;

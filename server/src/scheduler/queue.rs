@@ -260,7 +260,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Refuses what is new while there is no room for even one window, before anything is done for it.
+    /// Refuses what is new while there is no room for even one window, before anything is done for it: a text that would be
+    /// refused for good too, since looking at it is the work that an overloaded server saves.
     pub(crate) fn check_room(&self) -> Result<(), SubmitError> {
         let least = Size {
             windows: 1,
