@@ -1,5 +1,7 @@
 //! Words to subwords: the tokenizer, with everything that could cut or pad silently turned off.
 
+mod bert_words;
+
 use std::borrow::Cow;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -90,6 +92,8 @@ pub struct TextEncoder {
     after: Vec<u32>,
     spaces: Spaces,
     words: WordCache,
+    /// Whether it cuts ASCII text as [`bert_words::cut`] does.
+    cuts_as_bert: bool,
     /// The fields of the `tokenizer_config.json` it was opened with.
     config: Map<String, Value>,
 }
@@ -210,6 +214,7 @@ impl TextEncoder {
         Ok(Self {
             before: ids[..before].to_vec(),
             after: ids[ids.len() - after..].to_vec(),
+            cuts_as_bert: bert_words::are_of(&tokenizer),
             tokenizer,
             spaces,
             words: WordCache::default(),
@@ -322,6 +327,19 @@ impl TextEncoder {
     /// between spaces (SentencePiece), the punctuation before and after is a word of its own, if it is of other subwords. The
     /// subwords of white space alone go with the word before, and those before the first word are left out.
     pub fn encode_text(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
+        if self.cuts_as_bert
+            && let Some(spans) = bert_words::cut(text)
+        {
+            // Word by word, since most are known.
+            let words: Vec<&str> = spans.iter().filter_map(|span| span.slice(text)).collect();
+            let subwords = self.encode_words(&words)?;
+            return Ok((spans, subwords));
+        }
+        self.encode_whole(text)
+    }
+
+    /// [`Self::encode_text`] of any text.
+    fn encode_whole(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
         let encoding = self.encode(text)?;
         let mut spans: Vec<ByteSpan> = Vec::new();
         let mut word_ids = Vec::with_capacity(encoding.len());

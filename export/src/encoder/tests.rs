@@ -1,5 +1,6 @@
 use super::*;
 use nerve_tagging::{WindowLimits, WordIndex, windows};
+use proptest::prelude::*;
 
 fn encoder() -> (tempfile::TempDir, TextEncoder) {
     let dir = tempfile::tempdir().unwrap();
@@ -39,6 +40,29 @@ fn own_words_slice_the_text() {
     let words: Vec<_> = spans.iter().map(|s| s.slice(text).unwrap()).collect();
     assert_eq!(words, ["do", "@", "paulwalk"]);
     assert_eq!(subwords.word_count(), 3);
+}
+
+proptest! {
+    #[test]
+    fn ascii_read_word_by_word_is_read_as_a_whole(text in "[ -~\\t\\n\\r]{0,60}|( |a|@|paulwalk|Do|n't|\\[SEP\\]|\\n|zzz){0,20}") {
+        let (_dir, encoder) = encoder();
+        prop_assert!(encoder.cuts_as_bert && bert_words::cut(&text).is_some());
+        prop_assert_eq!(encoder.encode_text(&text).unwrap(), encoder.encode_whole(&text).unwrap());
+    }
+}
+
+#[test]
+fn text_that_must_be_normalised_first_is_not_cut() {
+    for text in ["caf\u{e9}", "a\u{b}b", "a\u{7f}", "a\u{a0}b"] {
+        assert_eq!(bert_words::cut(text), None, "{text:?}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (made, encoder) = encoder();
+    let mut tokenizer = encoder.tokenizer().clone();
+    tokenizer.add_tokens([AddedToken::from("do n", false)]).unwrap();
+    tokenizer.save(dir.path().join("tokenizer.json"), false).unwrap();
+    let added = TextEncoder::open_dir(dir.path()).unwrap();
+    assert!(TextEncoder::open_dir(made.path()).unwrap().cuts_as_bert && !added.cuts_as_bert);
 }
 
 #[test]
