@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nerve_export::{ConfigError, GraphError, ManifestError, Model, ModelError};
+use nerve_inference::{GraphError, Model, ModelError};
+use nerve_repository::{ConfigError, LocateError, ManifestError};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -208,10 +209,13 @@ fn a_graph_that_is_no_graph() {
 #[test]
 fn a_directory_of_something_else() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(error(dir.path()), ModelError::Unknown { .. }));
+    assert!(matches!(
+        error(dir.path()),
+        ModelError::Locate(LocateError::Unknown { .. })
+    ));
     assert!(matches!(
         error(&dir.path().join("absent")),
-        ModelError::Open { .. }
+        ModelError::Locate(LocateError::Open { .. })
     ));
 }
 

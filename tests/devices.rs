@@ -1,6 +1,7 @@
 //! What runs where: bundles for processors and for accelerators, and devices that are not there.
 
-use nerve_export::{Device, Manifest, Model, Runtime, SessionError, SessionOptions};
+use nerve_inference::{Device, Model, Runtime, SessionError, SessionOptions};
+use nerve_repository::Manifest;
 
 use crate::fixture::{binary, fail, tiny};
 use crate::server::Server;

@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nerve_export::{Family, Model, Runtime, SessionOptions};
+use nerve_inference::{Model, Runtime, SessionOptions};
+use nerve_repository::Family;
 use serde_json::{Value, json};
 
 use crate::fixture::{binary, fail, repository, succeed, tiny_corpus};

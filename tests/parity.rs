@@ -1,6 +1,6 @@
 //! Checkpoint and bundles of every precision give the same answers, and batched texts the same as single ones.
 
-use nerve_export::{Model, Runtime, SessionOptions};
+use nerve_inference::{Model, Runtime, SessionOptions};
 use serde_json::{Value, json};
 
 use crate::fixture::{binary, succeed, tiny};

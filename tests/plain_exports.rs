@@ -5,10 +5,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nerve_export::{
-    ConfigError, EncoderError, GraphError, Logits, Model, ModelError, OneByOne, OpenOptions, Runtime,
-    Session, SessionError, SessionOptions,
+use nerve_inference::{
+    EncoderError, GraphError, Logits, Model, ModelError, OneByOne, OpenOptions, Runtime, Session,
+    SessionError, SessionOptions,
 };
+use nerve_repository::{ConfigError, LocateError};
 use nerve_tagging::{LabelError, Splitter, TagScheme, windows};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -509,9 +510,15 @@ fn files_that_are_missing_are_named() {
 
     let (_guard, export) = copy("bert-iob2");
     fs::remove_file(export.join("config.json")).unwrap();
-    assert!(matches!(error(&export), ModelError::NoConfig { .. }));
+    assert!(matches!(
+        error(&export),
+        ModelError::Locate(LocateError::NoConfig { .. })
+    ));
     fs::remove_file(export.join("model.onnx")).unwrap();
-    assert!(matches!(error(&export), ModelError::Unknown { .. }));
+    assert!(matches!(
+        error(&export),
+        ModelError::Locate(LocateError::Unknown { .. })
+    ));
 
     let (_guard, export) = copy("distilbert");
     fs::remove_file(export.join("onnx/model.onnx")).unwrap();
@@ -521,7 +528,10 @@ fn files_that_are_missing_are_named() {
         "{message}"
     );
     let absent = open(&export, Some("onnx/model_q4.onnx")).err().unwrap();
-    assert!(matches!(absent, ModelError::NoSuchGraph { .. }), "{absent}");
+    assert!(
+        matches!(absent, ModelError::Locate(LocateError::NoSuchGraph { .. })),
+        "{absent}"
+    );
 
     let (_guard, export) = copy("roberta");
     fs::remove_file(export.join("model.onnx_data")).unwrap();

@@ -88,7 +88,7 @@ fn a_training_publishes_its_run_and_again_only_what_is_better() {
     assert_eq!(refused.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("not published"));
     assert_eq!(fs::read_link(store.join("current")).unwrap(), current);
-    let bundle = nerve_export::Model::open(&again.join("bundle")).unwrap();
+    let bundle = nerve_inference::Model::open(&again.join("bundle")).unwrap();
     assert_eq!(bundle.info().name, "run");
 }
 
@@ -119,7 +119,7 @@ fn a_publisher_killed_at_any_moment_leaves_a_whole_version_current() {
                 fs::remove_dir_all(version).unwrap();
             }
         }
-        let live = nerve_export::Model::open(&store).unwrap();
+        let live = nerve_inference::Model::open(&store).unwrap();
         let other = match live.info().precision.as_str() {
             "fp32" => "int8",
             _ => "fp32",
@@ -139,7 +139,7 @@ fn a_publisher_killed_at_any_moment_leaves_a_whole_version_current() {
             false => killed += 1,
         }
         // The hashes of what is current are right, whichever it is.
-        nerve_export::Model::open(&store).unwrap();
+        nerve_inference::Model::open(&store).unwrap();
     }
     println!("killed {killed}, finished {finished}");
     assert!(killed > 10);
@@ -207,7 +207,7 @@ fn of_publishers_at_the_same_time_each_has_the_store_to_itself() {
         }
     });
     assert_eq!(fs::read_dir(store.join("versions")).unwrap().count(), 2);
-    nerve_export::Model::open(&store).unwrap();
+    nerve_inference::Model::open(&store).unwrap();
 }
 
 /// What the server says of its model once `until` holds of it.

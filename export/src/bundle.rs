@@ -1,10 +1,18 @@
 //! A checkpoint to a bundle: built, tried, then put in place in one step.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use nerve_inference::{
+    EncoderError, Model, ModelError, Runtime, SessionError, SessionOptions, TagError, TextEncoder, encode,
+    tag,
+};
+use nerve_repository::onnx::OPSET;
+use nerve_repository::{
+    Calibration, CalibrationError, Checkpoint, CheckpointError, Evaluation, FILES, FORMAT_VERSION, FileError,
+    GraphInfo, MANIFEST, Manifest, TOKENIZER_CONFIG, file_info, set_readable, sync, version, write_synced,
+};
 use nerve_tagging::conll::{self, ConllError, Sentence};
 use nerve_tagging::{
     Decoding, OrphanRule, Scorer, Splitter, Tag, WindowLimits, WindowLimitsError, split_corpus,
@@ -12,18 +20,7 @@ use nerve_tagging::{
 use thiserror::Error;
 
 use crate::calibrate::calibrate;
-use crate::calibration::{Calibration, CalibrationError};
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::encoder::{EncoderError, TextEncoder};
 use crate::graph::{Arithmetic, LogitsOf, build};
-use crate::manifest::{
-    Evaluation, FILES, FORMAT_VERSION, GraphInfo, MANIFEST, Manifest, TOKENIZER_CONFIG, file_info, version,
-};
-use crate::model::{Model, ModelError};
-use crate::onnx::OPSET;
-use crate::runtime::{Runtime, SessionOptions};
-use crate::session::SessionError;
-use crate::tagger::{TagError, encode, tag};
 
 /// The arithmetic of a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,13 +119,8 @@ pub enum ExportError {
         path: PathBuf,
     },
     /// A file cannot be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A line of a corpus is not a word and a tag.
     #[error("{}: {source}", path.display())]
     Corpus {
@@ -150,13 +142,6 @@ pub enum ExportError {
     /// The manifest cannot be written as JSON.
     #[error("manifest: {0}")]
     Manifest(#[from] serde_json::Error),
-}
-
-fn io_error(path: &Path) -> impl Fn(std::io::Error) -> ExportError + '_ {
-    move |source| ExportError::Io {
-        path: path.to_owned(),
-        source,
-    }
 }
 
 /// Makes a bundle of a checkpoint and yields its manifest.
@@ -204,11 +189,11 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    fs::create_dir_all(parent).map_err(io_error(parent))?;
+    fs::create_dir_all(parent).map_err(FileError::at(parent))?;
     let staging = tempfile::Builder::new()
         .prefix(".bundle-")
         .tempdir_in(parent)
-        .map_err(io_error(parent))?;
+        .map_err(FileError::at(parent))?;
     let dir = staging.path();
     let config = serde_json::to_vec_pretty(&checkpoint.config)?;
     write_synced(&dir.join("model.onnx"), &graph.bytes)?;
@@ -219,7 +204,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
     let tokenizer_config = request.checkpoint.join(TOKENIZER_CONFIG);
     let has_tokenizer_config = tokenizer_config.is_file();
     if has_tokenizer_config {
-        let settings = fs::read(&tokenizer_config).map_err(io_error(&tokenizer_config))?;
+        let settings = fs::read(&tokenizer_config).map_err(FileError::at(&tokenizer_config))?;
         write_synced(&dir.join(TOKENIZER_CONFIG), &settings)?;
     }
 
@@ -229,7 +214,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         .chain(has_tokenizer_config.then_some(TOKENIZER_CONFIG))
     {
         let path = dir.join(name);
-        files.insert(name.to_owned(), file_info(&path).map_err(io_error(&path))?);
+        files.insert(name.to_owned(), file_info(&path).map_err(FileError::at(&path))?);
     }
     let mut manifest = Manifest {
         format_version: FORMAT_VERSION,
@@ -262,7 +247,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
     }
     set_readable(dir)?;
     sync(dir)?;
-    fs::rename(dir, out).map_err(io_error(out))?;
+    fs::rename(dir, out).map_err(FileError::at(out))?;
     // The directory has moved: there is nothing left for the guard to remove.
     let _ = staging.keep();
     sync(parent)?;
@@ -307,7 +292,7 @@ pub(crate) fn evaluate(model: &Model, path: &Path, runtime: &Runtime) -> Result<
 }
 
 fn read_conll(path: &Path) -> Result<Vec<Sentence>, ExportError> {
-    let text = fs::read_to_string(path).map_err(io_error(path))?;
+    let text = fs::read_to_string(path).map_err(FileError::at(path))?;
     let sentences = conll::parse(&text).map_err(|source| ExportError::Corpus {
         path: path.to_owned(),
         source,
@@ -323,7 +308,7 @@ pub(crate) fn read_words(path: &Path) -> Result<Vec<Vec<String>>, ExportError> {
             .map(|sentence| sentence.words)
             .collect());
     }
-    let text = fs::read_to_string(path).map_err(io_error(path))?;
+    let text = fs::read_to_string(path).map_err(FileError::at(path))?;
     let words = |line: &str| {
         split_corpus(line)
             .into_iter()
@@ -332,25 +317,4 @@ pub(crate) fn read_words(path: &Path) -> Result<Vec<Vec<String>>, ExportError> {
             .collect()
     };
     Ok(text.lines().map(words).collect())
-}
-
-pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(io_error(path))
-}
-
-pub(crate) fn sync(path: &Path) -> Result<(), ExportError> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(io_error(path))
-}
-
-/// Gives a temporary directory, private until now, the permissions of an ordinary one.
-pub(crate) fn set_readable(dir: &Path) -> Result<(), ExportError> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(io_error(dir))
 }

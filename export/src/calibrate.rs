@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::checkpoint::Checkpoint;
 use crate::graph::Graph;
 use crate::quantize::ActivationRanges;
-use crate::runtime::{Runtime, SessionOptions};
-use crate::session::{Session, SessionError};
-use crate::tagger::EncodedWindow;
+use nerve_inference::EncodedWindow;
+use nerve_inference::{Runtime, SessionOptions};
+use nerve_inference::{Session, SessionError};
+use nerve_repository::Checkpoint;
 
 /// Bins of a value's histogram.
 const BINS: usize = 2048;

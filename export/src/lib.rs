@@ -1,43 +1,15 @@
-//! Checkpoint to ONNX graph to verified bundle, and the bundle's reader.
+//! Checkpoint to ONNX graph to verified bundle to published version.
 
 mod bundle;
 mod calibrate;
-mod calibration;
-mod checkpoint;
-mod config;
-mod encoder;
-mod family;
+mod compare;
 mod graph;
-mod interface;
-mod json_file;
-mod manifest;
-mod model;
 mod onnx;
-mod pipeline_encoder;
-mod plain;
 mod quantize;
 mod reference;
-mod runtime;
-mod session;
-mod store;
-mod tagger;
-mod tokenizer_config;
 mod verify;
-mod word_cache;
 
 pub use bundle::{BundleRequest, ExportError, Precision, export};
-pub use calibration::{Calibration, CalibrationError, Fit};
-pub use checkpoint::{Checkpoint, CheckpointError, Weight, read_weights};
-pub use config::{Activation, ConfigError, ModelConfig};
-pub use encoder::{EncoderError, TextEncoder, WordToken};
-pub use family::Family;
+pub use compare::{CompareError, Comparison, publish_if_better};
 pub use graph::LogitsOf;
-pub use interface::{GraphError, OneByOne};
-pub use manifest::{Evaluation, FileInfo, GraphInfo, Manifest, ManifestError};
-pub use model::{Located, Model, ModelError, ModelInfo, OpenOptions};
-pub use pipeline_encoder::{PipelineEncoder, PipelineText, PipelineToken};
-pub use runtime::{Device, DeviceError, Runtime, RuntimeError, SessionOptions};
-pub use session::{Logits, Session, SessionError};
-pub use store::{Comparison, StoreError, publish, publish_if_better};
-pub use tagger::{TagError, tag, word_logits};
 pub use verify::{Verification, VerifyError, verify};

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use nerve_export::{Comparison, Runtime, export, publish, publish_if_better, verify};
+use nerve_export::{Comparison, export, publish_if_better, verify};
+use nerve_inference::Runtime;
+use nerve_repository::publish;
 
 use crate::cli::{Cli, Command};
 

@@ -2,8 +2,8 @@
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::config::Activation;
+use nerve_repository::Activation;
+use nerve_repository::{Checkpoint, CheckpointError};
 
 /// The label logits of one unpadded sequence of token ids, `[length, labels]`, row-major.
 pub(crate) fn logits(checkpoint: &Checkpoint, ids: &[u32]) -> Result<Vec<f32>, CheckpointError> {

@@ -7,14 +7,14 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::bundle::{ExportError, read_words};
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::encoder::EncoderError;
 use crate::graph::{Arithmetic, LogitsOf, build};
-use crate::model::{Model, ModelError};
 use crate::reference;
-use crate::runtime::{Runtime, SessionOptions};
-use crate::session::{Logits, Session, SessionError};
-use crate::tagger::{EncodedWindow, encode};
+use nerve_inference::EncoderError;
+use nerve_inference::{EncodedWindow, encode};
+use nerve_inference::{Logits, Session, SessionError};
+use nerve_inference::{Model, ModelError};
+use nerve_inference::{Runtime, SessionOptions};
+use nerve_repository::{Checkpoint, CheckpointError};
 
 /// The largest difference that a logit of an fp32 bundle may have from the checkpoint's.
 const FP32_DIFFERENCE: f32 = 1e-3;

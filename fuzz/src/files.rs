@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use nerve_export::{Model, ModelConfig, Runtime, SessionOptions, TextEncoder};
+use nerve_inference::{Model, Runtime, SessionOptions, TextEncoder};
+use nerve_repository::ModelConfig;
 use tempfile::TempDir;
 
 /// Texts of every kind that tokenizers stumble over.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use nerve_export::{Device, OpenOptions};
+use nerve_inference::{Device, OpenOptions};
 use thiserror::Error;
 
 use crate::device::DeviceChoice;

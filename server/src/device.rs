@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use nerve_export::{Device, DeviceError, Model, Runtime, SessionOptions};
+use nerve_inference::{Device, DeviceError, Model, Runtime, SessionOptions};
 use tracing::info;
 
 use crate::config::ServerConfig;

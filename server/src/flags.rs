@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use nerve_export::OpenOptions;
+use nerve_inference::OpenOptions;
 use nerve_tagging::Splitter;
 
 use crate::config::{

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use nerve_export::{Logits, Session};
+use nerve_inference::{Logits, Session};
 
 use crate::scheduler::WindowInput;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpServer;
-use nerve_export::{EncoderError, ModelError, Runtime, RuntimeError};
+use nerve_inference::{EncoderError, ModelError, Runtime, RuntimeError};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, anyhow};
-use nerve_export::{Comparison, OpenOptions};
+use nerve_export::Comparison;
+use nerve_inference::OpenOptions;
 use nerve_tagging::{Decoding, OrphanRule};
 use nerve_trainer::corpus::{Corpus, Splits};
 use nerve_trainer::evaluate::{

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nerve_export::{
-    BundleRequest, Comparison, ExportError, LogitsOf, Manifest, Precision, Runtime, RuntimeError, StoreError,
-    export, publish, publish_if_better,
+    BundleRequest, CompareError, Comparison, ExportError, LogitsOf, Precision, export, publish_if_better,
 };
+use nerve_inference::{Runtime, RuntimeError};
+use nerve_repository::{Manifest, StoreError, publish};
 use nerve_tagging::Splitter;
 use thiserror::Error;
 
@@ -32,6 +33,9 @@ pub enum PublishError {
     /// The store does not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The bundle cannot be compared with the live version, or the store does not take it.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
     /// The bundle of an earlier publication cannot be replaced.
     #[error("{}: {source}", path.display())]
     Replace {

@@ -1,8 +1,8 @@
 //! Multi-head attention over padded sequences.
 
 use super::{INPUTS, Tokens, Writer};
-use crate::checkpoint::CheckpointError;
 use crate::onnx::{Attribute, Element};
+use nerve_repository::CheckpointError;
 
 /// What is added to the attention score of a padded key. Any score this low leaves the softmax as an exact 0, so that
 /// padding changes no bit of a real token's result, and it stays finite in half precision.

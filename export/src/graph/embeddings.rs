@@ -1,9 +1,9 @@
 //! Token ids to the first hidden states.
 
 use super::{Arithmetic, INPUTS, Writer};
-use crate::checkpoint::CheckpointError;
 use crate::onnx::{Attribute, Element};
 use crate::quantize::quantize_rows;
+use nerve_repository::CheckpointError;
 
 impl Writer<'_> {
     /// The normalised sum of word, position and type embeddings, f32.

@@ -1,8 +1,8 @@
 //! Linear layers in the arithmetic asked for, and their inputs.
 
 use super::{Arithmetic, LogitsOf, OUTPUT, Writer};
-use crate::checkpoint::CheckpointError;
 use crate::quantize::QuantizedMatrix;
+use nerve_repository::CheckpointError;
 
 /// The input of linear layers, made once for all that share it.
 pub(super) enum LayerInput {

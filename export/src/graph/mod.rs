@@ -5,16 +5,14 @@ mod embeddings;
 mod linear;
 mod packing;
 
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::config::Activation;
 use crate::onnx::{Attribute, Axis, Element, GraphBuilder};
 use crate::quantize::ActivationRanges;
+use nerve_repository::Activation;
+use nerve_repository::onnx::SELECTION;
+use nerve_repository::{Checkpoint, CheckpointError};
 
 /// The graph's inputs: int64, `[batch, length]` each.
 pub(crate) const INPUTS: [&str; 2] = ["input_ids", "attention_mask"];
-/// The further input of a graph that gives the logits of some tokens alone: int64, `[tokens]`, where those are in the batch
-/// read as rows, `sequence * length + position`.
-pub(crate) const SELECTION: &str = "logits_indices";
 /// The graph's output: f32, `[batch, length, labels]`, or `[tokens, labels]` of those selected.
 pub(crate) const OUTPUT: &str = "logits";
 

@@ -5,15 +5,12 @@ use std::collections::BTreeSet;
 use half::f16;
 use prost::Message;
 
-use super::proto::{
+use nerve_repository::onnx::proto::{
     AttributeProto, DimensionProto, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
+use nerve_repository::onnx::{CONTRIB, OPSET};
 
-/// The version of the standard operator set: the first with `Gelu`.
-pub(crate) const OPSET: i64 = 20;
-/// The domain of ONNX Runtime's own operators.
-pub(crate) const CONTRIB: &str = "com.microsoft";
 const IR_VERSION: i64 = 9;
 
 /// An element type, by its number in `TensorProto.DataType`.

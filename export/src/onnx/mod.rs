@@ -1,9 +1,5 @@
-//! Writing ONNX models, and reading what they say of themselves.
+//! Writing ONNX models.
 
 mod builder;
-mod outline;
-mod proto;
 
-pub(crate) use builder::{Attribute, Axis, CONTRIB, Element, GraphBuilder, OPSET};
-pub(crate) use outline::Outline;
-pub(crate) use proto::{DimensionValue, TensorTypeProto, ValueInfoProto};
+pub(crate) use builder::{Attribute, Axis, Element, GraphBuilder};

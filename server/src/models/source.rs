@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use nerve_export::{Device, Located, Model, ModelError, OpenOptions, Runtime, SessionOptions};
+use nerve_inference::{Device, Model, ModelError, OpenOptions, Runtime, SessionOptions};
+use nerve_repository::{LocateError, Located, locate};
 use tracing::info;
 
 use crate::config::ServerConfig;
@@ -116,12 +117,10 @@ impl Files {
 
 impl ModelSource for Files {
     fn current(&self) -> Result<Place, ServerError> {
-        let at = Model::locate(&self.path).map_err(|source| self.error(source))?;
+        let at = locate(&self.path).map_err(|source| self.error(source.into()))?;
         Place::of(at).map_err(|source| {
-            self.error(ModelError::Open {
-                path: self.path.clone(),
-                source,
-            })
+            let path = self.path.clone();
+            self.error(LocateError::Open { path, source }.into())
         })
     }
 

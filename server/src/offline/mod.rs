@@ -11,7 +11,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use nerve_export::Runtime;
+use nerve_inference::Runtime;
 
 use crate::bulk::{Answered, BulkLimits, Cut, tag_lines};
 use crate::config::ServerConfig;

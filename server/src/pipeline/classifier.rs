@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nerve_export::{PipelineEncoder, PipelineText};
+use nerve_inference::{PipelineEncoder, PipelineText};
 use nerve_tagging::LabelSet;
 
 use crate::pipeline::classify::{Chunk, Classified, Postprocessing, classify};

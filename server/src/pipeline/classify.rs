@@ -2,7 +2,7 @@
 //!
 //! Its guesses are kept too: what a subword is, and a `word` that is spelt anew. `docs/aggregation.md` lists them.
 
-use nerve_export::{EncoderError, PipelineEncoder, PipelineToken};
+use nerve_inference::{EncoderError, PipelineEncoder, PipelineToken};
 use nerve_tagging::LabelSet;
 use serde::Serialize;
 use utoipa::ToSchema;

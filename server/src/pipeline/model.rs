@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nerve_export::{Model, OneByOne, PipelineEncoder, TextEncoder};
+use nerve_inference::{Model, OneByOne, PipelineEncoder, TextEncoder};
 use nerve_tagging::{Decoder, LabelSet, Splitter, WindowLimits};
 
 /// A model's names, labels and way of reading text.

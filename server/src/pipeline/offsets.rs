@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use nerve_export::{PipelineEncoder, TextEncoder};
+use nerve_inference::{PipelineEncoder, TextEncoder};
 use nerve_tagging::{Decoder, LabelId, LabelSet, OffsetUnit, Splitter, WindowLimits, WordLabel};
 use proptest::prelude::*;
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nerve_export::{EncoderError, WordToken};
+use nerve_inference::{EncoderError, WordToken};
 use nerve_tagging::{
     AlignError, ByteSpan, Splitter, Subwords, Window, WordIndex, split_corpus, split_whitespace, windows,
 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nerve_export::EncoderError;
+use nerve_inference::EncoderError;
 use nerve_tagging::windows;
 use tracing::warn;
 

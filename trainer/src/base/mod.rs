@@ -5,7 +5,7 @@ mod hub;
 use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::ApiBuilder;
-use nerve_export::{Family, ModelConfig};
+use nerve_repository::{Family, ModelConfig};
 use thiserror::Error;
 
 use crate::model::{CheckpointError, ModelDir};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nerve_export::{
+use nerve_inference::{
     Model, ModelError, OpenOptions, Runtime, RuntimeError, Session, SessionError, SessionOptions, tag,
     word_logits,
 };

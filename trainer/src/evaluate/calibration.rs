@@ -1,6 +1,6 @@
 //! How far a tagger's probabilities can be believed, and the temperature that makes them believable.
 
-use nerve_export::{Calibration, Fit};
+use nerve_repository::{Calibration, Fit};
 use nerve_tagging::{
     Decoder, Decoding, Entity, LabelId, LabelSet, OrphanRule, Temperature, WordLabel, entities,
 };

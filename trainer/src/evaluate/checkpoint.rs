@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use candle_core::Device;
-use nerve_export::{Calibration, TextEncoder};
+use nerve_inference::TextEncoder;
+use nerve_repository::Calibration;
 use nerve_tagging::{
     ByteSpan, Decoder, Decoding, LabelSet, Subwords, Temperature, Window, WindowLimits, WordIndex, WordLabel,
     split_corpus, windows,

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use nerve_export::{CalibrationError, EncoderError, TagError};
+use nerve_inference::{EncoderError, TagError};
+use nerve_repository::CalibrationError;
 use nerve_tagging::{ByteSpan, Decoder, Decoding, LabelSet, WindowLimitsError, WordLabel};
 use thiserror::Error;
 

@@ -1,7 +1,7 @@
 //! BERT (Devlin et al. 2019) or one of its kin with a token-classification head, over shared variables.
 
 use candle_core::{Device, Result, Tensor, Var};
-use nerve_export::ModelConfig;
+use nerve_repository::ModelConfig;
 
 use super::network::{Network, Pass};
 use super::packed::Packed;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use nerve_export::{EncoderError, ModelConfig, TextEncoder, Weight, read_weights};
+use nerve_inference::{EncoderError, TextEncoder};
+use nerve_repository::{ModelConfig, Weight, read_weights};
 use nerve_tagging::LabelSet;
 use safetensors::tensor::{Dtype, TensorView};
 use thiserror::Error;
@@ -19,10 +20,10 @@ use crate::ops::values;
 pub enum CheckpointError {
     /// The configuration is unusable.
     #[error(transparent)]
-    Config(#[from] nerve_export::ConfigError),
+    Config(#[from] nerve_repository::ConfigError),
     /// The weights are unusable.
     #[error(transparent)]
-    Weights(#[from] nerve_export::CheckpointError),
+    Weights(#[from] nerve_repository::CheckpointError),
     /// The tokenizer is unusable.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
@@ -170,17 +171,17 @@ fn take(
     names: [String; 2],
     shape: &[usize],
     path: &Path,
-) -> Result<Vec<f32>, nerve_export::CheckpointError> {
+) -> Result<Vec<f32>, nerve_repository::CheckpointError> {
     let found = names.iter().find_map(|name| weights.remove(name));
     let [tensor, _] = names;
     let Some(weight) = found else {
-        return Err(nerve_export::CheckpointError::Missing {
+        return Err(nerve_repository::CheckpointError::Missing {
             path: path.to_owned(),
             tensor,
         });
     };
     if weight.shape != shape {
-        return Err(nerve_export::CheckpointError::Shape {
+        return Err(nerve_repository::CheckpointError::Shape {
             path: path.to_owned(),
             tensor,
             found: weight.shape,

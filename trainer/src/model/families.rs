@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use nerve_export::{Family, TextEncoder};
+use nerve_inference::TextEncoder;
+use nerve_repository::Family;
 use nerve_tagging::{LabelSet, Subwords, WindowLimits, WordIndex, windows};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};

@@ -80,7 +80,7 @@ pub(crate) mod tests {
     use crate::model::{Parameters, initial, parameter_shapes};
     use crate::train::LossFunction;
     use candle_core::Device;
-    use nerve_export::{Family, ModelConfig};
+    use nerve_repository::{Family, ModelConfig};
 
     pub(crate) fn tiny_config() -> ModelConfig {
         let text = r#"{"model_type": "bert", "vocab_size": 12, "hidden_size": 8, "num_hidden_layers": 2,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
-use nerve_export::ModelConfig;
+use nerve_repository::ModelConfig;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 

@@ -1,7 +1,7 @@
 //! The layers of BERT and its kin, as tensors and the order in which they are applied.
 
 use candle_core::{Result, Tensor};
-use nerve_export::{Activation, ModelConfig};
+use nerve_repository::{Activation, ModelConfig};
 
 use super::packed::Packed;
 use super::parameters::WORD_EMBEDDINGS;

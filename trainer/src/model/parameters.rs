@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Result, Tensor, Var};
-use nerve_export::ModelConfig;
+use nerve_repository::ModelConfig;
 
 /// The word embedding table, the one parameter whose gradient touches few rows.
 pub(crate) const WORD_EMBEDDINGS: &str = "bert.embeddings.word_embeddings.weight";

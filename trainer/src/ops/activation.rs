@@ -1,7 +1,7 @@
 //! The feed-forward activations.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use nerve_export::Activation;
+use nerve_repository::Activation;
 use pulp::Arch;
 
 use super::plain;

@@ -5,7 +5,7 @@
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::ops::softmax;
-use nerve_export::Activation;
+use nerve_repository::Activation;
 
 use super::dropout::Mask;
 

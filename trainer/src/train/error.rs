@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nerve_export::CalibrationError;
+use nerve_repository::CalibrationError;
 use nerve_tagging::LabelError;
 use thiserror::Error;
 

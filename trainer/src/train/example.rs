@@ -1,6 +1,6 @@
 //! Sentences to what the network is fitted to.
 
-use nerve_export::{EncoderError, TextEncoder};
+use nerve_inference::{EncoderError, TextEncoder};
 use nerve_tagging::{AlignError, LabelId, LabelSet, SubwordLabels, WindowLimits, windows};
 use thiserror::Error;
 

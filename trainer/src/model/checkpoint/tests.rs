@@ -111,7 +111,7 @@ fn what_is_written_reads_as_the_same_weights() {
         assert_eq!(elements(&again, name), elements(&tagger, name), "{name}");
     }
     assert_eq!(std::fs::read_dir(dir.path().join("runs")).unwrap().count(), 1);
-    assert_eq!(nerve_export::Checkpoint::open(&out).unwrap().labels, labels);
+    assert_eq!(nerve_repository::Checkpoint::open(&out).unwrap().labels, labels);
 }
 
 #[test]

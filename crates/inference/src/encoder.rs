@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use nerve_repository::{ConfigError, Family, JsonFile, TokenizerConfig};
 use nerve_tagging::{AlignError, ByteSpan, Subwords, Window, WordIndex};
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -18,10 +19,6 @@ use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Encoding, InputSequence, Tokenizer};
 
-use crate::config::ConfigError;
-use crate::family::Family;
-use crate::json_file::JsonFile;
-use crate::tokenizer_config::TokenizerConfig;
 use crate::word_cache::{WordCache, WordIds};
 
 /// Why a tokenizer cannot be opened or used.

@@ -3,63 +3,27 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use nerve_repository::onnx::{CONTRIB, Outline};
+use nerve_repository::{
+    ConfigError, Evaluation, LocateError, Located, MANIFEST, Manifest, ManifestError, ModelConfig,
+    PlainConfig, TokenizerConfig, locate, plain_graph, plain_version,
+};
 use nerve_tagging::{Decoder, LabelSet, Splitter, TagScheme, Temperature, WindowLimits, WindowLimitsError};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::config::{ConfigError, ModelConfig};
 use crate::encoder::{EncoderError, TextEncoder};
 use crate::interface::{GraphError, Interface, OneByOne, precision};
-use crate::manifest::{Evaluation, MANIFEST, Manifest, ManifestError};
-use crate::onnx::{CONTRIB, Outline};
 use crate::pipeline_encoder::PipelineEncoder;
-use crate::plain::{self, PlainConfig};
 use crate::runtime::{Device, Runtime, SessionOptions};
 use crate::session::{Session, SessionError};
-use crate::tokenizer_config::TokenizerConfig;
 
 /// Why a model directory cannot be opened.
 #[derive(Debug, Error)]
 pub enum ModelError {
-    /// The path does not exist or cannot be followed.
-    #[error("cannot open {}: {source}", path.display())]
-    Open {
-        /// The path.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The directory is none of the three kinds.
-    #[error(
-        "{}: neither a bundle (manifest.json), a model store (current), nor an ONNX export (config.json with model.onnx or onnx/model.onnx)",
-        path.display()
-    )]
-    Unknown {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// There is a configuration, but no graph where one is looked for.
-    #[error("{}: no model.onnx or onnx/model.onnx; {}", path.display(), others(found))]
-    NoGraph {
-        /// The directory.
-        path: PathBuf,
-        /// The ONNX files that are there.
-        found: Vec<String>,
-    },
-    /// There is a graph, but nothing that names its labels.
-    #[error("{}: no config.json, which names the labels", path.display())]
-    NoConfig {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The graph asked for is not there.
-    #[error("{}: --onnx-file {}: there is no such file", path.display(), file.display())]
-    NoSuchGraph {
-        /// The directory.
-        path: PathBuf,
-        /// The file asked for.
-        file: PathBuf,
-    },
+    /// There is no model at the path.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
     /// An option of plain exports was given with a bundle.
     #[error("{}: --{option} is for plain exports; a bundle's manifest says it all", path.display())]
     NotPlain {
@@ -108,13 +72,6 @@ pub enum ModelError {
         /// Rows of the table.
         rows: usize,
     },
-}
-
-fn others(found: &[String]) -> String {
-    match found {
-        [] => "there is no ONNX file at all".to_owned(),
-        found => format!("name one of these with --onnx-file: {}", found.join(", ")),
-    }
 }
 
 /// What a plain export does not say of itself.
@@ -172,15 +129,6 @@ pub struct Model {
     processor_operator: Option<String>,
 }
 
-/// The directory that holds a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Located {
-    /// The directory, symbolic links resolved.
-    pub dir: PathBuf,
-    /// Whether it is a version of a store, which has a manifest.
-    pub in_store: bool,
-}
-
 impl Model {
     /// The model at a path: a bundle, a store (its `current`), or a directory with `config.json`, a tokenizer and
     /// `model.onnx` or `onnx/model.onnx`.
@@ -191,7 +139,7 @@ impl Model {
     /// [`Self::open`], with what a plain export needs to be told.
     pub fn open_with(path: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
         // Located once: a store that flips `current` meanwhile must not mix two versions' files.
-        Self::open_located(&Self::locate(path)?, options)
+        Self::open_located(&locate(path)?, options)
     }
 
     /// The model at this place.
@@ -202,19 +150,6 @@ impl Model {
         } else {
             Self::open_plain(&at.dir, options)
         }
-    }
-
-    /// Where the model at `path` is: in it, or in a store's current version.
-    pub fn locate(path: &Path) -> Result<Located, ModelError> {
-        let store_current = path.join("current");
-        // A link that leads nowhere is a damaged store, not a plain directory.
-        let in_store = store_current.symlink_metadata().is_ok();
-        let at = if in_store { &store_current } else { path };
-        let dir = std::fs::canonicalize(at).map_err(|source| ModelError::Open {
-            path: at.to_owned(),
-            source,
-        })?;
-        Ok(Located { dir, in_store })
     }
 
     fn open_bundle(dir: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
@@ -287,7 +222,7 @@ impl Model {
     }
 
     fn open_plain(dir: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
-        let graph = plain::graph(dir, options.onnx_file.as_deref())?;
+        let graph = plain_graph(dir, options.onnx_file.as_deref())?;
         let config = PlainConfig::read(dir)?;
         let outline = read_outline(&graph)?;
         let interface = Interface::of(&outline, &graph, config.labels.len())?;
@@ -295,7 +230,7 @@ impl Model {
         let name = dir.file_name().unwrap_or(dir.as_os_str());
         let info = ModelInfo {
             name: name.to_string_lossy().into_owned(),
-            version: plain::version(dir, &graph, &outline)?,
+            version: plain_version(dir, &graph, &outline)?,
             precision: precision(&outline).to_owned(),
             labels: config.labels.names().to_vec(),
             label_scheme: config.labels.scheme(),
@@ -308,7 +243,7 @@ impl Model {
             evaluation: None,
         };
         let parts = Parts {
-            pad: config.pad(&encoder)?,
+            pad: config.pad(|token| encoder.token_to_id(token))?,
             labels: config.labels,
             temperature: Temperature::default(),
             encoder,

@@ -20,20 +20,20 @@ pub enum Family {
 /// What `config.json` calls the parts of a model's shape that not all families name alike.
 ///
 /// `None` is what a family does not let its configuration decide.
-pub(crate) struct Keys {
-    pub(crate) hidden_size: &'static str,
-    pub(crate) layers: &'static str,
-    pub(crate) heads: &'static str,
-    pub(crate) intermediate_size: &'static str,
-    pub(crate) activation: &'static str,
-    pub(crate) hidden_dropout: &'static str,
-    pub(crate) attention_dropout: &'static str,
+pub struct Keys {
+    pub hidden_size: &'static str,
+    pub layers: &'static str,
+    pub heads: &'static str,
+    pub intermediate_size: &'static str,
+    pub activation: &'static str,
+    pub hidden_dropout: &'static str,
+    pub attention_dropout: &'static str,
     /// Without it, the dropout before the head is `hidden_dropout`.
-    pub(crate) classifier_dropout: Option<&'static str>,
+    pub classifier_dropout: Option<&'static str>,
     /// Without it, the family has no token types.
-    pub(crate) token_types: Option<&'static str>,
+    pub token_types: Option<&'static str>,
     /// Without it, the epsilon is BERT's.
-    pub(crate) layer_norm_eps: Option<&'static str>,
+    pub layer_norm_eps: Option<&'static str>,
 }
 
 struct Facts {
@@ -170,27 +170,27 @@ impl Family {
     }
 
     /// The class of its token classifier in `transformers`.
-    pub(crate) fn class(self) -> &'static str {
+    pub fn class(self) -> &'static str {
         self.facts().class
     }
 
     /// What its configuration calls the parts of a model's shape.
-    pub(crate) fn keys(self) -> &'static Keys {
+    pub fn keys(self) -> &'static Keys {
         self.facts().keys
     }
 
     /// The id of the padding token where the configuration gives none.
-    pub(crate) fn default_pad(self) -> u32 {
+    pub fn default_pad(self) -> u32 {
         self.facts().default_pad
     }
 
     /// Whether positions count from the one after the padding token's id, and not from 0.
-    pub(crate) fn positions_after_pad(self) -> bool {
+    pub fn positions_after_pad(self) -> bool {
         self.facts().positions_after_pad
     }
 
     /// Whether a `vocab.txt` is a WordPiece vocabulary, from which the tokenizer can be made.
-    pub(crate) fn is_wordpiece(self) -> bool {
+    pub fn is_wordpiece(self) -> bool {
         self.facts().wordpiece
     }
 

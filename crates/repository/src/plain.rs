@@ -5,16 +5,13 @@ use std::path::{Path, PathBuf};
 
 use nerve_tagging::LabelSet;
 
-use crate::config::ConfigError;
-use crate::encoder::TextEncoder;
+use crate::config_error::ConfigError;
 use crate::json_file::JsonFile;
+use crate::locate::LocateError;
 use crate::manifest::{file_info, version as content_hash};
-use crate::model::ModelError;
 use crate::onnx::Outline;
 use crate::tokenizer_config::TokenizerConfig;
 
-/// Where exporters put the graph.
-const GRAPHS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
 /// The files besides the graph that decide an answer.
 const FILES: [&str; 4] = [
     "config.json",
@@ -35,58 +32,8 @@ const POSITIONS_AFTER_PAD: [&str; 9] = [
     "data2vec-text",
 ];
 
-/// The graph of the export in a directory: the one asked for, else the one where exporters put it.
-pub(crate) fn graph(dir: &Path, asked: Option<&Path>) -> Result<PathBuf, ModelError> {
-    let has_config = dir.join("config.json").is_file();
-    let path = dir.to_owned();
-    if let Some(file) = asked {
-        let graph = dir.join(file);
-        return match (graph.is_file(), has_config) {
-            (true, true) => Ok(graph),
-            (true, false) => Err(ModelError::NoConfig { path }),
-            (false, _) => Err(ModelError::NoSuchGraph {
-                path,
-                file: file.to_owned(),
-            }),
-        };
-    }
-    let usual = GRAPHS
-        .iter()
-        .map(|file| dir.join(file))
-        .find(|file| file.is_file());
-    match (usual, has_config) {
-        (Some(graph), true) => Ok(graph),
-        (Some(_), false) => Err(ModelError::NoConfig { path }),
-        (None, true) => Err(ModelError::NoGraph {
-            found: onnx_files(dir),
-            path,
-        }),
-        (None, false) => Err(ModelError::Unknown { path }),
-    }
-}
-
-/// The ONNX files of a directory and its `onnx` folder, in order of name.
-fn onnx_files(dir: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for folder in ["", "onnx"] {
-        // What cannot be listed has nothing to suggest.
-        let entries = std::fs::read_dir(dir.join(folder))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let paths = entries.map(|entry| Path::new(folder).join(entry.file_name()));
-        found.extend(
-            paths
-                .filter(|path| path.extension().is_some_and(|extension| extension == "onnx"))
-                .map(|path| path.to_string_lossy().into_owned()),
-        );
-    }
-    found.sort();
-    found
-}
-
 /// The content hash of an export: of its graph, weights, configuration and tokenizer.
-pub(crate) fn version(dir: &Path, graph: &Path, outline: &Outline) -> Result<String, ModelError> {
+pub fn plain_version(dir: &Path, graph: &Path, outline: &Outline) -> Result<String, LocateError> {
     let beside = graph.parent().unwrap_or(dir);
     let mut paths: BTreeMap<String, PathBuf> = BTreeMap::new();
     paths.insert("graph".to_owned(), graph.to_owned());
@@ -100,7 +47,7 @@ pub(crate) fn version(dir: &Path, graph: &Path, outline: &Outline) -> Result<Str
     paths.extend(present.filter(|(_, path)| path.is_file()));
     let mut files = BTreeMap::new();
     for (name, path) in paths {
-        let info = file_info(&path).map_err(|source| ModelError::Open { path, source })?;
+        let info = file_info(&path).map_err(|source| LocateError::Open { path, source })?;
         files.insert(name, info);
     }
     Ok(content_hash(&files, None))
@@ -108,13 +55,13 @@ pub(crate) fn version(dir: &Path, graph: &Path, outline: &Outline) -> Result<Str
 
 /// What the configuration files of an export say.
 #[derive(Debug)]
-pub(crate) struct PlainConfig {
+pub struct PlainConfig {
     /// The labels, in whichever scheme they are.
-    pub(crate) labels: LabelSet,
+    pub labels: LabelSet,
     /// Longest sequence, special tokens included.
-    pub(crate) max_length: usize,
+    pub max_length: usize,
     /// Rows of the word embedding table, where `config.json` says.
-    pub(crate) vocab_size: Option<usize>,
+    pub vocab_size: Option<usize>,
     pad_id: Option<u32>,
     pad_token: Option<String>,
     path: PathBuf,
@@ -122,7 +69,7 @@ pub(crate) struct PlainConfig {
 
 impl PlainConfig {
     /// The configuration in a directory: its `config.json`, and `tokenizer_config.json` where there is one.
-    pub(crate) fn read(dir: &Path) -> Result<Self, ConfigError> {
+    pub fn read(dir: &Path) -> Result<Self, ConfigError> {
         let file = JsonFile::read(&dir.join("config.json"))?;
         let tokenizer = TokenizerConfig::read(dir)?;
         let pad_id = file.field("pad_token_id")?;
@@ -137,9 +84,9 @@ impl PlainConfig {
     }
 
     /// The id of the padding token: the configuration's, else that of the tokenizer's padding token.
-    pub(crate) fn pad(&self, encoder: &TextEncoder) -> Result<u32, ConfigError> {
+    pub fn pad(&self, token_to_id: impl Fn(&str) -> Option<u32>) -> Result<u32, ConfigError> {
         let tokens = self.pad_token.as_deref().into_iter().chain(["[PAD]", "<pad>"]);
-        let of_tokenizer = || tokens.into_iter().find_map(|token| encoder.token_to_id(token));
+        let of_tokenizer = || tokens.into_iter().find_map(token_to_id);
         self.pad_id
             .or_else(of_tokenizer)
             .ok_or_else(|| ConfigError::Value {

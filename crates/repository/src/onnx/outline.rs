@@ -8,7 +8,7 @@ use super::proto::ValueInfoProto;
 
 /// An ONNX model as its file describes it. Weights are skipped, so a large file costs no more than its graph.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Outline {
+pub struct Outline {
     #[prost(message, optional, tag = "7")]
     graph: Option<GraphOutline>,
     #[prost(message, repeated, tag = "25")]
@@ -75,7 +75,7 @@ struct EntryOutline {
 
 impl Outline {
     /// The outline of a model file's content; the reason where it is no ONNX model.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let outline = Self::decode(bytes).map_err(|error| error.to_string())?;
         match outline.graph {
             Some(_) => Ok(outline),
@@ -84,19 +84,19 @@ impl Outline {
     }
 
     /// What a run must be given: the graph's inputs without those that only give a weight's type.
-    pub(crate) fn inputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
+    pub fn inputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
         let weights: BTreeSet<&str> = self.weights().map(|weight| weight.name.as_str()).collect();
         let inputs = self.graph.iter().flat_map(|graph| &graph.input);
         inputs.filter(move |input| !weights.contains(input.name.as_str()))
     }
 
     /// What a run yields.
-    pub(crate) fn outputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
+    pub fn outputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
         self.graph.iter().flat_map(|graph| &graph.output)
     }
 
     /// The names of all operators, those of subgraphs and functions included.
-    pub(crate) fn operators(&self) -> BTreeSet<&str> {
+    pub fn operators(&self) -> BTreeSet<&str> {
         let mut found = BTreeSet::new();
         let mut nodes: Vec<&NodeOutline> = Vec::new();
         nodes.extend(self.graph.iter().flat_map(|graph| &graph.node));
@@ -110,19 +110,19 @@ impl Outline {
     }
 
     /// The files, beside the model's own, that hold weights.
-    pub(crate) fn external_files(&self) -> BTreeSet<&str> {
+    pub fn external_files(&self) -> BTreeSet<&str> {
         let entries = self.weights().flat_map(|weight| &weight.external_data);
         let locations = entries.filter(|entry| entry.key == "location");
         locations.map(|entry| entry.value.as_str()).collect()
     }
 
     /// The element types of the weights, by their numbers in `TensorProto.DataType`.
-    pub(crate) fn weight_types(&self) -> BTreeSet<i32> {
+    pub fn weight_types(&self) -> BTreeSet<i32> {
         self.weights().map(|weight| weight.data_type).collect()
     }
 
     /// The rows of the table in which the values of the input `ids` are looked up; `None` where that cannot be seen.
-    pub(crate) fn table_rows(&self, ids: &str) -> Option<usize> {
+    pub fn table_rows(&self, ids: &str) -> Option<usize> {
         let graph = self.graph.as_ref()?;
         let weights: BTreeMap<&str, &TensorOutline> = self.weights().map(|w| (w.name.as_str(), w)).collect();
         // Values that are the ids, or a weight, but for their element type.

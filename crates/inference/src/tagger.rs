@@ -71,20 +71,21 @@ pub fn word_logits<S: AsRef<str>>(
 }
 
 /// Sentences as the network reads them.
-pub(crate) struct Encoded {
+pub struct Encoded {
     subwords: Vec<Subwords>,
-    pub(crate) windows: Vec<EncodedWindow>,
+    pub windows: Vec<EncodedWindow>,
 }
 
 /// One window and the sentence it is of.
-pub(crate) struct EncodedWindow {
+pub struct EncodedWindow {
     sentence: usize,
     window: Window,
-    pub(crate) ids: Vec<u32>,
+    /// Its token ids, special tokens included.
+    pub ids: Vec<u32>,
 }
 
 /// The windows of sentences, those without a token left out.
-pub(crate) fn encode<S: AsRef<str>>(
+pub fn encode<S: AsRef<str>>(
     encoder: &TextEncoder,
     limits: WindowLimits,
     sentences: &[Vec<S>],

@@ -1,13 +1,13 @@
 //! `config.json` of a Hugging Face token classifier of BERT's kin.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use nerve_tagging::{LabelError, LabelSet};
+use nerve_tagging::LabelSet;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
-use thiserror::Error;
 
+use crate::config_error::ConfigError;
 use crate::family::Family;
 use crate::json_file::JsonFile;
 
@@ -77,70 +77,6 @@ const POSITIONS: usize = 512;
 const TOKEN_TYPES: usize = 2;
 const INITIALIZER_RANGE: f64 = 0.02;
 const LAYER_NORM_EPS: f64 = 1e-12;
-
-/// Why a `config.json` cannot be used.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file is not JSON of the expected fields.
-    #[error("{}: {source}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// The line, column and field.
-        source: serde_json::Error,
-    },
-    /// The architecture is one Nerve does not know.
-    #[error("{}: model_type `{model_type}` is not supported, only {}", path.display(), supported())]
-    Family {
-        /// The file.
-        path: PathBuf,
-        /// The family it names.
-        model_type: String,
-    },
-    /// A field is not of the type it should have.
-    #[error("{}: {field}: {source}", path.display())]
-    Field {
-        /// The file.
-        path: PathBuf,
-        /// The field.
-        field: &'static str,
-        /// What was found and what expected.
-        source: serde_json::Error,
-    },
-    /// A field's value makes no model.
-    #[error("{}: {field} {problem}", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The field.
-        field: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// `id2label` is not a label set.
-    #[error("{}: {source}", path.display())]
-    Labels {
-        /// The file.
-        path: PathBuf,
-        /// The defect.
-        source: LabelError,
-    },
-}
-
-/// The families' names, in a sentence.
-fn supported() -> String {
-    Family::ALL
-        .map(|family| format!("`{}`", family.model_type()))
-        .join(", ")
-}
 
 impl ModelConfig {
     /// The validated configuration in a `config.json`.

@@ -7,10 +7,9 @@ use ort::session::SessionInputValue;
 use ort::value::{Shape, TensorRef};
 use thiserror::Error;
 
-use crate::graph::SELECTION;
 use crate::interface::{Float, GraphError, Input, Integer, Interface};
-use crate::onnx::Outline;
 use crate::runtime::{Device, Runtime, SessionOptions};
+use nerve_repository::onnx::{Outline, SELECTION};
 
 /// Why a session cannot be opened or run.
 #[derive(Debug, Error)]
@@ -158,7 +157,7 @@ impl Session {
     }
 
     /// Opens a model held in memory, whose logits must be `labels` wide; `path` is what errors call it.
-    pub(crate) fn from_bytes(
+    pub fn from_bytes(
         bytes: &[u8],
         path: &Path,
         runtime: &Runtime,
@@ -232,7 +231,7 @@ impl Session {
     }
 
     /// The values of further graph outputs by the order of their names, for the whole of one sequence.
-    pub(crate) fn run_observed(
+    pub fn run_observed(
         &mut self,
         sequence: &[u32],
         names: &[String],

@@ -4,132 +4,132 @@ use prost::Message;
 
 /// A model: a graph with its operator sets.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ModelProto {
+pub struct ModelProto {
     #[prost(int64, tag = "1")]
-    pub(crate) ir_version: i64,
+    pub ir_version: i64,
     #[prost(string, tag = "2")]
-    pub(crate) producer_name: String,
+    pub producer_name: String,
     #[prost(string, tag = "3")]
-    pub(crate) producer_version: String,
+    pub producer_version: String,
     #[prost(message, optional, tag = "7")]
-    pub(crate) graph: Option<GraphProto>,
+    pub graph: Option<GraphProto>,
     #[prost(message, repeated, tag = "8")]
-    pub(crate) opset_import: Vec<OperatorSetIdProto>,
+    pub opset_import: Vec<OperatorSetIdProto>,
 }
 
 /// A set of operators a model uses.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct OperatorSetIdProto {
+pub struct OperatorSetIdProto {
     #[prost(string, tag = "1")]
-    pub(crate) domain: String,
+    pub domain: String,
     #[prost(int64, tag = "2")]
-    pub(crate) version: i64,
+    pub version: i64,
 }
 
 /// A graph: nodes in topological order, weights, inputs and outputs.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct GraphProto {
+pub struct GraphProto {
     #[prost(message, repeated, tag = "1")]
-    pub(crate) node: Vec<NodeProto>,
+    pub node: Vec<NodeProto>,
     #[prost(string, tag = "2")]
-    pub(crate) name: String,
+    pub name: String,
     #[prost(message, repeated, tag = "5")]
-    pub(crate) initializer: Vec<TensorProto>,
+    pub initializer: Vec<TensorProto>,
     #[prost(message, repeated, tag = "11")]
-    pub(crate) input: Vec<ValueInfoProto>,
+    pub input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
-    pub(crate) output: Vec<ValueInfoProto>,
+    pub output: Vec<ValueInfoProto>,
 }
 
 /// One operator's application.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct NodeProto {
+pub struct NodeProto {
     #[prost(string, repeated, tag = "1")]
-    pub(crate) input: Vec<String>,
+    pub input: Vec<String>,
     #[prost(string, repeated, tag = "2")]
-    pub(crate) output: Vec<String>,
+    pub output: Vec<String>,
     #[prost(string, tag = "3")]
-    pub(crate) name: String,
+    pub name: String,
     #[prost(string, tag = "4")]
-    pub(crate) op_type: String,
+    pub op_type: String,
     #[prost(message, repeated, tag = "5")]
-    pub(crate) attribute: Vec<AttributeProto>,
+    pub attribute: Vec<AttributeProto>,
     #[prost(string, tag = "7")]
-    pub(crate) domain: String,
+    pub domain: String,
 }
 
 /// A named constant of a node.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct AttributeProto {
+pub struct AttributeProto {
     #[prost(string, tag = "1")]
-    pub(crate) name: String,
+    pub name: String,
     #[prost(float, optional, tag = "2")]
-    pub(crate) f: Option<f32>,
+    pub f: Option<f32>,
     #[prost(int64, optional, tag = "3")]
-    pub(crate) i: Option<i64>,
+    pub i: Option<i64>,
     #[prost(bytes = "vec", optional, tag = "4")]
-    pub(crate) s: Option<Vec<u8>>,
+    pub s: Option<Vec<u8>>,
     #[prost(int64, repeated, tag = "8")]
-    pub(crate) ints: Vec<i64>,
+    pub ints: Vec<i64>,
     #[prost(int32, tag = "20")]
-    pub(crate) r#type: i32,
+    pub r#type: i32,
 }
 
 /// A constant tensor, its elements as little-endian bytes.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TensorProto {
+pub struct TensorProto {
     #[prost(int64, repeated, tag = "1")]
-    pub(crate) dims: Vec<i64>,
+    pub dims: Vec<i64>,
     #[prost(int32, tag = "2")]
-    pub(crate) data_type: i32,
+    pub data_type: i32,
     #[prost(string, tag = "8")]
-    pub(crate) name: String,
+    pub name: String,
     #[prost(bytes = "vec", tag = "9")]
-    pub(crate) raw_data: Vec<u8>,
+    pub raw_data: Vec<u8>,
 }
 
 /// A graph input or output.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ValueInfoProto {
+pub struct ValueInfoProto {
     #[prost(string, tag = "1")]
-    pub(crate) name: String,
+    pub name: String,
     #[prost(message, optional, tag = "2")]
-    pub(crate) r#type: Option<TypeProto>,
+    pub r#type: Option<TypeProto>,
 }
 
 /// A value's type: here always a tensor.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TypeProto {
+pub struct TypeProto {
     #[prost(message, optional, tag = "1")]
-    pub(crate) tensor_type: Option<TensorTypeProto>,
+    pub tensor_type: Option<TensorTypeProto>,
 }
 
 /// A tensor's element type and shape.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TensorTypeProto {
+pub struct TensorTypeProto {
     #[prost(int32, tag = "1")]
-    pub(crate) elem_type: i32,
+    pub elem_type: i32,
     #[prost(message, optional, tag = "2")]
-    pub(crate) shape: Option<TensorShapeProto>,
+    pub shape: Option<TensorShapeProto>,
 }
 
 /// A tensor's axes.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TensorShapeProto {
+pub struct TensorShapeProto {
     #[prost(message, repeated, tag = "1")]
-    pub(crate) dim: Vec<DimensionProto>,
+    pub dim: Vec<DimensionProto>,
 }
 
 /// One axis: a number, or a name for a dynamic extent.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct DimensionProto {
+pub struct DimensionProto {
     #[prost(oneof = "DimensionValue", tags = "1, 2")]
-    pub(crate) value: Option<DimensionValue>,
+    pub value: Option<DimensionValue>,
 }
 
 /// An axis' extent.
 #[derive(Clone, PartialEq, prost::Oneof)]
-pub(crate) enum DimensionValue {
+pub enum DimensionValue {
     #[prost(int64, tag = "1")]
     Value(i64),
     #[prost(string, tag = "2")]

@@ -4,31 +4,31 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use crate::json_file::JsonFile;
 
 /// What is said of a tokenizer; all absent where there is no such file.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct TokenizerConfig {
+pub struct TokenizerConfig {
     /// Whether text is lower-cased.
-    pub(crate) do_lower_case: Option<bool>,
+    pub do_lower_case: Option<bool>,
     /// Whether accents are removed; with lower case where absent.
-    pub(crate) strip_accents: Option<bool>,
+    pub strip_accents: Option<bool>,
     /// Whether each ideograph is a word.
-    pub(crate) tokenize_chinese_chars: Option<bool>,
+    pub tokenize_chinese_chars: Option<bool>,
     /// Whether byte-level BPE reads a text as after a space.
-    pub(crate) add_prefix_space: Option<bool>,
+    pub add_prefix_space: Option<bool>,
     /// The longest sequence, special tokens included; absent too where the file says that there is no limit.
-    pub(crate) model_max_length: Option<usize>,
+    pub model_max_length: Option<usize>,
     /// The token that fills shorter sequences up.
-    pub(crate) pad_token: Option<String>,
+    pub pad_token: Option<String>,
     /// Everything in the file, the fields above too.
-    pub(crate) fields: Map<String, Value>,
+    pub fields: Map<String, Value>,
 }
 
 impl TokenizerConfig {
     /// What the file in a model directory says.
-    pub(crate) fn read(dir: &Path) -> Result<Self, ConfigError> {
+    pub fn read(dir: &Path) -> Result<Self, ConfigError> {
         let path = dir.join("tokenizer_config.json");
         if !path.is_file() {
             return Ok(Self::default());

@@ -11,13 +11,13 @@ use thiserror::Error;
 
 /// The manifest layout this version writes and reads. It stays when an optional field comes, which older versions refuse by
 /// its name.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 1;
 /// The manifest's file name.
-pub(crate) const MANIFEST: &str = "manifest.json";
+pub const MANIFEST: &str = "manifest.json";
 /// The files every bundle holds beside its manifest.
-pub(crate) const FILES: [&str; 3] = ["config.json", "model.onnx", "tokenizer.json"];
+pub const FILES: [&str; 3] = ["config.json", "model.onnx", "tokenizer.json"];
 /// The file a bundle holds too if its checkpoint did: the tokenizer's settings in `transformers`.
-pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// Why a manifest, or the files it describes, cannot be trusted.
 #[derive(Debug, Error)]
@@ -236,7 +236,7 @@ impl Manifest {
     }
 
     /// The temperature of the scores; `path` is named in the error.
-    pub(crate) fn scores_temperature(&self, path: &Path) -> Result<Temperature, ManifestError> {
+    pub fn scores_temperature(&self, path: &Path) -> Result<Temperature, ManifestError> {
         let Some(found) = self.temperature else {
             return Ok(Temperature::default());
         };
@@ -247,13 +247,13 @@ impl Manifest {
     }
 
     /// The files of this bundle that mean something to this version, the manifest itself left out.
-    pub(crate) fn known_files(&self) -> impl Iterator<Item = &'static str> {
+    pub fn known_files(&self) -> impl Iterator<Item = &'static str> {
         let optional = self.has_tokenizer_config().then_some(TOKENIZER_CONFIG);
         FILES.into_iter().chain(optional)
     }
 
     /// Whether the bundle holds the tokenizer's settings in `transformers`.
-    pub(crate) fn has_tokenizer_config(&self) -> bool {
+    pub fn has_tokenizer_config(&self) -> bool {
         self.files.contains_key(TOKENIZER_CONFIG)
     }
 }
@@ -288,7 +288,7 @@ fn check(path: &Path, stated: &FileInfo) -> Result<(), ManifestError> {
 }
 
 /// The size and SHA-256 of a file.
-pub(crate) fn file_info(path: &Path) -> std::io::Result<FileInfo> {
+pub fn file_info(path: &Path) -> std::io::Result<FileInfo> {
     let mut file = std::fs::File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
@@ -309,7 +309,7 @@ pub(crate) fn file_info(path: &Path) -> std::io::Result<FileInfo> {
 /// The content hash of a set of files and the temperature of their scores.
 ///
 /// Bundles that answer differently must not share a version: a store keeps one bundle of each.
-pub(crate) fn version(files: &BTreeMap<String, FileInfo>, temperature: Option<f64>) -> String {
+pub fn version(files: &BTreeMap<String, FileInfo>, temperature: Option<f64>) -> String {
     let mut hasher = Sha256::new();
     for (name, info) in files {
         hasher.update(format!("{name} {}\n", info.sha256));

@@ -6,17 +6,17 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 
 /// The fields of a JSON file.
-pub(crate) struct JsonFile {
+pub struct JsonFile {
     path: PathBuf,
     fields: Map<String, Value>,
 }
 
 impl JsonFile {
     /// The file's object.
-    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
@@ -25,7 +25,7 @@ impl JsonFile {
     }
 
     /// The object that a text is; `path` is named in errors.
-    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let fields = serde_json::from_str(text).map_err(|source| ConfigError::Parse {
             path: path.to_owned(),
             source,
@@ -37,7 +37,7 @@ impl JsonFile {
     }
 
     /// A field's value; `None` where it is absent or null.
-    pub(crate) fn field<T: DeserializeOwned>(&self, field: &'static str) -> Result<Option<T>, ConfigError> {
+    pub fn field<T: DeserializeOwned>(&self, field: &'static str) -> Result<Option<T>, ConfigError> {
         let value = self.fields.get(field).unwrap_or(&Value::Null);
         Option::<T>::deserialize(value).map_err(|source| ConfigError::Field {
             path: self.path.clone(),
@@ -47,30 +47,24 @@ impl JsonFile {
     }
 
     /// A field's value, which the file then no longer has; `None` where it is absent or null.
-    pub(crate) fn take<T: DeserializeOwned>(
-        &mut self,
-        field: &'static str,
-    ) -> Result<Option<T>, ConfigError> {
+    pub fn take<T: DeserializeOwned>(&mut self, field: &'static str) -> Result<Option<T>, ConfigError> {
         let value = self.field(field)?;
         self.fields.remove(field);
         Ok(value)
     }
 
     /// A field's value, which the file then no longer has and without which there is no model.
-    pub(crate) fn take_required<T: DeserializeOwned>(
-        &mut self,
-        field: &'static str,
-    ) -> Result<T, ConfigError> {
+    pub fn take_required<T: DeserializeOwned>(&mut self, field: &'static str) -> Result<T, ConfigError> {
         self.take(field)?.ok_or_else(|| self.wrong(field, "is missing"))
     }
 
     /// The fields not taken.
-    pub(crate) fn into_fields(self) -> Map<String, Value> {
+    pub fn into_fields(self) -> Map<String, Value> {
         self.fields
     }
 
     /// The error that a field's value makes no model.
-    pub(crate) fn wrong(&self, field: &'static str, problem: impl Into<String>) -> ConfigError {
+    pub fn wrong(&self, field: &'static str, problem: impl Into<String>) -> ConfigError {
         ConfigError::Value {
             path: self.path.clone(),
             field,
@@ -79,7 +73,7 @@ impl JsonFile {
     }
 
     /// The file's path.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }

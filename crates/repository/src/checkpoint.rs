@@ -8,7 +8,8 @@ use nerve_tagging::LabelSet;
 use safetensors::{Dtype, SafeTensors};
 use thiserror::Error;
 
-use crate::config::{ConfigError, ModelConfig};
+use crate::config::ModelConfig;
+use crate::config_error::ConfigError;
 
 /// Why a checkpoint cannot be used.
 #[derive(Debug, Error)]

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::graph::SELECTION;
-use crate::onnx::{DimensionValue, Outline, TensorTypeProto, ValueInfoProto};
+use nerve_repository::onnx::{DimensionValue, Outline, SELECTION, TensorTypeProto, ValueInfoProto};
 
 /// Why a graph is not one that can be served.
 #[derive(Debug, Error)]

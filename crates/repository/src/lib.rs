@@ -1,0 +1,31 @@
+//! Models at rest: checkpoints, bundles, stores of versions and plain exports. The one reader of each.
+
+mod calibration;
+mod checkpoint;
+mod config;
+mod config_error;
+mod family;
+mod files;
+mod json_file;
+mod locate;
+mod manifest;
+pub mod onnx;
+mod plain;
+mod store;
+mod tokenizer_config;
+
+pub use calibration::{Calibration, CalibrationError, Fit};
+pub use checkpoint::{Checkpoint, CheckpointError, Weight, read_weights};
+pub use config::{Activation, ModelConfig};
+pub use config_error::ConfigError;
+pub use family::Family;
+pub use files::{FileError, set_readable, sync, write_synced};
+pub use json_file::JsonFile;
+pub use locate::{LocateError, Located, locate, plain_graph};
+pub use manifest::{
+    Evaluation, FILES, FORMAT_VERSION, FileInfo, GraphInfo, MANIFEST, Manifest, ManifestError,
+    TOKENIZER_CONFIG, file_info, version,
+};
+pub use plain::{PlainConfig, plain_version};
+pub use store::{LockedStore, StoreError, publish};
+pub use tokenizer_config::TokenizerConfig;

@@ -1,0 +1,130 @@
+//! Where a model is: in a bundle, in a store's current version, or in a plain Hugging Face export.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Where exporters put the graph.
+const GRAPHS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
+/// Why there is no model at a path.
+#[derive(Debug, Error)]
+pub enum LocateError {
+    /// The path does not exist or cannot be followed.
+    #[error("cannot open {}: {source}", path.display())]
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The directory is none of the three kinds.
+    #[error(
+        "{}: neither a bundle (manifest.json), a model store (current), nor an ONNX export (config.json with model.onnx or onnx/model.onnx)",
+        path.display()
+    )]
+    Unknown {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is a configuration, but no graph where one is looked for.
+    #[error("{}: no model.onnx or onnx/model.onnx; {}", path.display(), others(found))]
+    NoGraph {
+        /// The directory.
+        path: PathBuf,
+        /// The ONNX files that are there.
+        found: Vec<String>,
+    },
+    /// There is a graph, but nothing that names its labels.
+    #[error("{}: no config.json, which names the labels", path.display())]
+    NoConfig {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The graph asked for is not there.
+    #[error("{}: --onnx-file {}: there is no such file", path.display(), file.display())]
+    NoSuchGraph {
+        /// The directory.
+        path: PathBuf,
+        /// The file asked for.
+        file: PathBuf,
+    },
+}
+
+fn others(found: &[String]) -> String {
+    match found {
+        [] => "there is no ONNX file at all".to_owned(),
+        found => format!("name one of these with --onnx-file: {}", found.join(", ")),
+    }
+}
+
+/// The directory that holds a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The directory, symbolic links resolved.
+    pub dir: PathBuf,
+    /// Whether it is a version of a store, which has a manifest.
+    pub in_store: bool,
+}
+
+/// Where the model at `path` is: in it, or in a store's current version.
+pub fn locate(path: &Path) -> Result<Located, LocateError> {
+    let store_current = path.join("current");
+    // A link that leads nowhere is a damaged store, not a plain directory.
+    let in_store = store_current.symlink_metadata().is_ok();
+    let at = if in_store { &store_current } else { path };
+    let dir = std::fs::canonicalize(at).map_err(|source| LocateError::Open {
+        path: at.to_owned(),
+        source,
+    })?;
+    Ok(Located { dir, in_store })
+}
+
+/// The graph of the export in a directory: the one asked for, else the one where exporters put it.
+pub fn plain_graph(dir: &Path, asked: Option<&Path>) -> Result<PathBuf, LocateError> {
+    let has_config = dir.join("config.json").is_file();
+    let path = dir.to_owned();
+    if let Some(file) = asked {
+        let graph = dir.join(file);
+        return match (graph.is_file(), has_config) {
+            (true, true) => Ok(graph),
+            (true, false) => Err(LocateError::NoConfig { path }),
+            (false, _) => Err(LocateError::NoSuchGraph {
+                path,
+                file: file.to_owned(),
+            }),
+        };
+    }
+    let usual = GRAPHS
+        .iter()
+        .map(|file| dir.join(file))
+        .find(|file| file.is_file());
+    match (usual, has_config) {
+        (Some(graph), true) => Ok(graph),
+        (Some(_), false) => Err(LocateError::NoConfig { path }),
+        (None, true) => Err(LocateError::NoGraph {
+            found: onnx_files(dir),
+            path,
+        }),
+        (None, false) => Err(LocateError::Unknown { path }),
+    }
+}
+
+/// The ONNX files of a directory and its `onnx` folder, in order of name.
+fn onnx_files(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for folder in ["", "onnx"] {
+        // What cannot be listed has nothing to suggest.
+        let entries = std::fs::read_dir(dir.join(folder))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let paths = entries.map(|entry| Path::new(folder).join(entry.file_name()));
+        found.extend(
+            paths
+                .filter(|path| path.extension().is_some_and(|extension| extension == "onnx"))
+                .map(|path| path.to_string_lossy().into_owned()),
+        );
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,70 @@
+//! Publishing a bundle only if it is better than the live version.
+
+use std::path::{Path, PathBuf};
+
+use nerve_inference::{Model, ModelError, Runtime};
+use nerve_repository::{LockedStore, StoreError};
+use thiserror::Error;
+
+use crate::bundle::{ExportError, evaluate};
+
+/// Why a bundle was not compared with the live version, or not published.
+#[derive(Debug, Error)]
+pub enum CompareError {
+    /// The store refuses the bundle.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bundle, or the live version, cannot be opened.
+    #[error("cannot open {}: {source}", path.display())]
+    Open {
+        /// The model.
+        path: PathBuf,
+        /// The defect.
+        source: ModelError,
+    },
+    /// The bundle, or the live version, cannot be evaluated.
+    #[error(transparent)]
+    Evaluate(#[from] ExportError),
+}
+
+/// What came of publishing what had to be better.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// Where the version is; absent where it was not better, and the store is as it was.
+    pub published: Option<PathBuf>,
+    /// Its entity F1.
+    pub f1: f64,
+    /// That of the version that was live; absent in a store that had none.
+    pub live_f1: Option<f64>,
+}
+
+/// Publishes a bundle, if it has a higher entity F1 on the CoNLL file `dev` than the live version.
+///
+/// Both bundles are run, the file is the same, and nothing that a manifest says of a score is believed. A store without a live
+/// version takes any bundle that can be evaluated. Nobody else publishes between the comparison and its outcome.
+pub fn publish_if_better(
+    bundle: &Path,
+    store: &Path,
+    dev: &Path,
+    runtime: &Runtime,
+) -> Result<Comparison, CompareError> {
+    let f1 = |path: &Path| -> Result<f64, CompareError> {
+        let model = Model::open(path).map_err(|source| CompareError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(evaluate(&model, dev, runtime)?.f1)
+    };
+    let locked = LockedStore::acquire(store)?;
+    let candidate = f1(bundle)?;
+    let live_f1 = locked.has_current().then(|| f1(store)).transpose()?;
+    let published = match live_f1.is_none_or(|live| candidate > live) {
+        true => Some(locked.publish(bundle)?),
+        false => None,
+    };
+    Ok(Comparison {
+        published,
+        f1: candidate,
+        live_f1,
+    })
+}
