@@ -17,7 +17,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-test fuzz otlp-checks operations-checks
+.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-check image-test fuzz otlp-checks operations-checks
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -145,6 +145,11 @@ deploy-faults: onnxruntime
 	tests/deploy/need haproxy
 	$(CARGO) build --locked --release --workspace --bins
 	$(PYTHON) tests/deploy/haproxy.py --require-reload $(FAULTS_FLAGS)
+
+# Checks that the Dockerfile copies all that it needs, without building the image. `cargo build` states what it needs.
+image-check:
+	$(CARGO) build --locked --release --workspace --bins
+	$(PYTHON) tests/deploy/build_context.py
 
 # Builds the Dockerfile without Docker and runs its image, as root; IMAGE_FLAGS="--prebuilt target/release" compiles nothing.
 image-test:

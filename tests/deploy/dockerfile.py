@@ -25,6 +25,8 @@ import sys
 import tempfile
 import time
 
+import build_context
+
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
 DOCKERFILE = REPOSITORY / "Dockerfile"
 LIMIT_MB = 200
@@ -33,14 +35,11 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 # What Debian's slim images leave out.
 NOT_SLIM = ["info", "linda", "lintian", "locale", "man", "groff", "pixmaps"]
 
-# Stands in for `cargo build`. The workspace is opened as it was copied, with its lock; nothing is compiled.
+# Replaces `cargo build` where a built server is given. `cargo fetch` opens the copied workspace with its lock file, and fails
+# as `cargo build` does where the file of a declared target is missing; nothing is compiled.
 CARGO = """#!/bin/sh -e
 [ "$1" = build ]
-shift
-for argument; do shift; [ "$argument" = --release ] || set -- "$@" "$argument"; done
-/usr/local/rustup/toolchain/bin/cargo tree "$@" > /dev/null
-# The first build has no sources, and so nothing to yield.
-[ -f server/src/main.rs ] || exit 0
+/usr/local/rustup/toolchain/bin/cargo fetch --locked --target {host}
 mkdir -p target/release
 cp /prebuilt/nerve-server target/release/
 [ "$CARGO_PROFILE_RELEASE_STRIP" != symbols ] || strip target/release/nerve-server
@@ -63,9 +62,12 @@ class Builder:
 
     def __init__(self, directory):
         self._command = ["buildah", "--root", directory / "storage", "--runroot", directory / "run", "--storage-driver", "overlay"]
+        # buildah keeps the cache mounts of `RUN` here, which must be empty for a build to compile everything.
+        (directory / "tmp").mkdir()
+        self._environment = {**os.environ, "TMPDIR": str(directory / "tmp")}
 
     def run(self, *arguments):
-        outcome = subprocess.run([*self._command, *arguments])
+        outcome = subprocess.run([*self._command, *arguments], env=self._environment)
         if outcome.returncode != 0:
             raise SystemExit(f"buildah {arguments[0]} ended with {outcome.returncode}; it says why above")
 
@@ -134,7 +136,7 @@ def volumes(directory, prebuilt):
     }
     if prebuilt is not None:
         mounted[str(prebuilt)] = "/prebuilt"
-        texts["/usr/local/cargo/bin/cargo"] = CARGO
+        texts["/usr/local/cargo/bin/cargo"] = CARGO.format(host=build_context.host())
     for number, (target, text) in enumerate(texts.items()):
         source = directory / f"mounted-{number}"
         source.write_text(text)
