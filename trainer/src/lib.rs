@@ -18,8 +18,9 @@ pub use publish::{Publication, PublishError, publish_run};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
     Bar, Beginning, ClassWeights, ClassWeightsError, ConfigError, Decay, DeviceChoice, DeviceChoiceError,
-    End, EvaluationRecord, ExampleError, Init, LabelledSubwords, LossFunction, LossKind, MOST_THREADS,
-    Objective, Optimisation, OptimiserKind, Plan, Progress, Rule, Schedule, ScheduleKind, Scratch,
-    SeedResult, SeedsReport, Spread, Start, StepRecord, Steps, Tested, TestedCheckpoint, Timing,
-    TokenizerSource, TrainConfig, TrainError, TrainOptions, TrainReport, seed_configs, train, train_seeds,
+    End, EvaluationRecord, ExampleError, FixedOptions, Init, LabelledSubwords, LossFunction, LossKind,
+    MOST_THREADS, Objective, Optimisation, OptimiserKind, OptionDifference, Plan, Progress, Rule, Schedule,
+    ScheduleKind, Scratch, SeedResult, SeedsReport, Spread, Start, StepRecord, Steps, Tested,
+    TestedCheckpoint, Timing, TokenizerSource, TrainConfig, TrainError, TrainOptions, TrainReport,
+    seed_configs, train, train_seeds,
 };

@@ -57,7 +57,7 @@ impl Outcome {
             threads: self.options.threads,
             ..options.clone()
         };
-        self.options.first_difference(&options)
+        Some(self.options.first_difference(&options)?.option)
     }
 
     /// The same without the paths of the machine it was made on, as a report shows it.

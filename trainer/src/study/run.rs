@@ -154,7 +154,7 @@ fn options(
         start: start.name.clone(),
         source: Box::new(source),
     })?;
-    Ok(Some(config.to_options()))
+    Ok(Some(config.options().clone()))
 }
 
 /// Trains one variant; `None` where it was interrupted.
@@ -170,17 +170,20 @@ fn run(
         start: start.name.clone(),
         source: Box::new(source),
     };
-    let mut config = TrainConfig::new(options.clone()).map_err(|error| failed(error.into()))?;
     let mut beginning = Beginning::New;
-    if config.out.join("steps.jsonl").exists() {
+    if let Some(out) = options
+        .out
+        .as_ref()
+        .filter(|out| out.join("steps.jsonl").exists())
+    {
         beginning = Beginning::Resumed;
         // It goes on with the threads it was begun with, on which its last bits depend, unless it is told another number.
         if settings.threads.is_none() {
-            let begun = TrainOptions::read(&config.out.join("config.toml"));
+            let begun = TrainOptions::read(&out.join("config.toml"));
             options.threads = begun.map_err(|error| failed(error.into()))?.threads;
-            config.threads = options.threads.unwrap_or(config.threads);
         }
     }
+    let config = TrainConfig::new(options).map_err(|error| failed(error.into()))?;
     let (records, test, stopped) = match train(&config, beginning, progress) {
         Ok(report) if report.end == End::Interrupted => return Ok(None),
         Ok(report) => (report.records, report.test, None),
@@ -200,7 +203,7 @@ fn run(
     Ok(Some(Outcome {
         start: start.name.clone(),
         variant: variant.id.clone(),
-        options,
+        options: config.options().clone(),
         records,
         stopped,
         seconds: timings.iter().map(|timing| timing.seconds).sum(),

@@ -37,7 +37,7 @@ impl Finished<'_> {
         if let Some(calibration) = &found.calibration {
             calibration.to_calibration(found.split.clone()).write(best)?;
         }
-        let configuration = configuration_rows(&config.to_options());
+        let configuration = configuration_rows(config.options());
         let name = config.out.file_name().unwrap_or(config.out.as_os_str());
         let name = name.to_string_lossy().into_owned();
         self.card(config, &name, &found, configuration.clone())

@@ -33,7 +33,7 @@ pub(crate) use example::{Example, examples, pack};
 pub(crate) use loss::Loss;
 pub use loss::{ClassWeights, ClassWeightsError, LossFunction, LossKind};
 pub use optimiser::{OptimiserKind, Rule};
-pub use options::TrainOptions;
+pub use options::{FixedOptions, OptionDifference, TrainOptions};
 pub(crate) use order::batches;
 pub use progress::{Bar, Plan, Progress};
 pub use record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, TrainReport};

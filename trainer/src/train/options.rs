@@ -1,4 +1,4 @@
-//! What a user says about a training, on the command line or in a file.
+//! The options of a training run: one definition for the flags, the TOML file and the resolved `config.toml` of a run.
 
 use std::path::{Path, PathBuf};
 
@@ -13,25 +13,82 @@ use super::record::TestedCheckpoint;
 use super::schedule::ScheduleKind;
 use super::subwords::LabelledSubwords;
 
+/// The first option in which two sets of options differ, with both values as JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionDifference {
+    /// The option, as the TOML file spells it.
+    pub option: &'static str,
+    /// The value in the first set.
+    pub first: String,
+    /// The value in the second set.
+    pub second: String,
+}
+
+impl OptionDifference {
+    fn new<T: Serialize>(option: &'static str, first: &Option<T>, second: &Option<T>) -> Self {
+        let shown = |value: &Option<T>| match value {
+            Some(value) => serde_json::to_string(value).unwrap_or_default(),
+            None => "not set".to_owned(),
+        };
+        Self {
+            option,
+            first: shown(first),
+            second: shown(second),
+        }
+    }
+}
+
 macro_rules! options {
-    ($($(#[$meta:meta])* $name:ident: $of:ty,)*) => {
-        /// The options of a training, each of them optional; a TOML file's keys are these names.
+    (
+        fixed { $($(#[$fixed_meta:meta])* $fixed:ident: $fixed_type:ty,)* }
+        adjustable { $($(#[$meta:meta])* $name:ident: $type:ty,)* }
+    ) => {
+        /// The options of a training run, all of them optional. The keys of the TOML file are the names of the fields.
         #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct TrainOptions {
-            $($(#[$meta])* #[serde(skip_serializing_if = "Option::is_none")] pub $name: Option<$of>,)*
+            $($(#[$fixed_meta])* #[serde(skip_serializing_if = "Option::is_none")] pub $fixed: Option<$fixed_type>,)*
+            $($(#[$meta])* #[serde(skip_serializing_if = "Option::is_none")] pub $name: Option<$type>,)*
+        }
+
+        /// The options that determine the records and weights of a run step by step: a resumed run must have the values
+        /// it was started with. The other options may change.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct FixedOptions {
+            $(#[doc = concat!("See `TrainOptions::", stringify!($fixed), "`.")] pub $fixed: Option<$fixed_type>,)*
         }
 
         impl TrainOptions {
-            /// These options, and those of `other` where these say nothing.
+            /// These options, completed by those of `other`.
             pub fn or(self, other: Self) -> Self {
-                Self { $($name: self.$name.or(other.$name),)* }
+                Self {
+                    $($fixed: self.$fixed.or(other.$fixed),)*
+                    $($name: self.$name.or(other.$name),)*
+                }
             }
 
-            /// The first option in which these differ from `other`.
-            pub(crate) fn first_difference(&self, other: &Self) -> Option<&'static str> {
+            /// The options that must not change when the run is resumed.
+            pub fn fixed(&self) -> FixedOptions {
+                FixedOptions { $($fixed: self.$fixed.clone(),)* }
+            }
+
+            /// The first option in which these options differ from `other`.
+            pub fn first_difference(&self, other: &Self) -> Option<OptionDifference> {
+                if let Some(difference) = self.fixed().first_difference(&other.fixed()) {
+                    return Some(difference);
+                }
                 $(if self.$name != other.$name {
-                    return Some(stringify!($name));
+                    return Some(OptionDifference::new(stringify!($name), &self.$name, &other.$name));
+                })*
+                None
+            }
+        }
+
+        impl FixedOptions {
+            /// The first option in which these options differ from `other`.
+            pub fn first_difference(&self, other: &Self) -> Option<OptionDifference> {
+                $(if self.$fixed != other.$fixed {
+                    return Some(OptionDifference::new(stringify!($fixed), &self.$fixed, &other.$fixed));
                 })*
                 None
             }
@@ -40,156 +97,161 @@ macro_rules! options {
 }
 
 options! {
-    /// Corpus: a directory with train, dev and perhaps test files, or `wnut17`.
-    #[arg(long, value_name = "DIR|wnut17")]
-    data: String,
-    /// Model to start from: a Hugging Face directory or a hub id.
-    #[arg(long, value_name = "DIR|HUB_ID")]
-    base: String,
-    /// Directory the run is written to.
-    #[arg(long, value_name = "RUN")]
-    out: PathBuf,
-    /// Start from the base's weights, or from fresh ones of the sizes given.
-    #[arg(long, value_enum)]
-    init: Init,
-    /// Directory with the tokenizer of a fresh model, where it is not a base's.
-    #[arg(long, value_name = "DIR")]
-    vocab: PathBuf,
-    /// Width of a fresh model [default: 128].
-    #[arg(long)]
-    hidden_size: usize,
-    /// Encoder layers of a fresh model [default: 2], or how many of a base's, from the first [default: all].
-    #[arg(long)]
-    layers: usize,
-    /// Attention heads of a fresh model [default: 2].
-    #[arg(long)]
-    heads: usize,
-    /// Feed-forward width of a fresh model [default: 4 * hidden-size].
-    #[arg(long)]
-    intermediate_size: usize,
-    /// Train on so many sentences only, drawn by the seed [default: all].
-    #[arg(long, value_name = "SENTENCES")]
-    subset: usize,
-    /// Which subwords of a word carry its label in training [default: first].
-    #[arg(long, value_enum)]
-    label_subwords: LabelledSubwords,
-    /// Passes over the training sentences [default: 5].
-    #[arg(long)]
-    epochs: usize,
-    /// Windows a batch [default: 16].
-    #[arg(long)]
-    batch_size: usize,
-    /// Batches a step, their gradients added up [default: 1].
-    #[arg(long, value_name = "BATCHES")]
-    accumulate: usize,
-    /// Make batches of windows of like length, still in random order.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    group_by_length: bool,
-    /// How gradients become steps [default: adamw].
-    #[arg(long, value_enum)]
-    optimiser: OptimiserKind,
-    /// Highest learning rate [default: 2e-4].
-    #[arg(long)]
-    learning_rate: f64,
-    /// Highest learning rate of the classification head [default: learning-rate].
-    #[arg(long)]
-    head_learning_rate: f64,
-    /// Learning rate of each layer as a share of the one above it, embeddings lowest [default: 1].
-    #[arg(long, value_name = "SHARE")]
-    layer_decay: f64,
-    /// Weight decay of matrices and embeddings, decoupled in adamw [default: 0.01].
-    #[arg(long)]
-    weight_decay: f64,
-    /// Share of the last step that sgd goes on with [default: 0].
-    #[arg(long)]
-    momentum: f64,
-    /// Look ahead along sgd's momentum (Nesterov).
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    nesterov: bool,
-    /// How the learning rate falls after warm-up [default: linear].
-    #[arg(long, value_enum)]
-    schedule: ScheduleKind,
-    /// Share of the steps in which the learning rate rises [default: 0.1].
-    #[arg(long)]
-    warmup: f64,
-    /// Factor of each fall of the schedules step and plateau [default: 0.1].
-    #[arg(long)]
-    gamma: f64,
-    /// Epochs between falls of the schedule step [default: 1].
-    #[arg(long, value_name = "EPOCHS")]
-    step_epochs: usize,
-    /// Evaluations without a better dev entity F1 after which the schedule plateau falls [default: 1].
-    #[arg(long, value_name = "EVALUATIONS")]
-    plateau_patience: usize,
-    /// Largest norm of the gradient, 0 for any [default: 1].
-    #[arg(long)]
-    clip: f64,
-    /// What is minimised [default: cross-entropy].
-    #[arg(long, value_enum)]
-    loss: LossKind,
-    /// Probability that cross-entropy spreads over all labels [default: 0].
-    #[arg(long)]
-    label_smoothing: f64,
-    /// Exponent of the focal loss [default: 2].
-    #[arg(long)]
-    focal_gamma: f64,
-    /// Weights of labels in the loss: `balanced`, or `O=0.5,B-person=2` with 1 for the rest [default: all 1].
-    #[arg(long, value_name = "WEIGHTS")]
-    class_weights: ClassWeights,
-    /// Leave the first so many encoder layers alone [default: 0].
-    #[arg(long, value_name = "LAYERS")]
-    freeze_layers: usize,
-    /// Leave parameters alone whose name this regular expression matches; may be given several times.
-    #[arg(long, value_name = "PATTERN")]
-    freeze: Vec<String>,
-    /// Dropout of embeddings and sub-layer outputs [default: the base's].
-    #[arg(long)]
-    dropout: f64,
-    /// Longest window in tokens, special tokens included [default: 128].
-    #[arg(long)]
-    max_length: usize,
-    /// Steps between evaluations on dev [default: an epoch's].
-    #[arg(long, value_name = "STEPS")]
-    evaluate_every: usize,
-    /// Stop after so many evaluations without a better dev entity F1 [default: never].
-    #[arg(long, value_name = "EVALUATIONS")]
-    patience: usize,
-    /// Pad every window to the longest and train on the padding as O, unmasked, as the original study did.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    train_on_padding: bool,
-    /// Record the original study's metric, weighted F1 over all positions, of the passes over the training sentences; it
-    /// needs `--label-subwords all`.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    padded_metric: bool,
-    /// Seed of order, dropout, subset and fresh weights [default: 42].
-    #[arg(long)]
-    seed: u64,
-    /// Train once for each of these seeds, in OUT/seed-N, and report mean and standard deviation.
-    #[arg(long, value_delimiter = ',', conflicts_with = "seed")]
-    seeds: Vec<u64>,
-    /// Where to train: cpu, or cuda[:N] where the program was built with the feature `cuda` [default: cpu].
-    #[arg(long, value_name = "cpu|cuda[:N]")]
-    device: DeviceChoice,
-    /// Threads [default: as many as the machine offers].
-    #[arg(long)]
-    threads: usize,
-    /// Evaluate a checkpoint on the test split in the end.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    evaluate_test: bool,
-    /// The checkpoint that `--evaluate-test` evaluates [default: best].
-    #[arg(long, value_enum)]
-    test_checkpoint: TestedCheckpoint,
-    /// Write report.html, TensorBoard events, a model card and a fitted temperature in the end [default: true].
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    reports: bool,
-    /// Where `wnut17` is downloaded from [default: the authors' repository].
-    #[arg(long, env = "NERVE_WNUT17_URL", value_name = "URL")]
-    wnut17_url: String,
+    fixed {
+        /// Corpus: a directory with a train and a dev file and optionally a test file, or `wnut17`.
+        #[arg(long, value_name = "DIR|wnut17")]
+        data: String,
+        /// Model to start from: a Hugging Face directory or a hub id.
+        #[arg(long, value_name = "DIR|HUB_ID")]
+        base: String,
+        /// Start from the weights of the base, or from random weights of the given sizes [default: base].
+        #[arg(long, value_enum)]
+        init: Init,
+        /// Directory with the tokenizer of a model that starts from random weights, if it is not that of the base.
+        #[arg(long, value_name = "DIR")]
+        vocab: PathBuf,
+        /// Hidden size of a model that starts from random weights [default: 128].
+        #[arg(long)]
+        hidden_size: usize,
+        /// Encoder layers of a model that starts from random weights [default: 2], or number of the base's layers to keep,
+        /// counted from the first [default: all].
+        #[arg(long)]
+        layers: usize,
+        /// Attention heads of a model that starts from random weights [default: 2].
+        #[arg(long)]
+        heads: usize,
+        /// Feed-forward size of a model that starts from random weights [default: 4 * hidden-size].
+        #[arg(long)]
+        intermediate_size: usize,
+        /// Train on this number of sentences, drawn at random by the seed [default: all].
+        #[arg(long, value_name = "SENTENCES")]
+        subset: usize,
+        /// Which subwords of a word carry its label in training [default: first].
+        #[arg(long, value_enum)]
+        label_subwords: LabelledSubwords,
+        /// Windows per batch [default: 16].
+        #[arg(long)]
+        batch_size: usize,
+        /// Batches per step, whose gradients are summed [default: 1].
+        #[arg(long, value_name = "BATCHES")]
+        accumulate: usize,
+        /// Put windows of similar length into one batch; the order of the batches stays random [default: false].
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        group_by_length: bool,
+        /// How a gradient changes the weights [default: adamw].
+        #[arg(long, value_enum)]
+        optimiser: OptimiserKind,
+        /// Highest learning rate [default: 2e-4].
+        #[arg(long)]
+        learning_rate: f64,
+        /// Highest learning rate of the classification head [default: learning-rate].
+        #[arg(long)]
+        head_learning_rate: f64,
+        /// Learning rate of each layer divided by that of the layer above it; the embeddings have the lowest [default: 1].
+        #[arg(long, value_name = "FACTOR")]
+        layer_decay: f64,
+        /// Weight decay of matrices and embeddings, decoupled in adamw [default: 0.01].
+        #[arg(long)]
+        weight_decay: f64,
+        /// Momentum of sgd [default: 0].
+        #[arg(long)]
+        momentum: f64,
+        /// Use Nesterov momentum in sgd [default: false].
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        nesterov: bool,
+        /// How the learning rate falls after warm-up [default: linear].
+        #[arg(long, value_enum)]
+        schedule: ScheduleKind,
+        /// Fraction of all steps in which the learning rate rises from 0 [default: 0.1].
+        #[arg(long, value_name = "FRACTION")]
+        warmup: f64,
+        /// Factor by which the schedules step and plateau lower the learning rate each time [default: 0.1].
+        #[arg(long, value_name = "FACTOR")]
+        gamma: f64,
+        /// Epochs after which the schedule step lowers the learning rate [default: 1].
+        #[arg(long, value_name = "EPOCHS")]
+        step_epochs: usize,
+        /// Evaluations without a better dev entity F1 after which the schedule plateau lowers the learning rate [default: 1].
+        #[arg(long, value_name = "EVALUATIONS")]
+        plateau_patience: usize,
+        /// Largest norm of the gradient; 0 disables clipping [default: 1].
+        #[arg(long, value_name = "NORM")]
+        clip: f64,
+        /// Loss function [default: cross-entropy].
+        #[arg(long, value_enum)]
+        loss: LossKind,
+        /// Probability that cross-entropy spreads over all labels [default: 0].
+        #[arg(long)]
+        label_smoothing: f64,
+        /// Exponent of the focal loss [default: 2].
+        #[arg(long)]
+        focal_gamma: f64,
+        /// Weights of labels in the loss: `balanced`, or `O=0.5,B-person=2`, where other labels weigh 1 [default: all 1].
+        #[arg(long, value_name = "WEIGHTS")]
+        class_weights: ClassWeights,
+        /// Do not train this number of encoder layers, counted from the first [default: 0].
+        #[arg(long, value_name = "LAYERS")]
+        freeze_layers: usize,
+        /// Do not train parameters whose name matches this regular expression; may be given several times.
+        #[arg(long, value_name = "PATTERN")]
+        freeze: Vec<String>,
+        /// Dropout probability of embeddings and sub-layer outputs [default: the base's].
+        #[arg(long)]
+        dropout: f64,
+        /// Longest window in tokens, special tokens included [default: 128].
+        #[arg(long, value_name = "TOKENS")]
+        max_length: usize,
+        /// Steps between evaluations on the dev split [default: an epoch's].
+        #[arg(long, value_name = "STEPS")]
+        evaluate_every: usize,
+        /// Pad every window to the longest and train on the padding as O, unmasked, as the original study did.
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        train_on_padding: bool,
+        /// Record the original study's metric, weighted F1 over all positions, of the passes over the training sentences; it
+        /// needs `--label-subwords all`.
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        padded_metric: bool,
+        /// Seed of the order of the sentences, dropout, subset and random weights [default: 42].
+        #[arg(long)]
+        seed: u64,
+    }
+    adjustable {
+        /// Directory the run is written to.
+        #[arg(long, value_name = "RUN")]
+        out: PathBuf,
+        /// Passes over the training sentences [default: 5].
+        #[arg(long)]
+        epochs: usize,
+        /// Stop after this number of evaluations without a better dev entity F1 [default: never].
+        #[arg(long, value_name = "EVALUATIONS")]
+        patience: usize,
+        /// Train once for each of these seeds, in OUT/seed-N, and report mean and standard deviation.
+        #[arg(long, value_delimiter = ',', conflicts_with = "seed")]
+        seeds: Vec<u64>,
+        /// Device to train on: cpu, or cuda[:N] in a program built with the feature `cuda` [default: cpu].
+        #[arg(long, value_name = "cpu|cuda[:N]")]
+        device: DeviceChoice,
+        /// Threads [default: as many as the machine offers].
+        #[arg(long)]
+        threads: usize,
+        /// Evaluate a checkpoint on the test split at the end [default: false].
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        evaluate_test: bool,
+        /// The checkpoint that `--evaluate-test` evaluates [default: best].
+        #[arg(long, value_enum)]
+        test_checkpoint: TestedCheckpoint,
+        /// Write report.html, TensorBoard events, a model card and a fitted temperature [default: true].
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        reports: bool,
+        /// URL from which `wnut17` is downloaded [default: the authors' repository].
+        #[arg(long, env = "NERVE_WNUT17_URL", value_name = "URL")]
+        wnut17_url: String,
+    }
 }
 
 impl TrainOptions {
-    /// These options of a command line, and those of a file where these say nothing; one seed or several on the line stand
-    /// for either in the file.
+    /// These options of a command line, completed by those of a file. `seed` or `seeds` on the command line replaces both
+    /// in the file.
     pub fn over(self, mut file: Self) -> Self {
         if self.seed.is_some() || self.seeds.is_some() {
             (file.seed, file.seeds) = (None, None);

@@ -50,7 +50,7 @@ pub fn train(
     let dir = RunDir::new(&config.out);
     let state = match beginning {
         Beginning::New => None,
-        Beginning::Resumed => dir.resume(&config.to_options())?,
+        Beginning::Resumed => dir.resume(config.options())?,
     };
     let base = match &state {
         Some(_) => ModelDir::open(&dir.last())?,
@@ -72,7 +72,7 @@ pub fn train(
         state.restore(&dir.last(), &mut training.optimiser)?;
         training.padded = state.padded;
     } else if beginning == Beginning::New {
-        dir.create(&config.to_options())?;
+        dir.create(config.options())?;
     }
     progress.begin(&plan(&training, &fitted));
     let mut run = Run {

@@ -89,11 +89,10 @@ impl RunDir {
             out: options.out.clone(),
             ..TrainOptions::read(&self.path(CONFIG))?
         })?;
-        let kept = kept.to_options();
-        if let Some(option) = kept.first_difference(options) {
+        if let Some(difference) = kept.options().first_difference(options) {
             return Err(TrainError::OtherOptions {
                 dir: self.dir.clone(),
-                option,
+                option: difference.option,
             });
         }
         self.remove_unfinished()?;

@@ -85,45 +85,54 @@ pub struct TrainConfig {
     pub reports: bool,
     /// Where `wnut17` is downloaded from.
     pub wnut17_url: String,
+    // Invariant: `new` of these options is this configuration.
+    options: TrainOptions,
 }
 
 impl TrainConfig {
-    /// The configuration these options make, with defaults for those that are absent; `seeds` is left to
-    /// [`seed_configs`].
-    pub fn new(options: TrainOptions) -> Result<Self, ConfigError> {
+    /// The configuration of these options, with defaults for those that are absent. For `seeds` see [`seed_configs`].
+    pub fn new(mut options: TrainOptions) -> Result<Self, ConfigError> {
         if options.seeds.is_some() {
             return Err(ConfigError::Seeds);
         }
         let idle = options.test_checkpoint.is_some() && options.evaluate_test != Some(true);
         check_absent(&[("test_checkpoint", idle)], "`evaluate_test` is true")?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let evaluate_test = *options.evaluate_test.get_or_insert(false);
         let config = Self {
-            start: Start::of(&options)?,
-            optimisation: Optimisation::of(&options)?,
-            objective: Objective::of(&options)?,
-            data: options.data.ok_or(ConfigError::Missing("data"))?,
-            out: options.out.ok_or(ConfigError::Missing("out"))?,
+            start: Start::resolve(&mut options)?,
+            optimisation: Optimisation::resolve(&mut options)?,
+            objective: Objective::resolve(&mut options)?,
+            data: options.data.clone().ok_or(ConfigError::Missing("data"))?,
+            out: options.out.clone().ok_or(ConfigError::Missing("out"))?,
             subset: options.subset,
-            label_subwords: options.label_subwords.unwrap_or_default(),
-            epochs: options.epochs.unwrap_or(5),
-            batch_size: options.batch_size.unwrap_or(16),
-            accumulate: options.accumulate.unwrap_or(1),
-            group_by_length: options.group_by_length.unwrap_or(false),
-            freeze_layers: options.freeze_layers.unwrap_or(0),
-            freeze: options.freeze.unwrap_or_default(),
+            label_subwords: *options.label_subwords.get_or_insert_default(),
+            epochs: *options.epochs.get_or_insert(5),
+            batch_size: *options.batch_size.get_or_insert(16),
+            accumulate: *options.accumulate.get_or_insert(1),
+            group_by_length: *options.group_by_length.get_or_insert(false),
+            freeze_layers: *options.freeze_layers.get_or_insert(0),
+            freeze: options.freeze.clone().unwrap_or_default(),
             dropout: options.dropout,
-            max_length: options.max_length.unwrap_or(128),
+            max_length: *options.max_length.get_or_insert(128),
             evaluate_every: options.evaluate_every,
             patience: options.patience,
-            train_on_padding: options.train_on_padding.unwrap_or(false),
-            padded_metric: options.padded_metric.unwrap_or(false),
-            seed: options.seed.unwrap_or(42),
-            device: options.device.unwrap_or_default(),
-            threads: options.threads.unwrap_or(threads),
-            evaluate_test: options.evaluate_test.unwrap_or(false),
-            test_checkpoint: options.test_checkpoint.unwrap_or_default(),
-            reports: options.reports.unwrap_or(true),
-            wnut17_url: options.wnut17_url.unwrap_or_else(|| WNUT17_URL.to_owned()),
+            train_on_padding: *options.train_on_padding.get_or_insert(false),
+            padded_metric: *options.padded_metric.get_or_insert(false),
+            seed: *options.seed.get_or_insert(42),
+            device: *options.device.get_or_insert_default(),
+            threads: *options.threads.get_or_insert(threads),
+            evaluate_test,
+            test_checkpoint: match evaluate_test {
+                true => *options.test_checkpoint.get_or_insert_default(),
+                false => TestedCheckpoint::default(),
+            },
+            reports: *options.reports.get_or_insert(true),
+            wnut17_url: options
+                .wnut17_url
+                .get_or_insert_with(|| WNUT17_URL.to_owned())
+                .clone(),
+            options,
         };
         config.validate()?;
         Ok(config)
@@ -162,38 +171,9 @@ impl TrainConfig {
         self.freeze.iter().map(compile).collect()
     }
 
-    /// The options that make this configuration again.
-    pub fn to_options(&self) -> TrainOptions {
-        let mut options = TrainOptions {
-            data: Some(self.data.clone()),
-            out: Some(self.out.clone()),
-            subset: self.subset,
-            label_subwords: Some(self.label_subwords),
-            epochs: Some(self.epochs),
-            batch_size: Some(self.batch_size),
-            accumulate: Some(self.accumulate),
-            group_by_length: Some(self.group_by_length),
-            freeze_layers: Some(self.freeze_layers),
-            freeze: Some(self.freeze.clone()).filter(|freeze| !freeze.is_empty()),
-            dropout: self.dropout,
-            max_length: Some(self.max_length),
-            evaluate_every: self.evaluate_every,
-            patience: self.patience,
-            train_on_padding: Some(self.train_on_padding),
-            padded_metric: Some(self.padded_metric),
-            seed: Some(self.seed),
-            device: Some(self.device),
-            threads: Some(self.threads),
-            evaluate_test: Some(self.evaluate_test),
-            test_checkpoint: Some(self.test_checkpoint).filter(|_| self.evaluate_test),
-            reports: Some(self.reports),
-            wnut17_url: Some(self.wnut17_url.clone()),
-            ..TrainOptions::default()
-        };
-        self.start.put(&mut options);
-        self.optimisation.put(&mut options);
-        self.objective.put(&mut options);
-        options
+    /// The options of this configuration, every default filled in, as `config.toml` holds them.
+    pub fn options(&self) -> &TrainOptions {
+        &self.options
     }
 }
 

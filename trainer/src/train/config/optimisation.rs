@@ -23,17 +23,15 @@ pub struct Optimisation {
     pub layer_decay: f64,
 }
 
-const GAMMA: f64 = 0.1;
-
 impl Optimisation {
-    pub(super) fn of(options: &TrainOptions) -> Result<Self, ConfigError> {
+    pub(super) fn resolve(options: &mut TrainOptions) -> Result<Self, ConfigError> {
         let found = Self {
             rule: rule(options)?,
-            weight_decay: options.weight_decay.unwrap_or(0.01),
-            clip: Some(options.clip.unwrap_or(1.0)).filter(|&clip| clip != 0.0),
+            weight_decay: *options.weight_decay.get_or_insert(0.01),
+            clip: Some(*options.clip.get_or_insert(1.0)).filter(|&clip| clip != 0.0),
             schedule: schedule(options)?,
             head_learning_rate: options.head_learning_rate,
-            layer_decay: options.layer_decay.unwrap_or(1.0),
+            layer_decay: *options.layer_decay.get_or_insert(1.0),
         };
         let positive = |x: f64| x > 0.0 && x.is_finite();
         let rates = [
@@ -57,42 +55,10 @@ impl Optimisation {
         check("weight_decay", &decay, (0.0..1.0).contains(&decay), "in [0, 1)")?;
         Ok(found)
     }
-
-    pub(super) fn put(&self, options: &mut TrainOptions) {
-        options.weight_decay = Some(self.weight_decay);
-        options.clip = Some(self.clip.unwrap_or(0.0));
-        options.head_learning_rate = self.head_learning_rate;
-        options.layer_decay = Some(self.layer_decay);
-        match self.rule {
-            Rule::AdamW => options.optimiser = Some(OptimiserKind::Adamw),
-            Rule::Sgd { momentum, nesterov } => {
-                options.optimiser = Some(OptimiserKind::Sgd);
-                options.momentum = Some(momentum);
-                options.nesterov = Some(nesterov);
-            }
-        }
-        options.learning_rate = Some(self.schedule.peak);
-        options.warmup = Some(self.schedule.warmup);
-        options.schedule = Some(match self.schedule.decay {
-            Decay::Constant => ScheduleKind::Constant,
-            Decay::Linear => ScheduleKind::Linear,
-            Decay::Cosine => ScheduleKind::Cosine,
-            Decay::Step { gamma, epochs } => {
-                options.gamma = Some(gamma);
-                options.step_epochs = Some(epochs);
-                ScheduleKind::Step
-            }
-            Decay::Plateau { gamma, patience } => {
-                options.gamma = Some(gamma);
-                options.plateau_patience = Some(patience);
-                ScheduleKind::Plateau
-            }
-        });
-    }
 }
 
-fn rule(options: &TrainOptions) -> Result<Rule, ConfigError> {
-    if options.optimiser.unwrap_or_default() == OptimiserKind::Adamw {
+fn rule(options: &mut TrainOptions) -> Result<Rule, ConfigError> {
+    if *options.optimiser.get_or_insert_default() == OptimiserKind::Adamw {
         let given = [
             ("momentum", options.momentum.is_some()),
             ("nesterov", options.nesterov.is_some()),
@@ -100,8 +66,8 @@ fn rule(options: &TrainOptions) -> Result<Rule, ConfigError> {
         check_absent(&given, "`optimiser` is sgd")?;
         return Ok(Rule::AdamW);
     }
-    let momentum = options.momentum.unwrap_or(0.0);
-    let nesterov = options.nesterov.unwrap_or(false);
+    let momentum = *options.momentum.get_or_insert(0.0);
+    let nesterov = *options.nesterov.get_or_insert(false);
     check("momentum", &momentum, (0.0..1.0).contains(&momentum), "in [0, 1)")?;
     check_absent(
         &[("nesterov", nesterov && momentum == 0.0)],
@@ -110,8 +76,8 @@ fn rule(options: &TrainOptions) -> Result<Rule, ConfigError> {
     Ok(Rule::Sgd { momentum, nesterov })
 }
 
-fn schedule(options: &TrainOptions) -> Result<Schedule, ConfigError> {
-    let kind = options.schedule.unwrap_or_default();
+fn schedule(options: &mut TrainOptions) -> Result<Schedule, ConfigError> {
+    let kind = *options.schedule.get_or_insert_default();
     let (is_step, is_plateau) = (kind == ScheduleKind::Step, kind == ScheduleKind::Plateau);
     check_absent(
         &[("gamma", options.gamma.is_some() && !is_step && !is_plateau)],
@@ -121,24 +87,35 @@ fn schedule(options: &TrainOptions) -> Result<Schedule, ConfigError> {
     check_absent(&[("step_epochs", given)], "`schedule` is step")?;
     let given = options.plateau_patience.is_some() && !is_plateau;
     check_absent(&[("plateau_patience", given)], "`schedule` is plateau")?;
-    let gamma = options.gamma.unwrap_or(GAMMA);
-    check("gamma", &gamma, gamma > 0.0 && gamma < 1.0, "in (0, 1)")?;
-    let epochs = options.step_epochs.unwrap_or(1);
-    check_count("step_epochs", epochs, MOST_EPOCHS)?;
-    let warmup = options.warmup.unwrap_or(0.1);
+    let warmup = *options.warmup.get_or_insert(0.1);
     check("warmup", &warmup, (0.0..=1.0).contains(&warmup), "in [0, 1]")?;
     Ok(Schedule {
-        peak: options.learning_rate.unwrap_or(2e-4),
+        peak: *options.learning_rate.get_or_insert(2e-4),
         warmup,
         decay: match kind {
             ScheduleKind::Constant => Decay::Constant,
             ScheduleKind::Linear => Decay::Linear,
             ScheduleKind::Cosine => Decay::Cosine,
-            ScheduleKind::Step => Decay::Step { gamma, epochs },
+            ScheduleKind::Step => Decay::Step {
+                gamma: gamma(options)?,
+                epochs: step_epochs(options)?,
+            },
             ScheduleKind::Plateau => Decay::Plateau {
-                gamma,
-                patience: options.plateau_patience.unwrap_or(1),
+                gamma: gamma(options)?,
+                patience: *options.plateau_patience.get_or_insert(1),
             },
         },
     })
+}
+
+fn gamma(options: &mut TrainOptions) -> Result<f64, ConfigError> {
+    let gamma = *options.gamma.get_or_insert(0.1);
+    check("gamma", &gamma, gamma > 0.0 && gamma < 1.0, "in (0, 1)")?;
+    Ok(gamma)
+}
+
+fn step_epochs(options: &mut TrainOptions) -> Result<usize, ConfigError> {
+    let epochs = *options.step_epochs.get_or_insert(1);
+    check_count("step_epochs", epochs, MOST_EPOCHS)?;
+    Ok(epochs)
 }

@@ -61,12 +61,12 @@ pub enum Start {
 }
 
 impl Start {
-    pub(super) fn of(options: &TrainOptions) -> Result<Self, ConfigError> {
+    pub(super) fn resolve(options: &mut TrainOptions) -> Result<Self, ConfigError> {
         let base = options.base.clone();
         if let Some(layers) = options.layers {
             check_count("layers", layers, MOST_SIZE)?;
         }
-        if options.init.unwrap_or_default() == Init::Base {
+        if *options.init.get_or_insert_default() == Init::Base {
             let given = [
                 ("vocab", options.vocab.is_some()),
                 ("hidden_size", options.hidden_size.is_some()),
@@ -79,7 +79,6 @@ impl Start {
                 layers: options.layers,
             });
         }
-        let hidden_size = options.hidden_size.unwrap_or(128);
         let tokenizer = match (options.vocab.clone(), base) {
             (Some(_), Some(_)) => {
                 return Err(ConfigError::NoEffect {
@@ -99,33 +98,13 @@ impl Start {
         for (option, size) in sizes {
             check_count(option, size.unwrap_or(1), MOST_SIZE)?;
         }
+        let hidden_size = *options.hidden_size.get_or_insert(128);
         Ok(Self::Scratch(Scratch {
             tokenizer,
             hidden_size,
-            layers: options.layers.unwrap_or(2),
-            heads: options.heads.unwrap_or(2),
-            intermediate_size: options.intermediate_size.unwrap_or(4 * hidden_size),
+            layers: *options.layers.get_or_insert(2),
+            heads: *options.heads.get_or_insert(2),
+            intermediate_size: *options.intermediate_size.get_or_insert(4 * hidden_size),
         }))
-    }
-
-    pub(super) fn put(&self, options: &mut TrainOptions) {
-        match self {
-            Self::Base { base, layers } => {
-                options.init = Some(Init::Base);
-                options.base = Some(base.clone());
-                options.layers = *layers;
-            }
-            Self::Scratch(scratch) => {
-                options.init = Some(Init::Scratch);
-                match &scratch.tokenizer {
-                    TokenizerSource::Vocab(vocab) => options.vocab = Some(vocab.clone()),
-                    TokenizerSource::Base(base) => options.base = Some(base.clone()),
-                }
-                options.hidden_size = Some(scratch.hidden_size);
-                options.layers = Some(scratch.layers);
-                options.heads = Some(scratch.heads);
-                options.intermediate_size = Some(scratch.intermediate_size);
-            }
-        }
     }
 }

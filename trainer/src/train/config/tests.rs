@@ -26,6 +26,64 @@ fn defaults_are_the_reference_settings_and_validate() {
     assert_eq!(config.optimisation.clip, Some(1.0));
 }
 
+/// Every `[default: ...]` in the help that is a value of the option is the value of the resolved configuration.
+#[test]
+fn help_states_the_defaults() {
+    let texts = [
+        "init = \"scratch\"\nlearning_rate = 2e-4",
+        "optimiser = \"sgd\"\nschedule = \"step\"\nloss = \"focal\"\nevaluate_test = true",
+        "schedule = \"plateau\"",
+    ];
+    let resolved = texts.map(|text| {
+        let config = TrainConfig::new(options(text)).unwrap();
+        toml::Table::try_from(config.options()).unwrap()
+    });
+    let command = <TrainOptions as clap::Args>::augment_args(clap::Command::new("train"));
+    let mut stated = 0;
+    for argument in command.get_arguments() {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let Some((_, default)) = help.split_once("[default: ") else {
+            continue;
+        };
+        let default = default.split(']').next().unwrap();
+        let key = argument.get_id().as_str();
+        let mut values = resolved.iter().filter_map(|table| table.get(key));
+        let is_default = |value: &toml::Value| match value {
+            toml::Value::Float(value) => default.parse() == Ok(*value),
+            toml::Value::String(value) => value == default,
+            value => value.to_string() == default,
+        };
+        let in_words = [
+            "all",
+            "never",
+            "all 1",
+            "4 * hidden-size",
+            "learning-rate",
+            "an epoch's",
+        ];
+        let is_in_words =
+            in_words.contains(&default) || default.starts_with("the ") || default.starts_with("as ");
+        assert!(is_in_words || values.any(is_default), "{key}: {default}");
+        stated += usize::from(!is_in_words);
+    }
+    assert!(stated > 25, "{stated}");
+}
+
+#[test]
+fn only_what_determines_the_weights_is_fixed() {
+    let run = options("epochs = 3\nthreads = 1\nreports = false\npatience = 2");
+    let more = options("epochs = 9\nthreads = 2\nevaluate_test = true\ndevice = \"cuda:1\"");
+    assert_eq!(run.fixed().first_difference(&more.fixed()), None);
+    assert_eq!(run.first_difference(&more).unwrap().option, "epochs");
+    let other = options("batch_size = 4\nschedule = \"cosine\"");
+    let difference = run.fixed().first_difference(&other.fixed()).unwrap();
+    let [first, second] = [difference.first, difference.second];
+    assert_eq!(
+        (difference.option, &*first, &*second),
+        ("batch_size", "not set", "4")
+    );
+}
+
 #[test]
 fn what_is_written_reads_as_the_same_configuration() {
     for text in [
@@ -38,7 +96,7 @@ fn what_is_written_reads_as_the_same_configuration() {
         "label_smoothing = 0.1\nlabel_subwords = \"all\"\npadded_metric = true\naccumulate = 4\nhead_learning_rate = 1e-3\npatience = 2",
     ] {
         let config = TrainConfig::new(options(text)).unwrap();
-        let written = toml::to_string(&config.to_options()).unwrap();
+        let written = toml::to_string(config.options()).unwrap();
         let again: TrainOptions = toml::from_str(&written).unwrap();
         assert_eq!(TrainConfig::new(again).unwrap(), config);
     }

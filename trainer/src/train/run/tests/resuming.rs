@@ -120,10 +120,11 @@ fn a_run_is_neither_overwritten_nor_resumed_as_another() {
     train(&config, Beginning::New, &mut Stop::after(1)).unwrap();
     let again = train(&config, Beginning::New, &mut ());
     assert!(matches!(again, Err(TrainError::HoldsRun { .. })));
-    let other = TrainConfig {
-        seed: 9,
-        ..config.clone()
+    let other = TrainOptions {
+        seed: Some(9),
+        ..config.options().clone()
     };
+    let other = TrainConfig::new(other).unwrap();
     let error = train(&other, Beginning::Resumed, &mut ()).unwrap_err();
     assert!(
         matches!(error, TrainError::OtherOptions { option: "seed", .. }),
