@@ -18,8 +18,8 @@ use nerve_trainer::evaluate::{
 use nerve_trainer::report::RunReport;
 use nerve_trainer::study::{Study, StudySettings, run_study};
 use nerve_trainer::{
-    Bar, Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, SeedsReport, TrainConfig,
-    TrainOptions, publish_run, seed_configs, tag_file, train_seeds,
+    Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, SeedsReport, TerminalProgress,
+    TrainConfig, TrainOptions, publish_run, seed_configs, tag_file, train_seeds,
 };
 use serde::Serialize;
 
@@ -49,7 +49,7 @@ pub(crate) fn train(
         Some(file) => options.over(TrainOptions::read(file)?),
         None => options,
     };
-    let mut bar = Bar::new(interruptible()?);
+    let mut progress = TerminalProgress::new(interruptible()?);
     if options.seeds.is_some() {
         if publication.is_some() {
             return Err(anyhow!(
@@ -57,7 +57,8 @@ pub(crate) fn train(
             ));
         }
         let out = options.out.clone().unwrap_or_default();
-        let Some(report) = train_seeds(&seed_configs(&options)?, &out, beginning, &mut bar)? else {
+        let Some(report) = train_seeds(&seed_configs(&options)?, &out, beginning, &mut [&mut progress])?
+        else {
             eprintln!("stopped; the same command with --resume goes on");
             return Ok(Outcome::Interrupted);
         };
@@ -65,7 +66,7 @@ pub(crate) fn train(
         return Ok(Outcome::Done);
     }
     let config = TrainConfig::new(options)?;
-    let report = nerve_trainer::train(&config, beginning, &mut bar)?;
+    let report = nerve_trainer::train(&config, beginning, &mut [&mut progress])?;
     if report.end == End::Interrupted {
         let kept = config.out.join("config.toml");
         eprintln!(
@@ -114,9 +115,9 @@ fn compared_line(compared: &Comparison) -> String {
 
 pub(crate) fn study(file: &Path, settings: &StudySettings) -> Result<Outcome> {
     let study = Study::read(file)?;
-    let mut bar = Bar::new(interruptible()?);
+    let mut progress = TerminalProgress::new(interruptible()?);
     let announce = |variant: &str| eprintln!("{variant}");
-    if run_study(&study, settings, &mut bar, announce)?.is_none() {
+    if run_study(&study, settings, &mut [&mut progress], announce)?.is_none() {
         eprintln!("stopped; the same command goes on");
         return Ok(Outcome::Interrupted);
     }

@@ -17,10 +17,10 @@ pub use base::BaseError;
 pub use publish::{Publication, PublishError, publish_run};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
-    Bar, Beginning, ClassWeights, ClassWeightsError, ConfigError, Decay, DeviceChoice, DeviceChoiceError,
-    End, EvaluationRecord, ExampleError, FixedOptions, Init, LabelledSubwords, LossFunction, LossKind,
-    MOST_THREADS, Objective, Optimisation, OptimiserKind, OptionDifference, Plan, Progress, Rule, Schedule,
-    ScheduleKind, Scratch, SeedResult, SeedsReport, Spread, Start, StepRecord, Steps, Tested,
-    TestedCheckpoint, Timing, TokenizerSource, TrainConfig, TrainError, TrainOptions, TrainReport,
-    seed_configs, train, train_seeds,
+    Beginning, ClassWeights, ClassWeightsError, ConfigError, Decay, DeviceChoice, DeviceChoiceError, End,
+    EvaluationRecord, Example, ExampleContext, ExampleError, FixedOptions, Init, LabelledSubwords,
+    LossFunction, LossKind, MOST_THREADS, Objective, Optimisation, OptimiserKind, OptionDifference, Plan,
+    Prediction, Rule, Schedule, ScheduleKind, Scratch, SeedResult, SeedsReport, Spread, Start, StepEvent,
+    StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, Timing, TokenizerSource, TrainConfig,
+    TrainError, TrainOptions, TrainReport, seed_configs, train, train_seeds,
 };

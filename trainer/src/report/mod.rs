@@ -14,4 +14,4 @@ pub use chart::{Bar, BarChart, LineChart, Series};
 pub use error::ReportError;
 pub use point::{EvaluationPoint, StepPoint};
 pub use run::{RunReport, configuration_rows};
-pub use tensorboard::{EventWriter, write_events};
+pub use tensorboard::EventWriter;

@@ -1,13 +1,12 @@
 //! Event files that TensorBoard reads: the scalars of a run.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use prost::Message;
 
 use super::error::ReportError;
-use super::point::{EvaluationPoint, StepPoint};
 
 /// TensorBoard reads what has `tfevents` in its name.
 const FILE: &str = "events.out.tfevents.nerve";
@@ -41,67 +40,50 @@ struct SummaryValue {
     simple_value: f32,
 }
 
-/// An event file that grows as a run goes on.
+/// An event file that grows while a run trains. Every event is given to the system at once, so that TensorBoard shows it.
 pub struct EventWriter {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
 }
 
 impl EventWriter {
-    /// The event file of `dir`, which is made if it is not there; `wall_time` is in seconds since 1970.
+    /// The event file of `dir`, with its events up to the step `done`; what follows them is cut off. A new file is made
+    /// if there is none, or if `done` is 0. `wall_time` is in seconds since 1970.
     ///
     /// A directory has one file: TensorBoard would show two of the same run as one run that went back and forth.
-    pub fn create(dir: &Path, wall_time: f64) -> Result<Self, ReportError> {
+    pub fn open(dir: &Path, done: usize, wall_time: f64) -> Result<Self, ReportError> {
         std::fs::create_dir_all(dir).map_err(ReportError::at(dir))?;
         let path = dir.join(FILE);
-        let file = File::create(&path).map_err(ReportError::at(&path))?;
-        let mut writer = Self {
-            path,
-            file: BufWriter::new(file),
+        let open = || {
+            let mut file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            let mut content = Vec::new();
+            if done > 0 {
+                file.read_to_end(&mut content)?;
+            }
+            let kept = length_up_to(&content, done);
+            file.set_len(kept)?;
+            file.seek(SeekFrom::Start(kept))?;
+            Ok((file, kept == 0))
         };
-        writer.event(&Event {
-            wall_time,
-            file_version: Some("brain.Event:2".to_owned()),
-            ..Event::default()
-        })?;
+        let (file, is_new) = open().map_err(ReportError::at(&path))?;
+        let mut writer = Self { path, file };
+        if is_new {
+            writer.event(&Event {
+                wall_time,
+                file_version: Some("brain.Event:2".to_owned()),
+                ..Event::default()
+            })?;
+        }
         Ok(writer)
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Adds the scalars of a step.
-    pub fn step(&mut self, point: &StepPoint, wall_time: f64) -> Result<(), ReportError> {
-        let scalars = [
-            ("train/loss", Some(point.loss)),
-            ("train/learning_rate", Some(point.learning_rate)),
-            ("train/gradient_norm", Some(point.gradient_norm)),
-        ];
-        self.scalars(point.step, wall_time, &scalars)
-    }
-
-    /// Adds the scalars of an evaluation, and gives the system all that was added so far.
-    pub fn evaluation(&mut self, point: &EvaluationPoint, wall_time: f64) -> Result<(), ReportError> {
-        let scalars = [
-            ("dev/entity_f1", Some(point.f1)),
-            ("dev/precision", Some(point.precision)),
-            ("dev/recall", Some(point.recall)),
-            ("dev/surface_f1", Some(point.surface_f1)),
-            ("dev/token_accuracy", Some(point.token_accuracy)),
-            ("dev/loss", point.dev_loss),
-        ];
-        self.scalars(point.step, wall_time, &scalars)?;
-        self.flush()
-    }
-
-    /// Gives the system all that was added so far.
-    pub fn flush(&mut self) -> Result<(), ReportError> {
-        self.file.flush().map_err(ReportError::at(&self.path))
-    }
-
-    fn scalars(
+    /// Adds the scalars of a step; those without a value are left out.
+    pub fn scalars(
         &mut self,
         step: usize,
         wall_time: f64,
@@ -136,22 +118,32 @@ impl EventWriter {
     }
 }
 
-/// Writes a finished run's event file into `dir` and yields the file; all events have the one `wall_time`.
-pub fn write_events(
-    dir: &Path,
-    steps: &[StepPoint],
-    evaluations: &[EvaluationPoint],
-    wall_time: f64,
-) -> Result<PathBuf, ReportError> {
-    let mut writer = EventWriter::create(dir, wall_time)?;
-    for point in steps {
-        writer.step(point, wall_time)?;
+/// The length in bytes of the whole records at the beginning of a file whose step is at most `done`.
+fn length_up_to(content: &[u8], done: usize) -> u64 {
+    let mut kept = 0;
+    while let Some((event, length)) = first_event(&content[kept..]) {
+        if event.step > done as i64 {
+            break;
+        }
+        kept += length;
     }
-    for point in evaluations {
-        writer.evaluation(point, wall_time)?;
+    kept as u64
+}
+
+/// The first event of a file's content and the length of its record; `None` if the record is not whole.
+fn first_event(content: &[u8]) -> Option<(Event, usize)> {
+    let (length, rest) = content.split_first_chunk::<8>()?;
+    let (length_checksum, rest) = rest.split_first_chunk::<4>()?;
+    if masked_checksum(length).to_le_bytes() != *length_checksum {
+        return None;
     }
-    writer.flush()?;
-    Ok(writer.path)
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    let (data, rest) = rest.split_at_checked(length)?;
+    let (checksum, _) = rest.split_first_chunk::<4>()?;
+    if masked_checksum(data).to_le_bytes() != *checksum {
+        return None;
+    }
+    Some((Event::decode(data).ok()?, length + 16))
 }
 
 /// CRC-32C, rotated and offset so that a record of records is not taken for one.
@@ -163,20 +155,14 @@ fn masked_checksum(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// The events of a file, every length and checksum found right.
+    /// The events of a file, all of which must be whole.
     fn read(path: &Path) -> Vec<Event> {
         let bytes = std::fs::read(path).unwrap();
-        let mut rest = &bytes[..];
-        let mut events = Vec::new();
-        while !rest.is_empty() {
-            let (length, after) = rest.split_at(8);
-            let (length_checksum, after) = after.split_at(4);
-            assert_eq!(masked_checksum(length).to_le_bytes(), length_checksum);
-            let (data, after) = after.split_at(u64::from_le_bytes(length.try_into().unwrap()) as usize);
-            let (checksum, after) = after.split_at(4);
-            assert_eq!(masked_checksum(data).to_le_bytes(), checksum);
-            events.push(Event::decode(data).unwrap());
-            rest = after;
+        let (mut events, mut at) = (Vec::new(), 0);
+        while at < bytes.len() {
+            let (event, length) = first_event(&bytes[at..]).unwrap();
+            events.push(event);
+            at += length;
         }
         events
     }
@@ -189,56 +175,51 @@ mod tests {
             .collect()
     }
 
+    const LOSS: [(&str, Option<f64>); 2] = [("train/loss", Some(2.5)), ("dev/loss", None)];
+
     #[test]
-    fn every_frame_reads_back() {
+    fn every_event_reads_back_with_its_own_time() {
         let dir = tempfile::tempdir().unwrap();
-        let step = StepPoint {
-            step: 1,
-            loss: 2.5,
-            learning_rate: 0.25,
-            gradient_norm: 4.0,
-        };
-        let evaluation = EvaluationPoint {
-            step: 3,
-            precision: 0.5,
-            recall: 0.25,
-            f1: 0.375,
-            ..EvaluationPoint::default()
-        };
-        let with_loss = EvaluationPoint {
-            dev_loss: Some(0.5),
-            step: 1 << 40,
-            ..evaluation
-        };
-        let made = dir.path().join("made/here");
-        let path = write_events(&made, &[step], &[evaluation, with_loss], 1_700_000_000.5).unwrap();
-        assert!(path.ends_with("events.out.tfevents.nerve"));
+        let dir = dir.path().join("made/here");
+        let mut writer = EventWriter::open(&dir, 0, 1_700_000_000.5).unwrap();
+        writer.scalars(1, 1_700_000_001.5, &LOSS).unwrap();
+        // Readable while the writer is open.
+        let path = dir.join("events.out.tfevents.nerve");
+        assert_eq!(read(&path).len(), 2);
+        writer
+            .scalars(1 << 40, 1_700_000_002.5, &[("dev/loss", Some(0.5))])
+            .unwrap();
         let events = read(&path);
-        assert_eq!(events.len(), 4);
         assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
-        assert!(events.iter().all(|event| event.wall_time == 1_700_000_000.5));
-        assert_eq!(events[1].step, 1);
-        assert_eq!(
-            scalars(&events[1]),
-            [
-                ("train/loss", 2.5),
-                ("train/learning_rate", 0.25),
-                ("train/gradient_norm", 4.0)
-            ]
-        );
-        assert!(scalars(&events[2]).starts_with(&[
-            ("dev/entity_f1", 0.375),
-            ("dev/precision", 0.5),
-            ("dev/recall", 0.25)
-        ]));
-        assert!(scalars(&events[2]).iter().all(|(tag, _)| *tag != "dev/loss"));
-        assert_eq!(events[3].step, 1 << 40);
-        assert!(scalars(&events[3]).contains(&("dev/loss", 0.5)));
-        let first = std::fs::read(&path).unwrap();
-        write_events(&made, &[step], &[evaluation, with_loss], 1_700_000_000.5).unwrap();
-        assert_eq!(first, std::fs::read(&path).unwrap());
-        write_events(&made, &[step], &[evaluation], 1_800_000_000.0).unwrap();
-        assert_eq!(std::fs::read_dir(&made).unwrap().count(), 1);
+        let times: Vec<f64> = events.iter().map(|event| event.wall_time).collect();
+        assert_eq!(times, [1_700_000_000.5, 1_700_000_001.5, 1_700_000_002.5]);
+        assert_eq!(scalars(&events[1]), [("train/loss", 2.5)]);
+        assert_eq!((events[1].step, events[2].step), (1, 1 << 40));
+        assert_eq!(scalars(&events[2]), [("dev/loss", 0.5)]);
+    }
+
+    #[test]
+    fn a_resumed_file_ends_with_the_steps_that_were_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = EventWriter::open(dir.path(), 0, 1.0).unwrap();
+        for step in 1..=3 {
+            writer.scalars(step, step as f64, &LOSS).unwrap();
+        }
+        let path = dir.path().join("events.out.tfevents.nerve");
+        let whole = std::fs::read(&path).unwrap();
+        let steps = |done: usize| {
+            let mut writer = EventWriter::open(dir.path(), done, 9.0).unwrap();
+            writer.scalars(done + 1, 10.0, &LOSS).unwrap();
+            read(&path).iter().map(|event| event.step).collect::<Vec<_>>()
+        };
+        assert_eq!(steps(2), [0, 1, 2, 3]);
+        // The last record is not whole: a process was killed while it wrote it.
+        std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        assert_eq!(steps(3), [0, 1, 2, 4]);
+        std::fs::write(&path, b"something else").unwrap();
+        assert_eq!(steps(3), [0, 4]);
+        assert_eq!(steps(0), [0, 1]);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::corpus::{Corpus, CorpusError, Splits, WNUT17_URL, entity_types};
 use crate::evaluate::{CheckpointTagger, MeanFigures, TaggerError, evaluate_padded, outside_everywhere};
 use crate::model::ModelDir;
 use crate::train::{
-    Beginning, End, Example, Progress, Tested, Timing, TrainConfig, TrainError, TrainOptions, batches,
+    Beginning, End, Example, Tested, Timing, TrainConfig, TrainError, TrainOptions, TrainingHook, batches,
     examples, train,
 };
 
@@ -52,7 +52,7 @@ impl StudySettings {
 pub fn run_study(
     study: &Study,
     settings: &StudySettings,
-    progress: &mut dyn Progress,
+    hooks: &mut [&mut dyn TrainingHook],
     mut announce: impl FnMut(&str),
 ) -> Result<Option<StudyOutcome>, StudyError> {
     let ids = || study.variants.iter().map(|variant| variant.id.as_str());
@@ -91,7 +91,7 @@ pub fn run_study(
                     Some(option) => return Err(StudyError::OtherOptions { path: kept, option }),
                 },
                 None if !is_wanted(settings, variant) => continue,
-                None => match run(settings, variant, start, options, progress)? {
+                None => match run(settings, variant, start, options, hooks)? {
                     Some(outcome) => {
                         write_json(&kept, &outcome)?;
                         outcome
@@ -163,7 +163,7 @@ fn run(
     variant: &Variant,
     start: &Start,
     mut options: TrainOptions,
-    progress: &mut dyn Progress,
+    hooks: &mut [&mut dyn TrainingHook],
 ) -> Result<Option<Outcome>, StudyError> {
     let failed = |source: TrainError| StudyError::Train {
         variant: variant.id.clone(),
@@ -184,7 +184,7 @@ fn run(
         }
     }
     let config = TrainConfig::new(options).map_err(|error| failed(error.into()))?;
-    let (records, test, stopped) = match train(&config, beginning, progress) {
+    let (records, test, stopped) = match train(&config, beginning, hooks) {
         Ok(report) if report.end == End::Interrupted => return Ok(None),
         Ok(report) => (report.records, report.test, None),
         // A learning rate at which numbers run away is a finding, not a fault of the study.

@@ -82,7 +82,7 @@ fn setting() -> tempfile::TempDir {
         out: Some(dir.path().join("base")),
         ..base
     };
-    train(&TrainConfig::new(base).unwrap(), Beginning::New, &mut ()).unwrap();
+    train(&TrainConfig::new(base).unwrap(), Beginning::New, &mut []).unwrap();
     std::fs::write(dir.path().join("study.toml"), STUDY).unwrap();
     dir
 }
@@ -90,7 +90,7 @@ fn setting() -> tempfile::TempDir {
 fn ran(dir: &Path, announced: &mut Vec<String>) -> StudyOutcome {
     let study = Study::read(&dir.join("study.toml")).unwrap();
     let announce = |variant: &str| announced.push(variant.to_owned());
-    run_study(&study, &settings(dir), &mut (), announce)
+    run_study(&study, &settings(dir), &mut [], announce)
         .unwrap()
         .unwrap()
 }
@@ -175,7 +175,7 @@ fn a_study_goes_on_where_it_stopped_and_is_not_mixed_with_another() {
         scale: Scale::default(),
         ..settings(dir.path())
     };
-    let error = run_study(&study, &other, &mut (), |_| ()).unwrap_err();
+    let error = run_study(&study, &other, &mut [], |_| ()).unwrap_err();
     assert!(
         matches!(
             error,
@@ -202,7 +202,7 @@ fn where_a_study_lies_and_its_threads_make_it_no_other() {
         threads: Some(2),
         ..settings(dir.path())
     };
-    let again = run_study(&study, &moved, &mut (), |_| ()).unwrap().unwrap();
+    let again = run_study(&study, &moved, &mut [], |_| ()).unwrap().unwrap();
     assert_eq!(again, first);
     assert!(!dir.path().join("moved/runs/base/tested/checkpoints").exists());
 }
@@ -216,7 +216,7 @@ fn a_run_that_was_stopped_goes_on_with_its_own_threads() {
         threads,
         ..settings(dir.path())
     };
-    let found = run_study(&study, &only(Some(2)), &mut (), |_| ())
+    let found = run_study(&study, &only(Some(2)), &mut [], |_| ())
         .unwrap()
         .unwrap();
     let whole = found.outcome("scratch", "reference").unwrap();
@@ -228,8 +228,8 @@ fn a_run_that_was_stopped_goes_on_with_its_own_threads() {
         base: Some(dir.path().join("base/best").to_string_lossy().into_owned()),
         ..whole.options.clone()
     };
-    train(&TrainConfig::new(options).unwrap(), Beginning::New, &mut ()).unwrap();
-    let again = run_study(&study, &only(None), &mut (), |_| ()).unwrap().unwrap();
+    train(&TrainConfig::new(options).unwrap(), Beginning::New, &mut []).unwrap();
+    let again = run_study(&study, &only(None), &mut [], |_| ()).unwrap().unwrap();
     let again = again.outcome("scratch", "reference").unwrap();
     assert_eq!((&again.records, again.options.threads), (&whole.records, Some(2)));
 }
@@ -242,18 +242,18 @@ fn a_part_of_a_study_is_named_rightly_and_leaves_the_report_whole() {
         only: vec![id.to_owned()],
         ..settings(dir.path())
     };
-    let error = run_study(&study, &only("referense"), &mut (), |_| ()).unwrap_err();
+    let error = run_study(&study, &only("referense"), &mut [], |_| ()).unwrap_err();
     assert!(
         matches!(&error, StudyError::NoVariant { id, known } if id == "referense" && known.contains("reference")),
         "{error}"
     );
-    let part = run_study(&study, &only("wild"), &mut (), |_| ())
+    let part = run_study(&study, &only("wild"), &mut [], |_| ())
         .unwrap()
         .unwrap();
     assert_eq!(part.outcomes.len(), 1);
     let whole = ran(dir.path(), &mut Vec::new());
     let mut announced = Vec::new();
-    let again = run_study(&study, &only("wild"), &mut (), |name| {
+    let again = run_study(&study, &only("wild"), &mut [], |name| {
         announced.push(name.to_owned());
     });
     assert_eq!(again.unwrap().unwrap(), whole);

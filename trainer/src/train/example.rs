@@ -23,17 +23,17 @@ pub enum ExampleError {
 
 /// One window of a sentence, encoded, with the labels of the tokens that carry one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Example {
+pub struct Example {
     /// The sentence it is of, counted from 0.
-    pub(crate) sentence: usize,
+    pub sentence: usize,
     /// Token ids, special tokens included.
-    pub(crate) ids: Vec<u32>,
+    pub ids: Vec<u32>,
     /// Positions and labels of the labelled tokens.
-    pub(crate) labelled: Vec<(u32, u32)>,
+    pub labelled: Vec<(u32, u32)>,
     /// Positions of the special tokens that begin and end its sentence: a window amidst a sentence has none.
-    pub(crate) specials: Vec<u32>,
+    pub specials: Vec<u32>,
     /// Tokens by which its sentence is shorter than the corpus' longest; 0 but for a sentence's last window.
-    pub(crate) padding: usize,
+    pub padding: usize,
 }
 
 /// The windows of a corpus' sentences that hold a labelled token; a long sentence becomes several, none is cut.

@@ -1,7 +1,6 @@
 //! What a person looks at once a training is done.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::config::{Start, TrainConfig};
 use super::error::TrainError;
@@ -10,9 +9,7 @@ use super::subwords::LabelledSubwords;
 use crate::base::is_on_hub;
 use crate::corpus::{Corpus, is_wnut17};
 use crate::evaluate::{CheckpointTagger, DetailedEvaluation, evaluate_in_detail};
-use crate::report::{
-    CardName, EvaluationPoint, ModelCard, RunReport, StepPoint, configuration_rows, write_events,
-};
+use crate::report::{CardName, EvaluationPoint, ModelCard, RunReport, StepPoint, configuration_rows};
 
 /// What a finished training has to show.
 pub(super) struct Finished<'r> {
@@ -25,7 +22,7 @@ pub(super) struct Finished<'r> {
 }
 
 impl Finished<'_> {
-    /// Writes `report.html` and `tensorboard/` to the run, and a fitted temperature and a model card to its best checkpoint.
+    /// Writes `report.html` to the run, and a fitted temperature and a model card to its best checkpoint.
     pub(super) fn write(
         &self,
         config: &TrainConfig,
@@ -42,19 +39,11 @@ impl Finished<'_> {
         let name = name.to_string_lossy().into_owned();
         self.card(config, &name, &found, configuration.clone())
             .write(best)?;
-        let (steps, evaluations) = (self.steps(), self.evaluations());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        write_events(
-            &config.out.join("tensorboard"),
-            &steps,
-            &evaluations,
-            now.as_secs_f64(),
-        )?;
         let report = RunReport {
             name,
             facts: self.facts(config),
-            steps,
-            evaluations,
+            steps: self.steps(),
+            evaluations: self.evaluations(),
             dev: Some(found),
             test: self.test.map(|test| test.evaluation.clone()),
             configuration,

@@ -2,10 +2,13 @@
 
 mod config;
 mod device;
+mod early_stopping;
 mod error;
 mod example;
 mod files;
 mod finish;
+mod hook;
+mod log;
 mod loss;
 mod optimiser;
 mod options;
@@ -20,6 +23,7 @@ mod shard;
 mod state;
 mod step;
 mod subwords;
+mod tensorboard;
 mod training;
 
 pub use config::{
@@ -28,14 +32,16 @@ pub use config::{
 };
 pub use device::{DeviceChoice, DeviceChoiceError};
 pub use error::TrainError;
+pub use example::Example;
 pub use example::ExampleError;
-pub(crate) use example::{Example, examples, pack};
+pub(crate) use example::{examples, pack};
+pub use hook::{ExampleContext, Plan, Prediction, StepEvent, TrainingHook};
 pub(crate) use loss::Loss;
 pub use loss::{ClassWeights, ClassWeightsError, LossFunction, LossKind};
 pub use optimiser::{OptimiserKind, Rule};
 pub use options::{FixedOptions, OptionDifference, TrainOptions};
 pub(crate) use order::batches;
-pub use progress::{Bar, Plan, Progress};
+pub use progress::TerminalProgress;
 pub use record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, TrainReport};
 pub use run::{Beginning, train};
 pub use schedule::{Decay, Schedule, ScheduleKind, Steps};

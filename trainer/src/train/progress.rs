@@ -1,4 +1,4 @@
-//! How a training shows that it moves.
+//! The progress of a run on the terminal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,59 +6,22 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::record::{EvaluationRecord, Timing};
+use super::error::TrainError;
+use super::hook::{Plan, StepEvent, TrainingHook};
+use super::record::{End, EvaluationRecord, Timing};
 
-/// What a training is about to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// Training sentences.
-    pub sentences: usize,
-    /// Windows they make.
-    pub windows: usize,
-    /// Labels.
-    pub labels: usize,
-    /// Trained numbers.
-    pub parameters: usize,
-    /// Steps of all epochs.
-    pub steps: usize,
-    /// Those of them that a resumed training has made already.
-    pub done: usize,
-    /// Threads.
-    pub threads: usize,
-}
-
-/// Is told what a training does; `()` says nothing of it.
-pub trait Progress {
-    /// The training begins.
-    fn begin(&mut self, plan: &Plan);
-    /// A step is done, the loss and the speed since the epoch began.
-    fn step(&mut self, loss: f64, tokens_per_second: f64);
-    /// An evaluation is done and on record.
-    fn evaluation(&mut self, record: &EvaluationRecord, timing: &Timing);
-    /// Whether the training is to stop after the step it is at.
-    fn is_interrupted(&self) -> bool {
-        false
-    }
-}
-
-impl Progress for () {
-    fn begin(&mut self, _plan: &Plan) {}
-    fn step(&mut self, _loss: f64, _tokens_per_second: f64) {}
-    fn evaluation(&mut self, _record: &EvaluationRecord, _timing: &Timing) {}
-}
-
-/// A progress bar on the terminal, with a line an evaluation; only the lines where standard error is no terminal.
+/// A progress bar and a line per evaluation on standard error; only the lines if that is not a terminal.
 #[derive(Debug)]
-pub struct Bar {
+pub struct TerminalProgress {
     bar: ProgressBar,
     interrupted: Arc<AtomicBool>,
 }
 
-impl Bar {
-    /// A bar that stops the training once `interrupted` is set.
+impl TerminalProgress {
+    /// Shows progress, and stops the run once `interrupted` is set.
     pub fn new(interrupted: Arc<AtomicBool>) -> Self {
         let bar = ProgressBar::no_length();
-        let template = "{bar:30} {pos}/{len} steps, {elapsed} gone, {eta} left, {msg}";
+        let template = "{bar:30} {pos}/{len} steps, {elapsed} elapsed, {eta} left, {msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -70,8 +33,8 @@ impl Bar {
     }
 }
 
-impl Progress for Bar {
-    fn begin(&mut self, plan: &Plan) {
+impl TrainingHook for TerminalProgress {
+    fn on_start(&mut self, plan: &Plan, _evaluations: &[EvaluationRecord]) -> Result<(), TrainError> {
         self.line(&format!(
             "{} sentences in {} windows, {} labels, {:.1} M parameters, {} steps on {} threads",
             plan.sentences,
@@ -84,15 +47,19 @@ impl Progress for Bar {
         self.bar.set_length(plan.steps as u64);
         self.bar.set_position(plan.done as u64);
         self.bar.enable_steady_tick(Duration::from_secs(1));
+        Ok(())
     }
 
-    fn step(&mut self, loss: f64, tokens_per_second: f64) {
-        self.bar
-            .set_message(format!("loss {loss:.4}, {tokens_per_second:.0} tokens/s"));
+    fn on_step(&mut self, step: &StepEvent<'_>) -> Result<(), TrainError> {
+        self.bar.set_message(format!(
+            "loss {:.4}, {:.0} tokens/s",
+            step.record.loss, step.tokens_per_second
+        ));
         self.bar.inc(1);
+        Ok(())
     }
 
-    fn evaluation(&mut self, record: &EvaluationRecord, timing: &Timing) {
+    fn on_evaluation(&mut self, record: &EvaluationRecord, timing: &Timing) -> Result<(), TrainError> {
         self.line(&format!(
             "epoch {}, step {}: loss {:.4}, dev entity F1 {:.4} (P {:.4}, R {:.4}), {:.1} s, {:.0} tokens/s{}",
             record.epoch,
@@ -105,9 +72,11 @@ impl Progress for Bar {
             timing.tokens_per_second,
             if record.best { ", best" } else { "" }
         ));
+        Ok(())
     }
 
-    fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+    fn stop(&self) -> Option<End> {
+        let interrupted = self.interrupted.load(Ordering::Relaxed);
+        interrupted.then_some(End::Interrupted)
     }
 }

@@ -6,14 +6,17 @@ use std::time::Instant;
 use candle_core::Device;
 
 use super::config::TrainConfig;
+use super::early_stopping::EarlyStopping;
 use super::error::TrainError;
+use super::example::Example;
 use super::finish::Finished;
+use super::hook::{Hooks, Plan, StepEvent, TrainingHook};
+use super::log::JsonLinesLog;
 use super::order;
-use super::progress::{Plan, Progress};
 use super::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, TrainReport};
 use super::run_dir::{Reported, RunDir};
-use super::schedule::is_exhausted;
 use super::state::TrainingState;
+use super::tensorboard::TensorBoardLog;
 use super::training::{Fitted, Training, labels};
 use crate::base::open_base;
 use crate::corpus::{Corpus, Splits};
@@ -37,7 +40,7 @@ pub enum Beginning {
 pub fn train(
     config: &TrainConfig,
     beginning: Beginning,
-    progress: &mut dyn Progress,
+    hooks: &mut [&mut dyn TrainingHook],
 ) -> Result<TrainReport, TrainError> {
     let splits = Splits::find(&config.data, &config.wnut17_url)?;
     let test = splits.test.as_ref().filter(|_| config.evaluate_test);
@@ -74,18 +77,20 @@ pub fn train(
     } else if beginning == Beginning::New {
         dir.create(config.options())?;
     }
-    progress.begin(&plan(&training, &fitted));
+    let mut hooks = Hooks::new(own_hooks(config, &dir), hooks);
     let mut run = Run {
         records: dir.records()?,
         steps: dir.steps()?,
         dir,
         dev,
-        fitted,
+        set: &fitted,
+        saved: training.optimiser.steps(),
         training,
         device,
         since: Clock::default(),
     };
-    let end = run.fit(progress)?;
+    hooks.on_start(&plan(&run.training, &fitted), &run.records)?;
+    let end = run.fit(&mut hooks)?;
     let best = run.dir.best();
     let found = match test {
         Some(path) if end != End::Interrupted => Some(run.test(path)?),
@@ -103,6 +108,18 @@ pub fn train(
     })
 }
 
+/// The hooks that every run of this configuration has.
+fn own_hooks(config: &TrainConfig, dir: &RunDir) -> Vec<Box<dyn TrainingHook>> {
+    let mut hooks: Vec<Box<dyn TrainingHook>> = vec![Box::new(JsonLinesLog::new(dir.clone()))];
+    if let Some(patience) = config.patience {
+        hooks.push(Box::new(EarlyStopping::new(patience)));
+    }
+    if config.reports {
+        hooks.push(Box::new(TensorBoardLog::new(&config.out)));
+    }
+    hooks
+}
+
 fn plan(training: &Training<'_>, fitted: &Fitted) -> Plan {
     let network = training.tagger.network();
     let parameters = network.parameters();
@@ -118,16 +135,18 @@ fn plan(training: &Training<'_>, fitted: &Fitted) -> Plan {
     }
 }
 
-/// A training with its files.
-struct Run<'c> {
+/// A training run with its files.
+struct Run<'r> {
     dir: RunDir,
     dev: Corpus,
-    fitted: Fitted,
-    training: Training<'c>,
+    set: &'r Fitted,
+    training: Training<'r>,
     records: Vec<EvaluationRecord>,
     steps: Vec<StepRecord>,
     device: Device,
     since: Clock,
+    // The step of the last checkpoint.
+    saved: usize,
 }
 
 /// The work of this process since the last evaluation.
@@ -144,83 +163,120 @@ impl Clock {
 }
 
 impl Run<'_> {
-    /// Makes the steps that are left.
-    fn fit(&mut self, progress: &mut dyn Progress) -> Result<End, TrainError> {
-        let config = self.training.config;
-        loop {
-            let done = self.training.optimiser.steps();
-            // Before patience: one that runs out with the last step has ended nothing early.
-            if done >= self.fitted.steps.total {
-                return Ok(End::Finished);
-            }
-            if self.is_out_of_patience() {
-                return Ok(End::OutOfPatience);
-            }
-            let per_epoch = self.fitted.steps.per_epoch;
-            let (epoch, of_epoch) = (done / per_epoch, done % per_epoch);
+    /// Makes the remaining steps.
+    fn fit(&mut self, hooks: &mut Hooks<'_, '_>) -> Result<End, TrainError> {
+        let (config, set) = (self.training.config, self.set);
+        let done = self.training.optimiser.steps();
+        if let Some(end) = hooks.stop().filter(|_| done < set.steps.total) {
+            return Ok(end);
+        }
+        let (first, skipped) = (done / set.steps.per_epoch, done % set.steps.per_epoch);
+        for epoch in first..config.epochs {
             let batches = order::batches(
-                &self.fitted.examples,
+                &set.examples,
                 config.batch_size,
                 config.group_by_length,
                 config.seed,
                 epoch,
             );
-            for batches in batches.chunks(config.accumulate).skip(of_epoch) {
-                let began = Instant::now();
-                let scores: Vec<f64> = self.records.iter().map(|record| record.dev_entity.f1).collect();
-                let record = self.training.step(&self.fitted, batches, &scores)?;
-                self.since.seconds += began.elapsed().as_secs_f64();
-                self.since.tokens += batches.iter().flatten().map(|e| e.ids.len()).sum::<usize>();
-                self.dir.add_step(&record)?;
-                progress.step(record.loss, self.since.tokens_per_second());
-                let step = record.step;
-                let evaluates = self.evaluates_after(step);
-                self.steps.push(record);
-                if evaluates {
-                    let (record, timing) = evaluated(
-                        &mut self.training,
-                        &self.fitted,
-                        &self.dev,
-                        &self.records,
-                        &self.steps,
-                        &std::mem::take(&mut self.since),
-                    )?;
-                    self.records.push(record);
-                    let (dir, training) = (&self.dir, &self.training);
-                    save(dir, training, &self.fitted, self.records.len())?;
-                    dir.add_record(&record, &timing)?;
-                    self.commit(step)?;
-                    progress.evaluation(&record, &timing);
-                    if self.is_out_of_patience() {
-                        break;
-                    }
+            let skipped = if epoch == first { skipped } else { 0 };
+            for batches in batches.chunks(config.accumulate).skip(skipped) {
+                self.step(batches, hooks)?;
+                if self.evaluates_after(self.steps.len()) {
+                    self.evaluate(hooks)?;
                 }
-                if progress.is_interrupted() {
-                    if !evaluates {
-                        save(&self.dir, &self.training, &self.fitted, self.records.len())?;
-                        self.commit(step)?;
-                    }
-                    return Ok(End::Interrupted);
+                if let Some(end) = hooks.stop() {
+                    self.save()?;
+                    self.commit()?;
+                    return Ok(end);
                 }
             }
         }
+        Ok(End::Finished)
+    }
+
+    /// Makes the step of these batches.
+    fn step(&mut self, batches: &[Vec<&Example>], hooks: &mut Hooks<'_, '_>) -> Result<(), TrainError> {
+        let began = Instant::now();
+        let scores: Vec<f64> = self.records.iter().map(|record| record.dev_entity.f1).collect();
+        let (record, predictions) = self.training.step(self.set, batches, &scores)?;
+        self.since.seconds += began.elapsed().as_secs_f64();
+        self.since.tokens += batches.iter().flatten().map(|e| e.ids.len()).sum::<usize>();
+        hooks.on_step(&StepEvent {
+            record: &record,
+            tokens_per_second: self.since.tokens_per_second(),
+            batches: &predictions,
+        })?;
+        self.steps.push(record);
+        Ok(())
+    }
+
+    /// Evaluates the dev split and makes a checkpoint.
+    fn evaluate(&mut self, hooks: &mut Hooks<'_, '_>) -> Result<(), TrainError> {
+        let since = std::mem::take(&mut self.since);
+        let (record, timing) = self.evaluated(&since)?;
+        self.records.push(record);
+        self.save()?;
+        hooks.on_evaluation(&record, &timing)?;
+        self.commit()
     }
 
     fn evaluates_after(&self, step: usize) -> bool {
         let every = self.training.config.evaluate_every;
-        step.is_multiple_of(every.unwrap_or(self.fitted.steps.per_epoch)) || step == self.fitted.steps.total
+        step.is_multiple_of(every.unwrap_or(self.set.steps.per_epoch)) || step == self.set.steps.total
     }
 
-    fn is_out_of_patience(&self) -> bool {
-        let scores: Vec<f64> = self.records.iter().map(|record| record.dev_entity.f1).collect();
-        let patience = self.training.config.patience;
-        patience.is_some_and(|patience| is_exhausted(&scores, patience))
+    /// The record of the steps since the last evaluation, with the score on dev.
+    fn evaluated(&mut self, clock: &Clock) -> Result<(EvaluationRecord, Timing), TrainError> {
+        let (found, dev_loss) = evaluate_with_loss(&mut self.training.tagger, &self.dev)?;
+        let last = self.records.last().map_or(0, |record| record.step);
+        let since = &self.steps[last.min(self.steps.len())..];
+        let step = self.training.optimiser.steps();
+        let f1 = found.score.entity.f1;
+        let record = EvaluationRecord {
+            epoch: step.div_ceil(self.set.steps.per_epoch),
+            step,
+            loss: since.iter().map(|step| step.loss).sum::<f64>() / since.len().max(1) as f64,
+            learning_rate: since.last().map_or(0.0, |step| step.learning_rate),
+            dev_entity: found.score.entity,
+            dev_surface_f1: found.score.surface.f1,
+            dev_token_accuracy: found.score.token_accuracy,
+            dev_loss,
+            train_padded: std::mem::take(&mut self.training.padded).mean(),
+            best: self.records.iter().all(|record| record.dev_entity.f1 < f1),
+        };
+        let timing = Timing {
+            step,
+            seconds: clock.seconds,
+            tokens_per_second: clock.tokens_per_second(),
+        };
+        Ok((record, timing))
     }
 
-    /// Makes the checkpoint of a step the one that a resumed training goes on from.
-    fn commit(&self, step: usize) -> Result<(), TrainError> {
+    /// Writes the checkpoint of the steps made, with the state that a resumed run needs, unless it is there.
+    fn save(&mut self) -> Result<(), TrainError> {
+        let step = self.training.optimiser.steps();
+        if self.saved == step {
+            return Ok(());
+        }
+        let path = self.dir.checkpoint(step);
+        let tagger = &self.training.tagger;
+        write_checkpoint(&path, tagger.network(), tagger.encoder())?;
+        let state = TrainingState {
+            step,
+            records: self.records.len(),
+            examples: self.set.hash(),
+            padded: self.training.padded,
+        };
+        state.write(&path, &self.training.optimiser)?;
+        self.saved = step;
+        Ok(())
+    }
+
+    /// Makes the last checkpoint the one that a resumed run continues from.
+    fn commit(&self) -> Result<(), TrainError> {
         let best = self.records.iter().rev().find(|record| record.best);
-        self.dir.commit(step, best.map(|record| record.step))
+        self.dir.commit(self.saved, best.map(|record| record.step))
     }
 
     /// The evaluation on test that the configuration asks for; made once.
@@ -256,7 +312,7 @@ impl Run<'_> {
         let best = self.dir.best();
         let finished = Finished {
             steps: &self.steps,
-            per_epoch: self.fitted.steps.per_epoch,
+            per_epoch: self.set.steps.per_epoch,
             records: &self.records,
             timings: &self.dir.timings()?,
             end,
@@ -282,54 +338,6 @@ impl Run<'_> {
         let best = self.records.iter().rev().find(|record| record.best);
         best.map_or(0, |record| record.step)
     }
-}
-
-/// The record of the steps since the evaluation before, with the score on dev.
-fn evaluated(
-    training: &mut Training<'_>,
-    fitted: &Fitted,
-    dev: &Corpus,
-    records: &[EvaluationRecord],
-    steps: &[StepRecord],
-    clock: &Clock,
-) -> Result<(EvaluationRecord, Timing), TrainError> {
-    let (found, dev_loss) = evaluate_with_loss(&mut training.tagger, dev)?;
-    let before = records.last().map_or(0, |record| record.step);
-    let since = &steps[before.min(steps.len())..];
-    let step = training.optimiser.steps();
-    let f1 = found.score.entity.f1;
-    let record = EvaluationRecord {
-        epoch: step.div_ceil(fitted.steps.per_epoch),
-        step,
-        loss: since.iter().map(|step| step.loss).sum::<f64>() / since.len().max(1) as f64,
-        learning_rate: since.last().map_or(0.0, |step| step.learning_rate),
-        dev_entity: found.score.entity,
-        dev_surface_f1: found.score.surface.f1,
-        dev_token_accuracy: found.score.token_accuracy,
-        dev_loss,
-        train_padded: std::mem::take(&mut training.padded).mean(),
-        best: records.iter().all(|record| record.dev_entity.f1 < f1),
-    };
-    let timing = Timing {
-        step,
-        seconds: clock.seconds,
-        tokens_per_second: clock.tokens_per_second(),
-    };
-    Ok((record, timing))
-}
-
-/// Writes the checkpoint of the steps made, with what a training needs to go on from it.
-fn save(dir: &RunDir, training: &Training<'_>, fitted: &Fitted, records: usize) -> Result<(), TrainError> {
-    let step = training.optimiser.steps();
-    let path = dir.checkpoint(step);
-    write_checkpoint(&path, training.tagger.network(), training.tagger.encoder())?;
-    let state = TrainingState {
-        step,
-        records,
-        examples: fitted.hash(),
-        padded: training.padded,
-    };
-    state.write(&path, &training.optimiser)
 }
 
 #[cfg(test)]

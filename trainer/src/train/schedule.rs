@@ -110,13 +110,6 @@ fn falls(scores: &[f64], patience: usize) -> usize {
     falls
 }
 
-/// Whether the last `patience` scores, or more, have not passed the best before them.
-pub(super) fn is_exhausted(scores: &[f64], patience: usize) -> bool {
-    let best = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let reached = scores.iter().position(|&score| score == best);
-    reached.is_some_and(|at| scores.len() - 1 - at >= patience)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,21 +170,6 @@ mod tests {
         };
         let fallen = rates(plateau, 0.0, &[0.3, 0.3])[0];
         assert!((fallen - 0.8).abs() < 1e-12);
-    }
-
-    #[test]
-    fn patience_counts_the_evaluations_since_the_first_best() {
-        let table: [(&[f64], usize, bool); 6] = [
-            (&[], 1, false),
-            (&[0.1], 1, false),
-            (&[0.2, 0.1], 1, true),
-            (&[0.2, 0.2], 1, true),
-            (&[0.2, 0.1, 0.3], 1, false),
-            (&[0.2, 0.1, 0.1], 3, false),
-        ];
-        for (scores, patience, expected) in table {
-            assert_eq!(is_exhausted(scores, patience), expected, "{scores:?} {patience}");
-        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::config::{ConfigError, TrainConfig};
 use super::error::TrainError;
-use super::progress::Progress;
+use super::hook::TrainingHook;
 use super::record::{End, TrainReport};
 use super::run::{Beginning, train};
 use super::run_dir::RunDir;
@@ -63,7 +63,7 @@ pub fn train_seeds(
     configs: &[TrainConfig],
     out: &Path,
     beginning: Beginning,
-    progress: &mut dyn Progress,
+    hooks: &mut [&mut dyn TrainingHook],
 ) -> Result<Option<SeedsReport>, TrainError> {
     if configs.is_empty() {
         return Err(ConfigError::NoSeeds.into());
@@ -72,7 +72,7 @@ pub fn train_seeds(
     for config in configs {
         let begun = config.out.join("steps.jsonl").exists();
         let beginning = if begun { beginning } else { Beginning::New };
-        let report = train(config, beginning, progress)?;
+        let report = train(config, beginning, hooks)?;
         if report.end == End::Interrupted {
             return Ok(None);
         }

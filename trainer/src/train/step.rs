@@ -5,6 +5,7 @@ use std::thread;
 use candle_core::Result;
 
 use super::example::{Example, pack};
+use super::hook::Prediction;
 use super::loss::Loss;
 use super::optimiser::Optimiser;
 use super::shard::shards;
@@ -17,8 +18,8 @@ pub(super) struct Differentiated<'e> {
     pub(super) loss: f64,
     /// Norm of its gradient.
     pub(super) norm: f64,
-    /// Of each batch, its examples with the most probable label of each of their tokens.
-    pub(super) predicted: Vec<Vec<(&'e Example, Vec<u32>)>>,
+    /// The predictions for the examples of each batch.
+    pub(super) predicted: Vec<Vec<Prediction<'e>>>,
 }
 
 /// The loss of a step of these batches, whose gradient the optimiser then holds.
@@ -66,7 +67,10 @@ pub(super) fn differentiate<'e>(
             let mut rest = part.predicted.as_slice();
             for &example in shard {
                 let (own, others) = rest.split_at(example.ids.len());
-                predicted.push((example, own.to_vec()));
+                predicted.push(Prediction {
+                    example,
+                    labels: own.to_vec(),
+                });
                 rest = others;
             }
         }

@@ -9,6 +9,7 @@ use super::config::TrainConfig;
 use super::device::DeviceChoice;
 use super::error::TrainError;
 use super::example::{Example, examples, pad};
+use super::hook::Prediction;
 use super::loss::Loss;
 use super::optimiser::{Optimiser, ParameterPlan, layer_of};
 use super::order;
@@ -175,12 +176,12 @@ impl<'c> Training<'c> {
     }
 
     /// Makes the step of these batches, after evaluations with these scores.
-    pub(super) fn step(
+    pub(super) fn step<'e>(
         &mut self,
         fitted: &Fitted,
-        batches: &[Vec<&Example>],
+        batches: &[Vec<&'e Example>],
         scores: &[f64],
-    ) -> Result<StepRecord, TrainError> {
+    ) -> Result<(StepRecord, Vec<Vec<Prediction<'e>>>), TrainError> {
         let optimisation = &self.config.optimisation;
         let step = self.optimiser.steps();
         let rate = optimisation.schedule.rate(step, fitted.steps, scores);
@@ -202,19 +203,20 @@ impl<'c> Training<'c> {
             let labels = self.tagger.labels();
             for batch in &found.predicted {
                 let mut confusion = TokenConfusion::new(labels.len());
-                for (example, predicted) in batch {
-                    confusion.count(example, predicted);
+                for prediction in batch {
+                    confusion.count(prediction.example, &prediction.labels);
                 }
                 self.padded.add(confusion.weighted(labels.outside().0));
             }
         }
-        Ok(StepRecord {
+        let record = StepRecord {
             step: step + 1,
             loss: found.loss,
             learning_rate: rate,
             gradient_norm: found.norm,
             lines: fitted.lines(batches).collect(),
-        })
+        };
+        Ok((record, found.predicted))
     }
 }
 

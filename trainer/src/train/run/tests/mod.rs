@@ -3,7 +3,6 @@ mod settings;
 
 use super::*;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::testing::write_corpus;
 use crate::train::{Init, LabelledSubwords, TrainOptions};
@@ -24,7 +23,7 @@ fn options(dir: &Path, out: &str) -> TrainOptions {
 }
 
 fn run(options: TrainOptions) -> Result<TrainReport, TrainError> {
-    train(&TrainConfig::new(options).unwrap(), Beginning::New, &mut ())
+    train(&TrainConfig::new(options).unwrap(), Beginning::New, &mut [])
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::*;
 struct Stop {
     after: Option<usize>,
     dies_at: Option<usize>,
-    steps: AtomicUsize,
+    steps: usize,
 }
 
 impl Stop {
@@ -13,7 +13,7 @@ impl Stop {
         Self {
             after: Some(step),
             dies_at: None,
-            steps: AtomicUsize::new(0),
+            steps: 0,
         }
     }
 
@@ -21,25 +21,25 @@ impl Stop {
         Self {
             after: None,
             dies_at: Some(step),
-            steps: AtomicUsize::new(0),
+            steps: 0,
         }
     }
 }
 
-impl Progress for Stop {
-    fn begin(&mut self, plan: &Plan) {
-        self.steps = AtomicUsize::new(plan.done);
+impl TrainingHook for Stop {
+    fn on_start(&mut self, plan: &Plan, _evaluations: &[EvaluationRecord]) -> Result<(), TrainError> {
+        self.steps = plan.done;
+        Ok(())
     }
 
-    fn step(&mut self, _loss: f64, _tokens_per_second: f64) {
-        let step = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
-        assert_ne!(Some(step), self.dies_at, "killed");
+    fn on_step(&mut self, _step: &StepEvent<'_>) -> Result<(), TrainError> {
+        self.steps += 1;
+        assert_ne!(Some(self.steps), self.dies_at, "killed");
+        Ok(())
     }
 
-    fn evaluation(&mut self, _record: &EvaluationRecord, _timing: &Timing) {}
-
-    fn is_interrupted(&self) -> bool {
-        self.after == Some(self.steps.load(Ordering::Relaxed))
+    fn stop(&self) -> Option<End> {
+        (self.after == Some(self.steps)).then_some(End::Interrupted)
     }
 }
 
@@ -70,15 +70,15 @@ fn two_epochs(dir: &Path, out: &str) -> TrainConfig {
 fn a_training_that_is_stopped_anywhere_and_resumed_is_the_same_to_the_last_bit() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
-    let whole = train(&two_epochs(dir.path(), "whole"), Beginning::New, &mut ()).unwrap();
+    let whole = train(&two_epochs(dir.path(), "whole"), Beginning::New, &mut []).unwrap();
     assert_eq!(whole.steps.len(), 6);
     let expected = outcome(&dir.path().join("whole"));
     for step in 1..=6 {
         let out = format!("interrupted-{step}");
         let config = two_epochs(dir.path(), &out);
-        let stopped = train(&config, Beginning::New, &mut Stop::after(step)).unwrap();
+        let stopped = train(&config, Beginning::New, &mut [&mut Stop::after(step)]).unwrap();
         assert_eq!((stopped.end, stopped.steps.len()), (End::Interrupted, step));
-        let resumed = train(&config, Beginning::Resumed, &mut ()).unwrap();
+        let resumed = train(&config, Beginning::Resumed, &mut []).unwrap();
         assert_eq!((resumed.end, &resumed.records), (End::Finished, &whole.records));
         assert_eq!(
             outcome(&dir.path().join(&out)),
@@ -92,20 +92,20 @@ fn a_training_that_is_stopped_anywhere_and_resumed_is_the_same_to_the_last_bit()
 fn a_training_that_dies_between_two_checkpoints_is_the_same_after_it_is_resumed() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
-    train(&two_epochs(dir.path(), "whole"), Beginning::New, &mut ()).unwrap();
+    train(&two_epochs(dir.path(), "whole"), Beginning::New, &mut []).unwrap();
     let expected = outcome(&dir.path().join("whole"));
     for step in 1..=6 {
         let out = format!("killed-{step}");
         let config = two_epochs(dir.path(), &out);
         let died = std::panic::catch_unwind(|| {
-            let _ = train(&config, Beginning::New, &mut Stop::dies_at(step));
+            let _ = train(&config, Beginning::New, &mut [&mut Stop::dies_at(step)]);
         });
         assert!(died.is_err());
         // What a process that is killed while it writes may leave.
         let steps = dir.path().join(&out).join("steps.jsonl");
         let mut file = std::fs::File::options().append(true).open(&steps).unwrap();
         std::io::Write::write_all(&mut file, b"{\"step\":").unwrap();
-        train(&config, Beginning::Resumed, &mut ()).unwrap();
+        train(&config, Beginning::Resumed, &mut []).unwrap();
         assert_eq!(outcome(&dir.path().join(&out)), expected, "killed at {step}");
     }
 }
@@ -115,24 +115,24 @@ fn a_run_is_neither_overwritten_nor_resumed_as_another() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
     let config = two_epochs(dir.path(), "run");
-    let none = train(&config, Beginning::Resumed, &mut ());
+    let none = train(&config, Beginning::Resumed, &mut []);
     assert!(matches!(none, Err(TrainError::NoRun { .. })));
-    train(&config, Beginning::New, &mut Stop::after(1)).unwrap();
-    let again = train(&config, Beginning::New, &mut ());
+    train(&config, Beginning::New, &mut [&mut Stop::after(1)]).unwrap();
+    let again = train(&config, Beginning::New, &mut []);
     assert!(matches!(again, Err(TrainError::HoldsRun { .. })));
     let other = TrainOptions {
         seed: Some(9),
         ..config.options().clone()
     };
     let other = TrainConfig::new(other).unwrap();
-    let error = train(&other, Beginning::Resumed, &mut ()).unwrap_err();
+    let error = train(&other, Beginning::Resumed, &mut []).unwrap_err();
     assert!(
         matches!(error, TrainError::OtherOptions { option: "seed", .. }),
         "{error}"
     );
     let corpus = std::fs::read_to_string(dir.path().join("train.conll")).unwrap();
     std::fs::write(dir.path().join("train.conll"), corpus.replacen("sees", "and", 1)).unwrap();
-    let error = train(&config, Beginning::Resumed, &mut ()).unwrap_err();
+    let error = train(&config, Beginning::Resumed, &mut []).unwrap_err();
     assert!(matches!(error, TrainError::OtherExamples { .. }), "{error}");
 }
 
@@ -147,7 +147,7 @@ fn patience_ends_a_training_and_resuming_it_changes_nothing() {
     })
     .unwrap();
     for beginning in [Beginning::New, Beginning::Resumed] {
-        let report = train(&config, beginning, &mut ()).unwrap();
+        let report = train(&config, beginning, &mut []).unwrap();
         assert_eq!((report.end, report.records.len()), (End::OutOfPatience, 3));
         assert!(report.records[0].best && !report.records[2].best);
     }
@@ -165,9 +165,9 @@ fn a_record_of_before_the_loss_on_dev_still_reads() {
 fn a_run_of_a_version_with_fewer_options_and_figures_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
-    train(&two_epochs(dir.path(), "whole"), Beginning::New, &mut ()).unwrap();
+    train(&two_epochs(dir.path(), "whole"), Beginning::New, &mut []).unwrap();
     let config = two_epochs(dir.path(), "run");
-    train(&config, Beginning::New, &mut Stop::after(2)).unwrap();
+    train(&config, Beginning::New, &mut [&mut Stop::after(2)]).unwrap();
     let run_dir = dir.path().join("run");
     let kept = std::fs::read_to_string(run_dir.join("config.toml")).unwrap();
     let newer = ["freeze_layers", "train_on_padding"];
@@ -184,7 +184,7 @@ fn a_run_of_a_version_with_fewer_options_and_figures_goes_on() {
         serde_json::json!({"labels": 3, "counts": []}),
     );
     std::fs::write(&path, serde_json::to_vec(&state).unwrap()).unwrap();
-    train(&config, Beginning::Resumed, &mut ()).unwrap();
+    train(&config, Beginning::Resumed, &mut []).unwrap();
     assert_eq!(outcome(&run_dir), outcome(&dir.path().join("whole")));
 }
 
@@ -193,9 +193,9 @@ fn a_run_whose_checkpoint_or_lines_are_lost_says_which() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
     let config = two_epochs(dir.path(), "run");
-    train(&config, Beginning::New, &mut Stop::after(4)).unwrap();
+    train(&config, Beginning::New, &mut [&mut Stop::after(4)]).unwrap();
     let run_dir = dir.path().join("run");
-    let resume = || train(&config, Beginning::Resumed, &mut ()).unwrap_err();
+    let resume = || train(&config, Beginning::Resumed, &mut []).unwrap_err();
     for file in ["records.jsonl", "steps.jsonl"] {
         let kept = std::fs::read(run_dir.join(file)).unwrap();
         // The last line without its end is no whole line.
@@ -230,7 +230,7 @@ fn patience_that_runs_out_with_the_last_step_has_ended_nothing() {
     })
     .unwrap();
     for beginning in [Beginning::New, Beginning::Resumed] {
-        assert_eq!(train(&config, beginning, &mut ()).unwrap().end, End::Finished);
+        assert_eq!(train(&config, beginning, &mut []).unwrap().end, End::Finished);
     }
     let page = std::fs::read_to_string(dir.path().join("run/report.html")).unwrap();
     assert!(!page.contains("ended early"));
@@ -249,7 +249,7 @@ fn the_last_checkpoint_can_be_the_tested_one_and_what_is_done_is_not_done_again(
         ..options(dir.path(), "run")
     })
     .unwrap();
-    let first = train(&config, Beginning::New, &mut ()).unwrap();
+    let first = train(&config, Beginning::New, &mut []).unwrap();
     let tested = first.test.unwrap();
     assert_eq!(
         (tested.checkpoint, tested.step),
@@ -272,12 +272,12 @@ fn the_last_checkpoint_can_be_the_tested_one_and_what_is_done_is_not_done_again(
     assert_eq!(marked, tested);
     marked.evaluation.score.token_accuracy = 0.125;
     std::fs::write(run_dir.join("test.json"), serde_json::to_vec(&marked).unwrap()).unwrap();
-    let again = train(&config, Beginning::Resumed, &mut ()).unwrap();
+    let again = train(&config, Beginning::Resumed, &mut []).unwrap();
     assert_eq!(again.test.unwrap(), marked);
     assert_eq!(std::fs::read_to_string(&page).unwrap(), "kept");
     assert_eq!((before.len(), events()), (1, before));
     // What was not written, a process killed meanwhile, is written then.
     std::fs::remove_file(&page).unwrap();
-    train(&config, Beginning::Resumed, &mut ()).unwrap();
+    train(&config, Beginning::Resumed, &mut []).unwrap();
     assert!(page.is_file() && events().len() == 1);
 }

@@ -1,0 +1,27 @@
+//! The records of a run as JSON lines: `steps.jsonl`, `records.jsonl` and `timings.jsonl`.
+
+use super::error::TrainError;
+use super::hook::{StepEvent, TrainingHook};
+use super::record::{EvaluationRecord, Timing};
+use super::run_dir::RunDir;
+
+/// Appends every record to the files of a run directory.
+pub(super) struct JsonLinesLog {
+    dir: RunDir,
+}
+
+impl JsonLinesLog {
+    pub(super) fn new(dir: RunDir) -> Self {
+        Self { dir }
+    }
+}
+
+impl TrainingHook for JsonLinesLog {
+    fn on_step(&mut self, step: &StepEvent<'_>) -> Result<(), TrainError> {
+        self.dir.add_step(step.record)
+    }
+
+    fn on_evaluation(&mut self, record: &EvaluationRecord, timing: &Timing) -> Result<(), TrainError> {
+        self.dir.add_record(record, timing)
+    }
+}

@@ -1,0 +1,66 @@
+//! TensorBoard events of a run, written while it trains.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::error::TrainError;
+use super::hook::{Plan, StepEvent, TrainingHook};
+use super::record::{EvaluationRecord, Timing};
+use crate::report::EventWriter;
+
+/// Writes the scalars of every step and evaluation to `tensorboard/` in the run directory.
+pub(super) struct TensorBoardLog {
+    dir: PathBuf,
+    writer: Option<EventWriter>,
+}
+
+impl TensorBoardLog {
+    pub(super) fn new(run: &Path) -> Self {
+        Self {
+            dir: run.join("tensorboard"),
+            writer: None,
+        }
+    }
+
+    fn write(&mut self, step: usize, scalars: &[(&str, Option<f64>)]) -> Result<(), TrainError> {
+        match &mut self.writer {
+            Some(writer) => Ok(writer.scalars(step, now(), scalars)?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl TrainingHook for TensorBoardLog {
+    fn on_start(&mut self, plan: &Plan, _evaluations: &[EvaluationRecord]) -> Result<(), TrainError> {
+        self.writer = Some(EventWriter::open(&self.dir, plan.done, now())?);
+        Ok(())
+    }
+
+    fn on_step(&mut self, step: &StepEvent<'_>) -> Result<(), TrainError> {
+        let record = step.record;
+        let scalars = [
+            ("train/loss", Some(record.loss)),
+            ("train/learning_rate", Some(record.learning_rate)),
+            ("train/gradient_norm", Some(record.gradient_norm)),
+        ];
+        self.write(record.step, &scalars)
+    }
+
+    fn on_evaluation(&mut self, record: &EvaluationRecord, _timing: &Timing) -> Result<(), TrainError> {
+        let scalars = [
+            ("dev/entity_f1", Some(record.dev_entity.f1)),
+            ("dev/precision", Some(record.dev_entity.precision)),
+            ("dev/recall", Some(record.dev_entity.recall)),
+            ("dev/surface_f1", Some(record.dev_surface_f1)),
+            ("dev/token_accuracy", Some(record.dev_token_accuracy)),
+            ("dev/loss", record.dev_loss),
+        ];
+        self.write(record.step, &scalars)
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs_f64()
+}
