@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use nerve_export::Precision;
 use nerve_tagging::Splitter;
-use nerve_trainer::study::Scale;
 use nerve_trainer::{InputFormat, OutputFormat, Publication, TrainOptions};
 
 /// Fine-tunes and evaluates BERT entity taggers.
@@ -31,33 +30,6 @@ pub(crate) enum Command {
         options: Box<TrainOptions>,
         #[command(flatten)]
         publish: PublishArgs,
-    },
-    /// Train every variant of a study and report on what it claims.
-    Study {
-        /// The study's file.
-        #[arg(long, value_name = "FILE.toml")]
-        study: PathBuf,
-        /// Corpus: a directory with train, dev and test files, or `wnut17`.
-        #[arg(long, value_name = "DIR|wnut17")]
-        data: String,
-        /// The pre-trained model, whose tokenizer fresh ones use too.
-        #[arg(long, value_name = "DIR|HUB_ID", default_value = "bert-base-uncased")]
-        base: String,
-        /// Directory for outcomes and report; a study that was stopped goes on.
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// What widths and depths are multiplied by: a number or a fraction such as 1/6.
-        #[arg(long, default_value = "1")]
-        scale: Scale,
-        /// Train this variant only, by its id; may be given several times. The report has every variant with an outcome.
-        #[arg(long, value_name = "ID")]
-        only: Vec<String>,
-        /// Threads [default: as many as the machine offers].
-        #[arg(long)]
-        threads: Option<usize>,
-        /// Where `wnut17` is downloaded from [default: the authors' repository].
-        #[arg(long, env = "NERVE_WNUT17_URL", value_name = "URL")]
-        wnut17_url: Option<String>,
     },
     /// Score a checkpoint or a bundle on a labelled file.
     Evaluate {

@@ -3,8 +3,6 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, BufWriter};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, anyhow};
 use nerve_export::Comparison;
@@ -16,10 +14,9 @@ use nerve_trainer::evaluate::{
     score_files, score_table, span_table, split_name,
 };
 use nerve_trainer::report::RunReport;
-use nerve_trainer::study::{Study, StudySettings, run_study};
 use nerve_trainer::{
     Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, SeedsReport, TerminalProgress,
-    TrainConfig, TrainOptions, publish_run, seed_configs, tag_file, train_seeds,
+    TrainConfig, TrainOptions, interrupt_flag, publish_run, seed_configs, tag_file, train_seeds,
 };
 use serde::Serialize;
 
@@ -49,7 +46,7 @@ pub(crate) fn train(
         Some(file) => options.over(TrainOptions::read(file)?),
         None => options,
     };
-    let mut progress = TerminalProgress::new(interruptible()?);
+    let mut progress = TerminalProgress::new(interrupt_flag()?);
     if options.seeds.is_some() {
         if publication.is_some() {
             return Err(anyhow!(
@@ -111,31 +108,6 @@ fn compared_line(compared: &Comparison) -> String {
         "{done}: the bundle's dev entity F1 is {:.2}{live}",
         100.0 * compared.f1
     )
-}
-
-pub(crate) fn study(file: &Path, settings: &StudySettings) -> Result<Outcome> {
-    let study = Study::read(file)?;
-    let mut progress = TerminalProgress::new(interruptible()?);
-    let announce = |variant: &str| eprintln!("{variant}");
-    if run_study(&study, settings, &mut [&mut progress], announce)?.is_none() {
-        eprintln!("stopped; the same command goes on");
-        return Ok(Outcome::Interrupted);
-    }
-    println!("{}", settings.out.join("report.html").display());
-    Ok(Outcome::Done)
-}
-
-/// Set by the first Ctrl-C or termination; the second ends the process at once.
-fn interruptible() -> Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let set = interrupted.clone();
-    ctrlc::set_handler(move || {
-        if set.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after this step; once more to stop at once");
-    })?;
-    Ok(interrupted)
 }
 
 /// Each seed's F1 and their spread, a line each.

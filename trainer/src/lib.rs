@@ -5,15 +5,16 @@ pub mod corpus;
 pub mod evaluate;
 pub mod model;
 mod ops;
+mod process;
 mod publish;
 pub mod report;
-pub mod study;
 mod tag_file;
 #[cfg(test)]
 mod testing;
 mod train;
 
-pub use base::BaseError;
+pub use base::{BaseError, base_dir, is_on_hub};
+pub use process::{INTERRUPTED, interrupt_flag, prepare_process};
 pub use publish::{Publication, PublishError, publish_run};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{

@@ -71,12 +71,12 @@ fn open_from(
 }
 
 /// The directory of a model that a directory or a hub id names.
-pub(crate) fn base_dir(base: &str) -> Result<PathBuf, BaseError> {
+pub fn base_dir(base: &str) -> Result<PathBuf, BaseError> {
     dir_of(base, Files::Model, ApiBuilder::from_env)
 }
 
 /// Whether a base is a model of the hub, rather than a directory.
-pub(crate) fn is_on_hub(base: &str) -> bool {
+pub fn is_on_hub(base: &str) -> bool {
     !Path::new(base).is_dir()
 }
 

@@ -28,8 +28,9 @@ pub(crate) use evaluation::evaluate_with_loss;
 #[cfg(test)]
 pub(crate) use evaluation::tests as test_tagger;
 pub use evaluation::{Evaluation, evaluate};
-pub(crate) use padded::outside_everywhere;
-pub use padded::{MeanFigures, PaddedEvaluation, TokenConfusion, WeightedFigures, evaluate_padded};
+pub use padded::{
+    MeanFigures, PaddedEvaluation, TokenConfusion, WeightedFigures, evaluate_padded, outside_everywhere,
+};
 pub use pairs::{PairsError, score_files};
 pub use raw::evaluate_raw;
 pub use report::{calibration_table, evaluation_table, padded_table, score_table, span_table};

@@ -198,7 +198,7 @@ pub fn evaluate_padded(tagger: &CheckpointTagger, corpus: &Corpus) -> Result<Pad
 }
 
 /// What answering `O` everywhere gives these examples.
-pub(crate) fn outside_everywhere(examples: &[&Example], labels: &LabelSet) -> TokenConfusion {
+pub fn outside_everywhere(examples: &[&Example], labels: &LabelSet) -> TokenConfusion {
     let mut confusion = TokenConfusion::new(labels.len());
     let outside = labels.outside().0 as u32;
     for example in examples {

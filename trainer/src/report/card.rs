@@ -55,7 +55,7 @@ impl CardName {
 }
 
 /// The last two parts of a path: enough to tell it, and nothing of where it lies.
-pub(crate) fn last_parts(path: &str) -> String {
+pub fn last_parts(path: &str) -> String {
     let of = |path: &str| {
         let parts = path.split('/').filter(|part| !["", "."].contains(part));
         let parts: Vec<&str> = parts.collect();

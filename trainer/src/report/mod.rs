@@ -8,8 +8,7 @@ mod point;
 mod run;
 mod tensorboard;
 
-pub(crate) use card::last_parts;
-pub use card::{CardName, ModelCard};
+pub use card::{CardName, ModelCard, last_parts};
 pub use chart::{Bar, BarChart, LineChart, Series};
 pub use error::ReportError;
 pub use point::{EvaluationPoint, StepPoint};

@@ -37,7 +37,7 @@ pub struct Example {
 }
 
 /// The windows of a corpus' sentences that hold a labelled token; a long sentence becomes several, none is cut.
-pub(crate) fn examples(
+pub fn examples(
     corpus: &Corpus,
     encoder: &TextEncoder,
     labels: &LabelSet,

@@ -22,7 +22,7 @@ fn generator(seed: u64, purpose: u64, place: usize) -> StdRng {
 }
 
 /// The batches of an epoch, counted from 0: every example once, in an order that follows from the seed and the epoch.
-pub(crate) fn batches(
+pub fn batches(
     examples: &[Example],
     batch_size: usize,
     group_by_length: bool,

@@ -1,10 +1,10 @@
 //! What was concluded, beside the scores that bear it out or not.
 
 use super::percent;
-use crate::report::html::{paragraph, table};
-use crate::study::claim::{Claim, Verdict, judge, split};
-use crate::study::file::{Reported, Study, Variant};
-use crate::study::outcome::StudyOutcome;
+use crate::claim::{Claim, Verdict, judge, split};
+use crate::file::{Reported, Study, Variant};
+use crate::outcome::StudyOutcome;
+use nerve_trainer::report::html::{paragraph, table};
 
 /// The study's claims with what each start's scores say of them, as a table.
 pub(super) fn claims(study: &Study, found: &StudyOutcome) -> String {

@@ -1,4 +1,4 @@
-//! A study: many variants of one training, and what they say about the claims made of them.
+//! A study: many variants of one training run, and what their scores say about the study's conclusions.
 
 mod claim;
 mod error;
@@ -16,5 +16,7 @@ pub use outcome::{Outcome, OutsideEverywhere, StudyOutcome};
 pub use run::{StudySettings, run_study};
 pub use scale::Scale;
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

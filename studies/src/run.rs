@@ -11,13 +11,14 @@ use super::file::{Start, Study, Variant};
 use super::outcome::{Outcome, OutsideEverywhere, StudyOutcome, TestOutcome};
 use super::scale::Scale;
 use super::{report, tables};
-use crate::base::{BaseError, base_dir};
-use crate::corpus::{Corpus, CorpusError, Splits, WNUT17_URL, entity_types};
-use crate::evaluate::{CheckpointTagger, MeanFigures, TaggerError, evaluate_padded, outside_everywhere};
-use crate::model::ModelDir;
-use crate::train::{
-    Beginning, End, Example, Tested, Timing, TrainConfig, TrainError, TrainOptions, TrainingHook, batches,
-    examples, train,
+use nerve_trainer::corpus::{Corpus, CorpusError, Splits, WNUT17_URL, entity_types};
+use nerve_trainer::evaluate::{
+    CheckpointTagger, MeanFigures, TaggerError, evaluate_padded, outside_everywhere,
+};
+use nerve_trainer::model::ModelDir;
+use nerve_trainer::{
+    BaseError, Beginning, End, Example, Tested, Timing, TrainConfig, TrainError, TrainOptions, TrainingHook,
+    base_dir, batches, examples, train,
 };
 
 /// What a study needs to know beside its file.

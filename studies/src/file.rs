@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Claim;
 use super::error::StudyError;
-use crate::train::TrainOptions;
+use nerve_trainer::TrainOptions;
 
 /// A study.
 #[derive(Clone, Debug, Deserialize)]

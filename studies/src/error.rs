@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::base::BaseError;
-use crate::corpus::CorpusError;
-use crate::evaluate::TaggerError;
-use crate::train::{ConfigError, ExampleError, TrainError};
+use nerve_trainer::corpus::CorpusError;
+use nerve_trainer::evaluate::TaggerError;
+use nerve_trainer::{BaseError, ConfigError, ExampleError, TrainError};
 
 /// Why a study stopped.
 #[derive(Debug, Error)]

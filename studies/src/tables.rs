@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::file::{Reported, Study, Variant};
 use super::outcome::{Outcome, StudyOutcome};
-use crate::train::EvaluationRecord;
+use nerve_trainer::EvaluationRecord;
 
 /// One epoch of one variant from one start, with what was reported of it.
 pub(super) struct Row<'s> {

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::testing::write_corpus;
-use crate::train::{Beginning, TestedCheckpoint, TrainConfig, TrainOptions, train};
+use nerve_trainer::{Beginning, TestedCheckpoint, TrainConfig, TrainOptions, train};
 
 const STUDY: &str = r#"
 name = "A <study>"
@@ -72,8 +72,6 @@ fn settings(dir: &Path) -> StudySettings {
 fn setting() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
-    // The study's test split has a type of its own, which is not what is tested here.
-    std::fs::copy(dir.path().join("dev.conll"), dir.path().join("test.conll")).unwrap();
     let base: TrainOptions =
         toml::from_str("init = \"scratch\"\nhidden_size = 32\nepochs = 1\nthreads = 1").unwrap();
     let base = TrainOptions {
@@ -297,7 +295,7 @@ fn a_file_that_is_not_of_one_piece_is_refused() {
 
 #[test]
 fn the_shipped_study_is_of_one_piece_and_its_options_are_valid() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../studies/bert-ner-wnut17.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bert-ner-wnut17.toml");
     let study = Study::read(&path).unwrap();
     assert_eq!((study.starts.len(), study.variants.len()), (2, 21));
     for start in &study.starts {

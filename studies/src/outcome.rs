@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StudyError;
 use super::scale::Scale;
-use crate::evaluate::WeightedFigures;
-use crate::report::last_parts;
-use crate::train::{EvaluationRecord, TestedCheckpoint, TrainOptions};
+use nerve_trainer::evaluate::WeightedFigures;
+use nerve_trainer::report::last_parts;
+use nerve_trainer::{EvaluationRecord, TestedCheckpoint, TrainOptions};
 
 /// What one variant from one start came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,11 +7,10 @@ use super::file::Study;
 use super::outcome::StudyOutcome;
 use super::run::StudySettings;
 use super::scale::Scale;
-use crate::base::is_on_hub;
-use crate::evaluate::WeightedFigures;
-use crate::report::html::{Page, Section, figures, paragraph, table};
-use crate::report::{Bar, BarChart, LineChart, Series, last_parts};
-use crate::train::EvaluationRecord;
+use nerve_trainer::evaluate::WeightedFigures;
+use nerve_trainer::report::html::{Page, Section, figures, paragraph, table};
+use nerve_trainer::report::{Bar, BarChart, LineChart, Series, last_parts};
+use nerve_trainer::{EvaluationRecord, is_on_hub};
 
 /// The page: what the study is, its claims, its variants by group, and curves.
 pub(super) fn html(study: &Study, settings: &StudySettings, found: &StudyOutcome) -> String {

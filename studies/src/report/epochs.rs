@@ -1,10 +1,10 @@
 //! Every figure of every epoch, and of saved weights on test.
 
 use super::percent;
-use crate::report::html::{paragraph, table};
-use crate::study::file::{Study, Variant};
-use crate::study::outcome::{Outcome, StudyOutcome};
-use crate::study::tables::rows;
+use crate::file::{Study, Variant};
+use crate::outcome::{Outcome, StudyOutcome};
+use crate::tables::rows;
+use nerve_trainer::report::html::{paragraph, table};
 
 /// Every epoch of the variants from a start, as a table.
 pub(super) fn epochs(study: &Study, found: &StudyOutcome, start: &str) -> String {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::train::{Init, TrainOptions};
+use nerve_trainer::{Init, TrainOptions};
 
 /// Width of an attention head.
 const HEAD: usize = 32;
