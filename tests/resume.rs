@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::fixture::{binary, succeed, tiny_corpus, train};
 
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 7] = [
     "--epochs",
     "30",
     "--evaluate-every",
     "4",
     "--accumulate",
     "2",
-    "--padded-metric",
     "--label-subwords=all",
 ];
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Claim;
 use super::error::StudyError;
-use nerve_trainer::TrainOptions;
+use nerve_trainer::{LabelledSubwords, TrainOptions};
 
 /// A study.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,6 +40,9 @@ pub struct Study {
 pub struct Start {
     /// Its name.
     pub name: String,
+    /// Whether windows are padded to the longest and the padding is trained on as `O`, unmasked, as the original study did.
+    #[serde(default)]
+    pub train_on_padding: bool,
     /// Its options.
     #[serde(default)]
     pub options: TrainOptions,
@@ -185,6 +188,18 @@ impl Study {
             if let Some(start) = named.into_iter().find(|name| !starts.contains(&name.as_str())) {
                 return Some(format!(
                     "variant `{}` names the start `{start}`, which there is not",
+                    variant.id
+                ));
+            }
+        }
+        let every_subword = |variant: &Variant, start: &Start| {
+            let options = self.options(variant, start);
+            options.is_none_or(|options| options.label_subwords == Some(LabelledSubwords::All))
+        };
+        for variant in &self.variants {
+            if !self.starts.iter().all(|start| every_subword(variant, start)) {
+                return Some(format!(
+                    "variant `{}` needs `label_subwords = \"all\"`: the metric is of every subword",
                     variant.id
                 ));
             }

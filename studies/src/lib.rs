@@ -3,18 +3,24 @@
 mod claim;
 mod error;
 mod file;
+mod metric;
 mod outcome;
+mod padded;
+mod positions;
 mod report;
 mod run;
 mod scale;
 mod tables;
+mod weighted;
 
 pub use claim::{Claim, Verdict, judge};
 pub use error::StudyError;
 pub use file::{Reported, Start, Study, Variant};
-pub use outcome::{Outcome, OutsideEverywhere, StudyOutcome};
+pub use outcome::{EpochRecord, Outcome, OutsideEverywhere, StudyOutcome, TestOutcome};
+pub use padded::{PaddedEvaluation, evaluate_padded, padded_table};
 pub use run::{StudySettings, run_study};
 pub use scale::Scale;
+pub use weighted::WeightedFigures;
 
 #[cfg(test)]
 mod testing;

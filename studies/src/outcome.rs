@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StudyError;
 use super::scale::Scale;
-use nerve_trainer::evaluate::WeightedFigures;
+use super::weighted::WeightedFigures;
 use nerve_trainer::report::last_parts;
 use nerve_trainer::{EvaluationRecord, TestedCheckpoint, TrainOptions};
 
@@ -21,13 +21,24 @@ pub struct Outcome {
     /// Its options.
     pub options: TrainOptions,
     /// Every epoch.
-    pub records: Vec<EvaluationRecord>,
+    pub records: Vec<EpochRecord>,
     /// Why it stopped before its last epoch, where it did.
     pub stopped: Option<String>,
     /// Seconds of training.
     pub seconds: f64,
     /// A checkpoint of it on test, where the variant asks for it.
     pub test: Option<TestOutcome>,
+}
+
+/// One epoch of a variant.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// What the trainer recorded.
+    #[serde(flatten)]
+    pub evaluation: EvaluationRecord,
+    /// The original study's metric of the epoch's batches, as they were predicted, averaged over them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub train_padded: Option<WeightedFigures>,
 }
 
 /// Saved weights on the test split.
@@ -77,9 +88,12 @@ impl Outcome {
     }
 
     /// The record of an epoch, counted from 1; of the last without one.
-    pub fn record(&self, epoch: Option<usize>) -> Option<&EvaluationRecord> {
+    pub fn record(&self, epoch: Option<usize>) -> Option<&EpochRecord> {
         match epoch {
-            Some(epoch) => self.records.iter().find(|record| record.epoch == epoch),
+            Some(epoch) => self
+                .records
+                .iter()
+                .find(|record| record.evaluation.epoch == epoch),
             None => self.records.last(),
         }
     }

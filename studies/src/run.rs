@@ -8,17 +8,19 @@ use nerve_tagging::{LabelSet, SubwordLabels, WindowLimits};
 
 use super::error::StudyError;
 use super::file::{Start, Study, Variant};
-use super::outcome::{Outcome, OutsideEverywhere, StudyOutcome, TestOutcome};
+use super::metric::PaddedMetric;
+use super::outcome::{EpochRecord, Outcome, OutsideEverywhere, StudyOutcome, TestOutcome};
+use super::padded::{evaluate_padded, outside_everywhere};
+use super::positions::Positions;
 use super::scale::Scale;
+use super::weighted::MeanFigures;
 use super::{report, tables};
 use nerve_trainer::corpus::{Corpus, CorpusError, Splits, WNUT17_URL, entity_types};
-use nerve_trainer::evaluate::{
-    CheckpointTagger, MeanFigures, TaggerError, evaluate_padded, outside_everywhere,
-};
+use nerve_trainer::evaluate::{CheckpointTagger, TaggerError};
 use nerve_trainer::model::ModelDir;
 use nerve_trainer::{
-    BaseError, Beginning, End, Example, Tested, Timing, TrainConfig, TrainError, TrainOptions, TrainingHook,
-    base_dir, batches, examples, train,
+    BaseError, Beginning, End, EvaluationRecord, Example, Tested, Timing, TrainConfig, TrainError,
+    TrainOptions, TrainingHook, base_dir, batches, examples, train,
 };
 
 /// What a study needs to know beside its file.
@@ -185,7 +187,10 @@ fn run(
         }
     }
     let config = TrainConfig::new(options).map_err(|error| failed(error.into()))?;
-    let (records, test, stopped) = match train(&config, beginning, hooks) {
+    let mut metric = PaddedMetric::new(&config.out, start.train_on_padding);
+    let mut all: Vec<&mut dyn TrainingHook> = vec![&mut metric];
+    all.extend(hooks.iter_mut().map(|hook| &mut **hook as &mut dyn TrainingHook));
+    let (records, test, stopped) = match train(&config, beginning, &mut all) {
         Ok(report) if report.end == End::Interrupted => return Ok(None),
         Ok(report) => (report.records, report.test, None),
         // A learning rate at which numbers run away is a finding, not a fault of the study.
@@ -205,11 +210,24 @@ fn run(
         start: start.name.clone(),
         variant: variant.id.clone(),
         options: config.options().clone(),
-        records,
+        records: with_metric(records, &metric),
         stopped,
         seconds: timings.iter().map(|timing| timing.seconds).sum(),
         test,
     }))
+}
+
+/// The records with the metric of the steps since the record before.
+fn with_metric(records: Vec<EvaluationRecord>, metric: &PaddedMetric) -> Vec<EpochRecord> {
+    let mut last = 0;
+    let record = |evaluation: EvaluationRecord| {
+        let first = std::mem::replace(&mut last, evaluation.step);
+        EpochRecord {
+            evaluation,
+            train_padded: metric.mean(first, evaluation.step),
+        }
+    };
+    records.into_iter().map(record).collect()
 }
 
 /// A text in which a file is called by its name.
@@ -247,8 +265,9 @@ fn outside(
     let longest = study.common.max_length.unwrap_or(128);
     let limits = WindowLimits::for_encoder(longest, before + after).map_err(TaggerError::from)?;
     let examples = examples(&corpus, &base.encoder, &labels, limits, SubwordLabels::All)?;
+    let positions = Positions::of(&examples, (before, after));
     let figures = |examples: &[&Example]| {
-        let everywhere = outside_everywhere(examples, &labels);
+        let everywhere = outside_everywhere(examples, &positions, &labels);
         everywhere.weighted(labels.outside().0)
     };
     let batch_size = study.common.batch_size.unwrap_or(16).max(1);

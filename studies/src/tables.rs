@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::file::{Reported, Study, Variant};
 use super::outcome::{Outcome, StudyOutcome};
+use super::weighted::WeightedFigures;
 use nerve_trainer::EvaluationRecord;
 
 /// One epoch of one variant from one start, with what was reported of it.
@@ -11,6 +12,7 @@ pub(super) struct Row<'s> {
     pub(super) outcome: &'s Outcome,
     pub(super) variant: &'s Variant,
     pub(super) record: &'s EvaluationRecord,
+    pub(super) train_padded: Option<WeightedFigures>,
     pub(super) reported: Option<&'s Reported>,
 }
 
@@ -23,11 +25,12 @@ pub(super) fn rows<'s>(study: &'s Study, found: &'s StudyOutcome) -> impl Iterat
             outcome.records.iter().map(move |record| Row {
                 outcome,
                 variant,
-                record,
+                record: &record.evaluation,
+                train_padded: record.train_padded,
                 reported: variant
                     .reported
                     .iter()
-                    .find(|reported| reported.epoch == record.epoch),
+                    .find(|reported| reported.epoch == record.evaluation.epoch),
             })
         })
     })
@@ -42,7 +45,7 @@ pub(super) fn csv(study: &Study, found: &StudyOutcome) -> String {
     let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     for row in rows(study, found) {
         let (record, reported) = (row.record, row.reported);
-        let padded = record.train_padded;
+        let padded = row.train_padded;
         let figures = [
             reported.and_then(|reported| reported.loss),
             reported.map(|reported| reported.precision),

@@ -15,7 +15,6 @@ epochs = 2
 batch_size = 4
 learning_rate = 5e-3
 label_subwords = "all"
-padded_metric = true
 reports = false
 
 [[start]]
@@ -131,13 +130,13 @@ fn a_study_runs_every_variant_from_every_start_and_reports() {
     );
     let tested = found.outcome("scratch", "tested").unwrap();
     assert_eq!(tested.test.unwrap().entity.f1, 1.0);
-    let last = tested.records.last().unwrap();
+    let last = tested.records.last().unwrap().evaluation;
     assert!(
         tested
             .records
             .iter()
-            .filter(|record| record.best)
-            .all(|best| best.step < last.step)
+            .filter(|record| record.evaluation.best)
+            .all(|best| best.evaluation.step < last.step)
     );
     assert_eq!(
         (tested.test.unwrap().checkpoint, tested.test.unwrap().step),
@@ -286,6 +285,11 @@ fn a_file_that_is_not_of_one_piece_is_refused() {
         ),
         ("warmup = 0.0", "seeds = [1]", "`seeds` of the variant `wild`"),
         ("layers = 2\nmargin", "layers = 0\nmargin", "`layers`"),
+        (
+            "warmup = 0.0",
+            "label_subwords = \"first\"",
+            "variant `wild` needs",
+        ),
     ] {
         std::fs::write(&path, STUDY.replacen(from, to, 1)).unwrap();
         let error = Study::read(&path).unwrap_err().to_string();

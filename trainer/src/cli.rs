@@ -47,10 +47,6 @@ pub(crate) enum Command {
         /// Give the tagger running text, and score spans of it.
         #[arg(long)]
         raw: bool,
-        /// Print instead what the original study measured: figures weighted over every subword, special tokens, which are
-        /// errors, and padding, which counts as rightly O, beside those of a tagger that answers O everywhere.
-        #[arg(long, conflicts_with_all = ["raw", "report", "bundle"])]
-        padded: bool,
         /// Take each word's most probable label, even where the labels make no valid IOB2.
         #[arg(long)]
         unconstrained: bool,

@@ -10,8 +10,8 @@ use nerve_inference::OpenOptions;
 use nerve_tagging::{Decoding, OrphanRule};
 use nerve_trainer::corpus::{Corpus, Splits};
 use nerve_trainer::evaluate::{
-    self, BundleTagger, CheckpointTagger, Tagger, calibration_table, evaluation_table, padded_table,
-    score_files, score_table, span_table, split_name,
+    self, BundleTagger, CheckpointTagger, Tagger, calibration_table, evaluation_table, score_files,
+    score_table, span_table, split_name,
 };
 use nerve_trainer::report::RunReport;
 use nerve_trainer::{
@@ -164,20 +164,6 @@ pub(crate) fn evaluate_raw(
 ) -> Result<()> {
     let found = evaluate::evaluate_raw(&mut *open(model, decoding)?, &Corpus::read(data)?)?;
     print!("{}", span_table(&found));
-    write_json(json, &found)
-}
-
-pub(crate) fn evaluate_padded(model: &ModelArgs, data: &Path, json: Option<&Path>) -> Result<()> {
-    let Some(dir) = &model.checkpoint else {
-        anyhow::bail!("--padded needs --checkpoint");
-    };
-    let tagger = CheckpointTagger::open(
-        dir,
-        model.max_length.unwrap_or(MAX_LENGTH),
-        threads_or_all(model.threads)?,
-    )?;
-    let found = evaluate::evaluate_padded(&tagger, &Corpus::read(data)?)?;
-    print!("{}", padded_table(&found));
     write_json(json, &found)
 }
 

@@ -53,15 +53,13 @@ fn run(cli: Cli) -> Result<Outcome> {
             json,
             report,
             raw,
-            padded,
             unconstrained,
         } => {
             let decoding = decoding(unconstrained);
             let json = json.as_deref();
-            match (raw, padded) {
-                (true, _) => commands::evaluate_raw(&model, decoding, &data, json)?,
-                (false, true) => commands::evaluate_padded(&model, &data, json)?,
-                (false, false) => commands::evaluate(&model, decoding, &data, (json, report.as_deref()))?,
+            match raw {
+                true => commands::evaluate_raw(&model, decoding, &data, json)?,
+                false => commands::evaluate(&model, decoding, &data, (json, report.as_deref()))?,
             }
         }
         Command::Score {

@@ -19,7 +19,9 @@ pub(super) fn claims(study: &Study, found: &StudyOutcome) -> String {
         for start in &study.starts {
             let score = |id: &str, epoch: Option<usize>| {
                 let outcome = found.outcome(&start.name, id)?;
-                outcome.record(epoch).map(|record| record.dev_entity.f1)
+                outcome
+                    .record(epoch)
+                    .map(|record| record.evaluation.dev_entity.f1)
             };
             let verdict = judge(claim, study.margin, score);
             cells.push(compared(claim, score));

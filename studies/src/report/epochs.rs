@@ -36,8 +36,7 @@ pub(super) fn epochs(study: &Study, found: &StudyOutcome, start: &str) -> String
                 row.reported
                     .map_or_else(dash, |r| three(r.precision, r.accuracy, r.f1)),
                 format!("{:.4}", record.loss),
-                record
-                    .train_padded
+                row.train_padded
                     .map_or_else(dash, |p| three(p.precision, p.accuracy, p.f1)),
                 format!(
                     "{} / {}",

@@ -4,13 +4,13 @@ mod conclusions;
 mod epochs;
 
 use super::file::Study;
-use super::outcome::StudyOutcome;
+use super::outcome::{EpochRecord, StudyOutcome};
 use super::run::StudySettings;
 use super::scale::Scale;
-use nerve_trainer::evaluate::WeightedFigures;
+use super::weighted::WeightedFigures;
+use nerve_trainer::is_on_hub;
 use nerve_trainer::report::html::{Page, Section, figures, paragraph, table};
 use nerve_trainer::report::{Bar, BarChart, LineChart, Series, last_parts};
-use nerve_trainer::{EvaluationRecord, is_on_hub};
 
 /// The page: what the study is, its claims, its variants by group, and curves.
 pub(super) fn html(study: &Study, settings: &StudySettings, found: &StudyOutcome) -> String {
@@ -53,9 +53,9 @@ fn run(study: &Study, settings: &StudySettings, found: &StudyOutcome) -> String 
             .iter()
             .find(|outcome| outcome.start == start.name)?;
         let options = &outcome.options;
-        let padding = match options.train_on_padding {
-            Some(true) => "trained on, unmasked, in the loss; its predictions count",
-            _ => "neither seen nor in the loss; counts as rightly O",
+        let padding = match start.train_on_padding {
+            true => "trained on, unmasked, in the loss; its predictions count",
+            false => "neither seen nor in the loss; counts as rightly O",
         };
         let size =
             |value: Option<usize>| value.map_or("all of the base's".to_owned(), |value| value.to_string());
@@ -107,7 +107,7 @@ fn run(study: &Study, settings: &StudySettings, found: &StudyOutcome) -> String 
 }
 
 fn overview(study: &Study, found: &StudyOutcome) -> String {
-    let chart = |title: &str, x_label: &str, value: &dyn Fn(&EvaluationRecord) -> f64| BarChart {
+    let chart = |title: &str, x_label: &str, value: &dyn Fn(&EpochRecord) -> f64| BarChart {
         title: title.to_owned(),
         x_label: x_label.to_owned(),
         series: study.starts.iter().map(|start| start.name.clone()).collect(),
@@ -129,7 +129,7 @@ fn overview(study: &Study, found: &StudyOutcome) -> String {
             .collect(),
     };
     let entity = chart("Entity F1 on dev, last epoch", "entity F1", &|record| {
-        record.dev_entity.f1
+        record.evaluation.dev_entity.f1
     });
     let padded = chart(
         "The original metric on train, last epoch",
@@ -154,7 +154,7 @@ fn curves(study: &Study, found: &StudyOutcome) -> String {
             let series: Vec<Series> = of_group
                 .filter_map(|variant| {
                     let outcome = found.outcome(&start.name, &variant.id)?;
-                    let points = outcome.records.iter();
+                    let points = outcome.records.iter().map(|record| &record.evaluation);
                     let points = points.map(|record| (record.epoch as f64, record.dev_entity.f1));
                     Some(Series::new(variant.name.clone(), points.collect()))
                 })

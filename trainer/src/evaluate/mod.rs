@@ -6,7 +6,6 @@ mod checkpoint;
 mod detail;
 mod errors;
 mod evaluation;
-mod padded;
 mod pairs;
 mod raw;
 mod report;
@@ -28,11 +27,8 @@ pub(crate) use evaluation::evaluate_with_loss;
 #[cfg(test)]
 pub(crate) use evaluation::tests as test_tagger;
 pub use evaluation::{Evaluation, evaluate};
-pub use padded::{
-    MeanFigures, PaddedEvaluation, TokenConfusion, WeightedFigures, evaluate_padded, outside_everywhere,
-};
 pub use pairs::{PairsError, score_files};
 pub use raw::evaluate_raw;
-pub use report::{calibration_table, evaluation_table, padded_table, score_table, span_table};
+pub use report::{calibration_table, evaluation_table, score_table, span_table};
 pub use spans::{SpanScore, TextEntity, score_spans};
 pub use tagger::{Answered, Tagger, TaggerError};

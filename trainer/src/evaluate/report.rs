@@ -6,7 +6,6 @@ use nerve_tagging::{Prf, Score};
 
 use super::calibration::CalibrationReport;
 use super::evaluation::Evaluation;
-use super::padded::{PaddedEvaluation, WeightedFigures};
 use super::spans::SpanScore;
 
 /// A score as a table: a line a type, then the averages.
@@ -92,19 +91,6 @@ pub fn calibration_table(report: &CalibrationReport) -> String {
         report.temperature, report.words
     );
     text
-}
-
-/// The original study's figures of a tagger and of answering `O` everywhere, as a table.
-pub fn padded_table(found: &PaddedEvaluation) -> String {
-    let row = |figures: WeightedFigures| Prf {
-        precision: figures.precision,
-        recall: figures.accuracy,
-        f1: figures.f1,
-    };
-    table(&[
-        ("tagger", row(found.tagger)),
-        ("O everywhere", row(found.outside)),
-    ])
 }
 
 fn table(rows: &[(&str, Prf)]) -> String {

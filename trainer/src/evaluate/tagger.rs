@@ -9,7 +9,6 @@ use thiserror::Error;
 
 use super::calibration::WordLogits;
 use crate::model::CheckpointError;
-use crate::train::ExampleError;
 
 /// Why words could not be labelled.
 #[derive(Debug, Error)]
@@ -34,9 +33,6 @@ pub enum TaggerError {
         /// The network's positions.
         positions: usize,
     },
-    /// A sentence's labels do not fit its words.
-    #[error(transparent)]
-    Example(Box<ExampleError>),
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -14,3 +14,5 @@ pub use error::ReportError;
 pub use point::{EvaluationPoint, StepPoint};
 pub use run::{RunReport, configuration_rows};
 pub use tensorboard::EventWriter;
+#[cfg(test)]
+pub(crate) use tensorboard::event_times;

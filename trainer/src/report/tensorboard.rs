@@ -151,12 +151,19 @@ fn masked_checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
+/// The step and the time of every event of a file, all of which must be whole.
+#[cfg(test)]
+pub(crate) fn event_times(path: &Path) -> Vec<(i64, f64)> {
+    let events = tests::read(path).into_iter();
+    events.map(|event| (event.step, event.wall_time)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// The events of a file, all of which must be whole.
-    fn read(path: &Path) -> Vec<Event> {
+    pub(super) fn read(path: &Path) -> Vec<Event> {
         let bytes = std::fs::read(path).unwrap();
         let (mut events, mut at) = (Vec::new(), 0);
         while at < bytes.len() {

@@ -62,7 +62,7 @@ impl From<DeviceChoice> for String {
 
 impl DeviceChoice {
     /// The device; never another one than was asked for.
-    pub(crate) fn open(self) -> Result<Device, candle_core::Error> {
+    pub fn open(self) -> Result<Device, candle_core::Error> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(number) => Device::new_cuda(number),

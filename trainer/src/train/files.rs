@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +12,42 @@ use super::error::TrainError;
 
 /// How the name of a file begins that is being written.
 pub(super) const UNFINISHED: &str = ".write-";
+
+/// A file of JSON lines that a hook keeps, one line per step.
+#[derive(Debug)]
+pub struct JsonLines {
+    path: PathBuf,
+}
+
+impl JsonLines {
+    /// The file with its first `lines` lines, which must be there; further lines are cut off. It is made if `lines` is 0.
+    pub fn open(path: &Path, lines: usize) -> Result<Self, TrainError> {
+        match lines {
+            0 => replace(path, b"")?,
+            lines => cut(path, lines)?,
+        }
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Appends a record.
+    pub fn append(&self, record: &impl Serialize) -> Result<(), TrainError> {
+        let write = || {
+            let line = line(record)?;
+            fs::File::options()
+                .append(true)
+                .open(&self.path)?
+                .write_all(&line)
+        };
+        write().map_err(failed(&self.path))
+    }
+
+    /// All records.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<Vec<T>, TrainError> {
+        read_lines(&self.path)
+    }
+}
 
 /// Replaces a file's content, all at once.
 pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {

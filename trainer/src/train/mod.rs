@@ -32,10 +32,8 @@ pub use config::{
 };
 pub use device::{DeviceChoice, DeviceChoiceError};
 pub use error::TrainError;
-pub use example::Example;
-pub use example::ExampleError;
-pub use example::examples;
-pub(crate) use example::pack;
+pub use example::{Example, ExampleError, examples};
+pub use files::JsonLines;
 pub use hook::{ExampleContext, Plan, Prediction, StepEvent, TrainingHook};
 pub(crate) use loss::Loss;
 pub use loss::{ClassWeights, ClassWeightsError, LossFunction, LossKind};

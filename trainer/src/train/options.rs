@@ -13,6 +13,9 @@ use super::record::TestedCheckpoint;
 use super::schedule::ScheduleKind;
 use super::subwords::LabelledSubwords;
 
+/// Options of earlier versions, which may still be there as `false`.
+const RETIRED: [&str; 2] = ["train_on_padding", "padded_metric"];
+
 /// The first option in which two sets of options differ, with both values as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OptionDifference {
@@ -204,13 +207,6 @@ options! {
         /// Steps between evaluations on the dev split [default: an epoch's].
         #[arg(long, value_name = "STEPS")]
         evaluate_every: usize,
-        /// Pad every window to the longest and train on the padding as O, unmasked, as the original study did.
-        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        train_on_padding: bool,
-        /// Record the original study's metric, weighted F1 over all positions, of the passes over the training sentences; it
-        /// needs `--label-subwords all`.
-        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        padded_metric: bool,
         /// Seed of the order of the sentences, dropout, subset and random weights [default: 42].
         #[arg(long)]
         seed: u64,
@@ -265,9 +261,20 @@ impl TrainOptions {
             path: path.to_owned(),
             source,
         })?;
-        toml::from_str(&text).map_err(|source| ConfigError::Parse {
+        let failed = |source| ConfigError::Parse {
             path: path.to_owned(),
             source,
-        })
+        };
+        // Earlier versions wrote two options of the study to the `config.toml` of every run.
+        let mut table: toml::Table = toml::from_str(&text).map_err(failed)?;
+        let is_unset = |option: &&str| table.get(*option) == Some(&toml::Value::Boolean(false));
+        let retired: Vec<&str> = RETIRED.into_iter().filter(is_unset).collect();
+        if retired.is_empty() {
+            return toml::from_str(&text).map_err(failed);
+        }
+        for option in retired {
+            table.remove(option);
+        }
+        table.try_into().map_err(failed)
     }
 }

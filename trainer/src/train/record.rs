@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use nerve_tagging::Prf;
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::{Evaluation, WeightedFigures};
+use crate::evaluate::Evaluation;
 
 /// One step, a line of `steps.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,9 +45,6 @@ pub struct EvaluationRecord {
     /// Mean negative log-likelihood of the dev words' labels, read at their first subwords, whatever is minimised.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dev_loss: Option<f64>,
-    /// The original study's metric of the batches since the evaluation before, as they were predicted, averaged over them.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub train_padded: Option<WeightedFigures>,
     /// Whether this is the best dev entity F1 so far.
     pub best: bool,
 }
@@ -61,7 +58,7 @@ pub struct Timing {
     pub step: usize,
     /// Seconds of training, evaluation and writing not counted.
     pub seconds: f64,
-    /// Tokens trained on a second, special tokens counted, and padding where it is trained on.
+    /// Tokens per second, special tokens included.
     pub tokens_per_second: f64,
 }
 

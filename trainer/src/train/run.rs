@@ -66,18 +66,17 @@ pub fn train(
     let base = base.on(device.clone());
     let labels = labels(&base, [&corpus, &dev])?;
     let tagger = Training::tagger(config, base, labels)?;
-    let fitted = Fitted::new(config, corpus, &tagger)?;
+    let mut hooks = Hooks::new(own_hooks(config, &dir), hooks);
+    let fitted = Fitted::new(config, corpus, &tagger, &mut hooks)?;
     let mut training = Training::new(config, tagger, &fitted)?;
     if let Some(state) = &state {
         if state.examples != fitted.hash() {
             return Err(TrainError::OtherExamples { path: splits.train });
         }
         state.restore(&dir.last(), &mut training.optimiser)?;
-        training.padded = state.padded;
     } else if beginning == Beginning::New {
         dir.create(config.options())?;
     }
-    let mut hooks = Hooks::new(own_hooks(config, &dir), hooks);
     let mut run = Run {
         records: dir.records()?,
         steps: dir.steps()?,
@@ -242,7 +241,6 @@ impl Run<'_> {
             dev_surface_f1: found.score.surface.f1,
             dev_token_accuracy: found.score.token_accuracy,
             dev_loss,
-            train_padded: std::mem::take(&mut self.training.padded).mean(),
             best: self.records.iter().all(|record| record.dev_entity.f1 < f1),
         };
         let timing = Timing {
@@ -266,7 +264,6 @@ impl Run<'_> {
             step,
             records: self.records.len(),
             examples: self.set.hash(),
-            padded: self.training.padded,
         };
         state.write(&path, &self.training.optimiser)?;
         self.saved = step;

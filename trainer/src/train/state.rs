@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::error::TrainError;
 use super::files::{failed, replace};
 use super::optimiser::{Moments, Optimiser};
-use crate::evaluate::MeanFigures;
 
 const DIR: &str = "training";
 const STATE: &str = "state.json";
@@ -25,9 +24,6 @@ pub(super) struct TrainingState {
     pub(super) records: usize,
     /// What the training windows were, as a hash.
     pub(super) examples: String,
-    /// The original study's figures of the batches since the last evaluation.
-    #[serde(default)]
-    pub(super) padded: MeanFigures,
 }
 
 impl TrainingState {

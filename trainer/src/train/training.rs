@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use super::config::TrainConfig;
 use super::device::DeviceChoice;
 use super::error::TrainError;
-use super::example::{Example, examples, pad};
-use super::hook::Prediction;
+use super::example::{Example, examples};
+use super::hook::{ExampleContext, Prediction, TrainingHook};
 use super::loss::Loss;
 use super::optimiser::{Optimiser, ParameterPlan, layer_of};
 use super::order;
@@ -17,7 +17,7 @@ use super::record::StepRecord;
 use super::schedule::Steps;
 use super::step::differentiate;
 use crate::corpus::{Corpus, entity_types};
-use crate::evaluate::{CheckpointTagger, MeanFigures, Tagger, TokenConfusion};
+use crate::evaluate::{CheckpointTagger, Tagger};
 use crate::model::{BertTagger, ModelDir};
 
 /// What a network is fitted to.
@@ -35,28 +35,29 @@ pub(super) struct Training<'c> {
     pub(super) config: &'c TrainConfig,
     pub(super) tagger: CheckpointTagger,
     pub(super) optimiser: Optimiser,
-    /// The original study's figures of the batches since the last evaluation, where they are wanted.
-    pub(super) padded: MeanFigures,
     loss: Loss,
 }
 
 impl Fitted {
-    /// The windows of a corpus, or of the configured part of it, for this tagger.
+    /// The windows of a corpus, or of the configured part of it, for this tagger. The hook may change them.
     pub(super) fn new(
         config: &TrainConfig,
         corpus: Corpus,
         tagger: &CheckpointTagger,
+        hook: &mut dyn TrainingHook,
     ) -> Result<Self, TrainError> {
-        let (labels, network) = (tagger.labels(), tagger.network());
+        let (labels, encoder) = (tagger.labels(), tagger.encoder());
         let labelled = config.label_subwords.into();
-        let mut examples = examples(&corpus, tagger.encoder(), labels, tagger.limits(), labelled)?;
-        if config.train_on_padding {
-            let padding = network.config().pad_token_id;
-            pad(&mut examples, padding, labels.outside().0 as u32);
-        }
+        let mut examples = examples(&corpus, encoder, labels, tagger.limits(), labelled)?;
+        let context = ExampleContext {
+            labels,
+            specials: encoder.specials(),
+            padding_id: tagger.network().config().pad_token_id,
+        };
+        hook.on_examples(&mut examples, &context)?;
         let mut sentences = corpus.sentences.len();
         if let Some(size) = config.subset {
-            // Drawn last: what the longest sentence is follows from the whole split.
+            // After the hooks, which see the whole split.
             let drawn = order::subset(sentences, size, config.seed);
             examples.retain(|example| drawn.binary_search(&example.sentence).is_ok());
             sentences = drawn.len();
@@ -169,7 +170,6 @@ impl<'c> Training<'c> {
         Ok(Self {
             config,
             optimiser,
-            padded: MeanFigures::default(),
             loss: loss(config, tagger.labels(), fitted)?,
             tagger,
         })
@@ -199,16 +199,6 @@ impl<'c> Training<'c> {
             .clip
             .map_or(1.0, |clip| (clip / found.norm.max(1e-6)).min(1.0));
         self.optimiser.step(rate, scale)?;
-        if self.config.padded_metric {
-            let labels = self.tagger.labels();
-            for batch in &found.predicted {
-                let mut confusion = TokenConfusion::new(labels.len());
-                for prediction in batch {
-                    confusion.count(prediction.example, &prediction.labels);
-                }
-                self.padded.add(confusion.weighted(labels.outside().0));
-            }
-        }
         let record = StepRecord {
             step: step + 1,
             loss: found.loss,

@@ -67,10 +67,6 @@ pub struct TrainConfig {
     pub evaluate_every: Option<usize>,
     /// Evaluations without a better score after which the training ends; never where absent.
     pub patience: Option<usize>,
-    /// Whether windows are padded to the longest and the padding is trained on.
-    pub train_on_padding: bool,
-    /// Whether the study's metric of the passes over the training sentences is recorded.
-    pub padded_metric: bool,
     /// Seed of order, dropout, subset and fresh weights.
     pub seed: u64,
     /// Where the training runs.
@@ -117,8 +113,6 @@ impl TrainConfig {
             max_length: *options.max_length.get_or_insert(128),
             evaluate_every: options.evaluate_every,
             patience: options.patience,
-            train_on_padding: *options.train_on_padding.get_or_insert(false),
-            padded_metric: *options.padded_metric.get_or_insert(false),
             seed: *options.seed.get_or_insert(42),
             device: *options.device.get_or_insert_default(),
             threads: *options.threads.get_or_insert(threads),
@@ -157,9 +151,6 @@ impl TrainConfig {
             self.max_length > 2,
             "more than the special tokens",
         )?;
-        // The metric is of every subword: others would count as special tokens, which are errors.
-        let first = self.padded_metric && self.label_subwords == LabelledSubwords::First;
-        check_absent(&[("padded_metric", first)], "`label_subwords` is all")?;
         let dropout = self.dropout.unwrap_or(0.0);
         check("dropout", &dropout, (0.0..1.0).contains(&dropout), "in [0, 1)")?;
         self.frozen().map(drop)

@@ -2,14 +2,14 @@
 
 use super::*;
 
-struct Stop {
+pub(super) struct Stop {
     after: Option<usize>,
     dies_at: Option<usize>,
     steps: usize,
 }
 
 impl Stop {
-    fn after(step: usize) -> Self {
+    pub(super) fn after(step: usize) -> Self {
         Self {
             after: Some(step),
             dies_at: None,
@@ -17,7 +17,7 @@ impl Stop {
         }
     }
 
-    fn dies_at(step: usize) -> Self {
+    pub(super) fn dies_at(step: usize) -> Self {
         Self {
             after: None,
             dies_at: Some(step),
@@ -59,7 +59,6 @@ fn two_epochs(dir: &Path, out: &str) -> TrainConfig {
         epochs: Some(2),
         accumulate: Some(2),
         evaluate_every: Some(2),
-        padded_metric: Some(true),
         label_subwords: Some(LabelledSubwords::All),
         ..options(dir, out)
     };
@@ -158,7 +157,7 @@ fn a_record_of_before_the_loss_on_dev_still_reads() {
     let line = r#"{"epoch":1,"step":3,"loss":0.5,"learning_rate":0.1,"dev_entity":{"precision":0.0,"recall":0.0,"f1":0.0},
         "dev_surface_f1":0.0,"dev_token_accuracy":0.9,"best":true}"#;
     let record: EvaluationRecord = serde_json::from_str(line).unwrap();
-    assert_eq!((record.dev_loss, record.train_padded), (None, None));
+    assert_eq!(record.dev_loss, None);
 }
 
 #[test]
@@ -170,15 +169,14 @@ fn a_run_of_a_version_with_fewer_options_and_figures_goes_on() {
     train(&config, Beginning::New, &mut [&mut Stop::after(2)]).unwrap();
     let run_dir = dir.path().join("run");
     let kept = std::fs::read_to_string(run_dir.join("config.toml")).unwrap();
-    let newer = ["freeze_layers", "train_on_padding"];
-    let is_old = |line: &&str| !newer.iter().any(|key| line.starts_with(key));
-    let old: Vec<&str> = kept.lines().filter(is_old).collect();
-    assert_eq!(old.len() + newer.len(), kept.lines().count());
+    let is_old = |line: &&str| !line.starts_with("freeze_layers");
+    let mut old: Vec<&str> = kept.lines().filter(is_old).collect();
+    assert_eq!(old.len() + 1, kept.lines().count());
+    old.push("train_on_padding = false");
     std::fs::write(run_dir.join("config.toml"), old.join("\n")).unwrap();
     let path = run_dir.join("last/training/state.json");
     let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let fields = state.as_object_mut().unwrap();
-    fields.remove("padded").unwrap();
     fields.insert(
         "confusion".to_owned(),
         serde_json::json!({"labels": 3, "counts": []}),

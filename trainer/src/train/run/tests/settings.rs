@@ -56,26 +56,6 @@ fn accumulated_batches_are_one_larger_batch_whatever_their_tokens_weigh() {
 }
 
 #[test]
-fn padding_that_is_trained_on_is_learnt_and_in_the_metric() {
-    let dir = tempfile::tempdir().unwrap();
-    write_corpus(dir.path());
-    let report = run(TrainOptions {
-        train_on_padding: Some(true),
-        padded_metric: Some(true),
-        label_subwords: Some(LabelledSubwords::All),
-        dropout: Some(0.0),
-        epochs: Some(24),
-        ..options(dir.path(), "run")
-    })
-    .unwrap();
-    let last = report.records.last().unwrap();
-    // Every sentence has 6 positions, of which the two special tokens are always wrong.
-    let accuracy = last.train_padded.unwrap().accuracy;
-    assert!((accuracy - 4.0 / 6.0).abs() < 0.02, "{accuracy}");
-    assert_eq!(last.dev_entity.f1, 1.0);
-}
-
-#[test]
 fn every_optimiser_schedule_and_loss_trains() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());

@@ -1,15 +1,6 @@
-//! The original study's token metric: weighted figures over every subword, special token and padding.
+//! Accuracy and weighted precision, recall and F1 over every subword, special token and padding position.
 
-use nerve_tagging::{LabelSet, SubwordLabels};
 use serde::{Deserialize, Serialize};
-
-use super::{CheckpointTagger, Tagger, TaggerError};
-use crate::corpus::Corpus;
-use crate::ops::values;
-use crate::train::{Example, examples, pack};
-
-/// Windows of a forward pass.
-const PASS_WINDOWS: usize = 16;
 
 /// Accuracy, and precision, recall and F1 of each class weighted by how often it is right, over all positions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,8 +14,8 @@ pub struct WeightedFigures {
 }
 
 /// Figures averaged over batches, as the original study averaged them over those of an epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct MeanFigures {
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct MeanFigures {
     batches: usize,
     accuracy: f64,
     precision: f64,
@@ -33,7 +24,7 @@ pub struct MeanFigures {
 
 impl MeanFigures {
     /// Adds a batch.
-    pub fn add(&mut self, batch: WeightedFigures) {
+    pub(crate) fn add(&mut self, batch: WeightedFigures) {
         self.batches += 1;
         self.accuracy += batch.accuracy;
         self.precision += batch.precision;
@@ -41,7 +32,7 @@ impl MeanFigures {
     }
 
     /// The mean; `None` of no batch.
-    pub fn mean(&self) -> Option<WeightedFigures> {
+    pub(crate) fn mean(&self) -> Option<WeightedFigures> {
         let count = self.batches as f64;
         (self.batches > 0).then(|| WeightedFigures {
             accuracy: self.accuracy / count,
@@ -53,7 +44,7 @@ impl MeanFigures {
 
 /// How often each label was given where each was right, and to special tokens, where none is; and how much padding there is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TokenConfusion {
+pub(crate) struct TokenConfusion {
     labels: usize,
     // Invariant: labels * labels counts, row = right label, column = given label.
     counts: Vec<u64>,
@@ -64,7 +55,7 @@ pub struct TokenConfusion {
 
 impl TokenConfusion {
     /// No token of so many labels.
-    pub fn new(labels: usize) -> Self {
+    pub(crate) fn new(labels: usize) -> Self {
         Self {
             labels,
             counts: vec![0; labels * labels],
@@ -74,44 +65,26 @@ impl TokenConfusion {
     }
 
     /// Counts one token; labels that are none are left out.
-    pub fn add(&mut self, right: usize, given: usize) {
+    pub(crate) fn add(&mut self, right: usize, given: usize) {
         if right < self.labels && given < self.labels {
             self.counts[right * self.labels + given] += 1;
         }
     }
 
     /// Counts one special token.
-    pub fn add_special(&mut self, given: usize) {
+    pub(crate) fn add_special(&mut self, given: usize) {
         if let Some(count) = self.specials.get_mut(given) {
             *count += 1;
         }
     }
 
     /// Counts padding that the tagger has not seen: it is taken to be right.
-    pub fn add_padding(&mut self, positions: usize) {
+    pub(crate) fn add_padding(&mut self, positions: usize) {
         self.padding += positions as u64;
     }
 
-    /// Counts an example, given the label that each of its tokens was given.
-    ///
-    /// Tokens that are neither labelled nor special are those that another window of the sentence answers for.
-    pub(crate) fn count(&mut self, example: &Example, given: &[u32]) {
-        let given = |position: u32| {
-            given
-                .get(position as usize)
-                .map_or(usize::MAX, |&label| label as usize)
-        };
-        for &(position, right) in &example.labelled {
-            self.add(right as usize, given(position));
-        }
-        for &position in &example.specials {
-            self.add_special(given(position));
-        }
-        self.add_padding(example.padding);
-    }
-
     /// Tokens with a right label.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
@@ -119,7 +92,7 @@ impl TokenConfusion {
     ///
     /// This is scikit-learn's `average="weighted"` on arrays in which special tokens have the label -100, which no tagger
     /// gives, and the padding of labels is the id of `O`. It flatters: on WNUT-17, answering `O` everywhere scores 0.934.
-    pub fn weighted(&self, outside: usize) -> WeightedFigures {
+    pub(crate) fn weighted(&self, outside: usize) -> WeightedFigures {
         let count = |right: usize, given: usize| {
             let padded = if right == outside && given == outside {
                 self.padding
@@ -152,59 +125,6 @@ impl TokenConfusion {
             f1,
         }
     }
-}
-
-/// The original study's figures of a tagger, and of one that answers `O` everywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct PaddedEvaluation {
-    /// The tagger's.
-    pub tagger: WeightedFigures,
-    /// Those of answering `O` everywhere.
-    pub outside: WeightedFigures,
-}
-
-/// The original study's figures of a checkpoint on a corpus, every subword labelled, all positions at once.
-///
-/// Special tokens count with what the checkpoint gives them. Padding, which it is not shown, counts as answered `O`.
-pub fn evaluate_padded(tagger: &CheckpointTagger, corpus: &Corpus) -> Result<PaddedEvaluation, TaggerError> {
-    let labels = tagger.labels();
-    let outside = labels.outside().0;
-    let examples = examples(
-        corpus,
-        tagger.encoder(),
-        labels,
-        tagger.limits(),
-        SubwordLabels::All,
-    )
-    .map_err(|error| TaggerError::Example(Box::new(error)))?;
-    let mut found = TokenConfusion::new(labels.len());
-    let by_reference: Vec<&Example> = examples.iter().collect();
-    for pass in by_reference.chunks(PASS_WINDOWS) {
-        let logits = tagger.network().logits(&pack(pass).0)?;
-        let logits = values(&logits)?;
-        let mut given = logits.chunks_exact(labels.len()).map(|row| {
-            let best = (0..row.len()).reduce(|best, at| if row[at] > row[best] { at } else { best });
-            best.unwrap_or(outside) as u32
-        });
-        for example in pass {
-            let given: Vec<u32> = given.by_ref().take(example.ids.len()).collect();
-            found.count(example, &given);
-        }
-    }
-    Ok(PaddedEvaluation {
-        tagger: found.weighted(outside),
-        outside: outside_everywhere(&by_reference, labels).weighted(outside),
-    })
-}
-
-/// What answering `O` everywhere gives these examples.
-pub fn outside_everywhere(examples: &[&Example], labels: &LabelSet) -> TokenConfusion {
-    let mut confusion = TokenConfusion::new(labels.len());
-    let outside = labels.outside().0 as u32;
-    for example in examples {
-        confusion.count(example, &vec![outside; example.ids.len()]);
-    }
-    confusion
 }
 
 #[cfg(test)]
@@ -263,21 +183,6 @@ mod tests {
         ] {
             assert!((found - expected).abs() < 1e-9, "{found} {expected}");
         }
-    }
-
-    #[test]
-    fn tokens_that_another_window_answers_for_are_left_out() {
-        let example = Example {
-            ids: vec![7; 5],
-            labelled: vec![(1, 1), (2, 0)],
-            specials: vec![0],
-            padding: 4,
-            ..Example::default()
-        };
-        let mut confusion = TokenConfusion::new(2);
-        confusion.count(&example, &[1, 1, 0, 0, 0]);
-        // Two right labels, a special token and the padding: positions 3 and 4 are another window's.
-        assert!((confusion.weighted(0).accuracy - 6.0 / 7.0).abs() < 1e-12);
     }
 
     #[test]

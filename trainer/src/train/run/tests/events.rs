@@ -1,0 +1,64 @@
+//! TensorBoard events: when they are written, and what a resumed run leaves of them.
+
+use super::resuming::Stop;
+use super::*;
+use crate::report::event_times;
+
+const FILE: &str = "run/tensorboard/events.out.tfevents.nerve";
+
+fn config(dir: &Path) -> TrainConfig {
+    let options = TrainOptions {
+        epochs: Some(2),
+        evaluate_every: Some(3),
+        ..options(dir, "run")
+    };
+    TrainConfig::new(options).unwrap()
+}
+
+/// Counts the events on disk after each step.
+struct Watch {
+    file: PathBuf,
+    events: Vec<usize>,
+}
+
+impl TrainingHook for Watch {
+    fn on_step(&mut self, _step: &StepEvent<'_>) -> Result<(), TrainError> {
+        self.events.push(event_times(&self.file).len());
+        Ok(())
+    }
+}
+
+#[test]
+fn events_are_written_while_a_run_trains_and_have_times_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let mut watch = Watch {
+        file: dir.path().join(FILE),
+        events: Vec::new(),
+    };
+    train(&config(dir.path()), Beginning::New, &mut [&mut watch]).unwrap();
+    // The version of the format, five steps an epoch, and an evaluation after every third step and the last.
+    assert_eq!(watch.events, [2, 3, 4, 6, 7, 8, 10, 11, 12, 14]);
+    let events = event_times(&watch.file);
+    let steps: Vec<i64> = events.iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, [0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9, 9, 10, 10]);
+    assert!(events.windows(2).all(|pair| pair[0].1 < pair[1].1), "{events:?}");
+}
+
+#[test]
+fn a_resumed_run_has_every_event_once() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = config(dir.path());
+    train(&config, Beginning::New, &mut [&mut Stop::after(4)]).unwrap();
+    let first = event_times(&dir.path().join(FILE));
+    let died = std::panic::catch_unwind(|| {
+        let _ = train(&config, Beginning::Resumed, &mut [&mut Stop::dies_at(6)]);
+    });
+    assert!(died.is_err());
+    train(&config, Beginning::Resumed, &mut []).unwrap();
+    let events = event_times(&dir.path().join(FILE));
+    let steps: Vec<i64> = events.iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, [0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9, 9, 10, 10]);
+    assert_eq!(events[..first.len()], first);
+}
