@@ -2,4 +2,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| nerve_server::fuzz::lines(bytes));
+fuzz_target!(|bytes: &[u8]| nerve_engine::fuzz::lines(bytes));

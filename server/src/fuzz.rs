@@ -1,6 +1,5 @@
 //! What `fuzz/` runs on hostile bytes: nothing may panic, and what is answered must be true of the text.
 
-pub use crate::bulk::fuzz::lines;
 pub use crate::http::fuzz::requests;
 
 #[cfg(test)]
@@ -23,10 +22,5 @@ mod tests {
     #[test]
     fn hostile_requests_are_answered_or_refused() {
         seeds("requests", super::requests);
-    }
-
-    #[test]
-    fn hostile_lines_are_answered_or_refused() {
-        seeds("lines", super::lines);
     }
 }

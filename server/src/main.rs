@@ -57,7 +57,7 @@ fn quiet_panics() {
 fn serve(flags: &ServeFlags) -> anyhow::Result<Stopped> {
     let config = flags.config()?;
     // Dropped last: the end of the server is told too.
-    let _logging = start_logging(flags.model.log, SERVING, flags.otlp_endpoint.as_deref())?;
+    let _logging = start_logging(flags.log.format, SERVING, flags.otlp_endpoint.as_deref())?;
     let listener =
         TcpListener::bind(flags.listen).with_context(|| format!("cannot listen on {}", flags.listen))?;
     let system = actix_web::rt::System::new();
@@ -80,7 +80,7 @@ fn serve(flags: &ServeFlags) -> anyhow::Result<Stopped> {
 
 fn tag(flags: &TagFlags) -> anyhow::Result<()> {
     let (config, work) = flags.work()?;
-    let _logging = start_logging(flags.model.log, TAGGING, None)?;
+    let _logging = start_logging(flags.log.format, TAGGING, None)?;
     let tally = actix_web::rt::System::new().block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
         tokio::select! {

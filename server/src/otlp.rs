@@ -23,7 +23,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::logging::LoggingError;
-use crate::trace::TARGET;
+use nerve_engine::TRACE_TARGET;
 
 const SERVICE: &str = "nerve-server";
 /// How long a collector may take for one batch of spans.
@@ -64,7 +64,7 @@ impl Exporter {
 
     /// The layer that hears of the spans of requests, and of nothing else.
     pub(crate) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + use<S> {
-        let is_trace = |metadata: &Metadata<'_>| metadata.is_span() && metadata.target() == TARGET;
+        let is_trace = |metadata: &Metadata<'_>| metadata.is_span() && metadata.target() == TRACE_TARGET;
         tracing_opentelemetry::layer()
             .with_tracer(self.0.tracer(SERVICE))
             .with_location(false)

@@ -1,13 +1,13 @@
 //! A server's life: open the model, warm up, serve, drain.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpServer;
-use nerve_inference::{EncoderError, ModelError, Runtime, RuntimeError};
+use actix_web::dev::Server;
+use nerve_engine::{Engine, EngineError, watch};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
@@ -15,11 +15,10 @@ use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::config::{ConfigError, ServerConfig};
-use crate::device::with_device;
-use crate::http::{AppState, KeyError, Keys, app, give_up_on_clients_that_do_not_read};
-use crate::models::{Canary, Files, ModelSource, Models, Opened, Place, Shared, Track, watch};
-use crate::pipeline::Tagger;
-use crate::scheduler::Started;
+use crate::http::app::app;
+use crate::http::idle::give_up_on_clients_that_do_not_read;
+use crate::http::keys::{KeyError, Keys};
+use crate::http::state::AppState;
 use crate::tls::{TlsError, tls_config};
 
 /// Longer than the idle timeouts of common proxies, so that the proxy closes first and no request meets a closed door.
@@ -38,29 +37,9 @@ pub enum ServerError {
     /// The configuration makes no server.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// ONNX Runtime cannot be opened.
+    /// The engine cannot start.
     #[error(transparent)]
-    Runtime(#[from] RuntimeError),
-    /// The model cannot be opened.
-    #[error("cannot open the model {}: {source}", path.display())]
-    Model {
-        /// The path as configured.
-        path: PathBuf,
-        /// The defect.
-        source: ModelError,
-    },
-    /// The model's description cannot be shown.
-    #[error("cannot describe the model: {0}")]
-    Describe(#[from] serde_json::Error),
-    /// The tokenizer fails on a plain text.
-    #[error("the model's tokenizer fails: {0}")]
-    Tokenizer(#[from] EncoderError),
-    /// A first session cannot be opened, or fails its warm-up.
-    #[error("cannot open a model session: {0}")]
-    Session(Box<dyn std::error::Error + Send + Sync>),
-    /// A thread ended without a word while the server started.
-    #[error("a thread was lost while the server started")]
-    ThreadLost,
+    Engine(#[from] EngineError),
     /// The metrics contradict one another.
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -96,116 +75,48 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
     config.validate()?;
-    let runtime = Runtime::load(config.onnxruntime.as_deref())?;
-    let choosing = Arc::clone(&runtime);
-    let config = spawn_blocking(move || with_device(config, &choosing)).await;
-    let config = config.map_err(|_| ServerError::ThreadLost)?;
-    let source: Arc<dyn ModelSource> = Arc::new(Files::new(&config.model, &runtime, &config));
-    let canary = config
-        .canary
-        .as_ref()
-        .map(|canary| -> Arc<dyn ModelSource> { Arc::new(Files::new(&canary.path, &runtime, &config)) });
-    serve(listener, config, source, canary, shutdown).await
+    let engine = Engine::open(config.engine.clone());
+    serve(listener, config, engine, shutdown).await
 }
 
-/// The first version of a model, opened on a thread that may block.
-async fn first(source: &Arc<dyn ModelSource>) -> Result<(Place, Opened), ServerError> {
-    let source = Arc::clone(source);
-    let opened = spawn_blocking(move || Opened::first(source.as_ref())).await;
-    opened.map_err(|_| ServerError::ThreadLost)?
-}
-
-/// The model of a source at work, its sessions being opened.
-async fn start(
-    name: &'static str,
-    source: Arc<dyn ModelSource>,
-    shared: &Shared,
-) -> Result<(Track, Started), ServerError> {
-    let (place, opened) = first(&source).await?;
-    let (tagger, started) = Tagger::start(opened.model, opened.sessions, shared)?;
-    Ok((Track::new(name, source, place, tagger), started))
-}
-
-/// Serves the models of these sources; what [`run`] does once it knows how to open them.
+/// Serves an engine that is being opened; what [`run`] does once it knows how to open it.
 pub(crate) async fn serve(
     listener: TcpListener,
     config: ServerConfig,
-    source: Arc<dyn ModelSource>,
-    canary: Option<Arc<dyn ModelSource>>,
+    engine: impl Future<Output = Result<Engine, EngineError>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
     let mut shutdown = pin!(shutdown);
     // Before the models are opened: until it is listened for, the signal ends the process.
     let hangup = signal(SignalKind::hangup())?;
-    let shared = Shared::new(config)?;
-    let config = Arc::clone(&shared.config);
-    let opening = async {
-        let (stable, mut started) = start("stable", source, &shared).await?;
-        let canary = match canary.zip(config.canary.as_ref()) {
-            None => None,
-            Some((source, canary)) => {
-                let (track, more) = start("canary", source, &shared).await?;
-                started.extend(more);
-                let percent = canary.percent;
-                Some(Canary { track, percent })
-            }
-        };
-        Ok::<_, ServerError>((stable, canary, started))
-    };
-    let (stable, canary, started) = tokio::select! {
-        opened = opening => opened?,
+    let engine = tokio::select! {
+        opened = engine => Arc::new(opened?),
         () = &mut shutdown => return Ok(Stopped::Drained),
     };
-    let models = Arc::new(Models {
-        shared,
-        stable,
-        canary,
-    });
-    models.show();
     let keys = Arc::new(Keys::read(&config)?);
-    let tls = config.tls.as_ref().map(tls_config).transpose()?;
-    let state = AppState::new(Arc::clone(&models), Arc::clone(&keys));
-
-    let drain = Duration::from_millis(config.drain_deadline_ms);
-    let address = listener.local_addr()?;
-    let idle = Duration::from_millis(config.idle_timeout_ms);
-    give_up_on_clients_that_do_not_read(&listener, idle)?;
-    let server = HttpServer::new(move || app(state.clone()))
-        .workers(config.http_threads)
-        .keep_alive(KEEP_ALIVE)
-        .tcp_nodelay(true)
-        // A client that closes its connection withdraws its request.
-        .h1_allow_half_closed(false)
-        .max_connections(config.connections_per_thread())
-        .client_request_timeout(Duration::from_millis(config.read_timeout_ms) + CLOCK_STEP)
-        .disable_signals()
-        .shutdown_timeout(drain.as_secs().saturating_add(1));
-    let server = match tls {
-        None => server.listen(listener)?,
-        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
-    };
-    let server = server.run();
+    let (server, address) = http_server(listener, &config, Arc::clone(&engine), Arc::clone(&keys))?;
     let handle = server.handle();
     let mut server = pin!(server);
-    info!(%address, workers = config.workers(), "listening");
+    info!(%address, workers = engine.config().model.workers(), "listening");
 
     tokio::select! {
         ended = &mut server => return Ok(ended.map(|()| Stopped::Late)?),
-        told = until_told(started, &models, &keys, hangup, shutdown) => told?,
+        told = until_told(&engine, &keys, hangup, shutdown) => told?,
     }
 
+    let http = &config.http;
     info!(
-        delay_ms = config.drain_delay_ms,
-        deadline_ms = config.drain_deadline_ms,
+        delay_ms = http.drain_delay_ms,
+        deadline_ms = http.drain_deadline_ms,
         "draining"
     );
-    models.shared.draining.set();
+    engine.drain();
     // Balancers see that readiness has fallen, and send nothing more, before the door closes.
     tokio::select! {
         ended = &mut server => return Ok(ended.map(|()| Stopped::Late)?),
-        () = sleep(Duration::from_millis(config.drain_delay_ms)) => {}
+        () = sleep(Duration::from_millis(http.drain_delay_ms)) => {}
     }
-    let deadline = Instant::now() + drain;
+    let deadline = Instant::now() + Duration::from_millis(http.drain_deadline_ms);
     let mut stopped = Stopped::Drained;
     let mut drained = pin!(async { tokio::join!(handle.stop(true), server).1 });
     match timeout_at(deadline.into(), &mut drained).await {
@@ -213,16 +124,46 @@ pub(crate) async fn serve(
         Err(_) => {
             warn!("requests were still running at the drain deadline; they are answered 503");
             stopped = Stopped::Late;
-            models.abort();
+            engine.abort();
             let _late = timeout(LAST_WORDS, drained).await;
         }
     }
-    if !models.stop(deadline + LAST_WORDS).await {
+    if !engine.stop(deadline + LAST_WORDS).await {
         warn!("a worker was still busy at the drain deadline");
         stopped = Stopped::Late;
     }
     info!("stopped");
     Ok(stopped)
+}
+
+/// The server of HTTP, or HTTPS, on a listener, and the address it listens on.
+fn http_server(
+    listener: TcpListener,
+    config: &ServerConfig,
+    engine: Arc<Engine>,
+    keys: Arc<Keys>,
+) -> Result<(Server, SocketAddr), ServerError> {
+    let http = &config.http;
+    let tls = http.tls.as_ref().map(tls_config).transpose()?;
+    let state = AppState::new(engine, keys, http.clone())?;
+    let address = listener.local_addr()?;
+    give_up_on_clients_that_do_not_read(&listener, Duration::from_millis(http.idle_timeout_ms))?;
+    let drain = Duration::from_millis(http.drain_deadline_ms);
+    let server = HttpServer::new(move || app(state.clone()))
+        .workers(http.http_threads)
+        .keep_alive(KEEP_ALIVE)
+        .tcp_nodelay(true)
+        // A client that closes its connection withdraws its request.
+        .h1_allow_half_closed(false)
+        .max_connections(http.connections_per_thread())
+        .client_request_timeout(Duration::from_millis(http.read_timeout_ms) + CLOCK_STEP)
+        .disable_signals()
+        .shutdown_timeout(drain.as_secs().saturating_add(1));
+    let server = match tls {
+        None => server.listen(listener)?,
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+    };
+    Ok((server.run(), address))
 }
 
 /// Reads the keys again when their files change; never ends.
@@ -237,38 +178,23 @@ async fn refresh(keys: &Arc<Keys>) {
 
 /// Ends when the server is told to stop, or with the first session that does not open.
 async fn until_told(
-    started: Started,
-    models: &Arc<Models>,
+    engine: &Arc<Engine>,
     keys: &Arc<Keys>,
     hangup: Signal,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
     let mut shutdown = pin!(shutdown);
     tokio::select! {
-        warm = all_started(started) => warm?,
+        warm = engine.ready() => warm?,
         () = &mut shutdown => return Ok(()),
     }
-    for track in models.tracks() {
-        track.live().health.set_warm();
-    }
     info!("ready");
-    let poll = models.shared.config.reload_poll_ms;
+    let poll = engine.config().versions.reload_poll_ms;
     let poll = (poll > 0).then(|| Duration::from_millis(poll));
     tokio::select! {
-        () = watch(Arc::clone(models), poll, hangup) => {}
+        () = watch(Arc::clone(engine), poll, hangup) => {}
         () = refresh(keys) => {}
         () = shutdown => {}
-    }
-    Ok(())
-}
-
-/// Ends when every worker has a warm session, or with the first that has none.
-pub(crate) async fn all_started(started: Started) -> Result<(), ServerError> {
-    for worker in started {
-        worker
-            .await
-            .map_err(|_| ServerError::ThreadLost)?
-            .map_err(ServerError::Session)?;
     }
     Ok(())
 }

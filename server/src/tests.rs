@@ -14,15 +14,15 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nerve_engine::testing::text_model;
+use nerve_engine::{
+    Engine, EngineError, Infer, InferError, LogitRows, ModelSource, Opened, Place, Sessions, WindowInput,
+};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::config::ServerConfig;
-use crate::infer::{Infer, InferError, LogitRows};
-use crate::models::{ModelSource, Opened, Place, Sessions};
-use crate::pipeline::text_model;
 use crate::run::{ServerError, Stopped, serve};
-use crate::scheduler::WindowInput;
 use faults::Fault;
 
 const LABELS: usize = 5;
@@ -60,7 +60,7 @@ struct FakeSession {
 struct FakeSource(Arc<Script>);
 
 impl ModelSource for FakeSource {
-    fn current(&self) -> Result<Place, ServerError> {
+    fn current(&self) -> Result<Place, EngineError> {
         let current = self.0.current.lock().unwrap();
         Ok(Place::named(if current.is_empty() { "v1" } else { &current }))
     }
@@ -69,7 +69,7 @@ impl ModelSource for FakeSource {
         true
     }
 
-    fn open(&self, place: &Place) -> Result<Opened, ServerError> {
+    fn open(&self, place: &Place) -> Result<Opened, EngineError> {
         let version = place.at.dir.to_str().unwrap();
         if version.starts_with("slow") {
             std::thread::sleep(Duration::from_millis(200));
@@ -213,13 +213,11 @@ impl Server {
         canary: Option<Arc<Script>>,
         edit: impl FnOnce(&mut ServerConfig),
     ) -> Self {
-        let mut config = ServerConfig {
-            workers: Some(1),
-            http_threads: 1,
-            // A test that takes long must not see a version come by itself.
-            reload_poll_ms: 0,
-            ..ServerConfig::default()
-        };
+        let mut config = ServerConfig::default();
+        config.engine.model.workers = Some(1);
+        config.http.http_threads = 1;
+        // A test that takes long must not see a version come by itself.
+        config.engine.versions.reload_poll_ms = 0;
         edit(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -230,7 +228,8 @@ impl Server {
             let told = async {
                 let _dropped = told.await;
             };
-            actix_web::rt::System::new().block_on(serve(listener, config, source, canary, told))
+            let engine = Engine::with_sources(config.engine.clone(), source, canary);
+            actix_web::rt::System::new().block_on(serve(listener, config, engine, told))
         });
         Self {
             address,
@@ -410,10 +409,10 @@ fn a_batch_answers_each_text_in_its_place() {
 #[test]
 fn every_mistake_is_an_error_of_the_api_with_an_id() {
     let server = Server::start(Script::default(), |config| {
-        config.requests.max_body_bytes = 1000;
-        config.requests.max_text_bytes = 100;
-        config.requests.max_windows = 2;
-        config.requests.max_texts_per_batch = 1;
+        config.http.max_body_bytes = 1000;
+        config.engine.texts.max_text_bytes = 100;
+        config.engine.texts.max_windows = 2;
+        config.http.max_texts_per_batch = 1;
     })
     .ready();
     let json_type = "content-type: application/json\r\n";
@@ -517,7 +516,7 @@ fn without_a_worker_readiness_falls_and_nothing_hangs() {
 
 #[test]
 fn a_full_queue_refuses_at_once() {
-    let server = Server::start(slow(), |config| config.queue.windows = 1).ready();
+    let server = Server::start(slow(), |config| config.engine.queue.windows = 1).ready();
     let running = server.later("slow");
     eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);
     let waiting = server.later("paul");
@@ -542,7 +541,7 @@ fn a_full_queue_refuses_at_once() {
 #[test]
 fn a_queue_full_of_tokens_refuses_by_its_own_reason() {
     // Four windows of three tokens.
-    let server = Server::start(slow(), |config| config.queue.tokens = 12).ready();
+    let server = Server::start(slow(), |config| config.engine.queue.tokens = 12).ready();
     let running = server.later("slow");
     eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);
     let waiting: Vec<_> = (0..3).map(|_| server.later("paul")).collect();
@@ -565,7 +564,7 @@ fn a_queue_full_of_tokens_refuses_by_its_own_reason() {
 
 #[test]
 fn a_window_that_never_fits_is_too_large() {
-    let server = Server::start(Script::default(), |config| config.queue.tokens = 5).ready();
+    let server = Server::start(Script::default(), |config| config.engine.queue.tokens = 5).ready();
     assert_eq!(server.ner("paul").status, 200);
     let refused = server.ner(&"in ".repeat(20));
     assert_eq!(
@@ -576,7 +575,7 @@ fn a_window_that_never_fits_is_too_large() {
 
 #[test]
 fn a_text_longer_than_the_queue_goes_through_it_in_parts() {
-    let server = Server::start(Script::default(), |config| config.queue.windows = 3).ready();
+    let server = Server::start(Script::default(), |config| config.engine.queue.windows = 3).ready();
     let answer = server.ner(&"paul met in paris ".repeat(2000)).json();
     assert_eq!(answer["words"].as_array().unwrap().len(), 8000);
     assert_eq!(answer["entities"].as_array().unwrap().len(), 4000);
@@ -767,7 +766,10 @@ fn a_session_that_cannot_be_opened_ends_the_start() {
         |_| (),
     );
     let outcome = server.thread.take().unwrap().join().unwrap();
-    assert!(matches!(outcome, Err(ServerError::Session(_))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(ServerError::Engine(EngineError::Session(_)))),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -802,7 +804,7 @@ fn the_drain_deadline_holds_and_open_connections_do_not_delay_it() {
     assert_eq!(server.stop().unwrap(), Stopped::Drained);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 
-    let mut server = Server::start(slow(), |config| config.drain_deadline_ms = 200).ready();
+    let mut server = Server::start(slow(), |config| config.http.drain_deadline_ms = 200).ready();
     let script = Arc::clone(&server.script);
     let _running = server.later("slow");
     eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);

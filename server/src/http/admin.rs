@@ -1,13 +1,13 @@
 //! What operators order: another version, or the one before.
 
 use actix_web::{HttpResponse, web};
+use nerve_engine::{Reload, Why};
 use serde::{Deserialize, Serialize};
 use tracing::error;
 use utoipa::ToSchema;
 
-use crate::http::AppState;
 use crate::http::error::{ApiError, ErrorBody};
-use crate::models::{Reload, Why};
+use crate::http::state::AppState;
 
 /// What each followed model serves now.
 #[derive(Serialize, ToSchema)]
@@ -38,12 +38,12 @@ pub(crate) struct Leaving {
 )]
 pub(crate) async fn reload(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     // On its own, so that a client that leaves does not undo half of it.
-    let models = state.models.clone();
+    let engine = state.engine.clone();
     let reloads = actix_web::rt::spawn(async move {
         let (mut reloads, mut problems) = (Vec::new(), Vec::new());
         // Each for itself: one that is no good keeps no other back.
-        for track in models.tracks() {
-            match track.reload(Why::Asked, &models).await {
+        for track in engine.tracks() {
+            match engine.reload(track, Why::Asked).await {
                 Ok(reload) => reloads.push(reload),
                 Err(error) => problems.push(format!("{}: {}", track.name(), error.shown())),
             }
@@ -76,9 +76,9 @@ pub(crate) async fn rollback(
     state: web::Data<AppState>,
     query: web::Query<Leaving>,
 ) -> Result<HttpResponse, ApiError> {
-    let models = state.models.clone();
+    let engine = state.engine.clone();
     let rolled = actix_web::rt::spawn(async move {
-        let rolled = models.stable.roll_back(query.from.as_deref(), &models).await;
+        let rolled = engine.roll_back(query.from.as_deref()).await;
         rolled.map(|reload| vec![reload]).map_err(|error| error.shown())
     });
     answer(rolled.await)

@@ -6,13 +6,10 @@ use std::time::Duration;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use actix_web::{HttpMessage, HttpRequest, web};
 use futures_util::StreamExt;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::error::Category;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::http::error::{ApiError, InvalidRequest};
+use crate::http::error::ApiError;
 
 /// What a body may be.
 #[derive(Clone, Debug)]
@@ -93,29 +90,6 @@ async fn arrive(mut payload: web::Payload, limits: &BodyLimits) -> Result<(web::
     Ok((body.freeze(), held))
 }
 
-/// The object a JSON text spells; what is no JSON at all is another error than JSON of the wrong shape.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, ApiError> {
-    // A parser of fields would also take them from an array, in order.
-    let is_object = json.trim_ascii_start().first() == Some(&b'{');
-    let problem = match serde_json::from_slice(json) {
-        Ok(value) if is_object => return Ok(value),
-        Err(error) if error.classify() != Category::Data => return Err(malformed(&error)),
-        Err(error) if is_object => error.to_string(),
-        Ok(_) | Err(_) => "a JSON object is expected".to_owned(),
-    };
-    // The parser stops at the first wrong field, so the rest has not been read.
-    match serde_json::from_slice::<IgnoredAny>(json) {
-        Err(error) => Err(malformed(&error)),
-        Ok(_) => Err(ApiError::Invalid(InvalidRequest::Shape { problem })),
-    }
-}
-
-fn malformed(error: &serde_json::Error) -> ApiError {
-    ApiError::MalformedJson {
-        problem: error.to_string(),
-    }
-}
-
 /// Whether the body is declared to be JSON lines, and not compressed.
 pub(crate) fn declares_lines(request: &HttpRequest) -> bool {
     !is_encoded(request) && header(request, &CONTENT_TYPE).is_some_and(is_json_lines)
@@ -189,30 +163,6 @@ mod tests {
         }
         for no in ["application/json", "text/plain", "x-ndjson", ""] {
             assert!(!is_json_lines(no), "{no}");
-        }
-    }
-
-    #[test]
-    fn no_json_and_json_of_another_shape_differ() {
-        let malformed: [&[u8]; 5] = [b"", b"{", b"[1,]", b"1 2", b"\"\xff\""];
-        for json in malformed {
-            assert!(
-                matches!(parse::<Vec<u8>>(json), Err(ApiError::MalformedJson { .. })),
-                "{json:?}"
-            );
-        }
-        let deep = "[".repeat(100_000);
-        assert!(matches!(
-            parse::<serde_json::Value>(deep.as_bytes()),
-            Err(ApiError::MalformedJson { .. })
-        ));
-        let wrong: [&[u8]; 3] = [b"{}", b" [1]", b"null"];
-        for json in wrong {
-            let parsed = parse::<Vec<u8>>(json);
-            assert!(
-                matches!(parsed, Err(ApiError::Invalid(InvalidRequest::Shape { .. }))),
-                "{json:?}"
-            );
         }
     }
 }

@@ -4,17 +4,16 @@ use std::time::Instant;
 
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse, web};
+use nerve_engine::{Aggregation, Classification, Classified, Postprocessing, Tagger, parse};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::AppState;
-use crate::http::body::{parse, read_body};
-use crate::http::error::{ApiError, InvalidRequest};
-use crate::http::request::AggregationOption;
+use crate::http::body::read_body;
+use crate::http::error::{ApiError, ClassifyError};
 use crate::http::responses::TaggingErrors;
 use crate::http::served::Served;
-use crate::pipeline::{Aggregation, Classification, Classified, Postprocessing, Tagger};
+use crate::http::state::AppState;
 use crate::trace;
 
 /// Says that a text was longer than the model and its rest was not read.
@@ -53,7 +52,7 @@ pub(crate) enum Inputs {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClassifyParameters {
     /// How tokens become entities; `simple` where absent, as the hosted API has it.
-    aggregation_strategy: Option<AggregationOption>,
+    aggregation_strategy: Option<Aggregation>,
     /// Labels that are left out, without `B-` and `I-` unless nothing is aggregated; `["O"]` where absent.
     ignore_labels: Option<Vec<String>>,
     /// Read all of a long text, in chunks that share this many tokens. Where absent, a text is truncated to the model's
@@ -93,17 +92,15 @@ impl ClassifyRequest {
             Inputs::Many(texts) => (texts, true),
         };
         let parameters = self.parameters.unwrap_or_default();
-        let strategy = parameters
-            .aggregation_strategy
-            .map_or(Aggregation::Simple, Aggregation::from);
+        let strategy = parameters.aggregation_strategy.unwrap_or(Aggregation::Simple);
         let invalid = match parameters.stride {
-            _ if texts.is_empty() => Some(InvalidRequest::NoInputs),
-            Some(stride) if stride >= room => Some(InvalidRequest::Stride { stride, limit: room }),
-            Some(_) if strategy == Aggregation::None => Some(InvalidRequest::StrideWithoutAggregation),
+            _ if texts.is_empty() => Some(ClassifyError::NoInputs),
+            Some(stride) if stride >= room => Some(ClassifyError::Stride { stride, limit: room }),
+            Some(_) if strategy == Aggregation::None => Some(ClassifyError::StrideWithoutAggregation),
             _ => None,
         };
         if let Some(invalid) = invalid {
-            return Err(ApiError::Invalid(invalid));
+            return Err(invalid.into());
         }
         if texts.len() > max_texts {
             return Err(ApiError::TooManyTexts {
@@ -151,18 +148,13 @@ pub(crate) async fn classify(
 ) -> Result<HttpResponse, ApiError> {
     let body = read_body(&request, payload, state.body_limits()).await?;
     let asked = parse::<ClassifyRequest>(&body)?
-        .checked(tagger.model.pipeline.room(), state.limits.max_texts_per_batch)?;
+        .checked(tagger.model().pipeline.room(), state.config.max_texts_per_batch)?;
     drop(body);
-    let classified = tagger.classify(asked.texts, asked.stride, asked.wanted).await;
-    let classified = classified.map_err(ApiError::Tag)?;
+    let classified = tagger.classify(asked.texts, asked.stride, asked.wanted).await?;
     let began = Instant::now();
     let _decoding = trace::decode().entered();
     let response = response(&tagger, classified, asked.is_list);
-    tagger
-        .metrics
-        .stages
-        .decode
-        .observe(began.elapsed().as_secs_f64());
+    tagger.metrics().decoded(began.elapsed());
     Ok(response)
 }
 
@@ -173,8 +165,8 @@ fn response(tagger: &Tagger, classified: Vec<Classification>, is_list: bool) -> 
     }
     let mut texts: Vec<Vec<Classified>> = classified.into_iter().map(|text| text.entities).collect();
     for group in texts.iter().flatten().filter_map(Classified::group) {
-        if let Some(entity_type) = tagger.model.labels.parse_type(group) {
-            tagger.of_model.entity_found(entity_type);
+        if let Some(entity_type) = tagger.model().labels.parse_type(group) {
+            tagger.counters().entity_found(entity_type);
         }
     }
     response.json(match is_list {
@@ -186,6 +178,7 @@ fn response(tagger: &Tagger, classified: Vec<Classification>, is_list: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nerve_engine::RequestError;
 
     fn asked(json: &str) -> Result<Asked, ApiError> {
         parse::<ClassifyRequest>(json.as_bytes())?.checked(6, 3)
@@ -220,17 +213,17 @@ mod tests {
     #[test]
     fn each_mistake_has_its_error() {
         let invalid = |json: &str| match asked(json) {
-            Err(ApiError::Invalid(invalid)) => invalid,
+            Err(ApiError::Classify(invalid)) => invalid,
             other => panic!("{json}: {other:?}"),
         };
-        assert!(matches!(invalid(r#"{"inputs": []}"#), InvalidRequest::NoInputs));
+        assert!(matches!(invalid(r#"{"inputs": []}"#), ClassifyError::NoInputs));
         assert!(matches!(
             invalid(r#"{"inputs": "a", "parameters": {"stride": 6}}"#),
-            InvalidRequest::Stride { stride: 6, limit: 6 }
+            ClassifyError::Stride { stride: 6, limit: 6 }
         ));
         assert!(matches!(
             invalid(r#"{"inputs": "a", "parameters": {"stride": 1, "aggregation_strategy": "none"}}"#),
-            InvalidRequest::StrideWithoutAggregation
+            ClassifyError::StrideWithoutAggregation
         ));
         for shape in [
             "{}",
@@ -242,7 +235,10 @@ mod tests {
             r#"{"inputs": "a", "options": []}"#,
             r#"{"inputs": "a", "text": "a"}"#,
         ] {
-            assert!(matches!(invalid(shape), InvalidRequest::Shape { .. }), "{shape}");
+            assert!(
+                matches!(asked(shape), Err(ApiError::Request(RequestError::Shape { .. }))),
+                "{shape}"
+            );
         }
         assert!(matches!(
             asked(r#"{"inputs": ["a", "b", "c", "d"]}"#),

@@ -11,8 +11,9 @@ use tokio::time::timeout;
 
 use crate::http::error::ApiError;
 use crate::http::keys::Presented;
-use crate::http::v2::V2Error;
-use crate::http::{AppState, Route};
+use crate::http::route::Route;
+use crate::http::state::AppState;
+use crate::http::v2::error::V2Error;
 
 /// Milliseconds within which the client wants its answer.
 const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
@@ -35,7 +36,7 @@ pub(crate) async fn guard<B: MessageBody>(
     if !route.has_deadline() {
         return next.call(request).await;
     }
-    let longest = Duration::from_millis(state.config().request_timeout_ms);
+    let longest = Duration::from_millis(state.config.request_timeout_ms);
     let limit = asked(request.headers())
         .map_err(refused)?
         .map_or(longest, |asked| asked.min(longest));

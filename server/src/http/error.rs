@@ -5,13 +5,10 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
+use nerve_engine::{LineError, PrepareError, Readiness, Refusal, RequestError, SubmitError, TagError};
 use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
-
-use crate::health::Readiness;
-use crate::pipeline::{PrepareError, TagError};
-use crate::scheduler::SubmitError;
 
 /// Seconds after which a client may try again that was refused for something that no rate tells the end of.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -19,105 +16,90 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 const SHOWN_CHARS: usize = 300;
 
 /// Why a request, or one text of a batch, is not answered.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub(crate) enum ApiError {
     /// No such path.
+    #[error("no such path")]
     NotFound,
     /// Another method is needed.
+    #[error("the path takes {allow}")]
     MethodNotAllowed {
         /// The methods the path takes.
         allow: &'static str,
     },
     /// The body is not declared to be JSON.
+    #[error("the body must be unencoded JSON, declared with `content-type: application/json`")]
     UnsupportedMediaType,
     /// The body is not declared to be JSON lines.
+    #[error("the body must be unencoded JSON lines, declared with `content-type: application/x-ndjson`")]
     NotJsonLines,
     /// The body ended early or its framing is broken.
+    #[error("the body could not be read to its end")]
     BodyUnreadable,
     /// The body is longer than is taken.
+    #[error("the body has more than {limit} bytes (--max-body-bytes)")]
     BodyTooLarge {
         /// The limit in bytes.
         limit: usize,
     },
     /// The body did not arrive in time.
+    #[error("the body did not arrive within {} ms (--read-timeout-ms)", limit.as_millis())]
     BodyTooSlow {
         /// The limit.
         limit: Duration,
     },
     /// The bodies of other requests take all the memory there is for them.
+    #[error("the requests that are being answered are too large for another (--max-inflight-bytes)")]
     BodiesFull,
     /// There is no answer in time.
+    #[error("no answer within {} ms (x-request-timeout-ms, at most --request-timeout-ms)", limit.as_millis())]
     DeadlineExceeded {
         /// How long the client, or the server, was ready to wait.
         limit: Duration,
     },
     /// The time the client is ready to wait is none.
+    #[error("`x-request-timeout-ms` must be a whole number of milliseconds, at least 1")]
     TimeoutHeader,
     /// A key is needed, and the request has none or another.
+    #[error("a valid key is needed, as `authorization: Bearer KEY` or `x-api-key: KEY`")]
     Unauthorized,
     /// An admin key is needed, and none is configured.
+    #[error("no orders are taken: no admin key is configured (--admin-keys-file)")]
     NoAdminKeys,
     /// Another version was asked for and is not served.
+    #[error("no other version is served: {problem}")]
     NotReloaded {
         /// Why not.
         problem: String,
     },
-    /// A line is longer than is taken.
-    LineTooLong {
-        /// The limit in bytes.
-        limit: usize,
-    },
-    /// A line is not UTF-8.
-    NotUtf8 {
-        /// How many bytes are.
-        at: usize,
-    },
-    /// The body is not JSON.
-    MalformedJson {
-        /// What the parser said.
-        problem: String,
-    },
     /// A batch has more texts than are taken.
+    #[error("the batch has {texts} texts; at most {limit} are taken (--max-texts-per-batch)")]
     TooManyTexts {
         /// How many it has.
         texts: usize,
         /// The limit.
         limit: usize,
     },
-    /// The body is JSON but no request.
-    Invalid(InvalidRequest),
-    /// The pipeline did not tag the text.
-    Tag(TagError),
+    /// The body or a line is no request.
+    #[error("{}", shown_request(.0))]
+    Request(#[from] RequestError),
+    /// The body is no request to classify.
+    #[error(transparent)]
+    Classify(#[from] ClassifyError),
+    /// The engine did not tag the text.
+    #[error(transparent)]
+    Tag(#[from] TagError),
     /// The metrics cannot be written.
+    #[error("the metrics could not be written")]
     Metrics,
     /// The answer cannot be written.
+    #[error("the answer could not be written")]
     Unwritable,
 }
 
-/// JSON that is no request.
-#[derive(Debug, Error)]
-pub(crate) enum InvalidRequest {
-    /// A field is missing, unknown or of the wrong type.
-    #[error("{problem}")]
-    Shape {
-        /// What the parser said.
-        problem: String,
-    },
-    /// A line's name is neither text nor number.
-    #[error("`id` must be a string or a number")]
-    Id,
-    /// There is nothing to tag.
-    #[error("give either `text` or `words`")]
-    NoText,
-    /// It is unclear what to tag.
-    #[error("give either `text` or `words`, not both")]
-    TextAndWords,
-    /// The threshold is no probability.
-    #[error("`threshold` is {threshold}; it must be between 0 and 1")]
-    Threshold {
-        /// As given.
-        threshold: f64,
-    },
+/// JSON that is no request to classify.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(crate) enum ClassifyError {
     /// There is no text to classify.
     #[error("`inputs` is an empty list; give at least one text")]
     NoInputs,
@@ -134,14 +116,6 @@ pub(crate) enum InvalidRequest {
     /// Overlapping chunks of tokens are not put together.
     #[error("`stride` needs an `aggregation_strategy` other than `none`")]
     StrideWithoutAggregation,
-    /// An entity type the model does not know.
-    #[error("`labels` has `{label}`; the model knows {}", known.join(", "))]
-    UnknownLabel {
-        /// As given.
-        label: String,
-        /// The model's entity types.
-        known: Vec<String>,
-    },
 }
 
 /// The body of every error.
@@ -160,37 +134,151 @@ pub(crate) struct ErrorDetail {
     message: String,
 }
 
-struct Meaning {
+/// How an error is answered and counted.
+struct ErrorResponse {
     status: StatusCode,
+    /// For programs; never changes.
     code: &'static str,
-    message: String,
     /// The reason under which it is counted, if it is a refusal because of load or limits.
     refusal: Option<&'static str>,
 }
 
-impl ApiError {
-    /// The reasons of refusals.
-    pub(crate) const REFUSALS: [&str; 15] = [
-        "key",
-        "body_bytes",
-        "body_slow",
-        "line_bytes",
-        "texts",
-        "text_bytes",
-        "words",
-        "windows",
-        "queue_windows",
-        "queue_tokens",
-        "queue_never",
-        "tokenizer",
-        "starting",
-        "no_worker",
-        "draining",
-    ];
+impl ErrorResponse {
+    fn failed(status: StatusCode, code: &'static str) -> Self {
+        Self {
+            status,
+            code,
+            refusal: None,
+        }
+    }
 
-    /// The reason of the refusal, one of [`Self::REFUSALS`], where the error is one.
+    fn refused(status: StatusCode, code: &'static str, reason: &'static str) -> Self {
+        Self {
+            status,
+            code,
+            refusal: Some(reason),
+        }
+    }
+
+    fn of_request(error: &RequestError) -> Self {
+        match error {
+            RequestError::Malformed { .. } => Self::failed(StatusCode::BAD_REQUEST, "malformed_json"),
+            RequestError::Shape { .. }
+            | RequestError::Id
+            | RequestError::NoText
+            | RequestError::TextAndWords
+            | RequestError::Threshold { .. }
+            | RequestError::UnknownLabel { .. } => {
+                Self::failed(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request")
+            }
+        }
+    }
+
+    fn of_tag(error: &TagError) -> Self {
+        let (status, code) = match error {
+            TagError::NotReady(Readiness::Starting) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            TagError::NotReady(Readiness::NoWorker | Readiness::Ready)
+            | TagError::Queue(SubmitError::NoWorker) => (StatusCode::SERVICE_UNAVAILABLE, "no_worker"),
+            TagError::NotReady(Readiness::Draining) | TagError::Queue(SubmitError::Closed) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "draining")
+            }
+            TagError::TextThreadsFull
+            | TagError::Queue(SubmitError::WindowsFull { .. } | SubmitError::TokensFull { .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "overloaded")
+            }
+            TagError::Queue(SubmitError::NeverFits) => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
+            TagError::Text(PrepareError::TextTooLong { .. }) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "text_too_large")
+            }
+            TagError::Text(PrepareError::TooManyWords { .. }) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_many_words")
+            }
+            TagError::Text(PrepareError::TooManyWindows { .. }) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "text_too_long")
+            }
+            TagError::Text(PrepareError::Encoder(_)) | TagError::PrepareFailed => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "tokenizer_failed")
+            }
+            TagError::InferenceFailed => (StatusCode::INTERNAL_SERVER_ERROR, "inference_failed"),
+        };
+        Self {
+            status,
+            code,
+            refusal: error.refusal().map(Refusal::name),
+        }
+    }
+
+    fn of_line(error: &LineError) -> Self {
+        match error {
+            LineError::TooLong { .. } => Self::refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "line_too_large",
+                Refusal::LineBytes.name(),
+            ),
+            LineError::NotUtf8 { .. } => Self::failed(StatusCode::BAD_REQUEST, "invalid_utf8"),
+            LineError::Request(error) => Self::of_request(error),
+            LineError::Tag(error) => Self::of_tag(error),
+        }
+    }
+
+    fn of(error: &ApiError) -> Self {
+        match error {
+            ApiError::NotFound => Self::failed(StatusCode::NOT_FOUND, "not_found"),
+            ApiError::MethodNotAllowed { .. } => {
+                Self::failed(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
+            }
+            ApiError::UnsupportedMediaType | ApiError::NotJsonLines => {
+                Self::failed(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+            }
+            ApiError::BodyUnreadable => Self::failed(StatusCode::BAD_REQUEST, "unreadable_body"),
+            ApiError::BodyTooLarge { .. } => {
+                Self::refused(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "body_bytes")
+            }
+            ApiError::BodyTooSlow { .. } => {
+                Self::refused(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "body_slow")
+            }
+            ApiError::BodiesFull => Self::refused(StatusCode::TOO_MANY_REQUESTS, "overloaded", "body_memory"),
+            ApiError::DeadlineExceeded { .. } => {
+                Self::failed(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded")
+            }
+            ApiError::TimeoutHeader => Self::failed(StatusCode::BAD_REQUEST, "invalid_timeout"),
+            ApiError::Unauthorized | ApiError::NoAdminKeys => {
+                Self::refused(StatusCode::UNAUTHORIZED, "unauthorized", "key")
+            }
+            ApiError::NotReloaded { .. } => Self::failed(StatusCode::CONFLICT, "not_reloaded"),
+            ApiError::TooManyTexts { .. } => {
+                Self::refused(StatusCode::PAYLOAD_TOO_LARGE, "too_many_texts", "texts")
+            }
+            ApiError::Request(error) => Self::of_request(error),
+            ApiError::Classify(_) => Self::failed(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request"),
+            ApiError::Tag(error) => Self::of_tag(error),
+            ApiError::Metrics | ApiError::Unwritable => {
+                Self::failed(StatusCode::INTERNAL_SERVER_ERROR, "internal")
+            }
+        }
+    }
+}
+
+impl ErrorBody {
+    /// The body of a line's error, and the reason of the refusal where it is one.
+    pub(crate) fn of_line(error: &LineError) -> (Self, Option<&'static str>) {
+        let ErrorResponse { code, refusal, .. } = ErrorResponse::of_line(error);
+        let message = match error {
+            LineError::Request(error) => shown_request(error),
+            other => other.to_string(),
+        };
+        let error = ErrorDetail { code, message };
+        (Self { error }, refusal)
+    }
+}
+
+impl ApiError {
+    /// The reasons of refusals that are not the engine's.
+    pub(crate) const REFUSALS: [&str; 5] = ["key", "body_bytes", "body_slow", "body_memory", "texts"];
+
+    /// The reason of the refusal, one of [`Self::REFUSALS`] or [`Refusal::ALL`], where the error is one.
     pub(crate) fn refusal(&self) -> Option<&'static str> {
-        self.meaning().refusal
+        ErrorResponse::of(self).refusal
     }
 
     /// Seconds after which the client may try again; absent where it would fare no better.
@@ -208,231 +296,18 @@ impl ApiError {
 
     /// The error as a client reads it.
     pub(crate) fn body(&self) -> ErrorBody {
-        let Meaning { code, message, .. } = self.meaning();
         ErrorBody {
-            error: ErrorDetail { code, message },
-        }
-    }
-
-    fn meaning(&self) -> Meaning {
-        let meaning = |status, code, message: String| Meaning {
-            status,
-            code,
-            message,
-            refusal: None,
-        };
-        let refused = |status, code, reason, message: String| Meaning {
-            status,
-            code,
-            message,
-            refusal: Some(reason),
-        };
-        let not_ready = |readiness: Readiness| match readiness {
-            Readiness::Starting => ("starting", "the model is not ready yet"),
-            Readiness::NoWorker | Readiness::Ready => {
-                ("no_worker", "no worker can run the model; they are restarting")
-            }
-            Readiness::Draining => ("draining", "the server is stopping"),
-        };
-        let unavailable = |readiness| {
-            let (reason, message) = not_ready(readiness);
-            refused(
-                StatusCode::SERVICE_UNAVAILABLE,
-                reason,
-                reason,
-                message.to_owned(),
-            )
-        };
-        match self {
-            Self::NotFound => meaning(StatusCode::NOT_FOUND, "not_found", "no such path".to_owned()),
-            Self::MethodNotAllowed { allow } => meaning(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                format!("the path takes {allow}"),
-            ),
-            Self::UnsupportedMediaType => meaning(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "the body must be unencoded JSON, declared with `content-type: application/json`".to_owned(),
-            ),
-            Self::NotJsonLines => meaning(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "the body must be unencoded JSON lines, declared with `content-type: application/x-ndjson`"
-                    .to_owned(),
-            ),
-            Self::BodyUnreadable => meaning(
-                StatusCode::BAD_REQUEST,
-                "unreadable_body",
-                "the body could not be read to its end".to_owned(),
-            ),
-            Self::BodyTooLarge { limit } => refused(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                "body_bytes",
-                format!("the body has more than {limit} bytes (--max-body-bytes)"),
-            ),
-            Self::BodyTooSlow { limit } => refused(
-                StatusCode::REQUEST_TIMEOUT,
-                "body_too_slow",
-                "body_slow",
-                format!(
-                    "the body did not arrive within {} ms (--read-timeout-ms)",
-                    limit.as_millis()
-                ),
-            ),
-            Self::BodiesFull => refused(
-                StatusCode::TOO_MANY_REQUESTS,
-                "overloaded",
-                "body_memory",
-                "the requests that are being answered are too large for another (--max-inflight-bytes)"
-                    .to_owned(),
-            ),
-            Self::DeadlineExceeded { limit } => meaning(
-                StatusCode::GATEWAY_TIMEOUT,
-                "deadline_exceeded",
-                format!(
-                    "no answer within {} ms (x-request-timeout-ms, at most --request-timeout-ms)",
-                    limit.as_millis()
-                ),
-            ),
-            Self::TimeoutHeader => meaning(
-                StatusCode::BAD_REQUEST,
-                "invalid_timeout",
-                "`x-request-timeout-ms` must be a whole number of milliseconds, at least 1".to_owned(),
-            ),
-            Self::Unauthorized => refused(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "key",
-                "a valid key is needed, as `authorization: Bearer KEY` or `x-api-key: KEY`".to_owned(),
-            ),
-            Self::NoAdminKeys => refused(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "key",
-                "no orders are taken: no admin key is configured (--admin-keys-file)".to_owned(),
-            ),
-            Self::NotReloaded { problem } => meaning(
-                StatusCode::CONFLICT,
-                "not_reloaded",
-                format!("no other version is served: {problem}"),
-            ),
-            Self::LineTooLong { limit } => refused(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "line_too_large",
-                "line_bytes",
-                format!("the line has more than {limit} bytes (--max-line-bytes)"),
-            ),
-            Self::NotUtf8 { at } => meaning(
-                StatusCode::BAD_REQUEST,
-                "invalid_utf8",
-                format!("not UTF-8 after {at} bytes"),
-            ),
-            Self::MalformedJson { problem } => meaning(
-                StatusCode::BAD_REQUEST,
-                "malformed_json",
-                format!("not JSON: {}", shown(problem)),
-            ),
-            Self::TooManyTexts { texts, limit } => refused(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_many_texts",
-                "texts",
-                format!("the batch has {texts} texts; at most {limit} are taken (--max-texts-per-batch)"),
-            ),
-            Self::Invalid(invalid) => meaning(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid_request",
-                shown(&invalid.to_string()),
-            ),
-            Self::Tag(TagError::NotReady(readiness)) => unavailable(*readiness),
-            Self::Tag(TagError::TextThreadsFull) => refused(
-                StatusCode::TOO_MANY_REQUESTS,
-                "overloaded",
-                "tokenizer",
-                "too many requests wait to be tokenised".to_owned(),
-            ),
-            Self::Tag(TagError::Queue(reason)) => match reason {
-                SubmitError::WindowsFull { .. } => refused(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "overloaded",
-                    "queue_windows",
-                    "too many texts wait for the model".to_owned(),
-                ),
-                SubmitError::TokensFull { .. } => refused(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "overloaded",
-                    "queue_tokens",
-                    "too many tokens wait for the model".to_owned(),
-                ),
-                SubmitError::NeverFits => refused(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "request_too_large",
-                    "queue_never",
-                    "a window of the encoder has more tokens than can wait (--queue-tokens)".to_owned(),
-                ),
-                SubmitError::NoWorker => unavailable(Readiness::NoWorker),
-                SubmitError::Closed => unavailable(Readiness::Draining),
+            error: ErrorDetail {
+                code: ErrorResponse::of(self).code,
+                message: self.to_string(),
             },
-            Self::Tag(TagError::Text(error)) => match error {
-                PrepareError::TextTooLong { .. } => refused(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "text_too_large",
-                    "text_bytes",
-                    error.to_string(),
-                ),
-                PrepareError::TooManyWords { .. } => refused(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "too_many_words",
-                    "words",
-                    error.to_string(),
-                ),
-                PrepareError::TooManyWindows { .. } => refused(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "text_too_long",
-                    "windows",
-                    error.to_string(),
-                ),
-                // The tokenizer's own words may quote the text or a path.
-                PrepareError::Encoder(_) => meaning(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "tokenizer_failed",
-                    "the text could not be tokenised".to_owned(),
-                ),
-            },
-            Self::Tag(TagError::PrepareFailed) => meaning(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "tokenizer_failed",
-                "the text could not be tokenised".to_owned(),
-            ),
-            Self::Tag(TagError::InferenceFailed) => meaning(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "inference_failed",
-                "the model could not be run on the text".to_owned(),
-            ),
-            Self::Metrics => meaning(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "the metrics could not be written".to_owned(),
-            ),
-            Self::Unwritable => meaning(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "the answer could not be written".to_owned(),
-            ),
         }
-    }
-}
-
-impl std::fmt::Display for ApiError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.meaning().message)
     }
 }
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
-        self.meaning().status
+        ErrorResponse::of(self).status
     }
 
     fn error_response(&self) -> HttpResponse {
@@ -459,6 +334,17 @@ pub(crate) async fn no_such_route() -> Result<HttpResponse, ApiError> {
 /// The answer to a method that the path does not take.
 pub(crate) async fn wrong_method(allow: &'static str) -> Result<HttpResponse, ApiError> {
     Err(ApiError::MethodNotAllowed { allow })
+}
+
+/// Why a text is no request, without much of what the parser quotes of it.
+fn shown_request(error: &RequestError) -> String {
+    match error {
+        RequestError::Malformed { problem } => RequestError::Malformed {
+            problem: shown(problem),
+        }
+        .to_string(),
+        other => shown(&other.to_string()),
+    }
 }
 
 fn shown(message: &str) -> String {
@@ -488,13 +374,12 @@ mod tests {
             (ApiError::UnsupportedMediaType, 415, "unsupported_media_type"),
             (ApiError::NotJsonLines, 415, "unsupported_media_type"),
             (ApiError::BodyUnreadable, 400, "unreadable_body"),
-            (ApiError::LineTooLong { limit: 1 }, 413, "line_too_large"),
-            (ApiError::NotUtf8 { at: 1 }, 400, "invalid_utf8"),
+            (ApiError::BodiesFull, 429, "overloaded"),
             (ApiError::BodyTooLarge { limit: 1 }, 413, "body_too_large"),
             (
-                ApiError::MalformedJson {
+                ApiError::Request(RequestError::Malformed {
                     problem: String::new(),
-                },
+                }),
                 400,
                 "malformed_json",
             ),
@@ -503,7 +388,7 @@ mod tests {
                 413,
                 "too_many_texts",
             ),
-            (ApiError::Invalid(InvalidRequest::NoText), 422, "invalid_request"),
+            (ApiError::Request(RequestError::NoText), 422, "invalid_request"),
             (
                 ApiError::Tag(TagError::NotReady(Readiness::Starting)),
                 503,
@@ -564,6 +449,7 @@ mod tests {
             (ApiError::Metrics, 500, "internal"),
             (ApiError::Unwritable, 500, "internal"),
         ];
+        let engines = Refusal::ALL.map(Refusal::name);
         for (error, status, code) in cases {
             let response = error.error_response();
             assert_eq!(
@@ -576,12 +462,29 @@ mod tests {
                 matches!(status, 429 | 503),
                 "{error:?}"
             );
-            assert!(
-                error
-                    .refusal()
-                    .is_none_or(|reason| ApiError::REFUSALS.contains(&reason)),
-                "{error:?}"
-            );
+            let known = |reason| ApiError::REFUSALS.contains(&reason) || engines.contains(&reason);
+            assert!(error.refusal().is_none_or(known), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn each_error_of_a_line_has_its_code() {
+        for (error, code, refusal) in [
+            (
+                LineError::TooLong { limit: 1 },
+                "line_too_large",
+                Some("line_bytes"),
+            ),
+            (LineError::NotUtf8 { at: 1 }, "invalid_utf8", None),
+            (LineError::Request(RequestError::Id), "invalid_request", None),
+            (
+                LineError::Tag(TagError::InferenceFailed),
+                "inference_failed",
+                None,
+            ),
+        ] {
+            let (body, reason) = ErrorBody::of_line(&error);
+            assert_eq!((body.error.code, reason), (code, refusal), "{error:?}");
         }
     }
 

@@ -3,14 +3,14 @@
 use std::sync::{Arc, LazyLock};
 
 use actix_web::ResponseError;
+use nerve_engine::testing::{classify_directly, tag_directly, text_model};
+use nerve_engine::{Answer, Source, Tagged, TextModel, View, parse};
 use nerve_tagging::{OffsetUnit, Splitter};
 
-use crate::http::body::parse;
 use crate::http::classify::ClassifyRequest;
 use crate::http::error::ApiError;
-use crate::http::request::{BatchRequest, NerRequest, Options};
+use crate::http::request::{BatchRequest, NerRequest, options_of_query};
 use crate::http::v2;
-use crate::pipeline::{Answer, Source, Tagged, TextModel, View, classify_directly, tag_directly, text_model};
 
 /// Texts of one request.
 pub(super) const MAX_TEXTS: usize = 8;
@@ -49,11 +49,9 @@ pub fn requests(bytes: &[u8]) {
 }
 
 fn ner(model: &Arc<TextModel>, body: &[u8]) -> Result<(), ApiError> {
-    let (source, reading, view) = parse::<NerRequest>(body)?
-        .checked(&model.labels)
-        .map_err(ApiError::Invalid)?;
+    let (source, reading, view) = parse::<NerRequest>(body)?.checked(&model.labels)?;
     for tagged in tag_directly(model, vec![source], reading) {
-        check(model, &tagged.map_err(ApiError::Tag)?, &view);
+        check(model, &tagged?, &view);
     }
     Ok(())
 }
@@ -71,12 +69,12 @@ fn query(model: &Arc<TextModel>, body: &[u8]) -> Result<(), ApiError> {
     let Ok(query) = std::str::from_utf8(body) else {
         return Ok(());
     };
-    let options = Options::of_query(query).map_err(ApiError::Invalid)?;
+    let options = options_of_query(query)?;
     let reading = options.reading();
-    let view = options.view(&model.labels).map_err(ApiError::Invalid)?;
+    let view = options.view(&model.labels)?;
     let text = Source::Text("paulwalk met 😀 in São Paulo".to_owned());
     for tagged in tag_directly(model, vec![text], reading) {
-        check(model, &tagged.map_err(ApiError::Tag)?, &view);
+        check(model, &tagged?, &view);
     }
     Ok(())
 }
@@ -84,8 +82,7 @@ fn query(model: &Arc<TextModel>, body: &[u8]) -> Result<(), ApiError> {
 fn classify(model: &TextModel, body: &[u8]) -> Result<(), ApiError> {
     let asked = parse::<ClassifyRequest>(body)?.checked(model.pipeline.room(), MAX_TEXTS)?;
     for text in &asked.texts {
-        let classified =
-            classify_directly(model, text, asked.stride, &asked.wanted).map_err(ApiError::Tag)?;
+        let classified = classify_directly(model, text, asked.stride, &asked.wanted)?;
         assert!(serde_json::to_vec(&classified.entities).is_ok());
     }
     Ok(())

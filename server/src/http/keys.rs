@@ -12,8 +12,8 @@ use thiserror::Error;
 use tracing::{error, info};
 
 use crate::config::{KeySource, ServerConfig};
-use crate::http::Route;
 use crate::http::error::ApiError;
+use crate::http::route::Route;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Before a key that is given as its hash.

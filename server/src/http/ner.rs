@@ -5,16 +5,17 @@ use std::time::Instant;
 
 use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, web};
+use nerve_engine::{Answer, TagError, Tagged, Tagger, parse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::AppState;
-use crate::http::body::{parse, read_body};
+use crate::http::answer::answer;
+use crate::http::body::read_body;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::request::{BatchRequest, NerRequest};
 use crate::http::responses::TaggingErrors;
 use crate::http::served::Served;
-use crate::pipeline::{Answer, MANY_WORDS, TagError, Tagged, Tagger, View};
+use crate::http::state::AppState;
 use crate::trace;
 
 /// The answer for one text.
@@ -72,16 +73,13 @@ pub(crate) async fn ner(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let body = read_body(&request, payload, state.body_limits()).await?;
-    let (source, reading, view) = parse::<NerRequest>(&body)?
-        .checked(&tagger.model.labels)
-        .map_err(ApiError::Invalid)?;
+    let (source, reading, view) = parse::<NerRequest>(&body)?.checked(&tagger.model().labels)?;
     drop(body);
-    let tagged = tagger.tag(vec![source], reading).await.map_err(ApiError::Tag)?;
+    let tagged = tagger.tag(vec![source], reading).await?;
     let tagged = tagged
         .into_iter()
         .next()
-        .unwrap_or(Err(TagError::InferenceFailed))
-        .map_err(ApiError::Tag)?;
+        .unwrap_or(Err(TagError::InferenceFailed))?;
     let words = tagged.words.spans.len();
     respond(&tagger, words, move |tagger| {
         serde_json::to_vec(&NerResponse {
@@ -111,18 +109,14 @@ pub(crate) async fn ner_batch(
 ) -> Result<HttpResponse, ApiError> {
     let body = read_body(&request, payload, state.body_limits()).await?;
     let batch = parse::<BatchRequest>(&body)?;
-    let (sources, reading, view) = batch.checked(&tagger.model.labels, state.limits.max_texts_per_batch)?;
+    let (sources, reading, view) = batch.checked(&tagger.model().labels, state.config.max_texts_per_batch)?;
     let mut wanted = Vec::with_capacity(sources.len());
     let mut places = Vec::with_capacity(sources.len());
     for source in sources {
         places.push(source.map(|source| wanted.push(source)));
     }
     drop(body);
-    let mut tagged = tagger
-        .tag(wanted, reading)
-        .await
-        .map_err(ApiError::Tag)?
-        .into_iter();
+    let mut tagged = tagger.tag(wanted, reading).await?.into_iter();
     let results: Vec<Result<Tagged, ApiError>> = places
         .into_iter()
         .map(|place| {
@@ -134,11 +128,12 @@ pub(crate) async fn ner_batch(
         })
         .collect();
     let words = results.iter().flatten().map(|tagged| tagged.words.spans.len());
+    let metrics = Arc::clone(&state.metrics);
     respond(&tagger, words.sum(), move |tagger| {
         let results = results.iter().map(|result| match result {
             Ok(tagged) => ItemResult::Answer(answer(tagger, tagged, &view)),
             Err(error) => {
-                tagger.metrics.refusal(error);
+                metrics.refused(error.refusal());
                 ItemResult::Error(error.body())
             }
         });
@@ -163,29 +158,19 @@ async fn respond(
         let _decoding = span.entered();
         let began = Instant::now();
         let written = write(&writer);
-        let took = began.elapsed().as_secs_f64();
-        writer.metrics.stages.decode.observe(took);
+        writer.metrics().decoded(began.elapsed());
         written
     };
-    let written = if words < MANY_WORDS {
-        timed()
-    } else {
-        let written = tagger.threads.run_patiently(timed).await;
-        written.map_err(|_panicked| ApiError::Unwritable)?
-    };
-    let body = written.map_err(|_| ApiError::Unwritable)?;
+    let written = tagger.run_sized(words, timed).await;
+    let body = written
+        .map_err(|_panicked| ApiError::Unwritable)?
+        .map_err(|_| ApiError::Unwritable)?;
     Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body))
-}
-
-/// The answer as it is to be shown; the entities found are counted.
-pub(crate) fn answer<'a>(tagger: &'a Tagger, tagged: &'a Tagged, view: &View) -> Answer<'a> {
-    let found = |entity_type| tagger.of_model.entity_found(entity_type);
-    Answer::new(tagged, &tagger.model.labels, view, found)
 }
 
 fn model_name(tagger: &Tagger) -> ModelName<'_> {
     ModelName {
-        name: &tagger.model.name,
-        version: &tagger.model.version,
+        name: &tagger.model().name,
+        version: &tagger.model().version,
     }
 }

@@ -2,10 +2,10 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
+use nerve_engine::StreamItem;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::bulk::StreamItem;
 use crate::http::{admin, classify, ner, operations, pages, stream, v2};
 
 #[derive(OpenApi)]
@@ -59,7 +59,7 @@ impl Modify for ApiKeys {
 /// The OpenAPI document, as `/openapi.json` serves it and `openapi/openapi.json` keeps it.
 pub fn openapi_json() -> Result<String, serde_json::Error> {
     let mut contract = Contract::openapi();
-    contract.merge(v2::Contract::openapi());
+    contract.merge(v2::routes::Contract::openapi());
     contract.to_pretty_json()
 }
 
@@ -79,7 +79,7 @@ pub(crate) async fn serve() -> Result<HttpResponse, actix_web::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Route;
+    use crate::http::route::Route;
 
     #[test]
     fn the_checked_in_contract_is_the_served_one() {

@@ -1,15 +1,13 @@
 //! What operators and load balancers ask.
 
 use actix_web::{HttpResponse, web};
+use nerve_engine::{Readiness, TagError, Track};
 use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
-use crate::health::Readiness;
-use crate::http::AppState;
 use crate::http::error::{ApiError, ErrorBody};
-use crate::models::Track;
-use crate::pipeline::TagError;
+use crate::http::state::AppState;
 
 /// Whether the server lives or is ready.
 #[derive(Serialize, ToSchema)]
@@ -58,7 +56,7 @@ impl InfoTrack {
     fn of(track: &Track, percent: u8) -> Self {
         Self {
             track: track.name(),
-            version: track.live().model.version.clone(),
+            version: track.live().model().version.clone(),
             percent,
             problem: track.problem(),
         }
@@ -108,35 +106,35 @@ pub(crate) struct InfoServer {
 impl Info {
     /// The description of a server as it is now.
     fn of(state: &AppState) -> Self {
-        let (config, live) = (state.config(), state.live());
-        let model = live.model.as_ref();
-        let batching = live.queue.batching();
-        let tracks = state.models.tracks().zip([100, state.canary_percent()]);
+        let (http, engine, live) = (&state.config, state.engine.config(), state.live());
+        let model = live.model();
+        let batching = live.batch_limits();
+        let tracks = state.engine.tracks().zip([100, state.engine.canary_percent()]);
         Self {
             tracks: tracks
                 .map(|(track, percent)| InfoTrack::of(track, percent))
                 .collect(),
             model: model.description.clone(),
             entity_types: model.labels.types().to_vec(),
-            device: config.device().to_string(),
+            device: state.engine.device().to_string(),
             limits: InfoLimits {
-                max_body_bytes: config.requests.max_body_bytes,
-                max_line_bytes: config.requests.max_line_bytes,
-                max_texts_per_batch: config.requests.max_texts_per_batch,
-                max_text_bytes: config.requests.max_text_bytes,
-                max_words: config.requests.max_words,
-                request_timeout_ms: config.request_timeout_ms,
-                max_windows: config.requests.max_windows,
+                max_body_bytes: http.max_body_bytes,
+                max_line_bytes: engine.texts.max_line_bytes,
+                max_texts_per_batch: http.max_texts_per_batch,
+                max_text_bytes: engine.texts.max_text_bytes,
+                max_words: engine.texts.max_words,
+                request_timeout_ms: http.request_timeout_ms,
+                max_windows: engine.texts.max_windows,
                 max_window_tokens: model.limits.max_tokens(),
-                queue_windows: config.queue.windows,
-                queue_tokens: config.queue.tokens,
+                queue_windows: engine.queue.windows,
+                queue_tokens: engine.queue.tokens,
                 batch_tokens: batching.batch_tokens,
                 max_batch: batching.max_batch,
                 max_padding_percent: batching.max_padding_percent,
             },
             server: InfoServer {
                 version: env!("CARGO_PKG_VERSION"),
-                workers: config.workers(),
+                workers: engine.model.workers(),
             },
         }
     }
@@ -164,7 +162,7 @@ pub(crate) async fn live() -> HttpResponse {
     )
 )]
 pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    match state.live().health.readiness() {
+    match state.live().readiness() {
         Readiness::Ready => Ok(HttpResponse::Ok().json(HealthStatus { status: "ready" })),
         not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
             Err(ApiError::Tag(TagError::NotReady(not_ready)))
@@ -183,7 +181,7 @@ pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Ap
     )
 )]
 pub(crate) async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let text = state.models.shared.metrics.exposition().map_err(|error| {
+    let text = state.engine.metrics().exposition().map_err(|error| {
         error!(%error, "the metrics cannot be written");
         ApiError::Metrics
     })?;

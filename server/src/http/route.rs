@@ -1,5 +1,7 @@
 //! The routes, as they are served and counted.
 
+use nerve_engine::Named;
+
 /// A route of the API, or anything else a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -155,14 +157,6 @@ impl Route {
             Self::Other => &[404],
         }
     }
-}
-
-/// A model that a client asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Named<'p> {
-    pub(crate) model: &'p str,
-    /// Its version; any where absent.
-    pub(crate) version: Option<&'p str>,
 }
 
 /// Whether the path is of the route's form: the same segments, or any where the route has braces.

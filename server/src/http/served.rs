@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use nerve_engine::Tagger;
 
-use crate::http::ApiError;
-use crate::pipeline::Tagger;
+use crate::http::error::ApiError;
 
 /// The version that a request was given at its start and keeps.
 #[derive(Clone)]

@@ -1,26 +1,27 @@
 //! `POST /ner/stream`: JSON lines in, JSON lines out.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::error::{ErrorServiceUnavailable, PayloadError};
 use actix_web::web::Bytes;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
+use nerve_engine::{
+    Answer, Answered, Cut, LineFormat, Readiness, TagError, TagOptions, Tagger, View, name_schema, tag_lines,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::bulk::{Answered, Cut, LineFormat, name_schema, tag_lines};
-use crate::health::Readiness;
-use crate::http::AppState;
+use crate::http::answer::answer;
 use crate::http::body::declares_lines;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::idle::Impatient;
-use crate::http::ner::answer;
-use crate::http::request::Options;
+use crate::http::metrics::HttpMetrics;
+use crate::http::request::options_of_query;
 use crate::http::served::Served;
-use crate::pipeline::{Answer, TagError, Tagger, View};
+use crate::http::state::AppState;
 
 const JSON_LINES: &str = "application/x-ndjson";
 
@@ -57,22 +58,21 @@ pub(crate) struct StreamError<'a> {
 }
 
 impl<'a> StreamLine<'a> {
-    /// The line that tells what became of a line; refusals and entities are counted.
-    pub(crate) fn new(tagger: &'a Tagger, answered: &'a Answered, view: &View) -> Self {
+    /// The line that tells what became of a line, and the reason where it was refused; entities are counted.
+    pub(crate) fn new(
+        tagger: &'a Tagger,
+        answered: &'a Answered,
+        view: &View,
+    ) -> (Self, Option<&'static str>) {
         let (id, line) = (answered.id.as_deref(), answered.number);
         match &answered.outcome {
-            Ok(tagged) => Self::Answer(StreamAnswer {
-                id,
-                line,
-                answer: answer(tagger, tagged, view),
-            }),
+            Ok(tagged) => {
+                let answer = answer(tagger, tagged, view);
+                (Self::Answer(StreamAnswer { id, line, answer }), None)
+            }
             Err(error) => {
-                tagger.metrics.refusal(error);
-                Self::Error(StreamError {
-                    id,
-                    line,
-                    error: error.body(),
-                })
+                let (error, refusal) = ErrorBody::of_line(error);
+                (Self::Error(StreamError { id, line, error }), refusal)
             }
         }
     }
@@ -88,7 +88,7 @@ impl<'a> StreamLine<'a> {
     post,
     path = "/ner/stream",
     tag = "tagging",
-    params(Options),
+    params(TagOptions),
     request_body(
         content = String,
         content_type = "application/x-ndjson",
@@ -112,10 +112,10 @@ pub(crate) async fn ner_stream(
     if !declares_lines(&request) {
         return Err(ApiError::NotJsonLines);
     }
-    let options = Options::of_query(request.query_string()).map_err(ApiError::Invalid)?;
+    let options = options_of_query(request.query_string())?;
     let reading = options.reading();
-    let view = options.view(&tagger.model.labels).map_err(ApiError::Invalid)?;
-    match tagger.health.readiness() {
+    let view = options.view(&tagger.model().labels)?;
+    match tagger.readiness() {
         Readiness::Ready => {}
         not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
             return Err(ApiError::Tag(TagError::NotReady(not_ready)));
@@ -123,28 +123,27 @@ pub(crate) async fn ner_stream(
     }
     let answers = tag_lines(
         Arc::clone(&tagger),
-        Impatient::new(payload, state.idle),
+        Impatient::new(payload, Duration::from_millis(state.config.idle_timeout_ms)),
         LineFormat::Ndjson,
         reading,
         state.bulk,
     );
-    let written = answers.map(move |group| write(&tagger, &group.map_err(cut)?, &view));
+    let metrics = Arc::clone(&state.metrics);
+    let written = answers.map(move |group| write(&tagger, &metrics, &group.map_err(cut)?, &view));
     Ok(HttpResponse::Ok().content_type(JSON_LINES).streaming(written))
 }
 
 /// The answers of a group, a line each.
-fn write(tagger: &Tagger, group: &[Answered], view: &View) -> Result<Bytes, Error> {
+fn write(tagger: &Tagger, metrics: &HttpMetrics, group: &[Answered], view: &View) -> Result<Bytes, Error> {
     let began = Instant::now();
     let mut lines = Vec::new();
     for answered in group {
-        serde_json::to_writer(&mut lines, &StreamLine::new(tagger, answered, view))?;
+        let (line, refusal) = StreamLine::new(tagger, answered, view);
+        metrics.refused(refusal);
+        serde_json::to_writer(&mut lines, &line)?;
         lines.push(b'\n');
     }
-    tagger
-        .metrics
-        .stages
-        .decode
-        .observe(began.elapsed().as_secs_f64());
+    tagger.metrics().decoded(began.elapsed());
     Ok(lines.into())
 }
 

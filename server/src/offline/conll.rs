@@ -2,9 +2,8 @@
 
 use std::io::{Result, Write};
 
+use nerve_engine::Tagged;
 use nerve_tagging::LabelSet;
-
-use crate::pipeline::Tagged;
 
 /// Writes the words with their labels, separated by tabs, and a blank line; yields why it wrote nothing if it cannot.
 pub(crate) fn write(
@@ -34,7 +33,7 @@ pub(crate) fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::tagged;
+    use nerve_engine::testing::tagged;
 
     #[test]
     fn what_is_written_is_read_again() {

@@ -3,9 +3,8 @@
 use std::fmt::{Display, Formatter};
 use std::io::{Result, Write};
 
+use nerve_engine::{Answer, Tagged, TextModel, View};
 use nerve_tagging::{LabelSet, OffsetUnit};
-
-use crate::pipeline::{Answer, Tagged, TextModel, View};
 
 /// Degrees between the hues of neighbouring types: the golden angle, which never repeats soon.
 const HUE_STEP: f64 = 137.508;
@@ -122,7 +121,7 @@ impl Display for Escaped<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{tagged, text_model};
+    use nerve_engine::testing::{tagged, text_model};
 
     const ALL: View = View {
         offsets: OffsetUnit::Utf16,

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, stdin};
 use std::path::Path;
 use std::thread::Builder;
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
 use futures_util::stream::{Stream, poll_fn};
 use tokio::sync::mpsc;
 

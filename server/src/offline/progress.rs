@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -3,12 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use nerve_engine::{EngineError, LineFormat, OptionError, RequestError, TagOptions};
 use thiserror::Error;
-
-use crate::bulk::LineFormat;
-use crate::config::ConfigError;
-use crate::http::Options;
-use crate::run::ServerError;
 
 /// What a line of the input is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -39,7 +35,7 @@ pub struct TagFile {
     pub(crate) output: OutputFormat,
     /// A file; standard output where absent.
     pub(crate) out: Option<PathBuf>,
-    pub(crate) options: Options,
+    pub(crate) options: TagOptions,
 }
 
 /// Why a file is not tagged.
@@ -60,14 +56,14 @@ pub enum TagFileError {
         output: &'static str,
     },
     /// An option whose value is wrong.
-    #[error("{0}")]
-    Option(String),
+    #[error(transparent)]
+    Option(#[from] RequestError),
     /// The limits make no server.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] OptionError),
     /// The model cannot be opened or run.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Engine(#[from] EngineError),
     /// The input cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -94,7 +90,7 @@ impl TagFile {
         input: Option<InputFormat>,
         output: OutputFormat,
         out: Option<PathBuf>,
-        options: Options,
+        options: TagOptions,
     ) -> Result<Self, TagFileError> {
         let input = match input.or_else(|| by_extension(file)) {
             Some(InputFormat::Lines) => LineFormat::Text,
@@ -107,7 +103,7 @@ impl TagFile {
         };
         let useless: &[(&'static str, bool)] = &[
             ("offsets", options.offsets.is_some()),
-            ("no-words", options.include_words.is_some()),
+            ("no-words", options.include_words == Some(false)),
             ("threshold", options.threshold.is_some()),
             ("labels", options.labels.is_some()),
         ];
@@ -148,7 +144,7 @@ mod tests {
             input,
             OutputFormat::Ndjson,
             None,
-            Options::default(),
+            TagOptions::default(),
         )
     }
 
@@ -176,13 +172,13 @@ mod tests {
     #[test]
     fn an_option_without_a_meaning_is_refused() {
         let with = |output, options| TagFile::new(Path::new("a.txt"), None, output, None, options).map(drop);
-        let words = || Options {
+        let words = || TagOptions {
             include_words: Some(false),
-            ..Options::default()
+            ..TagOptions::default()
         };
-        let threshold = || Options {
+        let threshold = || TagOptions {
             threshold: Some(0.5),
-            ..Options::default()
+            ..TagOptions::default()
         };
         assert!(with(OutputFormat::Ndjson, words()).is_ok());
         assert!(with(OutputFormat::Html, threshold()).is_ok());

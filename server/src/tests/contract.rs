@@ -4,14 +4,19 @@ use std::collections::BTreeSet;
 
 use actix_web::test::{TestRequest, call_service, init_service};
 
+use nerve_engine::EngineConfig;
+use nerve_engine::testing::engine_that_loses_tasks;
+use prometheus::IntCounter;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+
 use super::*;
+use crate::config::HttpConfig;
 use crate::config::KeySource;
-use crate::health::Draining;
-use crate::http::{AppState, Keys, app, openapi_json};
-use crate::metrics::Metrics;
-use crate::models::{Models, Shared, Track};
-use crate::pipeline::{Tagger, TextThreads};
-use crate::run::all_started;
+use crate::http::app::app;
+use crate::http::keys::Keys;
+use crate::http::openapi::openapi_json;
+use crate::http::state::AppState;
 
 /// A method, a path as the contract writes it, and a status.
 type Answered = (String, String, u16);
@@ -103,6 +108,23 @@ fn tagging() -> Vec<Tagging> {
     ]
 }
 
+/// A counter that comes without a name, which the encoder of metrics refuses.
+struct Nameless(IntCounter);
+
+impl Collector for Nameless {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = self.0.collect();
+        for family in &mut families {
+            family.set_name(String::new());
+        }
+        families
+    }
+}
+
 #[derive(Default)]
 struct Seen(BTreeSet<Answered>);
 
@@ -135,7 +157,7 @@ impl Seen {
 
     /// What a working server answers to good requests and bad ones.
     fn on_a_working_server(&mut self) {
-        let server = Server::start(Script::default(), |config| config.requests.max_body_bytes = 1000).ready();
+        let server = Server::start(Script::default(), |config| config.http.max_body_bytes = 1000).ready();
         self.get_all(&server);
         for (method, path, _) in operations(&contract()) {
             if path.contains("{model}") {
@@ -175,7 +197,7 @@ impl Seen {
     }
 
     fn on_a_full_server(&mut self) {
-        let server = Server::start(slow(), |config| config.queue.windows = 1).ready();
+        let server = Server::start(slow(), |config| config.engine.queue.windows = 1).ready();
         let running = server.later("slow");
         eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);
         let waiting = server.later("paul");
@@ -199,7 +221,7 @@ impl Seen {
         let server = Server::start(slow(), |config| {
             config.api_keys = Some(key("k"));
             config.admin_keys = Some(key("boss"));
-            config.read_timeout_ms = 100;
+            config.http.read_timeout_ms = 100;
         })
         .ready();
         for route in tagging() {
@@ -235,23 +257,19 @@ impl Seen {
     /// What a server answers whose metrics cannot be written and whose tokenising threads lose their work.
     async fn on_a_broken_server(&mut self) {
         let source = Arc::new(FakeSource(Arc::default()));
-        let (place, Opened { model, sessions }) = Opened::first(source.as_ref()).unwrap();
-        let shared = Shared {
-            config: Arc::default(),
-            metrics: Arc::new(Metrics::broken()),
-            threads: Arc::new(TextThreads::that_lose_tasks()),
-            draining: Draining::default(),
-        };
-        let (tagger, started) = Tagger::start(model, sessions, &shared).unwrap();
-        all_started(started).await.unwrap();
-        tagger.health.set_warm();
-        let keys = Arc::new(Keys::read(&shared.config).unwrap());
-        let models = Arc::new(Models {
-            stable: Track::new("stable", source, place, tagger),
-            canary: None,
-            shared,
-        });
-        let service = init_service(app(AppState::new(models, keys))).await;
+        let engine = engine_that_loses_tasks(EngineConfig::default(), source)
+            .await
+            .unwrap();
+        engine.ready().await.unwrap();
+        let counter = IntCounter::new("nameless", "Loses its name").unwrap();
+        engine
+            .metrics()
+            .registry()
+            .register(Box::new(Nameless(counter)))
+            .unwrap();
+        let keys = Arc::new(Keys::read(&ServerConfig::default()).unwrap());
+        let state = AppState::new(Arc::new(engine), keys, HttpConfig::default()).unwrap();
+        let service = init_service(app(state)).await;
         let metrics = TestRequest::get().uri("/metrics").to_request();
         let batch = TestRequest::post()
             .uri("/ner/batch")

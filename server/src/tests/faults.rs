@@ -80,8 +80,8 @@ fn ask(address: SocketAddr) -> u16 {
 /// Lets a fault happen `TIMES` times under load, and yields its line of the table.
 fn inject(fault: Fault) -> String {
     let server = Server::start(Script::default(), |config| {
-        config.workers = Some(2);
-        config.request_timeout_ms = if fault == Fault::Stall { 250 } else { 5_000 };
+        config.engine.model.workers = Some(2);
+        config.http.request_timeout_ms = if fault == Fault::Stall { 250 } else { 5_000 };
         config.admin_keys = Some(KeySource::Variable {
             name: "KEYS".to_owned(),
             value: "boss".to_owned(),

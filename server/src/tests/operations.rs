@@ -2,7 +2,8 @@
 
 use super::faults::Fault;
 use super::*;
-use crate::config::{CanaryConfig, KeySource};
+use crate::config::KeySource;
+use nerve_engine::CanaryConfig;
 
 const ADMIN: &str = "x-api-key: boss\r\n";
 
@@ -99,7 +100,7 @@ fn another_version_is_served_when_ordered_and_the_one_before_again() {
 fn a_version_that_is_noticed_is_served_but_not_one_that_was_left() {
     let server = Server::start(Script::default(), |config| {
         config.admin_keys = keys("boss");
-        config.reload_poll_ms = 10;
+        config.engine.versions.reload_poll_ms = 10;
     })
     .ready();
     server.offer("v2");
@@ -128,7 +129,7 @@ fn a_canary_that_is_no_good_keeps_no_version_back() {
     };
     let (stable, canary) = (Arc::new(script()), Arc::new(script()));
     let server = Server::start_shared(Arc::clone(&stable), Some(Arc::clone(&canary)), |config| {
-        config.canary = Some(CanaryConfig {
+        config.engine.versions.canary = Some(CanaryConfig {
             path: "canary".into(),
             percent: 0,
         });
@@ -150,7 +151,7 @@ fn a_request_that_names_a_version_is_given_it() {
         ..Script::default()
     };
     let server = Server::start_with(Script::default(), Some(canary), |config| {
-        config.canary = Some(CanaryConfig {
+        config.engine.versions.canary = Some(CanaryConfig {
             path: "canary".into(),
             percent: 50,
         });
@@ -178,8 +179,8 @@ fn a_session_that_runs_nothing_any_more_is_opened_anew() {
 #[test]
 fn bodies_share_their_memory() {
     let server = Server::start(Script::default(), |config| {
-        config.max_inflight_bytes = 64;
-        config.read_timeout_ms = 20_000;
+        config.http.max_inflight_bytes = 64;
+        config.http.read_timeout_ms = 20_000;
     })
     .ready();
     let json = "content-type: application/json\r\n";
@@ -265,7 +266,7 @@ fn a_canary_answers_its_share_of_the_ids_and_always_the_same() {
         ..Script::default()
     };
     let server = Server::start_with(Script::default(), Some(canary), |config| {
-        config.canary = Some(CanaryConfig {
+        config.engine.versions.canary = Some(CanaryConfig {
             path: "canary".into(),
             percent: 30,
         });
@@ -291,7 +292,7 @@ fn a_canary_answers_its_share_of_the_ids_and_always_the_same() {
 
 #[test]
 fn a_request_past_its_deadline_is_dropped_unbegun() {
-    let server = Server::start(slow(), |config| config.request_timeout_ms = 300).ready();
+    let server = Server::start(slow(), |config| config.http.request_timeout_ms = 300).ready();
     let ask = |headers: &str, text: &str| {
         let headers = format!("content-type: application/json\r\n{headers}");
         receive(server.send("POST", "/ner", &headers, &json!({"text": text}).to_string()))
@@ -383,7 +384,7 @@ fn another_origins_page_may_ask_only_where_it_is_configured() {
     let plain = receive(server.send("POST", "/ner", "origin: https://a.example\r\n", ""));
     assert_eq!(plain.header("access-control-allow-origin"), None);
     let server = Server::start(Script::default(), |config| {
-        config.cors_origins = vec!["https://a.example".to_owned()];
+        config.http.cors_origins = vec!["https://a.example".to_owned()];
     })
     .ready();
     let allowed = receive(server.send("OPTIONS", "/ner", preflight, ""));
@@ -399,8 +400,8 @@ fn another_origins_page_may_ask_only_where_it_is_configured() {
 #[test]
 fn what_is_slow_or_large_is_refused_by_its_own_error() {
     let server = Server::start(Script::default(), |config| {
-        config.read_timeout_ms = 200;
-        config.requests.max_words = 3;
+        config.http.read_timeout_ms = 200;
+        config.engine.texts.max_words = 3;
     })
     .ready();
     let begin = |sent: &str| {
@@ -432,7 +433,7 @@ fn what_is_slow_or_large_is_refused_by_its_own_error() {
 
 #[test]
 fn a_refused_client_is_told_how_long_the_queue_takes() {
-    let server = Server::start(slow(), |config| config.queue.windows = 5).ready();
+    let server = Server::start(slow(), |config| config.engine.queue.windows = 5).ready();
     // Takes 300 ms, by which the rate is known, however long nothing comes then.
     server.script.faults.lock().unwrap().push(Fault::Stall);
     assert_eq!(server.ner("paul").status, 200);
@@ -454,7 +455,7 @@ fn a_refused_client_is_told_how_long_the_queue_takes() {
 
 #[test]
 fn the_door_stays_open_a_while_after_readiness_has_fallen() {
-    let mut server = Server::start(Script::default(), |config| config.drain_delay_ms = 400).ready();
+    let mut server = Server::start(Script::default(), |config| config.http.drain_delay_ms = 400).ready();
     let began = Instant::now();
     drop(server.shutdown.take());
     eventually(|| server.get("/health/ready").status == 503);
@@ -470,7 +471,7 @@ fn the_door_stays_open_a_while_after_readiness_has_fallen() {
 
 #[test]
 fn connections_beyond_the_limit_wait() {
-    let server = Server::start(Script::default(), |config| config.max_connections = 1).ready();
+    let server = Server::start(Script::default(), |config| config.http.max_connections = 1).ready();
     let held = TcpStream::connect(server.address).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     let mut waiting = server.send("GET", "/health/live", "", "");
@@ -485,7 +486,10 @@ fn connections_beyond_the_limit_wait() {
 
 #[test]
 fn a_text_that_was_answered_lately_is_not_computed_again() {
-    let server = Server::start(Script::default(), |config| config.cache_bytes = 1 << 20).ready();
+    let server = Server::start(Script::default(), |config| {
+        config.engine.versions.cache_bytes = 1 << 20
+    })
+    .ready();
     let first = server.ner("paul met paul in paris");
     let computed = server.metric("nerve_batch_size_count");
     let body = json!({"items": [{"text": "paul met paul in paris"}, {"text": "paris"}, {"text": "nan"}]});

@@ -53,8 +53,8 @@ fn send_chunk(stream: &mut TcpStream, chunk: &str) {
 #[test]
 fn every_line_is_answered_in_order_with_its_id_or_its_error() {
     let server = Server::start(Script::default(), |config| {
-        config.requests.max_line_bytes = 100;
-        config.requests.max_text_bytes = 50;
+        config.engine.texts.max_line_bytes = 100;
+        config.engine.texts.max_text_bytes = 50;
     })
     .ready();
     let (large, long) = ("a".repeat(51), "a".repeat(200));
@@ -143,8 +143,8 @@ fn a_line_is_answered_before_the_next_is_sent() {
 #[test]
 fn its_own_load_never_refuses_it() {
     let server = Server::start(Script::default(), |config| {
-        config.queue.windows = 2;
-        config.queue.tokens = 40;
+        config.engine.queue.windows = 2;
+        config.engine.queue.tokens = 40;
     })
     .ready();
     let body = "{\"text\": \"paul met paul\"}\n".repeat(500);
@@ -161,7 +161,10 @@ fn its_own_load_never_refuses_it() {
 
 #[test]
 fn a_panic_on_one_line_does_not_end_the_stream() {
-    let server = Server::start(Script::default(), |config| config.batching.max_batch = Some(1)).ready();
+    let server = Server::start(Script::default(), |config| {
+        config.engine.batching.max_batch = Some(1)
+    })
+    .ready();
     let mut body = "{\"text\": \"panic\"}\n".to_owned();
     body.push_str(&"{\"text\": \"paul\"}\n".repeat(100));
     let answers = lines(&stream(&server, "", &body));
@@ -221,7 +224,7 @@ fn the_request_is_read_only_as_answers_are_written_and_dropped_with_its_client()
 
 #[test]
 fn a_stream_is_broken_off_when_the_drain_deadline_passes() {
-    let mut server = Server::start(slow(), |config| config.drain_deadline_ms = 200).ready();
+    let mut server = Server::start(slow(), |config| config.http.drain_deadline_ms = 200).ready();
     let body = "{\"text\": \"slow\"}\n".repeat(40);
     let streaming = server.send("POST", "/ner/stream", JSON_LINES, &body);
     eventually(|| server.metric("nerve_queue_windows") > 0.0);
@@ -238,7 +241,7 @@ fn a_stream_is_broken_off_when_the_drain_deadline_passes() {
 
 #[test]
 fn a_stream_that_sends_nothing_for_too_long_is_cut() {
-    let server = Server::start(Script::default(), |config| config.idle_timeout_ms = 150).ready();
+    let server = Server::start(Script::default(), |config| config.http.idle_timeout_ms = 150).ready();
     let mut stream = open(&server);
     for _ in 0..4 {
         // Silence of less than the limit is no silence, however often.
@@ -254,7 +257,7 @@ fn a_stream_that_sends_nothing_for_too_long_is_cut() {
 
 #[test]
 fn a_client_that_does_not_read_its_answers_is_given_up() {
-    let server = Server::start(Script::default(), |config| config.idle_timeout_ms = 300).ready();
+    let server = Server::start(Script::default(), |config| config.http.idle_timeout_ms = 300).ready();
     let mut stream = open(&server);
     let line = format!("{{\"text\": \"{}\"}}\n", "paul ".repeat(200));
     let began = Instant::now();

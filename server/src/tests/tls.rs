@@ -16,7 +16,7 @@ fn file(name: &str) -> PathBuf {
 
 fn with(certificate: PathBuf, key: PathBuf) -> Server {
     Server::start(Script::default(), |config| {
-        config.tls = Some(TlsFiles { certificate, key });
+        config.http.tls = Some(TlsFiles { certificate, key });
     })
 }
 

@@ -143,9 +143,9 @@ fn tensors_travel_as_bytes_too() {
 #[test]
 fn each_mistake_is_an_error_of_the_protocol() {
     let server = Server::start(Script::default(), |config| {
-        config.requests.max_texts_per_batch = 2;
-        config.requests.max_text_bytes = 20;
-        config.requests.max_body_bytes = 2000;
+        config.http.max_texts_per_batch = 2;
+        config.engine.texts.max_text_bytes = 20;
+        config.http.max_body_bytes = 2000;
     })
     .ready();
     let input = |edit: fn(&mut Value)| {

@@ -3,11 +3,12 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
+use nerve_engine::{RequestError, TagError};
 use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::http::error::{ApiError, InvalidRequest};
+use crate::http::error::ApiError;
 use crate::http::v2::tensor::TensorError;
 
 /// Why a `/v2` request is not answered.
@@ -33,7 +34,7 @@ pub(crate) enum V2Error {
     Tensor(#[from] TensorError),
     /// A parameter's value is wrong.
     #[error(transparent)]
-    Parameter(InvalidRequest),
+    Parameter(RequestError),
     /// The answer cannot be written.
     #[error("the answer could not be written")]
     Write(serde_json::Error),
@@ -53,6 +54,18 @@ pub(crate) struct V2ErrorBody {
     /// What went wrong.
     #[schema(example = "no such model; the model is `minilm-l6-wnut17`")]
     error: String,
+}
+
+impl From<RequestError> for V2Error {
+    fn from(error: RequestError) -> Self {
+        Self::Api(error.into())
+    }
+}
+
+impl From<TagError> for V2Error {
+    fn from(error: TagError) -> Self {
+        Self::Api(error.into())
+    }
 }
 
 impl From<ApiError> for V2Error {
@@ -79,7 +92,7 @@ impl ResponseError for V2Error {
     fn status_code(&self) -> StatusCode {
         match self {
             // The protocol knows 400 for everything that is wrong with a request.
-            Self::Api(ApiError::Invalid(_)) | Self::Tensor(_) | Self::Parameter(_) => StatusCode::BAD_REQUEST,
+            Self::Api(ApiError::Request(_)) | Self::Tensor(_) | Self::Parameter(_) => StatusCode::BAD_REQUEST,
             Self::Api(error) | Self::Text { error, .. } => error.status_code(),
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } => StatusCode::NOT_FOUND,
             Self::Write(_) => StatusCode::INTERNAL_SERVER_ERROR,

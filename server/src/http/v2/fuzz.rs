@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use actix_web::ResponseError;
+use nerve_engine::testing::tag_directly;
+use nerve_engine::{Answer, Source, TextModel, parse};
 
-use crate::http::body::parse;
 use crate::http::error::ApiError;
 use crate::http::fuzz::{MAX_TEXTS, check};
 use crate::http::v2::error::V2Error;
 use crate::http::v2::infer::{InferRequest, wanted};
 use crate::http::v2::tensor::texts;
-use crate::pipeline::{Answer, Source, TextModel, tag_directly};
 
 /// A request whose JSON's length comes first, and whose tensor comes last.
 pub(crate) fn infer_binary(model: &Arc<TextModel>, body: &[u8]) {

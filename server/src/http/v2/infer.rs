@@ -4,22 +4,21 @@ use std::time::Instant;
 
 use actix_web::http::header::{CONTENT_TYPE, ContentType, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
+use nerve_engine::{Aggregation, Answer, OffsetsOption, Source, TagOptions, Tagged, parse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::AppState;
-use crate::http::body::{essence, header, is_encoded, is_json, parse, read_limited};
+use crate::http::answer::answer;
+use crate::http::body::{essence, header, is_encoded, is_json, read_limited};
 use crate::http::error::ApiError;
-use crate::http::ner::answer;
-use crate::http::request::{AggregationOption, OffsetsOption, Options};
 use crate::http::served::Served;
+use crate::http::state::AppState;
 use crate::http::v2::contract::{InferErrors, ModelPath, NotReady, NotServed, VersionPath};
 use crate::http::v2::error::V2Error;
-use crate::http::v2::named;
+use crate::http::v2::named::named;
 use crate::http::v2::tensor::{
     BYTES, InputTensor, OutputName, OutputTensor, OutputTensorParameters, TensorError, encode, texts,
 };
-use crate::pipeline::{Answer, Source, Tagged};
 use crate::trace;
 
 const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -55,7 +54,7 @@ pub(crate) struct InferParameters {
     /// The entity types to answer with, separated by commas; all where absent.
     labels: Option<String>,
     /// What is labelled and by which tokens; `first` where absent.
-    aggregation: Option<AggregationOption>,
+    aggregation: Option<Aggregation>,
     /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
     constrained: Option<bool>,
     /// Whether outputs that do not say are sent as bytes behind the JSON; no where absent.
@@ -139,16 +138,17 @@ pub(crate) async fn infer(
     let reading = options.reading();
     let view = options.view(&model.labels).map_err(V2Error::Parameter)?;
     let texts = texts(asked.inputs, binary)?;
-    let (count, limit) = (texts.len(), state.limits.max_texts_per_batch);
+    let (count, limit) = (texts.len(), state.config.max_texts_per_batch);
     if count > limit {
         return Err(ApiError::TooManyTexts { texts: count, limit }.into());
     }
     drop(body);
     let tagged = tagger
         .tag(texts.into_iter().map(Source::Text).collect(), reading)
-        .await;
-    let tagged = tagged.map_err(ApiError::Tag)?.into_iter().enumerate();
+        .await?;
     let tagged = tagged
+        .into_iter()
+        .enumerate()
         .map(|(index, tagged)| {
             tagged.map_err(|error| V2Error::Text {
                 index,
@@ -172,11 +172,7 @@ pub(crate) async fn infer(
     })
     .map_err(V2Error::Write)?;
     let response = respond(json, bytes, &wanted);
-    tagger
-        .metrics
-        .stages
-        .decode
-        .observe(began.elapsed().as_secs_f64());
+    tagger.metrics().decoded(began.elapsed());
     Ok(response)
 }
 
@@ -235,9 +231,9 @@ pub(super) fn wanted(
 }
 
 impl InferParameters {
-    pub(super) fn options(self, wanted: &[Wanted]) -> Options {
+    pub(super) fn options(self, wanted: &[Wanted]) -> TagOptions {
         let labels = |names: String| names.split(',').map(|name| name.trim().to_owned()).collect();
-        Options {
+        TagOptions {
             offsets: self.offsets,
             threshold: self.threshold,
             labels: self.labels.map(labels),

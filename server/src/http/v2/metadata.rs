@@ -1,18 +1,17 @@
 //! What the protocol asks of a server and its model apart from inference.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use nerve_engine::{Readiness, TagError, Tagger};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::health::Readiness;
-use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::served::Served;
+use crate::http::state::AppState;
 use crate::http::v2::contract::{ModelPath, NotReady, NotServed, VersionPath};
 use crate::http::v2::error::V2Error;
-use crate::http::v2::named;
+use crate::http::v2::named::named;
 use crate::http::v2::tensor::{INPUT, OutputName};
-use crate::pipeline::{TagError, Tagger};
 
 /// The protocol's extension for tensors as bytes behind the JSON.
 const BINARY_TENSORS: &str = "binary_tensor_data";
@@ -83,7 +82,7 @@ fn texts(name: &'static str) -> TensorMetadata {
 }
 
 fn check_ready(tagger: &Tagger) -> Result<(), V2Error> {
-    match tagger.health.readiness() {
+    match tagger.readiness() {
         Readiness::Ready => Ok(()),
         not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
             Err(ApiError::Tag(TagError::NotReady(not_ready)).into())

@@ -1,0 +1,29 @@
+//! Why a line of a stream is not tagged.
+
+use thiserror::Error;
+
+use crate::pipeline::error::TagError;
+use crate::request::error::RequestError;
+
+/// Why a line of a stream is not tagged.
+#[derive(Debug, Error)]
+pub enum LineError {
+    /// The line is longer than is taken.
+    #[error("the line has more than {limit} bytes (--max-line-bytes)")]
+    TooLong {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The line is not UTF-8.
+    #[error("not UTF-8 after {at} bytes")]
+    NotUtf8 {
+        /// How many bytes are.
+        at: usize,
+    },
+    /// The line is no request.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The text was not tagged.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+}

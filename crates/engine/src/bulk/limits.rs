@@ -1,0 +1,31 @@
+//! How much of a stream is in memory.
+
+use crate::config::EngineConfig;
+
+/// Lines that are handed to the pipeline together.
+const GROUP_LINES: usize = 16;
+/// Groups of lines in flight for each worker: one that runs, one that waits, and more to choose batch-mates of like
+/// length from.
+const GROUPS_PER_WORKER: usize = 8;
+
+/// How much of a stream is in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct BulkLimits {
+    /// Bytes of a line.
+    pub(crate) line_bytes: usize,
+    /// Lines that are handed to the pipeline together.
+    pub(crate) group_lines: usize,
+    /// Groups in flight.
+    pub(crate) groups: usize,
+}
+
+impl BulkLimits {
+    /// Enough lines to fill the batches of all workers, several times over.
+    pub fn of(config: &EngineConfig) -> Self {
+        Self {
+            line_bytes: config.texts.max_line_bytes,
+            group_lines: GROUP_LINES,
+            groups: config.model.workers().saturating_mul(GROUPS_PER_WORKER),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Lines to tagged lines: many texts as one stream, in order and in bounded memory.
+
+pub(crate) mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+pub(crate) mod group;
+pub(crate) mod limits;
+pub(crate) mod lines;
+pub(crate) mod record;
+pub(crate) mod stream;

@@ -1,0 +1,132 @@
+//! A stream of lines to a stream of tagged lines.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{Stream, StreamExt};
+use serde_json::value::RawValue;
+
+use crate::bulk::error::LineError;
+use crate::bulk::group::Groups;
+use crate::bulk::limits::BulkLimits;
+use crate::bulk::lines::Line;
+use crate::bulk::record::{LineFormat, read};
+use crate::health::Readiness;
+use crate::pipeline::aggregation::Reading;
+use crate::pipeline::error::TagError;
+use crate::pipeline::tagged::Tagged;
+use crate::pipeline::tagger::Tagger;
+use crate::request::input::Source;
+use crate::scheduler::queue::{Flow, SubmitError};
+
+/// How often a line is tried again that was lost with the last worker.
+const RETRIES: usize = 3;
+
+/// What became of a line.
+pub struct Answered {
+    /// The line, counted from 1, blank ones included.
+    pub number: u64,
+    /// The line's own name, as given.
+    pub id: Option<Box<RawValue>>,
+    /// Its labels, or why it has none.
+    pub outcome: Result<Tagged, LineError>,
+}
+
+/// Why a stream ends before its input does.
+#[derive(Debug)]
+pub enum Cut<E> {
+    /// The input cannot be read on.
+    Input(E),
+    /// The server stops.
+    Stopping,
+}
+
+/// The lines of `input` in order, blank ones left out, a group at a time.
+///
+/// Input is read only as answers are taken, and no more than [`BulkLimits`] says is held. Dropping the stream withdraws what
+/// is in flight.
+pub fn tag_lines<S, E>(
+    tagger: Arc<Tagger>,
+    input: S,
+    format: LineFormat,
+    reading: Reading,
+    limits: BulkLimits,
+) -> impl Stream<Item = Result<Vec<Answered>, Cut<E>>>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    let flow = Arc::new(Flow::default());
+    Groups::new(input, limits)
+        .map(move |group| {
+            let (tagger, flow) = (Arc::clone(&tagger), Arc::clone(&flow));
+            async move { tag_group(&tagger, group.map_err(Cut::Input)?, format, reading, &flow).await }
+        })
+        .buffered(limits.groups)
+}
+
+async fn tag_group<E>(
+    tagger: &Tagger,
+    group: Vec<Line>,
+    format: LineFormat,
+    reading: Reading,
+    flow: &Flow,
+) -> Result<Vec<Answered>, Cut<E>> {
+    let mut sources = Vec::with_capacity(group.len());
+    let mut places = Vec::with_capacity(group.len());
+    for line in group {
+        let record = read(&line, format);
+        let place = record.source.map(|source| sources.push(source));
+        places.push((line.number, record.id, place));
+    }
+    let mut tagged = tag_all(tagger, sources, reading, flow).await.into_iter();
+    let answered = places.into_iter().map(|(number, id, place)| {
+        let outcome = match place {
+            Ok(()) => match tagged.next().unwrap_or(Err(TagError::InferenceFailed)) {
+                Err(error) if stops(&error) => return Err(Cut::Stopping),
+                outcome => outcome.map_err(LineError::Tag),
+            },
+            Err(error) => Err(error),
+        };
+        Ok(Answered { number, id, outcome })
+    });
+    answered.collect()
+}
+
+/// The tagged texts in order. What was lost with the last worker, through no fault of its own, is tried again.
+async fn tag_all(
+    tagger: &Tagger,
+    sources: Vec<Source>,
+    reading: Reading,
+    flow: &Flow,
+) -> Vec<Result<Tagged, TagError>> {
+    // Ready says that a worker is back by now.
+    let lost = |tagged: &Result<Tagged, TagError>| {
+        matches!(
+            tagged,
+            Err(TagError::NotReady(Readiness::NoWorker | Readiness::Ready))
+        )
+    };
+    let mut tagged = tagger.tag_patiently(sources.clone(), reading, flow).await;
+    for _ in 0..RETRIES {
+        let places: Vec<usize> = (0..tagged.len()).filter(|&at| lost(&tagged[at])).collect();
+        if places.is_empty() {
+            break;
+        }
+        let again = places.iter().map(|&at| sources[at].clone()).collect();
+        for (at, again) in places
+            .into_iter()
+            .zip(tagger.tag_patiently(again, reading, flow).await)
+        {
+            tagged[at] = again;
+        }
+    }
+    tagged
+}
+
+/// Whether no later line would fare better.
+fn stops(error: &TagError) -> bool {
+    matches!(
+        error,
+        TagError::NotReady(Readiness::Draining) | TagError::Queue(SubmitError::Closed)
+    )
+}

@@ -1,0 +1,33 @@
+//! What the versions of all models share.
+
+use std::sync::Arc;
+
+use crate::config::EngineConfig;
+use crate::error::EngineError;
+use crate::health::Draining;
+use crate::metrics::Metrics;
+use crate::pipeline::threads::TextThreads;
+
+/// Tokenizing takes a fraction of a text's inference; a second thread keeps a long text from holding up the rest.
+const TEXT_THREADS: usize = 2;
+
+/// What the versions of all models share.
+#[derive(Clone)]
+pub(crate) struct VersionContext {
+    pub(crate) config: Arc<EngineConfig>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) threads: Arc<TextThreads>,
+    pub(crate) draining: Draining,
+}
+
+impl VersionContext {
+    /// What an engine with this configuration shares.
+    pub(crate) fn new(config: EngineConfig) -> Result<Self, EngineError> {
+        Ok(Self {
+            metrics: Arc::new(Metrics::new()?),
+            threads: Arc::new(TextThreads::start(TEXT_THREADS, config.queue.windows)?),
+            draining: Draining::default(),
+            config: Arc::new(config),
+        })
+    }
+}

@@ -1,0 +1,40 @@
+//! Why an engine cannot start, open a version, or go on.
+
+use std::path::PathBuf;
+
+use nerve_inference::{EncoderError, ModelError, RuntimeError};
+use thiserror::Error;
+
+/// Why an engine cannot start, open a version, or go on.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// ONNX Runtime cannot be opened.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The model cannot be opened.
+    #[error("cannot open the model {}: {source}", path.display())]
+    Model {
+        /// The path as configured.
+        path: PathBuf,
+        /// The defect.
+        source: ModelError,
+    },
+    /// The model's description cannot be shown.
+    #[error("cannot describe the model: {0}")]
+    Describe(#[from] serde_json::Error),
+    /// The tokenizer fails on a plain text.
+    #[error("the model's tokenizer fails: {0}")]
+    Tokenizer(#[from] EncoderError),
+    /// A first session cannot be opened, or fails its warm-up.
+    #[error("cannot open a model session: {0}")]
+    Session(Box<dyn std::error::Error + Send + Sync>),
+    /// A thread ended without a result while a version started.
+    #[error("a thread was lost while the server started")]
+    ThreadLost,
+    /// The metrics contradict one another.
+    #[error("cannot register the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// Threads or files fail.
+    #[error("cannot serve: {0}")]
+    Io(#[from] std::io::Error),
+}

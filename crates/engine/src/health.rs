@@ -1,0 +1,107 @@
+//! Whether the server can answer, without touching the inference queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::refusal::Refusal;
+
+/// Whether the server was told to stop.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Draining(Arc<AtomicBool>);
+
+impl Draining {
+    /// The server was told to stop.
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it was.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What the readiness of one model depends on.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    warm: AtomicBool,
+    draining: Draining,
+    workers: AtomicUsize,
+}
+
+/// Whether requests are taken, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Requests are answered.
+    Ready,
+    /// The sessions have not all been opened and warmed up yet.
+    Starting,
+    /// Every worker has failed; they are being restarted.
+    NoWorker,
+    /// The server was told to stop.
+    Draining,
+}
+
+impl Readiness {
+    /// Why requests are not taken.
+    pub(crate) fn problem(self) -> &'static str {
+        match self {
+            Self::Starting => "the model is not ready yet",
+            // Ready says that a worker is back by now: none was when the work was dropped.
+            Self::NoWorker | Self::Ready => "no worker can run the model; they are restarting",
+            Self::Draining => "the server is stopping",
+        }
+    }
+
+    /// The reason of a refusal because of it.
+    pub(crate) fn refusal(self) -> Refusal {
+        match self {
+            Self::Starting => Refusal::Starting,
+            Self::NoWorker | Self::Ready => Refusal::NoWorker,
+            Self::Draining => Refusal::Draining,
+        }
+    }
+}
+
+impl Health {
+    /// The health of a model whose workers have not started.
+    pub(crate) fn new(draining: Draining) -> Self {
+        Self {
+            draining,
+            ..Self::default()
+        }
+    }
+
+    /// Whether requests are taken now.
+    pub(crate) fn readiness(&self) -> Readiness {
+        if self.draining.is_set() {
+            Readiness::Draining
+        } else if !self.warm.load(Ordering::Acquire) {
+            Readiness::Starting
+        } else if self.workers() == 0 {
+            Readiness::NoWorker
+        } else {
+            Readiness::Ready
+        }
+    }
+
+    /// Every session is open and has run.
+    pub(crate) fn set_warm(&self) {
+        self.warm.store(true, Ordering::Release);
+    }
+
+    /// How many workers have a working session.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.load(Ordering::Acquire)
+    }
+
+    /// One more worker has a working session.
+    pub(crate) fn worker_up(&self) {
+        self.workers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A worker lost its session.
+    pub(crate) fn worker_down(&self) {
+        self.workers.fetch_sub(1, Ordering::AcqRel);
+    }
+}

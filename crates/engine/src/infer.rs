@@ -1,0 +1,39 @@
+//! What a worker needs of a model: token ids in, label logits out.
+
+use std::error::Error;
+
+use nerve_inference::{Logits, Session};
+
+use crate::scheduler::job::WindowInput;
+
+/// Why a session could not be opened or run.
+pub type InferError = Box<dyn Error + Send + Sync>;
+
+/// One model session, owned by one thread.
+pub trait Infer: Send {
+    /// The logits of what a batch of windows reads; windows are of any length, none empty.
+    fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, InferError>;
+}
+
+/// The logits of one batch.
+pub trait LogitRows {
+    /// The label logits of one token; `None` outside the batch, and maybe for a token that is not read.
+    fn row(&self, window: usize, position: usize) -> Option<&[f32]>;
+}
+
+/// Opens sessions of one model, from any thread, as often as a worker needs a new one.
+pub type OpenSession = dyn Fn() -> Result<Box<dyn Infer>, InferError> + Send + Sync;
+
+impl Infer for Session {
+    fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, InferError> {
+        let sequences: Vec<&[u32]> = windows.iter().map(|window| window.ids.as_slice()).collect();
+        let positions: Vec<&[usize]> = windows.iter().map(|window| window.reads.as_slice()).collect();
+        Ok(Box::new(self.run_selected(&sequences, &positions)?))
+    }
+}
+
+impl LogitRows for Logits {
+    fn row(&self, window: usize, position: usize) -> Option<&[f32]> {
+        Logits::row(self, window, position)
+    }
+}

@@ -1,0 +1,312 @@
+//! What Prometheus scrapes of an engine, every series present from the start.
+
+use std::time::Duration;
+
+use nerve_tagging::EntityType;
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Encoder, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+};
+
+use crate::pipeline::model::TextModel;
+use crate::series::Series;
+
+/// The engine's counters, gauges and histograms.
+pub struct Metrics {
+    registry: Registry,
+    pub(crate) stages: Stages,
+    batches: Batches,
+    pub(crate) queue_windows: IntGauge,
+    pub(crate) queue_tokens: IntGauge,
+    entities: IntCounterVec,
+    model_requests: IntCounterVec,
+    info: IntGaugeVec,
+    reloads: IntCounterVec,
+    pub(crate) worker_restarts: IntCounter,
+    pub(crate) workers_alive: IntGauge,
+    pub(crate) cache_hits: IntCounter,
+    pub(crate) cache_misses: IntCounter,
+}
+
+/// How long each stage of an answer takes, in seconds.
+pub(crate) struct Stages {
+    /// Splitting, encoding and windowing a request's texts.
+    pub(crate) tokenize: Histogram,
+    /// A window's wait for a worker.
+    pub(crate) queue: Histogram,
+    /// A batch's run, with the reading of its labels.
+    pub(crate) inference: Histogram,
+    /// A request's way from word labels to entities.
+    pub(crate) decode: Histogram,
+}
+
+/// How large batches are, and how much of them is padding.
+struct Batches {
+    windows: Histogram,
+    positions: Histogram,
+    real_tokens: IntCounter,
+    padded_tokens: IntCounter,
+    padding_ratio: Gauge,
+}
+
+/// The counters of one version of a model.
+pub struct ModelMetrics {
+    entities: Vec<IntCounter>,
+    answered: IntCounter,
+    failed: IntCounter,
+}
+
+/// What became of an attempt to serve another version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReloadResult {
+    /// It is served.
+    Loaded,
+    /// It is not, and the one before still is.
+    Rejected,
+    /// The one before is served again, as was asked for.
+    RolledBack,
+}
+
+impl ReloadResult {
+    const ALL: [Self; 3] = [Self::Loaded, Self::Rejected, Self::RolledBack];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Rejected => "rejected",
+            Self::RolledBack => "rolled_back",
+        }
+    }
+}
+
+const WINDOWS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+const TOKENS: &[f64] = &[
+    16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0,
+];
+
+impl Stages {
+    fn new(series: &Series) -> Result<Self, prometheus::Error> {
+        let stages = series.durations(
+            "nerve_stage_duration_seconds",
+            "Time spent in a stage of an answer",
+            "stage",
+        )?;
+        Ok(Self {
+            tokenize: stages.with_label_values(&["tokenize"]),
+            queue: stages.with_label_values(&["queue"]),
+            inference: stages.with_label_values(&["inference"]),
+            decode: stages.with_label_values(&["decode"]),
+        })
+    }
+}
+
+impl Batches {
+    fn new(series: &Series) -> Result<Self, prometheus::Error> {
+        let tokens = series.counters(
+            "nerve_tokens_total",
+            "Positions of batches: real tokens, and those that pad a batch to its longest window (which a padding-free graph computes in attention alone)",
+            &["kind"],
+        )?;
+        Ok(Self {
+            windows: series.histogram("nerve_batch_size", "Windows of a batch", WINDOWS)?,
+            positions: series.histogram(
+                "nerve_batch_tokens",
+                "Positions of a batch, padding included",
+                TOKENS,
+            )?,
+            real_tokens: tokens.with_label_values(&["real"]),
+            padded_tokens: tokens.with_label_values(&["padded"]),
+            padding_ratio: series.ratio(
+                "nerve_padding_ratio",
+                "The padded share of all positions of batches so far",
+            )?,
+        })
+    }
+
+    /// Brings the ratio up to date.
+    fn update_ratio(&self) {
+        let (real, padded) = (self.real_tokens.get() as f64, self.padded_tokens.get() as f64);
+        if real + padded > 0.0 {
+            self.padding_ratio.set(padded / (real + padded));
+        }
+    }
+}
+
+impl Metrics {
+    /// Metrics at zero, in a registry of their own.
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let series = Series(&registry);
+        let reloads = series.counters(
+            "nerve_reloads_total",
+            "Attempts to serve another version of the model, by result",
+            &["result"],
+        )?;
+        for result in ReloadResult::ALL {
+            reloads.with_label_values(&[result.name()]);
+        }
+        let cached = series.counters(
+            "nerve_cache_lookups_total",
+            "Texts looked up in the cache of recent answers, by whether their answer was there",
+            &["result"],
+        )?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(Self {
+            stages: Stages::new(&series)?,
+            batches: Batches::new(&series)?,
+            queue_windows: series.gauge("nerve_queue_windows", "Windows that wait for a worker")?,
+            queue_tokens: series.gauge(
+                "nerve_queue_tokens",
+                "Tokens of the windows that wait for a worker",
+            )?,
+            entities: series.counters(
+                "nerve_entities_total",
+                "Entities found, before threshold and label filters",
+                &["type"],
+            )?,
+            model_requests: series.counters(
+                "nerve_model_requests_total",
+                "Tagging requests that a version of the model ended, by how",
+                &["version", "outcome"],
+            )?,
+            info: series.gauges(
+                "nerve_model_info",
+                "The models that answer",
+                &["name", "version", "precision", "device", "track"],
+            )?,
+            reloads,
+            worker_restarts: series.counter(
+                "nerve_worker_restarts_total",
+                "Sessions opened anew after a panic",
+            )?,
+            workers_alive: series.gauge("nerve_workers_alive", "Workers with a working session")?,
+            cache_hits: cached.with_label_values(&["hit"]),
+            cache_misses: cached.with_label_values(&["miss"]),
+            registry,
+        })
+    }
+
+    /// Where these metrics are registered; a program may register its own beside them.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The counters of a version of a model, at zero where the version is new.
+    pub(crate) fn model(&self, model: &TextModel) -> ModelMetrics {
+        let ended = |outcome| {
+            self.model_requests
+                .with_label_values(&[model.version.as_str(), outcome])
+        };
+        ModelMetrics {
+            entities: model
+                .labels
+                .types()
+                .iter()
+                .map(|name| self.entities.with_label_values(&[name]))
+                .collect(),
+            answered: ended("answered"),
+            failed: ended("failed"),
+        }
+    }
+
+    /// Shows these models, each by its track, as those that answer.
+    pub(crate) fn show_models<'m>(
+        &self,
+        device: &str,
+        models: impl IntoIterator<Item = (&'static str, &'m TextModel)>,
+    ) {
+        self.info.reset();
+        for (track, model) in models {
+            let labels = [&model.name, &model.version, &model.precision, device, track];
+            self.info.with_label_values(&labels).set(1);
+        }
+    }
+
+    /// Counts an attempt to serve another version.
+    pub(crate) fn reloaded(&self, result: ReloadResult) {
+        self.reloads.with_label_values(&[result.name()]).inc();
+    }
+
+    /// Counts a batch of `windows` windows with `real` tokens on `positions` positions.
+    pub(crate) fn batch_ran(&self, windows: usize, real: usize, positions: usize, took: Duration) {
+        self.batches.windows.observe(windows as f64);
+        self.batches.positions.observe(positions as f64);
+        self.batches.real_tokens.inc_by(real as u64);
+        self.batches
+            .padded_tokens
+            .inc_by(positions.saturating_sub(real) as u64);
+        self.stages.inference.observe(took.as_secs_f64());
+    }
+
+    /// Notes how long a request's way from word labels to its written answer took.
+    pub fn decoded(&self, took: Duration) {
+        self.stages.decode.observe(took.as_secs_f64());
+    }
+
+    /// The text exposition of every metric of the registry.
+    pub fn exposition(&self) -> Result<Vec<u8>, prometheus::Error> {
+        self.batches.update_ratio();
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+impl ModelMetrics {
+    /// Counts one entity.
+    pub fn entity_found(&self, entity_type: EntityType) {
+        if let Some(counter) = self.entities.get(entity_type.0) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a tagging request that this version answered.
+    pub fn request_answered(&self) {
+        self.answered.inc();
+    }
+
+    /// Counts a tagging request that this version failed.
+    pub fn request_failed(&self) {
+        self.failed.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::text_model;
+
+    #[test]
+    fn every_series_is_there_before_the_first_request() {
+        let metrics = Metrics::new().unwrap();
+        let model = text_model(8);
+        let _counters = metrics.model(&model);
+        metrics.show_models("cpu", [("stable", &model)]);
+        let text = String::from_utf8(metrics.exposition().unwrap()).unwrap();
+        for line in [
+            "nerve_stage_duration_seconds_count{stage=\"decode\"} 0",
+            "nerve_tokens_total{kind=\"padded\"} 0",
+            "nerve_padding_ratio 0",
+            "nerve_entities_total{type=\"person\"} 0",
+            "nerve_model_info{device=\"cpu\",name=\"test\",precision=\"fp32\",track=\"stable\",version=\"v1\"} 1",
+            "nerve_model_requests_total{outcome=\"answered\",version=\"v1\"} 0",
+            "nerve_reloads_total{result=\"rejected\"} 0",
+            "nerve_worker_restarts_total 0",
+            "nerve_workers_alive 0",
+            "nerve_cache_lookups_total{result=\"hit\"} 0",
+            "nerve_cache_lookups_total{result=\"miss\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} is missing from\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_padding_ratio_is_the_padded_share() {
+        let metrics = Metrics::new().unwrap();
+        metrics.batch_ran(2, 30, 40, Duration::ZERO);
+        let text = String::from_utf8(metrics.exposition().unwrap()).unwrap();
+        assert!(text.contains("nerve_padding_ratio 0.25"), "{text}");
+    }
+}

@@ -1,0 +1,73 @@
+//! Why another version is not served.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::error::EngineError;
+use crate::pipeline::error::TagError;
+
+/// How long a new version may take to open its sessions and answer its first text.
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(300);
+
+/// Why another version is not served; the one before still is.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// The version cannot be found, opened or started.
+    #[error(transparent)]
+    Version(#[from] EngineError),
+    /// It does not answer a plain text.
+    #[error("the version fails its self-test: {0:?}")]
+    SelfTest(TagError),
+    /// It takes too long.
+    #[error("the version could not be read and started within {} s", START_LIMIT.as_secs())]
+    TooSlow,
+    /// The version before is not what it was.
+    #[error("the files of the version before have changed since it was served")]
+    Changed,
+    /// Another version is served than the one that is to be left.
+    #[error("`from` is not the version that is served")]
+    AnotherServed,
+    /// There was no version before.
+    #[error("no other version has been served before")]
+    NothingBefore,
+}
+
+impl ReloadError {
+    /// The error as a client may see it: without the path of the model, which is in the log.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Version(EngineError::Model { source, .. }) => without_directories(&source.to_string()),
+            other => without_directories(&other.to_string()),
+        }
+    }
+}
+
+/// The text with each path reduced to its last part, whatever stands around it.
+fn without_directories(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || "\"'`()[]<>,;=".contains(c);
+    let shortened = text
+        .split_inclusive(ends)
+        .map(|word| word.rsplit_once('/').map_or(word, |(_, last)| last));
+    shortened.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_shown_by_their_last_part() {
+        for (text, shown) in [
+            (
+                "cannot open /srv/store/model.onnx: gone",
+                "cannot open model.onnx: gone",
+            ),
+            ("store/current: no", "current: no"),
+            ("at \"/a/b.json\" (in /e/f)", "at \"b.json\" (in f)"),
+            ("no such model", "no such model"),
+        ] {
+            assert_eq!(without_directories(text), shown);
+        }
+    }
+}

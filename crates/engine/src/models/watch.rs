@@ -1,0 +1,94 @@
+//! When another version is looked for: as files change, every so often, and at SIGHUP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::warn;
+
+use crate::engine::Engine;
+use crate::models::track::{Track, Why};
+
+/// Between a change and the look at it: a store is written in a few steps.
+const SETTLE: Duration = Duration::from_millis(50);
+/// After a version that was refused; doubled each time, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long there is between two looks where nothing is followed but orders.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Serves new versions as they come; never ends.
+pub async fn watch(engine: Arc<Engine>, poll: Option<Duration>, mut hangup: Signal) {
+    let (tell, mut changed) = mpsc::channel(1);
+    // Kept: its events end when it is dropped.
+    let _watcher = poll.and_then(|_| watcher(&engine, tell));
+    let mut ticks = interval(poll.unwrap_or(NEVER));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let mut followed: Vec<Followed> = engine.tracks().map(|_| Followed::default()).collect();
+    loop {
+        let why = tokio::select! {
+            _ = ticks.tick() => Why::Noticed,
+            Some(()) = changed.recv() => {
+                tokio::time::sleep(SETTLE).await;
+                while changed.try_recv().is_ok() {}
+                followed.fill(Followed::default());
+                Why::Noticed
+            }
+            Some(()) = hangup.recv() => Why::Asked,
+        };
+        for (track, followed) in engine.tracks().zip(&mut followed) {
+            if why == Why::Asked || followed.is_due() {
+                followed.look(track, why, &engine).await;
+            }
+        }
+    }
+}
+
+/// When a track is looked at again after a refused version.
+#[derive(Clone, Copy, Default)]
+struct Followed {
+    pause: Option<Duration>,
+    due: Option<Instant>,
+}
+
+impl Followed {
+    fn is_due(&self) -> bool {
+        self.due.is_none_or(|due| due <= Instant::now())
+    }
+
+    async fn look(&mut self, track: &Track, why: Why, engine: &Engine) {
+        // The track has said why in the log.
+        if engine.reload(track, why).await.is_ok() {
+            *self = Self::default();
+            return;
+        }
+        let pause = self
+            .pause
+            .map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+        (self.pause, self.due) = (Some(pause), Some(Instant::now() + pause));
+    }
+}
+
+/// Tells of changes where the models are; without it, as on some network volumes, they are found by looking.
+fn watcher(engine: &Engine, tell: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let told = move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            // A full channel has told already.
+            let _full = tell.try_send(());
+        }
+    };
+    let unwatched =
+        |error: notify::Error| warn!(%error, "file events are not to be had; changes are found by polling");
+    let mut watcher = notify::recommended_watcher(told).map_err(unwatched).ok()?;
+    for path in engine.tracks().filter_map(|track| track.source().watched()) {
+        watcher
+            .watch(&path, RecursiveMode::NonRecursive)
+            .map_err(unwatched)
+            .ok()?;
+    }
+    Some(watcher)
+}

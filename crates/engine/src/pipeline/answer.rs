@@ -1,0 +1,286 @@
+//! Tagged words to the answer a client reads.
+
+use nerve_tagging::{
+    ByteSpan, Entity, EntityType, LabelSet, OffsetMap, OffsetUnit, OrphanRule, Tag, WordSpan, entities,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::pipeline::tagged::Tagged;
+
+/// The entities and words of one text.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub struct Answer<'a> {
+    /// The entities in order of the text, never overlapping.
+    pub entities: Vec<EntityAnswer<'a>>,
+    /// Every word of the text with its label, or every token where `aggregation` is `none` or `simple`; absent where
+    /// `include_words` is false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub words: Option<Vec<WordAnswer<'a>>>,
+}
+
+/// A typed part of the text.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub struct EntityAnswer<'a> {
+    /// The entity's type.
+    #[serde(rename = "type")]
+    #[schema(example = "person")]
+    pub entity_type: &'a str,
+    /// The part of the text from `start` to `end`, exactly.
+    #[schema(example = "Barack Obama")]
+    pub text: &'a str,
+    /// Where it begins in the text, in the unit asked for.
+    pub start: usize,
+    /// Where it ends: the first place after it.
+    pub end: usize,
+    /// The mean of its words' scores.
+    #[schema(minimum = 0, maximum = 1)]
+    pub score: f32,
+    /// The first word, and the first word after it; tokens where `words` lists tokens.
+    pub words: [usize; 2],
+}
+
+/// A word and its label.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub struct WordAnswer<'a> {
+    /// The word as it stands in the text.
+    #[schema(example = "Obama")]
+    pub text: &'a str,
+    /// Where it begins in the text, in the unit asked for.
+    pub start: usize,
+    /// Where it ends: the first place after it.
+    pub end: usize,
+    /// The label decided on.
+    #[schema(example = "I-person")]
+    pub label: &'a str,
+    /// The label's probability.
+    #[schema(minimum = 0, maximum = 1)]
+    pub score: f32,
+}
+
+/// How a client wants to see the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// The unit in which offsets are counted.
+    pub offsets: OffsetUnit,
+    /// Entities with a lower score are left out.
+    pub threshold: f32,
+    /// The entity types to show; all where absent.
+    pub types: Option<Vec<EntityType>>,
+    /// Whether every word is shown.
+    pub include_words: bool,
+}
+
+impl<'a> Answer<'a> {
+    /// The answer for a tagged text; `found` hears of every entity, those the view leaves out too.
+    ///
+    /// An `I-X` with no open `X` before it, which only independent decoding leaves, starts an entity.
+    pub fn new(
+        tagged: &'a Tagged,
+        labels: &'a LabelSet,
+        view: &View,
+        mut found: impl FnMut(EntityType),
+    ) -> Self {
+        let text = tagged.words.text.as_str();
+        let spans = &tagged.words.spans;
+        let offsets = OffsetMap::new(text, view.offsets);
+        let mut shown = Vec::new();
+        for entity in found_entities(tagged, labels) {
+            found(entity.entity_type);
+            let hidden = view
+                .types
+                .as_ref()
+                .is_some_and(|types| !types.contains(&entity.entity_type));
+            let score = mean_score(tagged, entity.words);
+            if hidden || score < view.threshold {
+                continue;
+            }
+            let (Some(span), Some(entity_type)) =
+                (cover(spans, entity.words), labels.type_name(entity.entity_type))
+            else {
+                continue;
+            };
+            shown.push(EntityAnswer {
+                entity_type,
+                text: span.slice(text).unwrap_or_default(),
+                start: offsets.convert(span.start()),
+                end: offsets.convert(span.end()),
+                score,
+                words: [entity.words.start(), entity.words.end()],
+            });
+        }
+        let word = |(span, word): (&ByteSpan, &nerve_tagging::WordLabel)| WordAnswer {
+            text: span.slice(text).unwrap_or_default(),
+            start: offsets.convert(span.start()),
+            end: offsets.convert(span.end()),
+            label: labels.name(word.label).unwrap_or("O"),
+            score: word.score,
+        };
+        let words = view
+            .include_words
+            .then(|| spans.iter().zip(&tagged.labels).map(word).collect());
+        Self {
+            entities: shown,
+            words,
+        }
+    }
+}
+
+/// The entities of the text, or each token of one by itself.
+fn found_entities(tagged: &Tagged, labels: &LabelSet) -> Vec<Entity> {
+    let tags = tagged
+        .labels
+        .iter()
+        .map(|word| labels.tag(word.label).unwrap_or(Tag::Outside));
+    if tagged.joined {
+        return entities(tags, OrphanRule::Start);
+    }
+    let alone = |(word, tag): (usize, Tag)| {
+        Some(Entity {
+            words: WordSpan::new(word, word + 1)?,
+            entity_type: tag.entity_type()?,
+        })
+    };
+    tags.enumerate().filter_map(alone).collect()
+}
+
+/// The mean of the words' scores, summed in f64 so that it lies between the lowest and the highest.
+fn mean_score(tagged: &Tagged, words: WordSpan) -> f32 {
+    let scores = tagged.labels.get(words.range()).unwrap_or_default();
+    let total: f64 = scores.iter().map(|word| f64::from(word.score)).sum();
+    (total / scores.len().max(1) as f64) as f32
+}
+
+fn cover(spans: &[ByteSpan], words: WordSpan) -> Option<ByteSpan> {
+    let covered = spans.get(words.range())?;
+    Some(covered.first()?.cover(*covered.last()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::tagged::Words;
+    use nerve_tagging::{LabelId, WordLabel, split_whitespace};
+
+    const ALL: View = View {
+        offsets: OffsetUnit::Codepoint,
+        threshold: 0.0,
+        types: None,
+        include_words: true,
+    };
+
+    fn labels() -> LabelSet {
+        LabelSet::iob2(["person", "location"]).unwrap()
+    }
+
+    /// `😀 Zoë 👩‍👧 Paul in São Paulo`: B-person, O, I-person (an orphan), O, B-location, I-location after an O emoji.
+    fn tagged() -> Tagged {
+        let text = "😀 Zoë 👩\u{200d}👧 Paul in São  Paulo".to_owned();
+        let spans = split_whitespace(&text);
+        let label = |(id, score)| WordLabel {
+            label: LabelId(id),
+            score,
+        };
+        let labels = [
+            (0, 1.0),
+            (1, 0.5),
+            (0, 0.9),
+            (2, 0.25),
+            (0, 1.0),
+            (3, 1.0),
+            (4, 0.5),
+        ]
+        .map(label)
+        .to_vec();
+        Tagged {
+            words: Words { text, spans },
+            labels,
+            joined: true,
+        }
+    }
+
+    #[test]
+    fn slicing_by_any_unit_gives_the_entitys_text() {
+        let (tagged, labels) = (tagged(), labels());
+        let text = &tagged.words.text;
+        let code_points: Vec<char> = text.chars().collect();
+        let utf16: Vec<u16> = text.encode_utf16().collect();
+        for offsets in [OffsetUnit::Codepoint, OffsetUnit::Byte, OffsetUnit::Utf16] {
+            let answer = Answer::new(&tagged, &labels, &View { offsets, ..ALL }, |_| ());
+            let shown: Vec<_> = answer.entities.iter().map(|e| (e.entity_type, e.text)).collect();
+            assert_eq!(
+                shown,
+                [("person", "Zoë"), ("person", "Paul"), ("location", "São  Paulo")]
+            );
+            let words = answer.words.unwrap();
+            let parts = answer.entities.iter().map(|e| (e.start, e.end, e.text));
+            for (start, end, part) in parts.chain(words.iter().map(|w| (w.start, w.end, w.text))) {
+                let sliced = match offsets {
+                    OffsetUnit::Codepoint => code_points[start..end].iter().collect(),
+                    OffsetUnit::Byte => text[start..end].to_owned(),
+                    OffsetUnit::Utf16 => String::from_utf16(&utf16[start..end]).unwrap(),
+                };
+                assert_eq!(sliced, part);
+            }
+        }
+    }
+
+    #[test]
+    fn a_score_is_the_mean_of_the_words() {
+        let (tagged, labels) = (tagged(), labels());
+        let answer = Answer::new(&tagged, &labels, &ALL, |_| ());
+        let scores: Vec<_> = answer.entities.iter().map(|e| (e.score, e.words)).collect();
+        assert_eq!(scores, [(0.5, [1, 2]), (0.25, [3, 4]), (0.75, [5, 7])]);
+        assert_eq!(answer.words.unwrap()[3].label, "I-person");
+    }
+
+    #[test]
+    fn tokens_that_stand_for_themselves_are_not_joined() {
+        let labels = labels();
+        let alone = Tagged {
+            joined: false,
+            ..tagged()
+        };
+        let answer = Answer::new(&alone, &labels, &ALL, |_| ());
+        let shown: Vec<_> = answer
+            .entities
+            .iter()
+            .map(|e| (e.entity_type, e.text, e.words))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("person", "Zoë", [1, 2]),
+                ("person", "Paul", [3, 4]),
+                ("location", "São", [5, 6]),
+                ("location", "Paulo", [6, 7])
+            ]
+        );
+    }
+
+    #[test]
+    fn a_view_filters_entities_and_counts_all() {
+        let (tagged, labels) = (tagged(), labels());
+        let mut found = 0;
+        let view = View {
+            threshold: 0.5,
+            include_words: false,
+            ..ALL
+        };
+        let answer = Answer::new(&tagged, &labels, &view, |_| found += 1);
+        assert_eq!((answer.entities.len(), found, answer.words), (2, 3, None));
+        let view = View {
+            types: Some(vec![EntityType(1)]),
+            ..ALL
+        };
+        let answer = Answer::new(&tagged, &labels, &view, |_| ());
+        assert_eq!(answer.entities.len(), 1);
+        assert_eq!(answer.words.unwrap().len(), 7);
+        let view = View {
+            types: Some(Vec::new()),
+            ..ALL
+        };
+        assert!(Answer::new(&tagged, &labels, &view, |_| ()).entities.is_empty());
+    }
+}

@@ -1,0 +1,152 @@
+//! Answers of recent texts, for clients that ask the same again.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+
+use crate::pipeline::aggregation::Reading;
+use crate::pipeline::tagged::Tagged;
+use crate::request::input::Source;
+
+/// What an entry takes beside its text and words: the map's own bookkeeping, roughly.
+const ENTRY_BYTES: usize = 128;
+
+/// The answers of the texts asked for last, within a number of bytes.
+///
+/// It belongs to one version of a model, and what a text is answered does not depend on anything else: an answer from here
+/// is the one that would be computed.
+pub(crate) struct AnswerCache {
+    kept: Mutex<Kept>,
+    limit_bytes: usize,
+}
+
+struct Kept {
+    answers: LruCache<Asked, Entry>,
+    // Invariant: the sum of the entries' bytes.
+    bytes: usize,
+}
+
+/// A text and how its labels are to be decided.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Asked {
+    source: Source,
+    reading: Reading,
+}
+
+struct Entry {
+    answer: Tagged,
+    bytes: usize,
+}
+
+impl Asked {
+    pub(crate) fn new(source: Source, reading: Reading) -> Self {
+        Self { source, reading }
+    }
+
+    /// The text, to be computed.
+    pub(crate) fn source(&self) -> Source {
+        self.source.clone()
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.source {
+            Source::Text(text) => text.len(),
+            Source::Words(words) => words.iter().map(|word| word.len() + size_of::<String>()).sum(),
+        }
+    }
+}
+
+impl AnswerCache {
+    /// An empty cache of at most so many bytes.
+    pub(crate) fn new(limit_bytes: usize) -> Self {
+        Self {
+            kept: Mutex::new(Kept {
+                answers: LruCache::unbounded(),
+                bytes: 0,
+            }),
+            limit_bytes,
+        }
+    }
+
+    /// The answer of this text, if it is still known.
+    pub(crate) fn get(&self, asked: &Asked) -> Option<Tagged> {
+        self.lock().answers.get(asked).map(|entry| entry.answer.clone())
+    }
+
+    /// Keeps an answer; those that were asked for longest ago make room.
+    pub(crate) fn keep(&self, asked: Asked, answer: &Tagged) {
+        let bytes = ENTRY_BYTES + asked.bytes() + answer.bytes();
+        if bytes > self.limit_bytes {
+            return;
+        }
+        let entry = Entry {
+            answer: answer.clone(),
+            bytes,
+        };
+        let mut kept = self.lock();
+        kept.bytes += bytes;
+        if let Some(before) = kept.answers.put(asked, entry) {
+            kept.bytes -= before.bytes;
+        }
+        while kept.bytes > self.limit_bytes {
+            let Some((_, oldest)) = kept.answers.pop_lru() else {
+                break;
+            };
+            kept.bytes -= oldest.bytes;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Nothing under the lock panics but for want of memory.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::aggregation::Aggregation;
+    use crate::testing::tagged;
+
+    fn asked(text: &str) -> Asked {
+        Asked::new(Source::Text(text.to_owned()), Reading::default())
+    }
+
+    #[test]
+    fn an_answer_is_that_of_the_same_text_read_in_the_same_way() {
+        let cache = AnswerCache::new(10_000);
+        cache.keep(asked("paul met"), &tagged(&["paul", "met"], &[1, 0]));
+        assert_eq!(cache.get(&asked("paul met")).unwrap().labels.len(), 2);
+        assert!(cache.get(&asked("paul")).is_none());
+        let words = Source::Words(vec!["paul".to_owned(), "met".to_owned()]);
+        assert!(cache.get(&Asked::new(words, Reading::default())).is_none());
+        let reading = Reading {
+            aggregation: Aggregation::Max,
+            ..Reading::default()
+        };
+        assert!(
+            cache
+                .get(&Asked::new(asked("paul met").source(), reading))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_texts_asked_for_longest_ago_make_room() {
+        let answer = tagged(&["paul"], &[1]);
+        let each = ENTRY_BYTES + 1 + answer.bytes();
+        let cache = AnswerCache::new(2 * each);
+        cache.keep(asked("a"), &answer);
+        cache.keep(asked("b"), &answer);
+        assert!(cache.get(&asked("a")).is_some());
+        cache.keep(asked("c"), &answer);
+        let kept = ["a", "b", "c"].map(|text| cache.get(&asked(text)).is_some());
+        assert_eq!(kept, [true, false, true]);
+        // The same text again takes no second place, and what never fits takes none.
+        cache.keep(asked("c"), &answer);
+        cache.keep(asked(&"d".repeat(2 * each)), &answer);
+        let kept = ["a", "c"].map(|text| cache.get(&asked(text)).is_some());
+        assert_eq!(kept, [true, true]);
+        assert_eq!(cache.lock().bytes, 2 * each);
+    }
+}

@@ -1,0 +1,203 @@
+//! Texts to what the `transformers` pipeline answers, through the text threads, the queue and the workers.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nerve_inference::{PipelineEncoder, PipelineText};
+use nerve_tagging::LabelSet;
+
+use crate::config::TextLimits;
+use crate::pipeline::classify::{Chunk, Classified, Postprocessing, classify};
+use crate::pipeline::error::{PrepareError, TagError};
+use crate::pipeline::tagger::{Admission, Tagger, append};
+use crate::scheduler::job::{LogitMatrix, WindowInput};
+use crate::scheduler::queue::Flow;
+use crate::trace;
+
+/// What the pipeline answers for one text.
+#[derive(Debug)]
+pub struct Classification {
+    /// The tokens or groups that are not ignored.
+    pub entities: Vec<Classified>,
+    /// Whether the text was longer than the model, and its rest was not read.
+    pub truncated: bool,
+}
+
+/// A text's tokens, and which of them the model reads together.
+pub(super) struct Chunked {
+    text: PipelineText,
+    chunks: Vec<Range<usize>>,
+    truncated: bool,
+}
+
+impl Tagger {
+    /// The pipeline's answers in order; the first text that fails fails the request.
+    ///
+    /// Without `stride` a text longer than the model is truncated, as the pipeline does; with it the text is read in
+    /// chunks that share `stride` tokens, which must be fewer than a chunk holds.
+    pub async fn classify(
+        &self,
+        texts: Vec<String>,
+        stride: Option<usize>,
+        wanted: Postprocessing,
+    ) -> Result<Vec<Classification>, TagError> {
+        self.check_ready()?;
+        self.queue.check_room()?;
+        let chunked = trace::tokenize(texts.len(), self.chunk_all(texts, stride)).await?;
+        let encoder = self.model.pipeline.as_ref();
+        let windows = chunked
+            .iter()
+            .enumerate()
+            .flat_map(|(at, text)| text.inputs(encoder).map(move |input| (at, input)));
+        let mut logits: Vec<Result<LogitMatrix, TagError>> =
+            chunked.iter().map(|_| Ok(LogitMatrix::new())).collect();
+        let take = |at: usize, answered| {
+            if let Some(logits) = logits.get_mut(at) {
+                append(logits, answered);
+            }
+        };
+        self.compute(windows, Admission::Now, &Flow::default(), take)
+            .await?;
+        let mut answers = Vec::with_capacity(chunked.len());
+        for (text, logits) in chunked.into_iter().zip(logits) {
+            answers.push(self.classified(text, logits?, wanted.clone()).await?);
+        }
+        Ok(answers)
+    }
+
+    async fn chunk_all(&self, texts: Vec<String>, stride: Option<usize>) -> Result<Vec<Chunked>, TagError> {
+        let began = Instant::now();
+        let limits = self.limits;
+        let mut chunked = Vec::with_capacity(texts.len());
+        for (at, text) in texts.into_iter().enumerate() {
+            let encoder = Arc::clone(&self.model.pipeline);
+            let task = move || Chunked::new(&encoder, &text, stride, limits);
+            let tokenised = match at {
+                0 => self.threads.run(task).await,
+                _ => self.threads.run_patiently(task).await,
+            };
+            chunked.push(tokenised?.map_err(TagError::Text)?);
+        }
+        let took = began.elapsed().as_secs_f64();
+        self.metrics.stages.tokenize.observe(took);
+        Ok(chunked)
+    }
+
+    async fn classified(
+        &self,
+        text: Chunked,
+        logits: LogitMatrix,
+        wanted: Postprocessing,
+    ) -> Result<Classification, TagError> {
+        let model = Arc::clone(&self.model);
+        let tokens = text.text.ids.len();
+        let task = move || text.classified(&model.pipeline, &model.labels, &logits, &wanted);
+        self.run_sized(tokens, task).await?
+    }
+}
+
+impl Chunked {
+    pub(super) fn new(
+        encoder: &PipelineEncoder,
+        text: &str,
+        stride: Option<usize>,
+        limits: TextLimits,
+    ) -> Result<Self, PrepareError> {
+        if text.len() > limits.max_text_bytes {
+            return Err(PrepareError::TextTooLong {
+                bytes: text.len(),
+                limit: limits.max_text_bytes,
+            });
+        }
+        let mut text = encoder.encode(text)?;
+        let room = encoder.room();
+        let tokens = text.ids.len();
+        let chunks = match stride {
+            Some(stride) => overlapping(tokens, room, stride),
+            None => overlapping(tokens.min(room), room, 0),
+        };
+        if chunks.len() > limits.max_windows {
+            return Err(PrepareError::TooManyWindows {
+                windows: chunks.len(),
+                limit: limits.max_windows,
+            });
+        }
+        let read = chunks.last().map_or(0, |chunk| chunk.end);
+        text.ids.truncate(read);
+        text.tokens.truncate(read);
+        Ok(Self {
+            text,
+            chunks,
+            truncated: read < tokens,
+        })
+    }
+
+    /// The sequences to compute, in order.
+    pub(super) fn inputs<'c>(
+        &'c self,
+        encoder: &'c PipelineEncoder,
+    ) -> impl Iterator<Item = WindowInput> + 'c {
+        let chunks = self.chunks.iter();
+        chunks.map(move |chunk| input(encoder, &self.text.ids, chunk))
+    }
+
+    pub(super) fn classified(
+        self,
+        encoder: &PipelineEncoder,
+        labels: &LabelSet,
+        logits: &[f32],
+        wanted: &Postprocessing,
+    ) -> Result<Classification, TagError> {
+        let mut rest = logits;
+        let mut chunks = Vec::with_capacity(self.chunks.len());
+        for chunk in self.chunks {
+            let (own, later) = rest
+                .split_at_checked(chunk.len() * labels.len())
+                .ok_or(TagError::InferenceFailed)?;
+            let tokens = self.text.tokens.get(chunk).unwrap_or_default();
+            chunks.push(Chunk { tokens, logits: own });
+            rest = later;
+        }
+        let entities = classify(encoder, labels, &chunks, wanted)
+            .map_err(|error| TagError::Text(PrepareError::Encoder(error)))?;
+        Ok(Classification {
+            entities,
+            truncated: self.truncated,
+        })
+    }
+}
+
+/// A sequence of the model, all of whose tokens are read.
+fn input(encoder: &PipelineEncoder, ids: &[u32], chunk: &Range<usize>) -> WindowInput {
+    let (before, _) = encoder.specials();
+    WindowInput {
+        ids: encoder.sequence(ids.get(chunk.clone()).unwrap_or_default()),
+        reads: (before..before + chunk.len()).collect(),
+    }
+}
+
+/// Runs of at most `room` tokens, each of which begins `stride` tokens before the last one ended.
+fn overlapping(tokens: usize, room: usize, stride: usize) -> Vec<Range<usize>> {
+    let step = room.saturating_sub(stride).max(1);
+    let mut chunks: Vec<Range<usize>> = Vec::new();
+    let mut start = 0;
+    while chunks.last().map_or(0, |chunk| chunk.end) < tokens {
+        chunks.push(start..(start + room).min(tokens));
+        start += step;
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_share_the_stride_and_end_with_the_text() {
+        assert_eq!(overlapping(10, 4, 1), [0..4, 3..7, 6..10]);
+        assert_eq!(overlapping(11, 4, 0), [0..4, 4..8, 8..11]);
+        assert_eq!(overlapping(4, 4, 3).len(), 1);
+        assert!(overlapping(0, 4, 1).is_empty());
+    }
+}

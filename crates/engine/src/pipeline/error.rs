@@ -1,0 +1,90 @@
+//! Why texts are not tagged.
+
+use nerve_inference::EncoderError;
+use thiserror::Error;
+
+use crate::health::Readiness;
+use crate::pipeline::threads::TaskError;
+use crate::refusal::Refusal;
+use crate::scheduler::queue::SubmitError;
+
+/// Why texts are not tagged.
+#[derive(Debug, Error)]
+pub enum TagError {
+    /// The engine takes no requests now.
+    #[error("{}", .0.problem())]
+    NotReady(Readiness),
+    /// Too many requests wait to be split and tokenized.
+    #[error("too many requests wait to be tokenised")]
+    TextThreadsFull,
+    /// The queue refuses the windows.
+    #[error(transparent)]
+    Queue(#[from] SubmitError),
+    /// The text itself cannot be tagged.
+    #[error(transparent)]
+    Text(PrepareError),
+    /// Preparing the text panicked.
+    #[error("the text could not be tokenised")]
+    PrepareFailed,
+    /// A window's run failed, or its worker.
+    #[error("the model could not be run on the text")]
+    InferenceFailed,
+}
+
+impl TagError {
+    /// The reason of the refusal, where the error is one.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::NotReady(readiness) => Some(readiness.refusal()),
+            Self::TextThreadsFull => Some(Refusal::Tokenizer),
+            Self::Queue(SubmitError::WindowsFull { .. }) => Some(Refusal::QueueWindows),
+            Self::Queue(SubmitError::TokensFull { .. }) => Some(Refusal::QueueTokens),
+            Self::Queue(SubmitError::NeverFits) => Some(Refusal::QueueNever),
+            Self::Queue(SubmitError::NoWorker) => Some(Refusal::NoWorker),
+            Self::Queue(SubmitError::Closed) => Some(Refusal::Draining),
+            Self::Text(PrepareError::TextTooLong { .. }) => Some(Refusal::TextBytes),
+            Self::Text(PrepareError::TooManyWords { .. }) => Some(Refusal::Words),
+            Self::Text(PrepareError::TooManyWindows { .. }) => Some(Refusal::Windows),
+            Self::Text(PrepareError::Encoder(_)) | Self::PrepareFailed | Self::InferenceFailed => None,
+        }
+    }
+}
+
+/// Why a text cannot be computed.
+#[derive(Debug, Error)]
+pub enum PrepareError {
+    /// The text is longer than is taken.
+    #[error("the text has {bytes} bytes; at most {limit} are taken (--max-text-bytes)")]
+    TextTooLong {
+        /// UTF-8 bytes.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The text has more words than are taken.
+    #[error("the text has more than {limit} words (--max-words)")]
+    TooManyWords {
+        /// The limit.
+        limit: usize,
+    },
+    /// The text needs more windows than are computed for one text.
+    #[error("the text needs {windows} windows of the encoder; at most {limit} are computed (--max-windows)")]
+    TooManyWindows {
+        /// How many it needs.
+        windows: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The tokenizer failed on it. Its own words may quote the text or a path, and are not repeated.
+    #[error("the text could not be tokenised")]
+    Encoder(#[from] EncoderError),
+}
+
+impl From<TaskError> for TagError {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Full => Self::TextThreadsFull,
+            TaskError::Panicked => Self::PrepareFailed,
+        }
+    }
+}

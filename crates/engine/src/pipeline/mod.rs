@@ -1,0 +1,17 @@
+//! Texts to tagged texts: prepare, submit, wait, and read as entities.
+
+pub(crate) mod aggregation;
+pub(crate) mod answer;
+pub(crate) mod cache;
+pub(crate) mod classifier;
+pub(crate) mod classify;
+pub(crate) mod direct;
+pub(crate) mod error;
+pub(crate) mod model;
+#[cfg(test)]
+mod offsets;
+pub(crate) mod prepare;
+pub(crate) mod start;
+pub(crate) mod tagged;
+pub(crate) mod tagger;
+pub(crate) mod threads;

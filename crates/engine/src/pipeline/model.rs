@@ -1,0 +1,54 @@
+//! What the pipeline knows of the model it serves, apart from its sessions.
+
+use std::sync::Arc;
+
+use nerve_inference::{Model, OneByOne, PipelineEncoder, TextEncoder};
+use nerve_tagging::{Decoder, LabelSet, Splitter, WindowLimits};
+
+/// A model's names, labels and way of reading text.
+pub struct TextModel {
+    /// Its name.
+    pub name: String,
+    /// Its version, which changes with its content.
+    pub version: String,
+    /// Its precision: `fp32`, `int8` and so on.
+    pub precision: String,
+    /// Its labels.
+    pub labels: LabelSet,
+    /// Decides the labels of a text from its logits, and states scores at the model's temperature.
+    pub(crate) decoder: Decoder,
+    pub(crate) encoder: Arc<TextEncoder>,
+    /// Reads text as the `transformers` pipeline does, for `POST /`.
+    pub pipeline: Arc<PipelineEncoder>,
+    /// How running text is split into words.
+    pub splitter: Splitter,
+    /// How long a window is.
+    pub limits: WindowLimits,
+    /// Why windows run one by one; absent where they share batches.
+    pub(crate) one_by_one: Option<OneByOne>,
+    /// Whether padding costs little.
+    pub(crate) padding_free: bool,
+    /// The model's whole description, as `/info` shows it.
+    pub description: serde_json::Value,
+}
+
+impl TextModel {
+    /// The text side of an opened model.
+    pub(crate) fn of(model: &Model) -> Result<Self, serde_json::Error> {
+        let info = model.info();
+        Ok(Self {
+            name: info.name.clone(),
+            version: info.version.clone(),
+            precision: info.precision.clone(),
+            labels: model.labels().clone(),
+            decoder: model.decoder(),
+            encoder: Arc::clone(model.encoder()),
+            pipeline: Arc::new(model.pipeline_encoder()),
+            splitter: model.splitter(),
+            limits: model.limits(),
+            one_by_one: info.one_by_one,
+            padding_free: info.padding_free,
+            description: serde_json::to_value(info)?,
+        })
+    }
+}

@@ -1,0 +1,331 @@
+//! A request's text to words and windows of token ids.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nerve_inference::{EncoderError, WordToken};
+use nerve_tagging::{
+    AlignError, ByteSpan, Splitter, Subwords, Window, WordIndex, split_corpus, split_whitespace, windows,
+};
+
+use crate::config::TextLimits;
+use crate::pipeline::aggregation::Aggregation;
+use crate::pipeline::error::PrepareError;
+use crate::pipeline::model::TextModel;
+use crate::pipeline::tagged::Words;
+use crate::request::input::Source;
+use crate::scheduler::job::WindowInput;
+
+/// How much text is split and tokenised before another request has its turn.
+const STEP_BYTES: usize = 1 << 16;
+
+/// A text ready to be computed.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) words: Words,
+    subwords: Subwords,
+    windows: Vec<Window>,
+    reads_all: bool,
+}
+
+impl Prepared {
+    /// The windows to compute: in their order they read each word that has a subword once, in the words' order.
+    pub(crate) fn inputs<'p>(&'p self, model: &'p TextModel) -> impl Iterator<Item = WindowInput> + 'p {
+        let input = |window| WindowInput {
+            reads: self.reads(model, window).collect(),
+            ids: model.encoder.window_ids(&self.subwords, window),
+        };
+        self.windows
+            .iter()
+            .map(input)
+            .filter(|input| !input.reads.is_empty())
+    }
+
+    /// Whether each word has a subword, and so a label of the model's.
+    pub(crate) fn has_subword(&self) -> impl DoubleEndedIterator<Item = bool> + ExactSizeIterator + Clone {
+        (0..self.words.spans.len()).map(|word| !self.subwords.of_word(WordIndex(word)).is_empty())
+    }
+
+    /// How many subwords are read of each word.
+    pub(crate) fn read_lengths(&self) -> impl Iterator<Item = usize> {
+        self.windows.iter().flat_map(|window| {
+            let words = window.answers.range();
+            words.map(|word| self.read(window, word).len())
+        })
+    }
+
+    fn reads(&self, model: &TextModel, window: &Window) -> impl Iterator<Item = usize> {
+        let (before, _) = model.encoder.specials();
+        let start = window.tokens.start;
+        let words = window.answers.range();
+        words.flat_map(move |word| {
+            let read = self.read(window, word);
+            read.map(move |token| token - start + before)
+        })
+    }
+
+    /// The subwords of a word that are read in the window which answers it.
+    fn read(&self, window: &Window, word: usize) -> Range<usize> {
+        let subwords = self.subwords.of_word(WordIndex(word));
+        let most = if self.reads_all { subwords.len() } else { 1 };
+        subwords.start..(subwords.start + most).min(subwords.end).min(window.tokens.end)
+    }
+}
+
+/// Texts on their way to windows, a bounded step at a time, so that long texts and short ones take turns.
+pub(crate) struct Preparation {
+    model: Arc<TextModel>,
+    aggregation: Aggregation,
+    limits: TextLimits,
+    waiting: std::vec::IntoIter<Source>,
+    begun: Option<Begun>,
+    prepared: Vec<Result<Prepared, PrepareError>>,
+    took: Duration,
+}
+
+/// A text of which a part has been tokenised.
+#[derive(Default)]
+struct Begun {
+    words: Words,
+    subwords: Subwords,
+    /// The words as given, where they were given.
+    given: Option<Vec<String>>,
+    /// How many of the given words have been tokenised.
+    given_done: usize,
+    /// Where in the text the rest begins.
+    rest: usize,
+}
+
+impl Preparation {
+    /// The preparation of these texts; nothing is done yet.
+    pub(crate) fn new(
+        model: Arc<TextModel>,
+        sources: Vec<Source>,
+        aggregation: Aggregation,
+        limits: TextLimits,
+    ) -> Self {
+        Self {
+            model,
+            aggregation,
+            limits,
+            prepared: Vec::with_capacity(sources.len()),
+            waiting: sources.into_iter(),
+            begun: None,
+            took: Duration::ZERO,
+        }
+    }
+
+    /// One step on; true once all texts are prepared.
+    pub(crate) fn step(&mut self) -> bool {
+        let began = Instant::now();
+        let mut budget = STEP_BYTES;
+        while budget > 0 && self.next_text() {
+            budget = budget.saturating_sub(self.part().max(1));
+        }
+        self.took += began.elapsed();
+        self.begun.is_none() && self.waiting.len() == 0
+    }
+
+    /// The texts in order, and how long they took.
+    pub(crate) fn finish(self) -> (Vec<Result<Prepared, PrepareError>>, Duration) {
+        (self.prepared, self.took)
+    }
+
+    /// Begins the next text if none is begun; false where there is none left.
+    fn next_text(&mut self) -> bool {
+        while self.begun.is_none() {
+            let Some(source) = self.waiting.next() else {
+                return false;
+            };
+            let (bytes, limit) = (source.bytes(), self.limits.max_text_bytes);
+            if bytes > limit {
+                self.prepared
+                    .push(Err(PrepareError::TextTooLong { bytes, limit }));
+            } else if source.words() > self.limits.max_words {
+                let limit = self.limits.max_words;
+                self.prepared.push(Err(PrepareError::TooManyWords { limit }));
+            } else {
+                self.begun = Some(Begun::new(source));
+            }
+        }
+        true
+    }
+
+    /// Tokenises a part of the begun text and yields how long it was.
+    fn part(&mut self) -> usize {
+        let Some(begun) = &mut self.begun else {
+            return 0;
+        };
+        match begun.part(&self.model, self.aggregation.is_of_tokens()) {
+            Err(error) => {
+                self.begun = None;
+                self.prepared.push(Err(error.into()));
+                0
+            }
+            Ok(_) if !self.aggregation.is_of_tokens() && begun.words.spans.len() > self.limits.max_words => {
+                let limit = self.limits.max_words;
+                self.begun = None;
+                self.prepared.push(Err(PrepareError::TooManyWords { limit }));
+                0
+            }
+            Ok(Part { bytes, last: false }) => bytes,
+            Ok(Part { bytes, last: true }) => {
+                if let Some(begun) = self.begun.take() {
+                    self.prepared.push(self.planned(begun));
+                }
+                bytes
+            }
+        }
+    }
+
+    fn planned(&self, begun: Begun) -> Result<Prepared, PrepareError> {
+        let windows = windows(&begun.subwords, self.model.limits);
+        if windows.len() > self.limits.max_windows {
+            return Err(PrepareError::TooManyWindows {
+                windows: windows.len(),
+                limit: self.limits.max_windows,
+            });
+        }
+        Ok(Prepared {
+            words: begun.words,
+            subwords: begun.subwords,
+            windows,
+            reads_all: self.aggregation.reads_all(),
+        })
+    }
+}
+
+/// How much of a text was tokenised in one go, and whether that was the end of it.
+struct Part {
+    bytes: usize,
+    last: bool,
+}
+
+impl Begun {
+    fn new(source: Source) -> Self {
+        match source {
+            Source::Text(text) => Self {
+                words: Words {
+                    text,
+                    spans: Vec::new(),
+                },
+                ..Self::default()
+            },
+            Source::Words(given) => Self {
+                words: Words {
+                    text: given.join(" "),
+                    spans: Vec::new(),
+                },
+                given: Some(given),
+                ..Self::default()
+            },
+        }
+    }
+
+    /// Tokenises the next part.
+    fn part(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, EncoderError> {
+        let split: fn(&str) -> Vec<ByteSpan> = match (&self.given, model.splitter) {
+            (Some(_), _) => return self.given_part(model, of_tokens),
+            (None, Splitter::Bert) => return self.whole(model, of_tokens),
+            (None, Splitter::Corpus) => split_corpus,
+            (None, Splitter::Whitespace) => split_whitespace,
+        };
+        let (from, to) = (self.rest, part_end(&self.words.text, self.rest));
+        let part = self.words.text.get(from..to).unwrap_or_default();
+        let in_text = |span: ByteSpan| ByteSpan::new(from + span.start(), from + span.end());
+        let spans = split(part).into_iter().filter_map(in_text).collect();
+        self.add(model, of_tokens, spans)?;
+        self.rest = to;
+        Ok(Part {
+            bytes: to - from,
+            last: to == self.words.text.len(),
+        })
+    }
+
+    /// The text by the tokenizer's own words, which need all of it at once.
+    fn whole(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, EncoderError> {
+        let text = self.words.text.as_str();
+        (self.words.spans, self.subwords) = if of_tokens {
+            model.encoder.encode_text_tokens(text)?
+        } else {
+            model.encoder.encode_text(text)?
+        };
+        Ok(Part {
+            bytes: self.words.text.len(),
+            last: true,
+        })
+    }
+
+    fn given_part(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, EncoderError> {
+        let from = self.rest;
+        let given = self.given.as_deref().unwrap_or_default();
+        let mut spans = Vec::new();
+        for word in given.get(self.given_done..).unwrap_or_default() {
+            if self.rest - from >= STEP_BYTES {
+                break;
+            }
+            spans.extend(ByteSpan::new(self.rest, self.rest + word.len()));
+            // A space follows each word but the last.
+            self.rest += word.len() + 1;
+        }
+        self.given_done += spans.len();
+        let last = self.given_done == given.len();
+        self.add(model, of_tokens, spans)?;
+        Ok(Part {
+            bytes: self.rest - from,
+            last,
+        })
+    }
+
+    /// Adds the words at these places, or their tokens.
+    fn add(&mut self, model: &TextModel, of_tokens: bool, spans: Vec<ByteSpan>) -> Result<(), EncoderError> {
+        let text = self.words.text.as_str();
+        let words: Vec<&str> = spans
+            .iter()
+            .map(|span| span.slice(text).unwrap_or_default())
+            .collect();
+        let (spans, subwords) = if of_tokens {
+            tokens_as_words(model.encoder.encode_tokens(&words)?, &spans)?
+        } else {
+            (spans, model.encoder.encode_words(&words)?)
+        };
+        self.words.spans.extend(spans);
+        self.subwords.append(subwords);
+        Ok(())
+    }
+}
+
+/// The places of words' tokens in the text, each a word of its own; of a word without a token, the word's.
+fn tokens_as_words(
+    tokens: Vec<WordToken>,
+    words: &[ByteSpan],
+) -> Result<(Vec<ByteSpan>, Subwords), AlignError> {
+    let (mut ids, mut word_ids, mut spans) = (Vec::new(), Vec::new(), Vec::new());
+    let mut tokens = tokens.into_iter().peekable();
+    for (word, span) in words.iter().enumerate() {
+        let known = spans.len();
+        while let Some(token) = tokens.next_if(|token| token.word == word) {
+            ids.push(token.id);
+            word_ids.push(u32::try_from(spans.len()).ok());
+            let (start, end) = (span.start() + token.span.start(), span.start() + token.span.end());
+            spans.extend(ByteSpan::new(start, end));
+        }
+        if spans.len() == known {
+            spans.push(*span);
+        }
+    }
+    let subwords = Subwords::new(&ids, &word_ids, spans.len())?;
+    Ok((spans, subwords))
+}
+
+/// Where a part of the text that begins at `from` ends: at white space, so that no word is cut, or with the text.
+fn part_end(text: &str, from: usize) -> usize {
+    let enough = text.ceil_char_boundary(from.saturating_add(STEP_BYTES));
+    let rest = text.get(enough..).unwrap_or_default();
+    rest.find(char::is_whitespace)
+        .map_or(text.len(), |at| enough + at)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,359 @@
+//! Texts to tagged words, through the text threads, the queue and the workers.
+
+use std::collections::VecDeque;
+use std::iter::Peekable;
+use std::sync::Arc;
+
+use crate::config::{BatchLimits, TextLimits};
+use crate::health::{Health, Readiness};
+use crate::metrics::{Metrics, ModelMetrics};
+use crate::pipeline::aggregation::{Aggregation, Reading};
+use crate::pipeline::cache::{AnswerCache, Asked};
+use crate::pipeline::error::{PrepareError, TagError};
+use crate::pipeline::model::TextModel;
+use crate::pipeline::prepare::{Preparation, Prepared};
+use crate::pipeline::tagged::Tagged;
+use crate::pipeline::threads::{TaskError, TextThreads};
+use crate::request::input::Source;
+use crate::scheduler::job::{LogitMatrix, Waiter, WindowFailed, WindowInput};
+use crate::scheduler::pool::Pool;
+use crate::scheduler::queue::{Flow, Queue};
+use crate::trace;
+
+/// How many windows of one request are in the queue at a time.
+///
+/// As many as the scheduler looks through for windows of like length; more would only take memory and room from others.
+const WINDOWS_AT_A_TIME: usize = 256;
+
+/// Words above which a text's labels are decided, and its answer written, on the text threads: a millisecond's work.
+const MANY_WORDS: usize = 2048;
+
+/// What becomes of work where the server has no room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is refused at once.
+    Now,
+    /// It waits.
+    Patiently,
+}
+
+/// The pipeline, shared by all requests.
+pub struct Tagger {
+    pub(crate) model: Arc<TextModel>,
+    pub(crate) threads: Arc<TextThreads>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The counters of this version alone.
+    pub(crate) of_model: ModelMetrics,
+    pub(crate) limits: TextLimits,
+    /// The answers of recent texts, where they are kept.
+    pub(crate) cache: Option<AnswerCache>,
+    /// The workers end when this is dropped.
+    pub(crate) pool: Pool,
+}
+
+impl Tagger {
+    /// The version that answers, apart from its sessions.
+    pub fn model(&self) -> &TextModel {
+        &self.model
+    }
+
+    /// Whether texts are answered now, and if not, why.
+    pub fn readiness(&self) -> Readiness {
+        self.health.readiness()
+    }
+
+    /// What may be computed together.
+    pub fn batch_limits(&self) -> BatchLimits {
+        self.queue.batching()
+    }
+
+    /// The metrics of the engine.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The counters of this version alone.
+    pub fn counters(&self) -> &ModelMetrics {
+        &self.of_model
+    }
+
+    /// The result of a task about so many words; where they are many, the text threads do it, so that the threads which
+    /// serve connections are not held up.
+    pub async fn run_sized<T: Send + 'static>(
+        &self,
+        words: usize,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, TaskError> {
+        match words < MANY_WORDS {
+            true => Ok(task()),
+            false => self.threads.run_patiently(task).await,
+        }
+    }
+
+    /// The tagged texts in order, each with its own error; the whole request fails if the server cannot take it.
+    ///
+    /// The first windows of a request are admitted or refused at once; those that follow wait for room.
+    pub async fn tag(
+        &self,
+        sources: Vec<Source>,
+        reading: Reading,
+    ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
+        self.check_ready()?;
+        match &self.cache {
+            None => self.compute_texts(sources, reading).await,
+            Some(cache) => self.tag_through(cache, sources, reading).await,
+        }
+    }
+
+    /// The texts' answers from the cache, and of those that it lacks from the model.
+    async fn tag_through(
+        &self,
+        cache: &AnswerCache,
+        sources: Vec<Source>,
+        reading: Reading,
+    ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
+        let asked: Vec<Asked> = sources
+            .into_iter()
+            .map(|source| Asked::new(source, reading))
+            .collect();
+        let known: Vec<Option<Tagged>> = asked.iter().map(|asked| cache.get(asked)).collect();
+        let unknown: Vec<Source> = asked
+            .iter()
+            .zip(&known)
+            .filter(|(_, known)| known.is_none())
+            .map(|(asked, _)| asked.source())
+            .collect();
+        self.metrics
+            .cache_hits
+            .inc_by((asked.len() - unknown.len()) as u64);
+        self.metrics.cache_misses.inc_by(unknown.len() as u64);
+        let computed = match unknown.is_empty() {
+            true => Vec::new(),
+            false => self.compute_texts(unknown, reading).await?,
+        };
+        let mut computed = computed.into_iter();
+        let answers = asked.into_iter().zip(known).map(|(asked, known)| match known {
+            Some(answer) => Ok(answer),
+            None => {
+                let answer = computed.next().unwrap_or(Err(TagError::InferenceFailed))?;
+                cache.keep(asked, &answer);
+                Ok(answer)
+            }
+        });
+        Ok(answers.collect())
+    }
+
+    async fn compute_texts(
+        &self,
+        sources: Vec<Source>,
+        reading: Reading,
+    ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
+        self.queue.check_room()?;
+        let texts = sources.len();
+        let preparing = self.prepare(sources, reading.aggregation, Admission::Now);
+        let prepared = trace::tokenize(texts, preparing).await?;
+        self.tag_prepared(prepared, reading, Admission::Now, &Flow::default())
+            .await
+    }
+
+    /// [`Self::tag`] for bulk work: a text of `flow` waits where one of a request would be refused because of load.
+    ///
+    /// Every text has its own error. The caller bounds how many texts it hands in at a time.
+    pub(crate) async fn tag_patiently(
+        &self,
+        sources: Vec<Source>,
+        reading: Reading,
+        flow: &Flow,
+    ) -> Vec<Result<Tagged, TagError>> {
+        let texts = sources.len();
+        let patiently = Admission::Patiently;
+        let tagged = match self.prepare(sources, reading.aggregation, patiently).await {
+            Ok(prepared) => self.tag_prepared(prepared, reading, patiently, flow).await,
+            Err(error) => Err(error),
+        };
+        // Only preparing can fail all of them, with no error that one alone could not have.
+        tagged.unwrap_or_else(|_| (0..texts).map(|_| Err(TagError::PrepareFailed)).collect())
+    }
+
+    async fn tag_prepared(
+        &self,
+        prepared: Vec<Result<Prepared, PrepareError>>,
+        reading: Reading,
+        admission: Admission,
+        flow: &Flow,
+    ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
+        let windows = prepared.iter().enumerate().flat_map(|(at, text)| {
+            let inputs = text.iter().flat_map(|text| text.inputs(&self.model));
+            inputs.map(move |input| (at, input))
+        });
+        let mut logits: Vec<Result<LogitMatrix, TagError>> =
+            prepared.iter().map(|_| Ok(LogitMatrix::new())).collect();
+        let take = |at: usize, answered| {
+            if let Some(logits) = logits.get_mut(at) {
+                append(logits, answered);
+            }
+        };
+        self.compute(windows, admission, flow, take).await?;
+        let mut tagged = Vec::with_capacity(prepared.len());
+        for (text, logits) in prepared.into_iter().zip(logits) {
+            tagged.push(match (text, logits) {
+                (Ok(text), Ok(logits)) => self.decide(text, logits, reading).await,
+                (Ok(_), Err(error)) => Err(error),
+                (Err(error), _) => Err(TagError::Text(error)),
+            });
+        }
+        Ok(tagged)
+    }
+
+    /// An error where no request can be answered now.
+    pub(crate) fn check_ready(&self) -> Result<(), TagError> {
+        match self.health.readiness() {
+            // What arrives on a connection that was open when draining began is still answered.
+            Readiness::Ready | Readiness::Draining => Ok(()),
+            not_ready @ (Readiness::Starting | Readiness::NoWorker) => Err(TagError::NotReady(not_ready)),
+        }
+    }
+
+    async fn prepare(
+        &self,
+        sources: Vec<Source>,
+        aggregation: Aggregation,
+        admission: Admission,
+    ) -> Result<Vec<Result<Prepared, PrepareError>>, TagError> {
+        let model = Arc::clone(&self.model);
+        let mut preparation = Preparation::new(model, sources, aggregation, self.limits);
+        let mut admitted = admission == Admission::Patiently;
+        loop {
+            let step = move || (preparation.step(), preparation);
+            let stepped = match admitted {
+                false => self.threads.run(step).await,
+                true => self.threads.run_patiently(step).await,
+            };
+            let (done, returned) = stepped?;
+            if done {
+                let (prepared, took) = returned.finish();
+                self.metrics.stages.tokenize.observe(took.as_secs_f64());
+                return Ok(prepared);
+            }
+            (preparation, admitted) = (returned, true);
+        }
+    }
+
+    /// Computes windows and gives `take` each one's logits, in order, with the key that came with it.
+    ///
+    /// As many as may be in the queue at a time are submitted first, where admission is now all or none, and the others one
+    /// by one as those are answered.
+    pub(crate) async fn compute<K: Copy>(
+        &self,
+        windows: impl Iterator<Item = (K, WindowInput)>,
+        admission: Admission,
+        flow: &Flow,
+        mut take: impl FnMut(K, Result<LogitMatrix, TagError>),
+    ) -> Result<(), TagError> {
+        let mut windows = windows.peekable();
+        let mut submitted: VecDeque<(K, Waiter)> = VecDeque::new();
+        let mut at_a_time = WINDOWS_AT_A_TIME;
+        if admission == Admission::Now {
+            let (keys, inputs) = self.first_part(&mut windows);
+            if inputs.is_empty() {
+                return Ok(());
+            }
+            at_a_time = inputs.len();
+            submitted = keys.into_iter().zip(self.queue.submit(inputs, flow)?).collect();
+        }
+        loop {
+            while submitted.len() < at_a_time {
+                let Some((key, input)) = windows.next() else {
+                    break;
+                };
+                let waiter = match admission {
+                    Admission::Now => self.queue.submit_further(vec![input], flow).await?,
+                    Admission::Patiently => match self.queue.submit_patiently(vec![input], flow).await {
+                        Ok(waiter) => waiter,
+                        Err(reason) => {
+                            take(key, Err(TagError::Queue(reason)));
+                            continue;
+                        }
+                    },
+                };
+                submitted.extend(waiter.into_iter().map(|waiter| (key, waiter)));
+            }
+            let Some((key, waiter)) = submitted.pop_front() else {
+                return Ok(());
+            };
+            let answered = match waiter.await {
+                Ok(answered) => answered.map_err(|WindowFailed| TagError::InferenceFailed),
+                Err(_) => Err(self.dropped()),
+            };
+            take(key, answered);
+        }
+    }
+
+    /// As many of the first windows as may be in the queue at a time.
+    fn first_part<K>(
+        &self,
+        windows: &mut Peekable<impl Iterator<Item = (K, WindowInput)>>,
+    ) -> (Vec<K>, Vec<WindowInput>) {
+        let limits = self.queue.limits();
+        let (mut keys, mut inputs, mut tokens) = (Vec::new(), Vec::new(), 0);
+        let most = limits.windows.min(WINDOWS_AT_A_TIME);
+        while let Some((key, input)) = windows.next_if(|(_, input)| {
+            inputs.is_empty() || inputs.len() < most && tokens + input.ids.len() <= limits.tokens
+        }) {
+            tokens += input.ids.len();
+            keys.push(key);
+            inputs.push(input);
+        }
+        (keys, inputs)
+    }
+
+    /// The labels of a text whose logits are known.
+    async fn decide(
+        &self,
+        text: Prepared,
+        logits: LogitMatrix,
+        reading: Reading,
+    ) -> Result<Tagged, TagError> {
+        let model = Arc::clone(&self.model);
+        let words = text.words.spans.len();
+        self.run_sized(words, move || decide(&model, text, logits, reading))
+            .await?
+    }
+
+    /// Why a window was dropped unanswered: the server stops, or its last worker died, though one may be back by now.
+    fn dropped(&self) -> TagError {
+        TagError::NotReady(self.health.readiness())
+    }
+}
+
+/// Adds the logits of a text's next window, unless the text has failed.
+pub(crate) fn append(logits: &mut Result<LogitMatrix, TagError>, answered: Result<LogitMatrix, TagError>) {
+    match (logits, answered) {
+        (Ok(logits), Ok(answered)) if logits.is_empty() => *logits = answered,
+        (Ok(logits), Ok(answered)) => logits.extend(answered),
+        (logits @ Ok(_), Err(error)) => *logits = Err(error),
+        (Err(_), _) => {}
+    }
+}
+
+/// A text's labels, decided from the logits of its words.
+pub(super) fn decide(
+    model: &TextModel,
+    text: Prepared,
+    logits: LogitMatrix,
+    reading: Reading,
+) -> Result<Tagged, TagError> {
+    let aggregation = reading.aggregation;
+    let rows = aggregation.words(logits, model.decoder.width(), text.read_lengths());
+    let labels = model
+        .decoder
+        .decode(&rows, text.has_subword(), reading.decoding)
+        .ok_or(TagError::InferenceFailed)?;
+    Ok(Tagged {
+        words: text.words,
+        labels,
+        joined: aggregation != Aggregation::None,
+    })
+}

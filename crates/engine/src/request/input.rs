@@ -1,0 +1,43 @@
+//! What is to be tagged.
+
+use crate::request::error::RequestError;
+
+/// What a client asks to be tagged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Running text, split into words as the model was trained.
+    Text(String),
+    /// Words, never split again. Their text is the words joined by single spaces.
+    Words(Vec<String>),
+}
+
+impl Source {
+    /// The one thing to tag, of the two fields that may hold it.
+    pub fn of(text: Option<String>, words: Option<Vec<String>>) -> Result<Self, RequestError> {
+        match (text, words) {
+            (Some(text), None) => Ok(Self::Text(text)),
+            (None, Some(words)) => Ok(Self::Words(words)),
+            (None, None) => Err(RequestError::NoText),
+            (Some(_), Some(_)) => Err(RequestError::TextAndWords),
+        }
+    }
+
+    /// How many words were given; none of a running text.
+    pub(crate) fn words(&self) -> usize {
+        match self {
+            Self::Text(_) => 0,
+            Self::Words(words) => words.len(),
+        }
+    }
+
+    /// The length of the text in UTF-8 bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Words(words) => {
+                let spaces = words.len().saturating_sub(1);
+                words.iter().map(String::len).sum::<usize>() + spaces
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! How texts are to be tagged and answers shown, and what that means for the model that answers.
+
+use clap::{ArgAction, Args, ValueEnum};
+use nerve_tagging::{Decoding, LabelSet, OffsetUnit};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::pipeline::aggregation::{Aggregation, Reading};
+use crate::pipeline::answer::View;
+use crate::request::error::RequestError;
+
+/// The unit in which offsets are counted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ToSchema, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OffsetsOption {
+    /// Unicode code points, as Python counts.
+    #[default]
+    Codepoint,
+    /// UTF-8 bytes, as Rust and Go count.
+    Byte,
+    /// UTF-16 code units, as JavaScript, Java and C# count.
+    Utf16,
+}
+
+impl From<OffsetsOption> for OffsetUnit {
+    fn from(option: OffsetsOption) -> Self {
+        match option {
+            OffsetsOption::Codepoint => Self::Codepoint,
+            OffsetsOption::Byte => Self::Byte,
+            OffsetsOption::Utf16 => Self::Utf16,
+        }
+    }
+}
+
+/// How texts are to be tagged and answers shown, apart from what is to be tagged.
+#[derive(Args, Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TagOptions {
+    /// The unit in which `start` and `end` are counted; code points where absent.
+    #[arg(
+        long,
+        value_enum,
+        help = "The unit in which offsets are counted [default: codepoint]; ndjson"
+    )]
+    pub offsets: Option<OffsetsOption>,
+    /// Entities with a lower score are left out.
+    #[param(minimum = 0, maximum = 1)]
+    #[arg(
+        long,
+        value_name = "SCORE",
+        help = "Entities with a lower score are left out; ndjson and html"
+    )]
+    pub threshold: Option<f64>,
+    /// The entity types to answer with, given once for each; all where absent.
+    #[arg(
+        long,
+        value_name = "TYPE",
+        value_delimiter = ',',
+        help = "The entity types to answer with, separated by commas [default: all]; ndjson and html"
+    )]
+    pub labels: Option<Vec<String>>,
+    /// What is labelled and by which tokens; `first` where absent.
+    #[arg(
+        long,
+        value_enum,
+        help = "What is labelled and by which tokens [default: first]"
+    )]
+    pub aggregation: Option<Aggregation>,
+    /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
+    #[arg(long = "unconstrained", action = ArgAction::SetFalse, help = "Decide each label by itself, so that an I-X may have no B-X before it")]
+    pub constrained: Option<bool>,
+    /// Whether the answer lists every word; yes where absent.
+    #[arg(long = "no-words", action = ArgAction::SetFalse, help = "Leave out the words; ndjson")]
+    pub include_words: Option<bool>,
+}
+
+impl TagOptions {
+    /// How texts are to be tagged.
+    pub fn reading(&self) -> Reading {
+        Reading {
+            aggregation: self.aggregation.unwrap_or_default(),
+            decoding: match self.constrained {
+                None | Some(true) => Decoding::Constrained,
+                Some(false) => Decoding::Independent,
+            },
+        }
+    }
+
+    /// What the options mean for a model with these labels.
+    pub fn view(self, labels: &LabelSet) -> Result<View, RequestError> {
+        let threshold = self.threshold.unwrap_or(0.0);
+        if !(0.0..=1.0).contains(&threshold) {
+            return Err(RequestError::Threshold { threshold });
+        }
+        let known = |name: String| {
+            labels
+                .parse_type(&name)
+                .ok_or_else(|| RequestError::UnknownLabel {
+                    label: name,
+                    known: labels.types().to_vec(),
+                })
+        };
+        Ok(View {
+            offsets: self.offsets.unwrap_or_default().into(),
+            threshold: threshold as f32,
+            types: self
+                .labels
+                .map(|names| names.into_iter().map(known).collect())
+                .transpose()?,
+            include_words: self.include_words.unwrap_or(true),
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! Windows to logits: a bounded queue, a batching policy and worker threads.
+
+pub(crate) mod drain;
+pub(crate) mod job;
+pub(crate) mod lone;
+pub(crate) mod policy;
+pub(crate) mod pool;
+pub(crate) mod queue;
+pub(crate) mod worker;

@@ -1,0 +1,82 @@
+//! The worker threads.
+
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::error::EngineError;
+use crate::infer::InferError;
+use crate::memory::give_back;
+use crate::scheduler::queue::Queue;
+use crate::scheduler::worker::Worker;
+
+const POLL: Duration = Duration::from_millis(5);
+
+/// The running workers.
+pub(crate) struct Pool {
+    threads: Vec<JoinHandle<()>>,
+    queue: Arc<Queue>,
+}
+
+/// Hears of each worker whether its first session opened.
+pub(crate) type Started = Vec<oneshot::Receiver<Result<(), InferError>>>;
+
+/// Ends when every worker has a warm session, or with the first that has none.
+pub(crate) async fn all_started(started: Started) -> Result<(), EngineError> {
+    for worker in started {
+        worker
+            .await
+            .map_err(|_| EngineError::ThreadLost)?
+            .map_err(EngineError::Session)?;
+    }
+    Ok(())
+}
+
+impl Pool {
+    /// Starts as many workers, which open their sessions on their own threads.
+    pub(crate) fn start(worker: Worker, count: usize) -> std::io::Result<(Self, Started)> {
+        let queue = Arc::clone(&worker.queue);
+        let worker = Arc::new(worker);
+        let mut pool = Self {
+            threads: Vec::with_capacity(count),
+            queue,
+        };
+        let mut started = Vec::with_capacity(count);
+        for number in 0..count {
+            let worker = Arc::clone(&worker);
+            let (report, hears) = oneshot::channel();
+            let thread = Builder::new().name(format!("nerve-worker-{number}"));
+            let run = move || {
+                worker.run(number == 0, report);
+                // What held the session's memory must not keep it for a version that is gone.
+                drop(worker);
+                give_back();
+            };
+            pool.threads.push(thread.spawn(run)?);
+            started.push(hears);
+        }
+        Ok((pool, started))
+    }
+
+    /// Closes the queue and waits for the workers until the deadline; false where one is still busy then.
+    pub(crate) async fn stop(&self, deadline: Instant) -> bool {
+        self.queue.close();
+        loop {
+            if self.threads.iter().all(JoinHandle::is_finished) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queue.abort();
+    }
+}

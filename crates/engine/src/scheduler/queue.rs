@@ -1,0 +1,480 @@
+//! The bounded queue between requests and workers: a lock around the turn order and the batching policy.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+use tracing::Span;
+
+use crate::config::{BatchLimits, QueueLimits};
+use crate::health::Readiness;
+use crate::metrics::Metrics;
+use crate::scheduler::drain::DrainRate;
+use crate::scheduler::job::{Job, Waiter, WindowInput};
+use crate::scheduler::policy::{LOOKAHEAD, next_batch, share};
+
+/// How long bulk work waits for a worker to come back before it is refused: twice the longest pause between attempts.
+const WORKER_WAIT: Duration = Duration::from_secs(20);
+
+/// Why windows were not taken into the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SubmitError {
+    /// They are more than the queue holds when it is empty.
+    #[error("a window of the encoder has more tokens than can wait (--queue-tokens)")]
+    NeverFits,
+    /// There are too many waiting windows.
+    #[error("too many texts wait for the model")]
+    WindowsFull {
+        /// Seconds after which there should be room.
+        retry_after: u32,
+    },
+    /// There are too many waiting tokens.
+    #[error("too many tokens wait for the model")]
+    TokensFull {
+        /// Seconds after which there should be room.
+        retry_after: u32,
+    },
+    /// No worker would take them.
+    #[error("{}", Readiness::NoWorker.problem())]
+    NoWorker,
+    /// The queue takes nothing any more.
+    #[error("{}", Readiness::Draining.problem())]
+    Closed,
+}
+
+/// Windows waiting for a worker.
+///
+/// Windows run in order of turn, as in start-time fair queueing: a request's first window takes the turn after the one
+/// being served, its second the turn after that, and so on. So a long document's windows alternate with other requests',
+/// and nothing waits for ever.
+///
+/// A request of many windows submits the first of them at once and the others as those are answered, so that it holds a
+/// bounded part of the queue. What is new is refused where the queue is full; what goes on waits for room, and has it
+/// before what is new.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Tells those that wait outside that windows have left, workers have come, or the queue is closed.
+    room: Notify,
+    limits: QueueLimits,
+    batching: BatchLimits,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: BTreeMap<Turn, Job>,
+    // Invariant: the sum of the waiting jobs' tokens.
+    tokens: usize,
+    /// Windows that claim the next room.
+    claimed: Size,
+    drain: DrainRate,
+    /// What the metrics count of this queue; other models' queues are in the same gauges.
+    shown: Size,
+    serving: u64,
+    submitted: u64,
+    workers: usize,
+    idle: usize,
+    closed: bool,
+}
+
+/// What a worker runs next.
+pub(crate) struct Batch {
+    /// Never empty.
+    pub(crate) jobs: Vec<Job>,
+    /// Whether it is one window while no other waits and no other worker runs.
+    pub(crate) is_lone: bool,
+}
+
+/// How much room windows take.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    windows: usize,
+    tokens: usize,
+}
+
+impl Size {
+    fn of(jobs: &[Job]) -> Self {
+        Self {
+            windows: jobs.len(),
+            tokens: jobs.iter().map(Job::tokens).sum(),
+        }
+    }
+}
+
+/// Who has room first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Precedence {
+    /// What comes to the queue: it leaves room for what is claimed.
+    New,
+    /// What goes on.
+    Further,
+}
+
+/// The claim of a request that goes on and waits for room; ends when dropped.
+struct Claim<'q> {
+    queue: &'q Queue,
+    size: Size,
+}
+
+impl<'q> Claim<'q> {
+    fn new(queue: &'q Queue, size: Size) -> Self {
+        let mut state = queue.lock();
+        state.claimed.windows += size.windows;
+        state.claimed.tokens += size.tokens;
+        drop(state);
+        Self { queue, size }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        state.claimed.windows -= self.size.windows;
+        state.claimed.tokens -= self.size.tokens;
+        drop(state);
+        // What was refused because of the claim would hear of the room from nobody else.
+        self.queue.room.notify_waiters();
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    turn: u64,
+    serial: u64,
+}
+
+/// Windows that were not taken, and why.
+struct Refused {
+    reason: SubmitError,
+    jobs: Vec<Job>,
+}
+
+/// Jobs without spans: of a text of many windows the first tell enough.
+fn untold(inputs: Vec<WindowInput>) -> (Vec<Job>, Vec<Waiter>) {
+    let job = |input| Job::new(input, &Span::none());
+    inputs.into_iter().map(job).unzip()
+}
+
+/// The last turn that a series of submissions took, so that all of them together get the share of one request.
+#[derive(Debug, Default)]
+pub(crate) struct Flow(AtomicU64);
+
+impl Queue {
+    /// An empty queue without workers.
+    pub(crate) fn new(limits: QueueLimits, batching: BatchLimits, metrics: Arc<Metrics>) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            room: Notify::new(),
+            limits,
+            batching,
+            metrics,
+        }
+    }
+
+    /// What may wait.
+    pub(crate) fn limits(&self) -> QueueLimits {
+        self.limits
+    }
+
+    /// What may be computed together.
+    pub(crate) fn batching(&self) -> BatchLimits {
+        self.batching
+    }
+
+    /// Takes all of a request's first windows, or none.
+    pub(crate) fn submit(&self, inputs: Vec<WindowInput>, flow: &Flow) -> Result<Vec<Waiter>, SubmitError> {
+        self.check_fits(&inputs)?;
+        let request = Span::current();
+        let (jobs, waiters) = inputs.into_iter().map(|input| Job::new(input, &request)).unzip();
+        self.enter(jobs, flow, Precedence::New)
+            .map_err(|refused| refused.reason)?;
+        Ok(waiters)
+    }
+
+    /// Takes further windows of a request as soon as there is room for them, before anything new.
+    pub(crate) async fn submit_further(
+        &self,
+        inputs: Vec<WindowInput>,
+        flow: &Flow,
+    ) -> Result<Vec<Waiter>, SubmitError> {
+        self.check_fits(&inputs)?;
+        let (jobs, waiters) = untold(inputs);
+        self.enter_in_time(jobs, flow, Precedence::Further, None).await?;
+        Ok(waiters)
+    }
+
+    /// Takes windows of bulk work; where they would be refused because of load, it waits for room, behind all others.
+    pub(crate) async fn submit_patiently(
+        &self,
+        inputs: Vec<WindowInput>,
+        flow: &Flow,
+    ) -> Result<Vec<Waiter>, SubmitError> {
+        self.check_fits(&inputs)?;
+        let (jobs, waiters) = untold(inputs);
+        let worker_end = Instant::now() + WORKER_WAIT;
+        self.enter_in_time(jobs, flow, Precedence::New, Some(worker_end))
+            .await?;
+        Ok(waiters)
+    }
+
+    /// Takes the jobs once there is room for them, and a worker if it is to be waited for until an end.
+    async fn enter_in_time(
+        &self,
+        mut jobs: Vec<Job>,
+        flow: &Flow,
+        precedence: Precedence,
+        worker_end: Option<Instant>,
+    ) -> Result<(), SubmitError> {
+        let size = Size::of(&jobs);
+        let mut claim = None;
+        loop {
+            let mut room = pin!(self.room.notified());
+            // Before the attempt, so that room made right after it is heard of.
+            room.as_mut().enable();
+            let Err(refused) = self.enter(jobs, flow, precedence) else {
+                return Ok(());
+            };
+            match (refused.reason, worker_end) {
+                (SubmitError::WindowsFull { .. } | SubmitError::TokensFull { .. }, _) => {
+                    if precedence == Precedence::Further {
+                        claim.get_or_insert_with(|| Claim::new(self, size));
+                    }
+                    room.await;
+                }
+                (SubmitError::NoWorker, Some(end)) => {
+                    timeout_at(end, room).await.map_err(|_| SubmitError::NoWorker)?;
+                }
+                (SubmitError::NoWorker, None) | (SubmitError::NeverFits | SubmitError::Closed, _) => {
+                    return Err(refused.reason);
+                }
+            }
+            jobs = refused.jobs;
+        }
+    }
+
+    fn check_fits(&self, inputs: &[WindowInput]) -> Result<(), SubmitError> {
+        let tokens: usize = inputs.iter().map(|input| input.ids.len()).sum();
+        if inputs.len() > self.limits.windows || tokens > self.limits.tokens {
+            return Err(SubmitError::NeverFits);
+        }
+        Ok(())
+    }
+
+    /// Refuses what is new while there is no room for even one window, before anything is done for it: a text that would be
+    /// refused for good too, since looking at it is the work that an overloaded server saves.
+    pub(crate) fn check_room(&self) -> Result<(), SubmitError> {
+        let least = Size {
+            windows: 1,
+            tokens: 1,
+        };
+        self.admit(&mut self.lock(), least, Precedence::New)
+    }
+
+    fn admit(&self, state: &mut State, size: Size, precedence: Precedence) -> Result<(), SubmitError> {
+        if state.refusal(self.limits, size, precedence).is_some() {
+            state.forget_withdrawn();
+        }
+        state.refusal(self.limits, size, precedence).map_or(Ok(()), Err)
+    }
+
+    fn enter(&self, jobs: Vec<Job>, flow: &Flow, precedence: Precedence) -> Result<(), Refused> {
+        let size = Size::of(&jobs);
+        let mut state = self.lock();
+        if let Err(reason) = self.admit(&mut state, size, precedence) {
+            return Err(Refused { reason, jobs });
+        }
+        let many = jobs.len() > 1;
+        let before = state.serving.max(flow.0.load(Ordering::Relaxed));
+        flow.0.store(before + jobs.len() as u64, Ordering::Relaxed);
+        for (turn, job) in (before + 1..).zip(jobs) {
+            let serial = state.submitted;
+            state.submitted += 1;
+            state.waiting.insert(Turn { turn, serial }, job);
+        }
+        state.tokens += size.tokens;
+        self.show(&mut state);
+        drop(state);
+        if many {
+            self.changed.notify_all();
+        } else {
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The next batch; waits for one. `None` once the queue is closed and empty.
+    pub(crate) fn take(&self) -> Option<Batch> {
+        let mut state = self.lock();
+        state.idle += 1;
+        loop {
+            let jobs = state.next_batch(self.batching);
+            if !jobs.is_empty() || state.closed {
+                let is_lone = jobs.len() == 1 && state.waiting.is_empty() && state.idle == state.workers;
+                state.idle -= 1;
+                self.show(&mut state);
+                drop(state);
+                self.room.notify_waiters();
+                return (!jobs.is_empty()).then_some(Batch { jobs, is_lone });
+            }
+            self.show(&mut state);
+            // Windows withdrawn meanwhile have left too.
+            self.room.notify_waiters();
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A worker that is about to come took so long to try so many tokens.
+    pub(crate) fn warmed(&self, tokens: usize, took: Duration) {
+        self.lock().drain.warmed(tokens, took);
+    }
+
+    /// A worker took so long for a batch of so many tokens.
+    pub(crate) fn ran(&self, tokens: usize, took: Duration) {
+        self.lock().drain.ran(tokens, took);
+    }
+
+    /// A worker will take windows.
+    pub(crate) fn worker_up(&self) {
+        self.lock().workers += 1;
+        self.room.notify_waiters();
+    }
+
+    /// A worker takes none for now. With the last one gone, what waits is dropped, which its waiters notice.
+    pub(crate) fn worker_down(&self) {
+        let mut state = self.lock();
+        state.workers = state.workers.saturating_sub(1);
+        if state.workers == 0 {
+            state.clear();
+        }
+        self.show(&mut state);
+        drop(state);
+        self.room.notify_waiters();
+    }
+
+    /// Takes nothing more; what waits is still served.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+        self.room.notify_waiters();
+    }
+
+    /// Takes nothing more and drops what waits.
+    pub(crate) fn abort(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.clear();
+        self.show(&mut state);
+        drop(state);
+        self.changed.notify_all();
+        self.room.notify_waiters();
+    }
+
+    /// Waits at most `pause`; true once the queue is closed.
+    pub(crate) fn closed_within(&self, pause: std::time::Duration) -> bool {
+        let state = self.lock();
+        let waited = self
+            .changed
+            .wait_timeout_while(state, pause, |state| !state.closed);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock, and every update leaves the state valid.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show(&self, state: &mut State) {
+        let now = Size {
+            windows: state.waiting.len(),
+            tokens: state.tokens,
+        };
+        let before = std::mem::replace(&mut state.shown, now);
+        let grown = |now: usize, before: usize| now as i64 - before as i64;
+        self.metrics.queue_windows.add(grown(now.windows, before.windows));
+        self.metrics.queue_tokens.add(grown(now.tokens, before.tokens));
+    }
+}
+
+impl State {
+    fn next_batch(&mut self, limits: BatchLimits) -> Vec<Job> {
+        let mut turns = Vec::new();
+        let mut lengths = Vec::new();
+        let mut withdrawn = Vec::new();
+        for (&turn, job) in &self.waiting {
+            if job.is_withdrawn() {
+                withdrawn.push(turn);
+                continue;
+            }
+            turns.push(turn);
+            lengths.push(job.tokens());
+            if turns.len() == LOOKAHEAD {
+                break;
+            }
+        }
+        for turn in withdrawn {
+            self.remove(turn);
+        }
+        let share = share(self.waiting.len(), self.idle);
+        if let Some(oldest) = turns.first() {
+            self.serving = self.serving.max(oldest.turn);
+        }
+        next_batch(&lengths, limits, share)
+            .into_iter()
+            .filter_map(|at| self.remove(turns[at]))
+            .collect()
+    }
+
+    /// Why so much more may not enter.
+    fn refusal(&self, limits: QueueLimits, size: Size, precedence: Precedence) -> Option<SubmitError> {
+        let claimed = match precedence {
+            Precedence::New => self.claimed,
+            Precedence::Further => Size::default(),
+        };
+        if self.closed {
+            Some(SubmitError::Closed)
+        } else if self.workers == 0 {
+            Some(SubmitError::NoWorker)
+        } else if self.waiting.len() + claimed.windows + size.windows > limits.windows {
+            Some(SubmitError::WindowsFull {
+                retry_after: self.retry_after(size),
+            })
+        } else if self.tokens + claimed.tokens + size.tokens > limits.tokens {
+            Some(SubmitError::TokensFull {
+                retry_after: self.retry_after(size),
+            })
+        } else {
+            None
+        }
+    }
+
+    /// Seconds after which so much more should have room, at the rate of late.
+    fn retry_after(&self, size: Size) -> u32 {
+        self.drain.seconds_for(self.tokens + size.tokens, self.workers)
+    }
+
+    fn remove(&mut self, turn: Turn) -> Option<Job> {
+        let job = self.waiting.remove(&turn)?;
+        self.tokens -= job.tokens();
+        Some(job)
+    }
+
+    fn forget_withdrawn(&mut self) {
+        self.waiting.retain(|_, job| !job.is_withdrawn());
+        self.tokens = self.waiting.values().map(Job::tokens).sum();
+    }
+
+    fn clear(&mut self) {
+        self.waiting.clear();
+        self.tokens = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! What Prometheus scrapes of HTTP requests, every series present from the start.
+
+use std::time::Duration;
+
+use nerve_engine::{Refusal, Series};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
+
+use crate::http::error::ApiError;
+use crate::http::route::Route;
+
+/// The counters, gauges and histograms of requests.
+pub(crate) struct HttpMetrics {
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    refused: IntCounterVec,
+    received: IntCounter,
+    outcomes: Outcomes,
+    in_flight: IntGauge,
+}
+
+/// How requests end: what was received is the sum of these and of what is in flight.
+struct Outcomes {
+    answered: IntCounter,
+    refused: IntCounter,
+    failed: IntCounter,
+    cancelled: IntCounter,
+}
+
+/// The status under which a request is counted whose client left before the answer, as nginx has it.
+pub(crate) const CLIENT_LEFT: u16 = 499;
+
+impl Outcomes {
+    fn new(series: &Series) -> Result<Self, prometheus::Error> {
+        let outcomes = series.counters(
+            "nerve_outcomes_total",
+            "Requests by how they ended: answered (1xx to 3xx), refused (4xx, and 503 while not ready), failed (other 5xx) \
+             and cancelled (the client left)",
+            &["outcome"],
+        )?;
+        Ok(Self {
+            answered: outcomes.with_label_values(&["answered"]),
+            refused: outcomes.with_label_values(&["refused"]),
+            failed: outcomes.with_label_values(&["failed"]),
+            cancelled: outcomes.with_label_values(&["cancelled"]),
+        })
+    }
+}
+
+impl HttpMetrics {
+    /// Metrics at zero, in the engine's registry.
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let series = Series(registry);
+        let requests = series.counters(
+            "nerve_requests_total",
+            "Requests by route and status; 499 is a client that left before the answer",
+            &["route", "status"],
+        )?;
+        let request_seconds = series.durations(
+            "nerve_request_duration_seconds",
+            "From a request's head to its answer's head",
+            "route",
+        )?;
+        for route in Route::ALL {
+            for &status in route.statuses() {
+                requests.with_label_values(&[route.name(), &status.to_string()]);
+            }
+            request_seconds.with_label_values(&[route.name()]);
+        }
+        let refused = series.counters(
+            "nerve_refused_total",
+            "Requests refused because of load or limits, by reason",
+            &["reason"],
+        )?;
+        for reason in Refusal::ALL.map(Refusal::name).iter().chain(&ApiError::REFUSALS) {
+            refused.with_label_values(&[reason]);
+        }
+        Ok(Self {
+            requests,
+            request_seconds,
+            refused,
+            received: series.counter("nerve_received_total", "Requests whose head was read")?,
+            outcomes: Outcomes::new(&series)?,
+            in_flight: series.gauge(
+                "nerve_in_flight",
+                "Requests that were received and have not ended",
+            )?,
+        })
+    }
+
+    /// Counts a request whose head was read; [`Self::request_ended`] must follow.
+    pub(crate) fn request_began(&self) {
+        self.received.inc();
+        self.in_flight.inc();
+    }
+
+    /// Counts a finished request; `refused` says that the error was no failure of the server's.
+    pub(crate) fn request_ended(&self, route: Route, status: u16, refused: bool, took: Duration) {
+        self.in_flight.dec();
+        match status {
+            CLIENT_LEFT => self.outcomes.cancelled.inc(),
+            500.. if !refused => self.outcomes.failed.inc(),
+            400.. => self.outcomes.refused.inc(),
+            _ => self.outcomes.answered.inc(),
+        }
+        self.requests
+            .with_label_values(&[route.name(), &status.to_string()])
+            .inc();
+        self.request_seconds
+            .with_label_values(&[route.name()])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts a refusal for a reason, if there is one.
+    pub(crate) fn refused(&self, reason: Option<&'static str>) {
+        if let Some(reason) = reason {
+            self.refused.with_label_values(&[reason]).inc();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::{Encoder, TextEncoder};
+
+    #[test]
+    fn every_series_is_there_before_the_first_request() {
+        let registry = Registry::new();
+        let _metrics = HttpMetrics::new(&registry).unwrap();
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&registry.gather(), &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        for line in [
+            "nerve_requests_total{route=\"/ner\",status=\"200\"} 0",
+            "nerve_request_duration_seconds_count{route=\"/ner/batch\"} 0",
+            "nerve_refused_total{reason=\"queue_windows\"} 0",
+            "nerve_refused_total{reason=\"body_memory\"} 0",
+            "nerve_outcomes_total{outcome=\"cancelled\"} 0",
+            "nerve_received_total 0",
+            "nerve_in_flight 0",
+        ] {
+            assert!(text.contains(line), "{line} is missing from\n{text}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What every handler shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nerve_engine::{BulkLimits, Engine, EngineError, Tagger};
+use tokio::sync::Semaphore;
+
+use crate::config::HttpConfig;
+use crate::http::body::BodyLimits;
+use crate::http::keys::Keys;
+use crate::http::metrics::HttpMetrics;
+use crate::http::request_id::RequestIds;
+
+/// What every handler shares.
+#[derive(Clone)]
+pub(crate) struct AppState {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) config: Arc<HttpConfig>,
+    pub(crate) metrics: Arc<HttpMetrics>,
+    pub(crate) bulk: BulkLimits,
+    pub(crate) keys: Arc<Keys>,
+    /// The bytes that request bodies may take yet.
+    bodies: Arc<Semaphore>,
+    pub(crate) request_ids: Arc<RequestIds>,
+}
+
+impl AppState {
+    /// The state of a server of this engine, in whose registry its own metrics are.
+    pub(crate) fn new(engine: Arc<Engine>, keys: Arc<Keys>, config: HttpConfig) -> Result<Self, EngineError> {
+        Ok(Self {
+            metrics: Arc::new(HttpMetrics::new(engine.metrics().registry())?),
+            bulk: BulkLimits::of(engine.config()),
+            keys,
+            bodies: Arc::new(Semaphore::new(
+                config.max_inflight_bytes.min(Semaphore::MAX_PERMITS),
+            )),
+            request_ids: Arc::default(),
+            config: Arc::new(config),
+            engine,
+        })
+    }
+
+    /// The live version of the stable model.
+    pub(crate) fn live(&self) -> Arc<Tagger> {
+        self.engine.live()
+    }
+
+    /// What a request's body may be.
+    pub(crate) fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            bytes: self.config.max_body_bytes,
+            time: Duration::from_millis(self.config.read_timeout_ms),
+            budget: Arc::clone(&self.bodies),
+        }
+    }
+}

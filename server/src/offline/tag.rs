@@ -1,0 +1,73 @@
+//! The lines of a file, tagged.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use nerve_engine::{BulkLimits, Cut, Engine, EngineConfig, EngineError, tag_lines};
+
+use crate::offline::input;
+use crate::offline::output::Output;
+use crate::offline::progress::Bar;
+use crate::offline::work::{OutputFormat, TagFile, TagFileError};
+use crate::offline::writer::Writer;
+
+/// How many lines were tagged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Lines that are not blank.
+    pub lines: u64,
+    /// Those of them that could not be tagged.
+    pub failed: u64,
+}
+
+/// Tags every line of the input and writes what became of it, in order and in bounded memory.
+///
+/// A line that cannot be tagged is in the answer as its error (NDJSON, HTML) or reported on standard error (CoNLL), and
+/// the next one follows. A file is written beside its place and put there when it is complete.
+pub async fn tag_file(config: EngineConfig, work: TagFile) -> Result<Tally, TagFileError> {
+    let (input, size) = input::open(&work.file)?;
+    let mut output = Output::create(work.out.as_deref())?;
+    let limits = BulkLimits::of(&config);
+    let engine = Engine::open(config).await?;
+    let tagger = engine.live();
+    let reading = work.options.reading();
+    let view = work.options.view(&tagger.model().labels)?;
+    engine.ready().await?;
+    let bar = Bar::new(size);
+    let chunks = bar.watch(input::chunks(input).map_err(EngineError::Io)?);
+    let mut answers = std::pin::pin!(tag_lines(
+        Arc::clone(&tagger),
+        chunks,
+        work.input,
+        reading,
+        limits
+    ));
+    let writer = Writer::new(work.output, view, &tagger);
+    let mut tally = Tally::default();
+    let written = |source| TagFileError::Write { source };
+    writer.begin(&mut output).map_err(written)?;
+    while let Some(group) = answers.next().await {
+        let group = group.map_err(|cut| match cut {
+            Cut::Input(source) => TagFileError::Read {
+                path: work.file.clone(),
+                source,
+            },
+            Cut::Stopping => TagFileError::Stopped,
+        })?;
+        for answered in &group {
+            tally.lines += 1;
+            if let Err(problem) = writer.line(&mut output, answered).map_err(written)? {
+                tally.failed += 1;
+                if work.output != OutputFormat::Ndjson {
+                    bar.report(&format!("line {}: {problem}", answered.number));
+                }
+            }
+        }
+        output.flush().map_err(written)?;
+        bar.tagged(tally.lines);
+    }
+    writer.end(&mut output).map_err(written)?;
+    output.finish().map_err(written)?;
+    Ok(tally)
+}

@@ -1,0 +1,71 @@
+//! Answers in one of the formats.
+
+use std::io::Write;
+
+use nerve_engine::{Answered, Tagger, View};
+
+use crate::http::stream::StreamLine;
+use crate::offline::conll;
+use crate::offline::html::Page;
+use crate::offline::work::OutputFormat;
+
+/// Writes answers in one of the formats.
+pub(crate) struct Writer<'t> {
+    format: OutputFormat,
+    view: View,
+    tagger: &'t Tagger,
+    page: Page,
+}
+
+impl<'t> Writer<'t> {
+    pub(crate) fn new(format: OutputFormat, view: View, tagger: &'t Tagger) -> Self {
+        Self {
+            format,
+            view,
+            tagger,
+            page: Page::new(tagger.model()),
+        }
+    }
+
+    pub(crate) fn begin(&self, out: &mut impl Write) -> std::io::Result<()> {
+        match self.format {
+            OutputFormat::Ndjson | OutputFormat::Conll => Ok(()),
+            OutputFormat::Html => self.page.begin(out),
+        }
+    }
+
+    /// Writes what became of a line; yields why it failed if it did.
+    pub(crate) fn line(
+        &self,
+        out: &mut impl Write,
+        answered: &Answered,
+    ) -> std::io::Result<Result<(), String>> {
+        let outcome = answered.outcome.as_ref().map_err(ToString::to_string);
+        match self.format {
+            OutputFormat::Ndjson => {
+                let (line, _refusal) = StreamLine::new(self.tagger, answered, &self.view);
+                serde_json::to_writer(&mut *out, &line)?;
+                out.write_all(b"\n")?;
+                Ok(outcome.map(|_| ()))
+            }
+            OutputFormat::Conll => match outcome {
+                Ok(tagged) => conll::write(out, tagged, &self.tagger.model().labels),
+                Err(problem) => Ok(Err(problem)),
+            },
+            OutputFormat::Html => {
+                match outcome {
+                    Ok(tagged) => self.page.text(out, answered.number, tagged, &self.view)?,
+                    Err(ref problem) => self.page.failure(out, answered.number, problem)?,
+                }
+                Ok(outcome.map(|_| ()))
+            }
+        }
+    }
+
+    pub(crate) fn end(&self, out: &mut impl Write) -> std::io::Result<()> {
+        match self.format {
+            OutputFormat::Ndjson | OutputFormat::Conll => Ok(()),
+            OutputFormat::Html => self.page.end(out),
+        }
+    }
+}
