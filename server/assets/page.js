@@ -52,7 +52,7 @@ async function ask() {
   const body = JSON.stringify(asked);
   document.body.classList.add("busy");
   byId("reading").setAttribute("aria-busy", "true");
-  byId("curl").textContent = curl("POST", address("ner"), JSON_BODY, body);
+  byId("curl").textContent = curl(address("ner"), JSON_BODY, body);
   try {
     const request = { method: "POST", headers: JSON_BODY, body, signal: call.signal };
     const answer = await send(address("ner"), request);
@@ -257,7 +257,7 @@ function readFragment() {
 
 /** What the model is and knows; the page works without. */
 async function readInfo() {
-  const { ok, value } = await send(address("info"), {}).catch(() => ({ ok: false }));
+  const { ok, value } = await send(address("info")).catch(() => ({ ok: false }));
   if (!ok) return;
   types = value.entity_types;
   hueOf = hues(types);
