@@ -13,6 +13,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := target/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ := target/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
+AXE := target/tools/axe/axe_playwright_python/axe.min.js
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
@@ -94,10 +95,18 @@ corpus-checks: onnxruntime
 	test -n "$(WNUT17_DIR)" || { echo "set WNUT17_DIR to the directory of train.conll, dev.conll and test.conll"; exit 2; }
 	$(CARGO) test --locked --release --workspace --test nerve -- corpus
 
-# Opens the pages in headless Chromium; skips where Node.js or Chromium is missing. Screenshots: target/browser.
-browser-test: onnxruntime
+# Opens the pages in headless Chromium through chromedriver; skips where one is missing. Screenshots: target/browser.
+browser-test: onnxruntime $(AXE)
+	$(if $(shell command -v chromedriver),,-tests/deploy/need chromium chromium-driver fonts-noto-color-emoji)
 	$(CARGO) build --locked --release --workspace --bins
-	tests/browser/run
+	$(CARGO) test --locked --release --workspace --test browser
+
+# axe-core, the rules of accessibility, is one file of the pinned wheel.
+$(AXE): tests/browser/requirements.txt
+	rm -rf target/tools/axe
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+	    --dest target/tools/axe --requirement $<
+	$(PYTHON) -m zipfile -e target/tools/axe/*.whl target/tools/axe
 
 # Compares POST / with the transformers pipeline; WNUT17_DIR adds the corpus' texts. PARITY_VENV names a virtual environment
 # that has tests/parity/requirements.txt already.

@@ -76,6 +76,11 @@ impl Server {
         server
     }
 
+    /// The server's address, without a slash at its end.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     pub(crate) fn get(&self, route: &str) -> Answer {
         let agent = agent();
         answer(agent.get(format!("{}{route}", self.base)).call().unwrap())

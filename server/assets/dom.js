@@ -1,21 +1,21 @@
-// Elements without markup strings: whatever a text contains, it is shown as text.
+// Elements made without markup strings, so that markup in a text is shown as text.
 
-/** An element; `on…` attributes are listeners, `--…` ones style properties, and false or undefined ones are left out. */
+/** A new element. Attributes `on…` become listeners, `--…` style properties; false and undefined ones are left out. */
 export function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
+  const created = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
     if (value === false || value === undefined) continue;
-    if (key.startsWith("--")) made.style.setProperty(key, value);
-    else if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else made.setAttribute(key, value === true ? "" : value);
+    if (key.startsWith("--")) created.style.setProperty(key, value);
+    else if (key.startsWith("on")) created.addEventListener(key.slice(2), value);
+    else created.setAttribute(key, value === true ? "" : value);
   }
-  made.append(...children.filter((child) => child !== undefined));
-  return made;
+  created.append(...children.filter((child) => child !== undefined));
+  return created;
 }
 
 export const byId = (id) => document.getElementById(id);
 
-/** Puts a text on the clipboard, and says so on the button for a moment. */
+/** Copies a text to the clipboard and reports it on the button for 1.5 s. */
 export async function copy(button, text) {
   const label = button.dataset.label ?? button.textContent;
   button.dataset.label = label;
@@ -28,21 +28,21 @@ async function toClipboard(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // Browsers keep the clipboard from pages that come by plain HTTP from another machine; a selection still copies.
-    const held = element("textarea", { readonly: true, class: "visually-hidden" });
+    // Browsers deny the clipboard to pages served by plain HTTP from another host; copying a selection still works.
+    const area = element("textarea", { readonly: true, class: "visually-hidden" });
     const focused = document.activeElement;
-    held.value = text;
-    document.body.append(held);
-    held.select();
+    area.value = text;
+    document.body.append(area);
+    area.select();
     const copied = document.execCommand("copy");
-    held.remove();
+    area.remove();
     focused?.focus();
     return copied;
   }
 }
 
-/** Arrow keys, Home and End move along `items`, of which one at a time is a tab stop. */
-export function roving(place, items, moved = () => {}) {
+/** Roving tabindex: one of `items` is a tab stop; arrow keys, Home and End move the focus and call `onMove`. */
+export function roving(place, items, onMove = () => {}) {
   const stop = (index) => items.forEach((item, i) => (item.tabIndex = i === index ? 0 : -1));
   stop(Math.max(0, items.findIndex((item) => item.tabIndex === 0)));
   place.onkeydown = (event) => {
@@ -52,7 +52,7 @@ export function roving(place, items, moved = () => {}) {
     event.preventDefault();
     stop(to);
     items[to].focus();
-    moved(items[to]);
+    onMove(items[to]);
   };
   place.onfocusin = (event) => {
     const at = items.indexOf(event.target);

@@ -1,8 +1,7 @@
-// A hue for each entity type, whatever the model calls them. Lightness and chroma are the style sheet's, so that every
-// hue has the same contrast.
+// A hue for each entity type. Lightness and chroma are set in the style sheet, so every hue has the same contrast.
 
 const FIRST = 85;
-// Few types keep to hues that are easy to tell apart rather than to opposite ones.
+// Two or three types get neighboring hues of this many instead of opposite ones.
 const FEWEST_STEPS = 6;
 
 /** A function from an entity type, or a label such as `B-person`, to its hue in degrees. */

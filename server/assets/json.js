@@ -1,12 +1,12 @@
-// JSON as a person likes to read it.
+// JSON with line breaks, indentation and colors.
 
 import { element } from "./dom.js";
 
 const WIDTH = 88;
-/** Beyond this many characters a view is cut; copying is not. */
+/** The number of characters that are shown; copying takes all. */
 export const SHOWN = 200_000;
 
-/** The value as JSON, with short objects and lists kept on one line. */
+/** The value as JSON, with short objects and lists on one line. */
 export function pretty(value, indent = "", used = 0) {
   const line = oneLine(value);
   if (typeof value !== "object" || value === null || used + indent.length + line.length <= WIDTH) return line;
@@ -30,7 +30,7 @@ function oneLine(value) {
 
 const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|-?\d[\d.eE+-]*|\b(?:true|false|null)\b/g;
 
-/** Fills a `pre` with JSON text, its keys, strings and numbers told apart. */
+/** Fills a `pre` with JSON text whose keys, strings and numbers have colors. */
 export function showJson(place, json) {
   const text = json.slice(0, SHOWN);
   const parts = [];

@@ -1,9 +1,9 @@
-// Offsets of the API to those of JavaScript strings, which count UTF-16 code units.
+// Converts the API's offsets to indices of JavaScript strings, which count UTF-16 code units.
 
 const utf8Length = (codePoint) =>
   codePoint < 0x80 ? 1 : codePoint < 0x800 ? 2 : codePoint < 0x10000 ? 3 : 4;
 
-/** A function from an offset into `text` in `unit` ("codepoint", "byte" or "utf16") to the index JavaScript slices at. */
+/** A function from an offset into `text`, counted in `unit` ("codepoint", "byte" or "utf16"), to a string index. */
 export function utf16Index(text, unit) {
   if (unit === "utf16") return (offset) => offset;
   const indices = [];
@@ -15,5 +15,5 @@ export function utf16Index(text, unit) {
     index += character.length;
   }
   indices[offset] = index;
-  return (asked) => indices[asked];
+  return (offset) => indices[offset];
 }

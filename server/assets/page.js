@@ -9,10 +9,10 @@ import { address, curl, milliseconds, send } from "./request.js";
 const JSON_BODY = { "content-type": "application/json" };
 /** Table rows that are added at a time. */
 const ROWS = 400;
-/** Long enough that a slider on its way sends no request at every step. */
-const SETTLED_MS = 150;
-/** The aggregations whose answers list tokens for words. */
-const TOKENS = ["none", "simple"];
+/** Long enough that a slider being dragged does not send a request at every step. */
+const SETTLE_MS = 150;
+/** The aggregations whose responses list tokens instead of words. */
+const TOKEN_AGGREGATIONS = ["none", "simple"];
 
 const text = byId("text");
 const threshold = byId("threshold");
@@ -20,68 +20,70 @@ const aggregation = byId("aggregation");
 const offsets = byId("offsets");
 const words = byId("words");
 
-/** The entity types the model knows, and those that are asked for: all of them while none is chosen. */
+/** The entity types of the model. */
 let types = [];
 let hueOf = hues(types);
-const wanted = new Set();
-/** The request that is under way. */
-let running;
-let settling;
-/** The answer as JSON. */
+/** The entity types to show; empty for all. */
+const chosenTypes = new Set();
+/** Cancels the request in flight. */
+let controller;
+/** The timer of `submitSoon`. */
+let timer;
+/** The response as JSON. */
 let json = "";
 
 const defaultOf = (select) => [...select.options].find((option) => option.defaultSelected).value;
 
-/** The request body that the form spells; what is as the API has it by default is left out. */
-function question() {
+/** The request body of the form, without fields that have their default value. */
+function requestBody() {
   const body = { text: text.value.toWellFormed?.() ?? text.value };
   if (aggregation.value !== defaultOf(aggregation)) body.aggregation = aggregation.value;
   if (offsets.value !== defaultOf(offsets)) body.offsets = offsets.value;
   if (Number(threshold.value) > 0) body.threshold = Number(threshold.value);
-  if (wanted.size > 0) body.labels = [...wanted];
+  if (chosenTypes.size > 0) body.labels = [...chosenTypes];
   if (!words.checked) body.include_words = false;
   return body;
 }
 
-/** Sends what the form spells and shows the answer; a request still under way is given up. */
-async function ask() {
-  clearTimeout(settling);
-  running?.abort();
-  const call = (running = new AbortController());
-  const asked = question();
-  const body = JSON.stringify(asked);
+/** Sends the form and shows the response. Cancels the request in flight. */
+async function submit() {
+  clearTimeout(timer);
+  controller?.abort();
+  const current = (controller = new AbortController());
+  const sent = requestBody();
+  const body = JSON.stringify(sent);
   document.body.classList.add("busy");
   byId("reading").setAttribute("aria-busy", "true");
-  byId("curl").textContent = curl("POST", address("ner"), JSON_BODY, body);
+  byId("curl").textContent = curl(address("ner"), JSON_BODY, body);
   try {
-    const request = { method: "POST", headers: JSON_BODY, body, signal: call.signal };
-    const answer = await send(address("ner"), request);
-    if (call.signal.aborted) return;
-    if (answer.ok) showAnswer(asked, answer);
-    else showProblem(problemOf(answer));
+    const request = { method: "POST", headers: JSON_BODY, body, signal: current.signal };
+    const response = await send(address("ner"), request);
+    if (current.signal.aborted) return;
+    if (response.ok) showResponse(sent, response);
+    else showProblem(problemOf(response));
   } catch (error) {
-    if (call.signal.aborted) return;
+    if (current.signal.aborted) return;
     showProblem({ title: "No answer", message: error.message });
   } finally {
-    if (running === call) {
-      running = undefined;
+    if (controller === current) {
+      controller = undefined;
       document.body.classList.remove("busy");
       byId("reading").setAttribute("aria-busy", "false");
     }
   }
 }
 
-function askSoon() {
-  clearTimeout(settling);
-  settling = setTimeout(ask, SETTLED_MS);
+function submitSoon() {
+  clearTimeout(timer);
+  timer = setTimeout(submit, SETTLE_MS);
 }
 
-function showAnswer(asked, { value, roundTrip, inServer }) {
-  const { text, offsets: unit = defaultOf(offsets) } = asked;
+function showResponse(sent, { value, roundTrip, inServer }) {
+  const { text, offsets: unit = defaultOf(offsets) } = sent;
   const { entities } = value;
-  showReading(byId("reading"), { text, entities, unit, hueOf, chosen: showWordsOf });
-  showOutcome(true);
-  const listed = TOKENS.includes(asked.aggregation) ? "token" : "word";
+  showReading(byId("reading"), { text, entities, unit, hueOf, onChoose: showWordsOf });
+  showResult(true);
+  const listed = TOKEN_AGGREGATIONS.includes(sent.aggregation) ? "token" : "word";
   byId("unit").textContent = listed === "word" ? "Word" : "Token";
   byId("status").replaceChildren(...summary(value, listed, roundTrip, inServer));
   showLegend(entities);
@@ -95,7 +97,7 @@ function summary({ entities, words }, listed, roundTrip, inServer) {
   const within = words ? ` in ${count(words.length, listed, `${listed}s`)}` : "";
   const found = count(entities.length, "entity", "entities") + within;
   const server = inServer === undefined ? "" : `, ${milliseconds(inServer)} in the server`;
-  return [element("strong", {}, found), ` ${milliseconds(roundTrip)} there and back${server}`];
+  return [element("strong", {}, found), ` ${milliseconds(roundTrip)} round trip${server}`];
 }
 
 const count = (number, one, many) => `${number === 0 ? "No" : number.toLocaleString("en")} ${number === 1 ? one : many}`;
@@ -108,7 +110,7 @@ const TITLES = {
   504: "The server took too long",
 };
 
-/** What an answer that is no 200 says, in the API's words where it has them. */
+/** The title, message and details of an error response. */
 function problemOf({ status, value, headers }) {
   const details = [`status ${status}`];
   if (value?.error?.code) details.push(value.error.code);
@@ -116,38 +118,38 @@ function problemOf({ status, value, headers }) {
   if (id) details.push(`request ${id}`);
   return {
     title: TITLES[status] ?? `The server answered ${status}`,
-    message: value?.error?.message ?? "It did not say why.",
+    message: value?.error?.message ?? "The response has no message.",
     details: details.join(" · "),
     retryAfter: headers.get("retry-after"),
   };
 }
 
 function showProblem({ title, message, details, retryAfter }) {
-  const again = retryAfter ? `Try again (the server asks for ${retryAfter} s)` : "Try again";
+  const retry = retryAfter ? `Try again (the server asks for ${retryAfter} s)` : "Try again";
   byId("problem").replaceChildren(
     element("strong", {}, title),
     element("p", {}, message),
     details ? element("p", { class: "quiet" }, details) : "",
-    element("button", { type: "button", class: "plain", onclick: ask }, again),
+    element("button", { type: "button", class: "plain", onclick: submit }, retry),
   );
   byId("status").textContent = "";
-  showOutcome(false);
+  showResult(false);
   showLegend([]);
 }
 
-/** Either the answer or the problem: an answer to another text than the one in the box would mislead. */
-function showOutcome(answered) {
-  byId("problem").hidden = answered;
-  for (const part of ["reading", "answer", "share"]) byId(part).hidden = !answered;
+/** Shows either the result or the problem: the result of an earlier text would mislead. */
+function showResult(succeeded) {
+  byId("problem").hidden = succeeded;
+  for (const part of ["reading", "answer", "share"]) byId(part).hidden = !succeeded;
 }
 
 function showLegend(entities) {
   const found = new Map();
   for (const { type } of entities) found.set(type, (found.get(type) ?? 0) + 1);
-  const names = new Set([...types, ...wanted, ...found.keys()]);
+  const names = new Set([...types, ...chosenTypes, ...found.keys()]);
   const legend = byId("legend");
   const focused = document.activeElement?.dataset.type;
-  legend.classList.toggle("chosen", wanted.size > 0);
+  legend.classList.toggle("chosen", chosenTypes.size > 0);
   legend.replaceChildren(
     ...[...names].map((type) =>
       element(
@@ -157,7 +159,7 @@ function showLegend(entities) {
           class: "chip",
           "--hue": hueOf(type),
           "data-type": type,
-          "aria-pressed": String(wanted.has(type)),
+          "aria-pressed": String(chosenTypes.has(type)),
           onclick: () => choose(type),
         },
         type,
@@ -169,9 +171,9 @@ function showLegend(entities) {
 }
 
 function choose(type) {
-  if (!wanted.delete(type)) wanted.add(type);
+  if (!chosenTypes.delete(type)) chosenTypes.add(type);
   showLegend([]);
-  ask();
+  submit();
 }
 
 let unshown = [];
@@ -203,7 +205,7 @@ function row({ text, label, score, place }) {
   );
 }
 
-/** Points out an entity's words in the table. */
+/** Highlights an entity's words in the table. */
 function showWordsOf({ words: [first, end] }, mark) {
   const rows = byId("rows");
   byId("reading").querySelector("[aria-current]")?.removeAttribute("aria-current");
@@ -229,15 +231,15 @@ function showThreshold() {
   threshold.setAttribute("aria-valuetext", byId("threshold-shown").textContent);
 }
 
-/** The form as the fragment of this page's address, which browsers do not send to servers. */
+/** The form as a fragment of this page's address. Browsers do not send fragments to servers. */
 function fragment() {
-  const { text, labels = [], ...options } = question();
-  const spelled = new URLSearchParams({ text, ...options });
-  for (const label of labels) spelled.append("label", label);
-  return `#${spelled}`;
+  const { text, labels = [], ...options } = requestBody();
+  const parameters = new URLSearchParams({ text, ...options });
+  for (const label of labels) parameters.append("label", label);
+  return `#${parameters}`;
 }
 
-/** Fills the form from the address, where it has a text. */
+/** Fills the form from the address. Returns false if the address has no text. */
 function readFragment() {
   const given = new URLSearchParams(location.hash.slice(1));
   if (!given.has("text")) return false;
@@ -248,16 +250,16 @@ function readFragment() {
     select.value = given.get(select.id);
     if (select.value === "") select.value = defaultOf(select);
   }
-  wanted.clear();
-  for (const label of given.getAll("label")) wanted.add(label);
+  chosenTypes.clear();
+  for (const label of given.getAll("label")) chosenTypes.add(label);
   showThreshold();
   showSize();
   return true;
 }
 
-/** What the model is and knows; the page works without. */
+/** Shows the model's name and reads its entity types. The page works without them. */
 async function readInfo() {
-  const { ok, value } = await send(address("info"), {}).catch(() => ({ ok: false }));
+  const { ok, value } = await send(address("info")).catch(() => ({ ok: false }));
   if (!ok) return;
   types = value.entity_types;
   hueOf = hues(types);
@@ -266,29 +268,29 @@ async function readInfo() {
 }
 
 function listen() {
-  byId("ask").addEventListener("submit", (event) => {
+  byId("form").addEventListener("submit", (event) => {
     event.preventDefault();
-    ask();
+    submit();
   });
   text.addEventListener("input", showSize);
   text.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
-      ask();
+      submit();
     }
   });
   for (const example of byId("examples").querySelectorAll("button")) {
     example.addEventListener("click", () => {
       text.value = example.dataset.text;
       showSize();
-      ask();
+      submit();
     });
   }
   threshold.addEventListener("input", () => {
     showThreshold();
-    askSoon();
+    submitSoon();
   });
-  for (const control of [aggregation, offsets, words]) control.addEventListener("change", ask);
+  for (const control of [aggregation, offsets, words]) control.addEventListener("change", submit);
   const tabs = [...byId("tabs").children];
   roving(byId("tabs"), tabs, showTab);
   for (const tab of tabs) tab.addEventListener("click", () => showTab(tab));
@@ -299,8 +301,8 @@ function listen() {
     history.replaceState(null, "", fragment());
     copy(event.currentTarget, location.href);
   });
-  addEventListener("hashchange", () => readFragment() && ask());
-  // Beside the text there is room for the options; on a phone they would keep the result from view.
+  addEventListener("hashchange", () => readFragment() && submit());
+  // A wide window has room for the options beside the text; on a phone they would push the result out of view.
   byId("options").open = matchMedia("(min-width: 56rem)").matches;
   if (/Mac|iPhone|iPad/.test(navigator.platform)) byId("keys").textContent = "⌘ ↵";
 }
@@ -311,4 +313,4 @@ showThreshold();
 showSize();
 await readInfo();
 showLegend([]);
-ask();
+submit();

@@ -1,4 +1,4 @@
-// The text with its entities marked, and what is known of each on hover, focus or tap.
+// The text with its entities marked, and the details of an entity on hover, focus or tap.
 
 import { byId, element, roving } from "./dom.js";
 import { utf16Index } from "./offsets.js";
@@ -8,12 +8,12 @@ const UNITS = { codepoint: "code points", byte: "bytes", utf16: "UTF-16 units" }
 const percent = (score) => `${(100 * score).toFixed(1)} %`;
 
 /**
- * Fills `place` with `text`, in which each entity's slice is marked.
+ * Fills `place` with `text` and marks each entity in it.
  *
- * The answer's offsets count `unit`s; `hueOf` gives an entity type's hue; `chosen` hears of an entity that is clicked.
- * Throws where an entity's offsets do not slice the text to the entity.
+ * The offsets count `unit`s. `hueOf` gives an entity type's hue. `onChoose` is called with an entity that is clicked.
+ * Throws if the text at an entity's offsets is not the entity's text.
  */
-export function showReading(place, { text, entities, unit, hueOf, chosen }) {
+export function showReading(place, { text, entities, unit, hueOf, onChoose }) {
   const indexOf = utf16Index(text, unit);
   const parts = [];
   const marks = [];
@@ -21,22 +21,22 @@ export function showReading(place, { text, entities, unit, hueOf, chosen }) {
   for (const entity of entities) {
     const [from, to] = [indexOf(entity.start), indexOf(entity.end)];
     if (from < end || text.slice(from, to) !== entity.text) {
-      throw new Error(`The answer places “${entity.text}” where the text does not have it.`);
+      throw new Error(`The response has “${entity.text}” at offsets where the text is different.`);
     }
-    const mark = marked(entity, unit, hueOf(entity.type), chosen);
+    const mark = marked(entity, unit, hueOf(entity.type), onChoose);
     marks.push(mark);
     parts.push(text.slice(end, from), element("mark", {}, mark));
     end = to;
   }
   parts.push(text.slice(end));
   place.replaceChildren(...parts);
-  // Without an entity to stop at, a long text is scrolled by its own place.
+  // Without entities the text itself must take the focus, so that a long text scrolls by keyboard.
   place.tabIndex = marks.length === 0 ? 0 : -1;
   hideTip();
   roving(place, marks);
 }
 
-function marked(entity, unit, hue, chosen) {
+function marked(entity, unit, hue, onChoose) {
   const mark = element(
     "span",
     { class: "entity", role: "button", tabindex: -1, "--hue": hue },
@@ -47,7 +47,7 @@ function marked(entity, unit, hue, chosen) {
   const show = () => showTip(mark, entity, unit, hue);
   const choose = () => {
     show();
-    chosen(entity, mark);
+    onChoose(entity, mark);
   };
   mark.addEventListener("pointerenter", show);
   mark.addEventListener("pointerleave", hideTipSoon);
@@ -63,10 +63,11 @@ function marked(entity, unit, hue, chosen) {
 }
 
 const tip = byId("tip");
-let hiding;
+/** The timer of `hideTipSoon`. */
+let timer;
 
 function showTip(mark, entity, unit, hue) {
-  clearTimeout(hiding);
+  clearTimeout(timer);
   tip.style.setProperty("--hue", hue);
   tip.style.setProperty("--score", entity.score);
   tip.replaceChildren(
@@ -85,16 +86,16 @@ function showTip(mark, entity, unit, hue) {
 }
 
 function hideTip() {
-  clearTimeout(hiding);
+  clearTimeout(timer);
   tip.hidden = true;
 }
 
-// Time to move the pointer onto the tip itself.
+// Leaves time to move the pointer onto the tip.
 function hideTipSoon() {
-  clearTimeout(hiding);
-  hiding = setTimeout(hideTip, 200);
+  clearTimeout(timer);
+  timer = setTimeout(hideTip, 200);
 }
 
-tip.addEventListener("pointerenter", () => clearTimeout(hiding));
+tip.addEventListener("pointerenter", () => clearTimeout(timer));
 tip.addEventListener("pointerleave", hideTipSoon);
 addEventListener("keydown", (event) => event.key === "Escape" && hideTip());

@@ -1,46 +1,35 @@
-// Requests to the API, their timing, and how a person repeats them.
+// Requests to the API, their timing, and the same request as a curl command.
 
 /**
- * What the server answered: `status`, `headers`, `text`, the `value` the text spells if it is JSON, and the
- * milliseconds of the whole round trip and of the server's part, where it tells.
- *
- * `arrived` sees each part of the text as it comes.
+ * The server's response: `status`, `headers`, the `value` of a JSON body, and the milliseconds of the whole round trip
+ * and of the server's part, where it reports that.
  */
-export async function send(url, { arrived = () => {}, ...request }) {
-  const began = performance.now();
+export async function send(url, request) {
+  const start = performance.now();
   const response = await fetch(url, request);
-  let text = "";
-  if (response.body) {
-    const parts = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    for (let part = await parts.read(); !part.done; part = await parts.read()) {
-      text += part.value;
-      arrived(text);
-    }
-  }
+  const text = await response.text();
   return {
     status: response.status,
     ok: response.ok,
     headers: response.headers,
-    text,
     value: parsed(text),
-    roundTrip: performance.now() - began,
+    roundTrip: performance.now() - start,
     inServer: serverTime(response.headers),
   };
 }
 
-/** The address of a path of this server, wherever a proxy has put it. */
-export const address = (path) => new URL(`./${path.replace(/^\//, "")}`, document.baseURI).href;
+/** The address of a route of this server, below any path prefix of a proxy. */
+export const address = (route) => new URL(route, document.baseURI).href;
 
-/** A command that sends the same request from a POSIX shell. */
-export function curl(method, url, headers, body) {
-  const usual = body === undefined ? "GET" : "POST";
-  const lines = [`curl -s ${method === usual ? "" : `-X ${method} `}${quoted(url)}`];
+/** A command that sends the same POST request from a POSIX shell. */
+export function curl(url, headers, body) {
+  const lines = [`curl -s ${quoted(url)}`];
   for (const [name, value] of Object.entries(headers)) lines.push(`-H ${quoted(`${name}: ${value}`)}`);
-  if (body !== undefined) lines.push(`--data-raw ${quoted(body)}`);
+  lines.push(`--data-raw ${quoted(body)}`);
   return lines.join(" \\\n  ");
 }
 
-/** A time as a person reads it. */
+/** A time with its unit, in milliseconds or seconds. */
 export function milliseconds(time) {
   if (time >= 1000) return `${(time / 1000).toFixed(2)} s`;
   return `${time >= 10 ? Math.round(time) : time.toFixed(1)} ms`;
@@ -57,6 +46,6 @@ function parsed(text) {
 }
 
 function serverTime(headers) {
-  const told = headers.get("server-timing")?.match(/\btotal;dur=([\d.]+)/);
-  return told ? Number(told[1]) : undefined;
+  const total = headers.get("server-timing")?.match(/\btotal;dur=([\d.]+)/);
+  return total ? Number(total[1]) : undefined;
 }

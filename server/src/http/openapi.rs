@@ -21,7 +21,7 @@ use crate::http::{admin, classify, ner, operations, pages, stream, v2};
         (name = "tagging", description = "Text to entities"),
         (name = "open inference protocol", description = "Text to entities as tensors"),
         (name = "operations", description = "Health, metrics and the contract"),
-        (name = "pages", description = "For people with a browser")
+        (name = "pages", description = "Web pages")
     ),
     paths(
         ner::ner,
