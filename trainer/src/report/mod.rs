@@ -1,9 +1,10 @@
-//! What a person looks at: charts, pages and files that describe a run.
+//! Reports of a training run: an HTML page with charts, TensorBoard events and a model card.
 
 mod card;
 mod chart;
 mod error;
 pub mod html;
+mod number;
 mod point;
 mod run;
 mod tensorboard;
@@ -12,6 +13,7 @@ pub(crate) use card::last_parts;
 pub use card::{CardName, ModelCard};
 pub use chart::{Bar, BarChart, LineChart, Series};
 pub use error::ReportError;
+pub use number::{format_number, format_percent};
 pub use point::{EvaluationPoint, StepPoint};
 pub use run::{RunReport, configuration_rows};
 pub use tensorboard::{EventWriter, write_events};
