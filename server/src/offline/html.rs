@@ -1,12 +1,13 @@
-//! Tagged texts as a page with the entities highlighted.
+//! An HTML page of tagged texts with their entities highlighted, written text by text.
 
-use std::fmt::{Display, Formatter};
 use std::io::{Result, Write};
 
-use nerve_engine::{Answer, Tagged, TextModel, View};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use nerve_tagging::{LabelSet, OffsetUnit};
 
-/// Degrees between the hues of neighbouring types: the golden angle, which never repeats soon.
+use nerve_engine::{Answer, Tagged, TextModel, View};
+
+/// Degrees between the hues of neighboring types. Multiples of the golden angle stay apart for any number of types.
 const HUE_STEP: f64 = 137.508;
 
 const STYLE: &str = "\
@@ -18,38 +19,53 @@ mark small { font-size: .7em; font-weight: bold; margin-inline-start: .5em }
 .error { color: #a00 }
 ";
 
-/// The parts of a page about one model's answers.
+/// Where the texts stand in the page. Escaped text cannot contain it.
+const TEXTS: &str = "<!--texts-->";
+
+/// The page of one model's answers.
 pub(crate) struct Page {
-    model: String,
     labels: LabelSet,
+    before_texts: String,
+    after_texts: String,
 }
 
 impl Page {
     /// The page for a model.
     pub(crate) fn new(model: &TextModel) -> Self {
+        // The page is written in parts because a file of texts can be larger than memory. maud has no separate opening
+        // and closing tags, so the whole page is rendered and divided.
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width";
+                    title { "Entities, by " (model.name) " " (model.version) }
+                    style {
+                        (PreEscaped(STYLE))
+                        @for index in 0..model.labels.types().len() { (type_style(index)) }
+                    }
+                }
+                body {
+                    main {
+                        h1 { "Entities" }
+                        (PreEscaped(TEXTS))
+                    }
+                }
+            }
+        }
+        .into_string();
+        let (before, after) = page.split_once(TEXTS).unwrap_or((&page, ""));
         Self {
-            model: format!("{} {}", model.name, model.version),
             labels: model.labels.clone(),
+            before_texts: before.to_owned(),
+            after_texts: after.to_owned(),
         }
     }
 
     /// Writes everything before the first text.
     pub(crate) fn begin(&self, out: &mut impl Write) -> Result<()> {
-        writeln!(
-            out,
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">"
-        )?;
-        writeln!(out, "<meta name=\"viewport\" content=\"width=device-width\">")?;
-        writeln!(
-            out,
-            "<title>Entities, by {}</title>\n<style>\n{STYLE}",
-            Escaped(&self.model)
-        )?;
-        for at in 0..self.labels.types().len() {
-            let hue = (at as f64 * HUE_STEP) % 360.0;
-            writeln!(out, ".t{at} {{ background: hsl({hue:.0} 70% 85%) }}")?;
-        }
-        writeln!(out, "</style>\n</head>\n<body>\n<main>\n<h1>Entities</h1>")
+        writeln!(out, "{}", self.before_texts)
     }
 
     /// Writes one text with its entities.
@@ -61,61 +77,52 @@ impl Page {
             ..view.clone()
         };
         let answer = Answer::new(tagged, &self.labels, &in_bytes, |_| ());
-        write!(
-            out,
-            "<p dir=\"auto\" id=\"line-{line}\"><a href=\"#line-{line}\">{line}</a>"
-        )?;
-        let mut shown = 0;
-        for entity in &answer.entities {
-            let before = text.get(shown..entity.start).unwrap_or_default();
-            let class = self.labels.parse_type(entity.entity_type).map_or(0, |of| of.0);
-            write!(
-                out,
-                "{}<mark class=\"t{class}\" title=\"{:.3}\">{}<small>{}</small></mark>",
-                Escaped(before),
-                entity.score,
-                Escaped(entity.text),
-                Escaped(entity.entity_type)
-            )?;
-            shown = entity.end;
-        }
-        writeln!(out, "{}</p>", Escaped(text.get(shown..).unwrap_or_default()))
+        let class = |entity_type: &str| {
+            let index = self.labels.parse_type(entity_type).map_or(0, |index| index.0);
+            format!("t{index}")
+        };
+        let plain = |start: usize, end: usize| text.get(start..end).unwrap_or_default();
+        let ends = || answer.entities.iter().map(|entity| entity.end);
+        let content = html! {
+            @for (previous_end, entity) in std::iter::once(0).chain(ends()).zip(&answer.entities) {
+                (plain(previous_end, entity.start))
+                mark class=(class(entity.entity_type)) title=(format!("{:.3}", entity.score)) {
+                    (entity.text)
+                    small { (entity.entity_type) }
+                }
+            }
+            (plain(ends().last().unwrap_or(0), text.len()))
+        };
+        paragraph(out, line, None, &content)
     }
 
-    /// Writes why there is no text.
+    /// Writes why a text could not be tagged.
     pub(crate) fn failure(&self, out: &mut impl Write, line: u64, problem: &str) -> Result<()> {
-        writeln!(
-            out,
-            "<p class=\"error\" id=\"line-{line}\"><a href=\"#line-{line}\">{line}</a>{}</p>",
-            Escaped(problem)
-        )
+        paragraph(out, line, Some("error"), &html! { (problem) })
     }
 
     /// Writes everything after the last text.
     pub(crate) fn end(&self, out: &mut impl Write) -> Result<()> {
-        writeln!(out, "</main>\n</body>\n</html>")
+        writeln!(out, "{}", self.after_texts)
     }
 }
 
-/// Text that means itself in HTML, in attributes too.
-struct Escaped<'a>(&'a str);
+/// The style of the entities of the type at `index`.
+fn type_style(index: usize) -> Markup {
+    let hue = (index as f64 * HUE_STEP) % 360.0;
+    PreEscaped(format!(".t{index} {{ background: hsl({hue:.0} 70% 85%) }}\n"))
+}
 
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let mut rest = self.0;
-        while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
-            f.write_str(&rest[..at])?;
-            f.write_str(match rest.as_bytes()[at] {
-                b'&' => "&amp;",
-                b'<' => "&lt;",
-                b'>' => "&gt;",
-                b'"' => "&quot;",
-                _ => "&#39;",
-            })?;
-            rest = &rest[at + 1..];
+/// Writes the paragraph of one line of the input, with its number as a link to itself.
+fn paragraph(out: &mut impl Write, line: u64, class: Option<&str>, content: &Markup) -> Result<()> {
+    let id = format!("line-{line}");
+    let paragraph = html! {
+        p class=[class] id=(id) dir="auto" {
+            a href={ "#" (id) } { (line) }
+            (content)
         }
-        f.write_str(rest)
-    }
+    };
+    writeln!(out, "{}", paragraph.into_string())
 }
 
 #[cfg(test)]
@@ -144,21 +151,22 @@ mod tests {
         page.failure(&mut out, 4, "no <i>").unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "<p dir=\"auto\" id=\"line-3\"><a href=\"#line-3\">3</a>&lt;b&gt; \
+            "<p id=\"line-3\" dir=\"auto\"><a href=\"#line-3\">3</a>&lt;b&gt; \
              <mark class=\"t0\" title=\"1.000\">Zoë<small>person</small></mark> &amp; \
              <mark class=\"t1\" title=\"1.000\">&quot;co&quot;<small>location</small></mark></p>\n\
-             <p class=\"error\" id=\"line-4\"><a href=\"#line-4\">4</a>no &lt;i&gt;</p>\n"
+             <p class=\"error\" id=\"line-4\" dir=\"auto\"><a href=\"#line-4\">4</a>no &lt;i&gt;</p>\n"
         );
     }
 
     #[test]
-    fn a_page_needs_nothing_else() {
+    fn a_page_loads_nothing() {
         let page = Page::new(&text_model(8));
         let mut out = Vec::new();
         page.begin(&mut out).unwrap();
         page.end(&mut out).unwrap();
         let html = String::from_utf8(out).unwrap();
-        assert!(html.contains(".t1 {") && html.trim_end().ends_with("</html>"));
+        assert!(html.starts_with("<!DOCTYPE html>") && html.trim_end().ends_with("</main></body></html>"));
+        assert!(html.contains(".t1 {"));
         assert!(!html.contains("http") && !html.contains("src="));
     }
 }

@@ -1,13 +1,15 @@
-//! What was concluded, beside the scores that bear it out or not.
+//! The study's conclusions, each beside the scores that support or refute it.
 
-use super::percent;
+use maud::{Markup, html};
+
+use nerve_trainer::report::format_percent;
+use nerve_trainer::report::html::table;
 use crate::claim::{Claim, Verdict, judge, split};
 use crate::file::{Reported, Study, Variant};
 use crate::outcome::StudyOutcome;
-use nerve_trainer::report::html::{paragraph, table};
 
-/// The study's claims with what each start's scores say of them, as a table.
-pub(super) fn claims(study: &Study, found: &StudyOutcome) -> String {
+/// A table of the study's claims with the scores and the verdict for each start.
+pub(super) fn claims(study: &Study, found: &StudyOutcome) -> Markup {
     let mut header = vec!["conclusion".to_owned()];
     for start in &study.starts {
         header.push(format!("entity F1, from {}", start.name));
@@ -33,22 +35,22 @@ pub(super) fn claims(study: &Study, found: &StudyOutcome) -> String {
         }));
         cells
     };
-    let margin = paragraph(&format!(
-        "One seed each. Differences of up to {:.1} points decide nothing. Scores are of dev after the last epoch, the \
-         claimed better one first.",
-        100.0 * study.margin
-    ));
-    let claims = table(&header, study.claims.iter().map(row));
-    format!("<div class=\"claims\">{claims}</div>{margin}")
+    html! {
+        div class="claims" { (table(&header, study.claims.iter().map(row))) }
+        p {
+            "One seed each. Differences of up to " (format!("{:.1}", 100.0 * study.margin)) " points decide nothing. Scores are \
+             on dev after the last epoch, the variant that is claimed to be better first."
+        }
+    }
 }
 
-/// The scores of a claim's variants, the better one's first.
+/// The scores of a claim's variants, the claimed better one first.
 fn compared(claim: &Claim, score: impl Fn(&str, Option<usize>) -> Option<f64>) -> String {
     let scores: Vec<String> = claim
         .points()
         .map(|point| {
             let (id, epoch) = split(point);
-            score(id, epoch).map_or("–".to_owned(), percent)
+            score(id, epoch).map_or("–".to_owned(), format_percent)
         })
         .collect();
     match scores.split_first() {
@@ -67,7 +69,7 @@ fn verdict_name(verdict: Verdict) -> &'static str {
     }
 }
 
-/// What was reported after an epoch; after the last one without.
+/// The figures that the original study reported after an epoch, or after the last one.
 fn reported(variant: &Variant, epoch: Option<usize>) -> Option<&Reported> {
     match epoch {
         Some(epoch) => variant.reported.iter().find(|reported| reported.epoch == epoch),

@@ -1,13 +1,15 @@
-//! Every figure of every epoch, and of saved weights on test.
+//! All figures of every epoch, and of saved weights on test.
 
-use super::percent;
+use maud::{Markup, html};
+
+use nerve_trainer::report::format_percent;
+use nerve_trainer::report::html::table;
 use crate::file::{Study, Variant};
 use crate::outcome::{Outcome, StudyOutcome};
 use crate::tables::rows;
-use nerve_trainer::report::html::{paragraph, table};
 
-/// Every epoch of the variants from a start, as a table.
-pub(super) fn epochs(study: &Study, found: &StudyOutcome, start: &str) -> String {
+/// A table of every epoch of the variants that begin with `start`.
+pub(super) fn epochs(study: &Study, found: &StudyOutcome, start: &str) -> Markup {
     let header = [
         "variant",
         "epoch",
@@ -21,7 +23,14 @@ pub(super) fn epochs(study: &Study, found: &StudyOutcome, start: &str) -> String
         "word accuracy",
         "dev loss",
     ];
-    let three = |a: f64, b: f64, c: f64| format!("{} / {} / {}", percent(a), percent(b), percent(c));
+    let three = |a: f64, b: f64, c: f64| {
+        format!(
+            "{} / {} / {}",
+            format_percent(a),
+            format_percent(b),
+            format_percent(c)
+        )
+    };
     let body = rows(study, found)
         .filter(|row| row.outcome.start == start)
         .map(|row| {
@@ -40,12 +49,12 @@ pub(super) fn epochs(study: &Study, found: &StudyOutcome, start: &str) -> String
                     .map_or_else(dash, |p| three(p.precision, p.accuracy, p.f1)),
                 format!(
                     "{} / {}",
-                    percent(record.dev_entity.precision),
-                    percent(record.dev_entity.recall)
+                    format_percent(record.dev_entity.precision),
+                    format_percent(record.dev_entity.recall)
                 ),
-                percent(record.dev_entity.f1),
-                percent(record.dev_surface_f1),
-                percent(record.dev_token_accuracy),
+                format_percent(record.dev_entity.f1),
+                format_percent(record.dev_surface_f1),
+                format_percent(record.dev_token_accuracy),
                 record.dev_loss.map_or_else(dash, |loss| format!("{loss:.4}")),
             ]
         });
@@ -59,25 +68,24 @@ pub(super) fn epochs(study: &Study, found: &StudyOutcome, start: &str) -> String
         "–".to_owned(),
         three(padded.precision, padded.accuracy, padded.f1),
         "0 / 0".to_owned(),
-        percent(0.0),
-        percent(0.0),
-        percent(outside.dev_token_accuracy),
+        format_percent(0.0),
+        format_percent(0.0),
+        format_percent(outside.dev_token_accuracy),
         "–".to_owned(),
     ];
-    let stopped: String = found
+    let stopped = found
         .outcomes
         .iter()
         .filter(|outcome| outcome.start == start)
-        .filter_map(|outcome| {
-            let reason = outcome.stopped.as_ref()?;
-            Some(paragraph(&format!("{}: {reason}", outcome.variant)))
-        })
-        .collect();
-    table(&header, std::iter::once(everywhere).chain(body)) + &stopped
+        .filter_map(|outcome| Some((&outcome.variant, outcome.stopped.as_ref()?)));
+    html! {
+        (table(&header, std::iter::once(everywhere).chain(body)))
+        @for (variant, reason) in stopped { p { (variant) ": " (reason) } }
+    }
 }
 
-/// Saved weights on test, as a table; nothing where none were tested.
-pub(super) fn tested(study: &Study, found: &StudyOutcome) -> String {
+/// A table of saved weights on test; `None` if none were tested.
+pub(super) fn tested(study: &Study, found: &StudyOutcome) -> Option<Markup> {
     let tested: Vec<(&Outcome, &Variant)> = found
         .outcomes
         .iter()
@@ -88,9 +96,16 @@ pub(super) fn tested(study: &Study, found: &StudyOutcome) -> String {
         })
         .collect();
     if tested.is_empty() {
-        return String::new();
+        return None;
     }
-    let three = |p: f64, a: f64, f: f64| format!("{} / {} / {}", percent(p), percent(a), percent(f));
+    let three = |p: f64, a: f64, f: f64| {
+        format!(
+            "{} / {} / {}",
+            format_percent(p),
+            format_percent(a),
+            format_percent(f)
+        )
+    };
     let body = tested.into_iter().filter_map(|(outcome, variant)| {
         let test = outcome.test?;
         Some([
@@ -103,14 +118,14 @@ pub(super) fn tested(study: &Study, found: &StudyOutcome) -> String {
             three(test.outside.precision, test.outside.accuracy, test.outside.f1),
             format!(
                 "{} / {}",
-                percent(test.entity.precision),
-                percent(test.entity.recall)
+                format_percent(test.entity.precision),
+                format_percent(test.entity.recall)
             ),
-            percent(test.entity.f1),
-            percent(test.surface.f1),
+            format_percent(test.entity.f1),
+            format_percent(test.surface.f1),
         ])
     });
-    table(
+    Some(table(
         &[
             "variant",
             "checkpoint",
@@ -122,5 +137,5 @@ pub(super) fn tested(study: &Study, found: &StudyOutcome) -> String {
             "surface F1",
         ],
         body,
-    )
+    ))
 }

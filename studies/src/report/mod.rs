@@ -1,16 +1,18 @@
-//! A study as a page to look at.
+//! The page of a study.
 
 mod conclusions;
 mod epochs;
+
+use maud::{Markup, html};
 
 use super::file::Study;
 use super::outcome::{EpochRecord, StudyOutcome};
 use super::run::StudySettings;
 use super::scale::Scale;
-use super::weighted::WeightedFigures;
 use nerve_trainer::is_on_hub;
-use nerve_trainer::report::html::{Page, Section, figures, paragraph, table};
-use nerve_trainer::report::{Bar, BarChart, LineChart, Series, last_parts};
+use super::weighted::WeightedFigures;
+use nerve_trainer::report::html::{Page, Section, figures, table};
+use nerve_trainer::report::{Bar, BarChart, LineChart, Series, format_percent, last_parts};
 
 /// The page: what the study is, its claims, its variants by group, and curves.
 pub(super) fn html(study: &Study, settings: &StudySettings, found: &StudyOutcome) -> String {
@@ -25,8 +27,7 @@ pub(super) fn html(study: &Study, settings: &StudySettings, found: &StudyOutcome
             epochs::epochs(study, found, &start.name),
         ));
     }
-    let tested = epochs::tested(study, found);
-    if !tested.is_empty() {
+    if let Some(tested) = epochs::tested(study, found) {
         sections.push(Section::new("Saved weights on test", tested));
     }
     sections.push(Section::new("Curves", curves(study, found)));
@@ -38,7 +39,7 @@ pub(super) fn html(study: &Study, settings: &StudySettings, found: &StudyOutcome
     .html()
 }
 
-fn run(study: &Study, settings: &StudySettings, found: &StudyOutcome) -> String {
+fn run(study: &Study, settings: &StudySettings, found: &StudyOutcome) -> Markup {
     let scale = match settings.scale == Scale::default() {
         true => "Encoders have their full size.".to_owned(),
         false => format!(
@@ -69,44 +70,42 @@ fn run(study: &Study, settings: &StudySettings, found: &StudyOutcome) -> String 
         ])
     });
     let outside = found.outside;
-    let figures = |name: &str, padded: WeightedFigures| {
-        let [precision, accuracy, f1] = [padded.precision, padded.accuracy, padded.f1].map(percent);
+    let row = |name: &str, padded: WeightedFigures| {
+        let [precision, accuracy, f1] = [padded.precision, padded.accuracy, padded.f1].map(format_percent);
         [name.to_owned(), precision, accuracy, f1]
     };
     let everywhere = table(
         &["O everywhere, on train", "precision", "accuracy = recall", "F1"],
         [
-            figures("mean of the batches", outside.train_padded_batches),
-            figures("all positions at once", outside.train_padded),
+            row("mean of the batches", outside.train_padded_batches),
+            row("all positions at once", outside.train_padded),
         ],
     );
-    [
-        paragraph(&format!(
-            "{} trainings, {:.0} minutes of training. {scale} The pre-trained base is {}.",
-            found.outcomes.len(),
-            seconds / 60.0,
-            base_name(&settings.base)
-        )),
-        table(&["start", "layers", "width", "padding in training"], sizes),
-        paragraph(
+    html! {
+        p {
+            (found.outcomes.len()) " trainings, " (format!("{:.0}", seconds / 60.0)) " minutes of training. " (scale)
+            " The pre-trained base is " (base_name(&settings.base)) "."
+        }
+        (table(&["start", "layers", "width", "padding in training"], sizes))
+        p {
             "The original study's metric (\u{201c}padded\u{201d}) is weighted over all positions: every subword, padding to the \
-             longest sentence as O, special tokens as errors whatever they are given. It was taken from the predictions made while \
-             training on train and averaged over the batches, and so it is here. The original trained on the padding: where a start \
-             above does so too, metric and loss are of the same positions as reported; where it does not, padding counts as \
-             rightly O in the metric, and the loss is the mean over the words' subwords alone, which is higher than with easy padding \
-             in the mean. On test the original used an attention mask, and so it is here; there padding always counts as rightly O, and \
-             all positions at once. A tagger that answers O everywhere scores:",
-        ),
-        everywhere,
-        paragraph(&format!(
-            "Its entity F1 and its surface-form F1 are 0, its accuracy on the words of dev {}. What counts is entity F1 on dev.",
-            percent(outside.dev_token_accuracy)
-        )),
-    ]
-    .concat()
+             longest sentence as O, and special tokens, which count as errors whatever is predicted. The original study computed it \
+             from the predictions made during training on train and averaged it over the batches, and so does this one. The original \
+             trained on the padding. Where a start above does so too, metric and loss cover the same positions as reported. Where it \
+             does not, padding counts as correctly predicted O in the metric, and the loss is the mean over the subwords of words \
+             alone, which is higher than a mean that includes easy padding. On test the original used an attention mask, and so does \
+             this study: padding always counts as correctly predicted O, and the metric covers all positions at once. A tagger that \
+             predicts O everywhere scores:"
+        }
+        (everywhere)
+        p {
+            "Its entity F1 and its surface-form F1 are 0, its accuracy on the words of dev is "
+            (format_percent(outside.dev_token_accuracy)) ". Entity F1 on dev is the score that matters."
+        }
+    }
 }
 
-fn overview(study: &Study, found: &StudyOutcome) -> String {
+fn overview(study: &Study, found: &StudyOutcome) -> Markup {
     let chart = |title: &str, x_label: &str, value: &dyn Fn(&EpochRecord) -> f64| BarChart {
         title: title.to_owned(),
         x_label: x_label.to_owned(),
@@ -124,7 +123,6 @@ fn overview(study: &Study, found: &StudyOutcome) -> String {
                         outcome.and_then(|o| o.record(None)).map_or(f64::NAN, value)
                     })
                     .collect(),
-                errors: Vec::new(),
             })
             .collect(),
     };
@@ -136,18 +134,18 @@ fn overview(study: &Study, found: &StudyOutcome) -> String {
         "padded F1",
         &|record| record.train_padded.map_or(f64::NAN, |padded| padded.f1),
     );
-    figures([entity.svg(), padded.svg()])
+    figures(&[entity.figure(), padded.figure()])
 }
 
-/// Entity F1 over the epochs, a chart for each start and group.
-fn curves(study: &Study, found: &StudyOutcome) -> String {
+/// Entity F1 over the epochs: a chart for each group and start.
+fn curves(study: &Study, found: &StudyOutcome) -> Markup {
     let mut groups: Vec<&str> = Vec::new();
     for variant in &study.variants {
         if !groups.contains(&variant.group.as_str()) {
             groups.push(&variant.group);
         }
     }
-    let mut svgs = Vec::new();
+    let mut charts = Vec::new();
     for group in groups {
         for start in &study.starts {
             let of_group = study.variants.iter().filter(|variant| variant.group == group);
@@ -170,20 +168,16 @@ fn curves(study: &Study, found: &StudyOutcome) -> String {
                 y_includes: vec![0.0],
                 ..LineChart::default()
             };
-            svgs.push(chart.svg());
+            charts.push(chart.figure());
         }
     }
-    figures(svgs)
+    figures(&charts)
 }
 
-/// A base as a reader knows it: a hub id, or the end of a path.
+/// The name of a base for the reader: its hub id, or the end of its path.
 fn base_name(base: &str) -> String {
     match is_on_hub(base) {
         true => base.to_owned(),
         false => last_parts(base),
     }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.2}", 100.0 * share)
 }

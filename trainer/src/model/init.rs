@@ -1,16 +1,16 @@
-//! Freshly drawn weights.
+//! Initial weights.
 
 use std::collections::BTreeMap;
-use std::f64::consts::TAU;
 
 use nerve_repository::ModelConfig;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rand_distr::StandardNormal;
 
 /// Initial values of parameters of these shapes, as BERT draws them: weights normal with mean 0 and standard deviation
-/// `initializer_range`, biases 0, layer normalisations the identity.
+/// `initializer_range`, biases 0, layer normalization the identity.
 ///
-/// Each parameter's values follow from the seed and its name, so that leaving one out does not change the others.
+/// Each parameter's values depend on the seed and its name alone, so leaving one out does not change the others.
 pub(crate) fn initial(
     config: &ModelConfig,
     shapes: &BTreeMap<String, Vec<usize>>,
@@ -33,16 +33,10 @@ pub(crate) fn initial(
     shapes.iter().map(draw).collect()
 }
 
-/// Normally distributed numbers (Box and Muller 1958).
+/// Normally distributed numbers with mean 0.
 fn normal(count: usize, deviation: f64, seed: u64) -> Vec<f32> {
-    let mut generator = StdRng::seed_from_u64(seed);
-    (0..count)
-        .map(|_| {
-            let (radius, angle): (f64, f64) = (generator.random(), generator.random());
-            let z = (-2.0 * (1.0 - radius).ln()).sqrt() * (TAU * angle).cos();
-            (z * deviation) as f32
-        })
-        .collect()
+    let deviates = StdRng::seed_from_u64(seed).sample_iter::<f64, _>(StandardNormal);
+    deviates.take(count).map(|z| (z * deviation) as f32).collect()
 }
 
 #[cfg(test)]

@@ -6,42 +6,42 @@ use std::path::{Path, PathBuf};
 use super::error::{ReportError, write};
 use crate::evaluate::{Evaluation, score_table};
 
-/// What a model card states.
+/// The content of a model card.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelCard {
     /// The model's name.
     pub name: String,
-    /// The licence's identifier, such as `apache-2.0`; left out where it is not known.
+    /// The license's SPDX identifier, such as `apache-2.0`; `None` if it is unknown.
     pub license: Option<String>,
-    /// The language's code.
+    /// The language's code, such as `en`.
     pub language: Option<String>,
-    /// What it was fine-tuned from.
+    /// The model it was fine-tuned from.
     pub base_model: Option<CardName>,
-    /// What it was trained and evaluated on.
+    /// The corpus it was trained and evaluated on.
     pub dataset: CardName,
-    /// Whether it was trained to label every subword of a word, not the first alone.
+    /// Whether it was trained to label every subword of a word instead of the first alone.
     pub every_subword: bool,
     /// Its evaluation on the dev split.
     pub dev: Option<Evaluation>,
     /// Its evaluation on the test split.
     pub test: Option<Evaluation>,
-    /// What its logits are divided by, where one was fitted.
+    /// The fitted temperature that its logits are divided by.
     pub temperature: Option<f64>,
     /// The training's configuration: names and values.
     pub configuration: Vec<(String, String)>,
 }
 
-/// A model or a corpus as a card names it.
+/// The name of a model or a corpus on a card.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CardName {
-    /// What the text calls it, such as `WNUT 17`.
+    /// The name in the text, such as `WNUT 17`.
     pub name: String,
-    /// Its identifier on the hub, such as `wnut_17`, which the front matter states; where it has none, nothing.
+    /// The identifier on the hub for the front matter, such as `wnut_17`; `None` if it is not on the hub.
     pub id: Option<String>,
 }
 
 impl CardName {
-    /// The name of something with this identifier, or else of a file or directory, without the way there.
+    /// The name of something with this identifier. Without one, `name` is a path, which is shortened.
     pub fn of(name: &str, id: Option<String>) -> Self {
         Self {
             name: if id.is_some() {
@@ -54,7 +54,7 @@ impl CardName {
     }
 }
 
-/// The last two parts of a path: enough to tell it, and nothing of where it lies.
+/// The last two parts of a path: enough to recognize it, without the directories above.
 pub fn last_parts(path: &str) -> String {
     let of = |path: &str| {
         let parts = path.split('/').filter(|part| !["", "."].contains(part));
@@ -69,7 +69,7 @@ pub fn last_parts(path: &str) -> String {
 }
 
 impl ModelCard {
-    /// Writes the card as `README.md` into a checkpoint directory and yields the file.
+    /// Writes the card as `README.md` into a checkpoint directory and returns its path.
     pub fn write(&self, dir: &Path) -> Result<PathBuf, ReportError> {
         write(dir.join("README.md"), &self.markdown())
     }
@@ -114,7 +114,7 @@ impl ModelCard {
                 "  - task:\n      type: token-classification\n      name: Named entity recognition\n\
                  \x20   dataset:\n      name: {}\n      type: {}\n      split: {split}\n    metrics:\n",
                 quoted(&self.dataset.name),
-                // The hub wants a type; a corpus that it does not have has none but its name.
+                // The hub requires a type. A corpus that is not on the hub has only its name.
                 quoted(self.dataset.id.as_ref().unwrap_or(&self.dataset.name))
             );
             let score = &found.score;
@@ -190,7 +190,7 @@ impl ModelCard {
     }
 }
 
-/// A YAML string: JSON's are.
+/// A YAML string. Every JSON string is one.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -1,28 +1,28 @@
-//! What is measured while a run goes on.
+//! The measurements of a training run that its reports show.
 
 use serde::{Deserialize, Serialize};
 
-/// One step of a run.
+/// The measurements of one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepPoint {
-    /// The step, counted from 1.
+    /// Number of the step, counted from 1.
     pub step: usize,
-    /// Its loss.
+    /// Training loss.
     pub loss: f64,
-    /// Its learning rate.
+    /// Learning rate.
     pub learning_rate: f64,
-    /// Its gradient's norm before clipping.
+    /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
 }
 
-/// One evaluation of a run on the dev split; all scores are fractions.
+/// The measurements of one evaluation on the dev split. All scores are fractions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationPoint {
-    /// Steps made before it.
+    /// Number of steps before the evaluation.
     pub step: usize,
-    /// Passes over the corpus made before it.
+    /// Number of passes over the corpus before the evaluation.
     pub epoch: f64,
-    /// Mean training loss since the evaluation before.
+    /// Mean training loss since the previous evaluation.
     pub loss: f64,
     /// Learning rate of the last step.
     pub learning_rate: f64,
@@ -34,9 +34,9 @@ pub struct EvaluationPoint {
     pub f1: f64,
     /// Surface-form F1.
     pub surface_f1: f64,
-    /// Share of words with the right tag.
+    /// Fraction of words with the correct tag.
     pub token_accuracy: f64,
-    /// Mean loss on the dev split, where it was computed.
+    /// Mean loss on the dev split; `None` if it was not computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev_loss: Option<f64>,
 }

@@ -1,140 +1,119 @@
-//! Lengths beside their names.
+//! A chart of horizontal bars.
 
-use std::fmt::Write;
+use maud::Markup;
+use plotters::chart::ChartBuilder;
+use plotters::element::{EmptyElement, Rectangle, Text};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{Color, TRANSPARENT};
 
-use super::scale::Scale;
-use super::svg::{Anchor, Canvas, EDGE, ROW, WIDTH, colour, cut, text_width};
-use crate::report::html::{escape, figure};
+use super::figure::{
+    AXIS, CHARACTER_WIDTH, Drawing, DrawingError, GRID, INK, MUTED, figure, series_color, text_style,
+};
+use crate::report::number::format_number;
 
-/// One bar of a [`BarChart`].
+/// Height of one bar.
+const BAR: u32 = 28;
+/// Height of the space between groups of bars.
+const SPACE: u32 = 14;
+/// Height of the axis below the bars.
+const AXIS_HEIGHT: u32 = 90;
+/// The longest name shown, in characters.
+const LONGEST_NAME: usize = 32;
+
+/// The bars of one name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bar {
-    /// Its name, at its left.
+    /// The name, shown at the left.
     pub name: String,
-    /// One length for each of the chart's series; one that is not finite is left out.
+    /// One length of 0 or more for each of the chart's series. One that is not finite is left out.
     pub values: Vec<f64>,
-    /// Half the length of the whisker around each value; missing or 0 for none.
-    pub errors: Vec<f64>,
 }
 
-impl Bar {
-    /// A bar of one value.
-    pub fn new(name: impl Into<String>, value: f64) -> Self {
-        Self {
-            name: name.into(),
-            values: vec![value],
-            errors: Vec::new(),
-        }
-    }
-
-    /// The same with a whisker of `error` to each side.
-    pub fn error(mut self, error: f64) -> Self {
-        self.errors = vec![error];
-        self
-    }
-}
-
-/// Horizontal bars, one below the other, from 0.
+/// Horizontal bars from 0, one below the other.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BarChart {
-    /// What it shows.
+    /// What the chart shows.
     pub title: String,
     /// What the lengths measure.
     pub x_label: String,
-    /// Names of the values that each bar has; empty where there is one.
+    /// Names of the values that each bar has.
     pub series: Vec<String>,
     /// The bars, from the top.
     pub bars: Vec<Bar>,
 }
 
 impl BarChart {
-    /// The chart as one `<svg>` element.
-    pub fn svg(&self) -> String {
-        let mut canvas = Canvas::new();
-        canvas.title(&self.title);
-        let mut top = 32.0;
-        if self.series.len() > 1 {
-            let names = self.series.iter().map(String::as_str).enumerate();
-            top += canvas.legend(top, names) + 4.0;
-        }
-        let widest = self
+    /// The chart as an HTML figure.
+    pub fn figure(&self) -> Markup {
+        let series: Vec<&str> = self.series.iter().map(String::as_str).collect();
+        let height = self.bars.len() as u32 * (self.series.len() as u32 * BAR + SPACE) + AXIS_HEIGHT;
+        figure(&self.title, &series, height, |drawing| self.draw(drawing))
+    }
+
+    fn draw(&self, drawing: &Drawing) -> Result<(), DrawingError> {
+        let longest = self
             .bars
             .iter()
-            .map(|bar| text_width(&bar.name))
-            .fold(0.0, f64::max);
-        let left = EDGE + widest.min(0.4 * WIDTH) + 8.0;
-        let right = WIDTH - 64.0;
-        let ends = self.bars.iter().flat_map(|bar| {
-            let errors = bar.errors.iter().copied().chain(std::iter::repeat(0.0));
-            let pairs = bar.values.iter().zip(errors);
-            pairs.flat_map(|(value, error)| [*value, value - error, value + error])
-        });
-        let x = Scale::new(ends.chain([0.0]), false, true).drawn(left, right);
-        let heights: Vec<f64> = self.bars.iter().map(|bar| height(bar) + 8.0).collect();
-        let bottom = top + heights.iter().sum::<f64>().max(ROW);
-        for (tick, label) in x.ticks() {
-            if let Some(at) = x.position(tick) {
-                canvas.rule((at, top), (at, bottom), tick == 0.0);
-                canvas.text(at, bottom + 15.0, Anchor::Middle, &label);
-            }
-        }
-        canvas.text((left + right) / 2.0, bottom + 33.0, Anchor::Middle, &self.x_label);
-        for (bar, height) in self.bars.iter().zip(heights) {
-            self.draw(bar, &x, (left, top + 4.0), &mut canvas);
-            top += height;
-        }
-        canvas.finish(&self.title, bottom + 40.0)
-    }
-
-    fn draw(&self, bar: &Bar, x: &Scale, (left, top): (f64, f64), canvas: &mut Canvas) {
-        let middle = top + height(bar) / 2.0;
-        let name = cut(&bar.name, 0.4 * WIDTH);
-        canvas.text(left - 8.0, middle + 4.0, Anchor::End, &name);
-        let thick = thickness(bar);
-        for (index, &value) in bar.values.iter().enumerate() {
-            let (Some(zero), Some(end)) = (x.position(0.0), x.position(value)) else {
-                continue;
-            };
-            let y = top + index as f64 * (thick + 2.0);
-            let series = self.series.get(index).map_or("", String::as_str);
-            let mut markup = String::new();
-            // Writing to a string cannot fail.
-            let _ = write!(
-                markup,
-                r#"<rect x="{:.1}" y="{y:.1}" width="{:.1}" height="{thick:.1}" rx="2" style="fill:{}"><title>{} {}: {}</title></rect>"#,
-                zero.min(end),
-                (end - zero).abs(),
-                colour(index),
-                escape(&bar.name),
-                escape(series),
-                figure(value)
-            );
-            let error = bar.errors.get(index).copied().unwrap_or(0.0).abs();
-            let mut reach = end.max(zero);
-            let whisker = (x.position(value - error), x.position(value + error));
-            if let (Some(low), Some(high)) = whisker
-                && error > 0.0
+            .map(|bar| bar.name.chars().count())
+            .max()
+            .unwrap_or(0);
+        let values = self
+            .bars
+            .iter()
+            .flat_map(|bar| &bar.values)
+            .copied()
+            .filter(|value| value.is_finite());
+        let greatest = values.fold(0.0, f64::max);
+        let end = if greatest > 0.0 { greatest } else { 1.0 };
+        let mut chart = ChartBuilder::on(drawing)
+            .margin_right(7 * CHARACTER_WIDTH)
+            .x_label_area_size(AXIS_HEIGHT - 10)
+            .y_label_area_size(longest.min(LONGEST_NAME) as u32 * CHARACTER_WIDTH + 10)
+            .build_cartesian_2d(0.0..end, self.bars.len() as f64..0.0)?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .y_labels(0)
+            .x_labels(5)
+            .bold_line_style(GRID.stroke_width(2))
+            .light_line_style(TRANSPARENT)
+            .axis_style(AXIS.stroke_width(2))
+            .label_style(text_style(MUTED))
+            .x_label_formatter(&|value| format_number(*value))
+            .x_desc(&self.x_label)
+            .draw()?;
+        let centered = |position: HPos| Pos::new(position, VPos::Center);
+        let name_style = text_style(MUTED).pos(centered(HPos::Right));
+        let value_style = text_style(INK).pos(centered(HPos::Left));
+        // The share of a bar's row that lies above its first value.
+        let space = f64::from(SPACE) / f64::from(SPACE + BAR * self.series.len() as u32) / 2.0;
+        let thickness = (1.0 - 2.0 * space) / self.series.len() as f64;
+        for (row, bar) in self.bars.iter().enumerate() {
+            let name = Text::new(shortened(&bar.name), (-10, 0), name_style.clone());
+            chart.draw_series([EmptyElement::at((0.0, row as f64 + 0.5)) + name])?;
+            for (index, &value) in bar
+                .values
+                .iter()
+                .enumerate()
+                .filter(|(_, value)| value.is_finite())
             {
-                let y = y + thick / 2.0;
-                let _ = write!(
-                    markup,
-                    r#"<path d="M{low:.1} {y:.1}H{high:.1}M{low:.1} {0:.1}v8M{high:.1} {0:.1}v8" style="stroke:var(--ink,#0b0b0b);stroke-width:1.5;fill:none"/>"#,
-                    y - 4.0
-                );
-                reach = reach.max(high);
+                let top = row as f64 + space + index as f64 * thickness;
+                let ends = [(0.0, top), (value, top + thickness)];
+                chart.draw_series([Rectangle::new(ends, series_color(index).filled())])?;
+                let label = Text::new(format_number(value), (8, 0), value_style.clone());
+                chart.draw_series([EmptyElement::at((value, top + thickness / 2.0)) + label])?;
             }
-            canvas.raw(&markup);
-            canvas.text(reach + 5.0, y + thick / 2.0 + 4.0, Anchor::Start, &figure(value));
         }
+        Ok(())
     }
 }
 
-fn thickness(bar: &Bar) -> f64 {
-    if bar.values.len() > 1 { 12.0 } else { 16.0 }
-}
-
-fn height(bar: &Bar) -> f64 {
-    bar.values.len().max(1) as f64 * (thickness(bar) + 2.0)
+/// A name with its end replaced by an ellipsis where it is too long.
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(LONGEST_NAME) {
+        Some(_) => name.chars().take(LONGEST_NAME - 1).chain(['…']).collect(),
+        None => name.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -142,28 +121,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bars_are_drawn_from_zero_with_their_values_and_whiskers() {
+    fn bars_have_their_names_and_values() {
+        let bar = |name: &str, value: f64| Bar {
+            name: name.to_owned(),
+            values: vec![value, 0.3],
+        };
         let chart = BarChart {
             title: "F1".to_owned(),
             x_label: "entity F1".to_owned(),
-            bars: vec![
-                Bar::new("a & b", 0.42).error(0.01),
-                Bar::new("less", -0.2),
-                Bar::new("none", f64::NAN),
-            ],
-            ..BarChart::default()
+            series: vec!["one".to_owned(), "other".to_owned()],
+            bars: vec![bar("a & b", 0.42), bar(&"long ".repeat(20), f64::NAN)],
         };
-        let svg = chart.svg();
-        assert_eq!(svg.matches("<rect").count(), 2);
-        assert_eq!(svg.matches("<path").count(), 1);
-        assert!(svg.contains("a &amp; b") && svg.contains(">0.42<") && svg.contains(">-0.2<"));
-        assert!(!svg.contains("NaN"));
-        assert_eq!(svg, chart.svg());
+        let html = chart.figure().into_string();
+        assert_eq!(html.matches("<rect").count(), 3);
+        for text in [
+            "\na &amp; b\n",
+            "\n0.42\n",
+            "\n0.3\n",
+            "\nentity F1\n",
+            "other</li>",
+            "…\n",
+        ] {
+            assert!(html.contains(text), "{text}");
+        }
+        assert!(!html.contains("NaN"));
     }
 
     #[test]
     fn a_chart_without_bars_is_a_chart() {
-        let svg = BarChart::default().svg();
-        assert!(svg.starts_with("<svg ") && !svg.contains("NaN") && !svg.contains("inf"));
+        let html = BarChart::default().figure().into_string();
+        assert!(html.contains("<svg ") && !html.contains("NaN"));
     }
 }

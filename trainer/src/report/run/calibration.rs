@@ -1,69 +1,64 @@
-//! How far the probabilities can be believed, before and after temperature scaling.
+//! The calibration of the probabilities, before and after temperature scaling.
 
-use super::percent;
+use maud::{Markup, html};
+
 use crate::evaluate::{CalibrationReport, Reliability};
 use crate::report::chart::{LineChart, Series};
-use crate::report::html::{details, figure, figures, paragraph, table};
+use crate::report::html::{details, figures, table};
+use crate::report::number::{format_number, format_percent};
 
-/// The reliability diagrams and figures.
-pub(super) fn calibration(report: &CalibrationReport) -> String {
+/// The reliability diagrams and the calibration errors.
+pub(super) fn calibration(report: &CalibrationReport) -> Markup {
     let (before, after) = (&report.before, &report.after);
-    let mut html = paragraph(&format!(
-        "Logits divided by {} fit the gold labels of {} words best (temperature scaling, Guo et al. 2017). Labels are decided \
-         without it. A point on the diagonal is right as often as it is sure; the most probable labels of words and the whole \
-         entities predicted are each put into 15 bins by confidence. The table of bins says how many stand behind each point.",
-        figure(report.temperature),
-        report.words
-    ));
-    html.push_str(&figures([
-        diagram("Words", &before.words, &after.words),
-        diagram("Predicted entities", &before.entities, &after.entities),
-    ]));
-    let temperature = format!("temperature {}", figure(report.temperature));
-    let header = ["", "temperature 1", &temperature];
-    let row = |name: &str, before: String, after: String| [name.to_owned(), before, after];
-    html.push_str(&table(
-        &header,
-        [
-            row(
-                "negative log-likelihood a word",
-                figure(before.nll),
-                figure(after.nll),
-            ),
-            row(
-                "expected calibration error of words, %",
-                percent(before.words.ece),
-                percent(after.words.ece),
-            ),
-            row(
-                "expected calibration error of entities, %",
-                percent(before.entities.ece),
-                percent(after.entities.ece),
-            ),
-        ],
-    ));
+    let temperature = format!("temperature {}", format_number(report.temperature));
     let bins = [
         ("words, temperature 1", &before.words),
         ("words, calibrated", &after.words),
         ("entities, temperature 1", &before.entities),
         ("entities, calibrated", &after.entities),
     ];
-    html.push_str(&details(
-        "The bins",
-        &bins.map(|(name, of)| bin_table(name, of)).concat(),
-    ));
-    html
+    html! {
+        p {
+            "Temperature scaling (Guo et al. 2017): dividing the logits by " (format_number(report.temperature))
+            " gives the lowest negative log-likelihood of the gold labels of " (report.words)
+            " words. Labels are decided without it. Words, by their most probable label, and predicted entities are sorted into 15 bins by \
+             confidence. A point on the diagonal is correct as often as it is confident. The table of bins states how many words or \
+             entities are behind each point."
+        }
+        (figures(&[
+            diagram("Words", &before.words, &after.words),
+            diagram("Predicted entities", &before.entities, &after.entities),
+        ]))
+        (table(
+            &["", "temperature 1", &temperature],
+            [
+                ("negative log-likelihood per word", format_number(before.nll), format_number(after.nll)),
+                (
+                    "expected calibration error of words, %",
+                    format_percent(before.words.ece),
+                    format_percent(after.words.ece),
+                ),
+                (
+                    "expected calibration error of entities, %",
+                    format_percent(before.entities.ece),
+                    format_percent(after.entities.ece),
+                ),
+            ]
+            .map(|(name, before, after)| [name.to_owned(), before, after]),
+        ))
+        (details("The bins", html! { @for (name, reliability) in bins { (bin_table(name, reliability)) } }))
+    }
 }
 
-fn diagram(title: &str, before: &Reliability, after: &Reliability) -> String {
-    let points = |of: &Reliability| {
-        let filled = of.bins.iter().filter(|bin| bin.count > 0);
+fn diagram(title: &str, before: &Reliability, after: &Reliability) -> Markup {
+    let points = |reliability: &Reliability| {
+        let filled = reliability.bins.iter().filter(|bin| bin.count > 0);
         filled.map(|bin| (bin.confidence, bin.accuracy)).collect()
     };
     LineChart {
         title: title.to_owned(),
         x_label: "confidence".to_owned(),
-        y_label: "share that is right".to_owned(),
+        y_label: "fraction correct".to_owned(),
         series: vec![
             Series::new("temperature 1", points(before)),
             Series::new("calibrated", points(after)),
@@ -72,20 +67,23 @@ fn diagram(title: &str, before: &Reliability, after: &Reliability) -> String {
         y_includes: vec![0.0, 1.0],
         ..LineChart::default()
     }
-    .svg()
+    .figure()
 }
 
-fn bin_table(name: &str, of: &Reliability) -> String {
-    let width = 1.0 / of.bins.len().max(1) as f64;
-    let filled = of.bins.iter().enumerate().filter(|(_, bin)| bin.count > 0);
+fn bin_table(name: &str, reliability: &Reliability) -> Markup {
+    let width = 1.0 / reliability.bins.len().max(1) as f64;
+    let filled = reliability
+        .bins
+        .iter()
+        .enumerate()
+        .filter(|(_, bin)| bin.count > 0);
     let rows = filled.map(|(at, bin)| {
-        let ends = format!("{:.2}–{:.2}", at as f64 * width, (at + 1) as f64 * width);
         [
-            ends,
+            format!("{:.2}–{:.2}", at as f64 * width, (at + 1) as f64 * width),
             bin.count.to_string(),
-            percent(bin.confidence),
-            percent(bin.accuracy),
+            format_percent(bin.confidence),
+            format_percent(bin.accuracy),
         ]
     });
-    table(&[name, "count", "confidence %", "right %"], rows)
+    table(&[name, "count", "confidence %", "correct %"], rows)
 }

@@ -1,23 +1,25 @@
-//! How a run went: loss, scores, learning rate and gradients over its steps.
+//! The course of a training run: loss, scores, learning rate and gradient norm over its steps.
 
-use super::percent;
+use maud::{Markup, html};
+
 use crate::report::chart::{LineChart, Series};
-use crate::report::html::{figure, figures, table};
+use crate::report::html::{figures, table};
+use crate::report::number::{format_number, format_percent};
 use crate::report::point::{EvaluationPoint, StepPoint};
 
-/// Steps below which the loss is not smoothed.
+/// Values of fewer steps are drawn without a running mean.
 const FEW_STEPS: usize = 50;
-/// How many times the greatest loss is the least where the axis becomes logarithmic.
+/// The axis of the loss is logarithmic when the greatest loss is more than this many times the least.
 const WIDE: f64 = 20.0;
 
-/// The curves, and the evaluations as a table.
-pub(super) fn curves(steps: &[StepPoint], evaluations: &[EvaluationPoint]) -> String {
-    let mut charts = Vec::new();
-    if !steps.is_empty() || !evaluations.is_empty() {
-        charts.push(loss(steps, evaluations).svg());
+/// The curves, and the evaluations as a table. `None` without steps and evaluations.
+pub(super) fn curves(steps: &[StepPoint], evaluations: &[EvaluationPoint]) -> Option<Markup> {
+    if steps.is_empty() && evaluations.is_empty() {
+        return None;
     }
+    let mut charts = vec![loss(steps, evaluations)];
     if !evaluations.is_empty() {
-        charts.push(scores(evaluations).svg());
+        charts.push(scores(evaluations));
     }
     let rates = match steps {
         [] => evaluations
@@ -26,17 +28,20 @@ pub(super) fn curves(steps: &[StepPoint], evaluations: &[EvaluationPoint]) -> St
             .collect(),
         steps => by_step(steps, |point| point.learning_rate),
     };
-    if !charts.is_empty() {
-        charts.push(over_steps("Learning rate", "rate", vec![Series::new("learning rate", rates)]).svg());
-    }
+    charts.push(over_steps(
+        "Learning rate",
+        "rate",
+        vec![Series::new("learning rate", rates)],
+    ));
     if !steps.is_empty() {
         let norms = smoothed("gradient norm", by_step(steps, |point| point.gradient_norm));
-        charts.push(over_steps("Gradient norm before clipping", "norm", norms).svg());
+        charts.push(over_steps("Gradient norm before clipping", "norm", norms));
     }
-    if charts.is_empty() {
-        return String::new();
-    }
-    figures(charts) + &evaluation_table(evaluations)
+    let charts: Vec<Markup> = charts.iter().map(LineChart::figure).collect();
+    Some(html! {
+        (figures(&charts))
+        @if !evaluations.is_empty() { (evaluation_table(evaluations)) }
+    })
 }
 
 fn by_step(steps: &[StepPoint], value: impl Fn(&StepPoint) -> f64) -> Vec<(f64, f64)> {
@@ -64,7 +69,7 @@ fn loss(steps: &[StepPoint], evaluations: &[EvaluationPoint]) -> LineChart {
     };
     let mut series = match steps {
         [] => vec![Series::new(
-            "train, mean since the last",
+            "train, mean since the previous evaluation",
             of_evaluations(|point| Some(point.loss)),
         )],
         steps => smoothed("train", by_step(steps, |point| point.loss)),
@@ -103,7 +108,7 @@ fn scores(evaluations: &[EvaluationPoint]) -> LineChart {
     over_steps("Dev entities", "fraction", all)
 }
 
-/// The points, and where there are many of them a running mean before them.
+/// The points, with their running mean in front of them if there are many.
 fn smoothed(name: &str, points: Vec<(f64, f64)>) -> Vec<Series> {
     if points.len() < FEW_STEPS {
         return vec![Series::new(name, points)];
@@ -111,7 +116,7 @@ fn smoothed(name: &str, points: Vec<(f64, f64)>) -> Vec<Series> {
     let keep = 1.0 - 20.0 / (points.len() as f64 + 20.0);
     let (mut sum, mut weight) = (0.0, 0.0);
     let means = points.iter().map(|&(step, value)| {
-        // A value that is no number breaks the line once, not from there on.
+        // A value that is not finite interrupts the line once and does not enter the mean.
         if !value.is_finite() {
             return (step, value);
         }
@@ -123,10 +128,7 @@ fn smoothed(name: &str, points: Vec<(f64, f64)>) -> Vec<Series> {
     vec![Series::new(name, points).faint(), means]
 }
 
-fn evaluation_table(evaluations: &[EvaluationPoint]) -> String {
-    if evaluations.is_empty() {
-        return String::new();
-    }
+fn evaluation_table(evaluations: &[EvaluationPoint]) -> Markup {
     let with_dev = evaluations.iter().any(|point| point.dev_loss.is_some());
     let mut header = vec!["step", "epoch", "loss"];
     header.extend(with_dev.then_some("dev loss"));
@@ -139,9 +141,13 @@ fn evaluation_table(evaluations: &[EvaluationPoint]) -> String {
         "token accuracy %",
     ]);
     let rows = evaluations.iter().map(|point| {
-        let mut row = vec![point.step.to_string(), figure(point.epoch), figure(point.loss)];
-        row.extend(with_dev.then(|| point.dev_loss.map_or(String::new(), figure)));
-        row.push(figure(point.learning_rate));
+        let mut row = vec![
+            point.step.to_string(),
+            format_number(point.epoch),
+            format_number(point.loss),
+        ];
+        row.extend(with_dev.then(|| point.dev_loss.map_or(String::new(), format_number)));
+        row.push(format_number(point.learning_rate));
         let scores = [
             point.precision,
             point.recall,
@@ -149,7 +155,7 @@ fn evaluation_table(evaluations: &[EvaluationPoint]) -> String {
             point.surface_f1,
             point.token_accuracy,
         ];
-        row.extend(scores.map(percent));
+        row.extend(scores.map(format_percent));
         row
     });
     table(&header, rows)

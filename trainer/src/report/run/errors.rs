@@ -1,80 +1,90 @@
-//! What a tagger confuses and gets wrong, with the words around.
+//! The errors of a tagger: a confusion matrix, counts by type, and examples with the words around them.
 
-use std::fmt::Write;
+use maud::{Markup, html};
 
 use crate::evaluate::{EntityError, ErrorAnalysis, ErrorKind, ShownEntity};
-use crate::report::html::{details, escape, paragraph, table};
+use crate::report::html::{details, table};
 
-/// Examples of each kind that stand open.
+/// Examples of each kind that are shown.
 const OPEN: usize = 10;
-/// Examples of each kind that a click shows.
+/// Further examples of each kind that a click shows.
 const FOLDED: usize = 60;
 
 const KINDS: [(ErrorKind, &str, &str); 4] = [
     (
         ErrorKind::Missed,
         "Missed",
-        "A gold entity that has no prediction to itself.",
+        "A gold entity that is paired with no prediction.",
     ),
     (
         ErrorKind::Invented,
         "Invented",
-        "A prediction that has no gold entity to itself.",
+        "A prediction that is paired with no gold entity.",
     ),
     (
         ErrorKind::WrongBoundary,
         "Wrong boundary",
-        "The type is right, the first or last word is not.",
+        "The type is correct, the first or last word is not.",
     ),
-    (ErrorKind::WrongType, "Wrong type", "Found, but as another type."),
+    (
+        ErrorKind::WrongType,
+        "Wrong type",
+        "Found, but with another type.",
+    ),
 ];
 
 /// The confusion matrix, each row shaded by its shares.
-pub(super) fn confusion(errors: &ErrorAnalysis) -> String {
-    let mut html = paragraph(
-        "Gold types are rows, predicted types columns. Each gold entity is paired with at most one prediction that shares a \
-         word with it, and counted once; a wrong boundary counts as its type.",
-    );
-    html.push_str("<div class=\"wide\"><table class=\"matrix\">\n<thead><tr><th scope=\"col\"></th>");
-    let columns = errors.types.iter().map(String::as_str);
-    for name in columns.clone().chain(["missed"]) {
-        // Writing to a string cannot fail, here and below.
-        let _ = write!(html, "<th scope=\"col\">{}</th>", escape(name));
-    }
-    html.push_str("</tr></thead>\n<tbody>\n");
-    for (row, (name, counts)) in columns.chain(["invented"]).zip(&errors.confusion).enumerate() {
-        let _ = write!(html, "<tr><th scope=\"row\">{}</th>", escape(name));
-        let total: usize = counts.iter().sum();
-        for (column, &count) in counts.iter().enumerate() {
-            // Nothing is neither gold nor predicted.
-            if row == errors.types.len() && column == row {
-                html.push_str("<td></td>");
-                continue;
-            }
-            let share = count as f64 / total.max(1) as f64;
-            let class = if row == column { " class=\"same\"" } else { "" };
-            let _ = write!(
-                html,
-                "<td{class} style=\"background:rgba(var(--tint),{:.2})\">{count}</td>",
-                0.6 * share
-            );
+pub(super) fn confusion(errors: &ErrorAnalysis) -> Markup {
+    let types = || errors.types.iter().map(String::as_str);
+    html! {
+        p {
+            "Gold types are rows, predicted types columns. Each gold entity is paired with at most one prediction that shares a \
+             word with it, and counted once; a wrong boundary counts as its type."
         }
-        html.push_str("</tr>\n");
+        div class="wide" {
+            table class="matrix" {
+                thead {
+                    tr {
+                        th scope="col" {}
+                        @for name in types().chain(["missed"]) { th scope="col" { (name) } }
+                    }
+                }
+                tbody {
+                    @for (row, (name, counts)) in types().chain(["invented"]).zip(&errors.confusion).enumerate() {
+                        tr {
+                            th scope="row" { (name) }
+                            @for (column, &count) in counts.iter().enumerate() {
+                                @if row == errors.types.len() && column == row {
+                                    // No entity is neither gold nor predicted.
+                                    td {}
+                                } @else {
+                                    td class=[(row == column).then_some("same")] style=(shade(count, counts)) { (count) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
-    html.push_str("</tbody>\n</table></div>\n");
-    html
+}
+
+/// The background of a cell of the confusion matrix.
+fn shade(count: usize, row: &[usize]) -> String {
+    let share = count as f64 / row.iter().sum::<usize>().max(1) as f64;
+    format!("background:rgba(var(--tint),{:.2})", 0.6 * share)
 }
 
 /// The counts of each type, and examples of each kind.
-pub(super) fn errors(errors: &ErrorAnalysis) -> String {
+pub(super) fn errors(errors: &ErrorAnalysis) -> Markup {
     let header = [
         "",
         "correct",
         "missed",
         "wrong boundary",
-        "predicted as another",
+        "predicted as another type",
         "invented",
-        "another predicted as it",
+        "another type predicted as this one",
     ];
     let rows = errors.by_type.iter().map(|(name, counts)| {
         let counted = [
@@ -87,37 +97,39 @@ pub(super) fn errors(errors: &ErrorAnalysis) -> String {
         ];
         std::iter::once(name.clone()).chain(counted.map(|count| count.to_string()))
     });
-    let mut html = table(&header, rows);
-    html.push_str(
-        "<p class=\"legend\">In the examples <span class=\"gold\">gold entities are underlined</span> and \
-         <span class=\"found\">predictions shaded</span>.</p>\n",
-    );
-    for (kind, name, meaning) in KINDS {
-        let of_kind: Vec<&EntityError> = errors.errors.iter().filter(|error| error.kind == kind).collect();
-        if of_kind.is_empty() {
-            continue;
+    html! {
+        (table(&header, rows))
+        p class="legend" {
+            "In the examples " span class="gold" { "gold entities are underlined" } " and "
+            span class="found" { "predictions shaded" } "."
         }
-        let _ = write!(
-            html,
-            "<h3>{name} ({})</h3>\n{}",
-            of_kind.len(),
-            paragraph(meaning)
-        );
-        let (open, more) = spread(&of_kind);
-        html.push_str(&list(&open));
-        if !more.is_empty() {
-            html.push_str(&details(&format!("{} more", more.len()), &list(&more)));
+        @for (kind, name, meaning) in KINDS {
+            (examples(name, meaning, errors.errors.iter().filter(|error| error.kind == kind).collect()))
         }
     }
-    html
 }
 
-/// The examples to show, from all over the corpus; those that stand open, and those that do not.
+/// The examples of one kind; nothing without errors.
+fn examples(name: &str, meaning: &str, errors: Vec<&EntityError>) -> Markup {
+    let (open, folded) = spread(&errors);
+    html! {
+        @if !errors.is_empty() {
+            h3 { (name) " (" (errors.len()) ")" }
+            p { (meaning) }
+            (list(&open))
+        }
+        @if !folded.is_empty() {
+            (details(format!("{} more", folded.len()), list(&folded)))
+        }
+    }
+}
+
+/// The examples that are shown and those that a click shows, both from all parts of the corpus.
 fn spread<'e>(errors: &[&'e EntityError]) -> (Vec<&'e EntityError>, Vec<&'e EntityError>) {
     let shown: Vec<&EntityError> = errors
         .iter()
         .copied()
-        .step_by(errors.len().div_ceil(OPEN + FOLDED))
+        .step_by(errors.len().div_ceil(OPEN + FOLDED).max(1))
         .collect();
     let stride = shown.len().div_ceil(OPEN).max(1);
     let open = |at: &usize| at.is_multiple_of(stride);
@@ -128,60 +140,48 @@ fn spread<'e>(errors: &[&'e EntityError]) -> (Vec<&'e EntityError>, Vec<&'e Enti
     (pick(true), pick(false))
 }
 
-fn list(errors: &[&EntityError]) -> String {
-    let mut html = "<ul class=\"examples\">\n".to_owned();
-    for error in errors {
-        let _ = writeln!(html, "<li>{}</li>", marked(error));
+fn list(errors: &[&EntityError]) -> Markup {
+    html! {
+        ul class="examples" {
+            @for error in errors { li { (marked(error)) } }
+        }
     }
-    html.push_str("</ul>\n");
-    html
 }
 
-/// The words of an error, its gold entity and prediction marked and typed.
-fn marked(error: &EntityError) -> String {
-    let covers = |shown: &Option<ShownEntity>, word: usize| {
-        shown
+/// The words of an error with its gold entity and its prediction marked and typed.
+fn marked(error: &EntityError) -> Markup {
+    let covers = |entity: &Option<ShownEntity>, word: usize| {
+        entity
             .as_ref()
-            .is_some_and(|shown| (shown.start..shown.end).contains(&word))
+            .is_some_and(|entity| (entity.start..entity.end).contains(&word))
     };
-    let state = |word: usize| (covers(&error.gold, word), covers(&error.predicted, word));
-    let mut html = String::new();
-    if error.cut_before {
-        html.push_str("… ");
-    }
-    let mut start = 0;
-    while start < error.words.len() {
-        let mut end = start + 1;
-        while end < error.words.len() && state(end) == state(start) {
-            end += 1;
-        }
-        let words = escape(&error.words[start..end].join(" "));
-        let class = match state(start) {
-            (true, true) => Some("gold found"),
-            (true, false) => Some("gold"),
-            (false, true) => Some("found"),
-            (false, false) => None,
-        };
-        let _ = match class {
-            Some(class) => write!(html, "<span class=\"{class}\">{words}</span>"),
-            None => write!(html, "{words}"),
-        };
-        for (shown, class, what) in [
-            (&error.gold, "gold", "gold"),
-            (&error.predicted, "found", "predicted"),
-        ] {
-            if let Some(shown) = shown.as_ref().filter(|shown| shown.end == end) {
-                let name = escape(&shown.entity_type);
-                let _ = write!(html, "<small class=\"{class}\" title=\"{what}\">{name}</small>");
+    let class = |word: usize| match (covers(&error.gold, word), covers(&error.predicted, word)) {
+        (true, true) => Some("gold found"),
+        (true, false) => Some("gold"),
+        (false, true) => Some("found"),
+        (false, false) => None,
+    };
+    let entities = [
+        (&error.gold, "gold", "gold"),
+        (&error.predicted, "found", "predicted"),
+    ];
+    let indexes: Vec<usize> = (0..error.words.len()).collect();
+    html! {
+        @if error.cut_before { "… " }
+        @for span in indexes.chunk_by(|one, next| class(*one) == class(*next)) {
+            @let (start, end) = (span[0], span[0] + span.len());
+            @let text = error.words[start..end].join(" ");
+            @match class(start) {
+                Some(class) => span class=(class) { (text) },
+                None => (text),
             }
+            @for (entity, class, title) in entities {
+                @if let Some(entity) = entity.as_ref().filter(|entity| entity.end == end) {
+                    small class=(class) title=(title) { (entity.entity_type) }
+                }
+            }
+            @if end < error.words.len() { " " }
         }
-        if end < error.words.len() {
-            html.push(' ');
-        }
-        start = end;
+        @if error.cut_after { " …" }
     }
-    if error.cut_after {
-        html.push_str(" …");
-    }
-    html
 }

@@ -1,7 +1,9 @@
-use super::*;
-use crate::evaluate::test_tagger::{Lexicon, corpus};
-use crate::evaluate::{calibration_report, evaluate, evaluate_in_detail};
 use nerve_tagging::LabelSet;
+
+use super::page::RunReport;
+use crate::evaluate::test_tagger::{Lexicon, corpus};
+use crate::evaluate::{DetailedEvaluation, Evaluation, calibration_report, evaluate, evaluate_in_detail};
+use crate::report::point::{EvaluationPoint, StepPoint};
 
 const TEXT: &str = "Ann\tB-per\nLee\tI-per\n<b>&\tO\nRome\tB-loc\n\nBob\tB-per\nUlm\tO\n";
 
@@ -71,7 +73,7 @@ fn report() -> RunReport {
 }
 
 #[test]
-fn a_page_shows_all_there_is_and_nothing_that_is_no_number() {
+fn a_page_shows_every_section_and_no_value_that_is_not_finite() {
     let dir = tempfile::tempdir().unwrap();
     let path = report().write(dir.path()).unwrap();
     let html = std::fs::read_to_string(path).unwrap();
@@ -117,14 +119,4 @@ fn what_is_absent_is_left_out() {
     let html = epochs_only.html();
     assert_eq!(html.matches("<svg ").count(), 3);
     assert!(html.contains("Best dev entity F1 40.00, after step 100."));
-}
-
-#[test]
-fn a_configuration_is_its_fields() {
-    let rows = configuration_rows(&serde_json::json!({"a": {"b": 1, "c": null}, "d": "x", "e": [1, 2]}));
-    let expected = [("a.b", "1"), ("d", "x"), ("e", "[1,2]")];
-    assert_eq!(
-        rows,
-        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
-    );
 }
