@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::Parser;
-use nerve_study::{Scale, Study, StudySettings, run_study};
+use anyhow::{Result, anyhow};
+use clap::{Args, Parser, Subcommand};
+use nerve_study::{Scale, Study, StudySettings, evaluate_padded, padded_table, run_study};
+use nerve_trainer::corpus::Corpus;
+use nerve_trainer::evaluate::CheckpointTagger;
 use nerve_trainer::{INTERRUPTED, TerminalProgress, interrupt_flag, prepare_process};
 
 #[global_allocator]
@@ -14,7 +16,38 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Trains every variant of a study and compares the scores with what the study concluded.
 #[derive(Parser)]
 #[command(name = "nerve-study", version, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    study: Option<StudyArgs>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the original study's metric of a checkpoint, beside that of a tagger that answers O everywhere.
+    Evaluate(EvaluateArgs),
+}
+
+#[derive(Args)]
+struct EvaluateArgs {
+    /// Checkpoint directory.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: PathBuf,
+    /// Labeled sentences: CoNLL or JSON lines.
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Also write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Longest window in tokens.
+    #[arg(long, value_name = "TOKENS", default_value_t = 128)]
+    max_length: usize,
+}
+
+#[derive(Args)]
+struct StudyArgs {
     /// The study's file.
     #[arg(long, value_name = "FILE.toml")]
     study: PathBuf,
@@ -54,15 +87,23 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    let study = Study::read(&cli.study)?;
+    match (cli.command, cli.study) {
+        (Some(Command::Evaluate(args)), _) => evaluate(&args),
+        (None, Some(args)) => study(args),
+        (None, None) => anyhow::bail!("--study, --data and --out are needed; see --help"),
+    }
+}
+
+fn study(args: StudyArgs) -> Result<ExitCode> {
+    let study = Study::read(&args.study)?;
     let settings = StudySettings {
-        data: cli.data,
-        out: cli.out,
-        base: cli.base,
-        scale: cli.scale,
-        threads: cli.threads,
-        only: cli.only,
-        wnut17_url: cli.wnut17_url,
+        data: args.data,
+        out: args.out,
+        base: args.base,
+        scale: args.scale,
+        threads: args.threads,
+        only: args.only,
+        wnut17_url: args.wnut17_url,
     };
     let mut progress = TerminalProgress::new(interrupt_flag()?);
     let announce = |variant: &str| eprintln!("{variant}");
@@ -71,5 +112,16 @@ fn run(cli: Cli) -> Result<ExitCode> {
         return Ok(ExitCode::from(INTERRUPTED));
     }
     println!("{}", settings.out.join("report.html").display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
+    let tagger = CheckpointTagger::open(&args.checkpoint, args.max_length, 1)?;
+    let found = evaluate_padded(&tagger, &Corpus::read(&args.data)?)?;
+    print!("{}", padded_table(&found));
+    if let Some(path) = &args.json {
+        let text = serde_json::to_vec_pretty(&found)?;
+        std::fs::write(path, text).map_err(|error| anyhow!("cannot write {}: {error}", path.display()))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
