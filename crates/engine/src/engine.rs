@@ -45,6 +45,7 @@ impl Engine {
     ///
     /// Must run on a Tokio runtime; opening files and choosing a device are left to threads that may block.
     pub async fn open(config: EngineConfig) -> Result<Self, EngineError> {
+        config.validate()?;
         let opened = spawn_blocking(move || {
             let runtime = Runtime::load(config.model.onnxruntime.as_deref())?;
             let model = with_device(config.model, &runtime);

@@ -1,7 +1,6 @@
 //! Requests in, answers out.
 
 mod admin;
-mod answer;
 pub(crate) mod app;
 mod body;
 mod classify;
@@ -9,6 +8,8 @@ mod deadline;
 pub(crate) mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+#[cfg(any(test, fuzzing))]
+mod fuzz_check;
 pub(crate) mod idle;
 pub(crate) mod keys;
 pub(crate) mod metrics;

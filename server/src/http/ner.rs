@@ -9,7 +9,6 @@ use nerve_engine::{Answer, TagError, Tagged, Tagger, parse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::answer::answer;
 use crate::http::body::read_body;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::request::{BatchRequest, NerRequest};
@@ -83,7 +82,7 @@ pub(crate) async fn ner(
     let words = tagged.words.spans.len();
     respond(&tagger, words, move |tagger| {
         serde_json::to_vec(&NerResponse {
-            answer: answer(tagger, &tagged, &view),
+            answer: tagger.answer(&tagged, &view),
             model: model_name(tagger),
         })
     })
@@ -131,7 +130,7 @@ pub(crate) async fn ner_batch(
     let metrics = Arc::clone(&state.metrics);
     respond(&tagger, words.sum(), move |tagger| {
         let results = results.iter().map(|result| match result {
-            Ok(tagged) => ItemResult::Answer(answer(tagger, tagged, &view)),
+            Ok(tagged) => ItemResult::Answer(tagger.answer(tagged, &view)),
             Err(error) => {
                 metrics.refused(error.refusal());
                 ItemResult::Error(error.body())

@@ -10,52 +10,72 @@ use utoipa::ToSchema;
 
 use crate::http::error::ApiError;
 
-/// One text or one pre-split sentence: exactly one of `text` and `words`.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"text": "Empire State Building is where Barack Obama met Beyoncé"}))]
-pub(crate) struct NerRequest {
-    /// Running text, split into words the way the model was trained.
-    text: Option<String>,
-    /// Words, each labelled as given and never split again. Offsets are into the words joined by single spaces.
-    words: Option<Vec<String>>,
-    /// The unit in which `start` and `end` are counted; code points where absent.
-    offsets: Option<OffsetsOption>,
-    /// Entities with a lower score are left out.
-    #[schema(minimum = 0, maximum = 1)]
-    threshold: Option<f64>,
-    /// The entity types to answer with; all where absent.
-    labels: Option<Vec<String>>,
-    /// What is labelled and by which tokens; `first` where absent.
-    aggregation: Option<Aggregation>,
-    /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
-    constrained: Option<bool>,
-    /// Whether the answer lists every word; yes where absent.
-    include_words: Option<bool>,
+/// Adds the options of tagging to the fields of a request's body.
+///
+/// Serde can flatten one struct into another, but then refuses no unknown field.
+macro_rules! with_tag_options {
+    (
+        $(#[$meta:meta])*
+        $name:ident $(<$lifetime:lifetime>)? { $($field:tt)* }
+        $(#[$include_words:meta])*
+    ) => {
+        #[derive(Debug, Deserialize, ToSchema)]
+        #[serde(deny_unknown_fields)]
+        $(#[$meta])*
+        pub(crate) struct $name $(<$lifetime>)? {
+            $($field)*
+            /// The unit in which `start` and `end` are counted; code points where absent.
+            offsets: Option<OffsetsOption>,
+            /// Entities with a lower score are left out.
+            #[schema(minimum = 0, maximum = 1)]
+            threshold: Option<f64>,
+            /// The entity types to answer with; all where absent.
+            labels: Option<Vec<String>>,
+            /// What is labelled and by which tokens; `first` where absent.
+            aggregation: Option<Aggregation>,
+            /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
+            constrained: Option<bool>,
+            $(#[$include_words])*
+            include_words: Option<bool>,
+        }
+
+        impl $(<$lifetime>)? $name $(<$lifetime>)? {
+            fn options(&mut self) -> TagOptions {
+                TagOptions {
+                    offsets: self.offsets,
+                    threshold: self.threshold,
+                    labels: self.labels.take(),
+                    aggregation: self.aggregation,
+                    constrained: self.constrained,
+                    include_words: self.include_words,
+                }
+            }
+        }
+    };
 }
 
-/// Many texts or pre-split sentences, with one set of options for all.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"items": [{"text": "Barack Obama met Beyoncé"}, {"words": ["in", "New", "York"]}], "include_words": false}))]
-pub(crate) struct BatchRequest<'a> {
-    /// The texts; each is answered in its place, by an answer or an error.
-    #[serde(borrow)]
-    #[schema(value_type = Vec<Item>)]
-    items: Vec<&'a RawValue>,
-    /// The unit in which `start` and `end` are counted; code points where absent.
-    offsets: Option<OffsetsOption>,
-    /// Entities with a lower score are left out.
-    #[schema(minimum = 0, maximum = 1)]
-    threshold: Option<f64>,
-    /// The entity types to answer with; all where absent.
-    labels: Option<Vec<String>>,
-    /// What is labelled and by which tokens; `first` where absent.
-    aggregation: Option<Aggregation>,
-    /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
-    constrained: Option<bool>,
+with_tag_options! {
+    /// One text or one pre-split sentence: exactly one of `text` and `words`.
+    #[schema(example = json!({"text": "Empire State Building is where Barack Obama met Beyoncé"}))]
+    NerRequest {
+        /// Running text, split into words the way the model was trained.
+        text: Option<String>,
+        /// Words, each labelled as given and never split again. Offsets are into the words joined by single spaces.
+        words: Option<Vec<String>>,
+    }
+    /// Whether the answer lists every word; yes where absent.
+}
+
+with_tag_options! {
+    /// Many texts or pre-split sentences, with one set of options for all.
+    #[schema(example = json!({"items": [{"text": "Barack Obama met Beyoncé"}, {"words": ["in", "New", "York"]}], "include_words": false}))]
+    BatchRequest<'a> {
+        /// The texts; each is answered in its place, by an answer or an error.
+        #[serde(borrow)]
+        #[schema(value_type = Vec<Item>)]
+        items: Vec<&'a RawValue>,
+    }
     /// Whether the answers list every word; yes where absent.
-    include_words: Option<bool>,
 }
 
 /// One text of a batch: exactly one of `text` and `words`.
@@ -70,15 +90,8 @@ pub(crate) struct Item {
 
 impl NerRequest {
     /// What is to be tagged, how, and how it is to be shown.
-    pub(crate) fn checked(self, labels: &LabelSet) -> Result<(Source, Reading, View), RequestError> {
-        let options = TagOptions {
-            offsets: self.offsets,
-            threshold: self.threshold,
-            labels: self.labels,
-            aggregation: self.aggregation,
-            constrained: self.constrained,
-            include_words: self.include_words,
-        };
+    pub(crate) fn checked(mut self, labels: &LabelSet) -> Result<(Source, Reading, View), RequestError> {
+        let options = self.options();
         let source = Source::of(self.text, self.words)?;
         Ok((source, options.reading(), options.view(labels)?))
     }
@@ -90,7 +103,7 @@ pub(crate) type Sources = Vec<Result<Source, ApiError>>;
 impl BatchRequest<'_> {
     /// What is to be tagged, at most `max_texts`, how, and how it is to be shown.
     pub(crate) fn checked(
-        self,
+        mut self,
         labels: &LabelSet,
         max_texts: usize,
     ) -> Result<(Sources, Reading, View), ApiError> {
@@ -100,14 +113,7 @@ impl BatchRequest<'_> {
                 limit: max_texts,
             });
         }
-        let options = TagOptions {
-            offsets: self.offsets,
-            threshold: self.threshold,
-            labels: self.labels,
-            aggregation: self.aggregation,
-            constrained: self.constrained,
-            include_words: self.include_words,
-        };
+        let options = self.options();
         let reading = options.reading();
         let view = options.view(labels)?;
         let checked = |raw: &&RawValue| {

@@ -14,7 +14,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::http::answer::answer;
 use crate::http::body::declares_lines;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::idle::Impatient;
@@ -67,7 +66,7 @@ impl<'a> StreamLine<'a> {
         let (id, line) = (answered.id.as_deref(), answered.number);
         match &answered.outcome {
             Ok(tagged) => {
-                let answer = answer(tagger, tagged, view);
+                let answer = tagger.answer(tagged, view);
                 (Self::Answer(StreamAnswer { id, line, answer }), None)
             }
             Err(error) => {

@@ -8,6 +8,7 @@ use crate::config::{BatchLimits, TextLimits};
 use crate::health::{Health, Readiness};
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::pipeline::aggregation::{Aggregation, Reading};
+use crate::pipeline::answer::{Answer, View};
 use crate::pipeline::cache::{AnswerCache, Asked};
 use crate::pipeline::error::{PrepareError, TagError};
 use crate::pipeline::model::TextModel;
@@ -77,6 +78,12 @@ impl Tagger {
     /// The counters of this version alone.
     pub fn counters(&self) -> &ModelMetrics {
         &self.of_model
+    }
+
+    /// The answer as it is to be shown; the entities found are counted.
+    pub fn answer<'a>(&'a self, tagged: &'a Tagged, view: &View) -> Answer<'a> {
+        let found = |entity_type| self.of_model.entity_found(entity_type);
+        Answer::new(tagged, &self.model.labels, view, found)
     }
 
     /// The result of a task about so many words; where they are many, the text threads do it, so that the threads which

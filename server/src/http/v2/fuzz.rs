@@ -7,7 +7,7 @@ use nerve_engine::testing::tag_directly;
 use nerve_engine::{Answer, Source, TextModel, parse};
 
 use crate::http::error::ApiError;
-use crate::http::fuzz::{MAX_TEXTS, check};
+use crate::http::fuzz_check::{MAX_TEXTS, check};
 use crate::http::v2::error::V2Error;
 use crate::http::v2::infer::{InferRequest, wanted};
 use crate::http::v2::tensor::texts;

@@ -8,7 +8,6 @@ use nerve_engine::{Aggregation, Answer, OffsetsOption, Source, TagOptions, Tagge
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::answer::answer;
 use crate::http::body::{essence, header, is_encoded, is_json, read_limited};
 use crate::http::error::ApiError;
 use crate::http::served::Served;
@@ -158,10 +157,7 @@ pub(crate) async fn infer(
         .collect::<Result<Vec<Tagged>, _>>()?;
     let began = Instant::now();
     let _decoding = trace::decode().entered();
-    let answers: Vec<Answer> = tagged
-        .iter()
-        .map(|tagged| answer(&tagger, tagged, &view))
-        .collect();
+    let answers: Vec<Answer> = tagged.iter().map(|tagged| tagger.answer(tagged, &view)).collect();
     let mut bytes = Vec::new();
     let outputs = wanted.iter().map(|wanted| wanted.tensor(&answers, &mut bytes));
     let json = serde_json::to_vec(&InferResponse {
