@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use nerve_engine::{Engine, EngineConfig, Source, TagOptions};
+use nerve_engine::{Engine, EngineConfig, TagInput, TagOptions};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ..TagOptions::default()
     };
     let texts = ["Barack Obama met Beyoncé", "Empire State Building in New York"];
-    let inputs = texts.map(|text| Source::Text(text.to_owned())).to_vec();
+    let inputs = texts.map(|text| TagInput::Text(text.to_owned())).to_vec();
     let tagged = tagger.tag(inputs, options.reading()).await?;
     let view = options.view(&tagger.model().labels)?;
     for tagged in tagged {

@@ -4,12 +4,12 @@ use std::sync::{Arc, LazyLock};
 
 use actix_web::ResponseError;
 use nerve_engine::testing::{classify_directly, tag_directly, text_model};
-use nerve_engine::{Source, TextModel, parse};
+use nerve_engine::{TagInput, TextModel, parse};
 use nerve_tagging::Splitter;
 
-use crate::http::classify::ClassifyRequest;
 use crate::http::error::ApiError;
 use crate::http::fuzz_check::{MAX_TEXTS, check};
+use crate::http::hugging_face::ClassifyRequest;
 use crate::http::request::{BatchRequest, NerRequest, options_of_query};
 use crate::http::v2;
 
@@ -56,7 +56,7 @@ fn ner(model: &Arc<TextModel>, body: &[u8]) -> Result<(), ApiError> {
 
 fn batch(model: &Arc<TextModel>, body: &[u8]) -> Result<(), ApiError> {
     let (sources, reading, view) = parse::<BatchRequest>(body)?.checked(&model.labels, MAX_TEXTS)?;
-    let sources: Vec<Source> = sources.into_iter().flatten().collect();
+    let sources: Vec<TagInput> = sources.into_iter().flatten().collect();
     for tagged in tag_directly(model, sources, reading).into_iter().flatten() {
         check(model, &tagged, &view);
     }
@@ -70,7 +70,7 @@ fn query(model: &Arc<TextModel>, body: &[u8]) -> Result<(), ApiError> {
     let options = options_of_query(query)?;
     let reading = options.reading();
     let view = options.view(&model.labels)?;
-    let text = Source::Text("paulwalk met 😀 in São Paulo".to_owned());
+    let text = TagInput::Text("paulwalk met 😀 in São Paulo".to_owned());
     for tagged in tag_directly(model, vec![text], reading) {
         check(model, &tagged?, &view);
     }

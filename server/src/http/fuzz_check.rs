@@ -1,13 +1,13 @@
 //! What must be true of every answer to a hostile text.
 
-use nerve_engine::{Answer, Tagged, TextModel, View};
+use nerve_engine::{Answer, AnswerOptions, TaggedText, TextModel};
 use nerve_tagging::OffsetUnit;
 
 /// Texts of one request.
 pub(super) const MAX_TEXTS: usize = 8;
 
 /// Checks that every part of an answer is the part of the text that its offsets slice.
-pub(super) fn check(model: &TextModel, tagged: &Tagged, view: &View) {
+pub(super) fn check(model: &TextModel, tagged: &TaggedText, view: &AnswerOptions) {
     let text = tagged.words.text.as_str();
     let answer = Answer::new(tagged, &model.labels, view, |_| ());
     let slice = |start: usize, end: usize| -> Option<String> {

@@ -3,13 +3,13 @@
 mod admin;
 pub(crate) mod app;
 mod body;
-mod classify;
 mod deadline;
 pub(crate) mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 #[cfg(any(test, fuzzing))]
 mod fuzz_check;
+mod hugging_face;
 pub(crate) mod idle;
 pub(crate) mod keys;
 pub(crate) mod metrics;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, web};
-use nerve_engine::{Answer, TagError, Tagged, Tagger, parse};
+use nerve_engine::{Answer, TagError, TaggedText, Tagger, parse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,7 +13,7 @@ use crate::http::body::read_body;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::request::{BatchRequest, NerRequest};
 use crate::http::responses::TaggingErrors;
-use crate::http::served::Served;
+use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
 use crate::trace;
 
@@ -67,7 +67,7 @@ pub(crate) struct ModelName<'a> {
 )]
 pub(crate) async fn ner(
     state: web::Data<AppState>,
-    Served(tagger): Served,
+    ServedVersion(tagger): ServedVersion,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -102,7 +102,7 @@ pub(crate) async fn ner(
 )]
 pub(crate) async fn ner_batch(
     state: web::Data<AppState>,
-    Served(tagger): Served,
+    ServedVersion(tagger): ServedVersion,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -116,7 +116,7 @@ pub(crate) async fn ner_batch(
     }
     drop(body);
     let mut tagged = tagger.tag(wanted, reading).await?.into_iter();
-    let results: Vec<Result<Tagged, ApiError>> = places
+    let results: Vec<Result<TaggedText, ApiError>> = places
         .into_iter()
         .map(|place| {
             place?;

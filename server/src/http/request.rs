@@ -1,7 +1,9 @@
 //! The bodies of the `/ner` routes, and what they mean for the model that answers.
 
 use actix_web::web::Query;
-use nerve_engine::{Aggregation, OffsetsOption, Reading, RequestError, Source, TagOptions, View, parse};
+use nerve_engine::{
+    Aggregation, AnswerOptions, DecodingOptions, OffsetsOption, RequestError, TagInput, TagOptions, parse,
+};
 use nerve_tagging::LabelSet;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -90,15 +92,18 @@ pub(crate) struct Item {
 
 impl NerRequest {
     /// What is to be tagged, how, and how it is to be shown.
-    pub(crate) fn checked(mut self, labels: &LabelSet) -> Result<(Source, Reading, View), RequestError> {
+    pub(crate) fn checked(
+        mut self,
+        labels: &LabelSet,
+    ) -> Result<(TagInput, DecodingOptions, AnswerOptions), RequestError> {
         let options = self.options();
-        let source = Source::of(self.text, self.words)?;
+        let source = TagInput::of(self.text, self.words)?;
         Ok((source, options.reading(), options.view(labels)?))
     }
 }
 
 /// The sources of a batch in order, each with its own error.
-pub(crate) type Sources = Vec<Result<Source, ApiError>>;
+pub(crate) type Sources = Vec<Result<TagInput, ApiError>>;
 
 impl BatchRequest<'_> {
     /// What is to be tagged, at most `max_texts`, how, and how it is to be shown.
@@ -106,7 +111,7 @@ impl BatchRequest<'_> {
         mut self,
         labels: &LabelSet,
         max_texts: usize,
-    ) -> Result<(Sources, Reading, View), ApiError> {
+    ) -> Result<(Sources, DecodingOptions, AnswerOptions), ApiError> {
         if self.items.len() > max_texts {
             return Err(ApiError::TooManyTexts {
                 texts: self.items.len(),
@@ -118,7 +123,7 @@ impl BatchRequest<'_> {
         let view = options.view(labels)?;
         let checked = |raw: &&RawValue| {
             let item: Item = parse(raw.get().as_bytes())?;
-            Ok(Source::of(item.text, item.words)?)
+            Ok(TagInput::of(item.text, item.words)?)
         };
         Ok((self.items.iter().map(checked).collect(), reading, view))
     }
@@ -156,14 +161,14 @@ mod tests {
     use super::*;
     use nerve_tagging::{Decoding, EntityType, OffsetUnit};
 
-    fn one(json: &str) -> Result<(Source, Reading, View), ApiError> {
+    fn one(json: &str) -> Result<(TagInput, DecodingOptions, AnswerOptions), ApiError> {
         let labels = LabelSet::iob2(["person", "location"]).unwrap();
         parse::<NerRequest>(json.as_bytes())?
             .checked(&labels)
             .map_err(ApiError::Request)
     }
 
-    fn many(json: &str) -> Result<(Sources, Reading, View), ApiError> {
+    fn many(json: &str) -> Result<(Sources, DecodingOptions, AnswerOptions), ApiError> {
         let labels = LabelSet::iob2(["person", "location"]).unwrap();
         parse::<BatchRequest>(json.as_bytes())?.checked(&labels, 3)
     }
@@ -171,9 +176,9 @@ mod tests {
     #[test]
     fn options_have_defaults_and_values() {
         let (source, reading, view) = one(r#"{"text": "x"}"#).unwrap();
-        assert_eq!(reading, Reading::default());
-        assert_eq!(source, Source::Text("x".to_owned()));
-        let defaults = View {
+        assert_eq!(reading, DecodingOptions::default());
+        assert_eq!(source, TagInput::Text("x".to_owned()));
+        let defaults = AnswerOptions {
             offsets: OffsetUnit::Codepoint,
             threshold: 0.0,
             types: None,
@@ -187,16 +192,16 @@ mod tests {
         .unwrap();
         assert_eq!(
             reading,
-            Reading {
+            DecodingOptions {
                 aggregation: Aggregation::Max,
                 decoding: Decoding::Independent
             }
         );
-        assert_eq!(source, Source::Words(vec![String::new(), "x".to_owned()]));
+        assert_eq!(source, TagInput::Words(vec![String::new(), "x".to_owned()]));
         let types = Some(vec![EntityType(1)]);
         assert_eq!(
             view,
-            View {
+            AnswerOptions {
                 offsets: OffsetUnit::Utf16,
                 threshold: 0.5,
                 types,
@@ -250,7 +255,7 @@ mod tests {
         let asked = view("offsets=byte&threshold=0.5&labels=location&labels=person&include_words=false");
         assert_eq!(
             asked.unwrap(),
-            View {
+            AnswerOptions {
                 offsets: OffsetUnit::Byte,
                 threshold: 0.5,
                 types: Some(vec![EntityType(1), EntityType(0)]),
