@@ -10,6 +10,7 @@ pub mod fuzz;
 mod healthcheck;
 mod http;
 mod logging;
+mod logging_error;
 mod offline;
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -24,7 +25,8 @@ pub use flags::{Command, Flags, HealthcheckFlags, LogFlags, ServeFlags, TagFlags
 pub use healthcheck::{HealthcheckError, healthcheck};
 pub use http::keys::KeyError;
 pub use http::openapi::openapi_json;
-pub use logging::{LogFormat, Logging, LoggingError, SERVING, TAGGING, start_logging};
+pub use logging::{LogFormat, Logging, SERVING, TAGGING, start_logging};
+pub use logging_error::LoggingError;
 pub use offline::tag::{Tally, tag_file};
 pub use offline::work::{InputFormat, OutputFormat, TagFile, TagFileError};
 pub use run::{ServerError, Stopped, run};

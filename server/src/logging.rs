@@ -3,12 +3,13 @@
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
-use thiserror::Error;
 use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+use crate::logging_error::LoggingError;
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -23,22 +24,6 @@ pub enum LogFormat {
 pub const SERVING: &str = "info,actix_server=warn,ort=warn";
 /// What is logged while a file is tagged, where `RUST_LOG` says nothing.
 pub const TAGGING: &str = "warn";
-
-/// Why traces are not exported.
-#[derive(Debug, Error)]
-pub enum LoggingError {
-    /// This program cannot.
-    #[error("--otlp-endpoint needs a nerve-server that was built with the feature `otlp`")]
-    NoOtlp,
-    /// The collector cannot be named so.
-    #[error("--otlp-endpoint {endpoint}: {problem}")]
-    Otlp {
-        /// As given.
-        endpoint: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-}
 
 /// What must live as long as there is something to log.
 pub struct Logging {

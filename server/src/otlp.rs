@@ -22,7 +22,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::logging::LoggingError;
+use crate::logging_error::LoggingError;
 use nerve_engine::TRACE_TARGET;
 
 const SERVICE: &str = "nerve-server";

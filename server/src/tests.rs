@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use nerve_engine::testing::text_model;
 use nerve_engine::{
-    Engine, EngineError, Infer, InferError, LogitRows, ModelSource, Opened, Place, Sessions, WindowInput,
+    Engine, EngineError, LogitRows, ModelSession, ModelSessionError, ModelSource, Opened, Sessions,
+    VersionPath, WindowInput,
 };
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -60,16 +61,20 @@ struct FakeSession {
 struct FakeSource(Arc<Script>);
 
 impl ModelSource for FakeSource {
-    fn current(&self) -> Result<Place, EngineError> {
+    fn current(&self) -> Result<VersionPath, EngineError> {
         let current = self.0.current.lock().unwrap();
-        Ok(Place::named(if current.is_empty() { "v1" } else { &current }))
+        Ok(VersionPath::named(if current.is_empty() {
+            "v1"
+        } else {
+            &current
+        }))
     }
 
-    fn is_unchanged(&self, _place: &Place) -> bool {
+    fn is_unchanged(&self, _place: &VersionPath) -> bool {
         true
     }
 
-    fn open(&self, place: &Place) -> Result<Opened, EngineError> {
+    fn open(&self, place: &VersionPath) -> Result<Opened, EngineError> {
         let version = place.at.dir.to_str().unwrap();
         if version.starts_with("slow") {
             std::thread::sleep(Duration::from_millis(200));
@@ -80,7 +85,7 @@ impl ModelSource for FakeSource {
         let mut model = text_model(8);
         version.clone_into(&mut model.version);
         let sessions = Arc::clone(&self.0);
-        let open = move || -> Result<Box<dyn Infer>, InferError> {
+        let open = move || -> Result<Box<dyn ModelSession>, ModelSessionError> {
             while sessions.openings_wait.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(2));
             }
@@ -123,8 +128,8 @@ impl LogitRows for FakeLogits {
     }
 }
 
-impl Infer for FakeSession {
-    fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, InferError> {
+impl ModelSession for FakeSession {
+    fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, ModelSessionError> {
         if self.broken {
             return Err("still".into());
         }

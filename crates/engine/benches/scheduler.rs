@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
-use nerve_engine::{BatchLimits, LOOKAHEAD, next_batch, share};
+use nerve_engine::{BatchLimits, LOOKAHEAD, batch_size_for, next_batch};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -142,7 +142,7 @@ fn replay(arrivals: &[Arrival], policy: Policy, seconds: Seconds) -> Outcome {
                 .map(|window| window.tokens)
                 .collect();
             serving = serving.max(keys[0].0);
-            let chosen = policy(&lengths, share(waiting.len(), WORKERS - running.len()));
+            let chosen = policy(&lengths, batch_size_for(waiting.len(), WORKERS - running.len()));
             let taken: Vec<Waiting> = chosen
                 .iter()
                 .filter_map(|&at| waiting.remove(&keys[at]))

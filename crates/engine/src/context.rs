@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::config::EngineConfig;
 use crate::error::EngineError;
-use crate::health::Draining;
+use crate::health::DrainFlag;
 use crate::metrics::Metrics;
-use crate::pipeline::threads::TextThreads;
+use crate::pipeline::threads::TokenizerPool;
 
 /// Tokenizing takes a fraction of a text's inference; a second thread keeps a long text from holding up the rest.
 const TEXT_THREADS: usize = 2;
@@ -16,8 +16,8 @@ const TEXT_THREADS: usize = 2;
 pub(crate) struct VersionContext {
     pub(crate) config: Arc<EngineConfig>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) threads: Arc<TextThreads>,
-    pub(crate) draining: Draining,
+    pub(crate) threads: Arc<TokenizerPool>,
+    pub(crate) draining: DrainFlag,
 }
 
 impl VersionContext {
@@ -25,8 +25,8 @@ impl VersionContext {
     pub(crate) fn new(config: EngineConfig) -> Result<Self, EngineError> {
         Ok(Self {
             metrics: Arc::new(Metrics::new()?),
-            threads: Arc::new(TextThreads::start(TEXT_THREADS, config.queue.windows)?),
-            draining: Draining::default(),
+            threads: Arc::new(TokenizerPool::start(TEXT_THREADS, config.queue.windows)?),
+            draining: DrainFlag::default(),
             config: Arc::new(config),
         })
     }

@@ -18,11 +18,11 @@ use crate::error::EngineError;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
 use crate::models::error::ReloadError;
-use crate::models::named::Named;
+use crate::models::named::NamedModel;
 use crate::models::source::{Files, ModelSource};
-use crate::models::track::{Reload, Track, Why};
+use crate::models::track::{Reload, ReloadTrigger, Track};
 use crate::pipeline::tagger::Tagger;
-use crate::scheduler::pool::{Started, all_started};
+use crate::scheduler::pool::{SessionReady, all_started};
 
 /// Every model that answers.
 pub struct Engine {
@@ -30,7 +30,7 @@ pub struct Engine {
     stable: Track,
     canary: Option<Canary>,
     /// The workers of the first versions, until they are waited for.
-    started: Mutex<Started>,
+    started: Mutex<Vec<SessionReady>>,
 }
 
 /// The model that answers a share of the requests.
@@ -45,6 +45,7 @@ impl Engine {
     ///
     /// Must run on a Tokio runtime; opening files and choosing a device are left to threads that may block.
     pub async fn open(config: EngineConfig) -> Result<Self, EngineError> {
+        config.validate()?;
         let opened = spawn_blocking(move || {
             let runtime = Runtime::load(config.model.onnxruntime.as_deref())?;
             let model = with_device(config.model, &runtime);
@@ -141,7 +142,7 @@ impl Engine {
     /// The version that answers a request: the one it names, or else one by its id.
     ///
     /// A name that is served nowhere is left to be refused by whoever is asked.
-    pub fn choose(&self, request_id: &[u8], named: Option<Named<'_>>) -> Arc<Tagger> {
+    pub fn choose(&self, request_id: &[u8], named: Option<NamedModel<'_>>) -> Arc<Tagger> {
         let chosen = self.chosen(request_id);
         let Some(named) = named else {
             return chosen;
@@ -171,8 +172,8 @@ impl Engine {
     }
 
     /// Serves the version that is current of a track, if it is another or has changed; one that was rolled back from only
-    /// as [`Why::Asked`].
-    pub async fn reload(&self, track: &Track, why: Why) -> Result<Reload, ReloadError> {
+    /// as [`ReloadTrigger::Requested`].
+    pub async fn reload(&self, track: &Track, why: ReloadTrigger) -> Result<Reload, ReloadError> {
         let reload = track.reload(why).await?;
         if reload.changed {
             self.show();

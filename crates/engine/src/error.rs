@@ -5,9 +5,14 @@ use std::path::PathBuf;
 use nerve_inference::{EncoderError, ModelError, RuntimeError};
 use thiserror::Error;
 
+use crate::config::OptionError;
+
 /// Why an engine cannot start, open a version, or go on.
 #[derive(Debug, Error)]
 pub enum EngineError {
+    /// The configuration makes no engine.
+    #[error(transparent)]
+    Option(#[from] OptionError),
     /// ONNX Runtime cannot be opened.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),

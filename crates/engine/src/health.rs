@@ -7,9 +7,9 @@ use crate::refusal::Refusal;
 
 /// Whether the server was told to stop.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Draining(Arc<AtomicBool>);
+pub(crate) struct DrainFlag(Arc<AtomicBool>);
 
-impl Draining {
+impl DrainFlag {
     /// The server was told to stop.
     pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Release);
@@ -25,7 +25,7 @@ impl Draining {
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     warm: AtomicBool,
-    draining: Draining,
+    draining: DrainFlag,
     workers: AtomicUsize,
 }
 
@@ -65,7 +65,7 @@ impl Readiness {
 
 impl Health {
     /// The health of a model whose workers have not started.
-    pub(crate) fn new(draining: Draining) -> Self {
+    pub(crate) fn new(draining: DrainFlag) -> Self {
         Self {
             draining,
             ..Self::default()

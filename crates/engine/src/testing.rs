@@ -13,8 +13,8 @@ use crate::error::EngineError;
 use crate::models::source::ModelSource;
 pub use crate::pipeline::direct::{classify_directly, tag_directly};
 use crate::pipeline::model::TextModel;
-use crate::pipeline::tagged::{Tagged, Words};
-use crate::pipeline::threads::TextThreads;
+use crate::pipeline::tagged::{TaggedText, Words};
+use crate::pipeline::threads::TokenizerPool;
 
 /// A model of six words and windows of `max_tokens` subwords: person for `paul`, location for `paris`.
 pub fn text_model(max_tokens: usize) -> TextModel {
@@ -40,7 +40,7 @@ pub fn text_model(max_tokens: usize) -> TextModel {
 }
 
 /// Words joined by spaces, with labels of full confidence.
-pub fn tagged(words: &[&str], labels: &[usize]) -> Tagged {
+pub fn tagged(words: &[&str], labels: &[usize]) -> TaggedText {
     let mut start = 0;
     let spans = words.iter().map(|word| {
         let span = ByteSpan::new(start, start + word.len()).unwrap();
@@ -51,7 +51,7 @@ pub fn tagged(words: &[&str], labels: &[usize]) -> Tagged {
         label: LabelId(id),
         score: 1.0,
     };
-    Tagged {
+    TaggedText {
         words: Words {
             spans: spans.collect(),
             text: words.join(" "),
@@ -67,7 +67,7 @@ pub async fn engine_that_loses_tasks(
     source: Arc<dyn ModelSource>,
 ) -> Result<Engine, EngineError> {
     let context = VersionContext {
-        threads: Arc::new(TextThreads::that_lose_tasks()?),
+        threads: Arc::new(TokenizerPool::that_lose_tasks()?),
         ..VersionContext::new(config)?
     };
     Engine::of_sources(context, source, None).await

@@ -1,7 +1,7 @@
 //! What operators order: another version, or the one before.
 
 use actix_web::{HttpResponse, web};
-use nerve_engine::{Reload, Why};
+use nerve_engine::{Reload, ReloadTrigger};
 use serde::{Deserialize, Serialize};
 use tracing::error;
 use utoipa::ToSchema;
@@ -17,7 +17,7 @@ pub(crate) struct Reloads {
 
 /// The version that a rollback is to leave.
 #[derive(Deserialize)]
-pub(crate) struct Leaving {
+pub(crate) struct RollbackQuery {
     from: Option<String>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn reload(state: web::Data<AppState>) -> Result<HttpResponse, A
         let (mut reloads, mut problems) = (Vec::new(), Vec::new());
         // Each for itself: one that is no good keeps no other back.
         for track in engine.tracks() {
-            match engine.reload(track, Why::Asked).await {
+            match engine.reload(track, ReloadTrigger::Requested).await {
                 Ok(reload) => reloads.push(reload),
                 Err(error) => problems.push(format!("{}: {}", track.name(), error.shown())),
             }
@@ -74,7 +74,7 @@ pub(crate) async fn reload(state: web::Data<AppState>) -> Result<HttpResponse, A
 )]
 pub(crate) async fn rollback(
     state: web::Data<AppState>,
-    query: web::Query<Leaving>,
+    query: web::Query<RollbackQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let engine = state.engine.clone();
     let rolled = actix_web::rt::spawn(async move {

@@ -9,7 +9,9 @@ use actix_web::{App, web};
 use crate::http::request_id::REQUEST_ID;
 use crate::http::route::Route;
 use crate::http::state::AppState;
-use crate::http::{admin, classify, deadline, error, ner, observe, openapi, operations, pages, stream, v2};
+use crate::http::{
+    admin, deadline, error, hugging_face, ner, observe, openapi, operations, pages, stream, v2,
+};
 
 /// The application: every route, with other methods and other paths answered as errors of the API.
 pub(crate) fn app(
@@ -39,7 +41,7 @@ pub(crate) fn app(
                 .default_service(web::to(|| error::wrong_method("GET, HEAD, POST")))
                 .route(web::get().to(pages::page))
                 .route(web::head().to(pages::page))
-                .route(web::post().to(classify::classify)),
+                .route(web::post().to(hugging_face::hugging_face)),
         )
         .service(
             get(Route::Docs.name())
@@ -91,7 +93,7 @@ pub(crate) fn app(
 
 /// What browsers are told of pages of other origins: nothing, unless an origin is configured.
 fn cors(origins: &[String]) -> Condition<Cors> {
-    let exposed = [REQUEST_ID, classify::TRUNCATED, RETRY_AFTER];
+    let exposed = [REQUEST_ID, hugging_face::TRUNCATED, RETRY_AFTER];
     let cors = Cors::default()
         .allowed_methods(["GET", "HEAD", "POST"])
         .allow_any_header()

@@ -48,9 +48,9 @@ pub(crate) async fn read_limited(
     let time = limits.time;
     match timeout(time, arrive(payload, &limits)).await {
         Ok(arrived) => {
-            let (body, held) = arrived?;
+            let (body, permit) = arrived?;
             // Until the answer is written: what is made of a body is about as large.
-            request.extensions_mut().insert(held);
+            request.extensions_mut().insert(permit);
             Ok(body)
         }
         Err(_) => Err(ApiError::BodyTooSlow { limit: time }),
@@ -58,9 +58,9 @@ pub(crate) async fn read_limited(
 }
 
 /// A body's part of the budget for all of them.
-struct Held(Option<OwnedSemaphorePermit>);
+struct MemoryPermit(Option<OwnedSemaphorePermit>);
 
-impl Held {
+impl MemoryPermit {
     /// Takes so many bytes more, if there are so many.
     fn grow(&mut self, budget: &Arc<Semaphore>, bytes: usize) -> Result<(), ApiError> {
         let bytes = u32::try_from(bytes).map_err(|_| ApiError::BodiesFull)?;
@@ -68,7 +68,7 @@ impl Held {
             .try_acquire_many_owned(bytes)
             .map_err(|_| ApiError::BodiesFull)?;
         match &mut self.0 {
-            Some(held) => held.merge(more),
+            Some(permit) => permit.merge(more),
             none => *none = Some(more),
         }
         Ok(())
@@ -76,18 +76,21 @@ impl Held {
 }
 
 /// The whole body, and its part of the budget.
-async fn arrive(mut payload: web::Payload, limits: &BodyLimits) -> Result<(web::Bytes, Held), ApiError> {
+async fn arrive(
+    mut payload: web::Payload,
+    limits: &BodyLimits,
+) -> Result<(web::Bytes, MemoryPermit), ApiError> {
     let mut body = web::BytesMut::new();
-    let mut held = Held(None);
+    let mut permit = MemoryPermit(None);
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| ApiError::BodyUnreadable)?;
         if body.len() + chunk.len() > limits.bytes {
             return Err(ApiError::BodyTooLarge { limit: limits.bytes });
         }
-        held.grow(&limits.budget, chunk.len())?;
+        permit.grow(&limits.budget, chunk.len())?;
         body.extend_from_slice(&chunk);
     }
-    Ok((body.freeze(), held))
+    Ok((body.freeze(), permit))
 }
 
 /// Whether the body is declared to be JSON lines, and not compressed.

@@ -10,7 +10,7 @@ use actix_web::middleware::Next;
 use tokio::time::timeout;
 
 use crate::http::error::ApiError;
-use crate::http::keys::Presented;
+use crate::http::keys::PresentedKey;
 use crate::http::route::Route;
 use crate::http::state::AppState;
 use crate::http::v2::error::V2Error;
@@ -28,7 +28,7 @@ pub(crate) async fn guard<B: MessageBody>(
 ) -> Result<ServiceResponse<B>, Error> {
     let route = Route::of_path(request.match_info().as_str());
     let refused = |error| shaped(route, error);
-    let presented = Presented::of(request.headers());
+    let presented = PresentedKey::of(request.headers());
     state
         .keys
         .check(route, request.method(), &presented)

@@ -4,16 +4,14 @@ use std::sync::{Arc, LazyLock};
 
 use actix_web::ResponseError;
 use nerve_engine::testing::{classify_directly, tag_directly, text_model};
-use nerve_engine::{Answer, Source, Tagged, TextModel, View, parse};
-use nerve_tagging::{OffsetUnit, Splitter};
+use nerve_engine::{TagInput, TextModel, parse};
+use nerve_tagging::Splitter;
 
-use crate::http::classify::ClassifyRequest;
 use crate::http::error::ApiError;
+use crate::http::fuzz_check::{MAX_TEXTS, check};
+use crate::http::hugging_face::ClassifyRequest;
 use crate::http::request::{BatchRequest, NerRequest, options_of_query};
 use crate::http::v2;
-
-/// Texts of one request.
-pub(super) const MAX_TEXTS: usize = 8;
 
 /// Models that split texts in each way.
 static MODELS: LazyLock<[Arc<TextModel>; 3]> = LazyLock::new(|| {
@@ -58,7 +56,7 @@ fn ner(model: &Arc<TextModel>, body: &[u8]) -> Result<(), ApiError> {
 
 fn batch(model: &Arc<TextModel>, body: &[u8]) -> Result<(), ApiError> {
     let (sources, reading, view) = parse::<BatchRequest>(body)?.checked(&model.labels, MAX_TEXTS)?;
-    let sources: Vec<Source> = sources.into_iter().flatten().collect();
+    let sources: Vec<TagInput> = sources.into_iter().flatten().collect();
     for tagged in tag_directly(model, sources, reading).into_iter().flatten() {
         check(model, &tagged, &view);
     }
@@ -72,7 +70,7 @@ fn query(model: &Arc<TextModel>, body: &[u8]) -> Result<(), ApiError> {
     let options = options_of_query(query)?;
     let reading = options.reading();
     let view = options.view(&model.labels)?;
-    let text = Source::Text("paulwalk met 😀 in São Paulo".to_owned());
+    let text = TagInput::Text("paulwalk met 😀 in São Paulo".to_owned());
     for tagged in tag_directly(model, vec![text], reading) {
         check(model, &tagged?, &view);
     }
@@ -86,34 +84,4 @@ fn classify(model: &TextModel, body: &[u8]) -> Result<(), ApiError> {
         assert!(serde_json::to_vec(&classified.entities).is_ok());
     }
     Ok(())
-}
-
-/// Checks that every part of an answer is the part of the text that its offsets slice.
-pub(super) fn check(model: &TextModel, tagged: &Tagged, view: &View) {
-    let text = tagged.words.text.as_str();
-    let answer = Answer::new(tagged, &model.labels, view, |_| ());
-    let slice = |start: usize, end: usize| -> Option<String> {
-        match view.offsets {
-            OffsetUnit::Byte => text.get(start..end).map(str::to_owned),
-            OffsetUnit::Codepoint => Some(text.chars().skip(start).take(end.checked_sub(start)?).collect()),
-            OffsetUnit::Utf16 => {
-                let units: Vec<u16> = text.encode_utf16().collect();
-                String::from_utf16(units.get(start..end)?).ok()
-            }
-        }
-    };
-    let entities = answer
-        .entities
-        .iter()
-        .map(|part| (part.start, part.end, part.text));
-    let words = answer.words.iter().flatten();
-    for (start, end, part) in entities.chain(words.map(|part| (part.start, part.end, part.text))) {
-        assert_eq!(
-            slice(start, end).as_deref(),
-            Some(part),
-            "{start}..{end} of {text:?}"
-        );
-    }
-    assert_eq!(tagged.words.spans.len(), tagged.labels.len());
-    assert!(serde_json::to_vec(&answer).is_ok());
 }

@@ -12,13 +12,13 @@ use futures_util::stream::Stream;
 use tokio::time::{Sleep, sleep};
 
 /// The chunks of a body, and an error once none has come for so long.
-pub(crate) struct Impatient<S> {
+pub(crate) struct IdleTimeout<S> {
     input: S,
     limit: Duration,
     silence: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Impatient<S> {
+impl<S> IdleTimeout<S> {
     pub(crate) fn new(input: S, limit: Duration) -> Self {
         Self {
             input,
@@ -28,7 +28,7 @@ impl<S> Impatient<S> {
     }
 }
 
-impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for Impatient<S> {
+impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for IdleTimeout<S> {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

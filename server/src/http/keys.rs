@@ -64,9 +64,9 @@ struct KeySet {
 }
 
 /// The key a request comes with, if any.
-pub(crate) struct Presented(Option<Hash>);
+pub(crate) struct PresentedKey(Option<Hash>);
 
-impl Presented {
+impl PresentedKey {
     /// The key in `authorization: Bearer` or `x-api-key`.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let bearer = headers.get(AUTHORIZATION).and_then(|value| {
@@ -89,7 +89,12 @@ impl Keys {
     }
 
     /// Whether a request of this route may pass.
-    pub(crate) fn check(&self, route: Route, method: &Method, presented: &Presented) -> Result<(), ApiError> {
+    pub(crate) fn check(
+        &self,
+        route: Route,
+        method: &Method,
+        presented: &PresentedKey,
+    ) -> Result<(), ApiError> {
         let wanted = match (route.is_admin(), route.is_tagging() && method == Method::POST) {
             (true, _) => self.admin.as_ref().ok_or(ApiError::NoAdminKeys)?,
             (false, true) => match &self.tagging {

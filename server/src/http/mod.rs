@@ -1,14 +1,15 @@
 //! Requests in, answers out.
 
 mod admin;
-mod answer;
 pub(crate) mod app;
 mod body;
-mod classify;
 mod deadline;
 pub(crate) mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+#[cfg(any(test, fuzzing))]
+mod fuzz_check;
+mod hugging_face;
 pub(crate) mod idle;
 pub(crate) mod keys;
 pub(crate) mod metrics;

@@ -5,16 +5,15 @@ use std::time::Instant;
 
 use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, web};
-use nerve_engine::{Answer, TagError, Tagged, Tagger, parse};
+use nerve_engine::{Answer, TagError, TaggedText, Tagger, parse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::answer::answer;
 use crate::http::body::read_body;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::request::{BatchRequest, NerRequest};
 use crate::http::responses::TaggingErrors;
-use crate::http::served::Served;
+use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
 use crate::trace;
 
@@ -68,7 +67,7 @@ pub(crate) struct ModelName<'a> {
 )]
 pub(crate) async fn ner(
     state: web::Data<AppState>,
-    Served(tagger): Served,
+    ServedVersion(tagger): ServedVersion,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -83,7 +82,7 @@ pub(crate) async fn ner(
     let words = tagged.words.spans.len();
     respond(&tagger, words, move |tagger| {
         serde_json::to_vec(&NerResponse {
-            answer: answer(tagger, &tagged, &view),
+            answer: tagger.answer(&tagged, &view),
             model: model_name(tagger),
         })
     })
@@ -103,7 +102,7 @@ pub(crate) async fn ner(
 )]
 pub(crate) async fn ner_batch(
     state: web::Data<AppState>,
-    Served(tagger): Served,
+    ServedVersion(tagger): ServedVersion,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -117,7 +116,7 @@ pub(crate) async fn ner_batch(
     }
     drop(body);
     let mut tagged = tagger.tag(wanted, reading).await?.into_iter();
-    let results: Vec<Result<Tagged, ApiError>> = places
+    let results: Vec<Result<TaggedText, ApiError>> = places
         .into_iter()
         .map(|place| {
             place?;
@@ -131,7 +130,7 @@ pub(crate) async fn ner_batch(
     let metrics = Arc::clone(&state.metrics);
     respond(&tagger, words.sum(), move |tagger| {
         let results = results.iter().map(|result| match result {
-            Ok(tagged) => ItemResult::Answer(answer(tagger, tagged, &view)),
+            Ok(tagged) => ItemResult::Answer(tagger.answer(tagged, &view)),
             Err(error) => {
                 metrics.refused(error.refusal());
                 ItemResult::Error(error.body())

@@ -16,7 +16,7 @@ use crate::http::error::ApiError;
 use crate::http::metrics::{CLIENT_LEFT, HttpMetrics};
 use crate::http::request_id::{REQUEST_ID, trace_of};
 use crate::http::route::Route;
-use crate::http::served::Served;
+use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
 use crate::http::v2::error::V2Error;
 use crate::trace;
@@ -25,7 +25,7 @@ use crate::trace;
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Counts the request as one whose client left, unless it is told the status first.
-struct Counted {
+struct RequestCount {
     metrics: Arc<HttpMetrics>,
     served: Arc<Tagger>,
     route: Route,
@@ -35,7 +35,7 @@ struct Counted {
     refused: bool,
 }
 
-impl Drop for Counted {
+impl Drop for RequestCount {
     fn drop(&mut self) {
         let took = self.began.elapsed();
         self.metrics
@@ -51,7 +51,7 @@ impl Drop for Counted {
     }
 }
 
-impl Counted {
+impl RequestCount {
     /// Notes how the request was answered.
     fn answered<B: MessageBody>(&mut self, answered: &Result<ServiceResponse<B>, Error>) -> StatusCode {
         let (status, error) = match answered {
@@ -92,7 +92,7 @@ pub(crate) async fn observe<B: MessageBody>(
     let is_post = request.method() == Method::POST;
     state.metrics.request_began();
     // The future is dropped, and this with it, when the client closes the connection.
-    let mut counted = Counted {
+    let mut counted = RequestCount {
         metrics: Arc::clone(&state.metrics),
         served: Arc::clone(&served),
         route,
@@ -106,7 +106,7 @@ pub(crate) async fn observe<B: MessageBody>(
         true => trace::request(route, &id_shown, served.model(), request.headers()),
         false => Span::none(),
     };
-    request.extensions_mut().insert(Served(served));
+    request.extensions_mut().insert(ServedVersion(served));
     let answered = next.call(request).instrument(span.clone()).await;
     let status = counted.answered(&answered);
     trace::answered(&span, status);
@@ -114,7 +114,7 @@ pub(crate) async fn observe<B: MessageBody>(
     log(&id_shown, trace.as_deref(), route, status, seconds);
     let timing = HeaderValue::try_from(format!("total;dur={:.2}", seconds * 1000.0))?;
     let headers = [(REQUEST_ID, id), (SERVER_TIMING, timing)];
-    let mut response = answered.map_err(|error| Headed {
+    let mut response = answered.map_err(|error| ErrorWithHeaders {
         error,
         headers: headers.clone(),
     })?;
@@ -137,18 +137,18 @@ fn log(id: &str, trace: Option<&str>, route: Route, status: StatusCode, seconds:
 
 /// An error whose response has these headers too.
 #[derive(Debug)]
-struct Headed {
+struct ErrorWithHeaders {
     error: Error,
     headers: [(HeaderName, HeaderValue); 2],
 }
 
-impl std::fmt::Display for Headed {
+impl std::fmt::Display for ErrorWithHeaders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl ResponseError for Headed {
+impl ResponseError for ErrorWithHeaders {
     fn status_code(&self) -> StatusCode {
         self.error.as_response_error().status_code()
     }

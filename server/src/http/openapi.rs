@@ -6,7 +6,7 @@ use nerve_engine::StreamItem;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::http::{admin, classify, ner, operations, pages, stream, v2};
+use crate::http::{admin, hugging_face, ner, operations, pages, stream, v2};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,7 +27,7 @@ use crate::http::{admin, classify, ner, operations, pages, stream, v2};
         ner::ner,
         ner::ner_batch,
         stream::ner_stream,
-        classify::classify,
+        hugging_face::hugging_face,
         operations::live,
         operations::ready,
         operations::metrics,

@@ -1,7 +1,9 @@
 //! The bodies of the `/ner` routes, and what they mean for the model that answers.
 
 use actix_web::web::Query;
-use nerve_engine::{Aggregation, OffsetsOption, Reading, RequestError, Source, TagOptions, View, parse};
+use nerve_engine::{
+    Aggregation, AnswerOptions, DecodingOptions, OffsetsOption, RequestError, TagInput, TagOptions, parse,
+};
 use nerve_tagging::LabelSet;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,52 +12,72 @@ use utoipa::ToSchema;
 
 use crate::http::error::ApiError;
 
-/// One text or one pre-split sentence: exactly one of `text` and `words`.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"text": "Empire State Building is where Barack Obama met Beyoncé"}))]
-pub(crate) struct NerRequest {
-    /// Running text, split into words the way the model was trained.
-    text: Option<String>,
-    /// Words, each labelled as given and never split again. Offsets are into the words joined by single spaces.
-    words: Option<Vec<String>>,
-    /// The unit in which `start` and `end` are counted; code points where absent.
-    offsets: Option<OffsetsOption>,
-    /// Entities with a lower score are left out.
-    #[schema(minimum = 0, maximum = 1)]
-    threshold: Option<f64>,
-    /// The entity types to answer with; all where absent.
-    labels: Option<Vec<String>>,
-    /// What is labelled and by which tokens; `first` where absent.
-    aggregation: Option<Aggregation>,
-    /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
-    constrained: Option<bool>,
-    /// Whether the answer lists every word; yes where absent.
-    include_words: Option<bool>,
+/// Adds the options of tagging to the fields of a request's body.
+///
+/// Serde can flatten one struct into another, but then refuses no unknown field.
+macro_rules! with_tag_options {
+    (
+        $(#[$meta:meta])*
+        $name:ident $(<$lifetime:lifetime>)? { $($field:tt)* }
+        $(#[$include_words:meta])*
+    ) => {
+        #[derive(Debug, Deserialize, ToSchema)]
+        #[serde(deny_unknown_fields)]
+        $(#[$meta])*
+        pub(crate) struct $name $(<$lifetime>)? {
+            $($field)*
+            /// The unit in which `start` and `end` are counted; code points where absent.
+            offsets: Option<OffsetsOption>,
+            /// Entities with a lower score are left out.
+            #[schema(minimum = 0, maximum = 1)]
+            threshold: Option<f64>,
+            /// The entity types to answer with; all where absent.
+            labels: Option<Vec<String>>,
+            /// What is labelled and by which tokens; `first` where absent.
+            aggregation: Option<Aggregation>,
+            /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
+            constrained: Option<bool>,
+            $(#[$include_words])*
+            include_words: Option<bool>,
+        }
+
+        impl $(<$lifetime>)? $name $(<$lifetime>)? {
+            fn options(&mut self) -> TagOptions {
+                TagOptions {
+                    offsets: self.offsets,
+                    threshold: self.threshold,
+                    labels: self.labels.take(),
+                    aggregation: self.aggregation,
+                    constrained: self.constrained,
+                    include_words: self.include_words,
+                }
+            }
+        }
+    };
 }
 
-/// Many texts or pre-split sentences, with one set of options for all.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"items": [{"text": "Barack Obama met Beyoncé"}, {"words": ["in", "New", "York"]}], "include_words": false}))]
-pub(crate) struct BatchRequest<'a> {
-    /// The texts; each is answered in its place, by an answer or an error.
-    #[serde(borrow)]
-    #[schema(value_type = Vec<Item>)]
-    items: Vec<&'a RawValue>,
-    /// The unit in which `start` and `end` are counted; code points where absent.
-    offsets: Option<OffsetsOption>,
-    /// Entities with a lower score are left out.
-    #[schema(minimum = 0, maximum = 1)]
-    threshold: Option<f64>,
-    /// The entity types to answer with; all where absent.
-    labels: Option<Vec<String>>,
-    /// What is labelled and by which tokens; `first` where absent.
-    aggregation: Option<Aggregation>,
-    /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
-    constrained: Option<bool>,
+with_tag_options! {
+    /// One text or one pre-split sentence: exactly one of `text` and `words`.
+    #[schema(example = json!({"text": "Empire State Building is where Barack Obama met Beyoncé"}))]
+    NerRequest {
+        /// Running text, split into words the way the model was trained.
+        text: Option<String>,
+        /// Words, each labelled as given and never split again. Offsets are into the words joined by single spaces.
+        words: Option<Vec<String>>,
+    }
+    /// Whether the answer lists every word; yes where absent.
+}
+
+with_tag_options! {
+    /// Many texts or pre-split sentences, with one set of options for all.
+    #[schema(example = json!({"items": [{"text": "Barack Obama met Beyoncé"}, {"words": ["in", "New", "York"]}], "include_words": false}))]
+    BatchRequest<'a> {
+        /// The texts; each is answered in its place, by an answer or an error.
+        #[serde(borrow)]
+        #[schema(value_type = Vec<Item>)]
+        items: Vec<&'a RawValue>,
+    }
     /// Whether the answers list every word; yes where absent.
-    include_words: Option<bool>,
 }
 
 /// One text of a batch: exactly one of `text` and `words`.
@@ -70,49 +92,38 @@ pub(crate) struct Item {
 
 impl NerRequest {
     /// What is to be tagged, how, and how it is to be shown.
-    pub(crate) fn checked(self, labels: &LabelSet) -> Result<(Source, Reading, View), RequestError> {
-        let options = TagOptions {
-            offsets: self.offsets,
-            threshold: self.threshold,
-            labels: self.labels,
-            aggregation: self.aggregation,
-            constrained: self.constrained,
-            include_words: self.include_words,
-        };
-        let source = Source::of(self.text, self.words)?;
+    pub(crate) fn checked(
+        mut self,
+        labels: &LabelSet,
+    ) -> Result<(TagInput, DecodingOptions, AnswerOptions), RequestError> {
+        let options = self.options();
+        let source = TagInput::of(self.text, self.words)?;
         Ok((source, options.reading(), options.view(labels)?))
     }
 }
 
 /// The sources of a batch in order, each with its own error.
-pub(crate) type Sources = Vec<Result<Source, ApiError>>;
+pub(crate) type Sources = Vec<Result<TagInput, ApiError>>;
 
 impl BatchRequest<'_> {
     /// What is to be tagged, at most `max_texts`, how, and how it is to be shown.
     pub(crate) fn checked(
-        self,
+        mut self,
         labels: &LabelSet,
         max_texts: usize,
-    ) -> Result<(Sources, Reading, View), ApiError> {
+    ) -> Result<(Sources, DecodingOptions, AnswerOptions), ApiError> {
         if self.items.len() > max_texts {
             return Err(ApiError::TooManyTexts {
                 texts: self.items.len(),
                 limit: max_texts,
             });
         }
-        let options = TagOptions {
-            offsets: self.offsets,
-            threshold: self.threshold,
-            labels: self.labels,
-            aggregation: self.aggregation,
-            constrained: self.constrained,
-            include_words: self.include_words,
-        };
+        let options = self.options();
         let reading = options.reading();
         let view = options.view(labels)?;
         let checked = |raw: &&RawValue| {
             let item: Item = parse(raw.get().as_bytes())?;
-            Ok(Source::of(item.text, item.words)?)
+            Ok(TagInput::of(item.text, item.words)?)
         };
         Ok((self.items.iter().map(checked).collect(), reading, view))
     }
@@ -150,14 +161,14 @@ mod tests {
     use super::*;
     use nerve_tagging::{Decoding, EntityType, OffsetUnit};
 
-    fn one(json: &str) -> Result<(Source, Reading, View), ApiError> {
+    fn one(json: &str) -> Result<(TagInput, DecodingOptions, AnswerOptions), ApiError> {
         let labels = LabelSet::iob2(["person", "location"]).unwrap();
         parse::<NerRequest>(json.as_bytes())?
             .checked(&labels)
             .map_err(ApiError::Request)
     }
 
-    fn many(json: &str) -> Result<(Sources, Reading, View), ApiError> {
+    fn many(json: &str) -> Result<(Sources, DecodingOptions, AnswerOptions), ApiError> {
         let labels = LabelSet::iob2(["person", "location"]).unwrap();
         parse::<BatchRequest>(json.as_bytes())?.checked(&labels, 3)
     }
@@ -165,9 +176,9 @@ mod tests {
     #[test]
     fn options_have_defaults_and_values() {
         let (source, reading, view) = one(r#"{"text": "x"}"#).unwrap();
-        assert_eq!(reading, Reading::default());
-        assert_eq!(source, Source::Text("x".to_owned()));
-        let defaults = View {
+        assert_eq!(reading, DecodingOptions::default());
+        assert_eq!(source, TagInput::Text("x".to_owned()));
+        let defaults = AnswerOptions {
             offsets: OffsetUnit::Codepoint,
             threshold: 0.0,
             types: None,
@@ -181,16 +192,16 @@ mod tests {
         .unwrap();
         assert_eq!(
             reading,
-            Reading {
+            DecodingOptions {
                 aggregation: Aggregation::Max,
                 decoding: Decoding::Independent
             }
         );
-        assert_eq!(source, Source::Words(vec![String::new(), "x".to_owned()]));
+        assert_eq!(source, TagInput::Words(vec![String::new(), "x".to_owned()]));
         let types = Some(vec![EntityType(1)]);
         assert_eq!(
             view,
-            View {
+            AnswerOptions {
                 offsets: OffsetUnit::Utf16,
                 threshold: 0.5,
                 types,
@@ -244,7 +255,7 @@ mod tests {
         let asked = view("offsets=byte&threshold=0.5&labels=location&labels=person&include_words=false");
         assert_eq!(
             asked.unwrap(),
-            View {
+            AnswerOptions {
                 offsets: OffsetUnit::Byte,
                 threshold: 0.5,
                 types: Some(vec![EntityType(1), EntityType(0)]),

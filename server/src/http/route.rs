@@ -1,6 +1,6 @@
 //! The routes, as they are served and counted.
 
-use nerve_engine::Named;
+use nerve_engine::NamedModel;
 
 /// A route of the API, or anything else a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,14 +99,14 @@ impl Route {
     }
 
     /// The model, and the version if any, that a path of this route names.
-    pub(crate) fn named(self, path: &str) -> Option<Named<'_>> {
+    pub(crate) fn named(self, path: &str) -> Option<NamedModel<'_>> {
         let segment = |form: &str| {
             let segments = self.name().split('/').zip(path.split('/'));
             segments
                 .filter_map(|(known, given)| (known == form).then_some(given))
                 .next()
         };
-        Some(Named {
+        Some(NamedModel {
             model: segment("{model}")?,
             version: segment("{version}"),
         })
@@ -195,10 +195,10 @@ mod tests {
         let (model, version) = ("a", Some("1"));
         assert_eq!(
             named("/v2/models/a/versions/1/infer"),
-            Some(Named { model, version })
+            Some(NamedModel { model, version })
         );
         let version = None;
-        assert_eq!(named("/v2/models/a/ready"), Some(Named { model, version }));
+        assert_eq!(named("/v2/models/a/ready"), Some(NamedModel { model, version }));
         assert_eq!(named("/ner"), None);
     }
 }

@@ -11,9 +11,9 @@ use crate::http::error::ApiError;
 
 /// The version that a request was given at its start and keeps.
 #[derive(Clone)]
-pub(crate) struct Served(pub(crate) Arc<Tagger>);
+pub(crate) struct ServedVersion(pub(crate) Arc<Tagger>);
 
-impl FromRequest for Served {
+impl FromRequest for ServedVersion {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 

@@ -8,19 +8,19 @@ use actix_web::web::Bytes;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 use nerve_engine::{
-    Answer, Answered, Cut, LineFormat, Readiness, TagError, TagOptions, Tagger, View, name_schema, tag_lines,
+    Answer, AnswerOptions, BulkError, LineFormat, Readiness, TagError, TagOptions, TaggedLine, Tagger,
+    name_schema, tag_lines,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::http::answer::answer;
 use crate::http::body::declares_lines;
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::idle::Impatient;
+use crate::http::idle::IdleTimeout;
 use crate::http::metrics::HttpMetrics;
 use crate::http::request::options_of_query;
-use crate::http::served::Served;
+use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
 
 const JSON_LINES: &str = "application/x-ndjson";
@@ -61,13 +61,13 @@ impl<'a> StreamLine<'a> {
     /// The line that tells what became of a line, and the reason where it was refused; entities are counted.
     pub(crate) fn new(
         tagger: &'a Tagger,
-        answered: &'a Answered,
-        view: &View,
+        answered: &'a TaggedLine,
+        view: &AnswerOptions,
     ) -> (Self, Option<&'static str>) {
         let (id, line) = (answered.id.as_deref(), answered.number);
         match &answered.outcome {
             Ok(tagged) => {
-                let answer = answer(tagger, tagged, view);
+                let answer = tagger.answer(tagged, view);
                 (Self::Answer(StreamAnswer { id, line, answer }), None)
             }
             Err(error) => {
@@ -105,7 +105,7 @@ impl<'a> StreamLine<'a> {
 )]
 pub(crate) async fn ner_stream(
     state: web::Data<AppState>,
-    Served(tagger): Served,
+    ServedVersion(tagger): ServedVersion,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -123,7 +123,7 @@ pub(crate) async fn ner_stream(
     }
     let answers = tag_lines(
         Arc::clone(&tagger),
-        Impatient::new(payload, Duration::from_millis(state.config.idle_timeout_ms)),
+        IdleTimeout::new(payload, Duration::from_millis(state.config.idle_timeout_ms)),
         LineFormat::Ndjson,
         reading,
         state.bulk,
@@ -134,7 +134,12 @@ pub(crate) async fn ner_stream(
 }
 
 /// The answers of a group, a line each.
-fn write(tagger: &Tagger, metrics: &HttpMetrics, group: &[Answered], view: &View) -> Result<Bytes, Error> {
+fn write(
+    tagger: &Tagger,
+    metrics: &HttpMetrics,
+    group: &[TaggedLine],
+    view: &AnswerOptions,
+) -> Result<Bytes, Error> {
     let began = Instant::now();
     let mut lines = Vec::new();
     for answered in group {
@@ -148,9 +153,9 @@ fn write(tagger: &Tagger, metrics: &HttpMetrics, group: &[Answered], view: &View
 }
 
 /// The head has been sent, so the only way to say that the answer is incomplete is to break it off.
-fn cut(cut: Cut<PayloadError>) -> Error {
+fn cut(cut: BulkError<PayloadError>) -> Error {
     match cut {
-        Cut::Input(error) => error.into(),
-        Cut::Stopping => ErrorServiceUnavailable("the server is stopping"),
+        BulkError::Input(error) => error.into(),
+        BulkError::Stopping => ErrorServiceUnavailable("the server is stopping"),
     }
 }

@@ -2,13 +2,13 @@
 
 use std::io::{Result, Write};
 
-use nerve_engine::Tagged;
+use nerve_engine::TaggedText;
 use nerve_tagging::LabelSet;
 
 /// Writes the words with their labels, separated by tabs, and a blank line; yields why it wrote nothing if it cannot.
 pub(crate) fn write(
     out: &mut impl Write,
-    tagged: &Tagged,
+    tagged: &TaggedText,
     labels: &LabelSet,
 ) -> Result<std::result::Result<(), String>> {
     let text = &tagged.words.text;

@@ -5,7 +5,7 @@ use std::io::{Result, Write};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use nerve_tagging::{LabelSet, OffsetUnit};
 
-use nerve_engine::{Answer, Tagged, TextModel, View};
+use nerve_engine::{Answer, AnswerOptions, TaggedText, TextModel};
 
 /// Degrees between the hues of neighboring types. Multiples of the golden angle stay apart for any number of types.
 const HUE_STEP: f64 = 137.508;
@@ -69,9 +69,15 @@ impl Page {
     }
 
     /// Writes one text with its entities.
-    pub(crate) fn text(&self, out: &mut impl Write, line: u64, tagged: &Tagged, view: &View) -> Result<()> {
+    pub(crate) fn text(
+        &self,
+        out: &mut impl Write,
+        line: u64,
+        tagged: &TaggedText,
+        view: &AnswerOptions,
+    ) -> Result<()> {
         let text = tagged.words.text.as_str();
-        let in_bytes = View {
+        let in_bytes = AnswerOptions {
             offsets: OffsetUnit::Byte,
             include_words: false,
             ..view.clone()
@@ -130,7 +136,7 @@ mod tests {
     use super::*;
     use nerve_engine::testing::{tagged, text_model};
 
-    const ALL: View = View {
+    const ALL: AnswerOptions = AnswerOptions {
         offsets: OffsetUnit::Utf16,
         threshold: 0.0,
         types: None,

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use nerve_engine::{BulkLimits, Cut, Engine, EngineConfig, EngineError, tag_lines};
+use nerve_engine::{BulkError, BulkLimits, Engine, EngineConfig, EngineError, tag_lines};
 
 use crate::offline::input;
 use crate::offline::output::Output;
@@ -49,11 +49,11 @@ pub async fn tag_file(config: EngineConfig, work: TagFile) -> Result<Tally, TagF
     writer.begin(&mut output).map_err(written)?;
     while let Some(group) = answers.next().await {
         let group = group.map_err(|cut| match cut {
-            Cut::Input(source) => TagFileError::Read {
+            BulkError::Input(source) => TagFileError::Read {
                 path: work.file.clone(),
                 source,
             },
-            Cut::Stopping => TagFileError::Stopped,
+            BulkError::Stopping => TagFileError::Stopped,
         })?;
         for answered in &group {
             tally.lines += 1;

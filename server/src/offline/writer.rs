@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use nerve_engine::{Answered, Tagger, View};
+use nerve_engine::{AnswerOptions, TaggedLine, Tagger};
 
 use crate::http::stream::StreamLine;
 use crate::offline::conll;
@@ -12,13 +12,13 @@ use crate::offline::work::OutputFormat;
 /// Writes answers in one of the formats.
 pub(crate) struct Writer<'t> {
     format: OutputFormat,
-    view: View,
+    view: AnswerOptions,
     tagger: &'t Tagger,
     page: Page,
 }
 
 impl<'t> Writer<'t> {
-    pub(crate) fn new(format: OutputFormat, view: View, tagger: &'t Tagger) -> Self {
+    pub(crate) fn new(format: OutputFormat, view: AnswerOptions, tagger: &'t Tagger) -> Self {
         Self {
             format,
             view,
@@ -38,7 +38,7 @@ impl<'t> Writer<'t> {
     pub(crate) fn line(
         &self,
         out: &mut impl Write,
-        answered: &Answered,
+        answered: &TaggedLine,
     ) -> std::io::Result<Result<(), String>> {
         let outcome = answered.outcome.as_ref().map_err(ToString::to_string);
         match self.format {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::bulk::lines::{Line, Splitter};
+use crate::bulk::lines::{Line, LineSplitter};
 use crate::bulk::record::{LineFormat, read};
 
 /// A stream: the longest line, how long its chunks are, and its bytes.
@@ -28,7 +28,7 @@ pub fn lines(bytes: &[u8]) {
 }
 
 fn split(text: &[u8], limit: usize, chunk: usize) -> Vec<Line> {
-    let mut splitter = Splitter::new(limit);
+    let mut splitter = LineSplitter::new(limit);
     let mut lines = Vec::new();
     for chunk in text.chunks(chunk) {
         splitter.feed(Bytes::copy_from_slice(chunk));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::Stream;
 
 use crate::bulk::limits::BulkLimits;
-use crate::bulk::lines::{Line, Splitter};
+use crate::bulk::lines::{Line, LineSplitter};
 
 /// Bytes after which a group takes no further line, so that groups of long lines are small ones.
 const GROUP_BYTES: usize = 64 << 10;
@@ -17,7 +17,7 @@ const GROUP_BYTES: usize = 64 << 10;
 /// A group is never waited for once it has a line: a client that sends one line and waits is answered.
 pub(crate) struct Groups<S> {
     input: Option<S>,
-    splitter: Splitter,
+    splitter: LineSplitter,
     lines: usize,
 }
 
@@ -29,7 +29,7 @@ where
     pub(crate) fn new(input: S, limits: BulkLimits) -> Self {
         Self {
             input: Some(input),
-            splitter: Splitter::new(limits.line_bytes),
+            splitter: LineSplitter::new(limits.line_bytes),
             lines: limits.group_lines,
         }
     }

@@ -21,7 +21,7 @@ pub(crate) struct LineTooLong {
 }
 
 /// Splits bytes that come in chunks into lines, and never holds more than a chunk and `limit` bytes.
-pub(crate) struct Splitter {
+pub(crate) struct LineSplitter {
     limit: usize,
     lines: u64,
     chunk: Bytes,
@@ -31,7 +31,7 @@ pub(crate) struct Splitter {
     too_long: bool,
 }
 
-impl Splitter {
+impl LineSplitter {
     /// A splitter that takes lines of at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
@@ -111,7 +111,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn split(chunks: &[&[u8]], limit: usize) -> Vec<Option<Vec<u8>>> {
-        let mut splitter = Splitter::new(limit);
+        let mut splitter = LineSplitter::new(limit);
         let mut lines = Vec::new();
         for chunk in chunks {
             splitter.feed(Bytes::copy_from_slice(chunk));

@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use crate::bulk::error::LineError;
 use crate::bulk::lines::Line;
 use crate::request::error::RequestError;
-use crate::request::input::Source;
+use crate::request::input::TagInput;
 use crate::request::json::parse;
 
 /// What a line is.
@@ -45,7 +45,7 @@ struct OnlyId<'a> {
 /// A line as it was understood.
 pub(crate) struct Record {
     pub(crate) id: Option<Box<RawValue>>,
-    pub(crate) source: Result<Source, LineError>,
+    pub(crate) source: Result<TagInput, LineError>,
 }
 
 /// The schema of an id, which is kept as it was written.
@@ -77,7 +77,7 @@ pub(crate) fn read(line: &Line, format: LineFormat) -> Record {
         },
         (Ok(text), LineFormat::Text) => Record {
             id: None,
-            source: Ok(Source::Text(text.trim_end_matches('\r').to_owned())),
+            source: Ok(TagInput::Text(text.trim_end_matches('\r').to_owned())),
         },
         (Ok(json), LineFormat::Ndjson) => item(json),
     }
@@ -89,7 +89,7 @@ fn item(json: &str) -> Record {
             id: name(item.id),
             source: match item.id {
                 Some(id) if name(Some(id)).is_none() => Err(RequestError::Id.into()),
-                _ => Source::of(item.text, item.words).map_err(LineError::Request),
+                _ => TagInput::of(item.text, item.words).map_err(LineError::Request),
             },
         },
         Err(error) => Record {
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    fn record(bytes: &[u8]) -> (Option<String>, Result<Source, String>) {
+    fn record(bytes: &[u8]) -> (Option<String>, Result<TagInput, String>) {
         let line = Line {
             number: 7,
             bytes: Ok(Bytes::copy_from_slice(bytes)),
@@ -151,13 +151,13 @@ mod tests {
             let (kept, source) = record(format!(r#"{{"text": "x", "id": {id}}}"#).as_bytes());
             assert_eq!(
                 (kept.as_deref(), source),
-                (Some(id), Ok(Source::Text("x".to_owned())))
+                (Some(id), Ok(TagInput::Text("x".to_owned())))
             );
         }
         for absent in [r#"{"words": ["x"]}"#, r#"{"words": ["x"], "id": null}"#] {
             assert_eq!(
                 record(absent.as_bytes()),
-                (None, Ok(Source::Words(vec!["x".to_owned()])))
+                (None, Ok(TagInput::Words(vec!["x".to_owned()])))
             );
         }
     }
@@ -203,6 +203,6 @@ mod tests {
             bytes: Ok(Bytes::from_static(b"{\"id\": 1} \r")),
         };
         let source = read(&line, LineFormat::Text).source.unwrap();
-        assert_eq!(source, Source::Text("{\"id\": 1} ".to_owned()));
+        assert_eq!(source, TagInput::Text("{\"id\": 1} ".to_owned()));
     }
 }

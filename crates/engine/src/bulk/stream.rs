@@ -12,29 +12,29 @@ use crate::bulk::limits::BulkLimits;
 use crate::bulk::lines::Line;
 use crate::bulk::record::{LineFormat, read};
 use crate::health::Readiness;
-use crate::pipeline::aggregation::Reading;
+use crate::pipeline::aggregation::DecodingOptions;
 use crate::pipeline::error::TagError;
-use crate::pipeline::tagged::Tagged;
+use crate::pipeline::tagged::TaggedText;
 use crate::pipeline::tagger::Tagger;
-use crate::request::input::Source;
+use crate::request::input::TagInput;
 use crate::scheduler::queue::{Flow, SubmitError};
 
 /// How often a line is tried again that was lost with the last worker.
 const RETRIES: usize = 3;
 
 /// What became of a line.
-pub struct Answered {
+pub struct TaggedLine {
     /// The line, counted from 1, blank ones included.
     pub number: u64,
     /// The line's own name, as given.
     pub id: Option<Box<RawValue>>,
     /// Its labels, or why it has none.
-    pub outcome: Result<Tagged, LineError>,
+    pub outcome: Result<TaggedText, LineError>,
 }
 
 /// Why a stream ends before its input does.
 #[derive(Debug)]
-pub enum Cut<E> {
+pub enum BulkError<E> {
     /// The input cannot be read on.
     Input(E),
     /// The server stops.
@@ -49,9 +49,9 @@ pub fn tag_lines<S, E>(
     tagger: Arc<Tagger>,
     input: S,
     format: LineFormat,
-    reading: Reading,
+    reading: DecodingOptions,
     limits: BulkLimits,
-) -> impl Stream<Item = Result<Vec<Answered>, Cut<E>>>
+) -> impl Stream<Item = Result<Vec<TaggedLine>, BulkError<E>>>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
 {
@@ -59,7 +59,7 @@ where
     Groups::new(input, limits)
         .map(move |group| {
             let (tagger, flow) = (Arc::clone(&tagger), Arc::clone(&flow));
-            async move { tag_group(&tagger, group.map_err(Cut::Input)?, format, reading, &flow).await }
+            async move { tag_group(&tagger, group.map_err(BulkError::Input)?, format, reading, &flow).await }
         })
         .buffered(limits.groups)
 }
@@ -68,9 +68,9 @@ async fn tag_group<E>(
     tagger: &Tagger,
     group: Vec<Line>,
     format: LineFormat,
-    reading: Reading,
+    reading: DecodingOptions,
     flow: &Flow,
-) -> Result<Vec<Answered>, Cut<E>> {
+) -> Result<Vec<TaggedLine>, BulkError<E>> {
     let mut sources = Vec::with_capacity(group.len());
     let mut places = Vec::with_capacity(group.len());
     for line in group {
@@ -82,12 +82,12 @@ async fn tag_group<E>(
     let answered = places.into_iter().map(|(number, id, place)| {
         let outcome = match place {
             Ok(()) => match tagged.next().unwrap_or(Err(TagError::InferenceFailed)) {
-                Err(error) if stops(&error) => return Err(Cut::Stopping),
+                Err(error) if stops(&error) => return Err(BulkError::Stopping),
                 outcome => outcome.map_err(LineError::Tag),
             },
             Err(error) => Err(error),
         };
-        Ok(Answered { number, id, outcome })
+        Ok(TaggedLine { number, id, outcome })
     });
     answered.collect()
 }
@@ -95,12 +95,12 @@ async fn tag_group<E>(
 /// The tagged texts in order. What was lost with the last worker, through no fault of its own, is tried again.
 async fn tag_all(
     tagger: &Tagger,
-    sources: Vec<Source>,
-    reading: Reading,
+    sources: Vec<TagInput>,
+    reading: DecodingOptions,
     flow: &Flow,
-) -> Vec<Result<Tagged, TagError>> {
+) -> Vec<Result<TaggedText, TagError>> {
     // Ready says that a worker is back by now.
-    let lost = |tagged: &Result<Tagged, TagError>| {
+    let lost = |tagged: &Result<TaggedText, TagError>| {
         matches!(
             tagged,
             Err(TagError::NotReady(Readiness::NoWorker | Readiness::Ready))

@@ -2,7 +2,7 @@
 
 /// A model that a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Named<'p> {
+pub struct NamedModel<'p> {
     /// Its name.
     pub model: &'p str,
     /// Its version; any where absent.

@@ -11,19 +11,19 @@ use tracing::info;
 
 use crate::config::ModelConfig;
 use crate::error::EngineError;
-use crate::infer::OpenSession;
 use crate::pipeline::model::TextModel;
+use crate::session::OpenSession;
 
 /// A version's place, and what tells whether it has changed there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct VersionPath {
     /// The directory of its files.
     pub at: Located,
     /// Names, sizes and times of its files, and of those in its directories.
     stamp: Vec<(PathBuf, u64, Option<SystemTime>)>,
 }
 
-impl Place {
+impl VersionPath {
     /// A place of this name, of which nothing is read.
     pub fn named(name: &str) -> Self {
         Self {
@@ -79,11 +79,11 @@ pub struct Sessions {
 /// The versions of one model.
 pub trait ModelSource: Send + Sync + 'static {
     /// The version to serve now. Blocks.
-    fn current(&self) -> Result<Place, EngineError>;
+    fn current(&self) -> Result<VersionPath, EngineError>;
     /// Whether the version at this place is still the one that was found there. Blocks.
-    fn is_unchanged(&self, place: &Place) -> bool;
+    fn is_unchanged(&self, place: &VersionPath) -> bool;
     /// The version at this place. Blocks.
-    fn open(&self, place: &Place) -> Result<Opened, EngineError>;
+    fn open(&self, place: &VersionPath) -> Result<Opened, EngineError>;
     /// What changes when another version is to be served; absent where nothing tells.
     fn watched(&self) -> Option<PathBuf>;
 }
@@ -118,19 +118,19 @@ impl Files {
 }
 
 impl ModelSource for Files {
-    fn current(&self) -> Result<Place, EngineError> {
+    fn current(&self) -> Result<VersionPath, EngineError> {
         let at = locate(&self.path).map_err(|source| self.error(source.into()))?;
-        Place::of(at).map_err(|source| {
+        VersionPath::of(at).map_err(|source| {
             let path = self.path.clone();
             self.error(LocateError::Open { path, source }.into())
         })
     }
 
-    fn is_unchanged(&self, place: &Place) -> bool {
+    fn is_unchanged(&self, place: &VersionPath) -> bool {
         place.is_unchanged()
     }
 
-    fn open(&self, place: &Place) -> Result<Opened, EngineError> {
+    fn open(&self, place: &VersionPath) -> Result<Opened, EngineError> {
         let model = Model::open_located(&place.at, &self.plain).map_err(|source| self.error(source))?;
         let text = TextModel::of(&model)?;
         info!(model = %text.name, version = %text.version, device = %self.device, "model opened");

@@ -11,11 +11,11 @@ use crate::context::VersionContext;
 use crate::error::EngineError;
 use crate::metrics::ReloadResult;
 use crate::models::error::{ReloadError, START_LIMIT};
-use crate::models::source::{ModelSource, Opened, Place};
-use crate::pipeline::aggregation::Reading;
+use crate::models::source::{ModelSource, Opened, VersionPath};
+use crate::pipeline::aggregation::DecodingOptions;
 use crate::pipeline::tagger::Tagger;
-use crate::request::input::Source;
-use crate::scheduler::pool::{Started, all_started};
+use crate::request::input::TagInput;
+use crate::scheduler::pool::{SessionReady, all_started};
 use crate::scheduler::queue::Flow;
 
 /// Replaced versions that may still have requests, which only streams have for long; of more, the oldest are cut off.
@@ -23,13 +23,13 @@ const MOST_REPLACED: usize = 4;
 /// What a new version must answer before it is served. Its words are of no matter: that each has a label is.
 const SELF_TEST: &str = "Angela Merkel met Tim Cook in Berlin yesterday .";
 
-/// Why another version is looked for.
+/// Why the engine looks for another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// Somebody asked for it.
-    Asked,
-    /// The files may have changed.
-    Noticed,
+pub enum ReloadTrigger {
+    /// An operator requested it.
+    Requested,
+    /// The files may have changed, or the polling interval has passed.
+    FilesChanged,
 }
 
 /// What is served after an order to serve another version.
@@ -50,19 +50,19 @@ pub struct Track {
     context: VersionContext,
     source: Arc<dyn ModelSource>,
     live: RwLock<Arc<Tagger>>,
-    state: Mutex<State>,
+    state: Mutex<TrackState>,
     /// Held while another version is started, so that one follows the other.
     turn: tokio::sync::Mutex<()>,
 }
 
-struct State {
+struct TrackState {
     /// Where the live version was found.
-    place: Place,
+    place: VersionPath,
     /// Where the version before it was found.
-    before: Option<Place>,
+    before: Option<VersionPath>,
     /// A place that is not followed: it was rolled back from.
-    left: Option<Place>,
-    /// Why the last attempt failed; absent once one has succeeded.
+    left: Option<VersionPath>,
+    /// Why the last attempt failed; absent once an attempt has succeeded.
     problem: Option<String>,
     /// Versions that were replaced and may still have requests.
     replaced: Vec<Weak<Tagger>>,
@@ -74,7 +74,7 @@ impl Track {
         name: &'static str,
         source: Arc<dyn ModelSource>,
         context: &VersionContext,
-    ) -> Result<(Self, Started), EngineError> {
+    ) -> Result<(Self, Vec<SessionReady>), EngineError> {
         let opening = Arc::clone(&source);
         let opened = spawn_blocking(move || {
             let place = opening.current()?;
@@ -88,7 +88,7 @@ impl Track {
             context: context.clone(),
             source,
             live: RwLock::new(Arc::new(live)),
-            state: Mutex::new(State {
+            state: Mutex::new(TrackState {
                 place,
                 before: None,
                 left: None,
@@ -115,7 +115,7 @@ impl Track {
         Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Why the last attempt to serve another version failed.
+    /// Why the last attempt to serve another version failed; absent once an attempt has succeeded.
     pub fn problem(&self) -> Option<String> {
         self.state().problem.clone()
     }
@@ -128,10 +128,10 @@ impl Track {
     }
 
     /// Serves the version that is current, if it is another or has changed; one that was rolled back from only as
-    /// [`Why::Asked`].
-    pub(crate) async fn reload(&self, why: Why) -> Result<Reload, ReloadError> {
+    /// [`ReloadTrigger::Requested`].
+    pub(crate) async fn reload(&self, trigger: ReloadTrigger) -> Result<Reload, ReloadError> {
         let _turn = self.turn.lock().await;
-        let result = self.follow(why).await;
+        let result = self.follow(trigger).await;
         self.note(ReloadResult::Loaded, result)
     }
 
@@ -155,13 +155,13 @@ impl Track {
         self.note(ReloadResult::RolledBack, result)
     }
 
-    async fn follow(&self, why: Why) -> Result<Reload, ReloadError> {
+    async fn follow(&self, trigger: ReloadTrigger) -> Result<Reload, ReloadError> {
         let source = Arc::clone(&self.source);
         let current = blocking(move || source.current()).await?;
         let known = {
             let mut state = self.state();
             state.left = state.left.take().filter(|left| *left == current);
-            current == state.place || (why == Why::Noticed && state.left.is_some())
+            current == state.place || (trigger == ReloadTrigger::FilesChanged && state.left.is_some())
         };
         if known {
             return Ok(self.serving(false));
@@ -172,7 +172,7 @@ impl Track {
     }
 
     /// The same for a version that was served before, if it is what it was.
-    async fn serve_again(&self, place: Place) -> Result<Reload, ReloadError> {
+    async fn serve_again(&self, place: VersionPath) -> Result<Reload, ReloadError> {
         let (source, known) = (Arc::clone(&self.source), place.clone());
         if !blocking(move || Ok(source.is_unchanged(&known))).await? {
             return Err(ReloadError::Changed);
@@ -181,7 +181,7 @@ impl Track {
     }
 
     /// Opens, starts and proves the version at this place, and gives it to the requests that come.
-    async fn serve(&self, place: Place) -> Result<Reload, ReloadError> {
+    async fn serve(&self, place: VersionPath) -> Result<Reload, ReloadError> {
         let source = Arc::clone(&self.source);
         let opening = place.clone();
         let opened = blocking(move || source.open(&opening)).await?;
@@ -241,7 +241,7 @@ impl Track {
         result
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TrackState> {
         // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -257,13 +257,16 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Waits for every session and has a plain text answered.
-async fn prove(tagger: &Tagger, started: Started) -> Result<(), ReloadError> {
+async fn prove(tagger: &Tagger, started: Vec<SessionReady>) -> Result<(), ReloadError> {
     all_started(started).await?;
     tagger.health.set_warm();
-    let sources = vec![Source::Text(SELF_TEST.to_owned())];
+    let sources = vec![TagInput::Text(SELF_TEST.to_owned())];
     // Patiently, since the load that the version before is under is none of its faults.
     let flow = Flow::default();
-    for tagged in tagger.tag_patiently(sources, Reading::default(), &flow).await {
+    for tagged in tagger
+        .tag_patiently(sources, DecodingOptions::default(), &flow)
+        .await
+    {
         tagged.map_err(ReloadError::SelfTest)?;
     }
     Ok(())

@@ -10,14 +10,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
 use crate::engine::Engine;
-use crate::models::track::{Track, Why};
+use crate::models::track::{ReloadTrigger, Track};
 
 /// Between a change and the look at it: a store is written in a few steps.
 const SETTLE: Duration = Duration::from_millis(50);
 /// After a version that was refused; doubled each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long there is between two looks where nothing is followed but orders.
+/// The polling interval where polling is off: only orders have versions reloaded.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Serves new versions as they come; never ends.
@@ -28,21 +28,21 @@ pub async fn watch(engine: Arc<Engine>, poll: Option<Duration>, mut hangup: Sign
     let mut ticks = interval(poll.unwrap_or(NEVER));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
-    let mut followed: Vec<Followed> = engine.tracks().map(|_| Followed::default()).collect();
+    let mut backoffs: Vec<ReloadBackoff> = engine.tracks().map(|_| ReloadBackoff::default()).collect();
     loop {
-        let why = tokio::select! {
-            _ = ticks.tick() => Why::Noticed,
+        let trigger = tokio::select! {
+            _ = ticks.tick() => ReloadTrigger::FilesChanged,
             Some(()) = changed.recv() => {
                 tokio::time::sleep(SETTLE).await;
                 while changed.try_recv().is_ok() {}
-                followed.fill(Followed::default());
-                Why::Noticed
+                backoffs.fill(ReloadBackoff::default());
+                ReloadTrigger::FilesChanged
             }
-            Some(()) = hangup.recv() => Why::Asked,
+            Some(()) = hangup.recv() => ReloadTrigger::Requested,
         };
-        for (track, followed) in engine.tracks().zip(&mut followed) {
-            if why == Why::Asked || followed.is_due() {
-                followed.look(track, why, &engine).await;
+        for (track, backoff) in engine.tracks().zip(&mut backoffs) {
+            if trigger == ReloadTrigger::Requested || backoff.is_due() {
+                backoff.reload(track, trigger, &engine).await;
             }
         }
     }
@@ -50,19 +50,19 @@ pub async fn watch(engine: Arc<Engine>, poll: Option<Duration>, mut hangup: Sign
 
 /// When a track is looked at again after a refused version.
 #[derive(Clone, Copy, Default)]
-struct Followed {
+struct ReloadBackoff {
     pause: Option<Duration>,
     due: Option<Instant>,
 }
 
-impl Followed {
+impl ReloadBackoff {
     fn is_due(&self) -> bool {
         self.due.is_none_or(|due| due <= Instant::now())
     }
 
-    async fn look(&mut self, track: &Track, why: Why, engine: &Engine) {
-        // The track has said why in the log.
-        if engine.reload(track, why).await.is_ok() {
+    async fn reload(&mut self, track: &Track, trigger: ReloadTrigger, engine: &Engine) {
+        // The track logs why a version is refused.
+        if engine.reload(track, trigger).await.is_ok() {
             *self = Self::default();
             return;
         }

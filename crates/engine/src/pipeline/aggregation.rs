@@ -26,7 +26,7 @@ pub enum Aggregation {
 
 /// How a text's labels are decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Reading {
+pub struct DecodingOptions {
     /// What is labelled, and by which tokens.
     pub aggregation: Aggregation,
     /// Whether labels must make a valid sequence.

@@ -1,4 +1,4 @@
-//! Tagged words to the answer a client reads.
+//! A tagged text to the answer a client reads.
 
 use nerve_tagging::{
     ByteSpan, Entity, EntityType, LabelSet, OffsetMap, OffsetUnit, OrphanRule, Tag, WordSpan, entities,
@@ -6,7 +6,7 @@ use nerve_tagging::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::pipeline::tagged::Tagged;
+use crate::pipeline::tagged::TaggedText;
 
 /// The entities and words of one text.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
@@ -61,7 +61,7 @@ pub struct WordAnswer<'a> {
 
 /// How a client wants to see the answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct View {
+pub struct AnswerOptions {
     /// The unit in which offsets are counted.
     pub offsets: OffsetUnit,
     /// Entities with a lower score are left out.
@@ -77,9 +77,9 @@ impl<'a> Answer<'a> {
     ///
     /// An `I-X` with no open `X` before it, which only independent decoding leaves, starts an entity.
     pub fn new(
-        tagged: &'a Tagged,
+        tagged: &'a TaggedText,
         labels: &'a LabelSet,
-        view: &View,
+        view: &AnswerOptions,
         mut found: impl FnMut(EntityType),
     ) -> Self {
         let text = tagged.words.text.as_str();
@@ -128,7 +128,7 @@ impl<'a> Answer<'a> {
 }
 
 /// The entities of the text, or each token of one by itself.
-fn found_entities(tagged: &Tagged, labels: &LabelSet) -> Vec<Entity> {
+fn found_entities(tagged: &TaggedText, labels: &LabelSet) -> Vec<Entity> {
     let tags = tagged
         .labels
         .iter()
@@ -146,7 +146,7 @@ fn found_entities(tagged: &Tagged, labels: &LabelSet) -> Vec<Entity> {
 }
 
 /// The mean of the words' scores, summed in f64 so that it lies between the lowest and the highest.
-fn mean_score(tagged: &Tagged, words: WordSpan) -> f32 {
+fn mean_score(tagged: &TaggedText, words: WordSpan) -> f32 {
     let scores = tagged.labels.get(words.range()).unwrap_or_default();
     let total: f64 = scores.iter().map(|word| f64::from(word.score)).sum();
     (total / scores.len().max(1) as f64) as f32
@@ -163,7 +163,7 @@ mod tests {
     use crate::pipeline::tagged::Words;
     use nerve_tagging::{LabelId, WordLabel, split_whitespace};
 
-    const ALL: View = View {
+    const ALL: AnswerOptions = AnswerOptions {
         offsets: OffsetUnit::Codepoint,
         threshold: 0.0,
         types: None,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     /// `😀 Zoë 👩‍👧 Paul in São Paulo`: B-person, O, I-person (an orphan), O, B-location, I-location after an O emoji.
-    fn tagged() -> Tagged {
+    fn tagged() -> TaggedText {
         let text = "😀 Zoë 👩\u{200d}👧 Paul in São  Paulo".to_owned();
         let spans = split_whitespace(&text);
         let label = |(id, score)| WordLabel {
@@ -193,7 +193,7 @@ mod tests {
         ]
         .map(label)
         .to_vec();
-        Tagged {
+        TaggedText {
             words: Words { text, spans },
             labels,
             joined: true,
@@ -207,7 +207,7 @@ mod tests {
         let code_points: Vec<char> = text.chars().collect();
         let utf16: Vec<u16> = text.encode_utf16().collect();
         for offsets in [OffsetUnit::Codepoint, OffsetUnit::Byte, OffsetUnit::Utf16] {
-            let answer = Answer::new(&tagged, &labels, &View { offsets, ..ALL }, |_| ());
+            let answer = Answer::new(&tagged, &labels, &AnswerOptions { offsets, ..ALL }, |_| ());
             let shown: Vec<_> = answer.entities.iter().map(|e| (e.entity_type, e.text)).collect();
             assert_eq!(
                 shown,
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn tokens_that_stand_for_themselves_are_not_joined() {
         let labels = labels();
-        let alone = Tagged {
+        let alone = TaggedText {
             joined: false,
             ..tagged()
         };
@@ -263,21 +263,21 @@ mod tests {
     fn a_view_filters_entities_and_counts_all() {
         let (tagged, labels) = (tagged(), labels());
         let mut found = 0;
-        let view = View {
+        let view = AnswerOptions {
             threshold: 0.5,
             include_words: false,
             ..ALL
         };
         let answer = Answer::new(&tagged, &labels, &view, |_| found += 1);
         assert_eq!((answer.entities.len(), found, answer.words), (2, 3, None));
-        let view = View {
+        let view = AnswerOptions {
             types: Some(vec![EntityType(1)]),
             ..ALL
         };
         let answer = Answer::new(&tagged, &labels, &view, |_| ());
         assert_eq!(answer.entities.len(), 1);
         assert_eq!(answer.words.unwrap().len(), 7);
-        let view = View {
+        let view = AnswerOptions {
             types: Some(Vec::new()),
             ..ALL
         };

@@ -4,9 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
-use crate::pipeline::aggregation::Reading;
-use crate::pipeline::tagged::Tagged;
-use crate::request::input::Source;
+use crate::pipeline::aggregation::DecodingOptions;
+use crate::pipeline::tagged::TaggedText;
+use crate::request::input::TagInput;
 
 /// What an entry takes beside its text and words: the map's own bookkeeping, roughly.
 const ENTRY_BYTES: usize = 128;
@@ -16,42 +16,42 @@ const ENTRY_BYTES: usize = 128;
 /// It belongs to one version of a model, and what a text is answered does not depend on anything else: an answer from here
 /// is the one that would be computed.
 pub(crate) struct AnswerCache {
-    kept: Mutex<Kept>,
+    kept: Mutex<CacheState>,
     limit_bytes: usize,
 }
 
-struct Kept {
-    answers: LruCache<Asked, Entry>,
+struct CacheState {
+    answers: LruCache<CacheKey, CachedAnswer>,
     // Invariant: the sum of the entries' bytes.
     bytes: usize,
 }
 
 /// A text and how its labels are to be decided.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Asked {
-    source: Source,
-    reading: Reading,
+pub(crate) struct CacheKey {
+    source: TagInput,
+    reading: DecodingOptions,
 }
 
-struct Entry {
-    answer: Tagged,
+struct CachedAnswer {
+    answer: TaggedText,
     bytes: usize,
 }
 
-impl Asked {
-    pub(crate) fn new(source: Source, reading: Reading) -> Self {
+impl CacheKey {
+    pub(crate) fn new(source: TagInput, reading: DecodingOptions) -> Self {
         Self { source, reading }
     }
 
     /// The text, to be computed.
-    pub(crate) fn source(&self) -> Source {
+    pub(crate) fn source(&self) -> TagInput {
         self.source.clone()
     }
 
     fn bytes(&self) -> usize {
         match &self.source {
-            Source::Text(text) => text.len(),
-            Source::Words(words) => words.iter().map(|word| word.len() + size_of::<String>()).sum(),
+            TagInput::Text(text) => text.len(),
+            TagInput::Words(words) => words.iter().map(|word| word.len() + size_of::<String>()).sum(),
         }
     }
 }
@@ -60,7 +60,7 @@ impl AnswerCache {
     /// An empty cache of at most so many bytes.
     pub(crate) fn new(limit_bytes: usize) -> Self {
         Self {
-            kept: Mutex::new(Kept {
+            kept: Mutex::new(CacheState {
                 answers: LruCache::unbounded(),
                 bytes: 0,
             }),
@@ -69,17 +69,17 @@ impl AnswerCache {
     }
 
     /// The answer of this text, if it is still known.
-    pub(crate) fn get(&self, asked: &Asked) -> Option<Tagged> {
+    pub(crate) fn get(&self, asked: &CacheKey) -> Option<TaggedText> {
         self.lock().answers.get(asked).map(|entry| entry.answer.clone())
     }
 
     /// Keeps an answer; those that were asked for longest ago make room.
-    pub(crate) fn keep(&self, asked: Asked, answer: &Tagged) {
+    pub(crate) fn keep(&self, asked: CacheKey, answer: &TaggedText) {
         let bytes = ENTRY_BYTES + asked.bytes() + answer.bytes();
         if bytes > self.limit_bytes {
             return;
         }
-        let entry = Entry {
+        let entry = CachedAnswer {
             answer: answer.clone(),
             bytes,
         };
@@ -96,7 +96,7 @@ impl AnswerCache {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, CacheState> {
         // Nothing under the lock panics but for want of memory.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,8 +108,8 @@ mod tests {
     use crate::pipeline::aggregation::Aggregation;
     use crate::testing::tagged;
 
-    fn asked(text: &str) -> Asked {
-        Asked::new(Source::Text(text.to_owned()), Reading::default())
+    fn asked(text: &str) -> CacheKey {
+        CacheKey::new(TagInput::Text(text.to_owned()), DecodingOptions::default())
     }
 
     #[test]
@@ -118,15 +118,19 @@ mod tests {
         cache.keep(asked("paul met"), &tagged(&["paul", "met"], &[1, 0]));
         assert_eq!(cache.get(&asked("paul met")).unwrap().labels.len(), 2);
         assert!(cache.get(&asked("paul")).is_none());
-        let words = Source::Words(vec!["paul".to_owned(), "met".to_owned()]);
-        assert!(cache.get(&Asked::new(words, Reading::default())).is_none());
-        let reading = Reading {
+        let words = TagInput::Words(vec!["paul".to_owned(), "met".to_owned()]);
+        assert!(
+            cache
+                .get(&CacheKey::new(words, DecodingOptions::default()))
+                .is_none()
+        );
+        let reading = DecodingOptions {
             aggregation: Aggregation::Max,
-            ..Reading::default()
+            ..DecodingOptions::default()
         };
         assert!(
             cache
-                .get(&Asked::new(asked("paul met").source(), reading))
+                .get(&CacheKey::new(asked("paul met").source(), reading))
                 .is_none()
         );
     }

@@ -8,7 +8,7 @@ use nerve_inference::{PipelineEncoder, PipelineText};
 use nerve_tagging::LabelSet;
 
 use crate::config::TextLimits;
-use crate::pipeline::classify::{Chunk, Classified, Postprocessing, classify};
+use crate::pipeline::aggregate::{Chunk, Classified, PipelineOptions, aggregate};
 use crate::pipeline::error::{PrepareError, TagError};
 use crate::pipeline::tagger::{Admission, Tagger, append};
 use crate::scheduler::job::{LogitMatrix, WindowInput};
@@ -40,7 +40,7 @@ impl Tagger {
         &self,
         texts: Vec<String>,
         stride: Option<usize>,
-        wanted: Postprocessing,
+        wanted: PipelineOptions,
     ) -> Result<Vec<Classification>, TagError> {
         self.check_ready()?;
         self.queue.check_room()?;
@@ -88,7 +88,7 @@ impl Tagger {
         &self,
         text: Chunked,
         logits: LogitMatrix,
-        wanted: Postprocessing,
+        wanted: PipelineOptions,
     ) -> Result<Classification, TagError> {
         let model = Arc::clone(&self.model);
         let tokens = text.text.ids.len();
@@ -147,7 +147,7 @@ impl Chunked {
         encoder: &PipelineEncoder,
         labels: &LabelSet,
         logits: &[f32],
-        wanted: &Postprocessing,
+        wanted: &PipelineOptions,
     ) -> Result<Classification, TagError> {
         let mut rest = logits;
         let mut chunks = Vec::with_capacity(self.chunks.len());
@@ -159,7 +159,7 @@ impl Chunked {
             chunks.push(Chunk { tokens, logits: own });
             rest = later;
         }
-        let entities = classify(encoder, labels, &chunks, wanted)
+        let entities = aggregate(encoder, labels, &chunks, wanted)
             .map_err(|error| TagError::Text(PrepareError::Encoder(error)))?;
         Ok(Classification {
             entities,

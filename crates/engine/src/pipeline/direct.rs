@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::config::TextLimits;
-use crate::pipeline::aggregation::Reading;
+use crate::pipeline::aggregate::PipelineOptions;
+use crate::pipeline::aggregation::DecodingOptions;
 use crate::pipeline::classifier::{Chunked, Classification};
-use crate::pipeline::classify::Postprocessing;
 use crate::pipeline::error::TagError;
 use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::Preparation;
-use crate::pipeline::tagged::Tagged;
+use crate::pipeline::tagged::TaggedText;
 use crate::pipeline::tagger::decide;
-use crate::request::input::Source;
+use crate::request::input::TagInput;
 use crate::scheduler::job::WindowInput;
 
 /// Tight enough that short texts meet them.
@@ -25,9 +25,9 @@ const LIMITS: TextLimits = TextLimits {
 /// The tagged texts in order.
 pub fn tag_directly(
     model: &Arc<TextModel>,
-    sources: Vec<Source>,
-    reading: Reading,
-) -> Vec<Result<Tagged, TagError>> {
+    sources: Vec<TagInput>,
+    reading: DecodingOptions,
+) -> Vec<Result<TaggedText, TagError>> {
     let mut preparation = Preparation::new(Arc::clone(model), sources, reading.aggregation, LIMITS);
     while !preparation.step() {}
     let (prepared, _) = preparation.finish();
@@ -45,7 +45,7 @@ pub fn classify_directly(
     model: &TextModel,
     text: &str,
     stride: Option<usize>,
-    wanted: &Postprocessing,
+    wanted: &PipelineOptions,
 ) -> Result<Classification, TagError> {
     let encoder = model.pipeline.as_ref();
     let chunked = Chunked::new(encoder, text, stride, LIMITS).map_err(TagError::Text)?;

@@ -1,10 +1,10 @@
 //! Texts to tagged texts: prepare, submit, wait, and read as entities.
 
+pub(crate) mod aggregate;
 pub(crate) mod aggregation;
 pub(crate) mod answer;
 pub(crate) mod cache;
 pub(crate) mod classifier;
-pub(crate) mod classify;
 pub(crate) mod direct;
 pub(crate) mod error;
 pub(crate) mod model;

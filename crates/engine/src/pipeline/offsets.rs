@@ -9,11 +9,11 @@ use proptest::prelude::*;
 
 use crate::config::TextLimits;
 use crate::pipeline::aggregation::Aggregation;
-use crate::pipeline::answer::{Answer, View};
+use crate::pipeline::answer::{Answer, AnswerOptions};
 use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::Preparation;
-use crate::pipeline::tagged::{Tagged, Words};
-use crate::request::input::Source;
+use crate::pipeline::tagged::{TaggedText, Words};
+use crate::request::input::TagInput;
 
 /// Texts generated a run.
 const CASES: u32 = 4096;
@@ -115,7 +115,7 @@ fn piece() -> impl Strategy<Value = String> {
     ]
 }
 
-fn prepared(model: &Arc<TextModel>, source: Source, aggregation: Aggregation) -> Words {
+fn prepared(model: &Arc<TextModel>, source: TagInput, aggregation: Aggregation) -> Words {
     let limits = TextLimits {
         max_line_bytes: 1 << 20,
         max_words: usize::MAX,
@@ -148,13 +148,13 @@ fn check(words: Words, text: &str, labels: &[usize], joined: bool) -> Result<(),
         label: LabelId(labels[word % labels.len()]),
         score: 1.0,
     };
-    let tagged = Tagged {
+    let tagged = TaggedText {
         labels: (0..words.spans.len()).map(label).collect(),
         words,
         joined,
     };
     for offsets in [OffsetUnit::Codepoint, OffsetUnit::Byte, OffsetUnit::Utf16] {
-        let view = View {
+        let view = AnswerOptions {
             offsets,
             threshold: 0.0,
             types: None,
@@ -185,7 +185,7 @@ proptest! {
     ) {
         for model in MODELS.iter() {
             for aggregation in [Aggregation::First, Aggregation::Simple, Aggregation::None] {
-                let words = prepared(model, Source::Text(text.clone()), aggregation);
+                let words = prepared(model, TagInput::Text(text.clone()), aggregation);
                 check(words, &text, &labels, aggregation != Aggregation::None)?;
             }
         }
@@ -197,11 +197,11 @@ proptest! {
         labels in prop::collection::vec(0usize..5, 1..8),
     ) {
         let text = given.join(" ");
-        let words = prepared(&MODELS[0], Source::Words(given.clone()), Aggregation::First);
+        let words = prepared(&MODELS[0], TagInput::Words(given.clone()), Aggregation::First);
         let found: Vec<&str> = words.spans.iter().map(|span| span.slice(&text).unwrap()).collect();
         prop_assert_eq!(found, given.iter().map(String::as_str).collect::<Vec<_>>());
         check(words, &text, &labels, true)?;
-        let tokens = prepared(&MODELS[0], Source::Words(given), Aggregation::Simple);
+        let tokens = prepared(&MODELS[0], TagInput::Words(given), Aggregation::Simple);
         check(tokens, &text, &labels, true)?;
     }
 }

@@ -14,7 +14,7 @@ use crate::pipeline::aggregation::Aggregation;
 use crate::pipeline::error::PrepareError;
 use crate::pipeline::model::TextModel;
 use crate::pipeline::tagged::Words;
-use crate::request::input::Source;
+use crate::request::input::TagInput;
 use crate::scheduler::job::WindowInput;
 
 /// How much text is split and tokenised before another request has its turn.
@@ -78,15 +78,15 @@ pub(crate) struct Preparation {
     model: Arc<TextModel>,
     aggregation: Aggregation,
     limits: TextLimits,
-    waiting: std::vec::IntoIter<Source>,
-    begun: Option<Begun>,
+    waiting: std::vec::IntoIter<TagInput>,
+    partial: Option<PartiallyTokenized>,
     prepared: Vec<Result<Prepared, PrepareError>>,
     took: Duration,
 }
 
 /// A text of which a part has been tokenised.
 #[derive(Default)]
-struct Begun {
+struct PartiallyTokenized {
     words: Words,
     subwords: Subwords,
     /// The words as given, where they were given.
@@ -101,7 +101,7 @@ impl Preparation {
     /// The preparation of these texts; nothing is done yet.
     pub(crate) fn new(
         model: Arc<TextModel>,
-        sources: Vec<Source>,
+        sources: Vec<TagInput>,
         aggregation: Aggregation,
         limits: TextLimits,
     ) -> Self {
@@ -111,7 +111,7 @@ impl Preparation {
             limits,
             prepared: Vec::with_capacity(sources.len()),
             waiting: sources.into_iter(),
-            begun: None,
+            partial: None,
             took: Duration::ZERO,
         }
     }
@@ -124,7 +124,7 @@ impl Preparation {
             budget = budget.saturating_sub(self.part().max(1));
         }
         self.took += began.elapsed();
-        self.begun.is_none() && self.waiting.len() == 0
+        self.partial.is_none() && self.waiting.len() == 0
     }
 
     /// The texts in order, and how long they took.
@@ -132,9 +132,9 @@ impl Preparation {
         (self.prepared, self.took)
     }
 
-    /// Begins the next text if none is begun; false where there is none left.
+    /// Starts the next text unless one is partially tokenized; false if no text is left.
     fn next_text(&mut self) -> bool {
-        while self.begun.is_none() {
+        while self.partial.is_none() {
             let Some(source) = self.waiting.next() else {
                 return false;
             };
@@ -146,41 +146,43 @@ impl Preparation {
                 let limit = self.limits.max_words;
                 self.prepared.push(Err(PrepareError::TooManyWords { limit }));
             } else {
-                self.begun = Some(Begun::new(source));
+                self.partial = Some(PartiallyTokenized::new(source));
             }
         }
         true
     }
 
-    /// Tokenises a part of the begun text and yields how long it was.
+    /// Tokenizes the next part of the text, and returns its length in bytes.
     fn part(&mut self) -> usize {
-        let Some(begun) = &mut self.begun else {
+        let Some(partial) = &mut self.partial else {
             return 0;
         };
-        match begun.part(&self.model, self.aggregation.is_of_tokens()) {
+        match partial.part(&self.model, self.aggregation.is_of_tokens()) {
             Err(error) => {
-                self.begun = None;
+                self.partial = None;
                 self.prepared.push(Err(error.into()));
                 0
             }
-            Ok(_) if !self.aggregation.is_of_tokens() && begun.words.spans.len() > self.limits.max_words => {
+            Ok(_)
+                if !self.aggregation.is_of_tokens() && partial.words.spans.len() > self.limits.max_words =>
+            {
                 let limit = self.limits.max_words;
-                self.begun = None;
+                self.partial = None;
                 self.prepared.push(Err(PrepareError::TooManyWords { limit }));
                 0
             }
             Ok(Part { bytes, last: false }) => bytes,
             Ok(Part { bytes, last: true }) => {
-                if let Some(begun) = self.begun.take() {
-                    self.prepared.push(self.planned(begun));
+                if let Some(partial) = self.partial.take() {
+                    self.prepared.push(self.planned(partial));
                 }
                 bytes
             }
         }
     }
 
-    fn planned(&self, begun: Begun) -> Result<Prepared, PrepareError> {
-        let windows = windows(&begun.subwords, self.model.limits);
+    fn planned(&self, partial: PartiallyTokenized) -> Result<Prepared, PrepareError> {
+        let windows = windows(&partial.subwords, self.model.limits);
         if windows.len() > self.limits.max_windows {
             return Err(PrepareError::TooManyWindows {
                 windows: windows.len(),
@@ -188,8 +190,8 @@ impl Preparation {
             });
         }
         Ok(Prepared {
-            words: begun.words,
-            subwords: begun.subwords,
+            words: partial.words,
+            subwords: partial.subwords,
             windows,
             reads_all: self.aggregation.reads_all(),
         })
@@ -202,17 +204,17 @@ struct Part {
     last: bool,
 }
 
-impl Begun {
-    fn new(source: Source) -> Self {
+impl PartiallyTokenized {
+    fn new(source: TagInput) -> Self {
         match source {
-            Source::Text(text) => Self {
+            TagInput::Text(text) => Self {
                 words: Words {
                     text,
                     spans: Vec::new(),
                 },
                 ..Self::default()
             },
-            Source::Words(given) => Self {
+            TagInput::Words(given) => Self {
                 words: Words {
                     text: given.join(" "),
                     spans: Vec::new(),

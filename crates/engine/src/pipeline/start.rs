@@ -16,7 +16,7 @@ use crate::pipeline::model::TextModel;
 use crate::pipeline::tagger::Tagger;
 use crate::scheduler::job::WindowInput;
 use crate::scheduler::lone::LoneSession;
-use crate::scheduler::pool::{Pool, Started};
+use crate::scheduler::pool::{Pool, SessionReady};
 use crate::scheduler::queue::Queue;
 use crate::scheduler::worker::Worker;
 
@@ -26,7 +26,7 @@ impl Tagger {
         model: TextModel,
         sessions: Sessions,
         context: &VersionContext,
-    ) -> Result<(Self, Started), EngineError> {
+    ) -> Result<(Self, Vec<SessionReady>), EngineError> {
         let config = context.config.as_ref();
         let batching = batching(&model, config.batch_limits(model.padding_free));
         let health = Arc::new(Health::new(context.draining.clone()));
@@ -42,7 +42,7 @@ impl Tagger {
         };
         let (pool, started) = Pool::start(worker, config.model.workers())?;
         let tagger = Self {
-            of_model: context.metrics.model(&model),
+            counters: context.metrics.model(&model),
             model: Arc::new(model),
             threads: Arc::clone(&context.threads),
             queue,

@@ -14,7 +14,7 @@ pub struct Words {
 
 /// A text's words and their labels.
 #[derive(Clone, Debug)]
-pub struct Tagged {
+pub struct TaggedText {
     /// The words; where tokens were labelled, the tokens.
     pub words: Words,
     /// One label a word.
@@ -23,7 +23,7 @@ pub struct Tagged {
     pub joined: bool,
 }
 
-impl Tagged {
+impl TaggedText {
     /// The memory it takes, roughly.
     pub(crate) fn bytes(&self) -> usize {
         self.words.text.len() + size_of_val(self.words.spans.as_slice()) + size_of_val(self.labels.as_slice())

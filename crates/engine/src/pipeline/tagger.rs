@@ -7,14 +7,15 @@ use std::sync::Arc;
 use crate::config::{BatchLimits, TextLimits};
 use crate::health::{Health, Readiness};
 use crate::metrics::{Metrics, ModelMetrics};
-use crate::pipeline::aggregation::{Aggregation, Reading};
-use crate::pipeline::cache::{AnswerCache, Asked};
+use crate::pipeline::aggregation::{Aggregation, DecodingOptions};
+use crate::pipeline::answer::{Answer, AnswerOptions};
+use crate::pipeline::cache::{AnswerCache, CacheKey};
 use crate::pipeline::error::{PrepareError, TagError};
 use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::{Preparation, Prepared};
-use crate::pipeline::tagged::Tagged;
-use crate::pipeline::threads::{TaskError, TextThreads};
-use crate::request::input::Source;
+use crate::pipeline::tagged::TaggedText;
+use crate::pipeline::threads::{TaskError, TokenizerPool};
+use crate::request::input::TagInput;
 use crate::scheduler::job::{LogitMatrix, Waiter, WindowFailed, WindowInput};
 use crate::scheduler::pool::Pool;
 use crate::scheduler::queue::{Flow, Queue};
@@ -40,12 +41,12 @@ pub(crate) enum Admission {
 /// The pipeline, shared by all requests.
 pub struct Tagger {
     pub(crate) model: Arc<TextModel>,
-    pub(crate) threads: Arc<TextThreads>,
+    pub(crate) threads: Arc<TokenizerPool>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
     /// The counters of this version alone.
-    pub(crate) of_model: ModelMetrics,
+    pub(crate) counters: ModelMetrics,
     pub(crate) limits: TextLimits,
     /// The answers of recent texts, where they are kept.
     pub(crate) cache: Option<AnswerCache>,
@@ -76,7 +77,13 @@ impl Tagger {
 
     /// The counters of this version alone.
     pub fn counters(&self) -> &ModelMetrics {
-        &self.of_model
+        &self.counters
+    }
+
+    /// The answer as it is to be shown; the entities found are counted.
+    pub fn answer<'a>(&'a self, tagged: &'a TaggedText, view: &AnswerOptions) -> Answer<'a> {
+        let found = |entity_type| self.counters.entity_found(entity_type);
+        Answer::new(tagged, &self.model.labels, view, found)
     }
 
     /// The result of a task about so many words; where they are many, the text threads do it, so that the threads which
@@ -97,9 +104,9 @@ impl Tagger {
     /// The first windows of a request are admitted or refused at once; those that follow wait for room.
     pub async fn tag(
         &self,
-        sources: Vec<Source>,
-        reading: Reading,
-    ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
+        sources: Vec<TagInput>,
+        reading: DecodingOptions,
+    ) -> Result<Vec<Result<TaggedText, TagError>>, TagError> {
         self.check_ready()?;
         match &self.cache {
             None => self.compute_texts(sources, reading).await,
@@ -111,15 +118,15 @@ impl Tagger {
     async fn tag_through(
         &self,
         cache: &AnswerCache,
-        sources: Vec<Source>,
-        reading: Reading,
-    ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
-        let asked: Vec<Asked> = sources
+        sources: Vec<TagInput>,
+        reading: DecodingOptions,
+    ) -> Result<Vec<Result<TaggedText, TagError>>, TagError> {
+        let asked: Vec<CacheKey> = sources
             .into_iter()
-            .map(|source| Asked::new(source, reading))
+            .map(|source| CacheKey::new(source, reading))
             .collect();
-        let known: Vec<Option<Tagged>> = asked.iter().map(|asked| cache.get(asked)).collect();
-        let unknown: Vec<Source> = asked
+        let known: Vec<Option<TaggedText>> = asked.iter().map(|asked| cache.get(asked)).collect();
+        let unknown: Vec<TagInput> = asked
             .iter()
             .zip(&known)
             .filter(|(_, known)| known.is_none())
@@ -147,9 +154,9 @@ impl Tagger {
 
     async fn compute_texts(
         &self,
-        sources: Vec<Source>,
-        reading: Reading,
-    ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
+        sources: Vec<TagInput>,
+        reading: DecodingOptions,
+    ) -> Result<Vec<Result<TaggedText, TagError>>, TagError> {
         self.queue.check_room()?;
         let texts = sources.len();
         let preparing = self.prepare(sources, reading.aggregation, Admission::Now);
@@ -163,10 +170,10 @@ impl Tagger {
     /// Every text has its own error. The caller bounds how many texts it hands in at a time.
     pub(crate) async fn tag_patiently(
         &self,
-        sources: Vec<Source>,
-        reading: Reading,
+        sources: Vec<TagInput>,
+        reading: DecodingOptions,
         flow: &Flow,
-    ) -> Vec<Result<Tagged, TagError>> {
+    ) -> Vec<Result<TaggedText, TagError>> {
         let texts = sources.len();
         let patiently = Admission::Patiently;
         let tagged = match self.prepare(sources, reading.aggregation, patiently).await {
@@ -180,10 +187,10 @@ impl Tagger {
     async fn tag_prepared(
         &self,
         prepared: Vec<Result<Prepared, PrepareError>>,
-        reading: Reading,
+        reading: DecodingOptions,
         admission: Admission,
         flow: &Flow,
-    ) -> Result<Vec<Result<Tagged, TagError>>, TagError> {
+    ) -> Result<Vec<Result<TaggedText, TagError>>, TagError> {
         let windows = prepared.iter().enumerate().flat_map(|(at, text)| {
             let inputs = text.iter().flat_map(|text| text.inputs(&self.model));
             inputs.map(move |input| (at, input))
@@ -218,7 +225,7 @@ impl Tagger {
 
     async fn prepare(
         &self,
-        sources: Vec<Source>,
+        sources: Vec<TagInput>,
         aggregation: Aggregation,
         admission: Admission,
     ) -> Result<Vec<Result<Prepared, PrepareError>>, TagError> {
@@ -314,8 +321,8 @@ impl Tagger {
         &self,
         text: Prepared,
         logits: LogitMatrix,
-        reading: Reading,
-    ) -> Result<Tagged, TagError> {
+        reading: DecodingOptions,
+    ) -> Result<TaggedText, TagError> {
         let model = Arc::clone(&self.model);
         let words = text.words.spans.len();
         self.run_sized(words, move || decide(&model, text, logits, reading))
@@ -343,15 +350,15 @@ pub(super) fn decide(
     model: &TextModel,
     text: Prepared,
     logits: LogitMatrix,
-    reading: Reading,
-) -> Result<Tagged, TagError> {
+    reading: DecodingOptions,
+) -> Result<TaggedText, TagError> {
     let aggregation = reading.aggregation;
     let rows = aggregation.words(logits, model.decoder.width(), text.read_lengths());
     let labels = model
         .decoder
         .decode(&rows, text.has_subword(), reading.decoding)
         .ok_or(TagError::InferenceFailed)?;
-    Ok(Tagged {
+    Ok(TaggedText {
         words: text.words,
         labels,
         joined: aggregation != Aggregation::None,

@@ -11,18 +11,18 @@ use tracing::error;
 type Task = Box<dyn FnOnce() + Send>;
 
 /// A few threads and a bounded line of tasks before them. The threads end when this is dropped.
-pub(crate) struct TextThreads {
-    shared: Arc<Shared>,
+pub(crate) struct TokenizerPool {
+    shared: Arc<TaskQueue>,
 }
 
-struct Shared {
-    line: Mutex<Line>,
+struct TaskQueue {
+    line: Mutex<WaitingTasks>,
     changed: Condvar,
     limit: usize,
 }
 
 #[derive(Default)]
-struct Line {
+struct WaitingTasks {
     tasks: VecDeque<Task>,
     closed: bool,
 }
@@ -36,11 +36,11 @@ pub enum TaskError {
     Panicked,
 }
 
-impl TextThreads {
+impl TokenizerPool {
     /// As many threads, before which `limit` tasks may wait.
     pub(crate) fn start(threads: usize, limit: usize) -> std::io::Result<Self> {
         let line = Mutex::default();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(TaskQueue {
             line,
             changed: Condvar::new(),
             limit,
@@ -98,14 +98,14 @@ fn with_reply<T: Send + 'static>(task: impl FnOnce() -> T + Send + 'static) -> (
     (Box::new(task), result)
 }
 
-impl Drop for TextThreads {
+impl Drop for TokenizerPool {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.changed.notify_all();
     }
 }
 
-impl Shared {
+impl TaskQueue {
     fn push(&self, task: Task, limit: usize) -> Result<(), TaskError> {
         let mut line = self.lock();
         if line.tasks.len() >= limit {
@@ -134,7 +134,7 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner).tasks.pop_front()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Line> {
+    fn lock(&self) -> MutexGuard<'_, WaitingTasks> {
         // No task runs under the lock.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_its_task_alone() {
-        let threads = TextThreads::start(1, 4).unwrap();
+        let threads = TokenizerPool::start(1, 4).unwrap();
         assert_eq!(
             threads.run(|| -> u8 { panic!("on purpose") }).await,
             Err(TaskError::Panicked)
@@ -156,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_line_refuses_what_is_new() {
-        let threads = TextThreads::start(1, 0).unwrap();
+        let threads = TokenizerPool::start(1, 0).unwrap();
         assert_eq!(threads.run(|| 7).await, Err(TaskError::Full));
         assert_eq!(threads.run_patiently(|| 7).await, Ok(7));
     }

@@ -4,14 +4,14 @@ use crate::request::error::RequestError;
 
 /// What a client asks to be tagged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum TagInput {
     /// Running text, split into words as the model was trained.
     Text(String),
     /// Words, never split again. Their text is the words joined by single spaces.
     Words(Vec<String>),
 }
 
-impl Source {
+impl TagInput {
     /// The one thing to tag, of the two fields that may hold it.
     pub fn of(text: Option<String>, words: Option<Vec<String>>) -> Result<Self, RequestError> {
         match (text, words) {

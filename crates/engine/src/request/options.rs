@@ -5,8 +5,8 @@ use nerve_tagging::{Decoding, LabelSet, OffsetUnit};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::pipeline::aggregation::{Aggregation, Reading};
-use crate::pipeline::answer::View;
+use crate::pipeline::aggregation::{Aggregation, DecodingOptions};
+use crate::pipeline::answer::AnswerOptions;
 use crate::request::error::RequestError;
 
 /// The unit in which offsets are counted.
@@ -77,8 +77,8 @@ pub struct TagOptions {
 
 impl TagOptions {
     /// How texts are to be tagged.
-    pub fn reading(&self) -> Reading {
-        Reading {
+    pub fn reading(&self) -> DecodingOptions {
+        DecodingOptions {
             aggregation: self.aggregation.unwrap_or_default(),
             decoding: match self.constrained {
                 None | Some(true) => Decoding::Constrained,
@@ -88,7 +88,7 @@ impl TagOptions {
     }
 
     /// What the options mean for a model with these labels.
-    pub fn view(self, labels: &LabelSet) -> Result<View, RequestError> {
+    pub fn view(self, labels: &LabelSet) -> Result<AnswerOptions, RequestError> {
         let threshold = self.threshold.unwrap_or(0.0);
         if !(0.0..=1.0).contains(&threshold) {
             return Err(RequestError::Threshold { threshold });
@@ -101,7 +101,7 @@ impl TagOptions {
                     known: labels.types().to_vec(),
                 })
         };
-        Ok(View {
+        Ok(AnswerOptions {
             offsets: self.offsets.unwrap_or_default().into(),
             threshold: threshold as f32,
             types: self

@@ -4,19 +4,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
 
-use crate::infer::{Infer, InferError, LogitRows};
 use crate::scheduler::job::WindowInput;
+use crate::session::{LogitRows, ModelSession, ModelSessionError};
 
 /// A session with several threads inside an operator, which a window runs on when no other waits or runs.
 ///
 /// One-thread sessions answer the most texts a second, and leave all cores but one idle when there is but one text. Threads
 /// divide an operator's rows and columns and never a sum, so that both kinds of session give the same bits.
 #[derive(Default)]
-pub(crate) struct LoneSession(Mutex<Option<Box<dyn Infer>>>);
+pub(crate) struct LoneSession(Mutex<Option<Box<dyn ModelSession>>>);
 
 impl LoneSession {
     /// Puts this session in place.
-    pub(crate) fn set(&self, session: Box<dyn Infer>) {
+    pub(crate) fn set(&self, session: Box<dyn ModelSession>) {
         *self.lock() = Some(session);
     }
 
@@ -25,9 +25,9 @@ impl LoneSession {
     /// One that fails at what the worker's own session runs is given up.
     pub(crate) fn run(
         &self,
-        own: &mut dyn Infer,
+        own: &mut dyn ModelSession,
         windows: &[&WindowInput],
-    ) -> Result<Box<dyn LogitRows>, InferError> {
+    ) -> Result<Box<dyn LogitRows>, ModelSessionError> {
         let mut place = self.lock();
         let Some(lone) = place.as_mut() else {
             drop(place);
@@ -44,7 +44,7 @@ impl LoneSession {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Box<dyn Infer>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<dyn ModelSession>>> {
         self.0.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
             // It panicked in a run: what that left of it is never used.
             self.0.clear_poison();
@@ -74,8 +74,8 @@ mod tests {
         }
     }
 
-    impl Infer for Named {
-        fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, InferError> {
+    impl ModelSession for Named {
+        fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, ModelSessionError> {
             match windows[0].ids[0] {
                 id if id == self.fails_at => Err("on purpose".into()),
                 99 if self.name == 2.0 => panic!("on purpose"),

@@ -9,7 +9,7 @@ pub const LOOKAHEAD: usize = 256;
 
 /// How many of so many waiting windows one worker takes at most: with other workers idle too, each takes its share rather
 /// than the first everything.
-pub fn share(waiting: usize, idle_workers: usize) -> usize {
+pub fn batch_size_for(waiting: usize, idle_workers: usize) -> usize {
     waiting.div_ceil(idle_workers.max(1))
 }
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::error::EngineError;
-use crate::infer::InferError;
 use crate::memory::give_back;
 use crate::scheduler::queue::Queue;
 use crate::scheduler::worker::Worker;
+use crate::session::ModelSessionError;
 
 const POLL: Duration = Duration::from_millis(5);
 
@@ -21,10 +21,10 @@ pub(crate) struct Pool {
 }
 
 /// Hears of each worker whether its first session opened.
-pub(crate) type Started = Vec<oneshot::Receiver<Result<(), InferError>>>;
+pub(crate) type SessionReady = oneshot::Receiver<Result<(), ModelSessionError>>;
 
 /// Ends when every worker has a warm session, or with the first that has none.
-pub(crate) async fn all_started(started: Started) -> Result<(), EngineError> {
+pub(crate) async fn all_started(started: Vec<SessionReady>) -> Result<(), EngineError> {
     for worker in started {
         worker
             .await
@@ -36,7 +36,7 @@ pub(crate) async fn all_started(started: Started) -> Result<(), EngineError> {
 
 impl Pool {
     /// Starts as many workers, which open their sessions on their own threads.
-    pub(crate) fn start(worker: Worker, count: usize) -> std::io::Result<(Self, Started)> {
+    pub(crate) fn start(worker: Worker, count: usize) -> std::io::Result<(Self, Vec<SessionReady>)> {
         let queue = Arc::clone(&worker.queue);
         let worker = Arc::new(worker);
         let mut pool = Self {

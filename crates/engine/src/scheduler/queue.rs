@@ -16,7 +16,7 @@ use crate::health::Readiness;
 use crate::metrics::Metrics;
 use crate::scheduler::drain::DrainRate;
 use crate::scheduler::job::{Job, Waiter, WindowInput};
-use crate::scheduler::policy::{LOOKAHEAD, next_batch, share};
+use crate::scheduler::policy::{LOOKAHEAD, batch_size_for, next_batch};
 
 /// How long bulk work waits for a worker to come back before it is refused: twice the longest pause between attempts.
 const WORKER_WAIT: Duration = Duration::from_secs(20);
@@ -57,7 +57,7 @@ pub enum SubmitError {
 /// bounded part of the queue. What is new is refused where the queue is full; what goes on waits for room, and has it
 /// before what is new.
 pub(crate) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Condvar,
     /// Tells those that wait outside that windows have left, workers have come, or the queue is closed.
     room: Notify,
@@ -67,15 +67,15 @@ pub(crate) struct Queue {
 }
 
 #[derive(Default)]
-struct State {
-    waiting: BTreeMap<Turn, Job>,
+struct QueueState {
+    waiting: BTreeMap<VirtualStart, Job>,
     // Invariant: the sum of the waiting jobs' tokens.
     tokens: usize,
     /// Windows that claim the next room.
-    claimed: Size,
+    reserved: QueueSize,
     drain: DrainRate,
     /// What the metrics count of this queue; other models' queues are in the same gauges.
-    shown: Size,
+    shown: QueueSize,
     serving: u64,
     submitted: u64,
     workers: usize,
@@ -93,12 +93,12 @@ pub(crate) struct Batch {
 
 /// How much room windows take.
 #[derive(Clone, Copy, Default)]
-struct Size {
+struct QueueSize {
     windows: usize,
     tokens: usize,
 }
 
-impl Size {
+impl QueueSize {
     fn of(jobs: &[Job]) -> Self {
         Self {
             windows: jobs.len(),
@@ -110,33 +110,33 @@ impl Size {
 /// Who has room first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Precedence {
-    /// What comes to the queue: it leaves room for what is claimed.
+    /// What comes to the queue: it leaves room for what is reserved.
     New,
     /// What goes on.
     Further,
 }
 
 /// The claim of a request that goes on and waits for room; ends when dropped.
-struct Claim<'q> {
+struct Reservation<'q> {
     queue: &'q Queue,
-    size: Size,
+    size: QueueSize,
 }
 
-impl<'q> Claim<'q> {
-    fn new(queue: &'q Queue, size: Size) -> Self {
+impl<'q> Reservation<'q> {
+    fn new(queue: &'q Queue, size: QueueSize) -> Self {
         let mut state = queue.lock();
-        state.claimed.windows += size.windows;
-        state.claimed.tokens += size.tokens;
+        state.reserved.windows += size.windows;
+        state.reserved.tokens += size.tokens;
         drop(state);
         Self { queue, size }
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
-        state.claimed.windows -= self.size.windows;
-        state.claimed.tokens -= self.size.tokens;
+        state.reserved.windows -= self.size.windows;
+        state.reserved.tokens -= self.size.tokens;
         drop(state);
         // What was refused because of the claim would hear of the room from nobody else.
         self.queue.room.notify_waiters();
@@ -144,19 +144,19 @@ impl Drop for Claim<'_> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
+struct VirtualStart {
     turn: u64,
     serial: u64,
 }
 
 /// Windows that were not taken, and why.
-struct Refused {
+struct RefusedJobs {
     reason: SubmitError,
     jobs: Vec<Job>,
 }
 
 /// Jobs without spans: of a text of many windows the first tell enough.
-fn untold(inputs: Vec<WindowInput>) -> (Vec<Job>, Vec<Waiter>) {
+fn jobs_without_span(inputs: Vec<WindowInput>) -> (Vec<Job>, Vec<Waiter>) {
     let job = |input| Job::new(input, &Span::none());
     inputs.into_iter().map(job).unzip()
 }
@@ -205,7 +205,7 @@ impl Queue {
         flow: &Flow,
     ) -> Result<Vec<Waiter>, SubmitError> {
         self.check_fits(&inputs)?;
-        let (jobs, waiters) = untold(inputs);
+        let (jobs, waiters) = jobs_without_span(inputs);
         self.enter_in_time(jobs, flow, Precedence::Further, None).await?;
         Ok(waiters)
     }
@@ -217,7 +217,7 @@ impl Queue {
         flow: &Flow,
     ) -> Result<Vec<Waiter>, SubmitError> {
         self.check_fits(&inputs)?;
-        let (jobs, waiters) = untold(inputs);
+        let (jobs, waiters) = jobs_without_span(inputs);
         let worker_end = Instant::now() + WORKER_WAIT;
         self.enter_in_time(jobs, flow, Precedence::New, Some(worker_end))
             .await?;
@@ -232,7 +232,7 @@ impl Queue {
         precedence: Precedence,
         worker_end: Option<Instant>,
     ) -> Result<(), SubmitError> {
-        let size = Size::of(&jobs);
+        let size = QueueSize::of(&jobs);
         let mut claim = None;
         loop {
             let mut room = pin!(self.room.notified());
@@ -244,7 +244,7 @@ impl Queue {
             match (refused.reason, worker_end) {
                 (SubmitError::WindowsFull { .. } | SubmitError::TokensFull { .. }, _) => {
                     if precedence == Precedence::Further {
-                        claim.get_or_insert_with(|| Claim::new(self, size));
+                        claim.get_or_insert_with(|| Reservation::new(self, size));
                     }
                     room.await;
                 }
@@ -270,25 +270,30 @@ impl Queue {
     /// Refuses what is new while there is no room for even one window, before anything is done for it: a text that would be
     /// refused for good too, since looking at it is the work that an overloaded server saves.
     pub(crate) fn check_room(&self) -> Result<(), SubmitError> {
-        let least = Size {
+        let least = QueueSize {
             windows: 1,
             tokens: 1,
         };
         self.admit(&mut self.lock(), least, Precedence::New)
     }
 
-    fn admit(&self, state: &mut State, size: Size, precedence: Precedence) -> Result<(), SubmitError> {
+    fn admit(
+        &self,
+        state: &mut QueueState,
+        size: QueueSize,
+        precedence: Precedence,
+    ) -> Result<(), SubmitError> {
         if state.refusal(self.limits, size, precedence).is_some() {
             state.forget_withdrawn();
         }
         state.refusal(self.limits, size, precedence).map_or(Ok(()), Err)
     }
 
-    fn enter(&self, jobs: Vec<Job>, flow: &Flow, precedence: Precedence) -> Result<(), Refused> {
-        let size = Size::of(&jobs);
+    fn enter(&self, jobs: Vec<Job>, flow: &Flow, precedence: Precedence) -> Result<(), RefusedJobs> {
+        let size = QueueSize::of(&jobs);
         let mut state = self.lock();
         if let Err(reason) = self.admit(&mut state, size, precedence) {
-            return Err(Refused { reason, jobs });
+            return Err(RefusedJobs { reason, jobs });
         }
         let many = jobs.len() > 1;
         let before = state.serving.max(flow.0.load(Ordering::Relaxed));
@@ -296,7 +301,7 @@ impl Queue {
         for (turn, job) in (before + 1..).zip(jobs) {
             let serial = state.submitted;
             state.submitted += 1;
-            state.waiting.insert(Turn { turn, serial }, job);
+            state.waiting.insert(VirtualStart { turn, serial }, job);
         }
         state.tokens += size.tokens;
         self.show(&mut state);
@@ -385,13 +390,13 @@ impl Queue {
         waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         // No code panics while it holds the lock, and every update leaves the state valid.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(&self, state: &mut State) {
-        let now = Size {
+    fn show(&self, state: &mut QueueState) {
+        let now = QueueSize {
             windows: state.waiting.len(),
             tokens: state.tokens,
         };
@@ -402,7 +407,7 @@ impl Queue {
     }
 }
 
-impl State {
+impl QueueState {
     fn next_batch(&mut self, limits: BatchLimits) -> Vec<Job> {
         let mut turns = Vec::new();
         let mut lengths = Vec::new();
@@ -421,7 +426,7 @@ impl State {
         for turn in withdrawn {
             self.remove(turn);
         }
-        let share = share(self.waiting.len(), self.idle);
+        let share = batch_size_for(self.waiting.len(), self.idle);
         if let Some(oldest) = turns.first() {
             self.serving = self.serving.max(oldest.turn);
         }
@@ -432,20 +437,20 @@ impl State {
     }
 
     /// Why so much more may not enter.
-    fn refusal(&self, limits: QueueLimits, size: Size, precedence: Precedence) -> Option<SubmitError> {
-        let claimed = match precedence {
-            Precedence::New => self.claimed,
-            Precedence::Further => Size::default(),
+    fn refusal(&self, limits: QueueLimits, size: QueueSize, precedence: Precedence) -> Option<SubmitError> {
+        let reserved = match precedence {
+            Precedence::New => self.reserved,
+            Precedence::Further => QueueSize::default(),
         };
         if self.closed {
             Some(SubmitError::Closed)
         } else if self.workers == 0 {
             Some(SubmitError::NoWorker)
-        } else if self.waiting.len() + claimed.windows + size.windows > limits.windows {
+        } else if self.waiting.len() + reserved.windows + size.windows > limits.windows {
             Some(SubmitError::WindowsFull {
                 retry_after: self.retry_after(size),
             })
-        } else if self.tokens + claimed.tokens + size.tokens > limits.tokens {
+        } else if self.tokens + reserved.tokens + size.tokens > limits.tokens {
             Some(SubmitError::TokensFull {
                 retry_after: self.retry_after(size),
             })
@@ -455,11 +460,11 @@ impl State {
     }
 
     /// Seconds after which so much more should have room, at the rate of late.
-    fn retry_after(&self, size: Size) -> u32 {
+    fn retry_after(&self, size: QueueSize) -> u32 {
         self.drain.seconds_for(self.tokens + size.tokens, self.workers)
     }
 
-    fn remove(&mut self, turn: Turn) -> Option<Job> {
+    fn remove(&mut self, turn: VirtualStart) -> Option<Job> {
         let job = self.waiting.remove(&turn)?;
         self.tokens -= job.tokens();
         Some(job)

@@ -8,11 +8,11 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::health::Health;
-use crate::infer::{Infer, InferError, LogitRows, OpenSession};
 use crate::metrics::Metrics;
 use crate::scheduler::job::{Job, LogitMatrix, WindowFailed, WindowInput};
 use crate::scheduler::lone::LoneSession;
 use crate::scheduler::queue::{Batch, Queue};
+use crate::session::{LogitRows, ModelSession, ModelSessionError, OpenSession};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ pub(crate) struct Worker {
 }
 
 /// How serving with one session ended.
-enum Ended {
+enum WorkerEnd {
     QueueClosed,
     /// The session is of no use any more.
     Broken,
@@ -51,7 +51,7 @@ impl Worker {
     ///
     /// A first session that cannot be opened ends the worker, since nothing would be different the next time. The first
     /// worker opens the session of lone windows too.
-    pub(crate) fn run(&self, is_first: bool, started: oneshot::Sender<Result<(), InferError>>) {
+    pub(crate) fn run(&self, is_first: bool, started: oneshot::Sender<Result<(), ModelSessionError>>) {
         let first = self.open_and_warm(self.open.as_ref()).and_then(|session| {
             if let Some(open_lone) = self.open_lone.as_ref().filter(|_| is_first) {
                 self.lone.set(self.open_and_warm(open_lone.as_ref())?);
@@ -75,8 +75,8 @@ impl Worker {
             let ended = self.serve(session.as_mut(), &mut pause);
             self.down();
             match ended {
-                Ended::QueueClosed => return,
-                Ended::Broken => drop_quietly(session),
+                WorkerEnd::QueueClosed => return,
+                WorkerEnd::Broken => drop_quietly(session),
             }
             match self.reopen(&mut pause) {
                 Some(reopened) => session = reopened,
@@ -100,7 +100,7 @@ impl Worker {
         self.queue.worker_down();
     }
 
-    fn open_and_warm(&self, open: &OpenSession) -> Result<Box<dyn Infer>, InferError> {
+    fn open_and_warm(&self, open: &OpenSession) -> Result<Box<dyn ModelSession>, ModelSessionError> {
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             let mut session = open()?;
             for batch in self.warm_up.iter() {
@@ -120,7 +120,7 @@ impl Worker {
     ///
     /// The pauses go on growing until a batch has run: a session that opens and breaks at once is tried no faster than one
     /// that does not open.
-    fn reopen(&self, pause: &mut Duration) -> Option<Box<dyn Infer>> {
+    fn reopen(&self, pause: &mut Duration) -> Option<Box<dyn ModelSession>> {
         while !self.queue.closed_within(*pause) {
             *pause = (*pause * 2).min(LONGEST_PAUSE);
             match self.open_and_warm(self.open.as_ref()) {
@@ -131,19 +131,19 @@ impl Worker {
         None
     }
 
-    fn serve(&self, session: &mut dyn Infer, pause: &mut Duration) -> Ended {
+    fn serve(&self, session: &mut dyn ModelSession, pause: &mut Duration) -> WorkerEnd {
         while let Some(batch) = self.queue.take() {
             match self.run_batch(session, batch) {
                 SessionState::Usable => *pause = FIRST_PAUSE,
                 SessionState::Doubtful if self.still_runs(session) => {}
-                SessionState::Doubtful | SessionState::Broken => return Ended::Broken,
+                SessionState::Doubtful | SessionState::Broken => return WorkerEnd::Broken,
             }
         }
-        Ended::QueueClosed
+        WorkerEnd::QueueClosed
     }
 
     /// Whether the session runs what it ran at its start.
-    fn still_runs(&self, session: &mut dyn Infer) -> bool {
+    fn still_runs(&self, session: &mut dyn ModelSession) -> bool {
         let positions =
             |batch: &&Vec<WindowInput>| batch.iter().map(|window| window.ids.len()).sum::<usize>();
         let Some(shortest) = self.warm_up.iter().min_by_key(positions) else {
@@ -158,7 +158,7 @@ impl Worker {
         runs
     }
 
-    fn run_batch(&self, session: &mut dyn Infer, batch: Batch) -> SessionState {
+    fn run_batch(&self, session: &mut dyn ModelSession, batch: Batch) -> SessionState {
         let Batch { mut jobs, is_lone } = batch;
         let taken = Instant::now();
         for job in &jobs {
@@ -180,7 +180,7 @@ impl Worker {
                 true => self.lone.run(session, &windows)?,
                 false => session.run(&windows)?,
             };
-            Ok::<_, InferError>(read_all(logits.as_ref(), &jobs))
+            Ok::<_, ModelSessionError>(read_all(logits.as_ref(), &jobs))
         }));
         match ran {
             Ok(Ok(logits)) => {
@@ -242,7 +242,7 @@ fn fail(batch: Vec<Job>) {
 }
 
 /// Drops a session that panicked, whose destructor may panic too.
-fn drop_quietly(session: Box<dyn Infer>) {
+fn drop_quietly(session: Box<dyn ModelSession>) {
     if catch_unwind(AssertUnwindSafe(|| drop(session))).is_err() {
         warn!("a broken session panicked again when it was closed");
     }

@@ -8,7 +8,7 @@ use crate::http::v2::error::V2ErrorBody;
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "read by the contract's generator alone")]
-pub(crate) struct ModelPath {
+pub(crate) struct ModelParams {
     /// The model's name
     model: String,
 }
@@ -17,7 +17,7 @@ pub(crate) struct ModelPath {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "read by the contract's generator alone")]
-pub(crate) struct VersionPath {
+pub(crate) struct VersionParams {
     /// The model's name
     model: String,
     /// The model's version

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use actix_web::ResponseError;
 use nerve_engine::testing::tag_directly;
-use nerve_engine::{Answer, Source, TextModel, parse};
+use nerve_engine::{Answer, TagInput, TextModel, parse};
 
 use crate::http::error::ApiError;
-use crate::http::fuzz::{MAX_TEXTS, check};
+use crate::http::fuzz_check::{MAX_TEXTS, check};
 use crate::http::v2::error::V2Error;
-use crate::http::v2::infer::{InferRequest, wanted};
+use crate::http::v2::infer::{InferRequest, selected};
 use crate::http::v2::tensor::texts;
 
 /// A request whose JSON's length comes first, and whose tensor comes last.
@@ -32,8 +32,8 @@ pub(crate) fn infer(model: &Arc<TextModel>, json: &[u8], binary: &[u8]) {
 fn answer(model: &Arc<TextModel>, json: &[u8], binary: &[u8]) -> Result<(), V2Error> {
     let asked: InferRequest = parse(json)?;
     let parameters = asked.parameters.unwrap_or_default();
-    let wanted = wanted(asked.outputs, parameters.binary_data_output.unwrap_or(false))?;
-    let options = parameters.options(&wanted);
+    let selected = selected(asked.outputs, parameters.binary_data_output.unwrap_or(false))?;
+    let options = parameters.options(&selected);
     let reading = options.reading();
     let view = options.view(&model.labels).map_err(V2Error::Parameter)?;
     let texts = texts(asked.inputs, binary)?;
@@ -41,7 +41,7 @@ fn answer(model: &Arc<TextModel>, json: &[u8], binary: &[u8]) -> Result<(), V2Er
     if count > limit {
         return Err(ApiError::TooManyTexts { texts: count, limit }.into());
     }
-    let sources = texts.into_iter().map(Source::Text).collect();
+    let sources = texts.into_iter().map(TagInput::Text).collect();
     let tagged: Vec<_> = tag_directly(model, sources, reading)
         .into_iter()
         .flatten()
@@ -52,8 +52,8 @@ fn answer(model: &Arc<TextModel>, json: &[u8], binary: &[u8]) -> Result<(), V2Er
         .map(|tagged| Answer::new(tagged, &model.labels, &view, |_| ()))
         .collect();
     let mut bytes = Vec::new();
-    for wanted in wanted {
-        wanted.tensor(&answers, &mut bytes).map_err(V2Error::Write)?;
+    for selected in selected {
+        selected.tensor(&answers, &mut bytes).map_err(V2Error::Write)?;
     }
     Ok(())
 }

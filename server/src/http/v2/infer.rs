@@ -4,16 +4,15 @@ use std::time::Instant;
 
 use actix_web::http::header::{CONTENT_TYPE, ContentType, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
-use nerve_engine::{Aggregation, Answer, OffsetsOption, Source, TagOptions, Tagged, parse};
+use nerve_engine::{Aggregation, Answer, OffsetsOption, TagInput, TagOptions, TaggedText, parse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::answer::answer;
 use crate::http::body::{essence, header, is_encoded, is_json, read_limited};
 use crate::http::error::ApiError;
-use crate::http::served::Served;
+use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
-use crate::http::v2::contract::{InferErrors, ModelPath, NotReady, NotServed, VersionPath};
+use crate::http::v2::contract::{InferErrors, ModelParams, NotReady, NotServed, VersionParams};
 use crate::http::v2::error::V2Error;
 use crate::http::v2::named::named;
 use crate::http::v2::tensor::{
@@ -95,7 +94,7 @@ pub(crate) struct InferResponse<'a> {
 
 /// An output to give, and whether as bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Wanted {
+pub(super) struct SelectedOutput {
     output: OutputName,
     binary: bool,
 }
@@ -109,7 +108,7 @@ pub(super) struct Wanted {
     path = "/v2/models/{model}/infer",
     tag = "open inference protocol",
     operation_id = "v2_infer",
-    params(ModelPath),
+    params(ModelParams),
     request_body = InferRequest,
     responses(
         (status = 200, description = "The tensors asked for", content(
@@ -123,7 +122,7 @@ pub(super) struct Wanted {
 )]
 pub(crate) async fn infer(
     state: web::Data<AppState>,
-    Served(tagger): Served,
+    ServedVersion(tagger): ServedVersion,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, V2Error> {
@@ -133,8 +132,8 @@ pub(crate) async fn infer(
     let (json, binary) = split(&request, &body)?;
     let asked: InferRequest = parse(json)?;
     let parameters = asked.parameters.unwrap_or_default();
-    let wanted = wanted(asked.outputs, parameters.binary_data_output.unwrap_or(false))?;
-    let options = parameters.options(&wanted);
+    let selected = selected(asked.outputs, parameters.binary_data_output.unwrap_or(false))?;
+    let options = parameters.options(&selected);
     let reading = options.reading();
     let view = options.view(&model.labels).map_err(V2Error::Parameter)?;
     let texts = texts(asked.inputs, binary)?;
@@ -144,7 +143,7 @@ pub(crate) async fn infer(
     }
     drop(body);
     let tagged = tagger
-        .tag(texts.into_iter().map(Source::Text).collect(), reading)
+        .tag(texts.into_iter().map(TagInput::Text).collect(), reading)
         .await?;
     let tagged = tagged
         .into_iter()
@@ -155,15 +154,14 @@ pub(crate) async fn infer(
                 error: ApiError::Tag(error),
             })
         })
-        .collect::<Result<Vec<Tagged>, _>>()?;
+        .collect::<Result<Vec<TaggedText>, _>>()?;
     let began = Instant::now();
     let _decoding = trace::decode().entered();
-    let answers: Vec<Answer> = tagged
-        .iter()
-        .map(|tagged| answer(&tagger, tagged, &view))
-        .collect();
+    let answers: Vec<Answer> = tagged.iter().map(|tagged| tagger.answer(tagged, &view)).collect();
     let mut bytes = Vec::new();
-    let outputs = wanted.iter().map(|wanted| wanted.tensor(&answers, &mut bytes));
+    let outputs = selected
+        .iter()
+        .map(|selected| selected.tensor(&answers, &mut bytes));
     let json = serde_json::to_vec(&InferResponse {
         model_name: &model.name,
         model_version: &model.version,
@@ -171,7 +169,7 @@ pub(crate) async fn infer(
         outputs: outputs.collect::<Result<_, _>>().map_err(V2Error::Write)?,
     })
     .map_err(V2Error::Write)?;
-    let response = respond(json, bytes, &wanted);
+    let response = respond(json, bytes, &selected);
     tagger.metrics().decoded(began.elapsed());
     Ok(response)
 }
@@ -202,36 +200,36 @@ fn split<'b>(request: &HttpRequest, body: &'b [u8]) -> Result<(&'b [u8], &'b [u8
 }
 
 /// The outputs asked for, in the order of the request; all where it names none.
-pub(super) fn wanted(
+pub(super) fn selected(
     asked: Option<Vec<RequestedOutput>>,
     binary_by_default: bool,
-) -> Result<Vec<Wanted>, TensorError> {
+) -> Result<Vec<SelectedOutput>, TensorError> {
     let all = || {
-        let wanted = OutputName::ALL.map(|output| Wanted {
+        let selected = OutputName::ALL.map(|output| SelectedOutput {
             output,
             binary: binary_by_default,
         });
-        wanted.to_vec()
+        selected.to_vec()
     };
-    let mut wanted: Vec<Wanted> = Vec::new();
+    let mut selected: Vec<SelectedOutput> = Vec::new();
     for RequestedOutput { name, parameters } in asked.unwrap_or_default() {
         let Some(output) = OutputName::ALL.into_iter().find(|output| output.name() == name) else {
             return Err(TensorError::UnknownOutput { name });
         };
-        if wanted.iter().any(|wanted| wanted.output == output) {
+        if selected.iter().any(|selected| selected.output == output) {
             return Err(TensorError::OutputTwice { name });
         }
         let binary = parameters.and_then(|parameters| parameters.binary_data);
-        wanted.push(Wanted {
+        selected.push(SelectedOutput {
             output,
             binary: binary.unwrap_or(binary_by_default),
         });
     }
-    Ok(if wanted.is_empty() { all() } else { wanted })
+    Ok(if selected.is_empty() { all() } else { selected })
 }
 
 impl InferParameters {
-    pub(super) fn options(self, wanted: &[Wanted]) -> TagOptions {
+    pub(super) fn options(self, selected: &[SelectedOutput]) -> TagOptions {
         let labels = |names: String| names.split(',').map(|name| name.trim().to_owned()).collect();
         TagOptions {
             offsets: self.offsets,
@@ -239,13 +237,17 @@ impl InferParameters {
             labels: self.labels.map(labels),
             aggregation: self.aggregation,
             constrained: self.constrained,
-            include_words: Some(wanted.iter().any(|wanted| wanted.output == OutputName::Words)),
+            include_words: Some(
+                selected
+                    .iter()
+                    .any(|selected| selected.output == OutputName::Words),
+            ),
         }
     }
 }
 
-impl Wanted {
-    /// The tensor, whose bytes go behind `bytes` if they are wanted so.
+impl SelectedOutput {
+    /// The tensor, whose bytes go behind `bytes` if they are selected so.
     pub(super) fn tensor(self, answers: &[Answer], bytes: &mut Vec<u8>) -> serde_json::Result<OutputTensor> {
         let element = |answer: &Answer| match self.output {
             OutputName::Entities => serde_json::to_string(&answer.entities),
@@ -272,9 +274,9 @@ impl Wanted {
     }
 }
 
-fn respond(mut json: Vec<u8>, mut bytes: Vec<u8>, wanted: &[Wanted]) -> HttpResponse {
+fn respond(mut json: Vec<u8>, mut bytes: Vec<u8>, selected: &[SelectedOutput]) -> HttpResponse {
     let mut response = HttpResponse::Ok();
-    if wanted.iter().any(|wanted| wanted.binary) {
+    if selected.iter().any(|selected| selected.binary) {
         response.content_type(BINARY);
         response.insert_header((HEAD_LENGTH, json.len()));
         json.append(&mut bytes);
@@ -290,7 +292,7 @@ fn respond(mut json: Vec<u8>, mut bytes: Vec<u8>, wanted: &[Wanted]) -> HttpResp
     path = "/v2/models/{model}/versions/{version}/infer",
     tag = "open inference protocol",
     operation_id = "v2_infer_version",
-    params(VersionPath),
+    params(VersionParams),
     request_body = InferRequest,
     responses(
         (status = 200, description = "The tensors asked for", content(
@@ -304,7 +306,7 @@ fn respond(mut json: Vec<u8>, mut bytes: Vec<u8>, wanted: &[Wanted]) -> HttpResp
 )]
 pub(crate) async fn infer_version(
     state: web::Data<AppState>,
-    served: Served,
+    served: ServedVersion,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, V2Error> {

@@ -6,9 +6,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::error::ApiError;
-use crate::http::served::Served;
+use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
-use crate::http::v2::contract::{ModelPath, NotReady, NotServed, VersionPath};
+use crate::http::v2::contract::{ModelParams, NotReady, NotServed, VersionParams};
 use crate::http::v2::error::V2Error;
 use crate::http::v2::named::named;
 use crate::http::v2::tensor::{INPUT, OutputName};
@@ -140,13 +140,16 @@ pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, V2
     path = "/v2/models/{model}",
     tag = "open inference protocol",
     operation_id = "v2_model",
-    params(ModelPath),
+    params(ModelParams),
     responses(
         (status = 200, description = "The model", body = ModelMetadata),
         NotServed,
     )
 )]
-pub(crate) async fn model(Served(tagger): Served, request: HttpRequest) -> Result<HttpResponse, V2Error> {
+pub(crate) async fn model(
+    ServedVersion(tagger): ServedVersion,
+    request: HttpRequest,
+) -> Result<HttpResponse, V2Error> {
     let model = named(&tagger, &request)?;
     Ok(HttpResponse::Ok().json(ModelMetadata {
         name: &model.name,
@@ -163,17 +166,17 @@ pub(crate) async fn model(Served(tagger): Served, request: HttpRequest) -> Resul
     path = "/v2/models/{model}/versions/{version}",
     tag = "open inference protocol",
     operation_id = "v2_model_version",
-    params(VersionPath),
+    params(VersionParams),
     responses(
         (status = 200, description = "The model", body = ModelMetadata),
         NotServed,
     )
 )]
 pub(crate) async fn model_version(
-    Served(tagger): Served,
+    ServedVersion(tagger): ServedVersion,
     request: HttpRequest,
 ) -> Result<HttpResponse, V2Error> {
-    model(Served(tagger), request).await
+    model(ServedVersion(tagger), request).await
 }
 
 /// Whether the model answers.
@@ -182,7 +185,7 @@ pub(crate) async fn model_version(
     path = "/v2/models/{model}/ready",
     tag = "open inference protocol",
     operation_id = "v2_model_ready",
-    params(ModelPath),
+    params(ModelParams),
     responses(
         (status = 200, description = "Ready", body = V2ModelReady),
         NotServed,
@@ -190,7 +193,7 @@ pub(crate) async fn model_version(
     )
 )]
 pub(crate) async fn model_ready(
-    Served(tagger): Served,
+    ServedVersion(tagger): ServedVersion,
     request: HttpRequest,
 ) -> Result<HttpResponse, V2Error> {
     let name = named(&tagger, &request)?.name.as_str();
@@ -204,7 +207,7 @@ pub(crate) async fn model_ready(
     path = "/v2/models/{model}/versions/{version}/ready",
     tag = "open inference protocol",
     operation_id = "v2_model_version_ready",
-    params(VersionPath),
+    params(VersionParams),
     responses(
         (status = 200, description = "Ready", body = V2ModelReady),
         NotServed,
@@ -212,8 +215,8 @@ pub(crate) async fn model_ready(
     )
 )]
 pub(crate) async fn model_version_ready(
-    Served(tagger): Served,
+    ServedVersion(tagger): ServedVersion,
     request: HttpRequest,
 ) -> Result<HttpResponse, V2Error> {
-    model_ready(Served(tagger), request).await
+    model_ready(ServedVersion(tagger), request).await
 }

@@ -10,13 +10,13 @@ const LIMITS: TextLimits = TextLimits {
     max_windows: 3,
 };
 
-fn text(text: &str) -> Source {
-    Source::Text(text.to_owned())
+fn text(text: &str) -> TagInput {
+    TagInput::Text(text.to_owned())
 }
 
 fn prepared(
     model: TextModel,
-    source: Source,
+    source: TagInput,
     aggregation: Aggregation,
     limits: TextLimits,
 ) -> (Arc<TextModel>, Result<Prepared, PrepareError>) {
@@ -34,7 +34,7 @@ fn slices(words: &Words) -> Vec<&str> {
 #[test]
 fn given_words_keep_their_places_in_the_joined_text() {
     let given = ["Paul walk", "", " ", "😀"].map(str::to_owned).to_vec();
-    let source = Source::Words(given.clone());
+    let source = TagInput::Words(given.clone());
     let (model, prepared) = prepared(text_model(16), source, Aggregation::First, LIMITS);
     let prepared = prepared.unwrap();
     assert_eq!(prepared.words.text, "Paul walk    😀");
@@ -49,7 +49,7 @@ fn given_words_keep_their_places_in_the_joined_text() {
 #[test]
 fn tokens_are_words_where_tokens_are_labelled() {
     let given = ["paulwalk", "", "paul 😀"].map(str::to_owned).to_vec();
-    let source = Source::Words(given);
+    let source = TagInput::Words(given);
     let (model, prepared) = prepared(text_model(16), source, Aggregation::Simple, LIMITS);
     let prepared = prepared.unwrap();
     assert_eq!(slices(&prepared.words), ["paul", "walk", "", "paul", "😀"]);
@@ -80,7 +80,7 @@ fn the_limits_hold() {
         Err(PrepareError::TextTooLong { bytes: 61, limit: 60 })
     ));
     assert!(matches!(
-        outcome(Source::Words(vec!["a".repeat(30); 2])).1,
+        outcome(TagInput::Words(vec!["a".repeat(30); 2])).1,
         Err(PrepareError::TextTooLong { bytes: 61, .. })
     ));
     assert!(matches!(
@@ -106,7 +106,7 @@ fn a_long_text_is_prepared_in_steps_and_is_the_same() {
     };
     for (source, joined) in [
         (text(&long), &long),
-        (Source::Words(given.clone()), &given.join(" ")),
+        (TagInput::Words(given.clone()), &given.join(" ")),
     ] {
         let model = Arc::new(text_model(64));
         let sources = vec![text("paul"), source, text("in")];

@@ -7,12 +7,12 @@ use nerve_inference::{Logits, Session};
 use crate::scheduler::job::WindowInput;
 
 /// Why a session could not be opened or run.
-pub type InferError = Box<dyn Error + Send + Sync>;
+pub type ModelSessionError = Box<dyn Error + Send + Sync>;
 
 /// One model session, owned by one thread.
-pub trait Infer: Send {
+pub trait ModelSession: Send {
     /// The logits of what a batch of windows reads; windows are of any length, none empty.
-    fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, InferError>;
+    fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, ModelSessionError>;
 }
 
 /// The logits of one batch.
@@ -22,10 +22,10 @@ pub trait LogitRows {
 }
 
 /// Opens sessions of one model, from any thread, as often as a worker needs a new one.
-pub type OpenSession = dyn Fn() -> Result<Box<dyn Infer>, InferError> + Send + Sync;
+pub type OpenSession = dyn Fn() -> Result<Box<dyn ModelSession>, ModelSessionError> + Send + Sync;
 
-impl Infer for Session {
-    fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, InferError> {
+impl ModelSession for Session {
+    fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, ModelSessionError> {
         let sequences: Vec<&[u32]> = windows.iter().map(|window| window.ids.as_slice()).collect();
         let positions: Vec<&[usize]> = windows.iter().map(|window| window.reads.as_slice()).collect();
         Ok(Box::new(self.run_selected(&sequences, &positions)?))

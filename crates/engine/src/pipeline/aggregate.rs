@@ -77,7 +77,7 @@ pub(crate) struct Chunk<'t> {
 
 /// What a client wants of the pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Postprocessing {
+pub struct PipelineOptions {
     /// How tokens become entities.
     pub strategy: Aggregation,
     /// Labels, or without aggregation label names with their prefix, that are left out.
@@ -97,11 +97,11 @@ struct Unit<'l> {
 ///
 /// The chunks of a text that is longer than the model overlap; of entities that touch, the longest is kept, then the
 /// surest.
-pub(crate) fn classify(
+pub(crate) fn aggregate(
     encoder: &PipelineEncoder,
     labels: &LabelSet,
     chunks: &[Chunk],
-    wanted: &Postprocessing,
+    wanted: &PipelineOptions,
 ) -> Result<Vec<Classified>, EncoderError> {
     let ignored = |label: &str| wanted.ignored.iter().any(|ignored| ignored == label);
     if wanted.strategy == Aggregation::None {

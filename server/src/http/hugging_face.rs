@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse, web};
-use nerve_engine::{Aggregation, Classification, Classified, Postprocessing, Tagger, parse};
+use nerve_engine::{Aggregation, Classification, Classified, PipelineOptions, Tagger, parse};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::http::body::read_body;
 use crate::http::error::{ApiError, ClassifyError};
 use crate::http::responses::TaggingErrors;
-use crate::http::served::Served;
+use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
 use crate::trace;
 
@@ -77,16 +77,16 @@ pub(crate) struct OfEachText(Vec<Vec<Classified>>);
 
 /// What is asked of the pipeline.
 #[derive(Debug, PartialEq)]
-pub(super) struct Asked {
+pub(super) struct PipelineRequest {
     pub(super) texts: Vec<String>,
     is_list: bool,
     pub(super) stride: Option<usize>,
-    pub(super) wanted: Postprocessing,
+    pub(super) wanted: PipelineOptions,
 }
 
 impl ClassifyRequest {
     /// The checked request, for chunks of `room` tokens and at most `max_texts` texts.
-    pub(super) fn checked(self, room: usize, max_texts: usize) -> Result<Asked, ApiError> {
+    pub(super) fn checked(self, room: usize, max_texts: usize) -> Result<PipelineRequest, ApiError> {
         let (texts, is_list) = match self.inputs {
             Inputs::One(text) => (vec![text], false),
             Inputs::Many(texts) => (texts, true),
@@ -108,11 +108,11 @@ impl ClassifyRequest {
                 limit: max_texts,
             });
         }
-        Ok(Asked {
+        Ok(PipelineRequest {
             texts,
             is_list,
             stride: parameters.stride,
-            wanted: Postprocessing {
+            wanted: PipelineOptions {
                 strategy,
                 ignored: parameters.ignore_labels.unwrap_or_else(|| vec!["O".to_owned()]),
             },
@@ -128,6 +128,7 @@ impl ClassifyRequest {
     post,
     path = "/",
     tag = "tagging",
+    operation_id = "classify",
     request_body = ClassifyRequest,
     responses(
         (
@@ -140,9 +141,9 @@ impl ClassifyRequest {
         TaggingErrors,
     )
 )]
-pub(crate) async fn classify(
+pub(crate) async fn hugging_face(
     state: web::Data<AppState>,
-    Served(tagger): Served,
+    ServedVersion(tagger): ServedVersion,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -180,17 +181,17 @@ mod tests {
     use super::*;
     use nerve_engine::RequestError;
 
-    fn asked(json: &str) -> Result<Asked, ApiError> {
+    fn asked(json: &str) -> Result<PipelineRequest, ApiError> {
         parse::<ClassifyRequest>(json.as_bytes())?.checked(6, 3)
     }
 
     #[test]
     fn the_hosted_apis_defaults_hold() {
-        let expected = Asked {
+        let expected = PipelineRequest {
             texts: vec!["a".to_owned()],
             is_list: false,
             stride: None,
-            wanted: Postprocessing {
+            wanted: PipelineOptions {
                 strategy: Aggregation::Simple,
                 ignored: vec!["O".to_owned()],
             },
