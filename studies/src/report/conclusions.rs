@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
-use nerve_trainer::report::format_percent;
-use nerve_trainer::report::html::table;
 use crate::claim::{Claim, Verdict, judge, split};
 use crate::file::{Reported, Study, Variant};
 use crate::outcome::StudyOutcome;
+use nerve_trainer::report::format_percent;
+use nerve_trainer::report::html::table;
 
 /// A table of the study's claims with the scores and the verdict for each start.
 pub(super) fn claims(study: &Study, found: &StudyOutcome) -> Markup {

@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
-use nerve_trainer::report::format_percent;
-use nerve_trainer::report::html::table;
 use crate::file::{Study, Variant};
 use crate::outcome::{Outcome, StudyOutcome};
 use crate::tables::rows;
+use nerve_trainer::report::format_percent;
+use nerve_trainer::report::html::table;
 
 /// A table of every epoch of the variants that begin with `start`.
 pub(super) fn epochs(study: &Study, found: &StudyOutcome, start: &str) -> Markup {

@@ -9,8 +9,8 @@ use super::file::Study;
 use super::outcome::{EpochRecord, StudyOutcome};
 use super::run::StudySettings;
 use super::scale::Scale;
-use nerve_trainer::is_on_hub;
 use super::weighted::WeightedFigures;
+use nerve_trainer::is_on_hub;
 use nerve_trainer::report::html::{Page, Section, figures, table};
 use nerve_trainer::report::{Bar, BarChart, LineChart, Series, format_percent, last_parts};
 
