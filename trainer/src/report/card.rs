@@ -79,6 +79,7 @@ impl ModelCard {
         format!("---\n{}---\n\n{}", self.front_matter(), self.body())
     }
 
+    /// The YAML front matter. It is written field by field: its few fields do not justify a YAML crate.
     fn front_matter(&self) -> String {
         let mut yaml = String::new();
         // Writing to a string cannot fail, here and below.

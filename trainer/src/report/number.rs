@@ -1,4 +1,4 @@
-//! Numbers as a reader of a report wants them.
+//! Numbers as reports show them. The standard library's formats fix the number of decimals, not of significant digits.
 
 /// A number with four significant digits, with an exponent if it is very small or very large, and `–` if it is not finite.
 pub fn format_number(value: f64) -> String {
