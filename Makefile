@@ -61,10 +61,12 @@ $(ORT_CUDA_LIBRARY): onnxruntime-cuda.txt
 	mv .onnxruntime-cuda.tmp/onnxruntime/capi/libonnxruntime.so.$(ORT_VERSION) $(ORT_CUDA_LIBRARY)
 	rm -rf .onnxruntime-cuda.tmp
 
+# Formatting, lints, and the structure of the code: no cyclic imports, and only the dependencies that tests/structure permits.
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --release --workspace --all-targets -- --deny warnings
+	$(CARGO) test --locked --release --workspace --test structure
 
 # The load generator of bench/, which is no member of the workspace.
 bench-check:
