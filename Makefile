@@ -1,4 +1,4 @@
-# Two verbs a newcomer needs: `make serve` and `make test`.
+# `make serve` starts a server with the default model; `make test` builds everything and runs the tests.
 
 PYTHON ?= python3
 CARGO ?= cargo
@@ -24,12 +24,12 @@ serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
 	target/release/nerve-server --model $(MODEL) --listen $(LISTEN)
 
-# Always the whole workspace, here and below: another selection has other features, and compiles dependencies again.
+# Every target selects the whole workspace: another selection of packages has other features and compiles dependencies again.
 test: onnxruntime
 	$(CARGO) build --locked --release --workspace --bins
 	$(CARGO) test --locked --release --workspace
 
-# The library is taken out of the pinned wheel, whatever the version of the Python that fetches it.
+# ONNX Runtime's library, extracted from the pinned wheel. The options of pip make the wheel independent of the Python in use.
 onnxruntime: $(ORT_LIBRARY)
 
 $(ORT_LIBRARY): onnxruntime.txt
@@ -42,7 +42,7 @@ $(ORT_LIBRARY): onnxruntime.txt
 	mv .onnxruntime.tmp/onnxruntime/capi/libonnxruntime.so.$(ORT_VERSION) $(ORT_LIBRARY)
 	rm -rf .onnxruntime.tmp
 
-# The same for NVIDIA GPUs, with the CUDA libraries it opens (1.6 GB to fetch): nerve-server finds them with
+# ONNX Runtime for NVIDIA GPUs with the CUDA libraries that it loads: a download of 1.6 GB. nerve-server uses them with
 # LD_LIBRARY_PATH=.onnxruntime-cuda --onnxruntime .onnxruntime-cuda/libonnxruntime.so
 onnxruntime-cuda: $(ORT_CUDA_LIBRARY)
 
@@ -61,28 +61,30 @@ $(ORT_CUDA_LIBRARY): onnxruntime-cuda.txt
 	mv .onnxruntime-cuda.tmp/onnxruntime/capi/libonnxruntime.so.$(ORT_VERSION) $(ORT_CUDA_LIBRARY)
 	rm -rf .onnxruntime-cuda.tmp
 
+# Checks formatting, lints and structure: no cyclic imports, and only those dependencies that tests/structure permits.
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --release --workspace --all-targets -- --deny warnings
+	$(CARGO) test --locked --release --workspace --test structure
 
-# The load generator of bench/, which is no member of the workspace.
+# Checks and tests the load generator in bench/, which is not a member of the workspace.
 bench-check:
 	$(CARGO) fmt --manifest-path bench/load/Cargo.toml --check
 	$(CARGO) clippy --locked --release --manifest-path bench/load/Cargo.toml --target-dir target/bench-load --all-targets -- --deny warnings
 	$(CARGO) test --locked --release --manifest-path bench/load/Cargo.toml --target-dir target/bench-load
 
-# Licences, sources and duplicates of the dependencies; advisories where their database can be reached.
+# Checks licenses, sources and duplicate versions of the dependencies, and security advisories if their database is reachable.
 deny: $(CARGO_DENY)
 	$(CARGO_DENY) check licenses bans sources
 	if $(CARGO_DENY) fetch db; then $(CARGO_DENY) check advisories; \
-	else echo "the database of advisories cannot be reached: advisories were not checked"; fi
+	else echo "the advisory database is unreachable; security advisories were not checked"; fi
 
 $(CARGO_DENY):
 	$(CARGO) install cargo-deny --locked --version $(CARGO_DENY_VERSION) --no-default-features --root $(@D)/.. --target-dir target/tools/build
 	rm -rf target/tools/build
 
-# Hostile bytes for everything that reads what others wrote: each target of fuzz/ for FUZZ_SECONDS, and a table.
+# Runs each fuzz target for FUZZ_SECONDS and prints a table of the results.
 fuzz: onnxruntime $(CARGO_FUZZ)
 	PATH="$(CURDIR)/$(dir $(CARGO_FUZZ)):$$PATH" $(PYTHON) fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
@@ -90,7 +92,7 @@ $(CARGO_FUZZ):
 	$(CARGO) install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION) --root $(@D)/.. --target-dir target/tools/build
 	rm -rf target/tools/build
 
-# What needs the WNUT-17 files: WNUT17_DIR=DIR make corpus-checks
+# The tests that read the WNUT-17 corpus: WNUT17_DIR=DIR make corpus-checks
 corpus-checks: onnxruntime
 	test -n "$(WNUT17_DIR)" || { echo "set WNUT17_DIR to the directory of train.conll, dev.conll and test.conll"; exit 2; }
 	$(CARGO) test --locked --release --workspace --test nerve -- corpus
@@ -108,31 +110,31 @@ $(AXE): tests/browser/requirements.txt
 	    --dest target/tools/axe --requirement $<
 	$(PYTHON) -m zipfile -e target/tools/axe/*.whl target/tools/axe
 
-# Compares POST / with the transformers pipeline; WNUT17_DIR adds the corpus' texts. PARITY_VENV names a virtual environment
-# that has tests/parity/requirements.txt already.
+# Compares the answers of POST / with those of the transformers pipeline. WNUT17_DIR adds the texts of that corpus. PARITY_VENV
+# names a virtual environment in which tests/parity/requirements.txt is installed.
 pipeline-parity: onnxruntime $(if $(PARITY_VENV),,.venv-parity/installed)
 	$(CARGO) build --locked --release --workspace --bins
 	$(or $(PARITY_VENV),.venv-parity)/bin/python tests/parity/run.py $(PARITY_FLAGS)
 
-# Writes the API contract anew from the server's types.
+# Generates the API contract from the server's types.
 openapi:
 	$(CARGO) run --locked --release --package nerve-server -- openapi > openapi/openapi.json
 
-# Checks every answer of a running server against its own contract.
+# Checks the answers of a running server against the API contract.
 conformance: onnxruntime .venv-conformance/installed
 	$(CARGO) build --locked --release --workspace --bins
 	.venv-conformance/bin/python tests/conformance/run.py
 
-# Runs the clients people have against a running server: make clients, or make clients CLIENT=triton
+# Runs existing client libraries against a running server: make clients, or make clients CLIENT=triton
 clients: onnxruntime .venv-clients/installed
 	$(CARGO) build --locked --release --workspace --bins
 	.venv-clients/bin/python tests/clients/run.py $(CLIENT)
 
-# The traces that a server with the feature otlp sends to a collector.
+# Checks the traces that a server with the feature `otlp` sends to a collector.
 otlp-checks: onnxruntime
 	$(CARGO) test --locked --release --workspace --features nerve-server/otlp --test otlp
 
-# What faults, reloads and saturation do to a running server: a table of faults, memory over 100 reloads, health under load.
+# Tests a running server under faults (prints a table), over 100 reloads (memory use) and under saturation (health checks).
 operations-checks: onnxruntime
 	tests/deploy/need strace
 	$(CARGO) build --locked --release --workspace --bins
@@ -141,7 +143,7 @@ operations-checks: onnxruntime
 	$(PYTHON) tests/operations/reload.py
 	$(PYTHON) tests/operations/saturation.py
 
-# What deploy/ holds, checked by the tools and schemas of those who read it.
+# Validates the files in deploy/ with HAProxy, Prometheus, and the schemas of Kubernetes, KServe and Compose.
 deploy-checks: onnxruntime .venv-deploy/installed
 	tests/deploy/need haproxy prometheus
 	$(CARGO) build --locked --release --workspace --bins
@@ -149,18 +151,18 @@ deploy-checks: onnxruntime .venv-deploy/installed
 	.venv-deploy/bin/python tests/deploy/kubernetes.py
 	.venv-deploy/bin/python tests/deploy/compose.py
 
-# Restarts, refreshes, kills and freezes replicas behind HAProxy under load; FAULTS_FLAGS="--rounds 5" does it more often.
+# Restarts, reloads, kills and suspends replicas behind HAProxy under load; FAULTS_FLAGS="--rounds 5" repeats this five times.
 deploy-faults: onnxruntime
 	tests/deploy/need haproxy
 	$(CARGO) build --locked --release --workspace --bins
 	$(PYTHON) tests/deploy/haproxy.py --require-reload $(FAULTS_FLAGS)
 
-# Checks that the Dockerfile copies all that it needs, without building the image. `cargo build` states what it needs.
+# Checks, without building the image, that the Dockerfile copies every file that it needs. `cargo build` records which those are.
 image-check:
 	$(CARGO) build --locked --release --workspace --bins
 	$(PYTHON) tests/deploy/build_context.py
 
-# Builds the Dockerfile without Docker and runs its image, as root; IMAGE_FLAGS="--prebuilt target/release" compiles nothing.
+# Builds the image without Docker and runs it; needs root. IMAGE_FLAGS="--prebuilt target/release" uses an existing nerve-server.
 image-test:
 	tests/deploy/need buildah debootstrap
 	$(PYTHON) tests/deploy/dockerfile.py $(IMAGE_FLAGS)

@@ -1,11 +1,11 @@
-"""Builds the Dockerfile without Docker, runs the image as a container engine would, and checks what comes up.
+"""Builds the Dockerfile without Docker, runs the image as a container engine would, and checks the server in it.
 
     python3 tests/deploy/dockerfile.py                              # compiles the server: 15 minutes of two cores
-    python3 tests/deploy/dockerfile.py --prebuilt target/release    # everything but the compiling
-    python3 tests/deploy/dockerfile.py --prebuilt target/release --target cuda    # fetches 1.4 GB; starts no server
+    python3 tests/deploy/dockerfile.py --prebuilt target/release    # compiles nothing
+    python3 tests/deploy/dockerfile.py --prebuilt target/release --target cuda    # downloads 1.4 GB; starts no server
 
-Needs root and Debian's buildah and debootstrap. buildah reads the Dockerfile and runs its steps in chroots. No image is
-fetched: debootstrap makes Debian's, and Rust's is that with a C linker and the toolchain of this machine.
+Needs root and the Debian packages buildah and debootstrap. buildah executes the Dockerfile's steps in chroots. No base image is
+downloaded: debootstrap creates the Debian image, and the Rust image is that with a C linker and this machine's toolchain.
 """
 
 import argparse
@@ -32,7 +32,7 @@ DOCKERFILE = REPOSITORY / "Dockerfile"
 LIMIT_MB = 200
 MB = 1_000_000
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-# What Debian's slim images leave out.
+# The folders of /usr/share that Debian's slim images leave empty.
 NOT_SLIM = ["info", "linda", "lintian", "locale", "man", "groff", "pixmaps"]
 
 # Replaces `cargo build` where a built server is given. `cargo fetch` opens the copied workspace with its lock file, and fails
@@ -58,7 +58,7 @@ ENV CARGO_HOME=/usr/local/cargo PATH=/usr/local/cargo/bin:/usr/local/rustup/tool
 
 
 class Builder:
-    """buildah with a storage of its own."""
+    """Runs buildah with its own storage folder."""
 
     def __init__(self, directory):
         self._command = ["buildah", "--root", directory / "storage", "--runroot", directory / "run", "--storage-driver", "overlay"]
@@ -69,7 +69,7 @@ class Builder:
     def run(self, *arguments):
         outcome = subprocess.run([*self._command, *arguments], env=self._environment)
         if outcome.returncode != 0:
-            raise SystemExit(f"buildah {arguments[0]} ended with {outcome.returncode}; it says why above")
+            raise SystemExit(f"buildah {arguments[0]} ended with exit status {outcome.returncode}; its messages are above")
 
     def ask(self, *arguments):
         return subprocess.run([*self._command, *arguments], check=True, capture_output=True, text=True).stdout.strip()
@@ -80,7 +80,7 @@ class Builder:
 
     @contextlib.contextmanager
     def mounted(self, image):
-        """The folder with the image's files."""
+        """Yields the folder with the image's files."""
         container = self.ask("from", "--pull-never", image)
         try:
             yield pathlib.Path(self.ask("mount", container))
@@ -92,7 +92,7 @@ class Builder:
 
 
 def arguments_of(dockerfile):
-    """The defaults of the ARGs before the first FROM."""
+    """The default values of the ARG instructions before the first FROM."""
     return dict(re.findall(r"^ARG (\w+)=(\S+)$", dockerfile.split("\nFROM ")[0], re.M))
 
 
@@ -101,7 +101,10 @@ def last_stage(dockerfile):
 
 
 def make_base(suite, directory, kept):
-    """Debian's slim image: debootstrap's smallest, less what the slim images leave out."""
+    """Creates the build context of Debian's slim image: debootstrap's minimal system without the files that slim images omit.
+
+    `kept` is a tar of the system: read if it exists, else written.
+    """
     context = directory / "debian"
     context.mkdir()
     if kept is None or not kept.exists():
@@ -123,12 +126,12 @@ def make_base(suite, directory, kept):
 
 
 def toolchain():
-    """The folder of this machine's Rust."""
+    """The folder of this machine's Rust toolchain."""
     return subprocess.run(["rustc", "--print", "sysroot"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def volumes(directory, prebuilt):
-    """What the steps see of this machine while they run: its Rust, and whom it trusts."""
+    """The options that mount this machine's Rust toolchain and certificates into the steps."""
     mounted = {CERTIFICATES: "/usr/local/share/host.crt", toolchain(): "/usr/local/rustup/toolchain"}
     texts = {
         "/etc/pip.conf": "[global]\ncert = /usr/local/share/host.crt\n",
@@ -146,7 +149,7 @@ def volumes(directory, prebuilt):
 
 
 def build(builder, directory, options):
-    """Builds the image under the name `nerve` and yields the name of its base."""
+    """Builds the image under the name `nerve` and returns the name of its base image."""
     dockerfile = DOCKERFILE.read_text()
     assert last_stage(dockerfile) == "cpu", "the cpu target is not the default"
     settings = arguments_of(dockerfile)
@@ -162,7 +165,7 @@ def build(builder, directory, options):
 
 
 def sizes(root):
-    """The bytes of each regular file, by its path in the image; a file with several names is counted once."""
+    """The size of each regular file in bytes, by its path in the image. A file with several hard links is counted once."""
     found, seen = {}, set()
     for folder, _, names in os.walk(root):
         for name in names:
@@ -183,14 +186,14 @@ def show_size(builder, base, root):
     for path, size in sorted(added.items(), key=lambda item: -item[1]):
         if size >= MB / 10:
             print(f"image, MB: {size / MB:8.1f} {path}")
-    # A file that replaces one of the base's counts twice, as it does in an image's layers.
+    # A file that replaces one of the base image counts twice, as in the layers of an image.
     total = (sum(before.values()) + sum(added.values())) / MB
     print(f"image, MB: {total:8.1f} in all", flush=True)
     return total
 
 
 def inside(root, user, command):
-    """Becomes the container's first process: the image's files, read only; no capability; no network but its own loopback."""
+    """Turns this process into the container's first: read-only files, no capabilities, no network except loopback."""
     mount = ["mount", "--no-mtab"]
     for arguments in [
         ["--make-rprivate", "/"],
@@ -218,7 +221,7 @@ def inside(root, user, command):
 
 
 class Container:
-    """The image's entry point under the image's settings, as process 1 of namespaces of its own."""
+    """The image's entry point with the image's settings, running as process 1 of new namespaces."""
 
     def __init__(self, root, settings):
         self._settings = settings
@@ -232,7 +235,7 @@ class Container:
         return int(children.read_text().split()[0])
 
     def listens(self):
-        """Whether the server is ready; its namespaces are made only by and by."""
+        """Whether the server is ready. The namespaces may not exist yet."""
         with contextlib.suppress(OSError, IndexError, subprocess.CalledProcessError):
             return self.ask("/health/ready")[0] == 200
         return False
@@ -240,12 +243,12 @@ class Container:
     def enter(self, *command):
         """Runs a command in the container as its user."""
         user, group = self._settings["User"].split(":")
-        # The namespaces' root is this machine's: what is entered is the server's own root.
+        # The root of the mount namespace is this machine's; `--root` enters the server's.
         enter = ["nsenter", "--target", str(self.pid()), "--mount", "--net", "--pid", "--root", "--wd=/", "-S", user, "-G", group]
         return subprocess.run([*enter, "--", *command], env=self.environment, capture_output=True, text=True, timeout=60)
 
     def ask(self, path, body=None):
-        """Status and body of an answer; status 0 where nobody listens."""
+        """Status and body of a response; status 0 if the connection fails."""
         program = (
             "import sys, urllib.request, urllib.error\n"
             "path, body = sys.argv[1:]\n"
@@ -268,7 +271,7 @@ class Container:
 
 
 def check_container(root, settings):
-    """Starts the image and yields what is wrong with it."""
+    """Starts the image and yields every violation of what it must do."""
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", settings["User"]), settings["User"]
     container = Container(root, settings)
     with contextlib.ExitStack() as ending:
@@ -291,7 +294,7 @@ def check_container(root, settings):
         for place in ("/", "/tmp", "/opt/nerve", "/var/tmp"):
             written = container.enter("touch", f"{place}/written")
             if "Read-only file system" not in written.stderr:
-                yield f"{place} is not read-only: {written.stderr}"
+                yield f"{place} is writable: {written.stderr}"
 
         status, answer = container.ask("/ner", {"text": "Barack Obama met Beyoncé"})
         found = [entity["text"] for entity in json.loads(answer)["entities"]] if status == 200 else answer
@@ -311,18 +314,18 @@ def check_container(root, settings):
         ended = container.process.wait(60)
         print(f"container: SIGTERM: exit status {ended}")
         if ended != 0:
-            yield f"SIGTERM ended the server with {ended}: {container.process.stderr.read().decode()}"
+            yield f"after SIGTERM the server exits with status {ended}: {container.process.stderr.read().decode()}"
 
 
 def check_libraries(root):
-    """Yields the libraries that the CUDA provider lacks, the driver's apart."""
+    """Yields the missing libraries of ONNX Runtime's CUDA provider, except those of the driver."""
     command = ["chroot", root, "env", "LD_LIBRARY_PATH=/opt/nerve/lib", "ldd"]
     for library in sorted(root.glob("opt/nerve/lib/*.so*")):
         outcome = subprocess.run([*command, f"/{library.relative_to(root)}"], check=True, capture_output=True, text=True).stdout
         missing = set(re.findall(r"(\S+) => not found", outcome)) - {"libcuda.so.1"}
         if missing:
             yield f"{library.name} needs {', '.join(missing)}"
-    print("cuda: every library finds what it needs but libcuda.so.1, which the driver brings; NOT RUN: the server, on a GPU")
+    print("cuda: all libraries are present except libcuda.so.1, which the driver provides; NOT RUN: the server on a GPU")
 
 
 def main():
@@ -330,13 +333,13 @@ def main():
         root, user, command = sys.argv[2:]
         inside(root, user, json.loads(command))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prebuilt", type=pathlib.Path, help="a folder with a built nerve-server, in place of compiling it")
-    parser.add_argument("--target", choices=["cpu", "cuda"], help="[default: the Dockerfile's]")
-    parser.add_argument("--base", type=pathlib.Path, help="keeps Debian's files in this tar, and takes them from it the next time")
+    parser.add_argument("--prebuilt", type=pathlib.Path, help="folder of a compiled nerve-server; nothing is compiled")
+    parser.add_argument("--target", choices=["cpu", "cuda"], help="stage to build [default: the last one, cpu]")
+    parser.add_argument("--base", type=pathlib.Path, help="tar with the base image's files; written if it does not exist")
     options = parser.parse_args()
     missing = [tool for tool in ("buildah", "debootstrap", "rustc") if shutil.which(tool) is None]
     if os.geteuid() != 0 or missing:
-        raise SystemExit(f"this needs root, and {', '.join(missing) or 'nothing else'}: apt-get install buildah debootstrap")
+        raise SystemExit("run this as root, with rustc and the Debian packages buildah and debootstrap installed")
     if options.prebuilt is not None:
         options.prebuilt = options.prebuilt.resolve(strict=True)
 
@@ -353,8 +356,7 @@ def main():
             else:
                 wrong = [*check_container(root, settings), *([f"the image has {total:.1f} MB"] if total >= LIMIT_MB else [])]
     if options.prebuilt is not None:
-        print("NOT RUN: cargo build; the workspace was opened with its lock, "
-              f"and {options.prebuilt}/nerve-server put in its place, stripped")
+        print(f"NOT RUN: cargo build; the image holds {options.prebuilt}/nerve-server, stripped")
     for violation in wrong:
         print(f"VIOLATION: {violation}")
     raise SystemExit(1 if wrong else 0)
