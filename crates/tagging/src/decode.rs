@@ -1,6 +1,7 @@
 //! From words' logits to labels and how sure they are.
 
-use crate::label::{LabelId, LabelSet};
+use crate::label::LabelSet;
+use crate::tag::LabelId;
 use crate::temperature::Temperature;
 
 /// A word's label and its probability.

@@ -1,7 +1,7 @@
 //! Tags to entities and back.
 
-use crate::label::{EntityType, Tag};
 use crate::span::WordSpan;
+use crate::tag::{EntityType, Tag};
 
 /// A typed run of words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

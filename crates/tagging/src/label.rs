@@ -2,104 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
-
 use crate::entity::{OrphanRule, entities, tags};
+use crate::label_error::LabelError;
 use crate::naming::{Naming, learn};
 use crate::scheme::TagScheme;
-
-/// The index of a label among the classifier's outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct LabelId(pub usize);
-
-/// The index of an entity type in its [`LabelSet`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntityType(pub usize);
-
-/// What a label says of a word: a tag of IOB2, or of a scheme that also marks the ends of entities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Tag {
-    /// `O`: outside every entity.
-    Outside,
-    /// `B-X`: the first word of an entity.
-    Begin(EntityType),
-    /// `I-X`, or `X` where the scheme has nothing else: a further word of an entity.
-    Inside(EntityType),
-    /// `E-X` or `L-X`: the last word of an entity.
-    End(EntityType),
-    /// `S-X` or `U-X`: the one word of an entity.
-    Single(EntityType),
-}
-
-impl Tag {
-    /// The entity type of any tag but `O`.
-    pub fn entity_type(self) -> Option<EntityType> {
-        match self {
-            Self::Outside => None,
-            Self::Begin(of) | Self::Inside(of) | Self::End(of) | Self::Single(of) => Some(of),
-        }
-    }
-}
-
-/// Why a list of label names is not a usable label set.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum LabelError {
-    /// No label is `O`.
-    #[error("the labels have no `O`")]
-    MissingOutside,
-    /// A label is neither `O` nor `B-` or `I-` and a type.
-    #[error("label {id} is `{name}`, which is not IOB2: `O`, `B-TYPE` or `I-TYPE`")]
-    NotIob2 {
-        /// The label's position.
-        id: usize,
-        /// The label's name.
-        name: String,
-    },
-    /// Some labels have a position prefix or suffix, this one has none.
-    #[error("label {id} is `{name}`, which is not spelt like the others: `O`, or a position and a type")]
-    Mixed {
-        /// The label's position.
-        id: usize,
-        /// The label's name.
-        name: String,
-    },
-    /// A label has the placeholder name of a model whose labels were never named.
-    #[error("label {id} is `{name}`: the labels were never named")]
-    Unnamed {
-        /// The label's position.
-        id: usize,
-        /// The label's name.
-        name: String,
-    },
-    /// `I-X` stands without `B-X`.
-    #[error("label `I-{entity_type}` has no `B-{entity_type}`")]
-    InsideWithoutBegin {
-        /// The type that lacks its `B-`.
-        entity_type: String,
-    },
-    /// A name occurs twice.
-    #[error("label `{name}` occurs twice")]
-    Duplicate {
-        /// The repeated name.
-        name: String,
-    },
-    /// An `id2label` key is not a number.
-    #[error("`id2label` has the key `{key}`, which is not a number")]
-    BadId {
-        /// The key as it stands.
-        key: String,
-    },
-    /// The ids of `id2label` are not 0 to n-1.
-    #[error("`id2label` has {count} labels but no id {missing}")]
-    MissingId {
-        /// How many labels there are.
-        count: usize,
-        /// The lowest absent id.
-        missing: usize,
-    },
-}
+use crate::tag::{EntityType, LabelId, Tag};
 
 /// A validated label set of one scheme, in which `O` is present. In IOB2 every `I-X` has its `B-X`.
 #[derive(Clone, Debug, PartialEq, Eq)]

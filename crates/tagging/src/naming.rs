@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::label::{EntityType, LabelError, Tag};
+use crate::label_error::LabelError;
 use crate::scheme::TagScheme;
+use crate::tag::{EntityType, Tag};
 
 /// What label names say.
 pub(crate) struct Naming {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::entity::{Entity, OrphanRule, entities};
-use crate::label::{LabelSet, Tag};
+use crate::label::LabelSet;
+use crate::tag::Tag;
 
 /// How many entities the gold standard has, the tagger found, and both agree on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,8 @@
 //! Which label may follow which, by the scheme a label set is in.
 
-use crate::label::{LabelId, LabelSet, Tag};
+use crate::label::LabelSet;
 use crate::scheme::TagScheme;
+use crate::tag::{LabelId, Tag};
 
 impl LabelSet {
     /// Whether a word may have the label `next` after a word with the label `previous`, or as a text's first word.

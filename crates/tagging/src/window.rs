@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::align::Subwords;
 use crate::span::{WordIndex, WordSpan};
+use crate::subwords::Subwords;
 
 /// How long a window may be and how much two neighbours share, in subwords without special tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
