@@ -1,0 +1,140 @@
+//! The subwords of words, as a tokenizer yields them.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use crate::span::WordIndex;
+
+/// A tokenizer's word ids do not describe the words it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AlignError {
+    /// A word's subwords come before those of an earlier word.
+    #[error("subword {token} belongs to word {word}, after a subword of word {previous}")]
+    OutOfOrder {
+        /// The subword's position.
+        token: usize,
+        /// The word it names.
+        word: usize,
+        /// The word of the subword before it.
+        previous: usize,
+    },
+    /// A subword names a word that does not exist.
+    #[error("subword {token} belongs to word {word}, but there are {words} words")]
+    NoSuchWord {
+        /// The subword's position.
+        token: usize,
+        /// The word it names.
+        word: usize,
+        /// How many words there are.
+        words: usize,
+    },
+    /// A text has a different number of labels than words.
+    #[error("{words} words but {labels} labels")]
+    LabelCount {
+        /// How many words there are.
+        words: usize,
+        /// How many labels were given.
+        labels: usize,
+    },
+}
+
+/// The subwords of a text's words, in order, without special tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Subwords {
+    ids: Vec<u32>,
+    // Invariant: ascending, first 0, last ids.len(); word w owns ids[starts[w]..starts[w + 1]], perhaps none.
+    starts: Vec<usize>,
+}
+
+impl Subwords {
+    /// The subwords of `words` words, from a tokenizer's ids and word ids; a token with no word (a special) is left out.
+    pub fn new(ids: &[u32], word_ids: &[Option<u32>], words: usize) -> Result<Self, AlignError> {
+        let mut kept = Vec::with_capacity(ids.len());
+        let mut starts = Vec::with_capacity(words + 1);
+        let mut previous = 0;
+        for (token, (&id, word)) in ids.iter().zip(word_ids).enumerate() {
+            let Some(word) = word.map(|w| w as usize) else {
+                continue;
+            };
+            if word >= words {
+                return Err(AlignError::NoSuchWord { token, word, words });
+            }
+            if word < previous {
+                return Err(AlignError::OutOfOrder {
+                    token,
+                    word,
+                    previous,
+                });
+            }
+            previous = word;
+            starts.resize(starts.len().max(word + 1), kept.len());
+            kept.push(id);
+        }
+        starts.resize(words + 1, kept.len());
+        Ok(Self { ids: kept, starts })
+    }
+
+    /// Adds the words of `later` after the others.
+    pub fn append(&mut self, later: Self) {
+        if self.word_count() == 0 {
+            *self = later;
+            return;
+        }
+        let subwords = self.ids.len();
+        self.ids.extend(later.ids);
+        self.starts
+            .extend(later.starts.into_iter().skip(1).map(|start| subwords + start));
+    }
+
+    /// How many words there are, those without a subword counted.
+    pub fn word_count(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// The vocabulary ids of all subwords.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// The positions of a word's subwords in [`Self::ids`]; empty for a word the tokenizer dropped.
+    pub fn of_word(&self, word: WordIndex) -> Range<usize> {
+        match (self.starts.get(word.0), self.starts.get(word.0 + 1)) {
+            (Some(&start), Some(&end)) => start..end,
+            _ => 0..0,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Four words, of which the second is dropped by the tokenizer.
+    pub(crate) fn sample() -> Subwords {
+        // [CLS] | @ paul ##walk | (nothing) | n ' t | [SEP]
+        let word_ids = [None, Some(0), Some(0), Some(0), Some(2), Some(2), Some(2), None];
+        Subwords::new(&[101, 1, 2, 3, 4, 5, 6, 102], &word_ids, 4).unwrap()
+    }
+
+    #[test]
+    fn words_without_subwords_keep_their_place() {
+        let subwords = sample();
+        let of: Vec<_> = (0..4).map(|w| subwords.of_word(WordIndex(w))).collect();
+        assert_eq!(of, [0..3, 3..3, 3..6, 6..6]);
+        assert_eq!(subwords.ids(), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn words_are_appended_in_their_places() {
+        let mut both = sample();
+        both.append(sample());
+        both.append(Subwords::default());
+        let of: Vec<_> = (3..7).map(|w| both.of_word(WordIndex(w))).collect();
+        assert_eq!((both.word_count(), both.ids().len()), (8, 12));
+        assert_eq!(of, [6..6, 6..9, 9..9, 9..12]);
+        let mut first = Subwords::default();
+        first.append(sample());
+        assert_eq!(first, sample());
+    }
+}
