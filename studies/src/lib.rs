@@ -10,6 +10,7 @@ mod positions;
 mod report;
 mod run;
 mod scale;
+mod settings;
 mod tables;
 mod weighted;
 
@@ -18,8 +19,9 @@ pub use error::StudyError;
 pub use file::{Reported, Start, Study, Variant};
 pub use outcome::{EpochRecord, Outcome, OutsideEverywhere, StudyOutcome, TestOutcome};
 pub use padded::{PaddedEvaluation, evaluate_padded, padded_table};
-pub use run::{StudySettings, run_study};
+pub use run::run_study;
 pub use scale::Scale;
+pub use settings::StudySettings;
 pub use weighted::WeightedFigures;
 
 #[cfg(test)]

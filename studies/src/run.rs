@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nerve_tagging::{LabelSet, SubwordLabels, WindowLimits};
 
@@ -12,41 +12,16 @@ use super::metric::PaddedMetric;
 use super::outcome::{EpochRecord, Outcome, OutsideEverywhere, StudyOutcome, TestOutcome};
 use super::padded::{evaluate_padded, outside_everywhere};
 use super::positions::Positions;
-use super::scale::Scale;
+use super::settings::StudySettings;
 use super::weighted::MeanFigures;
 use super::{report, tables};
-use nerve_trainer::corpus::{Corpus, CorpusError, Splits, WNUT17_URL, entity_types};
+use nerve_trainer::corpus::{Corpus, entity_types};
 use nerve_trainer::evaluate::{CheckpointTagger, TaggerError};
 use nerve_trainer::model::ModelDir;
 use nerve_trainer::{
     BaseError, Beginning, End, EvaluationRecord, Example, Tested, Timing, TrainConfig, TrainError,
     TrainOptions, TrainingHook, base_dir, batches, examples, train,
 };
-
-/// What a study needs to know beside its file.
-#[derive(Clone, Debug)]
-pub struct StudySettings {
-    /// A directory with the splits, or `wnut17`.
-    pub data: String,
-    /// Where everything is written.
-    pub out: PathBuf,
-    /// The pre-trained model, whose tokenizer fresh ones use too.
-    pub base: String,
-    /// What widths and depths are multiplied by.
-    pub scale: Scale,
-    /// Threads; as many as the machine offers where absent.
-    pub threads: Option<usize>,
-    /// Variants to run, by id; all where empty.
-    pub only: Vec<String>,
-    /// Where `wnut17` is downloaded from; the authors' repository where absent.
-    pub wnut17_url: Option<String>,
-}
-
-impl StudySettings {
-    fn splits(&self) -> Result<Splits, CorpusError> {
-        Splits::find(&self.data, self.wnut17_url.as_deref().unwrap_or(WNUT17_URL))
-    }
-}
 
 /// Runs what is left of a study and writes `report.html`, `study.csv` and `study.json`; `None` where it was interrupted.
 ///

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::file::Study;
 use super::outcome::{EpochRecord, StudyOutcome};
-use super::run::StudySettings;
+use super::settings::StudySettings;
 use super::scale::Scale;
 use super::weighted::WeightedFigures;
 use nerve_trainer::is_on_hub;
