@@ -1,8 +1,8 @@
-//! What was concluded from variants, held against what they score.
+//! The conclusions of a study and whether scores confirm them.
 
 use serde::{Deserialize, Serialize};
 
-/// Something that a study concludes: one variant is better than others, or like them.
+/// A conclusion: one variant is better than others, or as good as they are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
@@ -10,45 +10,45 @@ pub struct Claim {
     pub text: String,
     /// The better variant, by its id; `ID@E` after epoch E, else after the last.
     pub better: String,
-    /// The worse ones.
+    /// The worse variants.
     pub worse: Vec<String>,
     /// Whether the claim is that there is no difference.
     #[serde(default)]
     pub alike: bool,
 }
 
-/// Whether scores bear a claim out.
+/// Whether scores confirm a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The better one is ahead of every other by more than the margin; or none is, where they are to be alike.
+    /// The better variant is ahead of every other by more than the margin; or none is, if the claim is no difference.
     Holds,
-    /// One of the others is ahead by more than the margin; or either, where they are to be alike.
+    /// One of the others is ahead by more than the margin; or either is, if the claim is no difference.
     Refuted,
     /// The scores are too close.
     Undecided,
-    /// No variant finds anything.
+    /// No variant finds any entity.
     NothingFound,
-    /// A variant of the claim cannot be made from this start.
+    /// A variant of the claim was not trained from this start.
     NotRun,
 }
 
 impl Claim {
-    /// The variants it speaks of, with their epochs.
+    /// The variants of the claim, with their epochs.
     pub(super) fn points(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.better.as_str()).chain(self.worse.iter().map(String::as_str))
     }
 }
 
-/// A variant's id and the epoch of it, if one is named.
+/// The id of a variant and the epoch, if one is named.
 pub(super) fn split(point: &str) -> (&str, Option<usize>) {
     let parts = point.rsplit_once('@');
     let parsed = parts.and_then(|(id, epoch)| Some((id, epoch.parse().ok()?)));
     parsed.map_or((point, None), |(id, epoch)| (id, Some(epoch)))
 }
 
-/// Whether a claim holds of the scores that `score` gives for a variant and an epoch; differences up to `margin` decide
-/// nothing.
+/// Whether a claim holds, by the scores that `score` yields for a variant and an epoch. Differences of up to `margin` are
+/// undecided.
 pub fn judge(claim: &Claim, margin: f64, score: impl Fn(&str, Option<usize>) -> Option<f64>) -> Verdict {
     let scores: Option<Vec<f64>> = claim
         .points()

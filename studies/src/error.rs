@@ -1,4 +1,4 @@
-//! What can stop a study.
+//! Errors of a study.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,9 @@ use thiserror::Error;
 
 use nerve_trainer::corpus::CorpusError;
 use nerve_trainer::evaluate::TaggerError;
-use nerve_trainer::{BaseError, ConfigError, ExampleError, TrainError};
+use nerve_trainer::{BaseError, ExampleError, OptionError, TrainError};
 
-/// Why a study stopped.
+/// Why a study failed.
 #[derive(Debug, Error)]
 pub enum StudyError {
     /// A file cannot be read.
@@ -16,7 +16,7 @@ pub enum StudyError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         source: std::io::Error,
     },
     /// A file cannot be written.
@@ -24,10 +24,10 @@ pub enum StudyError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The study's file is not TOML of the known keys.
+    /// The study's file is not TOML with known keys.
     #[error("{}: {source}", path.display())]
     Parse {
         /// The file.
@@ -35,7 +35,7 @@ pub enum StudyError {
         /// The line and the key.
         source: Box<toml::de::Error>,
     },
-    /// The study's file speaks of something it does not have.
+    /// The study's file is inconsistent.
     #[error("{}: {problem}", path.display())]
     Inconsistent {
         /// The file.
@@ -43,52 +43,52 @@ pub enum StudyError {
         /// What is wrong.
         problem: String,
     },
-    /// A variant's outcome on disk is not one.
+    /// The file of a variant's outcome is invalid.
     #[error("{}: {source}", path.display())]
     Outcome {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// A variant was run with other options.
-    #[error("{} is of another `{option}` than the study's; remove it, or choose another directory", path.display())]
+    /// A variant was trained with other options.
+    #[error("{} has another `{option}` than the study; remove the file or choose another directory", path.display())]
     OtherOptions {
         /// The file.
         path: PathBuf,
         /// The first option that differs.
         option: &'static str,
     },
-    /// There is no variant of a name.
+    /// The study has no variant with this id.
     #[error("the study has no variant `{id}`; it has {known}")]
     NoVariant {
-        /// The name.
+        /// The id.
         id: String,
-        /// Those there are.
+        /// The ids of the study.
         known: String,
     },
-    /// The base model is not to be had.
+    /// The base model is not available.
     #[error(transparent)]
     Model(#[from] BaseError),
-    /// A variant's options make no training.
+    /// The options of a variant are invalid.
     #[error("variant `{variant}` from {start}: {source}")]
     Config {
         /// The variant.
         variant: String,
-        /// What it starts from.
+        /// The start.
         start: String,
         /// What is wrong.
-        source: Box<ConfigError>,
+        source: Box<OptionError>,
     },
     /// The base model or the corpus' labels are unusable.
     #[error(transparent)]
     Base(Box<TrainError>),
-    /// A variant's training stopped.
+    /// The training of a variant failed.
     #[error("variant `{variant}` from {start}: {source}")]
     Train {
         /// The variant.
         variant: String,
-        /// What it starts from.
+        /// The start.
         start: String,
         /// Why.
         source: Box<TrainError>,
@@ -96,7 +96,7 @@ pub enum StudyError {
     /// The corpus is unusable.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
-    /// A sentence makes no example.
+    /// A sentence cannot be made an example.
     #[error(transparent)]
     Example(#[from] ExampleError),
     /// A checkpoint could not be evaluated.

@@ -1,4 +1,4 @@
-//! A study's file: a common configuration, what to start from, the variants, and the claims made of them.
+//! A study's file: common options, starts, variants, and claims about the variants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,26 +15,26 @@ use nerve_trainer::{LabelledSubwords, TrainOptions};
 pub struct Study {
     /// Its name.
     pub name: String,
-    /// What it repeats, in a few sentences.
+    /// A description in a few sentences.
     pub about: String,
-    /// Encoder layers that stand for all of a base's.
+    /// Number of encoder layers that corresponds to all layers of a pre-trained base.
     pub layers: usize,
-    /// Difference of scores, as a fraction, below which nothing is concluded.
+    /// Difference of scores, as a fraction, up to which a claim is undecided.
     pub margin: f64,
-    /// What all variants have in common.
+    /// Options of all variants.
     pub common: TrainOptions,
-    /// What each variant starts from.
+    /// The models that each variant starts from.
     #[serde(rename = "start")]
     pub starts: Vec<Start>,
     /// The variants.
     #[serde(rename = "variant")]
     pub variants: Vec<Variant>,
-    /// What was concluded from them.
+    /// The study's conclusions.
     #[serde(rename = "claim", default)]
     pub claims: Vec<Claim>,
 }
 
-/// What variants start from.
+/// A model that variants start from: random weights or a pre-trained base.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Start {
@@ -52,33 +52,33 @@ pub struct Start {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
-    /// What claims and directories name it by.
+    /// Its id in claims and directories.
     pub id: String,
-    /// What a reader knows it by.
+    /// Its name in the report.
     pub name: String,
-    /// What is varied.
+    /// The property that is varied.
     pub group: String,
     /// Its options.
     #[serde(default)]
     pub options: TrainOptions,
-    /// Further options from one start, by its name.
+    /// Options for single starts, by the name of the start.
     #[serde(default)]
     pub from: BTreeMap<String, TrainOptions>,
-    /// Starts that it cannot be made from.
+    /// Starts from which the variant cannot be trained.
     #[serde(default)]
     pub not_from: BTreeSet<String>,
-    /// The figures that were reported of each epoch's training; one may stand for several epochs.
+    /// The figures that the study reports for each epoch; one entry may stand for several epochs.
     #[serde(default)]
-    pub reported: Vec<Reported>,
-    /// The figures that were reported on test.
-    pub reported_test: Option<Reported>,
+    pub reported: Vec<ReportedFigures>,
+    /// The figures that the study reports for the test split.
+    pub reported_test: Option<ReportedFigures>,
 }
 
 /// Figures as the original study reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Reported {
-    /// The epoch, counted from 1; 0 where it is none.
+pub struct ReportedFigures {
+    /// The epoch, counted from 1; 0 for the test split.
     #[serde(default)]
     pub epoch: usize,
     /// Mean training loss.
@@ -112,7 +112,7 @@ impl Study {
         }
     }
 
-    /// The options of a variant from a start; `None` where it cannot be made from it.
+    /// The options of a variant from a start; `None` if it cannot be trained from it.
     pub(super) fn options(&self, variant: &Variant, start: &Start) -> Option<TrainOptions> {
         if variant.not_from.contains(&start.name) {
             return None;
@@ -122,7 +122,7 @@ impl Study {
         Some(options.or(self.common.clone()))
     }
 
-    /// Every table of training options, with what it is of.
+    /// Every table of training options, with the part of the study it belongs to.
     fn tables(&self) -> impl Iterator<Item = (String, &TrainOptions)> {
         let starts = self.starts.iter();
         let starts = starts.map(|start| (format!("the start `{}`", start.name), &start.options));
@@ -153,11 +153,13 @@ impl Study {
                 ("wnut17_url", options.wnut17_url.is_some()),
             ];
             if let Some((option, _)) = set.iter().find(|(_, given)| *given) {
-                return Some(format!("`{option}` of {place} is the command line's to say"));
+                return Some(format!(
+                    "`{option}` of {place} is given on the command line; remove it from the file"
+                ));
             }
             if options.seeds.is_some() {
                 return Some(format!(
-                    "`seeds` of {place}: a variant is one training, of one `seed`"
+                    "`seeds` of {place}: a variant is trained once; use `seed`"
                 ));
             }
         }
@@ -170,7 +172,7 @@ impl Study {
                 .enumerate()
                 .find(|(at, name)| names[..*at].contains(name));
             if let Some((_, name)) = twice {
-                return Some(format!("two of `{what}` are named `{name}`"));
+                return Some(format!("two entries of `{what}` are named `{name}`"));
             }
             // The names become directories.
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -179,7 +181,7 @@ impl Study {
                 .find(|name| name.is_empty() || !name.chars().all(is_plain) || name.starts_with('.'));
             if let Some(name) = odd {
                 return Some(format!(
-                    "`{name}` is no name of letters, digits, `-`, `_` and `.`"
+                    "the name `{name}` must consist of letters, digits, `-`, `_` and `.`"
                 ));
             }
         }
@@ -187,7 +189,7 @@ impl Study {
             let named = variant.from.keys().chain(&variant.not_from);
             if let Some(start) = named.into_iter().find(|name| !starts.contains(&name.as_str())) {
                 return Some(format!(
-                    "variant `{}` names the start `{start}`, which there is not",
+                    "variant `{}` names the start `{start}`, which does not exist",
                     variant.id
                 ));
             }
@@ -208,6 +210,6 @@ impl Study {
         let mut points = self.claims.iter().flat_map(Claim::points);
         points
             .find(|point| !known(point))
-            .map(|point| format!("a claim is about the variant `{point}`, which there is not"))
+            .map(|point| format!("a claim is about the variant `{point}`, which does not exist"))
     }
 }

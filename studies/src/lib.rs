@@ -16,7 +16,7 @@ mod weighted;
 
 pub use claim::{Claim, Verdict, judge};
 pub use error::StudyError;
-pub use file::{Reported, Start, Study, Variant};
+pub use file::{ReportedFigures, Start, Study, Variant};
 pub use outcome::{EpochRecord, Outcome, OutsideEverywhere, StudyOutcome, TestOutcome};
 pub use padded::{PaddedEvaluation, evaluate_padded, padded_table};
 pub use run::run_study;

@@ -1,4 +1,4 @@
-//! What a study found.
+//! The outcomes of a study.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use super::weighted::WeightedFigures;
 use nerve_trainer::report::last_parts;
 use nerve_trainer::{EvaluationRecord, TestedCheckpoint, TrainOptions};
 
-/// What one variant from one start came to.
+/// The outcome of one variant from one start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The start's name.
@@ -22,11 +22,11 @@ pub struct Outcome {
     pub options: TrainOptions,
     /// Every epoch.
     pub records: Vec<EpochRecord>,
-    /// Why it stopped before its last epoch, where it did.
+    /// Why training stopped before the last epoch, if it did.
     pub stopped: Option<String>,
     /// Seconds of training.
     pub seconds: f64,
-    /// A checkpoint of it on test, where the variant asks for it.
+    /// The scores of a checkpoint on the test split, if the variant asks for them.
     pub test: Option<TestOutcome>,
 }
 
@@ -41,7 +41,7 @@ pub struct EpochRecord {
     pub train_padded: Option<WeightedFigures>,
 }
 
-/// Saved weights on the test split.
+/// The scores of a checkpoint on the test split.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TestOutcome {
     /// Which checkpoint.
@@ -59,9 +59,7 @@ pub struct TestOutcome {
 }
 
 impl Outcome {
-    /// The first option in which it differs from what a variant is to be trained with.
-    ///
-    /// Where it was written and on how many threads it was trained makes it no other.
+    /// The first option in which it differs from the options of a variant, except directory and number of threads.
     pub(super) fn first_difference(&self, options: &TrainOptions) -> Option<&'static str> {
         let options = TrainOptions {
             out: self.options.out.clone(),
@@ -71,7 +69,7 @@ impl Outcome {
         Some(self.options.first_difference(&options)?.option)
     }
 
-    /// The same without the paths of the machine it was made on, as a report shows it.
+    /// The outcome without paths of the machine, as a report shows it.
     pub(super) fn portable(&self) -> Self {
         let name = |path: Option<PathBuf>| path.map(|path| last_parts(&path.to_string_lossy()).into());
         let named = |of: Option<String>| of.map(|of| if of.starts_with('/') { last_parts(&of) } else { of });
@@ -87,7 +85,7 @@ impl Outcome {
         }
     }
 
-    /// The record of an epoch, counted from 1; of the last without one.
+    /// The record of an epoch, counted from 1; that of the last epoch without one.
     pub fn record(&self, epoch: Option<usize>) -> Option<&EpochRecord> {
         match epoch {
             Some(epoch) => self
@@ -98,7 +96,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome in a file; `None` where there is no file.
+    /// The outcome in a file; `None` if there is no file.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, StudyError> {
         let text = match std::fs::read(path) {
             Ok(text) => text,
@@ -118,27 +116,27 @@ impl Outcome {
     }
 }
 
-/// What answering `O` everywhere scores; its entity scores are 0.
+/// The scores of answering `O` everywhere; the entity scores are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutsideEverywhere {
     /// The original study's figures on train, all positions at once.
     pub train_padded: WeightedFigures,
-    /// The same averaged over the batches of an epoch, as those of a training are.
+    /// The original study's figures averaged over the batches of an epoch, like those of a training run.
     pub train_padded_batches: WeightedFigures,
-    /// Share of dev words with the right tag.
+    /// Fraction of dev words with the correct tag.
     pub dev_token_accuracy: f64,
 }
 
-/// What a study found, as `study.json` keeps it.
+/// The outcomes of a study, as `study.json` contains them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StudyOutcome {
     /// The study's name.
     pub name: String,
-    /// What widths and depths were multiplied by.
+    /// Factor for widths and depths.
     pub scale: Scale,
-    /// What answering `O` everywhere scores.
+    /// The scores of answering `O` everywhere.
     pub outside: OutsideEverywhere,
-    /// Every variant from every start it can be made from, in the order of the study's file.
+    /// Every variant from every start, in the order of the study's file.
     pub outcomes: Vec<Outcome>,
 }
 

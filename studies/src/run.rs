@@ -1,4 +1,4 @@
-//! Every variant of a study, one after another.
+//! Trains the variants of a study one after another.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -23,10 +23,11 @@ use nerve_trainer::{
     TrainOptions, TrainingHook, base_dir, batches, examples, train,
 };
 
-/// Runs what is left of a study and writes `report.html`, `study.csv` and `study.json`; `None` where it was interrupted.
+/// Trains the variants that have no outcome yet and writes `report.html`, `study.csv` and `study.json`; `None` if it was
+/// interrupted.
 ///
-/// Each outcome is kept in `OUT/outcomes/START/VARIANT.json`, and a variant with one is not run again. The report is of
-/// every variant that has one, whichever were to be run.
+/// Each outcome is written to `OUT/outcomes/START/VARIANT.json`, and a variant that has one is not trained again. The report
+/// contains every variant that has an outcome, also those that `only` excludes.
 pub fn run_study(
     study: &Study,
     settings: &StudySettings,
@@ -77,7 +78,7 @@ pub fn run_study(
                     None => return Ok(None),
                 },
             };
-            // Only now, and whenever there is an outcome: a process killed before or amidst it has lost nothing.
+            // After the outcome is on disk, and whenever there is one: a process that is killed at any moment loses nothing.
             remove_checkpoints(&run_dir)?;
             found.outcomes.push(outcome.portable());
         }
@@ -98,7 +99,7 @@ fn is_wanted(settings: &StudySettings, variant: &Variant) -> bool {
     settings.only.is_empty() || settings.only.contains(&variant.id)
 }
 
-/// Removes the checkpoints of a run, where it has any.
+/// Removes the checkpoints of a run, if it has any.
 fn remove_checkpoints(run: &Path) -> Result<(), StudyError> {
     let path = run.join("checkpoints");
     match fs::remove_dir_all(&path) {
@@ -108,7 +109,7 @@ fn remove_checkpoints(run: &Path) -> Result<(), StudyError> {
     }
 }
 
-/// The whole options of a variant from a start, sizes scaled; `None` where it cannot be made from it.
+/// All options of a variant from a start, with scaled sizes; `None` if it cannot be trained from it.
 fn options(
     study: &Study,
     settings: &StudySettings,
@@ -135,7 +136,7 @@ fn options(
     Ok(Some(config.options().clone()))
 }
 
-/// Trains one variant; `None` where it was interrupted.
+/// Trains one variant; `None` if it was interrupted.
 fn run(
     settings: &StudySettings,
     variant: &Variant,
@@ -155,7 +156,7 @@ fn run(
         .filter(|out| out.join("steps.jsonl").exists())
     {
         beginning = Beginning::Resumed;
-        // It goes on with the threads it was begun with, on which its last bits depend, unless it is told another number.
+        // The last bits of the results depend on the number of threads: unless it is given, the run keeps its own.
         if settings.threads.is_none() {
             let begun = TrainOptions::read(&out.join("config.toml"));
             options.threads = begun.map_err(|error| failed(error.into()))?.threads;
@@ -168,7 +169,7 @@ fn run(
     let (records, test, stopped) = match train(&config, beginning, &mut all) {
         Ok(report) if report.end == End::Interrupted => return Ok(None),
         Ok(report) => (report.records, report.test, None),
-        // A learning rate at which numbers run away is a finding, not a fault of the study.
+        // A learning rate at which training diverges is a result of the study, not an error.
         Err(error @ TrainError::NotFinite { .. }) => (
             lines(&config.out.join("records.jsonl"))?,
             None,
@@ -205,13 +206,13 @@ fn with_metric(records: Vec<EvaluationRecord>, metric: &PaddedMetric) -> Vec<Epo
     records.into_iter().map(record).collect()
 }
 
-/// A text in which a file is called by its name.
+/// The text with the path of a file replaced by its name.
 fn without_path(text: &str, path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     text.replace(&path.display().to_string(), &name)
 }
 
-/// The saved weights' figures on test, by the original study's metric too.
+/// The scores of the tested checkpoint, with the original study's metric.
 fn tested(settings: &StudySettings, config: &TrainConfig, test: &Tested) -> Result<TestOutcome, StudyError> {
     let checkpoint = config.out.join(test.checkpoint.to_string());
     let device = config.device.open().map_err(TaggerError::from)?;
@@ -282,7 +283,7 @@ fn write_json(path: &Path, figures: &impl serde::Serialize) -> Result<(), StudyE
     write(path, &text)
 }
 
-/// Writes a file beside its place and renames it, so that one that is there is whole.
+/// Writes a file under another name and renames it, so that a file that exists is complete.
 fn write(path: &Path, content: &[u8]) -> Result<(), StudyError> {
     let failed = |source| StudyError::Write {
         path: path.to_owned(),

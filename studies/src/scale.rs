@@ -1,4 +1,4 @@
-//! A study on a smaller encoder.
+//! The sizes of a study's encoders, scaled down.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use nerve_trainer::{Init, TrainOptions};
 
-/// Width of an attention head.
+/// Width of an attention head of a scaled encoder.
 const HEAD: usize = 32;
-/// Heads that a full-size encoder has for each 64 of its width.
+/// Width of an attention head of a full-size encoder.
 const FULL_HEAD: usize = 64;
 
-/// What widths and depths are multiplied by; above 0, at most 1.
+/// Factor for widths and depths, above 0 and at most 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Scale(f64);
@@ -38,7 +38,9 @@ impl FromStr for Scale {
         let scale = number.map(|(over, under)| over / under);
         match scale {
             Some(scale) if scale > 0.0 && scale <= 1.0 => Ok(Self(scale)),
-            _ => Err(format!("`{text}` is no number or fraction above 0 and at most 1")),
+            _ => Err(format!(
+                "`{text}` is not a number or fraction above 0 and at most 1"
+            )),
         }
     }
 }
@@ -50,11 +52,10 @@ impl fmt::Display for Scale {
 }
 
 impl Scale {
-    /// The options with a fresh encoder's sizes scaled, its feed-forward layers four times as wide as the rest; or with
-    /// that share of a base's `own` layers, of which `nominal` stand for all. So many of the layers are frozen as make the
-    /// share of the full-size encoder's, rounded up.
-    ///
-    /// A scaled encoder has heads of 32, a full one of 64.
+    /// The options with scaled sizes. An encoder that starts from random weights gets the scaled hidden size and number of
+    /// layers, feed-forward layers four times as wide, and heads of 32, or of 64 at full size. A base keeps the same share
+    /// of its `own` layers, where `nominal` layers of the options mean all of them. The same share of the layers is frozen,
+    /// rounded up.
     pub(super) fn apply(self, options: TrainOptions, nominal: usize, own: usize) -> TrainOptions {
         let scaled = |count: usize, unit: usize| {
             let units = (count as f64 * self.0 / unit as f64).round() as usize;
@@ -88,7 +89,7 @@ impl Scale {
     }
 }
 
-/// The layers to freeze of `kept`, where options freeze some of those of a full-size encoder.
+/// The number of the `kept` layers to freeze, if the options freeze layers of the full-size encoder.
 fn frozen(options: &TrainOptions, kept: usize, nominal: usize) -> Option<usize> {
     let of = options.layers.unwrap_or(nominal);
     options

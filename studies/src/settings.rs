@@ -1,4 +1,5 @@
-//! What a study is run with.
+//! The settings of a study that are not in its file.
+
 
 use std::path::PathBuf;
 
@@ -6,22 +7,22 @@ use nerve_trainer::corpus::{CorpusError, Splits, WNUT17_URL};
 
 use crate::scale::Scale;
 
-/// What a study needs to know beside its file.
+/// The settings of a study that are not in its file.
 #[derive(Clone, Debug)]
 pub struct StudySettings {
     /// A directory with the splits, or `wnut17`.
     pub data: String,
-    /// Where everything is written.
+    /// The output directory.
     pub out: PathBuf,
-    /// The pre-trained model, whose tokenizer fresh ones use too.
+    /// The pre-trained model. Models that start from random weights use its tokenizer.
     pub base: String,
-    /// What widths and depths are multiplied by.
+    /// Factor for widths and depths.
     pub scale: Scale,
-    /// Threads; as many as the machine offers where absent.
+    /// Threads; as many as the machine offers if absent.
     pub threads: Option<usize>,
-    /// Variants to run, by id; all where empty.
+    /// Ids of the variants to train; all if empty.
     pub only: Vec<String>,
-    /// Where `wnut17` is downloaded from; the authors' repository where absent.
+    /// URL from which `wnut17` is downloaded; the authors' repository if absent.
     pub wnut17_url: Option<String>,
 }
 

@@ -1,19 +1,19 @@
-//! A study's figures, row by row.
+//! The figures of a study, one row per epoch.
 
 use std::fmt::Write;
 
-use super::file::{Reported, Study, Variant};
+use super::file::{ReportedFigures, Study, Variant};
 use super::outcome::{Outcome, StudyOutcome};
 use super::weighted::WeightedFigures;
 use nerve_trainer::EvaluationRecord;
 
-/// One epoch of one variant from one start, with what was reported of it.
+/// One epoch of one variant from one start, with the figures that the original study reports.
 pub(super) struct Row<'s> {
     pub(super) outcome: &'s Outcome,
     pub(super) variant: &'s Variant,
     pub(super) record: &'s EvaluationRecord,
     pub(super) train_padded: Option<WeightedFigures>,
-    pub(super) reported: Option<&'s Reported>,
+    pub(super) reported: Option<&'s ReportedFigures>,
 }
 
 /// Every epoch, in the order of the outcomes.

@@ -262,8 +262,8 @@ fn a_file_that_is_not_of_one_piece_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("study.toml");
     for (from, to, problem) in [
-        ("id = \"wild\"", "id = \"reference\"", "two of `variant`"),
-        ("id = \"wild\"", "id = \"../wild\"", "is no name"),
+        ("id = \"wild\"", "id = \"reference\"", "two entries of `variant`"),
+        ("id = \"wild\"", "id = \"../wild\"", "the name `../wild`"),
         (
             "not_from = [\"base\"]",
             "not_from = [\"bose\"]",

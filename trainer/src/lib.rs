@@ -18,10 +18,11 @@ pub use process::{INTERRUPTED, interrupt_flag, prepare_process};
 pub use publish::{Publication, PublishError, publish_run};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
-    Beginning, ClassWeights, ClassWeightsError, ConfigError, Decay, DeviceChoice, DeviceChoiceError, End,
-    EvaluationRecord, Example, ExampleContext, ExampleError, FixedOptions, Init, JsonLines, LabelledSubwords,
-    LossFunction, LossKind, MOST_THREADS, Objective, Optimisation, OptimiserKind, OptionDifference, Plan,
-    Prediction, Rule, Schedule, ScheduleKind, Scratch, SeedResult, SeedsReport, Spread, Start, StepEvent,
-    StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, Timing, TokenizerSource, TrainConfig,
-    TrainError, TrainOptions, TrainReport, TrainingHook, batches, examples, seed_configs, train, train_seeds,
+    Beginning, ClassWeights, ClassWeightsError, Decay, DeviceChoice, DeviceChoiceError, End,
+    EvaluationRecord, Example, ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines,
+    LabelledSubwords, LossFunction, LossKind, MOST_THREADS, Objective, Optimisation, OptimiserKind,
+    OptionDifference, OptionError, Plan, Prediction, Rule, Schedule, ScheduleKind, Scratch, SeedResult,
+    SeedsReport, Spread, StepEvent, StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, Timing,
+    TokenizerSource, TrainConfig, TrainError, TrainOptions, TrainReport, TrainingHook, batches, examples,
+    seed_configs, train, train_seeds,
 };

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::claim::{Claim, Verdict, judge, split};
-use crate::file::{Reported, Study, Variant};
+use crate::file::{ReportedFigures, Study, Variant};
 use crate::outcome::StudyOutcome;
 use nerve_trainer::report::format_percent;
 use nerve_trainer::report::html::table;
@@ -70,7 +70,7 @@ fn verdict_name(verdict: Verdict) -> &'static str {
 }
 
 /// The figures that the original study reported after an epoch, or after the last one.
-fn reported(variant: &Variant, epoch: Option<usize>) -> Option<&Reported> {
+fn reported(variant: &Variant, epoch: Option<usize>) -> Option<&ReportedFigures> {
     match epoch {
         Some(epoch) => variant.reported.iter().find(|reported| reported.epoch == epoch),
         None => variant.reported.last(),

@@ -9,7 +9,7 @@ use nerve_repository::{Family, ModelConfig};
 use thiserror::Error;
 
 use crate::model::{CheckpointError, ModelDir};
-use crate::train::{Scratch, Start, TokenizerSource};
+use crate::train::{InitialModel, Scratch, TokenizerSource};
 use hub::Files;
 
 /// Why there is nothing to start from.
@@ -39,17 +39,17 @@ pub enum BaseError {
 }
 
 /// The model a training starts from; a fresh one takes sequences of `max_length` at least.
-pub(crate) fn open_base(start: &Start, max_length: usize) -> Result<ModelDir, BaseError> {
+pub(crate) fn open_base(start: &InitialModel, max_length: usize) -> Result<ModelDir, BaseError> {
     open_from(start, max_length, ApiBuilder::from_env)
 }
 
 fn open_from(
-    start: &Start,
+    start: &InitialModel,
     max_length: usize,
     hub: impl FnOnce() -> ApiBuilder,
 ) -> Result<ModelDir, BaseError> {
     match start {
-        Start::Base { base, layers } => {
+        InitialModel::Base { base, layers } => {
             let mut model = ModelDir::open(&dir_of(base, Files::Model, hub)?)?;
             let own = model.config.num_hidden_layers;
             let kept = layers.unwrap_or(own);
@@ -59,7 +59,7 @@ fn open_from(
             model.config.num_hidden_layers = kept;
             Ok(model)
         }
-        Start::Scratch(scratch) => {
+        InitialModel::Scratch(scratch) => {
             let shape = |vocab_size| fresh_shape(scratch, vocab_size, max_length);
             let dir = match &scratch.tokenizer {
                 TokenizerSource::Vocab(dir) => dir.clone(),
@@ -127,7 +127,7 @@ mod tests {
                 .then(|| vocabulary.into())
                 .or(path.ends_with("/config.json").then(|| b"{}".to_vec()))
         });
-        let start = Start::Scratch(Scratch {
+        let start = InitialModel::Scratch(Scratch {
             tokenizer: TokenizerSource::Base("some/model".to_owned()),
             hidden_size: 8,
             layers: 1,

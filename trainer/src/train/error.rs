@@ -6,7 +6,7 @@ use nerve_repository::CalibrationError;
 use nerve_tagging::LabelError;
 use thiserror::Error;
 
-use super::config::ConfigError;
+use super::config::OptionError;
 use super::device::DeviceChoice;
 use super::example::ExampleError;
 use crate::base::BaseError;
@@ -20,7 +20,7 @@ use crate::report::ReportError;
 pub enum TrainError {
     /// An option is unusable.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] OptionError),
     /// The corpus is unusable.
     #[error(transparent)]
     Corpus(#[from] CorpusError),

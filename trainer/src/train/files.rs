@@ -1,4 +1,4 @@
-//! Files of records that are whole at every moment.
+//! Files of records that are complete at every moment.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::TrainError;
 
-/// How the name of a file begins that is being written.
+/// Prefix of the names of files that are being written.
 pub(super) const UNFINISHED: &str = ".write-";
 
 /// A file of JSON lines that a hook keeps, one line per step.
@@ -49,12 +49,12 @@ impl JsonLines {
     }
 }
 
-/// Replaces a file's content, all at once.
+/// Replaces the content of a file atomically.
 pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let write = || {
         let mut made = tempfile::Builder::new()
-            // A temporary file is otherwise its owner's alone, and stays so under its new name.
+            // By default only the owner can read a temporary file, also under its new name.
             .prefix(UNFINISHED)
             .permissions(fs::Permissions::from_mode(0o666))
             .tempfile_in(parent)?;
@@ -66,7 +66,7 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
     write().map_err(failed(path))
 }
 
-/// Adds a line to a file, all at once.
+/// Appends a line to a file atomically.
 pub(super) fn append_at_once(path: &Path, record: &impl Serialize) -> Result<(), TrainError> {
     let append = || -> std::io::Result<Vec<u8>> {
         let mut content = fs::read(path)?;
@@ -83,7 +83,7 @@ pub(super) fn line(record: &impl Serialize) -> std::io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Leaves the first `lines` lines of a file, which must have as many.
+/// Cuts a file back to its first `lines` lines, which must be there.
 pub(super) fn cut(path: &Path, lines: usize) -> Result<(), TrainError> {
     let content = fs::read(path).map_err(failed(path))?;
     let whole = content
@@ -116,7 +116,7 @@ pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Tra
         .collect()
 }
 
-/// What becomes of a failure to write a file.
+/// The error of a file that cannot be written.
 pub(super) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
     let path = path.to_owned();
     move |source| TrainError::Write { path, source }

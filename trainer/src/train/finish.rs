@@ -1,8 +1,8 @@
-//! What a person looks at once a training is done.
+//! The reports of a finished training run.
 
 use std::path::Path;
 
-use super::config::{Start, TrainConfig};
+use super::config::{InitialModel, TrainConfig};
 use super::error::TrainError;
 use super::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
 use super::subwords::LabelledSubwords;
@@ -11,7 +11,7 @@ use crate::corpus::{Corpus, is_wnut17};
 use crate::evaluate::{CheckpointTagger, DetailedEvaluation, evaluate_in_detail};
 use crate::report::{CardName, EvaluationPoint, ModelCard, RunReport, StepPoint, configuration_rows};
 
-/// What a finished training has to show.
+/// The results of a finished training run.
 pub(super) struct Finished<'r> {
     pub(super) steps: &'r [StepRecord],
     pub(super) per_epoch: usize,
@@ -52,7 +52,7 @@ impl Finished<'_> {
         Ok(())
     }
 
-    /// What is to be known at a glance.
+    /// The summary at the top of the report.
     fn facts(&self, config: &TrainConfig) -> Vec<(String, String)> {
         let seconds: f64 = self.timings.iter().map(|timing| timing.seconds).sum();
         let tokens: f64 = self.timings.iter().map(|t| t.seconds * t.tokens_per_second).sum();
@@ -88,8 +88,10 @@ impl Finished<'_> {
             license: None,
             language: None,
             base_model: match &config.start {
-                Start::Base { base, .. } => Some(CardName::of(base, is_on_hub(base).then(|| base.clone()))),
-                Start::Scratch(_) => None,
+                InitialModel::Base { base, .. } => {
+                    Some(CardName::of(base, is_on_hub(base).then(|| base.clone())))
+                }
+                InitialModel::Scratch(_) => None,
             },
             dataset: match is_wnut17(&config.data) {
                 true => CardName {
@@ -100,7 +102,7 @@ impl Finished<'_> {
             },
             every_subword: config.label_subwords == LabelledSubwords::All,
             dev: Some(dev.evaluation.clone()),
-            // The card is the best checkpoint's, and so are its scores.
+            // The card describes the best checkpoint.
             test: self
                 .test
                 .filter(|test| test.checkpoint == TestedCheckpoint::Best)

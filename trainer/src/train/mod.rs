@@ -27,8 +27,8 @@ mod tensorboard;
 mod training;
 
 pub use config::{
-    ConfigError, Init, MOST_THREADS, Objective, Optimisation, Scratch, Start, TokenizerSource, TrainConfig,
-    seed_configs,
+    Init, InitialModel, MOST_THREADS, Objective, Optimisation, OptionError, Scratch, TokenizerSource,
+    TrainConfig, seed_configs,
 };
 pub use device::{DeviceChoice, DeviceChoiceError};
 pub use error::TrainError;

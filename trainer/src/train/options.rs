@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::config::{ConfigError, Init};
+use super::config::{Init, OptionError};
 use super::device::DeviceChoice;
 use super::loss::{ClassWeights, LossKind};
 use super::optimiser::OptimiserKind;
@@ -256,12 +256,12 @@ impl TrainOptions {
     }
 
     /// The options in a TOML file; an unknown key is an error.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+    pub fn read(path: &Path) -> Result<Self, OptionError> {
+        let text = std::fs::read_to_string(path).map_err(|source| OptionError::Read {
             path: path.to_owned(),
             source,
         })?;
-        let failed = |source| ConfigError::Parse {
+        let failed = |source| OptionError::Parse {
             path: path.to_owned(),
             source,
         };

@@ -1,4 +1,4 @@
-//! What a training leaves on record.
+//! The records of a training run.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub struct StepRecord {
     pub learning_rate: f64,
     /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
-    /// The line of the training file at which the sentence of each of its windows begins, in the order of the batches.
+    /// For each window of its batches, the line of the training file at which the window's sentence begins.
     #[serde(default)]
     pub lines: Vec<usize>,
 }
@@ -28,11 +28,11 @@ pub struct StepRecord {
 /// One evaluation, a line of `records.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRecord {
-    /// The epoch that it ends or falls in, counted from 1.
+    /// The epoch at whose end or within which it is made, counted from 1.
     pub epoch: usize,
-    /// Steps made since the beginning.
+    /// Steps made since the start of the run.
     pub step: usize,
-    /// Mean loss of the steps since the evaluation before.
+    /// Mean loss of the steps since the last evaluation.
     pub loss: f64,
     /// Learning rate of the last step.
     pub learning_rate: f64,
@@ -40,37 +40,37 @@ pub struct EvaluationRecord {
     pub dev_entity: Prf,
     /// Surface-form F1 on the dev split.
     pub dev_surface_f1: f64,
-    /// Share of dev words with the right tag.
+    /// Fraction of dev words with the correct tag.
     pub dev_token_accuracy: f64,
-    /// Mean negative log-likelihood of the dev words' labels, read at their first subwords, whatever is minimised.
+    /// Mean negative log-likelihood of the dev words' labels, read at their first subwords, for every loss function.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dev_loss: Option<f64>,
     /// Whether this is the best dev entity F1 so far.
     pub best: bool,
 }
 
-/// How fast the steps before an evaluation were, a line of `timings.jsonl`.
+/// The speed of the steps before an evaluation, a line of `timings.jsonl`.
 ///
-/// Apart from the records, which are the same to the last bit whenever a training is repeated or resumed.
+/// It is not part of the records, which are the same to the last bit whenever a run is repeated or resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
-    /// Steps made since the beginning.
+    /// Steps made since the start of the run.
     pub step: usize,
-    /// Seconds of training, evaluation and writing not counted.
+    /// Seconds of training, without evaluation and writing.
     pub seconds: f64,
     /// Tokens per second, special tokens included.
     pub tokens_per_second: f64,
 }
 
-/// Why a training has ended.
+/// Why a training run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    /// Every epoch is done.
+    /// All epochs are done.
     Finished,
-    /// No better score for as long as the configuration's patience.
+    /// There was no better score in as many evaluations as the configured patience.
     OutOfPatience,
-    /// It was asked to; it can be resumed.
+    /// It was interrupted and can be resumed.
     Interrupted,
 }
 
@@ -78,10 +78,10 @@ pub enum End {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum TestedCheckpoint {
-    /// The one with the best dev entity F1.
+    /// The checkpoint with the best dev entity F1.
     #[default]
     Best,
-    /// The one after the last step.
+    /// The checkpoint after the last step.
     Last,
 }
 
@@ -101,12 +101,12 @@ pub struct Tested {
     pub checkpoint: TestedCheckpoint,
     /// Steps made before it.
     pub step: usize,
-    /// What it scores.
+    /// Its scores.
     #[serde(flatten)]
     pub evaluation: Evaluation,
 }
 
-/// What a training came to.
+/// The result of a training run.
 #[derive(Clone, Debug)]
 pub struct TrainReport {
     /// Every evaluation.
@@ -117,7 +117,7 @@ pub struct TrainReport {
     pub best: PathBuf,
     /// Why it ended.
     pub end: End,
-    /// The evaluation on the test split, where it was asked for.
+    /// The evaluation on the test split, if the configuration asks for it.
     pub test: Option<Tested>,
 }
 

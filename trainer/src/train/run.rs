@@ -1,4 +1,4 @@
-//! A training from corpus to checkpoints.
+//! A training run from corpus to checkpoints.
 
 use std::path::Path;
 use std::time::Instant;
@@ -23,20 +23,21 @@ use crate::corpus::{Corpus, Splits};
 use crate::evaluate::{CheckpointTagger, evaluate, evaluate_with_loss};
 use crate::model::{ModelDir, write_checkpoint};
 
-/// Where a training begins.
+/// Where a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beginning {
     /// At its first step, in a directory that holds no run.
     New,
-    /// Where the run in its directory was stopped, by whatever; at its first step where that was before any checkpoint.
+    /// At the last checkpoint of the run in its directory, or at its first step if it has no checkpoint.
     Resumed,
 }
 
 /// Fine-tunes as configured and writes the run: `config.toml`, `steps.jsonl`, `records.jsonl`, `timings.jsonl`, the
-/// checkpoints `last/` and `best/`, perhaps `test.json`, and what a person looks at: `report.html`, `tensorboard/`.
+/// checkpoints `last/` and `best/`, `test.json` if the test split is evaluated, and the reports `report.html` and
+/// `tensorboard/`.
 ///
-/// A training that was stopped at any moment and is resumed leaves the same steps, records and weights, to the last bit,
-/// as one that was not, on as many threads of one kind of machine.
+/// A run that was stopped at any moment and is resumed has the same steps, records and weights, to the last bit, as one
+/// that was not stopped, with the same number of threads on the same kind of machine.
 pub fn train(
     config: &TrainConfig,
     beginning: Beginning,
@@ -276,7 +277,7 @@ impl Run<'_> {
         self.dir.commit(self.saved, best.map(|record| record.step))
     }
 
-    /// The evaluation on test that the configuration asks for; made once.
+    /// The evaluation on the test split that the configuration asks for. It is made once.
     fn test(&self, path: &Path) -> Result<Tested, TrainError> {
         let checkpoint = self.training.config.test_checkpoint;
         let (dir, step) = match checkpoint {
@@ -296,7 +297,7 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// Writes what a person looks at; made once.
+    /// Writes the reports, once.
     fn report(&self, end: End, test: Option<&Tested>) -> Result<(), TrainError> {
         let reported = Reported {
             steps: self.steps.len(),

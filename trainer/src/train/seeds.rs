@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::config::{ConfigError, TrainConfig};
+use super::config::{OptionError, TrainConfig};
 use super::error::TrainError;
 use super::hook::TrainingHook;
 use super::record::{End, TrainReport};
@@ -66,7 +66,7 @@ pub fn train_seeds(
     hooks: &mut [&mut dyn TrainingHook],
 ) -> Result<Option<SeedsReport>, TrainError> {
     if configs.is_empty() {
-        return Err(ConfigError::NoSeeds.into());
+        return Err(OptionError::NoSeeds.into());
     }
     let mut seeds = Vec::with_capacity(configs.len());
     for config in configs {

@@ -1,4 +1,4 @@
-//! What a checkpoint holds beside the model, so that a training can go on from it.
+//! What a checkpoint contains besides the model, so that a run can be resumed from it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ const DIR: &str = "training";
 const STATE: &str = "state.json";
 const MOMENTS: &str = "optimiser.safetensors";
 
-/// Where a training stands.
+/// The state of a training run at a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct TrainingState {
     /// Steps made.
     pub(super) step: usize,
     /// Evaluations made.
     pub(super) records: usize,
-    /// What the training windows were, as a hash.
+    /// A hash of the training examples.
     pub(super) examples: String,
 }
 
@@ -88,7 +88,7 @@ impl TrainingState {
     }
 }
 
-/// Removes from a checkpoint what only a training needs.
+/// Removes from a checkpoint what is only needed to resume the run.
 pub(super) fn forget(checkpoint: &Path) -> Result<(), TrainError> {
     let dir: PathBuf = checkpoint.join(DIR);
     match fs::remove_dir_all(&dir) {

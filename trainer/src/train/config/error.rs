@@ -1,21 +1,21 @@
-//! What can be wrong with options.
+//! Errors in the options of a training run.
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why options make no training.
+/// Why options are not a valid configuration.
 #[derive(Debug, Error)]
-pub enum ConfigError {
+pub enum OptionError {
     /// The file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The file is not TOML of the known keys.
+    /// The file is not TOML with known keys.
     #[error("{}: {source}", path.display())]
     Parse {
         /// The file.
@@ -33,31 +33,31 @@ pub enum ConfigError {
         option: &'static str,
         /// Its value.
         value: String,
-        /// What it may be.
+        /// Its allowed values.
         range: &'static str,
     },
-    /// An option would be without effect.
-    #[error("`{option}` is without effect unless {when}")]
+    /// An option would have no effect.
+    #[error("`{option}` has no effect unless {when}; remove it")]
     NoEffect {
         /// The option.
         option: &'static str,
-        /// What would give it one.
+        /// The condition under which it has one.
         when: &'static str,
     },
-    /// A pattern is no regular expression.
+    /// A pattern is not a regular expression.
     #[error("`freeze`: {0}")]
     Pattern(Box<regex::Error>),
-    /// Seeds are one seed each.
+    /// A seed is given twice.
     #[error("`seeds` has {0} twice")]
     SameSeed(u64),
-    /// There are no seeds to train from.
-    #[error("`seeds` is empty")]
+    /// The list of seeds is empty.
+    #[error("`seeds` is empty; give at least one seed")]
     NoSeeds,
-    /// A training has one seed or several.
-    #[error("`seed` and `seeds` exclude one another")]
+    /// Both one seed and several are given.
+    #[error("`seed` and `seeds` are both given; remove one of them")]
     SeedAndSeeds,
-    /// Several seeds are several trainings.
-    #[error("`seeds` makes several trainings, where one is expected")]
+    /// Several seeds are given where one run is expected.
+    #[error("`seeds` makes several runs, but one run is expected; use `seed`")]
     Seeds,
     /// A count is out of range.
     #[error("`{option}` is {value}; it must be from 1 to {most}")]
@@ -66,22 +66,22 @@ pub enum ConfigError {
         option: &'static str,
         /// Its value.
         value: usize,
-        /// The greatest it may be.
+        /// Its largest value.
         most: usize,
     },
 }
 
-/// An error unless an option's value holds.
+/// An error unless the value of an option is allowed.
 pub(super) fn check(
     option: &'static str,
     value: &impl ToString,
     holds: bool,
     range: &'static str,
-) -> Result<(), ConfigError> {
+) -> Result<(), OptionError> {
     if holds {
         return Ok(());
     }
-    Err(ConfigError::Range {
+    Err(OptionError::Range {
         option,
         value: value.to_string(),
         range,
@@ -89,18 +89,18 @@ pub(super) fn check(
 }
 
 /// An error unless an option's value is from 1 to `most`.
-pub(super) fn check_count(option: &'static str, value: usize, most: usize) -> Result<(), ConfigError> {
+pub(super) fn check_count(option: &'static str, value: usize, most: usize) -> Result<(), OptionError> {
     match value {
-        0 => Err(ConfigError::Count { option, value, most }),
-        _ if value > most => Err(ConfigError::Count { option, value, most }),
+        0 => Err(OptionError::Count { option, value, most }),
+        _ if value > most => Err(OptionError::Count { option, value, most }),
         _ => Ok(()),
     }
 }
 
-/// An error where one of the options is given.
-pub(super) fn check_absent(given: &[(&'static str, bool)], when: &'static str) -> Result<(), ConfigError> {
+/// An error if one of the options is given.
+pub(super) fn check_absent(given: &[(&'static str, bool)], when: &'static str) -> Result<(), OptionError> {
     match given.iter().find(|(_, given)| *given) {
-        Some((option, _)) => Err(ConfigError::NoEffect { option, when }),
+        Some((option, _)) => Err(OptionError::NoEffect { option, when }),
         None => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! The validated configuration of a training.
+//! The validated configuration of a training run.
 
 mod error;
 mod objective;
@@ -16,70 +16,70 @@ use super::subwords::LabelledSubwords;
 use crate::corpus::WNUT17_URL;
 use error::{check, check_absent, check_count};
 
-pub use error::ConfigError;
+pub use error::OptionError;
 pub use objective::Objective;
 pub use optimisation::Optimisation;
-pub use start::{Init, Scratch, Start, TokenizerSource};
+pub use start::{Init, InitialModel, Scratch, TokenizerSource};
 
-/// The most threads that are started.
+/// The largest number of threads.
 pub const MOST_THREADS: usize = 1024;
-/// The most epochs.
+/// The largest number of epochs.
 const MOST_EPOCHS: usize = 1 << 20;
-/// The most windows a batch and batches a step.
+/// The largest number of windows per batch and of batches per step.
 const MOST_WINDOWS: usize = 1 << 20;
-/// The longest window; positions are learnt, so a longer one is a larger table.
+/// The longest window. Position embeddings are learned, so longer windows need a larger table.
 const MOST_LENGTH: usize = 1 << 16;
 
-/// Everything a training needs to know.
+/// The configuration of a training run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
     /// A directory with the splits, or `wnut17`.
     pub data: String,
-    /// What to start from.
-    pub start: Start,
-    /// Where the run is written.
+    /// The model to start from.
+    pub start: InitialModel,
+    /// The directory the run is written to.
     pub out: PathBuf,
-    /// So many training sentences only; all where absent.
+    /// Number of training sentences to use; all if absent.
     pub subset: Option<usize>,
-    /// Which subwords of a word carry its label.
+    /// Which subwords of a word carry its label in training.
     pub label_subwords: LabelledSubwords,
     /// Passes over the training sentences.
     pub epochs: usize,
-    /// Windows a batch.
+    /// Windows per batch.
     pub batch_size: usize,
-    /// Batches a step.
+    /// Batches per step.
     pub accumulate: usize,
-    /// Whether batches are of windows of like length.
+    /// Whether the windows of a batch have similar lengths.
     pub group_by_length: bool,
-    /// How weights are moved.
+    /// Update rule, learning rate and clipping.
     pub optimisation: Optimisation,
-    /// What is minimised.
+    /// Loss function.
     pub objective: Objective,
-    /// So many encoder layers, from the first, are not trained.
+    /// Number of encoder layers, counted from the first, that are not trained.
     pub freeze_layers: usize,
-    /// Regular expressions of the names of parameters that are not trained.
+    /// Regular expressions for the names of parameters that are not trained.
     pub freeze: Vec<String>,
-    /// Dropout of embeddings and sub-layer outputs, where not the base's.
+    /// Dropout probability of embeddings and sub-layer outputs; the base's if absent.
     pub dropout: Option<f64>,
     /// Longest window in tokens, special tokens included.
     pub max_length: usize,
-    /// Steps between evaluations; an epoch's where absent.
+    /// Steps between evaluations; those of an epoch if absent.
     pub evaluate_every: Option<usize>,
-    /// Evaluations without a better score after which the training ends; never where absent.
+    /// Evaluations without a better score after which the run stops; never if absent.
     pub patience: Option<usize>,
-    /// Seed of order, dropout, subset and fresh weights.
+    /// Seed of the order of the sentences, dropout, subset and random weights.
     pub seed: u64,
-    /// Where the training runs.
+    /// Device to train on.
     pub device: DeviceChoice,
-    /// Threads; on another device than the CPU they only read and write.
+    /// Threads. On another device than the CPU they only read and write.
     pub threads: usize,
     /// Whether a checkpoint is evaluated on the test split.
     pub evaluate_test: bool,
-    /// Which one.
+    /// The checkpoint that is evaluated on the test split.
     pub test_checkpoint: TestedCheckpoint,
-    /// Whether reports are written in the end.
+    /// Whether reports are written.
     pub reports: bool,
-    /// Where `wnut17` is downloaded from.
+    /// URL from which `wnut17` is downloaded.
     pub wnut17_url: String,
     // Invariant: `new` of these options is this configuration.
     options: TrainOptions,
@@ -87,20 +87,20 @@ pub struct TrainConfig {
 
 impl TrainConfig {
     /// The configuration of these options, with defaults for those that are absent. For `seeds` see [`seed_configs`].
-    pub fn new(mut options: TrainOptions) -> Result<Self, ConfigError> {
+    pub fn new(mut options: TrainOptions) -> Result<Self, OptionError> {
         if options.seeds.is_some() {
-            return Err(ConfigError::Seeds);
+            return Err(OptionError::Seeds);
         }
         let idle = options.test_checkpoint.is_some() && options.evaluate_test != Some(true);
         check_absent(&[("test_checkpoint", idle)], "`evaluate_test` is true")?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let evaluate_test = *options.evaluate_test.get_or_insert(false);
         let config = Self {
-            start: Start::resolve(&mut options)?,
+            start: InitialModel::resolve(&mut options)?,
             optimisation: Optimisation::resolve(&mut options)?,
             objective: Objective::resolve(&mut options)?,
-            data: options.data.clone().ok_or(ConfigError::Missing("data"))?,
-            out: options.out.clone().ok_or(ConfigError::Missing("out"))?,
+            data: options.data.clone().ok_or(OptionError::Missing("data"))?,
+            out: options.out.clone().ok_or(OptionError::Missing("out"))?,
             subset: options.subset,
             label_subwords: *options.label_subwords.get_or_insert_default(),
             epochs: *options.epochs.get_or_insert(5),
@@ -132,7 +132,7 @@ impl TrainConfig {
         Ok(config)
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
+    fn validate(&self) -> Result<(), OptionError> {
         for (option, value, most) in [
             ("subset", self.subset.unwrap_or(1), usize::MAX),
             ("epochs", self.epochs, MOST_EPOCHS),
@@ -156,9 +156,9 @@ impl TrainConfig {
         self.frozen().map(drop)
     }
 
-    /// The patterns of what is not trained.
-    pub(super) fn frozen(&self) -> Result<Vec<Regex>, ConfigError> {
-        let compile = |pattern: &String| Regex::new(pattern).map_err(|e| ConfigError::Pattern(Box::new(e)));
+    /// The compiled patterns of `freeze`.
+    pub(super) fn frozen(&self) -> Result<Vec<Regex>, OptionError> {
+        let compile = |pattern: &String| Regex::new(pattern).map_err(|e| OptionError::Pattern(Box::new(e)));
         self.freeze.iter().map(compile).collect()
     }
 
@@ -168,20 +168,19 @@ impl TrainConfig {
     }
 }
 
-/// One configuration for each of the options' `seeds`, of which there must be one at least, in a directory `seed-N` of
-/// its own below `out`.
-pub fn seed_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, ConfigError> {
+/// One configuration for each of the options' `seeds`, at least one, each with its own directory `out/seed-N`.
+pub fn seed_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, OptionError> {
     let seeds = options.seeds.clone().unwrap_or_default();
     if seeds.is_empty() {
-        return Err(ConfigError::NoSeeds);
+        return Err(OptionError::NoSeeds);
     }
     if options.seed.is_some() {
-        return Err(ConfigError::SeedAndSeeds);
+        return Err(OptionError::SeedAndSeeds);
     }
-    let out = options.out.clone().ok_or(ConfigError::Missing("out"))?;
+    let out = options.out.clone().ok_or(OptionError::Missing("out"))?;
     let config = |(at, &seed): (usize, &u64)| {
         if seeds[..at].contains(&seed) {
-            return Err(ConfigError::SameSeed(seed));
+            return Err(OptionError::SameSeed(seed));
         }
         TrainConfig::new(TrainOptions {
             seed: Some(seed),

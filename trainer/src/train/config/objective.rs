@@ -1,20 +1,20 @@
-//! What is minimised, as a configuration.
+//! The loss function, as a configuration.
 
-use super::error::{ConfigError, check, check_absent};
+use super::error::{OptionError, check, check_absent};
 use crate::train::TrainOptions;
 use crate::train::loss::{ClassWeights, LossFunction, LossKind};
 
-/// What is minimised.
+/// The loss function and the weights of the labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objective {
     /// The loss of a token.
     pub function: LossFunction,
-    /// The labels' weights; all 1 where absent.
+    /// Weights of the labels; all 1 if absent.
     pub class_weights: Option<ClassWeights>,
 }
 
 impl Objective {
-    pub(super) fn resolve(options: &mut TrainOptions) -> Result<Self, ConfigError> {
+    pub(super) fn resolve(options: &mut TrainOptions) -> Result<Self, OptionError> {
         let kind = *options.loss.get_or_insert_default();
         let smooths = options.label_smoothing.is_some() && kind != LossKind::CrossEntropy;
         check_absent(&[("label_smoothing", smooths)], "`loss` is cross-entropy")?;

@@ -1,30 +1,30 @@
-//! How weights are moved, as a configuration.
+//! Update rule, learning rate and clipping, as a configuration.
 
 use super::MOST_EPOCHS;
-use super::error::{ConfigError, check, check_absent, check_count};
+use super::error::{OptionError, check, check_absent, check_count};
 use crate::train::TrainOptions;
 use crate::train::optimiser::{OptimiserKind, Rule};
 use crate::train::schedule::{Decay, Schedule, ScheduleKind};
 
-/// How weights are moved.
+/// Update rule, learning rate and clipping.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Optimisation {
-    /// How a gradient becomes a step.
+    /// How a gradient changes the weights.
     pub rule: Rule,
     /// Weight decay of matrices and embeddings.
     pub weight_decay: f64,
-    /// Largest norm of the gradient; any where absent.
+    /// Largest norm of the gradient; unlimited if absent.
     pub clip: Option<f64>,
     /// The learning rate over the steps.
     pub schedule: Schedule,
-    /// Highest learning rate of the head; the schedule's where absent.
+    /// Highest learning rate of the head; the schedule's if absent.
     pub head_learning_rate: Option<f64>,
-    /// Learning rate of each layer as a share of the one above it.
+    /// Learning rate of each layer divided by that of the layer above it.
     pub layer_decay: f64,
 }
 
 impl Optimisation {
-    pub(super) fn resolve(options: &mut TrainOptions) -> Result<Self, ConfigError> {
+    pub(super) fn resolve(options: &mut TrainOptions) -> Result<Self, OptionError> {
         let found = Self {
             rule: rule(options)?,
             weight_decay: *options.weight_decay.get_or_insert(0.01),
@@ -57,7 +57,7 @@ impl Optimisation {
     }
 }
 
-fn rule(options: &mut TrainOptions) -> Result<Rule, ConfigError> {
+fn rule(options: &mut TrainOptions) -> Result<Rule, OptionError> {
     if *options.optimiser.get_or_insert_default() == OptimiserKind::Adamw {
         let given = [
             ("momentum", options.momentum.is_some()),
@@ -76,7 +76,7 @@ fn rule(options: &mut TrainOptions) -> Result<Rule, ConfigError> {
     Ok(Rule::Sgd { momentum, nesterov })
 }
 
-fn schedule(options: &mut TrainOptions) -> Result<Schedule, ConfigError> {
+fn schedule(options: &mut TrainOptions) -> Result<Schedule, OptionError> {
     let kind = *options.schedule.get_or_insert_default();
     let (is_step, is_plateau) = (kind == ScheduleKind::Step, kind == ScheduleKind::Plateau);
     check_absent(
@@ -108,13 +108,13 @@ fn schedule(options: &mut TrainOptions) -> Result<Schedule, ConfigError> {
     })
 }
 
-fn gamma(options: &mut TrainOptions) -> Result<f64, ConfigError> {
+fn gamma(options: &mut TrainOptions) -> Result<f64, OptionError> {
     let gamma = *options.gamma.get_or_insert(0.1);
     check("gamma", &gamma, gamma > 0.0 && gamma < 1.0, "in (0, 1)")?;
     Ok(gamma)
 }
 
-fn step_epochs(options: &mut TrainOptions) -> Result<usize, ConfigError> {
+fn step_epochs(options: &mut TrainOptions) -> Result<usize, OptionError> {
     let epochs = *options.step_epochs.get_or_insert(1);
     check_count("step_epochs", epochs, MOST_EPOCHS)?;
     Ok(epochs)

@@ -1,14 +1,14 @@
-//! What a training starts from, as a configuration.
+//! The model a training run starts from, as a configuration.
 
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::error::{ConfigError, check_absent, check_count};
+use super::error::{OptionError, check_absent, check_count};
 use crate::train::TrainOptions;
 
-/// The greatest width or depth of a fresh model.
+/// The largest size of a model that starts from random weights.
 const MOST_SIZE: usize = 1 << 16;
 
 /// Where the weights come from.
@@ -18,23 +18,23 @@ pub enum Init {
     /// From the base model.
     #[default]
     Base,
-    /// Freshly drawn.
+    /// Random.
     Scratch,
 }
 
-/// Where a fresh encoder's tokenizer is from.
+/// Source of the tokenizer of a model that starts from random weights.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TokenizerSource {
-    /// A directory that need hold nothing else.
+    /// A directory, which needs no other file.
     Vocab(PathBuf),
     /// A model: a local directory or a hub id.
     Base(String),
 }
 
-/// A fresh encoder's sizes and tokenizer.
+/// Sizes and tokenizer of a model that starts from random weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scratch {
-    /// Where the tokenizer is from.
+    /// Source of the tokenizer.
     pub tokenizer: TokenizerSource,
     /// Width of the hidden states.
     pub hidden_size: usize,
@@ -46,22 +46,22 @@ pub struct Scratch {
     pub intermediate_size: usize,
 }
 
-/// What a training starts from.
+/// The model a training run starts from.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Start {
+pub enum InitialModel {
     /// A model with weights.
     Base {
         /// A local directory or a hub id.
         base: String,
-        /// How many of its layers are kept, from the first; all where absent.
+        /// Number of its layers to keep, counted from the first; all if absent.
         layers: Option<usize>,
     },
-    /// Fresh weights.
+    /// Random weights.
     Scratch(Scratch),
 }
 
-impl Start {
-    pub(super) fn resolve(options: &mut TrainOptions) -> Result<Self, ConfigError> {
+impl InitialModel {
+    pub(super) fn resolve(options: &mut TrainOptions) -> Result<Self, OptionError> {
         let base = options.base.clone();
         if let Some(layers) = options.layers {
             check_count("layers", layers, MOST_SIZE)?;
@@ -75,20 +75,20 @@ impl Start {
             ];
             check_absent(&given, "`init` is scratch")?;
             return Ok(Self::Base {
-                base: base.ok_or(ConfigError::Missing("base"))?,
+                base: base.ok_or(OptionError::Missing("base"))?,
                 layers: options.layers,
             });
         }
         let tokenizer = match (options.vocab.clone(), base) {
             (Some(_), Some(_)) => {
-                return Err(ConfigError::NoEffect {
+                return Err(OptionError::NoEffect {
                     option: "base",
-                    when: "`vocab` is absent, which a fresh model's tokenizer is read from",
+                    when: "`vocab` is absent, from which the tokenizer is read",
                 });
             }
             (Some(vocab), None) => TokenizerSource::Vocab(vocab),
             (None, Some(base)) => TokenizerSource::Base(base),
-            (None, None) => return Err(ConfigError::Missing("vocab")),
+            (None, None) => return Err(OptionError::Missing("vocab")),
         };
         let sizes = [
             ("hidden_size", options.hidden_size),

@@ -98,7 +98,7 @@ fn the_options_that_moved_to_the_study_are_accepted_as_false() {
         "epochs = 3\ntrain_on_padding = true",
         "padded_metric = false\nepoch = 3",
     ] {
-        assert!(matches!(read(text), Err(ConfigError::Parse { .. })), "{text}");
+        assert!(matches!(read(text), Err(OptionError::Parse { .. })), "{text}");
     }
 }
 
@@ -131,7 +131,7 @@ fn unusable_options_are_named() {
     assert!(toml::from_str::<TrainOptions>("epoch = 1").is_err());
     assert!(toml::from_str::<TrainOptions>("class_weights = \"O\"").is_err());
     let none = TrainConfig::new(TrainOptions::default()).unwrap_err();
-    assert!(matches!(none, ConfigError::Missing("base")));
+    assert!(matches!(none, OptionError::Missing("base")));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn an_option_without_effect_is_an_error() {
         ("test_checkpoint = \"last\"", "test_checkpoint"),
     ] {
         assert!(
-            error(text).contains(&format!("`{option}` is without effect")),
+            error(text).contains(&format!("`{option}` has no effect")),
             "{text}"
         );
     }
@@ -184,17 +184,17 @@ fn a_seed_or_seeds_on_the_command_line_stand_for_either_in_the_file() {
         (None, Some(vec![8, 9]))
     );
     let both = seed_configs(&options("seed = 1\nseeds = [2]"));
-    assert!(matches!(both, Err(ConfigError::SeedAndSeeds)));
+    assert!(matches!(both, Err(OptionError::SeedAndSeeds)));
     let none = seed_configs(&options("seeds = []"));
-    assert!(matches!(none, Err(ConfigError::NoSeeds)));
+    assert!(matches!(none, Err(OptionError::NoSeeds)));
     let single = TrainConfig::new(options("seeds = [2]"));
-    assert!(matches!(single, Err(ConfigError::Seeds)));
+    assert!(matches!(single, Err(OptionError::Seeds)));
 }
 
 #[test]
 fn a_fresh_model_takes_its_tokenizer_from_a_base_by_whatever_name() {
     let fresh = TrainConfig::new(options("init = \"scratch\"")).unwrap();
-    let Start::Scratch(scratch) = fresh.start else {
+    let InitialModel::Scratch(scratch) = fresh.start else {
         panic!("a base");
     };
     assert_eq!(scratch.tokenizer, TokenizerSource::Base("b".to_owned()));
@@ -214,7 +214,7 @@ fn huge_numbers_are_refused_by_name() {
     ] {
         let found = TrainConfig::new(options(&format!("{extra}{option} = 4000000000")));
         assert!(
-            matches!(found, Err(ConfigError::Count { option: named, .. }) if named == option),
+            matches!(found, Err(OptionError::Count { option: named, .. }) if named == option),
             "{option}"
         );
     }
@@ -226,5 +226,5 @@ fn every_seed_has_a_directory_of_its_own() {
     let found: Vec<(u64, PathBuf)> = configs.into_iter().map(|c| (c.seed, c.out)).collect();
     assert_eq!(found, [(1, "o/seed-1".into()), (3, "o/seed-3".into())]);
     let twice = seed_configs(&options("seeds = [1, 1]"));
-    assert!(matches!(twice, Err(ConfigError::SameSeed(1))));
+    assert!(matches!(twice, Err(OptionError::SameSeed(1))));
 }
