@@ -8,9 +8,9 @@ use tracing::info;
 use crate::config::ModelConfig;
 use crate::device::DeviceChoice;
 
-/// The configuration with its device chosen. Blocks: to choose, a session is opened.
+/// The configuration with a definite device. Blocks: a session is opened to choose one.
 ///
-/// A canary and later versions run on the device chosen for this model, or are refused.
+/// A canary and later versions run on the device chosen for this model, or are rejected.
 pub(crate) fn with_device(config: ModelConfig, runtime: &Arc<Runtime>) -> ModelConfig {
     if config.device != DeviceChoice::Auto {
         return config;
@@ -31,7 +31,7 @@ pub(crate) fn with_device(config: ModelConfig, runtime: &Arc<Runtime>) -> ModelC
     }
 }
 
-/// Nothing where a session of the model opens on CUDA, else why it does not.
+/// Succeeds if a session of the model opens on CUDA; otherwise returns the reason.
 fn runs_on_cuda(config: &ModelConfig, runtime: &Arc<Runtime>) -> Result<(), String> {
     let model = Model::open_with(&config.path, &config.plain()).map_err(|error| error.to_string())?;
     let options = SessionOptions {

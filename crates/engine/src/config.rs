@@ -1,4 +1,4 @@
-//! The configuration of an engine, as its options spell it.
+//! The configuration of an engine, and its command-line options.
 
 use std::path::PathBuf;
 use std::thread::available_parallelism;
@@ -10,27 +10,27 @@ use thiserror::Error;
 
 use crate::device::DeviceChoice;
 
-/// Everything an engine is told before it starts. It can be flattened into a command line.
+/// The configuration of an engine. A program can flatten it into its command line.
 #[derive(Args, Clone, Debug, Default)]
 pub struct EngineConfig {
     /// The model and its threads.
     #[command(flatten)]
     pub model: ModelConfig,
-    /// What may be computed together.
+    /// The limits of a batch.
     #[command(flatten)]
     pub batching: Batching,
-    /// What may wait.
+    /// The limits of the queue.
     #[command(flatten)]
     pub queue: QueueLimits,
-    /// What may be asked at once.
+    /// The limits of a text and of a line.
     #[command(flatten)]
     pub texts: TextLimits,
-    /// What changes while the engine runs; for a command that serves, options of their own.
+    /// Reloading, the canary and the cache, which only a program that serves has as options.
     #[arg(skip)]
     pub versions: VersionsConfig,
 }
 
-/// Which model is run, and where.
+/// Which model runs, and where.
 #[derive(Args, Clone, Debug)]
 pub struct ModelConfig {
     /// A bundle, a store or a plain Hugging Face ONNX export.
@@ -42,45 +42,45 @@ pub struct ModelConfig {
         value_name = "PATH"
     )]
     pub path: PathBuf,
-    /// The graph of a plain export, relative to its directory [default: model.onnx, else onnx/model.onnx].
+    /// The ONNX file of a plain export, relative to its directory [default: model.onnx, or onnx/model.onnx].
     #[arg(long, env = "NERVE_ONNX_FILE", value_name = "FILE")]
     pub onnx_file: Option<PathBuf>,
-    /// How a plain export's running text is split into words: corpus, whitespace or bert [default: bert].
+    /// How running text is split into words for a plain export: corpus, whitespace or bert [default: bert].
     #[arg(long, env = "NERVE_SPLITTER")]
     pub splitter: Option<Splitter>,
-    /// Where the model runs: cpu, cuda, cuda:N, or auto, which takes CUDA where the model runs on it.
+    /// The device that the model runs on: cpu, cuda, cuda:N, or auto, which uses CUDA if the model runs on it.
     #[arg(long, env = "NERVE_DEVICE", default_value = "cpu")]
     pub device: DeviceChoice,
-    /// The ONNX Runtime library [default: ORT_DYLIB_PATH, else .onnxruntime/ near the executable].
+    /// The ONNX Runtime library [default: ORT_DYLIB_PATH, or .onnxruntime/ near the executable].
     #[arg(long, env = "NERVE_ONNXRUNTIME", value_name = "PATH")]
     pub onnxruntime: Option<PathBuf>,
-    /// Inference threads, each with a session of its own [default: one a core, 2 on CUDA].
+    /// Number of inference threads, each with its own session [default: one per core, 2 on CUDA].
     #[arg(long, env = "NERVE_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
-    /// Threads for a window that has the machine to itself, in a session of their own; 1 for none [default: one a core, at most
-    /// 4; 1 on CUDA].
+    /// Number of threads inside each operator when a single window is being processed, in a separate session; 1 disables that
+    /// session [default: one per core, at most 4; 1 on CUDA].
     #[arg(long, env = "NERVE_LONE_THREADS", value_name = "N")]
     pub lone_threads: Option<usize>,
 }
 
-/// What changes while the engine runs, and what is kept of answers.
+/// Reloading, the canary and the cache.
 #[derive(Args, Clone, Debug)]
 pub struct VersionsConfig {
-    /// Bytes of the answers of recent texts that are kept, to be given again to who asks the same; 0 for none.
+    /// Size in bytes of the cache of recent answers, per model version; 0 disables it.
     #[arg(long, env = "NERVE_CACHE_BYTES", value_name = "N", default_value_t = Self::default().cache_bytes)]
     pub cache_bytes: usize,
-    /// How often another version of the model is looked for, file events aside; 0 for never.
+    /// Interval in milliseconds for checking whether another version of the model is published; 0 disables the check, and file notifications too.
     #[arg(long, env = "NERVE_RELOAD_POLL_MS", value_name = "MS", default_value_t = Self::default().reload_poll_ms)]
     pub reload_poll_ms: u64,
-    /// A second model, which answers a share of the requests.
+    /// A second model; none if absent.
     #[command(flatten)]
     pub canary: Option<CanaryConfig>,
 }
 
-/// A second model beside the stable one.
+/// A second model, which answers a share of the requests.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct CanaryConfig {
-    /// A second model, which answers a share of the requests.
+    /// Path of a second model, which answers --canary-percent of the requests.
     #[arg(
         id = "canary",
         long = "canary",
@@ -90,7 +90,7 @@ pub struct CanaryConfig {
         requires = "canary-percent"
     )]
     pub path: PathBuf,
-    /// The share of requests that the second model answers.
+    /// Percentage of the requests that the second model answers, from 0 to 100.
     #[arg(
         id = "canary-percent",
         long = "canary-percent",
@@ -102,39 +102,39 @@ pub struct CanaryConfig {
     pub percent: u8,
 }
 
-/// What may be computed together in one run of the model.
+/// The limits of one run of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Positions of one batch, padding included: the longest window times the number of windows. A single window that is
-    /// longer runs alone.
+    /// Token positions of one batch, padding included: the longest window times the number of windows. A single window that
+    /// is longer runs alone.
     pub batch_tokens: usize,
-    /// Windows of one batch.
+    /// Number of windows in one batch.
     pub max_batch: usize,
-    /// The share of a batch's positions that may be padding, in percent.
+    /// The percentage of a batch's positions that may be padding.
     pub max_padding_percent: usize,
 }
 
-/// What of [`BatchLimits`] is not to be as the device and the graph want it.
+/// Batch limits that replace those chosen for the device and the graph ([`BatchLimits::of`]).
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Batching {
-    /// Positions of one batch, padding included [default: 384, 256 if the graph computes padding, 8192 on CUDA].
+    /// Maximum number of token positions in one batch, padding included [default: 384; 256 if the graph computes padding; 8192 on CUDA].
     #[arg(long, env = "NERVE_BATCH_TOKENS", value_name = "N")]
     pub batch_tokens: Option<usize>,
-    /// Windows of one batch [default: 24, 16 if the graph computes padding, 128 on CUDA].
+    /// Maximum number of windows in one batch [default: 24; 16 if the graph computes padding; 128 on CUDA].
     #[arg(long, env = "NERVE_MAX_BATCH", value_name = "N")]
     pub max_batch: Option<usize>,
-    /// The share of a batch that may be padding, in percent [default: 20, 5 if the graph computes padding, 10 on CUDA].
+    /// Maximum percentage of a batch that may be padding [default: 20; 5 if the graph computes padding; 10 on CUDA].
     #[arg(long, env = "NERVE_MAX_PADDING_PERCENT", value_name = "N")]
     pub max_padding_percent: Option<usize>,
 }
 
-/// What may wait for a worker.
+/// How much may wait for a worker.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
-    /// Windows that may wait (a text that fits the encoder is one).
+    /// Maximum number of windows that wait for a worker. A text that fits the model is one window.
     #[arg(long = "queue-requests", env = "NERVE_QUEUE_REQUESTS", value_name = "N", default_value_t = Self::default().windows)]
     pub windows: usize,
-    /// Tokens that may wait, special tokens included.
+    /// Maximum number of tokens that wait for a worker, special tokens included.
     #[arg(long = "queue-tokens", env = "NERVE_QUEUE_TOKENS", value_name = "N", default_value_t = Self::default().tokens)]
     pub tokens: usize,
 }
@@ -142,54 +142,54 @@ pub struct QueueLimits {
 /// How long a text, or a line of a stream, may be.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextLimits {
-    /// Bytes of one line of a stream.
+    /// Maximum size of one line of a stream, in bytes.
     #[arg(long, env = "NERVE_MAX_LINE_BYTES", value_name = "N", default_value_t = Self::default().max_line_bytes)]
     pub max_line_bytes: usize,
-    /// UTF-8 bytes of one text, or of its words joined by spaces.
+    /// Maximum size of one text, in UTF-8 bytes; for given words, of the words joined by spaces.
     #[arg(long, env = "NERVE_MAX_TEXT_BYTES", value_name = "N", default_value_t = Self::default().max_text_bytes)]
     pub max_text_bytes: usize,
-    /// Words of one text.
+    /// Maximum number of words in one text.
     #[arg(long, env = "NERVE_MAX_WORDS", value_name = "N", default_value_t = Self::default().max_words)]
     pub max_words: usize,
-    /// Windows of one text.
+    /// Maximum number of windows that one text may need.
     #[arg(long, env = "NERVE_MAX_WINDOWS", value_name = "N", default_value_t = Self::default().max_windows)]
     pub max_windows: usize,
 }
 
-/// An option whose value makes no engine.
+/// An option whose value is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum OptionError {
-    /// A limit that must allow something allows nothing.
-    #[error("--{option} must be at least 1")]
+    /// A limit is 0.
+    #[error("--{option} is 0; it must be at least 1")]
     Zero {
         /// The option's name on the command line.
         option: &'static str,
     },
-    /// A percentage is none.
-    #[error("--{option} is {percent}, which is more than 100")]
+    /// A percentage is above 100.
+    #[error("--{option} is {percent}; it must be at most 100")]
     Percent {
         /// The option's name on the command line.
         option: &'static str,
-        /// What was asked for.
+        /// The value given.
         percent: usize,
     },
-    /// More threads than a machine has use for.
-    #[error("--{option} is {count}, which is more than {MAX_THREADS}")]
+    /// There would be too many threads.
+    #[error("--{option} is {count}; it must be at most {MAX_THREADS}")]
     Threads {
         /// The option's name on the command line.
         option: &'static str,
-        /// What was asked for.
+        /// The value given.
         count: usize,
     },
 }
 
-/// The most threads of one kind.
+/// The maximum number of threads of one kind.
 const MAX_THREADS: usize = 1024;
 
-/// Threads that share the few rows of one text with gain.
+/// More threads than these do not speed up a single window, which has few rows.
 const MOST_LONE_THREADS: usize = 4;
 
-/// Sessions on an accelerator: one computes while the other's batch is formed and its answers are read.
+/// Sessions on an accelerator: one computes while the batch of the other is formed and its logits are read.
 const ACCELERATOR_WORKERS: usize = 2;
 
 impl Default for ModelConfig {
@@ -217,29 +217,28 @@ impl Default for VersionsConfig {
 }
 
 impl BatchLimits {
-    /// On a processor, for a graph that computes padding too. What of a batch this large passes from one operator to the next
-    /// stays in a core's own cache: measured with MiniLM in int8, a token costs 79 µs from 256 tokens on, 84 at 128 and 100
-    /// at 32.
+    /// On a CPU, for a graph that computes padding. The intermediate tensors of a batch of this size stay in a core's own
+    /// cache: measured with MiniLM in int8, a token takes 79 µs from 256 tokens on, 84 at 128 and 100 at 32.
     pub const PROCESSOR: Self = Self {
         batch_tokens: 256,
         max_batch: 16,
         max_padding_percent: 5,
     };
-    /// On a processor, for a padding-free graph: a position of padding costs an eighth of a token there (MiniLM in int8,
-    /// windows of 25 tokens), so that larger batches gain more than their padding loses.
+    /// On a CPU, for a padding-free graph. A position of padding takes an eighth of the time of a token there (MiniLM in int8,
+    /// windows of 25 tokens), so larger batches gain more than their padding loses.
     pub const PADDING_FREE: Self = Self {
         batch_tokens: 384,
         max_batch: 24,
         max_padding_percent: 20,
     };
-    /// On an accelerator, which a small batch leaves idle.
+    /// On an accelerator, which a small batch does not occupy.
     pub const ACCELERATOR: Self = Self {
         batch_tokens: 8192,
         max_batch: 128,
         max_padding_percent: 10,
     };
 
-    /// What suits a device and a graph.
+    /// The limits for a device and a graph.
     pub fn of(device: Device, padding_free: bool) -> Self {
         match device {
             Device::Cpu if padding_free => Self::PADDING_FREE,
@@ -252,7 +251,7 @@ impl BatchLimits {
 impl Default for QueueLimits {
     fn default() -> Self {
         Self {
-            // On two cores a second and a half of work, so that overload is refused before it is late.
+            // A second and a half of work on two cores, so that overload is refused before requests time out.
             windows: 1024,
             tokens: 1 << 20,
         }
@@ -271,7 +270,7 @@ impl Default for TextLimits {
 }
 
 impl ModelConfig {
-    /// Where the model runs; before it is chosen, the processor.
+    /// The device; the CPU until `auto` is resolved.
     pub fn device(&self) -> Device {
         match self.device {
             DeviceChoice::On(device) => device,
@@ -279,7 +278,7 @@ impl ModelConfig {
         }
     }
 
-    /// What a plain export does not say of itself.
+    /// How to read a plain export.
     pub(crate) fn plain(&self) -> OpenOptions {
         OpenOptions {
             onnx_file: self.onnx_file.clone(),
@@ -287,8 +286,8 @@ impl ModelConfig {
         }
     }
 
-    /// Inference threads: unless told otherwise one a core that this process may use (affinity and the quota of its cgroup,
-    /// v1 or v2, counted), and a few on an accelerator.
+    /// Number of inference threads. By default one for each core that this process may use, within its CPU affinity and the
+    /// quota of its cgroup (v1 or v2), and two on an accelerator.
     pub fn workers(&self) -> usize {
         self.workers.unwrap_or_else(|| {
             let cores = available_parallelism().map_or(1, usize::from);
@@ -299,7 +298,7 @@ impl ModelConfig {
         })
     }
 
-    /// Threads inside an operator for a window that has the machine to itself.
+    /// Number of threads inside each operator for a window that has the machine to itself.
     pub(crate) fn lone_threads(&self) -> usize {
         self.lone_threads.unwrap_or_else(|| {
             let cores = available_parallelism().map_or(1, usize::from);
@@ -312,7 +311,7 @@ impl ModelConfig {
 }
 
 impl EngineConfig {
-    /// What may be computed together by a graph that is padding-free, or is not.
+    /// The limits of a batch for a graph that is padding-free, or is not.
     pub(crate) fn batch_limits(&self, padding_free: bool) -> BatchLimits {
         let usual = BatchLimits::of(self.model.device(), padding_free);
         let set = self.batching;
@@ -323,7 +322,7 @@ impl EngineConfig {
         }
     }
 
-    /// Checks that the numbers make an engine.
+    /// Checks the values of all options.
     pub fn validate(&self) -> Result<(), OptionError> {
         let batching = self.batch_limits(false);
         check_threads(&[
@@ -355,7 +354,7 @@ impl EngineConfig {
     }
 }
 
-/// Checks numbers of threads, each with the name of its option.
+/// Checks numbers of threads, each with its option's name.
 pub fn check_threads(threads: &[(&'static str, usize)]) -> Result<(), OptionError> {
     check_counts(threads)?;
     match threads.iter().find(|(_, count)| *count > MAX_THREADS) {
@@ -364,7 +363,7 @@ pub fn check_threads(threads: &[(&'static str, usize)]) -> Result<(), OptionErro
     }
 }
 
-/// Checks limits that must allow something, each with the name of its option.
+/// Checks that limits are not 0, each with its option's name.
 pub fn check_counts(counts: &[(&'static str, usize)]) -> Result<(), OptionError> {
     match counts.iter().find(|(_, count)| *count == 0) {
         Some(&(option, _)) => Err(OptionError::Zero { option }),
@@ -406,7 +405,7 @@ mod tests {
         config.batching.max_padding_percent = Some(101);
         assert_eq!(
             config.validate().unwrap_err().to_string(),
-            "--max-padding-percent is 101, which is more than 100"
+            "--max-padding-percent is 101; it must be at most 100"
         );
         let mut config = EngineConfig::default();
         config.model.workers = Some(5000);

@@ -8,7 +8,8 @@ use crate::health::DrainFlag;
 use crate::metrics::Metrics;
 use crate::pipeline::threads::TokenizerPool;
 
-/// Tokenizing takes a fraction of a text's inference; a second thread keeps a long text from holding up the rest.
+/// Tokenizing takes a fraction of the time of inference. The second thread keeps a long text from delaying the
+/// others.
 const TEXT_THREADS: usize = 2;
 
 /// What the versions of all models share.
@@ -21,7 +22,7 @@ pub(crate) struct VersionContext {
 }
 
 impl VersionContext {
-    /// What an engine with this configuration shares.
+    /// The context of an engine with this configuration.
     pub(crate) fn new(config: EngineConfig) -> Result<Self, EngineError> {
         Ok(Self {
             metrics: Arc::new(Metrics::new()?),

@@ -1,16 +1,16 @@
-//! Where the model runs: as asked, or as chosen.
+//! Where a model runs: on a given device, or on one that is chosen.
 
 use std::fmt;
 use std::str::FromStr;
 
 use nerve_inference::{Device, DeviceError};
 
-/// A device, or the best there is.
+/// A device, or `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// This one: what is not to be had is an error.
+    /// This device. It is an error if it is unavailable.
     On(Device),
-    /// CUDA where the model runs on it, else the processor; the log says which and why.
+    /// CUDA if the model runs on it, otherwise the CPU. The log states which, and why.
     Auto,
 }
 

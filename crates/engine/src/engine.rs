@@ -1,8 +1,8 @@
-//! The engine: the models that answer, which change while requests run.
+//! The engine: the models that answer.
 //!
-//! A [`Track`] follows one model path: its live version answers, the version before can be had back. Beside the stable
-//! track there may be a canary, which answers a share of the requests. A request is given one version at its start and
-//! keeps it; a version that is replaced ends when its last request does.
+//! A [`Track`] follows one model path. Its live version answers; the previous version can be restored. Beside the
+//! stable track there may be a canary, which answers a share of the requests. A request is assigned one version at
+//! its start and keeps it; a replaced version ends when its last request does.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,26 +24,27 @@ use crate::models::track::{Reload, ReloadTrigger, Track};
 use crate::pipeline::tagger::Tagger;
 use crate::scheduler::pool::{SessionReady, all_started};
 
-/// Every model that answers.
+/// The models that answer, and their workers.
 pub struct Engine {
     context: VersionContext,
     stable: Track,
     canary: Option<Canary>,
-    /// The workers of the first versions, until they are waited for.
+    /// Results of opening the first versions' sessions, until [`Engine::ready`] takes them.
     started: Mutex<Vec<SessionReady>>,
 }
 
 /// The model that answers a share of the requests.
 struct Canary {
     track: Track,
-    /// Its share, from 0 to 100.
+    /// Its share in percent, from 0 to 100.
     percent: u8,
 }
 
 impl Engine {
-    /// The engine of a configuration. Its workers open their sessions meanwhile, which [`Self::ready`] waits for.
+    /// Opens the models of a configuration. Their workers open sessions in the background; [`Self::ready`] waits for
+    /// them.
     ///
-    /// Must run on a Tokio runtime; opening files and choosing a device are left to threads that may block.
+    /// Must run on a Tokio runtime. Files are read, and a device is chosen, on blocking threads.
     pub async fn open(config: EngineConfig) -> Result<Self, EngineError> {
         config.validate()?;
         let opened = spawn_blocking(move || {
@@ -60,7 +61,7 @@ impl Engine {
         Self::of_sources(VersionContext::new(config)?, stable, canary).await
     }
 
-    /// [`Self::open`] for models that come from elsewhere than files.
+    /// [`Self::open`] for models that do not come from files.
     pub async fn with_sources(
         config: EngineConfig,
         stable: Arc<dyn ModelSource>,
@@ -94,7 +95,8 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Ends when every worker has a warm session, from when on texts are answered, or with the first that has none.
+    /// Completes when every worker has a warm session, from when on texts are tagged. Fails with the first session
+    /// that does not open.
     pub async fn ready(&self) -> Result<(), EngineError> {
         let started = std::mem::take(&mut *self.started.lock().unwrap_or_else(PoisonError::into_inner));
         all_started(started).await?;
@@ -104,7 +106,7 @@ impl Engine {
         Ok(())
     }
 
-    /// What the engine was told before it started, with its device chosen.
+    /// The configuration, with a definite device.
     pub fn config(&self) -> &EngineConfig {
         &self.context.config
     }
@@ -114,7 +116,7 @@ impl Engine {
         self.context.config.model.device()
     }
 
-    /// What Prometheus scrapes of it.
+    /// The engine's metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.context.metrics
     }
@@ -129,7 +131,7 @@ impl Engine {
         &self.stable
     }
 
-    /// The percentage of requests that a canary answers.
+    /// The percentage of requests that the canary answers; 0 without a canary.
     pub fn canary_percent(&self) -> u8 {
         self.canary.as_ref().map_or(0, |canary| canary.percent)
     }
@@ -139,9 +141,9 @@ impl Engine {
         std::iter::once(&self.stable).chain(self.canary.iter().map(|canary| &canary.track))
     }
 
-    /// The version that answers a request: the one it names, or else one by its id.
+    /// The version that answers a request: the one it names, otherwise one chosen by its id.
     ///
-    /// A name that is served nowhere is left to be refused by whoever is asked.
+    /// If no live version has the name, the stable one is returned, for the caller to refuse the request.
     pub fn choose(&self, request_id: &[u8], named: Option<NamedModel<'_>>) -> Arc<Tagger> {
         let chosen = self.chosen(request_id);
         let Some(named) = named else {
@@ -158,12 +160,12 @@ impl Engine {
         live.find(|live| has_name(live)).unwrap_or_else(|| self.live())
     }
 
-    /// The version of this id: the same for the same id, here and on every replica.
+    /// The version for this id: the same for the same id, here and on every replica.
     fn chosen(&self, request_id: &[u8]) -> Arc<Tagger> {
         if let Some(canary) = &self.canary {
             let chosen = bucket(request_id) < u64::from(canary.percent);
             let live = canary.track.live();
-            // A canary that cannot answer costs no request.
+            // A request is not lost because its canary has no worker.
             if chosen && live.readiness() != Readiness::NoWorker {
                 return live;
             }
@@ -171,8 +173,8 @@ impl Engine {
         self.live()
     }
 
-    /// Serves the version that is current of a track, if it is another or has changed; one that was rolled back from only
-    /// as [`ReloadTrigger::Requested`].
+    /// Loads the current version of a track, if it is another one or its files have changed. A version that was
+    /// rolled back from is loaded only for [`ReloadTrigger::Requested`].
     pub async fn reload(&self, track: &Track, why: ReloadTrigger) -> Result<Reload, ReloadError> {
         let reload = track.reload(why).await?;
         if reload.changed {
@@ -181,16 +183,17 @@ impl Engine {
         Ok(reload)
     }
 
-    /// Serves the stable model's version before again, until `current` becomes another than the one that is left.
+    /// Serves the stable model's previous version again, until `current` names another version than the one that is
+    /// left.
     ///
-    /// Where the version to leave is named, it is left at most once: an order that is repeated does not undo itself.
+    /// With `from`, nothing is done unless that version is live, so that a repeated order is carried out once.
     pub async fn roll_back(&self, from: Option<&str>) -> Result<Reload, ReloadError> {
         let reload = self.stable.roll_back(from).await?;
         self.show();
         Ok(reload)
     }
 
-    /// Shows the live versions in the metrics.
+    /// Publishes the live versions in the metrics.
     fn show(&self) {
         let live: Vec<_> = self.tracks().map(|track| (track.name(), track.live())).collect();
         let models = live.iter().map(|(track, tagger)| (*track, tagger.model()));
@@ -199,19 +202,19 @@ impl Engine {
             .show_models(&self.device().to_string(), models);
     }
 
-    /// Has readiness fall: the engine is about to stop. What comes yet is still answered.
+    /// Makes readiness fail because the engine is about to stop. Requests that still arrive are answered.
     pub fn drain(&self) {
         self.context.draining.set();
     }
 
-    /// Drops what waits for any version.
+    /// Drops the waiting windows of every version.
     pub fn abort(&self) {
         for tagger in self.tracks().flat_map(Track::all) {
             tagger.queue.abort();
         }
     }
 
-    /// Ends the workers of every version; false where one is still busy at the deadline.
+    /// Ends the workers of every version. False if a worker is still busy at the deadline.
     pub async fn stop(&self, deadline: Instant) -> bool {
         let mut stopped = true;
         for tagger in self.tracks().flat_map(Track::all) {
@@ -221,9 +224,9 @@ impl Engine {
     }
 }
 
-/// One of a hundred places, by the id alone.
+/// One of a hundred buckets, by the id alone.
 fn bucket(request_id: &[u8]) -> u64 {
-    // Without a random key, so that every replica has the same.
+    // Without a random key, so that every replica computes the same bucket.
     let mut hasher = DefaultHasher::new();
     request_id.hash(&mut hasher);
     hasher.finish() % 100

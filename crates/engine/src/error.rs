@@ -1,4 +1,4 @@
-//! Why an engine cannot start, open a version, or go on.
+//! Why an engine cannot start, load a version, or continue.
 
 use std::path::PathBuf;
 
@@ -7,13 +7,13 @@ use thiserror::Error;
 
 use crate::config::OptionError;
 
-/// Why an engine cannot start, open a version, or go on.
+/// Why an engine cannot start, load a version, or continue.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// The configuration makes no engine.
+    /// An option's value is invalid.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// ONNX Runtime cannot be opened.
+    /// ONNX Runtime cannot be loaded.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// The model cannot be opened.
@@ -21,22 +21,22 @@ pub enum EngineError {
     Model {
         /// The path as configured.
         path: PathBuf,
-        /// The defect.
+        /// The cause.
         source: ModelError,
     },
-    /// The model's description cannot be shown.
+    /// The model's description cannot be written as JSON.
     #[error("cannot describe the model: {0}")]
     Describe(#[from] serde_json::Error),
-    /// The tokenizer fails on a plain text.
+    /// The tokenizer fails on plain text.
     #[error("the model's tokenizer fails: {0}")]
     Tokenizer(#[from] EncoderError),
-    /// A first session cannot be opened, or fails its warm-up.
+    /// A first session cannot be opened, or its warm-up fails.
     #[error("cannot open a model session: {0}")]
     Session(Box<dyn std::error::Error + Send + Sync>),
     /// A thread ended without a result while a version started.
     #[error("a thread was lost while the server started")]
     ThreadLost,
-    /// The metrics contradict one another.
+    /// The metrics cannot be registered.
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     /// Threads or files fail.

@@ -1,27 +1,27 @@
-//! Whether the server can answer, without touching the inference queue.
+//! Whether a model can answer, without touching the queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::refusal::Refusal;
 
-/// Whether the server was told to stop.
+/// Whether the engine is about to stop.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DrainFlag(Arc<AtomicBool>);
 
 impl DrainFlag {
-    /// The server was told to stop.
+    /// The engine is about to stop.
     pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether it was.
+    /// Whether it is.
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// What the readiness of one model depends on.
+/// What the readiness of a version depends on.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     warm: AtomicBool,
@@ -29,31 +29,31 @@ pub(crate) struct Health {
     workers: AtomicUsize,
 }
 
-/// Whether requests are taken, and if not, why.
+/// Whether requests are accepted, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// Requests are answered.
     Ready,
-    /// The sessions have not all been opened and warmed up yet.
+    /// Not all sessions have been opened and warmed up yet.
     Starting,
-    /// Every worker has failed; they are being restarted.
+    /// Every worker has failed and is being restarted.
     NoWorker,
-    /// The server was told to stop.
+    /// The engine is about to stop.
     Draining,
 }
 
 impl Readiness {
-    /// Why requests are not taken.
+    /// Why requests are not accepted.
     pub(crate) fn problem(self) -> &'static str {
         match self {
             Self::Starting => "the model is not ready yet",
-            // Ready says that a worker is back by now: none was when the work was dropped.
+            // `Ready` means that a worker has been restarted since the work was dropped.
             Self::NoWorker | Self::Ready => "no worker can run the model; they are restarting",
             Self::Draining => "the server is stopping",
         }
     }
 
-    /// The reason of a refusal because of it.
+    /// The reason under which a refusal is counted.
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::Starting => Refusal::Starting,
@@ -64,7 +64,7 @@ impl Readiness {
 }
 
 impl Health {
-    /// The health of a model whose workers have not started.
+    /// The health of a version whose workers have not started.
     pub(crate) fn new(draining: DrainFlag) -> Self {
         Self {
             draining,
@@ -72,7 +72,7 @@ impl Health {
         }
     }
 
-    /// Whether requests are taken now.
+    /// Whether requests are accepted now.
     pub(crate) fn readiness(&self) -> Readiness {
         if self.draining.is_set() {
             Readiness::Draining
@@ -90,12 +90,12 @@ impl Health {
         self.warm.store(true, Ordering::Release);
     }
 
-    /// How many workers have a working session.
+    /// The number of workers with a working session.
     pub(crate) fn workers(&self) -> usize {
         self.workers.load(Ordering::Acquire)
     }
 
-    /// One more worker has a working session.
+    /// A worker has a working session.
     pub(crate) fn worker_up(&self) {
         self.workers.fetch_add(1, Ordering::AcqRel);
     }

@@ -1,7 +1,7 @@
-//! Memory that was freed, back to the system.
+//! Freed memory, returned to the system.
 
-/// Gives freed pages back, where the allocator is glibc's: it keeps them otherwise, a model's worth for each thread that once
-/// ran a session.
+/// Returns freed pages to the system if the allocator is glibc's, which otherwise keeps as much as a model for each
+/// thread that ever ran a session.
 pub(crate) fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: any thread may call it at any time.

@@ -1,4 +1,4 @@
-//! What Prometheus scrapes of an engine, every series present from the start.
+//! The engine's Prometheus metrics. Every series is present before the first request.
 
 use std::time::Duration;
 
@@ -29,19 +29,19 @@ pub struct Metrics {
     pub(crate) cache_misses: IntCounter,
 }
 
-/// How long each stage of an answer takes, in seconds.
+/// Durations of the stages of an answer, in seconds.
 pub(crate) struct Stages {
-    /// Splitting, encoding and windowing a request's texts.
+    /// Splitting, tokenizing and windowing a request's texts.
     pub(crate) tokenize: Histogram,
-    /// A window's wait for a worker.
+    /// A window's time in the queue.
     pub(crate) queue: Histogram,
-    /// A batch's run, with the reading of its labels.
+    /// Running a batch and reading its logits.
     pub(crate) inference: Histogram,
-    /// A request's way from word labels to entities.
+    /// From word labels to the written answer.
     pub(crate) decode: Histogram,
 }
 
-/// How large batches are, and how much of them is padding.
+/// Sizes of batches, and their padding.
 struct Batches {
     windows: Histogram,
     positions: Histogram,
@@ -57,14 +57,14 @@ pub struct ModelMetrics {
     failed: IntCounter,
 }
 
-/// What became of an attempt to serve another version.
+/// The result of an attempt to serve another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReloadResult {
-    /// It is served.
+    /// The version is live.
     Loaded,
-    /// It is not, and the one before still is.
+    /// The version was rejected; the previous one stays live.
     Rejected,
-    /// The one before is served again, as was asked for.
+    /// The previous version is live again, as requested.
     RolledBack,
 }
 
@@ -124,7 +124,7 @@ impl Batches {
         })
     }
 
-    /// Brings the ratio up to date.
+    /// Updates the ratio.
     fn update_ratio(&self) {
         let (real, padded) = (self.real_tokens.get() as f64, self.padded_tokens.get() as f64);
         if real + padded > 0.0 {
@@ -134,7 +134,7 @@ impl Batches {
 }
 
 impl Metrics {
-    /// Metrics at zero, in a registry of their own.
+    /// Metrics at zero, in a new registry.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let series = Series(&registry);
@@ -188,12 +188,12 @@ impl Metrics {
         })
     }
 
-    /// Where these metrics are registered; a program may register its own beside them.
+    /// The registry, where a program may register metrics of its own.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// The counters of a version of a model, at zero where the version is new.
+    /// The counters of a version, at zero if the version is new.
     pub(crate) fn model(&self, model: &TextModel) -> ModelMetrics {
         let ended = |outcome| {
             self.model_requests
@@ -211,7 +211,7 @@ impl Metrics {
         }
     }
 
-    /// Shows these models, each by its track, as those that answer.
+    /// Publishes the live versions, each with its track.
     pub(crate) fn show_models<'m>(
         &self,
         device: &str,
@@ -229,7 +229,7 @@ impl Metrics {
         self.reloads.with_label_values(&[result.name()]).inc();
     }
 
-    /// Counts a batch of `windows` windows with `real` tokens on `positions` positions.
+    /// Counts a batch of `windows` windows with `real` tokens in `positions` positions.
     pub(crate) fn batch_ran(&self, windows: usize, real: usize, positions: usize, took: Duration) {
         self.batches.windows.observe(windows as f64);
         self.batches.positions.observe(positions as f64);
@@ -240,12 +240,12 @@ impl Metrics {
         self.stages.inference.observe(took.as_secs_f64());
     }
 
-    /// Notes how long a request's way from word labels to its written answer took.
+    /// Records the time from word labels to the written answer.
     pub fn decoded(&self, took: Duration) {
         self.stages.decode.observe(took.as_secs_f64());
     }
 
-    /// The text exposition of every metric of the registry.
+    /// All metrics of the registry in the text exposition format.
     pub fn exposition(&self) -> Result<Vec<u8>, prometheus::Error> {
         self.batches.update_ratio();
         let mut text = Vec::new();
@@ -255,7 +255,7 @@ impl Metrics {
 }
 
 impl ModelMetrics {
-    /// Counts one entity.
+    /// Counts an entity.
     pub fn entity_found(&self, entity_type: EntityType) {
         if let Some(counter) = self.entities.get(entity_type.0) {
             counter.inc();

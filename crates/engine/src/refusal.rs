@@ -1,9 +1,9 @@
-//! The reasons for which work is refused, as they are counted.
+//! The reasons of refusals.
 
-/// Why work is refused because of load or limits.
+/// The reason for which work is refused because of load or limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A line of a stream is too long.
+    /// A line of a stream has too many bytes.
     LineBytes,
     /// A text has too many bytes.
     TextBytes,
@@ -11,19 +11,19 @@ pub enum Refusal {
     Words,
     /// A text needs too many windows.
     Windows,
-    /// Too many windows wait.
+    /// Too many windows are waiting.
     QueueWindows,
-    /// Too many tokens wait.
+    /// Too many tokens are waiting.
     QueueTokens,
-    /// The windows are more than the queue holds when it is empty.
+    /// A window has more tokens than an empty queue holds.
     QueueNever,
-    /// Too many texts wait to be tokenized.
+    /// Too many texts are waiting to be tokenized.
     Tokenizer,
-    /// The model is not ready yet.
+    /// The sessions are not all open yet.
     Starting,
     /// No worker has a working session.
     NoWorker,
-    /// The engine stops.
+    /// The engine is about to stop.
     Draining,
 }
 

@@ -9,19 +9,19 @@ use crate::scheduler::job::WindowInput;
 /// Why a session could not be opened or run.
 pub type ModelSessionError = Box<dyn Error + Send + Sync>;
 
-/// One model session, owned by one thread.
+/// A model session, owned by one thread.
 pub trait ModelSession: Send {
-    /// The logits of what a batch of windows reads; windows are of any length, none empty.
+    /// The logits of a batch's windows at the positions they read. Windows may have different lengths; none is empty.
     fn run(&mut self, windows: &[&WindowInput]) -> Result<Box<dyn LogitRows>, ModelSessionError>;
 }
 
 /// The logits of one batch.
 pub trait LogitRows {
-    /// The label logits of one token; `None` outside the batch, and maybe for a token that is not read.
+    /// The label logits of one token; `None` outside the batch, and possibly for a token that is not read.
     fn row(&self, window: usize, position: usize) -> Option<&[f32]>;
 }
 
-/// Opens sessions of one model, from any thread, as often as a worker needs a new one.
+/// Opens a session of one model, from any thread, whenever a worker needs one.
 pub type OpenSession = dyn Fn() -> Result<Box<dyn ModelSession>, ModelSessionError> + Send + Sync;
 
 impl ModelSession for Session {

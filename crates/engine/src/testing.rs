@@ -1,4 +1,4 @@
-//! What tests and fuzz targets build engines and answers from, here and in programs that embed the engine.
+//! Models, texts and engines for tests and fuzz targets.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::pipeline::model::TextModel;
 use crate::pipeline::tagged::{TaggedText, Words};
 use crate::pipeline::threads::TokenizerPool;
 
-/// A model of six words and windows of `max_tokens` subwords: person for `paul`, location for `paris`.
+/// A model with a vocabulary of a few words and windows of `max_tokens` subwords.
 pub fn text_model(max_tokens: usize) -> TextModel {
     let dir = tempfile::tempdir().unwrap();
     let vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nmet\npaul\n##walk\nparis\nin\nxl\n😀\nnan\npanic\nerror\nslow\norphan\n";
@@ -39,7 +39,7 @@ pub fn text_model(max_tokens: usize) -> TextModel {
     }
 }
 
-/// Words joined by spaces, with labels of full confidence.
+/// Words joined by spaces, with labels of score 1.
 pub fn tagged(words: &[&str], labels: &[usize]) -> TaggedText {
     let mut start = 0;
     let spans = words.iter().map(|word| {
@@ -61,7 +61,7 @@ pub fn tagged(words: &[&str], labels: &[usize]) -> TaggedText {
     }
 }
 
-/// An engine whose tokenizing threads lose every task, as after a panic.
+/// An engine whose tokenizer threads lose every task, as after a panic.
 pub async fn engine_that_loses_tasks(
     config: EngineConfig,
     source: Arc<dyn ModelSource>,

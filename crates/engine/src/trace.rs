@@ -1,22 +1,21 @@
-//! The spans of the stages of an answer, in the span of its request.
+//! The trace spans of the stages of an answer, within the span of its request.
 //!
-//! They are made where something listens for them and cost nothing elsewhere. Names and fields follow OpenTelemetry's
-//! conventions.
+//! They are created only if a subscriber records them. Names and fields follow OpenTelemetry's conventions.
 
 use std::future::Future;
 
 use tracing::instrument::{Instrument, Instrumented};
 use tracing::{Span, debug_span};
 
-/// What tells these spans from others.
+/// The target of these spans.
 pub const TRACE_TARGET: &str = "nerve_server::trace";
 
-/// Splitting and encoding a request's texts.
+/// Splitting and tokenizing a request's texts.
 pub(crate) fn tokenize<F: Future>(texts: usize, work: F) -> Instrumented<F> {
     work.instrument(debug_span!(target: TRACE_TARGET, "tokenize", nerve.texts = texts))
 }
 
-/// A window's wait for a worker.
+/// A window's time in the queue.
 pub(crate) fn queue(request: &Span, tokens: usize) -> Span {
     match request.is_disabled() {
         true => Span::none(),

@@ -8,7 +8,7 @@ use crate::request::error::RequestError;
 /// Why a line of a stream is not tagged.
 #[derive(Debug, Error)]
 pub enum LineError {
-    /// The line is longer than is taken.
+    /// The line exceeds the limit.
     #[error("the line has more than {limit} bytes (--max-line-bytes)")]
     TooLong {
         /// The limit in bytes.
@@ -17,10 +17,10 @@ pub enum LineError {
     /// The line is not UTF-8.
     #[error("not UTF-8 after {at} bytes")]
     NotUtf8 {
-        /// How many bytes are.
+        /// The number of valid bytes before the first invalid one.
         at: usize,
     },
-    /// The line is no request.
+    /// The line is not a valid request.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The text was not tagged.

@@ -1,13 +1,14 @@
-//! Hostile streams: chunks of bytes to lines to what is to be tagged.
+//! Hostile streams: chunks of bytes to lines to inputs.
 
 use bytes::Bytes;
 
 use crate::bulk::lines::{Line, LineSplitter};
 use crate::bulk::record::{LineFormat, read};
 
-/// A stream: the longest line, how long its chunks are, and its bytes.
+/// A stream: the longest line, the length of its chunks, and its bytes.
 ///
-/// However the bytes are cut into chunks, the lines are the same, none is over the limit, and each is a record or an error.
+/// However the bytes are divided into chunks, the lines are the same, none exceeds the limit, and each is a record or
+/// an error.
 pub fn lines(bytes: &[u8]) {
     let [longest, chunk, text @ ..] = bytes else {
         return;

@@ -9,12 +9,12 @@ use futures_util::stream::Stream;
 use crate::bulk::limits::BulkLimits;
 use crate::bulk::lines::{Line, LineSplitter};
 
-/// Bytes after which a group takes no further line, so that groups of long lines are small ones.
+/// Bytes after which a group takes no further line, so that groups of long lines are short.
 const GROUP_BYTES: usize = 64 << 10;
 
-/// The lines of an input that are not blank, as many together as are there already.
+/// The lines of an input that are not blank, grouped as they arrive.
 ///
-/// A group is never waited for once it has a line: a client that sends one line and waits is answered.
+/// A group that has a line is never held back: a client that sends one line and waits is answered.
 pub(crate) struct Groups<S> {
     input: Option<S>,
     splitter: LineSplitter,
@@ -76,7 +76,7 @@ where
                     group.push(line);
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    // Lines that came whole before the failure are lost with it: nobody is there to be answered.
+                    // Complete lines before the failure are dropped: the client is gone.
                     return Poll::Ready(Some(Err(error)));
                 }
                 Poll::Ready(None) => break,

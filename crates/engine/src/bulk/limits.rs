@@ -2,9 +2,9 @@
 
 use crate::config::EngineConfig;
 
-/// Lines that are handed to the pipeline together.
+/// Lines that the tagger is given together.
 const GROUP_LINES: usize = 16;
-/// Groups of lines in flight for each worker: one that runs, one that waits, and more to choose batch-mates of like
+/// Groups of lines in flight for each worker: one that runs, one that waits, and more to choose windows of similar
 /// length from.
 const GROUPS_PER_WORKER: usize = 8;
 
@@ -13,14 +13,14 @@ const GROUPS_PER_WORKER: usize = 8;
 pub struct BulkLimits {
     /// Bytes of a line.
     pub(crate) line_bytes: usize,
-    /// Lines that are handed to the pipeline together.
+    /// Lines that the tagger is given together.
     pub(crate) group_lines: usize,
     /// Groups in flight.
     pub(crate) groups: usize,
 }
 
 impl BulkLimits {
-    /// Enough lines to fill the batches of all workers, several times over.
+    /// Enough lines to fill the batches of all workers several times over.
     pub fn of(config: &EngineConfig) -> Self {
         Self {
             line_bytes: config.texts.max_line_bytes,

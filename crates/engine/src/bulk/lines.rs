@@ -7,32 +7,32 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// One line without its line feed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Counted from 1.
+    /// The line's number, from 1.
     pub(crate) number: u64,
-    /// Its bytes, unless they are too many.
+    /// The line's bytes, unless they exceed the limit.
     pub(crate) bytes: Result<Bytes, LineTooLong>,
 }
 
-/// A line is longer than is taken; its bytes are gone.
+/// A line exceeds the limit; its bytes were discarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LineTooLong {
     /// The limit in bytes.
     pub(crate) limit: usize,
 }
 
-/// Splits bytes that come in chunks into lines, and never holds more than a chunk and `limit` bytes.
+/// Splits bytes that arrive in chunks into lines. It never holds more than a chunk and `limit` bytes.
 pub(crate) struct LineSplitter {
     limit: usize,
     lines: u64,
     chunk: Bytes,
-    /// The beginning of a line whose end has not come yet.
+    /// The start of a line whose end has not arrived yet.
     begun: Vec<u8>,
-    /// Whether the line at hand is over the limit: its bytes are skipped.
+    /// Whether the current line exceeds the limit: its bytes are skipped.
     too_long: bool,
 }
 
 impl LineSplitter {
-    /// A splitter that takes lines of at most `limit` bytes.
+    /// A splitter for lines of at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -43,12 +43,12 @@ impl LineSplitter {
         }
     }
 
-    /// The next bytes; to be given once [`Self::next_line`] has no more.
+    /// Adds a chunk. [`Self::next_line`] must have returned `None` before.
     pub(crate) fn feed(&mut self, chunk: Bytes) {
         self.chunk = chunk;
     }
 
-    /// The next line that is complete.
+    /// The next complete line.
     pub(crate) fn next_line(&mut self) -> Option<Line> {
         let Some(end) = self.chunk.iter().position(|&byte| byte == b'\n') else {
             let rest = std::mem::take(&mut self.chunk);
@@ -60,12 +60,12 @@ impl LineSplitter {
         Some(self.line(part))
     }
 
-    /// The last line, where it has no line feed.
+    /// The last line, if it has no line feed.
     pub(crate) fn finish(&mut self) -> Option<Line> {
         (self.too_long || !self.begun.is_empty()).then(|| self.line(Bytes::new()))
     }
 
-    /// Keeps the beginning of a line, or only notes that it is too long.
+    /// Keeps the start of a line, or only notes that it exceeds the limit.
     fn keep(&mut self, part: &[u8]) {
         self.too_long |= part.len() > self.limit - self.begun.len();
         if self.too_long {
@@ -96,7 +96,7 @@ impl LineSplitter {
         }
     }
 
-    /// The line without the byte order mark that some editors begin a file with.
+    /// The line without the byte order mark that some editors write at the start of a file.
     fn without_mark(&self, mut bytes: Bytes) -> Bytes {
         if self.lines == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
             return bytes.split_off(BYTE_ORDER_MARK.len());

@@ -1,4 +1,4 @@
-//! Lines to tagged lines: many texts as one stream, in order and in bounded memory.
+//! Bulk work: a stream of lines to a stream of tagged lines, in order and in bounded memory.
 
 pub(crate) mod error;
 #[cfg(any(test, fuzzing))]

@@ -1,4 +1,4 @@
-//! A line to what is to be tagged.
+//! A line to the input it holds.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,12 +11,12 @@ use crate::request::error::RequestError;
 use crate::request::input::TagInput;
 use crate::request::json::parse;
 
-/// What a line is.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineFormat {
     /// A JSON object, [`StreamItem`].
     Ndjson,
-    /// A running text.
+    /// Running text.
     Text,
 }
 
@@ -35,14 +35,14 @@ pub struct StreamItem<'a> {
     words: Option<Vec<String>>,
 }
 
-/// A line's name alone, of a line that is otherwise wrong.
+/// The `id` alone, of a line that is otherwise invalid.
 #[derive(Deserialize)]
 struct OnlyId<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
 }
 
-/// A line as it was understood.
+/// The content of a line.
 pub(crate) struct Record {
     pub(crate) id: Option<Box<RawValue>>,
     pub(crate) source: Result<TagInput, LineError>,
@@ -57,7 +57,7 @@ pub fn name_schema() -> Object {
         .build()
 }
 
-/// The record a line spells.
+/// The content of a line in this format.
 pub(crate) fn read(line: &Line, format: LineFormat) -> Record {
     let text = line
         .bytes
@@ -93,7 +93,7 @@ fn item(json: &str) -> Record {
             },
         },
         Err(error) => Record {
-            // Of a line that is no object, or no JSON, there is none to read.
+            // A line that is not a JSON object has no `id`.
             id: parse::<OnlyId>(json.as_bytes())
                 .ok()
                 .and_then(|only| name(only.id)),
@@ -102,7 +102,7 @@ fn item(json: &str) -> Record {
     }
 }
 
-/// An id that is a string or a number, as its first character tells.
+/// An id that is a string or a number, as its first character shows.
 fn name(id: Option<&RawValue>) -> Option<Box<RawValue>> {
     let is_name = |first: char| first == '"' || first == '-' || first.is_ascii_digit();
     id.filter(|id| id.get().starts_with(is_name))

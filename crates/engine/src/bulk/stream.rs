@@ -19,32 +19,31 @@ use crate::pipeline::tagger::Tagger;
 use crate::request::input::TagInput;
 use crate::scheduler::queue::{Flow, SubmitError};
 
-/// How often a line is tried again that was lost with the last worker.
+/// How often a line is retried that was lost because the last worker failed.
 const RETRIES: usize = 3;
 
-/// What became of a line.
+/// A line's result.
 pub struct TaggedLine {
-    /// The line, counted from 1, blank ones included.
+    /// The line's number, from 1; blank lines are counted.
     pub number: u64,
-    /// The line's own name, as given.
+    /// The line's own id, as given.
     pub id: Option<Box<RawValue>>,
-    /// Its labels, or why it has none.
+    /// The tagged text, or why there is none.
     pub outcome: Result<TaggedText, LineError>,
 }
 
 /// Why a stream ends before its input does.
 #[derive(Debug)]
 pub enum BulkError<E> {
-    /// The input cannot be read on.
+    /// The input cannot be read.
     Input(E),
-    /// The server stops.
+    /// The engine is stopping.
     Stopping,
 }
 
-/// The lines of `input` in order, blank ones left out, a group at a time.
+/// The lines of `input` in order, without blank ones, a group at a time.
 ///
-/// Input is read only as answers are taken, and no more than [`BulkLimits`] says is held. Dropping the stream withdraws what
-/// is in flight.
+/// Input is read only as results are taken, within [`BulkLimits`]. Dropping the stream withdraws the lines in flight.
 pub fn tag_lines<S, E>(
     tagger: Arc<Tagger>,
     input: S,
@@ -92,14 +91,14 @@ async fn tag_group<E>(
     answered.collect()
 }
 
-/// The tagged texts in order. What was lost with the last worker, through no fault of its own, is tried again.
+/// The tagged texts in order. A text that was lost because the last worker failed is retried.
 async fn tag_all(
     tagger: &Tagger,
     sources: Vec<TagInput>,
     reading: DecodingOptions,
     flow: &Flow,
 ) -> Vec<Result<TaggedText, TagError>> {
-    // Ready says that a worker is back by now.
+    // `Ready` means that a worker has been restarted meanwhile.
     let lost = |tagged: &Result<TaggedText, TagError>| {
         matches!(
             tagged,
@@ -123,7 +122,7 @@ async fn tag_all(
     tagged
 }
 
-/// Whether no later line would fare better.
+/// Whether every later line would fail the same way.
 fn stops(error: &TagError) -> bool {
     matches!(
         error,

@@ -7,34 +7,34 @@ use thiserror::Error;
 use crate::error::EngineError;
 use crate::pipeline::error::TagError;
 
-/// How long a new version may take to open its sessions and answer its first text.
+/// How long a new version may take to open its sessions and tag its first text.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(300);
 
-/// Why another version is not served; the one before still is.
+/// Why another version is not served. The previous one stays live.
 #[derive(Debug, Error)]
 pub enum ReloadError {
     /// The version cannot be found, opened or started.
     #[error(transparent)]
     Version(#[from] EngineError),
-    /// It does not answer a plain text.
+    /// The version does not tag a plain text.
     #[error("the version fails its self-test: {0:?}")]
     SelfTest(TagError),
-    /// It takes too long.
+    /// The version takes too long to start.
     #[error("the version could not be read and started within {} s", START_LIMIT.as_secs())]
     TooSlow,
-    /// The version before is not what it was.
+    /// The previous version's files have changed.
     #[error("the files of the version before have changed since it was served")]
     Changed,
-    /// Another version is served than the one that is to be left.
+    /// The version to leave is not the live one.
     #[error("`from` is not the version that is served")]
     AnotherServed,
-    /// There was no version before.
+    /// There is no previous version.
     #[error("no other version has been served before")]
     NothingBefore,
 }
 
 impl ReloadError {
-    /// The error as a client may see it: without the path of the model, which is in the log.
+    /// The error as a client may see it: without the model's path, which is in the log.
     pub fn shown(&self) -> String {
         match self {
             Self::Version(EngineError::Model { source, .. }) => without_directories(&source.to_string()),
@@ -43,7 +43,7 @@ impl ReloadError {
     }
 }
 
-/// The text with each path reduced to its last part, whatever stands around it.
+/// The text with each path reduced to its last component.
 fn without_directories(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || "\"'`()[]<>,;=".contains(c);
     let shortened = text

@@ -1,10 +1,10 @@
-//! A model that a client names.
+//! The model that a request names.
 
-/// A model that a client asks for.
+/// The model that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamedModel<'p> {
-    /// Its name.
+    /// The model's name.
     pub model: &'p str,
-    /// Its version; any where absent.
+    /// The model's version; any version if absent.
     pub version: Option<&'p str>,
 }

@@ -1,4 +1,4 @@
-//! Where a model's versions come from.
+//! Where the versions of a model come from.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use crate::error::EngineError;
 use crate::pipeline::model::TextModel;
 use crate::session::OpenSession;
 
-/// A version's place, and what tells whether it has changed there.
+/// The place of a version, and what shows whether its files have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionPath {
-    /// The directory of its files.
+    /// The directory of the version's files.
     pub at: Located,
-    /// Names, sizes and times of its files, and of those in its directories.
+    /// Names, sizes and modification times of the files in the directory and its subdirectories.
     stamp: Vec<(PathBuf, u64, Option<SystemTime>)>,
 }
 
 impl VersionPath {
-    /// A place of this name, of which nothing is read.
+    /// A place of this name, without files.
     pub fn named(name: &str) -> Self {
         Self {
             at: Located {
@@ -35,7 +35,7 @@ impl VersionPath {
         }
     }
 
-    /// The place as it is now.
+    /// The place with its files as they are now.
     fn of(at: Located) -> std::io::Result<Self> {
         let mut stamp = Vec::new();
         let mut dirs = vec![at.dir.clone()];
@@ -54,25 +54,25 @@ impl VersionPath {
         Ok(Self { at, stamp })
     }
 
-    /// Whether its files are those it had.
+    /// Whether the files are unchanged.
     fn is_unchanged(&self) -> bool {
         Self::of(self.at.clone()).is_ok_and(|now| now == *self)
     }
 }
 
-/// A version whose files were found good: its text side, and the way to its sessions.
+/// A version whose files were verified: its text side, and how to open its sessions.
 pub struct Opened {
-    /// Its text side.
+    /// The text side.
     pub model: TextModel,
-    /// The ways to its sessions.
+    /// How to open its sessions.
     pub sessions: Sessions,
 }
 
-/// The ways to a version's sessions.
+/// How to open a version's sessions.
 pub struct Sessions {
-    /// To those of the workers.
+    /// Opens the workers' sessions.
     pub of_workers: Arc<OpenSession>,
-    /// To the one of lone windows, where there is to be one.
+    /// Opens the session of lone windows; absent if there is to be none.
     pub lone: Option<Arc<OpenSession>>,
 }
 
@@ -80,11 +80,11 @@ pub struct Sessions {
 pub trait ModelSource: Send + Sync + 'static {
     /// The version to serve now. Blocks.
     fn current(&self) -> Result<VersionPath, EngineError>;
-    /// Whether the version at this place is still the one that was found there. Blocks.
+    /// Whether the version at this place is unchanged. Blocks.
     fn is_unchanged(&self, place: &VersionPath) -> bool;
-    /// The version at this place. Blocks.
+    /// Opens the version at this place. Blocks.
     fn open(&self, place: &VersionPath) -> Result<Opened, EngineError>;
-    /// What changes when another version is to be served; absent where nothing tells.
+    /// The path that changes when another version is published; absent if nothing can be watched.
     fn watched(&self) -> Option<PathBuf>;
 }
 
@@ -138,7 +138,7 @@ impl ModelSource for Files {
         let open = |intra_threads| -> Arc<OpenSession> {
             let (runtime, model, place) = (Arc::clone(&runtime), Arc::clone(&model), place.clone());
             Arc::new(move || {
-                // A session that is opened later, by a worker that lost its own, is not of another graph.
+                // A worker that reopens its session later must not open another graph.
                 if !place.is_unchanged() {
                     return Err("the model's files have changed since they were checked".into());
                 }
@@ -152,7 +152,7 @@ impl ModelSource for Files {
         Ok(Opened {
             model: text,
             sessions: Sessions {
-                // One thread a session: several small sessions answer more texts than one wide one.
+                // One thread per session: several small sessions answer more texts than one wide session.
                 of_workers: open(1),
                 lone: (self.lone_threads > 1).then(|| open(self.lone_threads)),
             },

@@ -1,4 +1,4 @@
-//! One followed model: its live version, and how another takes its place.
+//! One followed model: its live version, and how another version replaces it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
@@ -18,9 +18,10 @@ use crate::request::input::TagInput;
 use crate::scheduler::pool::{SessionReady, all_started};
 use crate::scheduler::queue::Flow;
 
-/// Replaced versions that may still have requests, which only streams have for long; of more, the oldest are cut off.
+/// The number of replaced versions that may still have requests, which only streams have for long. Beyond it, the
+/// oldest are aborted.
 const MOST_REPLACED: usize = 4;
-/// What a new version must answer before it is served. Its words are of no matter: that each has a label is.
+/// The text that a new version must tag before it is served. Only that each word gets a label matters.
 const SELF_TEST: &str = "Angela Merkel met Tim Cook in Berlin yesterday .";
 
 /// Why the engine looks for another version.
@@ -51,25 +52,25 @@ pub struct Track {
     source: Arc<dyn ModelSource>,
     live: RwLock<Arc<Tagger>>,
     state: Mutex<TrackState>,
-    /// Held while another version is started, so that one follows the other.
+    /// Held while a version starts, so that versions start one after the other.
     turn: tokio::sync::Mutex<()>,
 }
 
 struct TrackState {
-    /// Where the live version was found.
+    /// The place of the live version.
     place: VersionPath,
-    /// Where the version before it was found.
+    /// The place of the previous version.
     before: Option<VersionPath>,
-    /// A place that is not followed: it was rolled back from.
+    /// The place of a version that was rolled back from, which is not followed.
     left: Option<VersionPath>,
     /// Why the last attempt failed; absent once an attempt has succeeded.
     problem: Option<String>,
-    /// Versions that were replaced and may still have requests.
+    /// Replaced versions that may still have requests.
     replaced: Vec<Weak<Tagger>>,
 }
 
 impl Track {
-    /// A track whose first version is the current one of this source, its workers being started.
+    /// A track that serves the source's current version. Its workers open their sessions in the background.
     pub(crate) async fn start(
         name: &'static str,
         source: Arc<dyn ModelSource>,
@@ -110,7 +111,7 @@ impl Track {
         &self.source
     }
 
-    /// The version that new requests are given.
+    /// The version that new requests are assigned.
     pub fn live(&self) -> Arc<Tagger> {
         Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -120,24 +121,24 @@ impl Track {
         self.state().problem.clone()
     }
 
-    /// The live version, and those replaced that still have requests.
+    /// The live version, and replaced versions that still have requests.
     pub(crate) fn all(&self) -> Vec<Arc<Tagger>> {
         let mut all: Vec<_> = self.state().replaced.iter().filter_map(Weak::upgrade).collect();
         all.push(self.live());
         all
     }
 
-    /// Serves the version that is current, if it is another or has changed; one that was rolled back from only as
-    /// [`ReloadTrigger::Requested`].
+    /// Loads the current version, if it is another one or its files have changed. A version that was rolled back from
+    /// is loaded only for [`ReloadTrigger::Requested`].
     pub(crate) async fn reload(&self, trigger: ReloadTrigger) -> Result<Reload, ReloadError> {
         let _turn = self.turn.lock().await;
         let result = self.follow(trigger).await;
         self.note(ReloadResult::Loaded, result)
     }
 
-    /// Serves the version before again, until `current` becomes another than the one that is left.
+    /// Serves the previous version again, until `current` names another version than the one that is left.
     ///
-    /// Where the version to leave is named, it is left at most once: an order that is repeated does not undo itself.
+    /// With `from`, nothing is done unless that version is live, so that a repeated order is carried out once.
     pub(crate) async fn roll_back(&self, from: Option<&str>) -> Result<Reload, ReloadError> {
         let _turn = self.turn.lock().await;
         let before = self.state().before.clone();
@@ -171,7 +172,7 @@ impl Track {
         Ok(reload)
     }
 
-    /// The same for a version that was served before, if it is what it was.
+    /// Serves a version that was served before, if its files are unchanged.
     async fn serve_again(&self, place: VersionPath) -> Result<Reload, ReloadError> {
         let (source, known) = (Arc::clone(&self.source), place.clone());
         if !blocking(move || Ok(source.is_unchanged(&known))).await? {
@@ -180,7 +181,7 @@ impl Track {
         self.serve(place).await
     }
 
-    /// Opens, starts and proves the version at this place, and gives it to the requests that come.
+    /// Opens, starts and tests the version at this place, then assigns it to new requests.
     async fn serve(&self, place: VersionPath) -> Result<Reload, ReloadError> {
         let source = Arc::clone(&self.source);
         let opening = place.clone();
@@ -213,7 +214,7 @@ impl Track {
         }
     }
 
-    /// Leaves on record what came of an attempt.
+    /// Records the result of an attempt in the metrics and the log.
     fn note(&self, meant: ReloadResult, result: Result<Reload, ReloadError>) -> Result<Reload, ReloadError> {
         let mut state = self.state();
         match &result {
@@ -229,7 +230,7 @@ impl Track {
             Err(error) => {
                 self.context.metrics.reloaded(ReloadResult::Rejected);
                 let problem = error.shown();
-                // A version that stays bad is tried again and again, and named once.
+                // A version that stays broken is retried again and again; its problem is logged once.
                 if state.problem.as_ref() != Some(&problem) {
                     let version = &self.live().model.version;
                     tracing::error!(track = self.name, %error, still = %version, "another version is not served");
@@ -247,7 +248,7 @@ impl Track {
     }
 }
 
-/// What comes of work on files, which may take for ever on a volume that hangs.
+/// The result of work on files, which may take forever on a volume that hangs.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
 ) -> Result<T, ReloadError> {
@@ -256,12 +257,12 @@ async fn blocking<T: Send + 'static>(
     Ok(done.map_err(|_| EngineError::ThreadLost)??)
 }
 
-/// Waits for every session and has a plain text answered.
+/// Waits for every session, then has a plain text tagged.
 async fn prove(tagger: &Tagger, started: Vec<SessionReady>) -> Result<(), ReloadError> {
     all_started(started).await?;
     tagger.health.set_warm();
     let sources = vec![TagInput::Text(SELF_TEST.to_owned())];
-    // Patiently, since the load that the version before is under is none of its faults.
+    // As bulk work, which waits: the load on the live version must not fail the new one.
     let flow = Flow::default();
     for tagged in tagger
         .tag_patiently(sources, DecodingOptions::default(), &flow)

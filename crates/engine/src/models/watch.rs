@@ -1,4 +1,4 @@
-//! When another version is looked for: as files change, every so often, and at SIGHUP.
+//! When the engine looks for another version: on file notifications, at a polling interval, and at SIGHUP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use tracing::warn;
 use crate::engine::Engine;
 use crate::models::track::{ReloadTrigger, Track};
 
-/// Between a change and the look at it: a store is written in a few steps.
+/// The delay between a notification and the look: publishing takes several file operations.
 const SETTLE: Duration = Duration::from_millis(50);
-/// After a version that was refused; doubled each time, up to the longest.
+/// The pause after a rejected version; doubled each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// The polling interval where polling is off: only orders have versions reloaded.
+/// The polling interval if polling is off: versions are then loaded only by orders.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Serves new versions as they come; never ends.
+/// Loads new versions as they are published; never returns.
 pub async fn watch(engine: Arc<Engine>, poll: Option<Duration>, mut hangup: Signal) {
     let (tell, mut changed) = mpsc::channel(1);
-    // Kept: its events end when it is dropped.
+    // Kept alive: dropping the watcher ends the notifications.
     let _watcher = poll.and_then(|_| watcher(&engine, tell));
     let mut ticks = interval(poll.unwrap_or(NEVER));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -48,7 +48,7 @@ pub async fn watch(engine: Arc<Engine>, poll: Option<Duration>, mut hangup: Sign
     }
 }
 
-/// When a track is looked at again after a refused version.
+/// When a track is retried after a rejected version.
 #[derive(Clone, Copy, Default)]
 struct ReloadBackoff {
     pause: Option<Duration>,
@@ -73,11 +73,12 @@ impl ReloadBackoff {
     }
 }
 
-/// Tells of changes where the models are; without it, as on some network volumes, they are found by looking.
+/// Notifies of changes in the models' directories. `None` where notifications are unavailable, as on some network
+/// volumes.
 fn watcher(engine: &Engine, tell: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     let told = move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
-            // A full channel has told already.
+            // The channel holds a notification already.
             let _full = tell.try_send(());
         }
     };

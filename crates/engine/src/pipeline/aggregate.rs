@@ -1,6 +1,7 @@
-//! A text's tokens and logits to entities, exactly as `transformers`' `TokenClassificationPipeline` makes them.
+//! Tokens and logits to entities, exactly as the `TokenClassificationPipeline` of `transformers` computes them.
 //!
-//! Its guesses are kept too: what a subword is, and a `word` that is spelt anew. `docs/aggregation.md` lists them.
+//! Its heuristics are reproduced too: which tokens continue a word, and a `word` that the decoder spells.
+//! `docs/aggregation.md` lists them.
 
 use nerve_inference::{EncoderError, PipelineEncoder, PipelineToken};
 use nerve_tagging::LabelSet;
@@ -67,20 +68,20 @@ pub struct ClassifiedGroup {
     end: usize,
 }
 
-/// One sequence of the model: neighbouring tokens of a text and their logits.
+/// One sequence of the model: consecutive tokens of a text, and their logits.
 pub(crate) struct Chunk<'t> {
     /// The tokens.
     pub(crate) tokens: &'t [PipelineToken],
-    /// A row of logits for each token, row-major.
+    /// One row of logits per token, row-major.
     pub(crate) logits: &'t [f32],
 }
 
-/// What a client wants of the pipeline.
+/// The parameters of the pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PipelineOptions {
     /// How tokens become entities.
     pub strategy: Aggregation,
-    /// Labels, or without aggregation label names with their prefix, that are left out.
+    /// Labels that are left out; without aggregation, label names with their prefix.
     pub ignored: Vec<String>,
 }
 
@@ -93,10 +94,10 @@ struct Unit<'l> {
     end: usize,
 }
 
-/// The entities of a text read in these chunks.
+/// The entities of a text that is read in these chunks.
 ///
-/// The chunks of a text that is longer than the model overlap; of entities that touch, the longest is kept, then the
-/// surest.
+/// The chunks of a text that is longer than the model overlap. Of overlapping entities the longest is kept, of
+/// equally long ones the one with the highest score.
 pub(crate) fn aggregate(
     encoder: &PipelineEncoder,
     labels: &LabelSet,
@@ -143,7 +144,7 @@ fn token_answers<'a>(
     chunk.tokens.iter().zip(rows).enumerate().map(token)
 }
 
-/// The softmax of each row, in f32 as the pipeline computes it.
+/// The softmax of each row, in f32 as in the pipeline.
 fn probabilities(logits: &[f32], width: usize) -> impl Iterator<Item = Vec<f32>> {
     logits.chunks_exact(width).map(|row| {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -154,7 +155,7 @@ fn probabilities(logits: &[f32], width: usize) -> impl Iterator<Item = Vec<f32>>
     })
 }
 
-/// The first of the highest numbers, and where it is.
+/// The index and value of the first maximum.
 fn highest(row: &[f32]) -> (usize, f32) {
     let better = |best: (usize, f32), next: (usize, f32)| if next.1 > best.1 { next } else { best };
     row.iter()
@@ -167,7 +168,7 @@ fn name(labels: &LabelSet, label: usize) -> &str {
     labels.names().get(label).map_or("", String::as_str)
 }
 
-/// The tokens, or the words they are guessed to make, with one label each.
+/// The tokens, or the words that the pipeline's heuristic makes of them, with one label each.
 fn units<'l>(
     encoder: &PipelineEncoder,
     labels: &'l LabelSet,
@@ -226,7 +227,7 @@ fn decided(rows: &[Vec<f32>], strategy: Aggregation) -> (usize, f32) {
     }
 }
 
-/// Runs of units of one label; a `B-` starts a new one.
+/// Groups consecutive units of one label; a `B-` starts a new group.
 fn groups(encoder: &PipelineEncoder, units: Vec<Unit>) -> Result<Vec<ClassifiedGroup>, EncoderError> {
     let mut found = Vec::new();
     let mut run: Vec<Unit> = Vec::new();
@@ -246,7 +247,7 @@ fn groups(encoder: &PipelineEncoder, units: Vec<Unit>) -> Result<Vec<ClassifiedG
     Ok(found)
 }
 
-/// Whether a label begins an entity, and of what; a label without prefix continues one of its own name.
+/// Whether a label starts an entity, and its type. A label without prefix continues an entity of its own name.
 fn parts(label: &str) -> (bool, &str) {
     match (label.strip_prefix("B-"), label.strip_prefix("I-")) {
         (Some(tag), _) => (true, tag),
@@ -267,7 +268,7 @@ fn group(encoder: &PipelineEncoder, run: Vec<Unit>) -> Result<ClassifiedGroup, E
     })
 }
 
-/// The groups in order of the text, without those that begin inside a longer or surer one.
+/// The groups in order of the text, without those that start inside a longer group or one with a higher score.
 fn without_overlaps(mut groups: Vec<ClassifiedGroup>) -> Vec<ClassifiedGroup> {
     groups.sort_by_key(|group| group.start);
     let mut kept: Vec<ClassifiedGroup> = Vec::with_capacity(groups.len());

@@ -1,4 +1,4 @@
-//! How a word with several subwords gets one row of logits.
+//! How a word of several subwords gets one row of logits.
 
 use clap::ValueEnum;
 use nerve_tagging::Decoding;
@@ -15,7 +15,7 @@ pub enum Aggregation {
     /// Tokens; neighbours of one entity are joined.
     Simple,
     /// Words, by their first token.
-    // Where training put the label.
+    // Training labels the first token of a word.
     #[default]
     First,
     /// Words, by the mean of their tokens' probabilities.
@@ -24,12 +24,12 @@ pub enum Aggregation {
     Max,
 }
 
-/// How a text's labels are decided.
+/// How labels are decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DecodingOptions {
     /// What is labelled, and by which tokens.
     pub aggregation: Aggregation,
-    /// Whether labels must make a valid sequence.
+    /// Whether the labels must form a valid sequence.
     pub decoding: Decoding,
 }
 
@@ -42,7 +42,7 @@ impl Aggregation {
         }
     }
 
-    /// Whether a word is labelled by all of its tokens rather than its first.
+    /// Whether all tokens of a word decide its label, rather than the first.
     pub(crate) fn reads_all(self) -> bool {
         match self {
             Self::None | Self::Simple | Self::First => false,
@@ -50,7 +50,8 @@ impl Aggregation {
         }
     }
 
-    /// A row of logits for each word; `logits` has a row for each token read, `lengths` how many those are of each word.
+    /// One row of logits per word. `logits` has a row for each token that is read; `lengths` has the number of these
+    /// tokens of each word.
     pub(crate) fn words(
         self,
         logits: Vec<f32>,
@@ -73,7 +74,7 @@ impl Aggregation {
     }
 }
 
-/// The logarithms of the mean probabilities, which are logits of those probabilities.
+/// The logarithms of the mean probabilities, which are logits of these probabilities.
 fn average(rows: &[f32], width: usize) -> Vec<f32> {
     let mut mean = vec![0.0; width];
     for row in rows.chunks_exact(width) {
@@ -82,13 +83,13 @@ fn average(rows: &[f32], width: usize) -> Vec<f32> {
         }
     }
     let tokens = (rows.len() / width) as f64;
-    // Never the logarithm of 0, which no sequence of labels could recover from.
+    // Never the logarithm of 0, from which no sequence of labels recovers.
     mean.iter()
         .map(|sum: &f64| (sum / tokens).max(f64::MIN_POSITIVE).ln() as f32)
         .collect()
 }
 
-/// The row with the highest probability of any label; the first of equals.
+/// The row with the highest probability of any label; the first of equal ones.
 fn surest(rows: &[f32], width: usize) -> Vec<f32> {
     let mut best: (&[f32], f64) = (&[], f64::NEG_INFINITY);
     for row in rows.chunks_exact(width) {

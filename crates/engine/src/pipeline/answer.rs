@@ -1,4 +1,4 @@
-//! A tagged text to the answer a client reads.
+//! A tagged text to the answer that a client reads.
 
 use nerve_tagging::{
     ByteSpan, Entity, EntityType, LabelSet, OffsetMap, OffsetUnit, OrphanRule, Tag, WordSpan, entities,
@@ -59,23 +59,23 @@ pub struct WordAnswer<'a> {
     pub score: f32,
 }
 
-/// How a client wants to see the answer.
+/// How an answer is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnswerOptions {
-    /// The unit in which offsets are counted.
+    /// The unit of offsets.
     pub offsets: OffsetUnit,
     /// Entities with a lower score are left out.
     pub threshold: f32,
-    /// The entity types to show; all where absent.
+    /// The entity types to show; all if absent.
     pub types: Option<Vec<EntityType>>,
-    /// Whether every word is shown.
+    /// Whether the answer lists every word.
     pub include_words: bool,
 }
 
 impl<'a> Answer<'a> {
-    /// The answer for a tagged text; `found` hears of every entity, those the view leaves out too.
+    /// The answer for a tagged text. `found` is called for every entity, including those that the options leave out.
     ///
-    /// An `I-X` with no open `X` before it, which only independent decoding leaves, starts an entity.
+    /// An `I-X` with no open `X` before it, which occurs only with independent decoding, starts an entity.
     pub fn new(
         tagged: &'a TaggedText,
         labels: &'a LabelSet,
@@ -127,7 +127,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// The entities of the text, or each token of one by itself.
+/// The entities of the text; without joining, each token of an entity is one.
 fn found_entities(tagged: &TaggedText, labels: &LabelSet) -> Vec<Entity> {
     let tags = tagged
         .labels

@@ -1,4 +1,4 @@
-//! Answers of recent texts, for clients that ask the same again.
+//! A cache of the answers of recent texts.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,13 +8,13 @@ use crate::pipeline::aggregation::DecodingOptions;
 use crate::pipeline::tagged::TaggedText;
 use crate::request::input::TagInput;
 
-/// What an entry takes beside its text and words: the map's own bookkeeping, roughly.
+/// Approximate bytes of an entry beside its text and words: the map's own bookkeeping.
 const ENTRY_BYTES: usize = 128;
 
-/// The answers of the texts asked for last, within a number of bytes.
+/// The answers of recently tagged texts, within a number of bytes.
 ///
-/// It belongs to one version of a model, and what a text is answered does not depend on anything else: an answer from here
-/// is the one that would be computed.
+/// A cache belongs to one version of a model. A text's answer depends on nothing else, so a cached answer equals a
+/// computed one.
 pub(crate) struct AnswerCache {
     kept: Mutex<CacheState>,
     limit_bytes: usize,
@@ -26,7 +26,7 @@ struct CacheState {
     bytes: usize,
 }
 
-/// A text and how its labels are to be decided.
+/// A text, and how its labels are decided.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CacheKey {
     source: TagInput,
@@ -43,7 +43,7 @@ impl CacheKey {
         Self { source, reading }
     }
 
-    /// The text, to be computed.
+    /// The text.
     pub(crate) fn source(&self) -> TagInput {
         self.source.clone()
     }
@@ -57,7 +57,7 @@ impl CacheKey {
 }
 
 impl AnswerCache {
-    /// An empty cache of at most so many bytes.
+    /// An empty cache of at most `limit_bytes` bytes.
     pub(crate) fn new(limit_bytes: usize) -> Self {
         Self {
             kept: Mutex::new(CacheState {
@@ -68,12 +68,12 @@ impl AnswerCache {
         }
     }
 
-    /// The answer of this text, if it is still known.
+    /// The answer of this text, if it is cached.
     pub(crate) fn get(&self, asked: &CacheKey) -> Option<TaggedText> {
         self.lock().answers.get(asked).map(|entry| entry.answer.clone())
     }
 
-    /// Keeps an answer; those that were asked for longest ago make room.
+    /// Adds an answer; the least recently used ones are evicted to make space.
     pub(crate) fn keep(&self, asked: CacheKey, answer: &TaggedText) {
         let bytes = ENTRY_BYTES + asked.bytes() + answer.bytes();
         if bytes > self.limit_bytes {
@@ -97,7 +97,7 @@ impl AnswerCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, CacheState> {
-        // Nothing under the lock panics but for want of memory.
+        // No code panics while it holds the lock.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

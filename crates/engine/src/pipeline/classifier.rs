@@ -1,4 +1,4 @@
-//! Texts to what the `transformers` pipeline answers, through the text threads, the queue and the workers.
+//! Texts to the answers of the `transformers` pipeline, through the tokenizer threads, the queue and the workers.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use crate::scheduler::job::{LogitMatrix, WindowInput};
 use crate::scheduler::queue::Flow;
 use crate::trace;
 
-/// What the pipeline answers for one text.
+/// The pipeline's answer for one text.
 #[derive(Debug)]
 pub struct Classification {
-    /// The tokens or groups that are not ignored.
+    /// The tokens or groups, without those of ignored labels.
     pub entities: Vec<Classified>,
-    /// Whether the text was longer than the model, and its rest was not read.
+    /// Whether the text is longer than the model and was truncated.
     pub truncated: bool,
 }
 
-/// A text's tokens, and which of them the model reads together.
+/// A text's tokens, and the ranges that the model reads together.
 pub(super) struct Chunked {
     text: PipelineText,
     chunks: Vec<Range<usize>>,
@@ -32,9 +32,9 @@ pub(super) struct Chunked {
 }
 
 impl Tagger {
-    /// The pipeline's answers in order; the first text that fails fails the request.
+    /// The pipeline's answers, in order of the texts. The first text that fails fails the request.
     ///
-    /// Without `stride` a text longer than the model is truncated, as the pipeline does; with it the text is read in
+    /// Without `stride`, a text longer than the model is truncated, as in the pipeline. With it, the text is read in
     /// chunks that share `stride` tokens, which must be fewer than a chunk holds.
     pub async fn classify(
         &self,
@@ -177,7 +177,7 @@ fn input(encoder: &PipelineEncoder, ids: &[u32], chunk: &Range<usize>) -> Window
     }
 }
 
-/// Runs of at most `room` tokens, each of which begins `stride` tokens before the last one ended.
+/// Ranges of at most `room` tokens, each of which starts `stride` tokens before the previous one ends.
 fn overlapping(tokens: usize, room: usize, stride: usize) -> Vec<Range<usize>> {
     let step = room.saturating_sub(stride).max(1);
     let mut chunks: Vec<Range<usize>> = Vec::new();

@@ -1,4 +1,4 @@
-//! Texts to what is answered, with made-up logits and no threads: what hostile texts are tried on.
+//! Texts to answers, with invented logits and without threads, for fuzz targets.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::pipeline::tagger::decide;
 use crate::request::input::TagInput;
 use crate::scheduler::job::WindowInput;
 
-/// Tight enough that short texts meet them.
+/// Limits that short texts exceed.
 const LIMITS: TextLimits = TextLimits {
     max_line_bytes: 2048,
     max_text_bytes: 2048,
@@ -22,7 +22,7 @@ const LIMITS: TextLimits = TextLimits {
     max_windows: 128,
 };
 
-/// The tagged texts in order.
+/// The tagged texts, in order.
 pub fn tag_directly(
     model: &Arc<TextModel>,
     sources: Vec<TagInput>,
@@ -40,7 +40,7 @@ pub fn tag_directly(
     tagged.collect()
 }
 
-/// What the `transformers` pipeline would answer for the text.
+/// The answer of the `transformers` pipeline for the text.
 pub fn classify_directly(
     model: &TextModel,
     text: &str,
@@ -56,7 +56,7 @@ pub fn classify_directly(
     chunked.classified(encoder, &model.labels, &logits, wanted)
 }
 
-/// A row for each position that is read: some labels, the same for the same window.
+/// One row per position that is read. The same window always gets the same rows.
 fn logits(model: &TextModel, input: &WindowInput) -> Vec<f32> {
     let width = model.labels.len();
     let row = |&position: &usize| {

@@ -11,7 +11,7 @@ use crate::scheduler::queue::SubmitError;
 /// Why texts are not tagged.
 #[derive(Debug, Error)]
 pub enum TagError {
-    /// The engine takes no requests now.
+    /// The engine accepts no requests now.
     #[error("{}", .0.problem())]
     NotReady(Readiness),
     /// Too many requests wait to be split and tokenized.
@@ -23,16 +23,16 @@ pub enum TagError {
     /// The text itself cannot be tagged.
     #[error(transparent)]
     Text(PrepareError),
-    /// Preparing the text panicked.
+    /// Tokenizing the text panicked.
     #[error("the text could not be tokenised")]
     PrepareFailed,
-    /// A window's run failed, or its worker.
+    /// Running a window failed, or its worker did.
     #[error("the model could not be run on the text")]
     InferenceFailed,
 }
 
 impl TagError {
-    /// The reason of the refusal, where the error is one.
+    /// The reason of the refusal, if the error is one.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::NotReady(readiness) => Some(readiness.refusal()),
@@ -50,32 +50,32 @@ impl TagError {
     }
 }
 
-/// Why a text cannot be computed.
+/// Why a text cannot be tokenized.
 #[derive(Debug, Error)]
 pub enum PrepareError {
-    /// The text is longer than is taken.
+    /// The text has too many bytes.
     #[error("the text has {bytes} bytes; at most {limit} are taken (--max-text-bytes)")]
     TextTooLong {
-        /// UTF-8 bytes.
+        /// UTF-8 bytes of the text.
         bytes: usize,
         /// The limit.
         limit: usize,
     },
-    /// The text has more words than are taken.
+    /// The text has too many words.
     #[error("the text has more than {limit} words (--max-words)")]
     TooManyWords {
         /// The limit.
         limit: usize,
     },
-    /// The text needs more windows than are computed for one text.
+    /// The text needs too many windows.
     #[error("the text needs {windows} windows of the encoder; at most {limit} are computed (--max-windows)")]
     TooManyWindows {
-        /// How many it needs.
+        /// The number of windows.
         windows: usize,
         /// The limit.
         limit: usize,
     },
-    /// The tokenizer failed on it. Its own words may quote the text or a path, and are not repeated.
+    /// The tokenizer failed. Its message is not repeated, since it may quote the text or a path.
     #[error("the text could not be tokenised")]
     Encoder(#[from] EncoderError),
 }

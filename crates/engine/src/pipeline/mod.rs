@@ -1,4 +1,4 @@
-//! Texts to tagged texts: prepare, submit, wait, and read as entities.
+//! Texts to tagged texts: tokenize, submit, wait, decide the labels, and show entities.
 
 pub(crate) mod aggregate;
 pub(crate) mod aggregation;

@@ -1,39 +1,39 @@
-//! What the pipeline knows of the model it serves, apart from its sessions.
+//! The text side of a model: everything except its sessions.
 
 use std::sync::Arc;
 
 use nerve_inference::{Model, OneByOne, PipelineEncoder, TextEncoder};
 use nerve_tagging::{Decoder, LabelSet, Splitter, WindowLimits};
 
-/// A model's names, labels and way of reading text.
+/// A model's names, labels, tokenizer and limits.
 pub struct TextModel {
-    /// Its name.
+    /// The model's name.
     pub name: String,
-    /// Its version, which changes with its content.
+    /// The version, which changes with the model's content.
     pub version: String,
-    /// Its precision: `fp32`, `int8` and so on.
+    /// The precision, such as `fp32` or `int8`.
     pub precision: String,
-    /// Its labels.
+    /// The labels.
     pub labels: LabelSet,
-    /// Decides the labels of a text from its logits, and states scores at the model's temperature.
+    /// Decides the labels of a text from its logits, with scores at the model's temperature.
     pub(crate) decoder: Decoder,
     pub(crate) encoder: Arc<TextEncoder>,
-    /// Reads text as the `transformers` pipeline does, for `POST /`.
+    /// Tokenizes text as the `transformers` pipeline does, for `POST /`.
     pub pipeline: Arc<PipelineEncoder>,
     /// How running text is split into words.
     pub splitter: Splitter,
     /// How long a window is.
     pub limits: WindowLimits,
-    /// Why windows run one by one; absent where they share batches.
+    /// Why windows run one by one; absent if they share batches.
     pub(crate) one_by_one: Option<OneByOne>,
-    /// Whether padding costs little.
+    /// Whether the graph computes no padding.
     pub(crate) padding_free: bool,
     /// The model's whole description, as `/info` shows it.
     pub description: serde_json::Value,
 }
 
 impl TextModel {
-    /// The text side of an opened model.
+    /// The text side of an open model.
     pub(crate) fn of(model: &Model) -> Result<Self, serde_json::Error> {
         let info = model.info();
         Ok(Self {

@@ -1,4 +1,4 @@
-//! A request's text to words and windows of token ids.
+//! Texts to words and windows of token ids.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::pipeline::tagged::Words;
 use crate::request::input::TagInput;
 use crate::scheduler::job::WindowInput;
 
-/// How much text is split and tokenised before another request has its turn.
+/// How much text is tokenized before another request has its turn, in bytes.
 const STEP_BYTES: usize = 1 << 16;
 
-/// A text ready to be computed.
+/// A text that is ready to be computed.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) words: Words,
@@ -30,7 +30,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// The windows to compute: in their order they read each word that has a subword once, in the words' order.
+    /// The windows to compute. In their order they read each word that has a subword once, in the order of the words.
     pub(crate) fn inputs<'p>(&'p self, model: &'p TextModel) -> impl Iterator<Item = WindowInput> + 'p {
         let input = |window| WindowInput {
             reads: self.reads(model, window).collect(),
@@ -42,12 +42,12 @@ impl Prepared {
             .filter(|input| !input.reads.is_empty())
     }
 
-    /// Whether each word has a subword, and so a label of the model's.
+    /// Whether each word has a subword, and so a label from the model.
     pub(crate) fn has_subword(&self) -> impl DoubleEndedIterator<Item = bool> + ExactSizeIterator + Clone {
         (0..self.words.spans.len()).map(|word| !self.subwords.of_word(WordIndex(word)).is_empty())
     }
 
-    /// How many subwords are read of each word.
+    /// The number of subwords that are read of each word.
     pub(crate) fn read_lengths(&self) -> impl Iterator<Item = usize> {
         self.windows.iter().flat_map(|window| {
             let words = window.answers.range();
@@ -65,7 +65,7 @@ impl Prepared {
         })
     }
 
-    /// The subwords of a word that are read in the window which answers it.
+    /// The subwords of a word that are read, in the window that answers the word.
     fn read(&self, window: &Window, word: usize) -> Range<usize> {
         let subwords = self.subwords.of_word(WordIndex(word));
         let most = if self.reads_all { subwords.len() } else { 1 };
@@ -73,7 +73,7 @@ impl Prepared {
     }
 }
 
-/// Texts on their way to windows, a bounded step at a time, so that long texts and short ones take turns.
+/// Texts that are tokenized in bounded steps, so that long texts and short ones take turns.
 pub(crate) struct Preparation {
     model: Arc<TextModel>,
     aggregation: Aggregation,
@@ -84,21 +84,21 @@ pub(crate) struct Preparation {
     took: Duration,
 }
 
-/// A text of which a part has been tokenised.
+/// A text that is tokenized up to `rest`.
 #[derive(Default)]
 struct PartiallyTokenized {
     words: Words,
     subwords: Subwords,
-    /// The words as given, where they were given.
+    /// The words, if the client gave words.
     given: Option<Vec<String>>,
-    /// How many of the given words have been tokenised.
+    /// The number of given words that are tokenized.
     given_done: usize,
-    /// Where in the text the rest begins.
+    /// The byte where the rest of the text starts.
     rest: usize,
 }
 
 impl Preparation {
-    /// The preparation of these texts; nothing is done yet.
+    /// The preparation of these texts; nothing is tokenized yet.
     pub(crate) fn new(
         model: Arc<TextModel>,
         sources: Vec<TagInput>,
@@ -116,7 +116,7 @@ impl Preparation {
         }
     }
 
-    /// One step on; true once all texts are prepared.
+    /// Takes one step. True once all texts are prepared.
     pub(crate) fn step(&mut self) -> bool {
         let began = Instant::now();
         let mut budget = STEP_BYTES;
@@ -127,7 +127,7 @@ impl Preparation {
         self.partial.is_none() && self.waiting.len() == 0
     }
 
-    /// The texts in order, and how long they took.
+    /// The texts in order, and the time they took.
     pub(crate) fn finish(self) -> (Vec<Result<Prepared, PrepareError>>, Duration) {
         (self.prepared, self.took)
     }
@@ -198,7 +198,7 @@ impl Preparation {
     }
 }
 
-/// How much of a text was tokenised in one go, and whether that was the end of it.
+/// How much of a text one step tokenized, and whether the text is complete.
 struct Part {
     bytes: usize,
     last: bool,
@@ -225,7 +225,7 @@ impl PartiallyTokenized {
         }
     }
 
-    /// Tokenises the next part.
+    /// Tokenizes the next part.
     fn part(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, EncoderError> {
         let split: fn(&str) -> Vec<ByteSpan> = match (&self.given, model.splitter) {
             (Some(_), _) => return self.given_part(model, of_tokens),
@@ -245,7 +245,7 @@ impl PartiallyTokenized {
         })
     }
 
-    /// The text by the tokenizer's own words, which need all of it at once.
+    /// Tokenizes the whole text by the tokenizer's own words, which depend on all of it.
     fn whole(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, EncoderError> {
         let text = self.words.text.as_str();
         (self.words.spans, self.subwords) = if of_tokens {
@@ -268,7 +268,7 @@ impl PartiallyTokenized {
                 break;
             }
             spans.extend(ByteSpan::new(self.rest, self.rest + word.len()));
-            // A space follows each word but the last.
+            // A space follows each word except the last.
             self.rest += word.len() + 1;
         }
         self.given_done += spans.len();
@@ -280,7 +280,7 @@ impl PartiallyTokenized {
         })
     }
 
-    /// Adds the words at these places, or their tokens.
+    /// Adds the words at these spans, or their tokens.
     fn add(&mut self, model: &TextModel, of_tokens: bool, spans: Vec<ByteSpan>) -> Result<(), EncoderError> {
         let text = self.words.text.as_str();
         let words: Vec<&str> = spans
@@ -298,7 +298,7 @@ impl PartiallyTokenized {
     }
 }
 
-/// The places of words' tokens in the text, each a word of its own; of a word without a token, the word's.
+/// The spans of words' tokens in the text, each as a word of its own. A word without a token keeps its own span.
 fn tokens_as_words(
     tokens: Vec<WordToken>,
     words: &[ByteSpan],
@@ -321,7 +321,8 @@ fn tokens_as_words(
     Ok((spans, subwords))
 }
 
-/// Where a part of the text that begins at `from` ends: at white space, so that no word is cut, or with the text.
+/// The end of the part of the text that starts at `from`: at white space, so that no word is cut, or the end of the
+/// text.
 fn part_end(text: &str, from: usize) -> usize {
     let enough = text.ceil_char_boundary(from.saturating_add(STEP_BYTES));
     let rest = text.get(enough..).unwrap_or_default();

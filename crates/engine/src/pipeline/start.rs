@@ -1,4 +1,4 @@
-//! A model's pipeline and workers, started.
+//! The start of a version: its queue, workers and pipeline.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::scheduler::queue::Queue;
 use crate::scheduler::worker::Worker;
 
 impl Tagger {
-    /// A pipeline whose workers open their sessions meanwhile; they end when it is dropped.
+    /// A tagger whose workers open their sessions in the background. The workers end when it is dropped.
     pub(crate) fn start(
         model: TextModel,
         sessions: Sessions,
@@ -56,7 +56,7 @@ impl Tagger {
     }
 }
 
-/// What may be computed together with this model.
+/// The batch limits for this model.
 fn batching(model: &TextModel, limits: BatchLimits) -> BatchLimits {
     let Some(reason) = &model.one_by_one else {
         return limits;
@@ -68,8 +68,8 @@ fn batching(model: &TextModel, limits: BatchLimits) -> BatchLimits {
     }
 }
 
-/// A short text, a full batch and the longest window: memory is claimed and kernels are chosen before the first client. The
-/// sequences of `POST /` may be longer, and are left to those who send them.
+/// A short text, a full batch and the longest window, so that memory is allocated and kernels are chosen before the
+/// first request. The sequences of `POST /` may be longer, and are not warmed up.
 fn warm_up_batches(model: &TextModel, batching: BatchLimits) -> Result<Vec<Vec<WindowInput>>, EncoderError> {
     const SHORT: usize = 8;
     const USUAL: usize = 32;

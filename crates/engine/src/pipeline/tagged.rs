@@ -2,29 +2,29 @@
 
 use nerve_tagging::{ByteSpan, WordLabel};
 
-/// A text whose words are known.
+/// A text and its words.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
-    /// The text that spans refer to.
+    /// The text that the spans refer to.
     pub text: String,
-    /// The words' places in `text`, in order; a given word may be empty. Where tokens are labelled, the tokens' places,
-    /// and those of the words that have no token.
+    /// The spans of the words in `text`, in order; a given word may be empty. If tokens are labelled, the spans of
+    /// the tokens, and those of words without a token.
     pub spans: Vec<ByteSpan>,
 }
 
 /// A text's words and their labels.
 #[derive(Clone, Debug)]
 pub struct TaggedText {
-    /// The words; where tokens were labelled, the tokens.
+    /// The words; the tokens, if tokens are labelled.
     pub words: Words,
-    /// One label a word.
+    /// One label per word.
     pub labels: Vec<WordLabel>,
-    /// Whether neighbouring words of one entity are one entity; false where each token stands for itself.
+    /// Whether consecutive words of one entity are joined. False if each token is an entity of its own.
     pub joined: bool,
 }
 
 impl TaggedText {
-    /// The memory it takes, roughly.
+    /// The approximate memory in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.words.text.len() + size_of_val(self.words.spans.as_slice()) + size_of_val(self.labels.as_slice())
     }

@@ -1,4 +1,4 @@
-//! Texts to tagged words, through the text threads, the queue and the workers.
+//! One version of a model: texts to tagged texts, through the tokenizer threads, the queue and the workers.
 
 use std::collections::VecDeque;
 use std::iter::Peekable;
@@ -23,71 +23,73 @@ use crate::trace;
 
 /// How many windows of one request are in the queue at a time.
 ///
-/// As many as the scheduler looks through for windows of like length; more would only take memory and room from others.
+/// The scheduler chooses among as many windows for a batch; more would only take memory, and space from other
+/// requests.
 const WINDOWS_AT_A_TIME: usize = 256;
 
-/// Words above which a text's labels are decided, and its answer written, on the text threads: a millisecond's work.
+/// The number of words above which a text is decided and its answer written on the tokenizer threads: about a
+/// millisecond of work.
 const MANY_WORDS: usize = 2048;
 
-/// What becomes of work where the server has no room for it.
+/// What happens to work that the engine has no space for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It is refused at once.
+    /// The work is refused at once.
     Now,
-    /// It waits.
+    /// The work waits.
     Patiently,
 }
 
-/// The pipeline, shared by all requests.
+/// One version of a model, shared by all requests.
 pub struct Tagger {
     pub(crate) model: Arc<TextModel>,
     pub(crate) threads: Arc<TokenizerPool>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
-    /// The counters of this version alone.
+    /// The counters of this version.
     pub(crate) counters: ModelMetrics,
     pub(crate) limits: TextLimits,
-    /// The answers of recent texts, where they are kept.
+    /// The answers of recent texts; absent without a cache.
     pub(crate) cache: Option<AnswerCache>,
     /// The workers end when this is dropped.
     pub(crate) pool: Pool,
 }
 
 impl Tagger {
-    /// The version that answers, apart from its sessions.
+    /// The text side of the model.
     pub fn model(&self) -> &TextModel {
         &self.model
     }
 
-    /// Whether texts are answered now, and if not, why.
+    /// Whether requests are accepted now, and if not, why.
     pub fn readiness(&self) -> Readiness {
         self.health.readiness()
     }
 
-    /// What may be computed together.
+    /// What a batch may hold.
     pub fn batch_limits(&self) -> BatchLimits {
         self.queue.batching()
     }
 
-    /// The metrics of the engine.
+    /// The engine's metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The counters of this version alone.
+    /// The counters of this version.
     pub fn counters(&self) -> &ModelMetrics {
         &self.counters
     }
 
-    /// The answer as it is to be shown; the entities found are counted.
+    /// The answer to show for a tagged text. Counts the entities found.
     pub fn answer<'a>(&'a self, tagged: &'a TaggedText, view: &AnswerOptions) -> Answer<'a> {
         let found = |entity_type| self.counters.entity_found(entity_type);
         Answer::new(tagged, &self.model.labels, view, found)
     }
 
-    /// The result of a task about so many words; where they are many, the text threads do it, so that the threads which
-    /// serve connections are not held up.
+    /// The result of a task about so many words. If they are many, it runs on the tokenizer threads, so that the
+    /// threads that serve connections are not held up.
     pub async fn run_sized<T: Send + 'static>(
         &self,
         words: usize,
@@ -99,9 +101,10 @@ impl Tagger {
         }
     }
 
-    /// The tagged texts in order, each with its own error; the whole request fails if the server cannot take it.
+    /// The tagged texts, in order, each with its own error. The request fails as a whole if the engine does not admit
+    /// it.
     ///
-    /// The first windows of a request are admitted or refused at once; those that follow wait for room.
+    /// The first windows of a request are admitted or refused at once; its further windows wait for space.
     pub async fn tag(
         &self,
         sources: Vec<TagInput>,
@@ -114,7 +117,7 @@ impl Tagger {
         }
     }
 
-    /// The texts' answers from the cache, and of those that it lacks from the model.
+    /// The texts' answers, from the cache where it has them and from the model otherwise.
     async fn tag_through(
         &self,
         cache: &AnswerCache,
@@ -165,9 +168,9 @@ impl Tagger {
             .await
     }
 
-    /// [`Self::tag`] for bulk work: a text of `flow` waits where one of a request would be refused because of load.
+    /// [`Self::tag`] for bulk work: a text of `flow` waits where a request would be refused because of load.
     ///
-    /// Every text has its own error. The caller bounds how many texts it hands in at a time.
+    /// Every text has its own error. The caller bounds how many texts it gives at a time.
     pub(crate) async fn tag_patiently(
         &self,
         sources: Vec<TagInput>,
@@ -180,7 +183,7 @@ impl Tagger {
             Ok(prepared) => self.tag_prepared(prepared, reading, patiently, flow).await,
             Err(error) => Err(error),
         };
-        // Only preparing can fail all of them, with no error that one alone could not have.
+        // Only tokenizing fails all texts together, because it panicked.
         tagged.unwrap_or_else(|_| (0..texts).map(|_| Err(TagError::PrepareFailed)).collect())
     }
 
@@ -214,10 +217,10 @@ impl Tagger {
         Ok(tagged)
     }
 
-    /// An error where no request can be answered now.
+    /// Fails if no request can be answered now.
     pub(crate) fn check_ready(&self) -> Result<(), TagError> {
         match self.health.readiness() {
-            // What arrives on a connection that was open when draining began is still answered.
+            // Requests that arrive while draining, on connections that are still open, are answered.
             Readiness::Ready | Readiness::Draining => Ok(()),
             not_ready @ (Readiness::Starting | Readiness::NoWorker) => Err(TagError::NotReady(not_ready)),
         }
@@ -248,10 +251,10 @@ impl Tagger {
         }
     }
 
-    /// Computes windows and gives `take` each one's logits, in order, with the key that came with it.
+    /// Computes windows and gives `take` the logits of each, in order, with the key that came with the window.
     ///
-    /// As many as may be in the queue at a time are submitted first, where admission is now all or none, and the others one
-    /// by one as those are answered.
+    /// The first windows, as many as may be in the queue at a time, are submitted together; under [`Admission::Now`]
+    /// they are admitted or refused as a whole. The other windows are submitted one by one as these are answered.
     pub(crate) async fn compute<K: Copy>(
         &self,
         windows: impl Iterator<Item = (K, WindowInput)>,
@@ -298,7 +301,7 @@ impl Tagger {
         }
     }
 
-    /// As many of the first windows as may be in the queue at a time.
+    /// The first windows, as many as may be in the queue at a time.
     fn first_part<K>(
         &self,
         windows: &mut Peekable<impl Iterator<Item = (K, WindowInput)>>,
@@ -316,7 +319,7 @@ impl Tagger {
         (keys, inputs)
     }
 
-    /// The labels of a text whose logits are known.
+    /// Decides the labels of a text from its logits.
     async fn decide(
         &self,
         text: Prepared,
@@ -329,13 +332,14 @@ impl Tagger {
             .await?
     }
 
-    /// Why a window was dropped unanswered: the server stops, or its last worker died, though one may be back by now.
+    /// Why a window was dropped without an answer: the engine is stopping, or its last worker failed (and may have
+    /// been restarted since).
     fn dropped(&self) -> TagError {
         TagError::NotReady(self.health.readiness())
     }
 }
 
-/// Adds the logits of a text's next window, unless the text has failed.
+/// Appends the logits of a text's next window, unless the text has failed.
 pub(crate) fn append(logits: &mut Result<LogitMatrix, TagError>, answered: Result<LogitMatrix, TagError>) {
     match (logits, answered) {
         (Ok(logits), Ok(answered)) if logits.is_empty() => *logits = answered,
@@ -345,7 +349,7 @@ pub(crate) fn append(logits: &mut Result<LogitMatrix, TagError>, answered: Resul
     }
 }
 
-/// A text's labels, decided from the logits of its words.
+/// Decides the labels of a text from the logits of its words.
 pub(super) fn decide(
     model: &TextModel,
     text: Prepared,

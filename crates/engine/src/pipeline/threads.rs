@@ -1,4 +1,4 @@
-//! Threads that split and tokenise, so that long texts never hold up the threads that serve connections.
+//! The threads that split and tokenize, so that long texts do not hold up the threads that serve connections.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use tracing::error;
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// A few threads and a bounded line of tasks before them. The threads end when this is dropped.
+/// A few threads, and a bounded queue of tasks. The threads end when this is dropped.
 pub(crate) struct TokenizerPool {
     shared: Arc<TaskQueue>,
 }
@@ -30,14 +30,14 @@ struct WaitingTasks {
 /// Why a task has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskError {
-    /// The line is full.
+    /// The queue of tasks is full.
     Full,
     /// The task panicked.
     Panicked,
 }
 
 impl TokenizerPool {
-    /// As many threads, before which `limit` tasks may wait.
+    /// Starts the threads; `limit` tasks may wait.
     pub(crate) fn start(threads: usize, limit: usize) -> std::io::Result<Self> {
         let line = Mutex::default();
         let shared = Arc::new(TaskQueue {
@@ -45,7 +45,7 @@ impl TokenizerPool {
             changed: Condvar::new(),
             limit,
         });
-        // Owned from the start, so that the threads already running end should a later one not start.
+        // The pool owns the threads from the start, so that they end if a later one cannot be started.
         let pool = Self { shared };
         for number in 0..threads {
             let shared = Arc::clone(&pool.shared);
@@ -56,7 +56,7 @@ impl TokenizerPool {
         Ok(pool)
     }
 
-    /// Threads that drop every task unbegun, as after a panic.
+    /// A pool that drops every task without running it, as after a panic.
     pub(crate) fn that_lose_tasks() -> std::io::Result<Self> {
         let threads = Self::start(0, usize::MAX)?;
         let shared = Arc::clone(&threads.shared);
@@ -64,9 +64,9 @@ impl TokenizerPool {
         Ok(threads)
     }
 
-    /// The result of a task, refused where the line is full.
+    /// The result of a task, which is refused if the queue of tasks is full.
     ///
-    /// A task whose caller has left before its turn is not begun.
+    /// A task whose caller is gone before the task's turn does not run.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> T + Send + 'static,
@@ -76,8 +76,7 @@ impl TokenizerPool {
         result.await.map_err(|_| TaskError::Panicked)
     }
 
-    /// [`Self::run`] for callers that bound how many of their tasks wait, as a request that was admitted does: a full line
-    /// does not refuse them.
+    /// [`Self::run`] without a limit, for admitted requests and for callers that bound how many of their tasks wait.
     pub(crate) async fn run_patiently<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> T + Send + 'static,
@@ -119,7 +118,7 @@ impl TaskQueue {
 
     fn serve(&self) {
         while let Some(task) = self.next() {
-            // A task owns what it works on, so nothing half-done is seen after a panic.
+            // A task owns its data, so no partial result is seen after a panic.
             if catch_unwind(AssertUnwindSafe(task)).is_err() {
                 error!("preparing a text panicked");
             }
@@ -135,7 +134,7 @@ impl TaskQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, WaitingTasks> {
-        // No task runs under the lock.
+        // No task runs while the lock is held.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,41 +1,41 @@
-//! Why a text is no request.
+//! Why a request is invalid.
 
 use thiserror::Error;
 
-/// Why a text is no request.
+/// Why a request is invalid.
 #[derive(Debug, Error)]
 pub enum RequestError {
-    /// It is not JSON.
+    /// The text is not JSON.
     #[error("not JSON: {problem}")]
     Malformed {
-        /// What the parser said.
+        /// The parser's message.
         problem: String,
     },
     /// A field is missing, unknown or of the wrong type.
     #[error("{problem}")]
     Shape {
-        /// What the parser said.
+        /// The parser's message.
         problem: String,
     },
-    /// A line's name is neither text nor number.
+    /// A line's `id` is neither a string nor a number.
     #[error("`id` must be a string or a number")]
     Id,
-    /// There is nothing to tag.
+    /// There is no text.
     #[error("give either `text` or `words`")]
     NoText,
-    /// It is unclear what to tag.
+    /// There are both `text` and `words`.
     #[error("give either `text` or `words`, not both")]
     TextAndWords,
-    /// The threshold is no probability.
+    /// The threshold is not a probability.
     #[error("`threshold` is {threshold}; it must be between 0 and 1")]
     Threshold {
-        /// As given.
+        /// The value given.
         threshold: f64,
     },
-    /// An entity type the model does not know.
+    /// The model does not know an entity type.
     #[error("`labels` has `{label}`; the model knows {}", known.join(", "))]
     UnknownLabel {
-        /// As given.
+        /// The type given.
         label: String,
         /// The model's entity types.
         known: Vec<String>,

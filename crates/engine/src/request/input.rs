@@ -1,8 +1,8 @@
-//! What is to be tagged.
+//! The text to tag.
 
 use crate::request::error::RequestError;
 
-/// What a client asks to be tagged.
+/// The text to tag, as a client gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TagInput {
     /// Running text, split into words as the model was trained.
@@ -12,7 +12,7 @@ pub enum TagInput {
 }
 
 impl TagInput {
-    /// The one thing to tag, of the two fields that may hold it.
+    /// The input of a request with the fields `text` and `words`, of which exactly one must be present.
     pub fn of(text: Option<String>, words: Option<Vec<String>>) -> Result<Self, RequestError> {
         match (text, words) {
             (Some(text), None) => Ok(Self::Text(text)),
@@ -22,7 +22,7 @@ impl TagInput {
         }
     }
 
-    /// How many words were given; none of a running text.
+    /// The number of given words; 0 for running text.
     pub(crate) fn words(&self) -> usize {
         match self {
             Self::Text(_) => 0,

@@ -1,4 +1,4 @@
-//! A JSON text to the object it spells.
+//! A JSON object to a request.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -6,9 +6,9 @@ use serde_json::error::Category;
 
 use crate::request::error::RequestError;
 
-/// The object a JSON text spells; what is no JSON at all is another error than JSON of the wrong shape.
+/// Parses a JSON object. Text that is not JSON is a different error from JSON of the wrong shape.
 pub fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, RequestError> {
-    // A parser of fields would also take them from an array, in order.
+    // Serde also accepts an array, whose elements are the fields in order.
     let is_object = json.trim_ascii_start().first() == Some(&b'{');
     let problem = match serde_json::from_slice(json) {
         Ok(value) if is_object => return Ok(value),
@@ -16,7 +16,7 @@ pub fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, RequestError> 
         Err(error) if is_object => error.to_string(),
         Ok(_) | Err(_) => "a JSON object is expected".to_owned(),
     };
-    // The parser stops at the first wrong field, so the rest has not been read.
+    // The parser stops at the first wrong field; what follows may not be JSON.
     match serde_json::from_slice::<IgnoredAny>(json) {
         Err(error) => Err(malformed(&error)),
         Ok(_) => Err(RequestError::Shape { problem }),

@@ -1,4 +1,4 @@
-//! What is asked of the engine, as requests, streams, files and command lines spell it.
+//! What the engine is asked, in the types that requests, streams, files and command lines share.
 
 pub(crate) mod error;
 pub(crate) mod input;

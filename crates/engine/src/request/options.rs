@@ -1,4 +1,4 @@
-//! How texts are to be tagged and answers shown, and what that means for the model that answers.
+//! The options of tagging, and their meaning for a model.
 
 use clap::{ArgAction, Args, ValueEnum};
 use nerve_tagging::{Decoding, LabelSet, OffsetUnit};
@@ -76,7 +76,7 @@ pub struct TagOptions {
 }
 
 impl TagOptions {
-    /// How texts are to be tagged.
+    /// How the labels are decided.
     pub fn reading(&self) -> DecodingOptions {
         DecodingOptions {
             aggregation: self.aggregation.unwrap_or_default(),
@@ -87,7 +87,7 @@ impl TagOptions {
         }
     }
 
-    /// What the options mean for a model with these labels.
+    /// How the answer is shown, for a model with these labels.
     pub fn view(self, labels: &LabelSet) -> Result<AnswerOptions, RequestError> {
         let threshold = self.threshold.unwrap_or(0.0);
         if !(0.0..=1.0).contains(&threshold) {

@@ -2,26 +2,26 @@
 
 use std::time::Duration;
 
-/// Over how much computing the rate is taken: what was computed so long before counts half. Time without work counts for
-/// nothing, so that the first of a burst are told what the last one taught.
+/// The half-life of the rate, in computing time: what was computed so long ago counts half. Idle time does not count,
+/// so that the first requests of a burst get an estimate from the last burst.
 const HALF_LIFE: Duration = Duration::from_secs(2);
-/// The bounds of a waiting time, in seconds: a client that comes back sooner is refused again, and one told to wait
-/// longer than a minute is better told by its balancer.
+/// The bounds of `Retry-After`, in seconds: a client that returns sooner is refused again, and after a minute the
+/// load has changed.
 const SHORTEST: u32 = 1;
 const LONGEST: u32 = 60;
 
-/// The tokens that were computed lately, and how long a worker took for them.
+/// The tokens computed recently, and the time a worker took for them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DrainRate {
-    // Both weighted by age.
+    // Both are weighted by age.
     tokens: f64,
     seconds: f64,
-    /// Whether they are of requests, and not only of a warm-up.
+    /// Whether the measurement is of requests rather than of a warm-up.
     measured: bool,
 }
 
 impl DrainRate {
-    /// A worker took so long for so many tokens before its first request: all that is known until then.
+    /// Records a warm-up. It counts until the first request has run.
     pub(super) fn warmed(&mut self, tokens: usize, took: Duration) {
         if !self.measured {
             self.tokens += tokens as f64;
@@ -29,7 +29,7 @@ impl DrainRate {
         }
     }
 
-    /// A worker took so long for so many tokens of requests.
+    /// Records a batch of requests.
     pub(super) fn ran(&mut self, tokens: usize, took: Duration) {
         if !self.measured {
             *self = Self {
@@ -43,8 +43,8 @@ impl DrainRate {
         self.seconds = self.seconds * kept + took;
     }
 
-    /// Whole seconds in which so many workers will have computed so many tokens; the longest bound where nothing was
-    /// computed yet.
+    /// Whole seconds in which this number of workers computes this number of tokens; the upper bound if nothing has
+    /// been computed yet.
     pub(super) fn seconds_for(&self, tokens: usize, workers: usize) -> u32 {
         let computed = self.tokens * workers as f64;
         if computed <= 0.0 {

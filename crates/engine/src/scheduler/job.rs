@@ -1,4 +1,4 @@
-//! One window on its way through the queue.
+//! A window in the queue.
 
 use std::time::Instant;
 
@@ -7,14 +7,14 @@ use tracing::Span;
 
 use crate::trace;
 
-/// The label logits of the positions a window was asked to read, in that order: row-major, a row a position.
+/// The label logits of the positions that a window reads, in that order: row-major, one row per position.
 pub(crate) type LogitMatrix = Vec<f32>;
 
-/// A window's run gave no logits; the cause is in the log.
+/// A window's run gave no logits. The cause is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WindowFailed;
 
-/// What a worker computes: a window, and whose logits are wanted.
+/// A window to compute, and the positions whose logits are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowInput {
     /// The token ids, special tokens included.
@@ -23,23 +23,23 @@ pub struct WindowInput {
     pub reads: Vec<usize>,
 }
 
-/// A window that waits or runs. Dropping it tells the waiter that no answer will come.
+/// A window that waits or runs. Dropping it tells the receiver that no answer will come.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) input: WindowInput,
     pub(crate) submitted: Instant,
-    /// The request's span; none where nobody listens for it.
+    /// The request's span; disabled if no subscriber records it.
     request: Span,
-    /// That of the stage the window is in; told by being dropped.
+    /// The span of the window's current stage, which ends when it is dropped.
     stage: Span,
     reply: oneshot::Sender<Result<LogitMatrix, WindowFailed>>,
 }
 
-/// The waiting side of a [`Job`]. Dropping it withdraws the job.
+/// The receiving side of a [`Job`]. Dropping it withdraws the job.
 pub(crate) type Waiter = oneshot::Receiver<Result<LogitMatrix, WindowFailed>>;
 
 impl Job {
-    /// A job of a request, and its waiter.
+    /// A job of a request, and its receiver.
     pub(crate) fn new(input: WindowInput, request: &Span) -> (Self, Waiter) {
         let (reply, waiter) = oneshot::channel();
         let job = Self {
@@ -52,22 +52,22 @@ impl Job {
         (job, waiter)
     }
 
-    /// How many tokens the window has.
+    /// The number of tokens of the window.
     pub(crate) fn tokens(&self) -> usize {
         self.input.ids.len()
     }
 
-    /// The window waits no longer: it runs in a batch of so many windows and positions.
+    /// Notes that the window runs now, in a batch of so many windows and positions.
     pub(crate) fn taken(&mut self, windows: usize, positions: usize) {
         self.stage = trace::inference(&self.request, windows, positions);
     }
 
-    /// Whether nobody waits any more.
+    /// Whether the receiver is gone.
     pub(crate) fn is_withdrawn(&self) -> bool {
         self.reply.is_closed()
     }
 
-    /// Answers the waiter; one that has gone meanwhile is no error.
+    /// Sends the result. A receiver that is gone is no error.
     pub(crate) fn answer(self, logits: Result<LogitMatrix, WindowFailed>) {
         let _gone = self.reply.send(logits);
     }

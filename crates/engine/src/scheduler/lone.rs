@@ -1,4 +1,4 @@
-//! The session of a window that has the machine to itself.
+//! The session for a window that has the machine to itself.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,22 +7,23 @@ use tracing::warn;
 use crate::scheduler::job::WindowInput;
 use crate::session::{LogitRows, ModelSession, ModelSessionError};
 
-/// A session with several threads inside an operator, which a window runs on when no other waits or runs.
+/// A session with several threads inside an operator, for a window while no other window waits or runs.
 ///
-/// One-thread sessions answer the most texts a second, and leave all cores but one idle when there is but one text. Threads
-/// divide an operator's rows and columns and never a sum, so that both kinds of session give the same bits.
+/// Sessions of one thread answer the most texts per second, but leave all cores except one idle when there is a
+/// single text. Threads divide an operator's rows and columns and never a sum, so both kinds of session give the same
+/// bits.
 #[derive(Default)]
 pub(crate) struct LoneSession(Mutex<Option<Box<dyn ModelSession>>>);
 
 impl LoneSession {
-    /// Puts this session in place.
+    /// Installs the session.
     pub(crate) fn set(&self, session: Box<dyn ModelSession>) {
         *self.lock() = Some(session);
     }
 
-    /// The logits of a lone window: of this session, or of the worker's own where there is none or it fails.
+    /// The logits of a lone window: from this session, or from the worker's own if there is none or it fails.
     ///
-    /// One that fails at what the worker's own session runs is given up.
+    /// The session is dropped if it fails on a window that the worker's own session runs.
     pub(crate) fn run(
         &self,
         own: &mut dyn ModelSession,
@@ -46,7 +47,7 @@ impl LoneSession {
 
     fn lock(&self) -> MutexGuard<'_, Option<Box<dyn ModelSession>>> {
         self.0.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
-            // It panicked in a run: what that left of it is never used.
+            // The lock was poisoned by a panic during a run: the session is dropped.
             self.0.clear_poison();
             let mut place = poisoned.into_inner();
             *place = None;

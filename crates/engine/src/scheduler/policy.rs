@@ -1,27 +1,27 @@
-//! Which waiting windows run together.
+//! The batching policy: which waiting windows run together.
 
 use crate::config::BatchLimits;
 
-/// How far behind the oldest window its batch-mates may be.
+/// How many waiting windows, in order, are candidates for one batch.
 ///
-/// Bounds the time that a decision takes, and how often a window is overtaken.
+/// It bounds the time of a decision, and how often a window is overtaken.
 pub const LOOKAHEAD: usize = 256;
 
-/// How many of so many waiting windows one worker takes at most: with other workers idle too, each takes its share rather
-/// than the first everything.
+/// The largest number of waiting windows that one worker takes: with other workers idle too, each takes an equal
+/// part.
 pub fn batch_size_for(waiting: usize, idle_workers: usize) -> usize {
     waiting.div_ceil(idle_workers.max(1))
 }
 
-/// The windows of the next batch, as positions in `waiting`, the oldest first.
+/// The windows of the next batch, as indices into `waiting`, the oldest first.
 ///
-/// `waiting` holds the lengths in tokens of the first [`LOOKAHEAD`] windows in order of turn. The first always goes, alone
-/// if it is over the budget by itself. Then those nearest to it in length join, the older first among equals, as long as
-/// the padded batch (longest times count) stays within `batch_tokens`, the padding within its share, and the count within
-/// `share` and `max_batch`.
+/// `waiting` holds the lengths in tokens of the first [`LOOKAHEAD`] windows in order of virtual start. The first
+/// window always runs, alone if it exceeds `batch_tokens` by itself. Then the windows nearest to it in length join,
+/// the older first among equals, as long as the padded batch (longest length times count) stays within
+/// `batch_tokens`, the padding within `max_padding_percent`, and the count within `share` and `max_batch`.
 ///
-/// So a window that comes when `n` wait runs after at most `n` batches, and is overtaken by at most `n * (max_batch - 1)`
-/// windows, each of which came no more than [`LOOKAHEAD`] turns after the one it ran with.
+/// So a window that arrives when `n` windows wait runs after at most `n` batches, and is overtaken by at most `n *
+/// (max_batch - 1)` windows, each of which arrived at most [`LOOKAHEAD`] windows after the one it ran with.
 pub fn next_batch(waiting: &[usize], limits: BatchLimits, share: usize) -> Vec<usize> {
     let Some(&oldest) = waiting.first() else {
         return Vec::new();

@@ -20,10 +20,10 @@ pub(crate) struct Pool {
     queue: Arc<Queue>,
 }
 
-/// Hears of each worker whether its first session opened.
+/// Receives whether a worker's first session opened.
 pub(crate) type SessionReady = oneshot::Receiver<Result<(), ModelSessionError>>;
 
-/// Ends when every worker has a warm session, or with the first that has none.
+/// Completes when every worker has a warm session, or fails with the first worker that has none.
 pub(crate) async fn all_started(started: Vec<SessionReady>) -> Result<(), EngineError> {
     for worker in started {
         worker
@@ -35,7 +35,7 @@ pub(crate) async fn all_started(started: Vec<SessionReady>) -> Result<(), Engine
 }
 
 impl Pool {
-    /// Starts as many workers, which open their sessions on their own threads.
+    /// Starts the workers, which open their sessions on their own threads.
     pub(crate) fn start(worker: Worker, count: usize) -> std::io::Result<(Self, Vec<SessionReady>)> {
         let queue = Arc::clone(&worker.queue);
         let worker = Arc::new(worker);
@@ -50,7 +50,7 @@ impl Pool {
             let thread = Builder::new().name(format!("nerve-worker-{number}"));
             let run = move || {
                 worker.run(number == 0, report);
-                // What held the session's memory must not keep it for a version that is gone.
+                // The session's memory is returned, so that a replaced version does not keep it.
                 drop(worker);
                 give_back();
             };
@@ -60,7 +60,7 @@ impl Pool {
         Ok((pool, started))
     }
 
-    /// Closes the queue and waits for the workers until the deadline; false where one is still busy then.
+    /// Closes the queue and waits for the workers until the deadline. False if a worker is still busy then.
     pub(crate) async fn stop(&self, deadline: Instant) -> bool {
         self.queue.close();
         loop {

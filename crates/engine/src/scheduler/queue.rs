@@ -1,4 +1,4 @@
-//! The bounded queue between requests and workers: a lock around the turn order and the batching policy.
+//! The bounded queue between requests and workers: windows in fair order, behind one lock.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -18,48 +18,49 @@ use crate::scheduler::drain::DrainRate;
 use crate::scheduler::job::{Job, Waiter, WindowInput};
 use crate::scheduler::policy::{LOOKAHEAD, batch_size_for, next_batch};
 
-/// How long bulk work waits for a worker to come back before it is refused: twice the longest pause between attempts.
+/// How long bulk work waits for a worker to become ready before it is refused: twice the longest pause between two
+/// attempts to open a session.
 const WORKER_WAIT: Duration = Duration::from_secs(20);
 
-/// Why windows were not taken into the queue.
+/// Why the queue did not accept windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SubmitError {
-    /// They are more than the queue holds when it is empty.
+    /// The windows are more than an empty queue holds.
     #[error("a window of the encoder has more tokens than can wait (--queue-tokens)")]
     NeverFits,
-    /// There are too many waiting windows.
+    /// Too many windows are waiting.
     #[error("too many texts wait for the model")]
     WindowsFull {
-        /// Seconds after which there should be room.
+        /// Seconds after which the queue is expected to have space.
         retry_after: u32,
     },
-    /// There are too many waiting tokens.
+    /// Too many tokens are waiting.
     #[error("too many tokens wait for the model")]
     TokensFull {
-        /// Seconds after which there should be room.
+        /// Seconds after which the queue is expected to have space.
         retry_after: u32,
     },
-    /// No worker would take them.
+    /// No worker is ready.
     #[error("{}", Readiness::NoWorker.problem())]
     NoWorker,
-    /// The queue takes nothing any more.
+    /// The queue is closed.
     #[error("{}", Readiness::Draining.problem())]
     Closed,
 }
 
-/// Windows waiting for a worker.
+/// Windows that wait for a worker.
 ///
-/// Windows run in order of turn, as in start-time fair queueing: a request's first window takes the turn after the one
-/// being served, its second the turn after that, and so on. So a long document's windows alternate with other requests',
-/// and nothing waits for ever.
+/// Windows run in the order of start-time fair queueing: the first window of a request gets the virtual start after
+/// the one being served, its second window the start after that, and so on. So the windows of a long document
+/// alternate with those of other requests, and no window starves.
 ///
-/// A request of many windows submits the first of them at once and the others as those are answered, so that it holds a
-/// bounded part of the queue. What is new is refused where the queue is full; what goes on waits for room, and has it
-/// before what is new.
+/// A request of many windows submits the first of them at once and the others as those are answered, so that it holds
+/// a bounded part of the queue. A new request is refused when the queue is full. Further windows of an admitted
+/// request wait for space and are taken first.
 pub(crate) struct Queue {
     state: Mutex<QueueState>,
     changed: Condvar,
-    /// Tells those that wait outside that windows have left, workers have come, or the queue is closed.
+    /// Notified when windows leave the queue, a worker becomes ready, or the queue closes.
     room: Notify,
     limits: QueueLimits,
     batching: BatchLimits,
@@ -71,10 +72,10 @@ struct QueueState {
     waiting: BTreeMap<VirtualStart, Job>,
     // Invariant: the sum of the waiting jobs' tokens.
     tokens: usize,
-    /// Windows that claim the next room.
+    /// Space that further windows of admitted requests wait for.
     reserved: QueueSize,
     drain: DrainRate,
-    /// What the metrics count of this queue; other models' queues are in the same gauges.
+    /// What this queue has added to the gauges, which the queues of all models share.
     shown: QueueSize,
     serving: u64,
     submitted: u64,
@@ -83,15 +84,15 @@ struct QueueState {
     closed: bool,
 }
 
-/// What a worker runs next.
+/// The windows that a worker runs next.
 pub(crate) struct Batch {
     /// Never empty.
     pub(crate) jobs: Vec<Job>,
-    /// Whether it is one window while no other waits and no other worker runs.
+    /// Whether the batch is a single window while no other window waits and no other worker runs.
     pub(crate) is_lone: bool,
 }
 
-/// How much room windows take.
+/// How much space windows take.
 #[derive(Clone, Copy, Default)]
 struct QueueSize {
     windows: usize,
@@ -107,16 +108,16 @@ impl QueueSize {
     }
 }
 
-/// Who has room first.
+/// Which submissions get space first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Precedence {
-    /// What comes to the queue: it leaves room for what is reserved.
+    /// New windows. They leave the reserved space free.
     New,
-    /// What goes on.
+    /// Further windows of an admitted request.
     Further,
 }
 
-/// The claim of a request that goes on and waits for room; ends when dropped.
+/// Space reserved for further windows of an admitted request. Dropping it ends the reservation.
 struct Reservation<'q> {
     queue: &'q Queue,
     size: QueueSize,
@@ -138,7 +139,7 @@ impl Drop for Reservation<'_> {
         state.reserved.windows -= self.size.windows;
         state.reserved.tokens -= self.size.tokens;
         drop(state);
-        // What was refused because of the claim would hear of the room from nobody else.
+        // A submission refused because of the reservation is notified by nothing else.
         self.queue.room.notify_waiters();
     }
 }
@@ -149,19 +150,19 @@ struct VirtualStart {
     serial: u64,
 }
 
-/// Windows that were not taken, and why.
+/// Windows that the queue did not accept, and why.
 struct RefusedJobs {
     reason: SubmitError,
     jobs: Vec<Job>,
 }
 
-/// Jobs without spans: of a text of many windows the first tell enough.
+/// Jobs without trace spans: the spans of a text's first windows are enough.
 fn jobs_without_span(inputs: Vec<WindowInput>) -> (Vec<Job>, Vec<Waiter>) {
     let job = |input| Job::new(input, &Span::none());
     inputs.into_iter().map(job).unzip()
 }
 
-/// The last turn that a series of submissions took, so that all of them together get the share of one request.
+/// The last virtual start that a series of submissions took, so that together they get the share of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Flow(AtomicU64);
 
@@ -178,17 +179,17 @@ impl Queue {
         }
     }
 
-    /// What may wait.
+    /// How much may wait.
     pub(crate) fn limits(&self) -> QueueLimits {
         self.limits
     }
 
-    /// What may be computed together.
+    /// What a batch may hold.
     pub(crate) fn batching(&self) -> BatchLimits {
         self.batching
     }
 
-    /// Takes all of a request's first windows, or none.
+    /// Accepts all of a request's first windows, or none.
     pub(crate) fn submit(&self, inputs: Vec<WindowInput>, flow: &Flow) -> Result<Vec<Waiter>, SubmitError> {
         self.check_fits(&inputs)?;
         let request = Span::current();
@@ -198,7 +199,7 @@ impl Queue {
         Ok(waiters)
     }
 
-    /// Takes further windows of a request as soon as there is room for them, before anything new.
+    /// Accepts further windows of an admitted request as soon as there is space, before any new request.
     pub(crate) async fn submit_further(
         &self,
         inputs: Vec<WindowInput>,
@@ -210,7 +211,8 @@ impl Queue {
         Ok(waiters)
     }
 
-    /// Takes windows of bulk work; where they would be refused because of load, it waits for room, behind all others.
+    /// Accepts windows of bulk work. Where a request would be refused because of load, bulk work waits for space,
+    /// behind all others.
     pub(crate) async fn submit_patiently(
         &self,
         inputs: Vec<WindowInput>,
@@ -224,7 +226,7 @@ impl Queue {
         Ok(waiters)
     }
 
-    /// Takes the jobs once there is room for them, and a worker if it is to be waited for until an end.
+    /// Accepts the jobs once there is space. With `worker_end`, waits until then for a worker to become ready.
     async fn enter_in_time(
         &self,
         mut jobs: Vec<Job>,
@@ -236,7 +238,7 @@ impl Queue {
         let mut claim = None;
         loop {
             let mut room = pin!(self.room.notified());
-            // Before the attempt, so that room made right after it is heard of.
+            // Enabled before the attempt, so that space freed right after it is noticed.
             room.as_mut().enable();
             let Err(refused) = self.enter(jobs, flow, precedence) else {
                 return Ok(());
@@ -267,8 +269,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Refuses what is new while there is no room for even one window, before anything is done for it: a text that would be
-    /// refused for good too, since looking at it is the work that an overloaded server saves.
+    /// Refuses a new request while there is no space for even one window, before its text is read: an overloaded
+    /// server saves that work. A text that would be refused for another reason is refused here too.
     pub(crate) fn check_room(&self) -> Result<(), SubmitError> {
         let least = QueueSize {
             windows: 1,
@@ -314,7 +316,7 @@ impl Queue {
         Ok(())
     }
 
-    /// The next batch; waits for one. `None` once the queue is closed and empty.
+    /// The next batch, once there is one. `None` once the queue is closed and empty.
     pub(crate) fn take(&self) -> Option<Batch> {
         let mut state = self.lock();
         state.idle += 1;
@@ -329,29 +331,30 @@ impl Queue {
                 return (!jobs.is_empty()).then_some(Batch { jobs, is_lone });
             }
             self.show(&mut state);
-            // Windows withdrawn meanwhile have left too.
+            // Withdrawn windows have left the queue too.
             self.room.notify_waiters();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// A worker that is about to come took so long to try so many tokens.
+    /// Records how long a worker took to warm up on so many tokens.
     pub(crate) fn warmed(&self, tokens: usize, took: Duration) {
         self.lock().drain.warmed(tokens, took);
     }
 
-    /// A worker took so long for a batch of so many tokens.
+    /// Records how long a worker took for a batch of so many tokens.
     pub(crate) fn ran(&self, tokens: usize, took: Duration) {
         self.lock().drain.ran(tokens, took);
     }
 
-    /// A worker will take windows.
+    /// A worker is ready.
     pub(crate) fn worker_up(&self) {
         self.lock().workers += 1;
         self.room.notify_waiters();
     }
 
-    /// A worker takes none for now. With the last one gone, what waits is dropped, which its waiters notice.
+    /// A worker is not ready any more. When the last one goes, waiting windows are dropped, which their receivers
+    /// notice.
     pub(crate) fn worker_down(&self) {
         let mut state = self.lock();
         state.workers = state.workers.saturating_sub(1);
@@ -363,14 +366,14 @@ impl Queue {
         self.room.notify_waiters();
     }
 
-    /// Takes nothing more; what waits is still served.
+    /// Accepts no more windows. Waiting windows are still served.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
         self.room.notify_waiters();
     }
 
-    /// Takes nothing more and drops what waits.
+    /// Accepts no more windows and drops the waiting ones.
     pub(crate) fn abort(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -381,7 +384,7 @@ impl Queue {
         self.room.notify_waiters();
     }
 
-    /// Waits at most `pause`; true once the queue is closed.
+    /// Waits at most `pause`. True once the queue is closed.
     pub(crate) fn closed_within(&self, pause: std::time::Duration) -> bool {
         let state = self.lock();
         let waited = self
@@ -436,7 +439,7 @@ impl QueueState {
             .collect()
     }
 
-    /// Why so much more may not enter.
+    /// The reason why windows of this size may not enter, if there is one.
     fn refusal(&self, limits: QueueLimits, size: QueueSize, precedence: Precedence) -> Option<SubmitError> {
         let reserved = match precedence {
             Precedence::New => self.reserved,
@@ -459,7 +462,7 @@ impl QueueState {
         }
     }
 
-    /// Seconds after which so much more should have room, at the rate of late.
+    /// Seconds after which windows of this size are expected to fit, at the recent rate.
     fn retry_after(&self, size: QueueSize) -> u32 {
         self.drain.seconds_for(self.tokens + size.tokens, self.workers)
     }

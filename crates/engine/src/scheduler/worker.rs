@@ -17,23 +17,23 @@ use crate::session::{LogitRows, ModelSession, ModelSessionError, OpenSession};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// What a worker shares with the rest of the server.
+/// What a worker shares with the rest of the engine.
 pub(crate) struct Worker {
     pub(crate) queue: Arc<Queue>,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) open: Arc<OpenSession>,
-    /// Opens the session of lone windows; absent where they run as others do.
+    /// Opens the session of lone windows; absent if lone windows run in the workers' sessions.
     pub(crate) open_lone: Option<Arc<OpenSession>>,
     pub(crate) lone: LoneSession,
-    /// Batches to run before the first real one.
+    /// Batches to run before the first request.
     pub(crate) warm_up: Arc<Vec<Vec<WindowInput>>>,
 }
 
 /// How serving with one session ended.
 enum WorkerEnd {
     QueueClosed,
-    /// The session is of no use any more.
+    /// The session cannot be used any more.
     Broken,
 }
 
@@ -41,16 +41,17 @@ enum WorkerEnd {
 #[derive(PartialEq, Eq)]
 enum SessionState {
     Usable,
-    /// It failed: the texts may be at fault, or it may.
+    /// A run failed, because of its texts or because of the session.
     Doubtful,
     Broken,
 }
 
 impl Worker {
-    /// Serves until the queue closes, with a new session for each that breaks; `started` hears how the first was opened.
+    /// Serves until the queue closes, with a new session for each one that breaks. `started` receives whether the
+    /// first session opened.
     ///
-    /// A first session that cannot be opened ends the worker, since nothing would be different the next time. The first
-    /// worker opens the session of lone windows too.
+    /// A first session that cannot be opened ends the worker, since a second attempt would fail the same way. The
+    /// first worker also opens the session of lone windows.
     pub(crate) fn run(&self, is_first: bool, started: oneshot::Sender<Result<(), ModelSessionError>>) {
         let first = self.open_and_warm(self.open.as_ref()).and_then(|session| {
             if let Some(open_lone) = self.open_lone.as_ref().filter(|_| is_first) {
@@ -61,7 +62,7 @@ impl Worker {
         let mut session = match first {
             Ok(session) => {
                 self.up();
-                // A server that has given up starting hears nothing.
+                // The receiver is gone if the engine has given up starting.
                 let _gone = started.send(Ok(()));
                 session
             }
@@ -107,7 +108,7 @@ impl Worker {
                 let windows: Vec<&WindowInput> = batch.iter().collect();
                 let began = Instant::now();
                 session.run(&windows)?;
-                // Whoever is refused first is told by the only measure there is yet.
+                // Until the first batch of requests has run, `Retry-After` is computed from the warm-up.
                 let tokens = windows.iter().map(|window| window.ids.len()).sum();
                 self.queue.warmed(tokens, began.elapsed());
             }
@@ -116,9 +117,9 @@ impl Worker {
         attempt.unwrap_or_else(|_| Err("opening the session panicked".into()))
     }
 
-    /// A new session, tried with growing pauses; `None` once the queue is closed.
+    /// A new session, attempted with growing pauses; `None` once the queue is closed.
     ///
-    /// The pauses go on growing until a batch has run: a session that opens and breaks at once is tried no faster than one
+    /// The pauses grow until a batch has run: a session that opens and breaks at once is retried no faster than one
     /// that does not open.
     fn reopen(&self, pause: &mut Duration) -> Option<Box<dyn ModelSession>> {
         while !self.queue.closed_within(*pause) {
@@ -142,7 +143,7 @@ impl Worker {
         WorkerEnd::QueueClosed
     }
 
-    /// Whether the session runs what it ran at its start.
+    /// Whether the session still runs a batch of its warm-up.
     fn still_runs(&self, session: &mut dyn ModelSession) -> bool {
         let positions =
             |batch: &&Vec<WindowInput>| batch.iter().map(|window| window.ids.len()).sum::<usize>();
@@ -174,7 +175,7 @@ impl Worker {
             job.taken(count, padded);
         }
         let windows: Vec<&WindowInput> = jobs.iter().map(|job| &job.input).collect();
-        // The session is thrown away after a panic, so what the panic left of it is never seen.
+        // The session is replaced after a panic, so its state after the panic is never observed.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let logits = match is_lone {
                 true => self.lone.run(session, &windows)?,
@@ -241,7 +242,7 @@ fn fail(batch: Vec<Job>) {
     }
 }
 
-/// Drops a session that panicked, whose destructor may panic too.
+/// Drops a session that panicked; its destructor may panic too.
 fn drop_quietly(session: Box<dyn ModelSession>) {
     if catch_unwind(AssertUnwindSafe(|| drop(session))).is_err() {
         warn!("a broken session panicked again when it was closed");
