@@ -1,12 +1,12 @@
 //! Which file of a crate takes names from which other file.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::modules::{Module, read_modules};
 
-/// For each file, the files that it imports from, with the names and the lines that use them.
-pub(crate) type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
+/// For each file, the files that it imports from, with each imported name and the first line that has it.
+pub(crate) type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeMap<String, usize>>>;
 
 /// The imports between the files that a crate's root file leads to.
 ///
@@ -56,7 +56,7 @@ fn add(imports: &mut Imports, modules: &[Module], number: usize, line: usize, so
             .or_default()
             .entry(modules[source].file.clone())
             .or_default();
-        names.insert(format!("{name} (line {line})"));
+        names.entry(name).or_insert(line);
     }
 }
 
