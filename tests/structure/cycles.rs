@@ -44,7 +44,10 @@ pub(crate) fn describe(cycle: &BTreeSet<PathBuf>, imports: &Imports, folder: &Pa
     let mut text = format!("{} files import one another:\n", cycle.len());
     for file in cycle {
         for (target, names) in imports[file].iter().filter(|(target, _)| cycle.contains(*target)) {
-            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            let names: Vec<_> = names
+                .iter()
+                .map(|(name, line)| format!("{name} (line {line})"))
+                .collect();
             writeln!(
                 text,
                 "  {} -> {}: {}",

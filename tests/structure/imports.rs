@@ -1,17 +1,17 @@
 //! Which file of a crate takes names from which other file.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::modules::{Module, read_modules};
 
-/// For each file, the files that it imports from, with the names and the lines that use them.
-pub(crate) type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
+/// For each file, the files that it imports from, with each imported name and the first line that has it.
+pub(crate) type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeMap<String, usize>>>;
 
 /// The imports between the files that a crate's root file leads to.
 ///
-/// A name is imported from the file that defines it, also where another module re-exports it. Code below the re-exporting module
-/// imports it from that module too: the module imports what is below it. Declaring a child module is no import.
+/// A name that a module re-exports is imported from that module's file and from the file that defines the name. Declaring a
+/// child module is no import, nor is passing through a module on the way to a name below it.
 pub(crate) fn read_imports(root: &Path) -> Imports {
     let modules = read_modules(root);
     let mut imports = Imports::new();
@@ -56,7 +56,7 @@ fn add(imports: &mut Imports, modules: &[Module], number: usize, line: usize, so
             .or_default()
             .entry(modules[source].file.clone())
             .or_default();
-        names.insert(format!("{name} (line {line})"));
+        names.entry(name).or_insert(line);
     }
 }
 
@@ -64,7 +64,6 @@ fn add(imports: &mut Imports, modules: &[Module], number: usize, line: usize, so
 fn resolve<'a>(modules: &'a [Module], module: usize, path: &[String]) -> Resolver<'a> {
     let mut resolver = Resolver {
         modules,
-        module,
         sources: vec![],
         visited: HashSet::new(),
         target: None,
@@ -92,8 +91,6 @@ enum Lookup {
 
 struct Resolver<'a> {
     modules: &'a [Module],
-    /// The module whose code has the path.
-    module: usize,
     /// The modules that re-export or define what the path names, and by which name.
     sources: Vec<(usize, String)>,
     visited: HashSet<(usize, String)>,
@@ -147,7 +144,9 @@ impl Resolver<'_> {
             .find(|import| import.name.as_ref() == Some(name))
         {
             let target = self.resolve(number, &import.path.segments);
-            self.add_re_export(number, name);
+            if lookup != Lookup::Scope {
+                self.sources.push((number, name.clone()));
+            }
             return match target {
                 Some(Target::Module(target)) => self.member(target, rest),
                 Some(Target::Item) => Some(Target::Item),
@@ -158,7 +157,9 @@ impl Resolver<'_> {
             if let Some(Target::Module(target)) = self.resolve(number, &glob.path.segments)
                 && let found @ Some(_) = self.look_up(target, path, Lookup::Glob)
             {
-                self.add_re_export(number, name);
+                if lookup != Lookup::Scope {
+                    self.sources.push((number, name.clone()));
+                }
                 return found;
             }
         }
@@ -167,17 +168,6 @@ impl Resolver<'_> {
             return Some(Target::Item);
         }
         self.textual_macro(number, name)
-    }
-
-    /// Adds a module that re-exports a name, where the code that has the path is below that module.
-    fn add_re_export(&mut self, module: usize, name: &str) {
-        let mut outer = Some(self.module);
-        while let Some(number) = outer.filter(|number| *number != module) {
-            outer = self.modules[number].parent;
-        }
-        if outer.is_some() {
-            self.sources.push((module, name.to_owned()));
-        }
     }
 
     /// A macro that a parent module defines is in scope without a path.

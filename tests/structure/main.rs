@@ -96,38 +96,26 @@ fn finds_files_that_import_one_another() {
 }
 
 #[test]
-fn an_import_through_a_module_reaches_the_file_that_defines_the_name() {
-    let files = [
-        ("lib.rs", "mod a; mod b;"),
-        ("a.rs", "use crate::b::B; pub(crate) struct A(B);"),
-        ("b/mod.rs", "mod c; pub(crate) use c::B;"),
-        ("b/c.rs", "use crate::a::A; pub(crate) struct B(Box<A>);"),
-    ];
-    assert_eq!(cycles_of(&files), [["a.rs", "b/c.rs"]]);
+fn an_import_through_a_module_counts_for_the_module_and_for_the_file_that_defines_the_name() {
+    let a = ("a.rs", "use crate::b::B; pub(crate) struct A(B);");
+    let c = ("b/c.rs", "use crate::a::A; pub(crate) struct B(Box<A>);");
+    for module in ["mod c; pub(crate) use c::B;", "mod c; pub(crate) use c::*;"] {
+        let files = [("lib.rs", "mod a; mod b;"), a, ("b/mod.rs", module), c];
+        assert_eq!(cycles_of(&files), [["a.rs", "b/c.rs", "b/mod.rs"]], "{module}");
+    }
 }
 
 #[test]
-fn a_file_below_a_module_that_imports_it_must_not_import_through_that_module() {
-    for module in [
-        "pub(crate) use a::A; pub(crate) use b::B;",
-        "pub(crate) use a::*; pub(crate) use b::*;",
-    ] {
-        let root = format!("mod a; mod b; {module}");
-        let files = [
-            ("lib.rs", root.as_str()),
-            ("a.rs", "pub(crate) struct A;"),
-            ("b.rs", "use crate::A; pub(crate) struct B(A);"),
-        ];
-        assert_eq!(cycles_of(&files), [["b.rs", "lib.rs"]], "{module}");
-    }
-    let root = "mod a; struct Limit; fn run() { a::run(Limit) }";
-    assert_eq!(
-        cycles_of(&[
-            ("lib.rs", root),
-            ("a.rs", "pub(crate) fn run(_: super::Limit) {}")
-        ]),
-        [["a.rs", "lib.rs"]]
+fn a_file_must_not_import_through_or_from_a_module_that_imports_it() {
+    let (a, b) = (
+        ("a.rs", "pub(crate) struct A;"),
+        ("b.rs", "use crate::A; pub(crate) struct B(A);"),
     );
+    let root = "mod a; mod b; pub(crate) use a::A; pub(crate) use b::B;";
+    assert_eq!(cycles_of(&[("lib.rs", root), a, b]), [["b.rs", "lib.rs"]]);
+    let root = "mod a; struct Limit; fn run() { a::run(Limit) }";
+    let a = ("a.rs", "pub(crate) fn run(_: super::Limit) {}");
+    assert_eq!(cycles_of(&[("lib.rs", root), a]), [["a.rs", "lib.rs"]]);
 }
 
 #[test]
