@@ -11,7 +11,8 @@ use nerve_inference::{
 use nerve_repository::onnx::OPSET;
 use nerve_repository::{
     Calibration, CalibrationError, Checkpoint, CheckpointError, Evaluation, FILES, FORMAT_VERSION, FileError,
-    GraphInfo, MANIFEST, Manifest, TOKENIZER_CONFIG, file_info, set_readable, sync, version, write_synced,
+    GraphInfo, MANIFEST, Manifest, Precision, TOKENIZER_CONFIG, file_info, set_readable, sync, version,
+    write_synced,
 };
 use nerve_tagging::conll::{self, ConllError, Sentence};
 use nerve_tagging::{
@@ -21,28 +22,6 @@ use thiserror::Error;
 
 use crate::calibrate::calibrate;
 use crate::graph::{Arithmetic, LogitsOf, build};
-
-/// The arithmetic of a bundle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// 32-bit floats throughout.
-    Fp32,
-    /// 16-bit floats in the linear layers and the attention's products, 32-bit floats around them: for accelerators.
-    Fp16,
-    /// 8-bit weights and activations in the linear layers, ranges fixed by calibration.
-    Int8,
-}
-
-impl Precision {
-    /// The name a manifest states.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fp32 => "fp32",
-            Self::Fp16 => "fp16",
-            Self::Int8 => "int8",
-        }
-    }
-}
 
 /// What to export and where.
 #[derive(Clone, Debug)]
@@ -222,7 +201,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         version: version(&files, temperature),
         labels: checkpoint.labels.names().to_vec(),
         max_length: request.max_length,
-        precision: request.precision.name().to_owned(),
+        precision: request.precision,
         splitter: request.splitter,
         temperature,
         graph: GraphInfo {

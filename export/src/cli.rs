@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use nerve_export::{BundleRequest, LogitsOf, Precision};
+use clap::{Args, Parser, Subcommand};
+use nerve_export::{BundleRequest, LogitsOf};
+use nerve_repository::Precision;
 use nerve_tagging::Splitter;
 
 /// Makes, verifies and publishes bundles: what the server serves.
@@ -60,12 +61,12 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// The arithmetic
-    #[arg(long, value_enum)]
-    precision: PrecisionArg,
+    #[arg(long, value_name = "fp32|fp16|int8")]
+    precision: Precision,
     /// Whose logits the graph gives: of the tokens that a run selects, which is faster (and in fp32 and int8 padding-free), or
     /// of all, padding included, as other programs expect
     #[arg(long, value_enum, default_value = "selected")]
-    logits: LogitsArg,
+    logits: LogitsOf,
     /// The texts on which int8 ranges are observed: CoNLL, or one a line (.txt)
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
@@ -85,28 +86,8 @@ pub(crate) struct ExportArgs {
     #[arg(long, default_value_t = 128)]
     max_length: usize,
     /// How the training words came about
-    #[arg(long, value_enum, default_value = "corpus")]
-    splitter: SplitterArg,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum PrecisionArg {
-    Fp32,
-    Fp16,
-    Int8,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogitsArg {
-    Selected,
-    All,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum SplitterArg {
-    Corpus,
-    Whitespace,
-    Bert,
+    #[arg(long, value_name = "corpus|whitespace|bert", default_value = "corpus")]
+    splitter: Splitter,
 }
 
 impl ExportArgs {
@@ -122,25 +103,14 @@ impl ExportArgs {
             name: self.name.unwrap_or_else(named),
             checkpoint: self.checkpoint,
             out: self.out,
-            precision: match self.precision {
-                PrecisionArg::Fp32 => Precision::Fp32,
-                PrecisionArg::Fp16 => Precision::Fp16,
-                PrecisionArg::Int8 => Precision::Int8,
-            },
-            logits_of: match self.logits {
-                LogitsArg::Selected => LogitsOf::Selected,
-                LogitsArg::All => LogitsOf::EveryToken,
-            },
+            precision: self.precision,
+            logits_of: self.logits,
             calibration: self.calibration,
             calibration_texts: self.calibration_texts,
             evaluate: self.evaluate,
             base: self.base,
             max_length: self.max_length,
-            splitter: match self.splitter {
-                SplitterArg::Corpus => Splitter::Corpus,
-                SplitterArg::Whitespace => Splitter::Whitespace,
-                SplitterArg::Bert => Splitter::Bert,
-            },
+            splitter: self.splitter,
         }
     }
 }

@@ -14,7 +14,7 @@ use nerve_inference::{EncodedWindow, encode};
 use nerve_inference::{Logits, Session, SessionError};
 use nerve_inference::{Model, ModelError};
 use nerve_inference::{Runtime, SessionOptions};
-use nerve_repository::{Checkpoint, CheckpointError};
+use nerve_repository::{Checkpoint, CheckpointError, Precision};
 
 /// The largest difference that a logit of an fp32 bundle may have from the checkpoint's.
 const FP32_DIFFERENCE: f32 = 1e-3;
@@ -133,10 +133,10 @@ pub fn verify(
             return Err(VerifyError::OtherLabels);
         }
         let difference = difference(&checkpoint, &windows, &alone)?;
-        let allowed = match found.precision.as_str() {
-            "fp32" => FP32_DIFFERENCE,
-            "fp16" => FP16_DIFFERENCE,
-            _ => f32::INFINITY,
+        let allowed = match found.precision.parse() {
+            Ok(Precision::Fp32) => FP32_DIFFERENCE,
+            Ok(Precision::Fp16) => FP16_DIFFERENCE,
+            Ok(Precision::Int8) | Err(_) => f32::INFINITY,
         };
         if difference.is_nan() | (difference > allowed) {
             return Err(VerifyError::Difference {

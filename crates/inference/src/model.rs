@@ -196,7 +196,7 @@ impl Model {
         let info = ModelInfo {
             name: manifest.name,
             version: manifest.version,
-            precision: manifest.precision,
+            precision: manifest.precision.to_string(),
             labels: manifest.labels,
             label_scheme: labels.scheme(),
             max_length: manifest.max_length.min(config.max_length()),

@@ -11,6 +11,7 @@ mod locate;
 mod manifest;
 pub mod onnx;
 mod plain;
+mod precision;
 mod store;
 mod tokenizer_config;
 
@@ -27,5 +28,6 @@ pub use manifest::{
     TOKENIZER_CONFIG, file_info, version,
 };
 pub use plain::{PlainConfig, plain_version};
+pub use precision::{Precision, PrecisionError};
 pub use store::{LockedStore, StoreError, publish};
 pub use tokenizer_config::TokenizerConfig;

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::precision::Precision;
+
 /// The manifest layout this version writes and reads. It stays when an optional field comes, which older versions refuse by
 /// its name.
 pub const FORMAT_VERSION: u32 = 1;
@@ -115,8 +117,8 @@ pub struct Manifest {
     pub labels: Vec<String>,
     /// Longest window in tokens, special tokens included.
     pub max_length: usize,
-    /// `fp32`, `fp16` or `int8`.
-    pub precision: String,
+    /// The arithmetic of the graph.
+    pub precision: Precision,
     /// How running text is split into the words the model was trained on.
     pub splitter: Splitter,
     /// What logits are divided by before they become scores; 1 where absent.

@@ -17,9 +17,10 @@ pub(crate) const INPUTS: [&str; 2] = ["input_ids", "attention_mask"];
 pub(crate) const OUTPUT: &str = "logits";
 
 /// Which tokens a graph gives the logits of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogitsOf {
     /// All, padding included: the graph that other programs know.
+    #[value(name = "all")]
     EveryToken,
     /// Those that a run asks for: what the last layer does with each token by itself, it does for these alone. In fp32 and int8
     /// the graph is padding-free too: the other layers do it for real tokens alone.
