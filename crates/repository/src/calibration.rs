@@ -6,6 +6,8 @@ use nerve_tagging::Temperature;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::files::sync;
+
 /// The file's name in a checkpoint directory.
 const CALIBRATION: &str = "calibration.json";
 
@@ -101,7 +103,7 @@ impl Calibration {
             serde_json::to_writer_pretty(&mut file, self)?;
             file.as_file().sync_all()?;
             file.persist(&path)?;
-            Ok(())
+            sync(dir).map_err(|error| error.source)
         };
         match put() {
             Ok(()) => Ok(path),
@@ -128,6 +130,7 @@ impl Calibration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::SYNCED;
 
     fn calibration(temperature: f64) -> Calibration {
         Calibration {
@@ -155,6 +158,7 @@ mod tests {
             );
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(SYNCED.take().contains(&dir.path().to_owned()));
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! `manifest.json`: what a bundle holds, what it needs and what it earned.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use nerve_tagging::{Prf, Splitter, Temperature};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::file_info::FileInfo;
 use crate::precision::Precision;
+use crate::version::VersionHasher;
 
-/// The manifest layout this version writes and reads. It stays when an optional field comes, which older versions refuse by
-/// its name.
-pub const FORMAT_VERSION: u32 = 1;
+/// The manifest format that this program writes. It reads this one and [`FILES_FORMAT`].
+///
+/// A new optional field does not change it: programs that do not know the field refuse it by its name.
+pub const FORMAT_VERSION: u32 = 2;
+/// The format whose version hashes nothing but the files and the temperature.
+const FILES_FORMAT: u32 = 1;
 /// The manifest's file name.
 pub const MANIFEST: &str = "manifest.json";
 /// The files every bundle holds beside its manifest.
@@ -41,7 +44,7 @@ pub enum ManifestError {
         source: serde_json::Error,
     },
     /// The bundle is of a layout this version does not know.
-    #[error("{}: bundle format {found}, this version reads {FORMAT_VERSION}", path.display())]
+    #[error("{}: bundle format {found}; this program reads {FILES_FORMAT} to {FORMAT_VERSION}", path.display())]
     Format {
         /// The manifest.
         path: PathBuf,
@@ -76,14 +79,14 @@ pub enum ManifestError {
         /// The hash stated.
         expected: String,
     },
-    /// The version is not that of the files listed.
-    #[error("{}: version {found}, but the files listed make {expected}", path.display())]
+    /// The version is not the hash of the manifest's content.
+    #[error("{}: version {found}, but the content of the manifest makes {expected}: the manifest is changed", path.display())]
     Version {
         /// The manifest.
         path: PathBuf,
         /// The version stated.
         found: String,
-        /// The version the listed hashes make.
+        /// The version that the content makes.
         expected: String,
     },
     /// The temperature is none.
@@ -106,12 +109,11 @@ pub enum ManifestError {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The layout of this file: [`FORMAT_VERSION`].
+    /// The format of this file, which decides what `version` hashes: [`FORMAT_VERSION`].
     pub format_version: u32,
-    /// The model's name.
+    /// The model's name, by which requests may address it.
     pub name: String,
-    /// The content hash: the first 16 hexadecimal digits of the SHA-256 over the files' hashes and the temperature, where
-    /// there is one.
+    /// The hash of everything that changes an answer: [`Self::content_version`].
     pub version: String,
     /// Label names, in output order.
     pub labels: Vec<String>,
@@ -154,16 +156,6 @@ pub struct GraphInfo {
     pub padding_free: bool,
 }
 
-/// One file of a bundle.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileInfo {
-    /// Bytes.
-    pub size: u64,
-    /// Lower-case hexadecimal SHA-256.
-    pub sha256: String,
-}
-
 /// An evaluation's outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -203,7 +195,7 @@ impl Manifest {
             path: path.clone(),
             source,
         })?;
-        if format.format_version != FORMAT_VERSION {
+        if !(FILES_FORMAT..=FORMAT_VERSION).contains(&format.format_version) {
             return Err(ManifestError::Format {
                 path,
                 found: format.format_version,
@@ -221,7 +213,12 @@ impl Manifest {
             return Err(ManifestError::Unlisted { path, file });
         }
         manifest.scores_temperature(&path)?;
-        let expected = version(&manifest.files, manifest.temperature);
+        let expected = manifest
+            .content_version()
+            .map_err(|source| ManifestError::Parse {
+                path: path.clone(),
+                source,
+            })?;
         if manifest.version != expected {
             return Err(ManifestError::Version {
                 path,
@@ -235,6 +232,49 @@ impl Manifest {
             }
         }
         Ok(manifest)
+    }
+
+    /// The version that the content makes: a hash of everything that changes an answer or the model's address.
+    ///
+    /// A store keeps one bundle of each version, so bundles that answer differently must have different versions. Where a bundle
+    /// comes from (base model, evaluation, program) is not part of it. In format 1 it hashes the files and the temperature alone.
+    pub fn content_version(&self) -> Result<String, serde_json::Error> {
+        // Exhaustive, so that a new field must be put on one side or the other.
+        let Self {
+            format_version,
+            name,
+            version: _,
+            labels,
+            max_length,
+            precision,
+            splitter,
+            temperature,
+            graph,
+            files,
+            base: _,
+            evaluation: _,
+            made_by: _,
+        } = self;
+        let mut hasher = VersionHasher::default();
+        hasher.add_files(files);
+        if *format_version == FILES_FORMAT {
+            if let Some(temperature) = temperature {
+                hasher.add_line("temperature", &temperature.to_string());
+            }
+        } else {
+            let content = (
+                format_version,
+                name,
+                labels,
+                max_length,
+                precision,
+                splitter,
+                temperature,
+                graph,
+            );
+            hasher.add_line("manifest", &serde_json::to_string(&content)?);
+        }
+        Ok(hasher.finish())
     }
 
     /// The temperature of the scores; `path` is named in the error.
@@ -278,7 +318,7 @@ fn check(path: &Path, stated: &FileInfo) -> Result<(), ManifestError> {
             expected: stated.size,
         });
     }
-    let found = file_info(path).map_err(read)?.sha256;
+    let found = FileInfo::of(path).map_err(read)?.sha256;
     if found != stated.sha256 {
         return Err(ManifestError::Hash {
             path: path.to_owned(),
@@ -289,41 +329,54 @@ fn check(path: &Path, stated: &FileInfo) -> Result<(), ManifestError> {
     Ok(())
 }
 
-/// The size and SHA-256 of a file.
-pub fn file_info(path: &Path) -> std::io::Result<FileInfo> {
-    let mut file = std::fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    let mut size = 0;
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(FileInfo {
-                size,
-                sha256: hex(&hasher.finalize()),
-            });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULT: &str = include_str!("../../../models/default/manifest.json");
+
+    fn manifest(format_version: u32) -> Manifest {
+        let mut manifest: Manifest = serde_json::from_str(DEFAULT).unwrap();
+        manifest.format_version = format_version;
+        manifest
+    }
+
+    #[test]
+    fn versions_of_published_bundles_never_change() {
+        let of_default = manifest(FILES_FORMAT);
+        assert_eq!(of_default.content_version().unwrap(), of_default.version);
+        assert_eq!(manifest(2).content_version().unwrap(), "65370bbf4428bd97");
+    }
+
+    #[test]
+    fn whatever_changes_an_answer_changes_the_version() {
+        let changes: [fn(&mut Manifest); 9] = [
+            |m| m.name.push('x'),
+            |m| m.labels.swap(1, 2),
+            |m| m.max_length = 64,
+            |m| m.precision = Precision::Fp16,
+            |m| m.splitter = Splitter::Whitespace,
+            |m| m.temperature = None,
+            |m| m.graph.padding_free = false,
+            |m| m.graph.operators.clear(),
+            |m| m.files.values_mut().for_each(|file| file.sha256.clear()),
+        ];
+        let mut versions = vec![manifest(FORMAT_VERSION).content_version().unwrap()];
+        for change in changes {
+            let mut changed = manifest(FORMAT_VERSION);
+            change(&mut changed);
+            versions.push(changed.content_version().unwrap());
         }
-        size += read as u64;
-        hasher.update(buffer.get(..read).unwrap_or_default());
+        versions.sort();
+        versions.dedup();
+        assert_eq!(versions.len(), 1 + changes.len());
     }
-}
 
-/// The content hash of a set of files and the temperature of their scores.
-///
-/// Bundles that answer differently must not share a version: a store keeps one bundle of each.
-pub fn version(files: &BTreeMap<String, FileInfo>, temperature: Option<f64>) -> String {
-    let mut hasher = Sha256::new();
-    for (name, info) in files {
-        hasher.update(format!("{name} {}\n", info.sha256));
+    #[test]
+    fn where_a_bundle_comes_from_does_not_change_its_version() {
+        let mut other = manifest(FORMAT_VERSION);
+        (other.base, other.evaluation, other.made_by) = (None, None, String::new());
+        let version = manifest(FORMAT_VERSION).content_version().unwrap();
+        assert_eq!(other.content_version().unwrap(), version);
     }
-    if let Some(temperature) = temperature {
-        hasher.update(format!("temperature {temperature}\n"));
-    }
-    let mut digits = hex(&hasher.finalize());
-    digits.truncate(16);
-    digits
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

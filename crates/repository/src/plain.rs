@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use nerve_tagging::LabelSet;
+use nerve_tagging::{LabelSet, Splitter};
 
 use crate::config_error::ConfigError;
+use crate::file_info::FileInfo;
 use crate::json_file::JsonFile;
 use crate::locate::LocateError;
-use crate::manifest::{file_info, version as content_hash};
 use crate::onnx::Outline;
 use crate::tokenizer_config::TokenizerConfig;
+use crate::version::VersionHasher;
 
 /// The files besides the graph that decide an answer.
 const FILES: [&str; 4] = [
@@ -32,8 +33,14 @@ const POSITIONS_AFTER_PAD: [&str; 9] = [
     "data2vec-text",
 ];
 
-/// The content hash of an export: of its graph, weights, configuration and tokenizer.
-pub fn plain_version(dir: &Path, graph: &Path, outline: &Outline) -> Result<String, LocateError> {
+/// The version of an export whose running text is split by `splitter`: a hash of everything that changes an answer, which is
+/// its graph, weights, configuration, tokenizer, and a splitter other than the tokenizer's own pre-tokens.
+pub fn plain_version(
+    dir: &Path,
+    graph: &Path,
+    outline: &Outline,
+    splitter: Splitter,
+) -> Result<String, LocateError> {
     let beside = graph.parent().unwrap_or(dir);
     let mut paths: BTreeMap<String, PathBuf> = BTreeMap::new();
     paths.insert("graph".to_owned(), graph.to_owned());
@@ -47,10 +54,15 @@ pub fn plain_version(dir: &Path, graph: &Path, outline: &Outline) -> Result<Stri
     paths.extend(present.filter(|(_, path)| path.is_file()));
     let mut files = BTreeMap::new();
     for (name, path) in paths {
-        let info = file_info(&path).map_err(|source| LocateError::Open { path, source })?;
+        let info = FileInfo::of(&path).map_err(|source| LocateError::Open { path, source })?;
         files.insert(name, info);
     }
-    Ok(content_hash(&files, None))
+    let mut hasher = VersionHasher::default();
+    hasher.add_files(&files);
+    if splitter != Splitter::Bert {
+        hasher.add_line("splitter", splitter.name());
+    }
+    Ok(hasher.finish())
 }
 
 /// What the configuration files of an export say.
