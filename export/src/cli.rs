@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use nerve_export::{BundleRequest, LogitsOf};
-use nerve_repository::Precision;
+use nerve_repository::{ConfigError, MaxLength, Precision};
 use nerve_tagging::Splitter;
 
 /// Makes, verifies and publishes bundles: what the server serves.
@@ -37,6 +37,9 @@ pub(crate) enum Command {
         /// The texts to run: CoNLL, or one a line (.txt) [default: built-in ones]
         #[arg(long, value_name = "FILE")]
         calibration: Option<PathBuf>,
+        /// The smallest fraction of token labels that must be the checkpoint's, from 0 to 1
+        #[arg(long, value_name = "FRACTION", default_value_t = 0.99, value_parser = fraction, requires = "checkpoint")]
+        min_agreement: f64,
     },
     /// Puts a bundle into a model store and makes it current
     Publish {
@@ -49,6 +52,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DEV.conll")]
         only_if_better: Option<PathBuf>,
     },
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    let fraction = text
+        .parse()
+        .ok()
+        .filter(|fraction| (0.0..=1.0).contains(fraction));
+    fraction.ok_or_else(|| "not a number from 0 to 1".to_owned())
 }
 
 /// How to make a bundle.
@@ -82,16 +93,26 @@ pub(crate) struct ExportArgs {
     /// The base model's name, for the manifest
     #[arg(long)]
     base: Option<String>,
-    /// Longest window in tokens
-    #[arg(long, default_value_t = 128)]
-    max_length: usize,
+    /// Longest window in tokens, special tokens included [default: model_max_length of the checkpoint's
+    /// tokenizer_config.json, else 512; at most the positions of the model]
+    #[arg(long, value_name = "TOKENS")]
+    max_length: Option<usize>,
     /// How the training words came about
     #[arg(long, value_name = "corpus|whitespace|bert", default_value = "corpus")]
     splitter: Splitter,
 }
 
 impl ExportArgs {
-    pub(crate) fn into_request(self) -> BundleRequest {
+    /// The request; a maximum length that is not given is read from the checkpoint and reported.
+    pub(crate) fn into_request(self) -> Result<BundleRequest, ConfigError> {
+        let max_length = match self.max_length {
+            Some(max_length) => max_length,
+            None => {
+                let found = MaxLength::of_checkpoint(&self.checkpoint)?;
+                eprintln!("maximum length: {found}");
+                found.tokens()
+            }
+        };
         let named = || {
             self.out
                 .file_name()
@@ -99,7 +120,7 @@ impl ExportArgs {
                 .to_string_lossy()
                 .into_owned()
         };
-        BundleRequest {
+        Ok(BundleRequest {
             name: self.name.unwrap_or_else(named),
             checkpoint: self.checkpoint,
             out: self.out,
@@ -109,8 +130,8 @@ impl ExportArgs {
             calibration_texts: self.calibration_texts,
             evaluate: self.evaluate,
             base: self.base,
-            max_length: self.max_length,
+            max_length,
             splitter: self.splitter,
-        }
+        })
     }
 }
