@@ -1,4 +1,4 @@
-//! `manifest.json`: what a bundle holds, what it needs and what it earned.
+//! `manifest.json`: the contents of a bundle, what its graph needs, and the scores it was evaluated to.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,11 +17,11 @@ use crate::version::VersionHasher;
 pub const FORMAT_VERSION: u32 = 2;
 /// The format whose version hashes nothing but the files and the temperature.
 const FILES_FORMAT: u32 = 1;
-/// The manifest's file name.
+/// The file name of the manifest.
 pub const MANIFEST: &str = "manifest.json";
-/// The files every bundle holds beside its manifest.
+/// The files of every bundle besides the manifest.
 pub const FILES: [&str; 3] = ["config.json", "model.onnx", "tokenizer.json"];
-/// The file a bundle holds too if its checkpoint did: the tokenizer's settings in `transformers`.
+/// A file of bundles whose checkpoint has it: the settings of the tokenizer in `transformers`.
 pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// Why a manifest, or the files it describes, cannot be trusted.
@@ -32,10 +32,10 @@ pub enum ManifestError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The manifest is not JSON of the expected fields.
+    /// The manifest is not JSON with the expected fields.
     #[error("{}: {source}", path.display())]
     Parse {
         /// The manifest.
@@ -43,15 +43,15 @@ pub enum ManifestError {
         /// The line, column and field.
         source: serde_json::Error,
     },
-    /// The bundle is of a layout this version does not know.
+    /// This program does not know the format.
     #[error("{}: bundle format {found}; this program reads {FILES_FORMAT} to {FORMAT_VERSION}", path.display())]
     Format {
         /// The manifest.
         path: PathBuf,
-        /// The format it states.
+        /// The format stated.
         found: u32,
     },
-    /// A file the bundle must hold is not in the manifest.
+    /// The manifest does not list a file that every bundle has.
     #[error("{}: no entry for {file}", path.display())]
     Unlisted {
         /// The manifest.
@@ -59,17 +59,17 @@ pub enum ManifestError {
         /// The file.
         file: &'static str,
     },
-    /// A file is shorter or longer than the manifest says.
+    /// A file has another size than the manifest states.
     #[error("{}: {found} bytes, the manifest says {expected}: the file is truncated or changed", path.display())]
     Size {
         /// The file.
         path: PathBuf,
-        /// Its size in bytes.
+        /// Its size, in bytes.
         found: u64,
         /// The size stated.
         expected: u64,
     },
-    /// A file's content is not what was written.
+    /// A file has another content than the one written.
     #[error("{}: SHA-256 {found}, the manifest says {expected}", path.display())]
     Hash {
         /// The file.
@@ -89,12 +89,12 @@ pub enum ManifestError {
         /// The version that the content makes.
         expected: String,
     },
-    /// The temperature is none.
-    #[error("{}: temperature is {found}, not a finite number above 0", path.display())]
+    /// The temperature is not a finite number above 0.
+    #[error("{}: temperature is {found}; it must be a finite number above 0", path.display())]
     Temperature {
         /// The manifest.
         path: PathBuf,
-        /// The number stated.
+        /// The temperature stated.
         found: f64,
     },
     /// `config.json` and the manifest name different labels.
@@ -123,17 +123,17 @@ pub struct Manifest {
     pub precision: Precision,
     /// How running text is split into the words the model was trained on.
     pub splitter: Splitter,
-    /// What logits are divided by before they become scores; 1 where absent.
+    /// The divisor of logits before they become scores; 1 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
-    /// What the graph takes and needs.
+    /// The interface and the needs of the graph.
     pub graph: GraphInfo,
     /// Every other file of the bundle.
     pub files: BTreeMap<String, FileInfo>,
     /// The base model the checkpoint was fine-tuned from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
-    /// The evaluation this very bundle earned before it was written.
+    /// The scores of this bundle, measured before it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,
     /// The program that made the bundle.
@@ -144,14 +144,14 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GraphInfo {
-    /// Names of the int64 inputs: `[batch, length]` each, but for `logits_indices`, `[tokens]`, which says whose logits a run
-    /// yields: those of tokens in the batch read as rows.
+    /// Names of the int64 inputs: `[batch, length]` each, except `logits_indices`, `[tokens]`, which selects the tokens whose
+    /// logits a run yields, by `sequence * length + position`.
     pub inputs: Vec<String>,
     /// Version of the standard operator set.
     pub opset: i64,
-    /// Operators used; those outside the standard set with their domain before them.
+    /// Operators used; those outside the standard set are prefixed with their domain.
     pub operators: Vec<String>,
-    /// Whether its products are of real tokens alone, so that padding costs little; not where absent.
+    /// Whether the graph computes real tokens alone, so that padding costs little; false if absent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub padding_free: bool,
 }
@@ -183,14 +183,14 @@ impl Evaluation {
 }
 
 impl Manifest {
-    /// The manifest of a bundle directory, after every file it lists was found to be exactly as written.
+    /// The manifest of a bundle directory, whose version and files are checked against their hashes.
     pub fn read(dir: &Path) -> Result<Self, ManifestError> {
         let path = dir.join(MANIFEST);
         let text = std::fs::read_to_string(&path).map_err(|source| ManifestError::Read {
             path: path.clone(),
             source,
         })?;
-        // The format decides what the other fields mean, so it is read before them.
+        // The format decides the meaning of the other fields, so it is read first.
         let format: FormatOnly = serde_json::from_str(&text).map_err(|source| ManifestError::Parse {
             path: path.clone(),
             source,
@@ -277,7 +277,7 @@ impl Manifest {
         Ok(hasher.finish())
     }
 
-    /// The temperature of the scores; `path` is named in the error.
+    /// The temperature of the scores; the error names `path`.
     pub fn scores_temperature(&self, path: &Path) -> Result<Temperature, ManifestError> {
         let Some(found) = self.temperature else {
             return Ok(Temperature::default());
@@ -288,13 +288,13 @@ impl Manifest {
         })
     }
 
-    /// The files of this bundle that mean something to this version, the manifest itself left out.
+    /// The files of this bundle that this program uses, except the manifest itself.
     pub fn known_files(&self) -> impl Iterator<Item = &'static str> {
         let optional = self.has_tokenizer_config().then_some(TOKENIZER_CONFIG);
         FILES.into_iter().chain(optional)
     }
 
-    /// Whether the bundle holds the tokenizer's settings in `transformers`.
+    /// Whether the bundle has a `tokenizer_config.json`.
     pub fn has_tokenizer_config(&self) -> bool {
         self.files.contains_key(TOKENIZER_CONFIG)
     }
