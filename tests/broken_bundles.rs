@@ -4,23 +4,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nerve_inference::{GraphError, Model, ModelError};
-use nerve_repository::{ConfigError, LocateError, ManifestError};
+use nerve_repository::{ConfigError, LocateError, Manifest, ManifestError};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::fixture::tiny;
+use crate::fixture::{binary, fail, succeed, tiny};
 
 /// A copy of the fp32 bundle, to break.
 fn copy() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let bundle = dir.path().join("bundle");
-    fs::create_dir(&bundle).unwrap();
-    for entry in fs::read_dir(tiny().bundle("fp32")).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), bundle.join(entry.file_name())).unwrap();
-    }
+    copy_dir(&tiny().bundle("fp32"), &bundle);
     (dir, bundle)
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
 }
 
 fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
@@ -36,10 +40,18 @@ fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// Edits the manifest and states the version that its content then makes.
+fn edit_manifest(bundle: &Path, change: impl FnOnce(&mut Value)) {
+    edit(&bundle.join("manifest.json"), |manifest| {
+        change(manifest);
+        let read: Manifest = serde_json::from_value(manifest.clone()).unwrap();
+        manifest["version"] = read.content_version().unwrap().into();
+    });
+}
+
 /// Makes the manifest describe the files as they now are.
 fn seal(bundle: &Path) {
-    edit(&bundle.join("manifest.json"), |manifest| {
-        let mut hashes = String::new();
+    edit_manifest(bundle, |manifest| {
         for name in [
             "config.json",
             "model.onnx",
@@ -48,9 +60,7 @@ fn seal(bundle: &Path) {
         ] {
             let bytes = fs::read(bundle.join(name)).unwrap();
             manifest["files"][name] = serde_json::json!({"size": bytes.len(), "sha256": sha256(&bytes)});
-            hashes += &format!("{name} {}\n", sha256(&bytes));
         }
-        manifest["version"] = Value::String(sha256(hashes.as_bytes())[..16].to_owned());
     });
 }
 
@@ -105,11 +115,13 @@ fn a_missing_file() {
 fn a_manifest_of_another_format_or_shape() {
     let (_dir, bundle) = copy();
     let path = bundle.join("manifest.json");
-    edit(&path, |manifest| manifest["format_version"] = 2.into());
-    assert!(matches!(
-        manifest_error(&bundle),
-        ManifestError::Format { found: 2, .. }
-    ));
+    for format in [0, 3] {
+        edit(&path, |manifest| manifest["format_version"] = format.into());
+        assert!(matches!(
+            manifest_error(&bundle),
+            ManifestError::Format { found, .. } if found == format
+        ));
+    }
     fs::write(&path, "{\"format_version\": 1}").unwrap();
     assert!(matches!(manifest_error(&bundle), ManifestError::Parse { .. }));
     fs::write(&path, "{").unwrap();
@@ -135,6 +147,35 @@ fn a_manifest_that_forgets_a_file_or_lies_about_its_version() {
 }
 
 #[test]
+fn a_manifest_whose_settings_were_changed() {
+    let (_dir, bundle) = copy();
+    let path = bundle.join("manifest.json");
+    let whole = fs::read(&path).unwrap();
+    let changes: [(&str, Value); 4] = [
+        ("max_length", 32.into()),
+        ("splitter", "whitespace".into()),
+        ("name", "another".into()),
+        ("precision", "fp16".into()),
+    ];
+    for (field, value) in changes {
+        edit(&path, |manifest| manifest[field] = value);
+        let error = manifest_error(&bundle);
+        assert!(matches!(error, ManifestError::Version { .. }), "{field}: {error}");
+        fs::write(&path, &whole).unwrap();
+    }
+}
+
+#[test]
+fn a_bundle_of_the_first_format_opens() {
+    let (_dir, bundle) = copy();
+    edit_manifest(&bundle, |manifest| manifest["format_version"] = 1.into());
+    let manifest = Manifest::read(&bundle).unwrap();
+    let of_second = Manifest::read(&tiny().bundle("fp32")).unwrap();
+    assert_ne!(manifest.version, of_second.version);
+    assert_eq!(Model::open(&bundle).unwrap().info().version, manifest.version);
+}
+
+#[test]
 fn a_temperature_that_is_none_or_not_the_versions() {
     let (_dir, bundle) = copy();
     let path = bundle.join("manifest.json");
@@ -156,7 +197,7 @@ fn a_temperature_that_is_none_or_not_the_versions() {
 #[test]
 fn labels_that_contradict_the_configuration() {
     let (_dir, bundle) = copy();
-    edit(&bundle.join("manifest.json"), |manifest| {
+    edit_manifest(&bundle, |manifest| {
         manifest["labels"][1] = "B-planet".into();
     });
     assert!(matches!(manifest_error(&bundle), ManifestError::Labels { .. }));
@@ -206,6 +247,102 @@ fn a_graph_that_is_no_graph() {
     );
 }
 
+/// What `nerve-export verify` says of a bundle that it refuses.
+fn verification_failure(bundle: &Path, checkpoint: Option<&Path>) -> String {
+    let mut verify = binary("nerve-export");
+    verify.arg("verify").arg(bundle);
+    if let Some(checkpoint) = checkpoint {
+        verify.arg("--checkpoint").arg(checkpoint);
+    }
+    verify.arg("--calibration").arg(tiny().corpus());
+    fail(&mut verify)
+}
+
+/// Where the biases of a checkpoint's head are in its `model.safetensors`.
+fn head_bias(weights: &[u8]) -> std::ops::Range<usize> {
+    let header = u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize + 8;
+    let fields: Value = serde_json::from_slice(&weights[8..header]).unwrap();
+    let end = |at: usize| header + fields["classifier.bias"]["data_offsets"][at].as_u64().unwrap() as usize;
+    end(0)..end(1)
+}
+
+#[test]
+fn a_bundle_of_another_checkpoint_fails_verification_in_every_precision() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("checkpoint");
+    copy_dir(&tiny().checkpoint(), &other);
+    // Another bias of `O` changes some labels and no shape.
+    let path = other.join("model.safetensors");
+    let mut weights = fs::read(&path).unwrap();
+    let bias = head_bias(&weights);
+    weights[bias][..4].copy_from_slice(&100.0f32.to_le_bytes());
+    fs::write(&path, weights).unwrap();
+    for precision in ["fp32", "fp16"] {
+        let message = verification_failure(&tiny().bundle(precision), Some(&other));
+        assert!(
+            message.contains("logits differ from the checkpoint's"),
+            "{message}"
+        );
+    }
+    let message = verification_failure(&tiny().bundle("int8"), Some(&other));
+    assert!(message.contains("at least 0.99 is required"), "{message}");
+    let mut lenient = binary("nerve-export");
+    lenient
+        .args(["verify", "--min-agreement", "0"])
+        .arg(tiny().bundle("int8"));
+    succeed(
+        lenient
+            .arg("--checkpoint")
+            .arg(&other)
+            .arg("--calibration")
+            .arg(tiny().corpus()),
+    );
+    let mut wrong = binary("nerve-export");
+    wrong
+        .args(["verify", "--min-agreement", "99"])
+        .arg(tiny().bundle("int8"));
+    let refused = wrong.arg("--checkpoint").arg(&other).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("not a number from 0 to 1"));
+}
+
+#[test]
+fn logits_that_are_not_finite_fail_verification_in_every_precision() {
+    let weights = fs::read(tiny().checkpoint().join("model.safetensors")).unwrap();
+    let bias = &weights[head_bias(&weights)];
+    for precision in ["fp32", "fp16", "int8"] {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = dir.path().join("bundle");
+        copy_dir(&tiny().bundle(precision), &bundle);
+        let path = bundle.join("model.onnx");
+        let mut graph = fs::read(&path).unwrap();
+        let at = graph.windows(bias.len()).position(|bytes| bytes == bias).unwrap();
+        graph[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+        fs::write(&path, graph).unwrap();
+        seal(&bundle);
+        for checkpoint in [None, Some(tiny().checkpoint())] {
+            let message = verification_failure(&bundle, checkpoint.as_deref());
+            assert!(
+                message.contains("logits that are not finite"),
+                "{precision}: {message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn texts_without_a_token_verify_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts = dir.path().join("empty.txt");
+    fs::write(&texts, "\n\n").unwrap();
+    let mut verify = binary("nerve-export");
+    verify
+        .arg("verify")
+        .arg(tiny().bundle("int8"))
+        .arg("--calibration")
+        .arg(&texts);
+    assert!(fail(&mut verify).contains("nothing can be verified"));
+}
+
 #[test]
 fn a_directory_of_something_else() {
     let dir = tempfile::tempdir().unwrap();
@@ -222,7 +359,7 @@ fn a_directory_of_something_else() {
 #[test]
 fn an_operator_of_nobody() {
     let (_dir, bundle) = copy();
-    edit(&bundle.join("manifest.json"), |manifest| {
+    edit_manifest(&bundle, |manifest| {
         let operators = manifest["graph"]["operators"].as_array_mut().unwrap();
         operators.push("nerve.FusedAttention".into());
     });

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nerve_inference::Model;
+use nerve_repository::Checkpoint;
 use serde_json::json;
 
 use crate::fixture::{binary, fail, succeed, tiny, tiny_corpus, train};
@@ -36,6 +38,94 @@ fn publishing_makes_a_version_current() {
     assert_eq!(fs::read_dir(store.join("versions")).unwrap().count(), 2);
     let server = Server::start(&store, &[]);
     assert_eq!(server.get("/info").body["model"]["precision"], "fp32");
+}
+
+#[test]
+fn bundles_that_differ_in_their_settings_alone_are_different_versions() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let settings = [
+        ("48", "corpus", "tiny"),
+        ("16", "corpus", "tiny"),
+        ("48", "whitespace", "tiny"),
+        ("48", "corpus", "another"),
+    ];
+    for (max_length, splitter, name) in settings {
+        let bundle = dir.path().join(format!("{max_length}-{splitter}-{name}"));
+        let mut export = binary("nerve-export");
+        export.args(["--precision", "fp32", "--max-length", max_length]);
+        export.args(["--splitter", splitter, "--name", name]);
+        export.arg("--checkpoint").arg(tiny().checkpoint());
+        succeed(export.arg("--out").arg(&bundle));
+        publish(&bundle, &store);
+        let (live, published) = (Model::open(&store).unwrap(), Model::open(&bundle).unwrap());
+        assert_eq!(live.info(), published.info());
+    }
+    assert_eq!(
+        fs::read_dir(store.join("versions")).unwrap().count(),
+        settings.len()
+    );
+}
+
+#[test]
+fn a_damaged_version_is_published_again_and_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let version = publish(&tiny().bundle("fp32"), &store);
+    let server = Server::start(&store, &["--reload-poll-ms", "100"]);
+    let graph = Path::new(version.trim()).join("model.onnx");
+    fs::write(&graph, "").unwrap();
+    publish(&tiny().bundle("int8"), &store);
+    info_once(&server, |info| info["model"]["precision"] == "int8");
+    assert_eq!(publish(&tiny().bundle("fp32"), &store), version);
+    info_once(&server, |info| info["model"]["precision"] == "fp32");
+    assert_eq!(served(&store), "fp32");
+}
+
+/// The maximum length of the bundle that an export without `--max-length` makes, and what the export says of it.
+fn exported_max_length(checkpoint: &Path, out: &Path) -> (usize, String) {
+    let mut export = binary("nerve-export");
+    export
+        .args(["--precision", "fp32", "--checkpoint"])
+        .arg(checkpoint);
+    let done = export.arg("--out").arg(out).output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.success(), "{said}");
+    (Model::open(out).unwrap().info().max_length, said)
+}
+
+#[test]
+fn an_export_takes_its_maximum_length_from_the_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = dir.path().join("checkpoint");
+    fs::create_dir(&checkpoint).unwrap();
+    for entry in fs::read_dir(tiny().checkpoint()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), checkpoint.join(entry.file_name())).unwrap();
+    }
+    let config = checkpoint.join("tokenizer_config.json");
+    let positions = Checkpoint::open(&checkpoint).unwrap().config.max_length();
+    for (number, (fields, expected, reason)) in [
+        (
+            json!({"model_max_length": 40}),
+            40,
+            "model_max_length of tokenizer_config.json",
+        ),
+        (
+            json!({"model_max_length": 100_000}),
+            positions,
+            "positions, fewer than",
+        ),
+        (json!({}), positions.min(512), "has no model_max_length"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        fs::write(&config, fields.to_string()).unwrap();
+        let (found, said) = exported_max_length(&checkpoint, &dir.path().join(number.to_string()));
+        assert_eq!(found, expected, "{said}");
+        assert!(said.contains(reason), "{said}");
+    }
 }
 
 #[test]
@@ -88,7 +178,7 @@ fn a_training_publishes_its_run_and_again_only_what_is_better() {
     assert_eq!(refused.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("not published"));
     assert_eq!(fs::read_link(store.join("current")).unwrap(), current);
-    let bundle = nerve_inference::Model::open(&again.join("bundle")).unwrap();
+    let bundle = Model::open(&again.join("bundle")).unwrap();
     assert_eq!(bundle.info().name, "run");
 }
 
@@ -119,7 +209,7 @@ fn a_publisher_killed_at_any_moment_leaves_a_whole_version_current() {
                 fs::remove_dir_all(version).unwrap();
             }
         }
-        let live = nerve_inference::Model::open(&store).unwrap();
+        let live = Model::open(&store).unwrap();
         let other = match live.info().precision.as_str() {
             "fp32" => "int8",
             _ => "fp32",
@@ -139,7 +229,7 @@ fn a_publisher_killed_at_any_moment_leaves_a_whole_version_current() {
             false => killed += 1,
         }
         // The hashes of what is current are right, whichever it is.
-        nerve_inference::Model::open(&store).unwrap();
+        Model::open(&store).unwrap();
     }
     println!("killed {killed}, finished {finished}");
     assert!(killed > 10);
@@ -207,7 +297,7 @@ fn of_publishers_at_the_same_time_each_has_the_store_to_itself() {
         }
     });
     assert_eq!(fs::read_dir(store.join("versions")).unwrap().count(), 2);
-    nerve_inference::Model::open(&store).unwrap();
+    Model::open(&store).unwrap();
 }
 
 /// What the server says of its model once `until` holds of it.

@@ -11,7 +11,8 @@ use nerve_inference::{
 use nerve_repository::onnx::OPSET;
 use nerve_repository::{
     Calibration, CalibrationError, Checkpoint, CheckpointError, Evaluation, FILES, FORMAT_VERSION, FileError,
-    GraphInfo, MANIFEST, Manifest, TOKENIZER_CONFIG, file_info, set_readable, sync, version, write_synced,
+    FileInfo, GraphInfo, MANIFEST, Manifest, Precision, TOKENIZER_CONFIG, create_dir_synced, parent,
+    rename_synced, set_readable, write_synced,
 };
 use nerve_tagging::conll::{self, ConllError, Sentence};
 use nerve_tagging::{
@@ -21,28 +22,6 @@ use thiserror::Error;
 
 use crate::calibrate::calibrate;
 use crate::graph::{Arithmetic, LogitsOf, build};
-
-/// The arithmetic of a bundle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// 32-bit floats throughout.
-    Fp32,
-    /// 16-bit floats in the linear layers and the attention's products, 32-bit floats around them: for accelerators.
-    Fp16,
-    /// 8-bit weights and activations in the linear layers, ranges fixed by calibration.
-    Int8,
-}
-
-impl Precision {
-    /// The name a manifest states.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fp32 => "fp32",
-            Self::Fp16 => "fp16",
-            Self::Int8 => "int8",
-        }
-    }
-}
 
 /// What to export and where.
 #[derive(Clone, Debug)]
@@ -185,11 +164,8 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         }
     };
 
-    let parent = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(FileError::at(parent))?;
+    let parent = parent(out);
+    create_dir_synced(parent)?;
     let staging = tempfile::Builder::new()
         .prefix(".bundle-")
         .tempdir_in(parent)
@@ -199,7 +175,6 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
     write_synced(&dir.join("model.onnx"), &graph.bytes)?;
     write_synced(&dir.join("config.json"), &config)?;
     encoder.save(&dir.join("tokenizer.json"))?;
-    sync(&dir.join("tokenizer.json"))?;
 
     let tokenizer_config = request.checkpoint.join(TOKENIZER_CONFIG);
     let has_tokenizer_config = tokenizer_config.is_file();
@@ -214,15 +189,18 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         .chain(has_tokenizer_config.then_some(TOKENIZER_CONFIG))
     {
         let path = dir.join(name);
-        files.insert(name.to_owned(), file_info(&path).map_err(FileError::at(&path))?);
+        files.insert(
+            name.to_owned(),
+            FileInfo::of(&path).map_err(FileError::at(&path))?,
+        );
     }
     let mut manifest = Manifest {
         format_version: FORMAT_VERSION,
         name: request.name.clone(),
-        version: version(&files, temperature),
+        version: String::new(),
         labels: checkpoint.labels.names().to_vec(),
         max_length: request.max_length,
-        precision: request.precision.name().to_owned(),
+        precision: request.precision,
         splitter: request.splitter,
         temperature,
         graph: GraphInfo {
@@ -236,6 +214,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         evaluation: None,
         made_by: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
+    manifest.version = manifest.content_version()?;
     let manifest_path = dir.join(MANIFEST);
     write_synced(&manifest_path, &serde_json::to_vec_pretty(&manifest)?)?;
     let model = Model::open(dir)?;
@@ -246,11 +225,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         model.session(runtime, &SessionOptions::default())?;
     }
     set_readable(dir)?;
-    sync(dir)?;
-    fs::rename(dir, out).map_err(FileError::at(out))?;
-    // The directory has moved: there is nothing left for the guard to remove.
-    let _ = staging.keep();
-    sync(parent)?;
+    rename_synced(dir, out)?;
     Ok(manifest)
 }
 

@@ -1,4 +1,4 @@
-//! Activation ranges, observed on real text.
+//! Calibration: activation ranges, observed on real text.
 
 use std::path::Path;
 
@@ -9,15 +9,16 @@ use nerve_inference::{Runtime, SessionOptions};
 use nerve_inference::{Session, SessionError};
 use nerve_repository::Checkpoint;
 
-/// Bins of a value's histogram.
+/// Bins of a histogram.
 const BINS: usize = 2048;
-/// Candidates for each end of the range: the full extent, then 1/`CANDIDATES` of it less each time.
+/// Candidates for each end of the range: the full extent, then smaller in steps of 1/`CANDIDATES` of it.
 const CANDIDATES: usize = 64;
 
-/// The range of every linear layer's input that makes the mean squared quantisation error least on these windows.
+/// The range of every linear layer's input with the least mean squared quantization error on these windows.
 ///
-/// Each window runs alone, so that no padding is observed. The first pass finds extremes, the second a histogram; the
-/// two ends of the range are then moved inwards as long as finer steps gain more than clipping loses.
+/// Each window runs alone, so that no padding is observed. The first pass finds the extremes, the second fills a histogram. Of
+/// the candidates for the two ends of the range, those with the least error are taken: a smaller range has finer steps and clips
+/// more values.
 pub(crate) fn calibrate(
     checkpoint: &Checkpoint,
     observed: &Graph,
@@ -107,7 +108,7 @@ impl Histogram {
             f64::from(self.lowest) + f64::from(self.bin) * BINS as f64,
         );
         let (mut lowest, mut highest) = full;
-        // The ends are almost independent: each is searched with the other held, twice.
+        // The ends are almost independent: each is searched while the other is fixed, twice.
         for _ in 0..2 {
             highest = self.best_end(full.1, |end| self.error(lowest, end));
             lowest = self.best_end(full.0, |end| self.error(end, highest));

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use nerve_export::{BundleRequest, LogitsOf, Precision};
+use clap::{Args, Parser, Subcommand};
+use nerve_export::{BundleRequest, LogitsOf};
+use nerve_repository::{ConfigError, MaxLength, Precision};
 use nerve_tagging::Splitter;
 
 /// Makes, verifies and publishes bundles: what the server serves.
@@ -36,6 +37,9 @@ pub(crate) enum Command {
         /// The texts to run: CoNLL, or one a line (.txt) [default: built-in ones]
         #[arg(long, value_name = "FILE")]
         calibration: Option<PathBuf>,
+        /// The smallest fraction of token labels that must be the checkpoint's, from 0 to 1
+        #[arg(long, value_name = "FRACTION", default_value_t = 0.99, value_parser = fraction, requires = "checkpoint")]
+        min_agreement: f64,
     },
     /// Puts a bundle into a model store and makes it current
     Publish {
@@ -50,6 +54,14 @@ pub(crate) enum Command {
     },
 }
 
+fn fraction(text: &str) -> Result<f64, String> {
+    let fraction = text
+        .parse()
+        .ok()
+        .filter(|fraction| (0.0..=1.0).contains(fraction));
+    fraction.ok_or_else(|| "not a number from 0 to 1".to_owned())
+}
+
 /// How to make a bundle.
 #[derive(Args)]
 pub(crate) struct ExportArgs {
@@ -60,12 +72,12 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// The arithmetic
-    #[arg(long, value_enum)]
-    precision: PrecisionArg,
+    #[arg(long, value_name = "fp32|fp16|int8")]
+    precision: Precision,
     /// Whose logits the graph gives: of the tokens that a run selects, which is faster (and in fp32 and int8 padding-free), or
     /// of all, padding included, as other programs expect
     #[arg(long, value_enum, default_value = "selected")]
-    logits: LogitsArg,
+    logits: LogitsOf,
     /// The texts on which int8 ranges are observed: CoNLL, or one a line (.txt)
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
@@ -81,36 +93,26 @@ pub(crate) struct ExportArgs {
     /// The base model's name, for the manifest
     #[arg(long)]
     base: Option<String>,
-    /// Longest window in tokens
-    #[arg(long, default_value_t = 128)]
-    max_length: usize,
+    /// Longest window in tokens, special tokens included [default: model_max_length of the checkpoint's
+    /// tokenizer_config.json, else 512; at most the positions of the model]
+    #[arg(long, value_name = "TOKENS")]
+    max_length: Option<usize>,
     /// How the training words came about
-    #[arg(long, value_enum, default_value = "corpus")]
-    splitter: SplitterArg,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum PrecisionArg {
-    Fp32,
-    Fp16,
-    Int8,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogitsArg {
-    Selected,
-    All,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum SplitterArg {
-    Corpus,
-    Whitespace,
-    Bert,
+    #[arg(long, value_name = "corpus|whitespace|bert", default_value = "corpus")]
+    splitter: Splitter,
 }
 
 impl ExportArgs {
-    pub(crate) fn into_request(self) -> BundleRequest {
+    /// The request; a maximum length that is not given is read from the checkpoint and reported.
+    pub(crate) fn into_request(self) -> Result<BundleRequest, ConfigError> {
+        let max_length = match self.max_length {
+            Some(max_length) => max_length,
+            None => {
+                let found = MaxLength::of_checkpoint(&self.checkpoint)?;
+                eprintln!("maximum length: {found}");
+                found.tokens()
+            }
+        };
         let named = || {
             self.out
                 .file_name()
@@ -118,29 +120,18 @@ impl ExportArgs {
                 .to_string_lossy()
                 .into_owned()
         };
-        BundleRequest {
+        Ok(BundleRequest {
             name: self.name.unwrap_or_else(named),
             checkpoint: self.checkpoint,
             out: self.out,
-            precision: match self.precision {
-                PrecisionArg::Fp32 => Precision::Fp32,
-                PrecisionArg::Fp16 => Precision::Fp16,
-                PrecisionArg::Int8 => Precision::Int8,
-            },
-            logits_of: match self.logits {
-                LogitsArg::Selected => LogitsOf::Selected,
-                LogitsArg::All => LogitsOf::EveryToken,
-            },
+            precision: self.precision,
+            logits_of: self.logits,
             calibration: self.calibration,
             calibration_texts: self.calibration_texts,
             evaluate: self.evaluate,
             base: self.base,
-            max_length: self.max_length,
-            splitter: match self.splitter {
-                SplitterArg::Corpus => Splitter::Corpus,
-                SplitterArg::Whitespace => Splitter::Whitespace,
-                SplitterArg::Bert => Splitter::Bert,
-            },
-        }
+            max_length,
+            splitter: self.splitter,
+        })
     }
 }

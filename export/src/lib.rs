@@ -9,7 +9,7 @@ mod quantize;
 mod reference;
 mod verify;
 
-pub use bundle::{BundleRequest, ExportError, Precision, export};
+pub use bundle::{BundleRequest, ExportError, export};
 pub use compare::{CompareError, Comparison, publish_if_better};
 pub use graph::LogitsOf;
 pub use verify::{Verification, VerifyError, verify};

@@ -33,11 +33,18 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 bundle,
                 checkpoint,
                 calibration,
+                min_agreement,
             }),
             _,
         ) => {
             let runtime = Runtime::load(library)?;
-            let found = verify(&bundle, checkpoint.as_deref(), calibration.as_deref(), &runtime)?;
+            let found = verify(
+                &bundle,
+                checkpoint.as_deref(),
+                calibration.as_deref(),
+                min_agreement,
+                &runtime,
+            )?;
             println!("{}", serde_json::to_string_pretty(&found)?);
         }
         (
@@ -62,7 +69,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             return Ok(say(&publish_if_better(&bundle, &store, &dev, &runtime)?));
         }
         (None, Some(args)) => {
-            let request = args.into_request();
+            let request = args.into_request()?;
             let manifest = export(&request, &*Runtime::load(library)?)?;
             println!(
                 "{} {} {}",

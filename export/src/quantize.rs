@@ -1,8 +1,8 @@
-//! Floats to 8-bit integers: weights symmetrically, activations by ranges fixed at calibration.
+//! Floats to 8-bit integers: weights symmetrically, activations by the ranges of calibration.
 
 use std::collections::BTreeMap;
 
-/// A u8 quantisation: `real = (integer - zero_point) * scale`.
+/// A u8 quantization: `real = (integer - zero_point) * scale`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Affine {
     pub(crate) scale: f32,
@@ -21,7 +21,7 @@ impl ActivationRanges {
         self.ranges.insert(name, (lowest, highest));
     }
 
-    /// The quantisation of a value: its range, widened to hold 0 so that 0 is exact, in 255 steps.
+    /// The quantization of a value: its range, extended to contain 0 so that 0 is exact, in 255 steps.
     pub(crate) fn affine(&self, name: &str) -> Affine {
         let (lowest, highest) = self.ranges.get(name).copied().unwrap_or((0.0, 0.0));
         let (lowest, highest) = (lowest.min(0.0), highest.max(0.0));
@@ -38,7 +38,7 @@ impl ActivationRanges {
 /// x86 processors without VNNI add pairs of u8 x i8 products in 16 bits and saturate: 2 x 255 x 127 does not fit, 2 x
 /// 255 x 64 does. With 63, the integers of a product are the same on every processor.
 const PRODUCT_WEIGHT_LIMIT: f32 = 63.0;
-/// The largest entry of a table that is only looked up.
+/// The largest entry of an embedding table, which is not multiplied.
 const TABLE_LIMIT: f32 = 127.0;
 
 /// A matrix in i8, one scale a column.
@@ -84,7 +84,7 @@ pub(crate) fn quantize_rows(table: &[f32], width: usize) -> (Vec<i8>, Vec<f32>) 
 }
 
 fn symmetric_scale(highest: f32, limit: f32) -> f32 {
-    // An all-zero row or column quantises to zeros under any scale; 1 keeps the division defined.
+    // An all-zero row or column becomes zeros under any scale; 1 keeps the division defined.
     if highest == 0.0 { 1.0 } else { highest / limit }
 }
 

@@ -1,4 +1,4 @@
-//! A checkpoint's logits by the plainest arithmetic, independent of ONNX Runtime and of the graph's rewrites.
+//! The logits of a checkpoint in plain matrix arithmetic, independent of ONNX Runtime and of the exported graph.
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
@@ -29,7 +29,7 @@ impl Forward<'_> {
         columns: usize,
     ) -> Result<ArrayView2<'_, f32>, CheckpointError> {
         let data = self.checkpoint.tensor(name, &[rows, columns])?;
-        // `tensor` has checked the extents, so the shape always fits; an empty view would show in the comparison.
+        // `tensor` has checked the extents, so the shape always fits; the comparison would report an empty view.
         Ok(ArrayView2::from_shape((rows, columns), data).unwrap_or_else(|_| ArrayView2::from(&[[]; 0])))
     }
 

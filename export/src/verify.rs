@@ -14,7 +14,7 @@ use nerve_inference::{EncodedWindow, encode};
 use nerve_inference::{Logits, Session, SessionError};
 use nerve_inference::{Model, ModelError};
 use nerve_inference::{Runtime, SessionOptions};
-use nerve_repository::{Checkpoint, CheckpointError};
+use nerve_repository::{Checkpoint, CheckpointError, Precision};
 
 /// The largest difference that a logit of an fp32 bundle may have from the checkpoint's.
 const FP32_DIFFERENCE: f32 = 1e-3;
@@ -83,6 +83,31 @@ pub enum VerifyError {
         /// The largest that this precision explains.
         allowed: f32,
     },
+    /// Too few labels are the checkpoint's.
+    #[error(
+        "the labels of {equal} of {compared} tokens are the checkpoint's, {:.4}; at least {required} is required: \
+         the bundle is of another checkpoint, or its int8 ranges are of other text",
+        *equal as f64 / *compared as f64
+    )]
+    Agreement {
+        /// Tokens that have the checkpoint's label.
+        equal: usize,
+        /// Tokens compared.
+        compared: usize,
+        /// The smallest agreement that passes.
+        required: f64,
+    },
+    /// A logit is NaN or infinite.
+    #[error("window {window} ({tokens} tokens) has logits that are not finite")]
+    NotFinite {
+        /// The window, counted from 0.
+        window: usize,
+        /// Its length in tokens.
+        tokens: usize,
+    },
+    /// The texts have no token, so nothing can be verified.
+    #[error("the texts have no token: nothing can be verified")]
+    NoText,
     /// A text's logits depend on what it was batched with, or on which of its tokens' were asked for.
     #[error(
         "window {window} ({tokens} tokens) has other logits in a batch of mixed lengths, or where some are asked for, than alone"
@@ -97,13 +122,14 @@ pub enum VerifyError {
 
 /// Checks a bundle on the texts of `corpus` (built-in ones where none is given).
 ///
-/// Always: every window's logits are bit-identical alone and in batches of mixed lengths. With a checkpoint: an fp32
-/// bundle's logits are within 1e-3 of the plain reference on up to 32 windows, an fp16 bundle's within 0.1, and the labels of all tokens of all
-/// windows are compared with those of the checkpoint's fp32 graph.
+/// Always: every logit is finite, and every window's logits are bit-identical alone and in batches of mixed lengths. With a
+/// checkpoint: an fp32 bundle's logits are within 1e-3 of the plain reference on up to 32 windows, an fp16 bundle's within 0.1,
+/// and the labels of at least `min_agreement` (a fraction) of all tokens are those of the checkpoint's fp32 graph.
 pub fn verify(
     bundle: &Path,
     checkpoint: Option<&Path>,
     corpus: Option<&Path>,
+    min_agreement: f64,
     runtime: &Runtime,
 ) -> Result<Verification, VerifyError> {
     let model = Model::open(bundle)?;
@@ -115,9 +141,17 @@ pub fn verify(
             .collect(),
     };
     let windows = encode(model.encoder(), model.limits(), &texts)?.windows;
+    if windows.is_empty() {
+        return Err(VerifyError::NoText);
+    }
     let mut session = model.session(runtime, &SessionOptions::default())?;
     let width = model.labels().len();
     let alone = alone(&mut session, &windows, width)?;
+    let is_finite = |logits: &Vec<f32>| logits.iter().all(|logit| logit.is_finite());
+    if let Some(window) = alone.iter().position(|logits| !is_finite(logits)) {
+        let tokens = windows[window].ids.len();
+        return Err(VerifyError::NotFinite { window, tokens });
+    }
     check_batches(&mut session, &windows, &alone, width)?;
     let mut found = Verification {
         version: model.info().version.clone(),
@@ -133,12 +167,12 @@ pub fn verify(
             return Err(VerifyError::OtherLabels);
         }
         let difference = difference(&checkpoint, &windows, &alone)?;
-        let allowed = match found.precision.as_str() {
-            "fp32" => FP32_DIFFERENCE,
-            "fp16" => FP16_DIFFERENCE,
-            _ => f32::INFINITY,
+        let allowed = match found.precision.parse() {
+            Ok(Precision::Fp32) => FP32_DIFFERENCE,
+            Ok(Precision::Fp16) => FP16_DIFFERENCE,
+            Ok(Precision::Int8) | Err(_) => f32::INFINITY,
         };
-        if difference.is_nan() | (difference > allowed) {
+        if !difference.is_finite() || difference > allowed {
             return Err(VerifyError::Difference {
                 found: difference,
                 allowed,
@@ -146,7 +180,15 @@ pub fn verify(
         }
         found.max_abs_difference = Some(difference);
         let (equal, compared) = agreement(&checkpoint, &windows, &alone, runtime)?;
-        found.label_agreement = Some(equal as f64 / compared.max(1) as f64);
+        let agreement = equal as f64 / compared as f64;
+        if agreement < min_agreement {
+            return Err(VerifyError::Agreement {
+                equal,
+                compared,
+                required: min_agreement,
+            });
+        }
+        found.label_agreement = Some(agreement);
         found.labels_compared = compared;
     }
     Ok(found)

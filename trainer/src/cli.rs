@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use nerve_export::Precision;
+use nerve_repository::Precision;
 use nerve_tagging::Splitter;
 use nerve_trainer::{InputFormat, OutputFormat, Publication, TrainOptions};
 
@@ -109,7 +109,7 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "NAME", requires = "publish")]
     pub(crate) publish_name: Option<String>,
     /// The arithmetic of the published bundle: fp32, fp16 or int8 [default: int8].
-    #[arg(long, requires = "publish", value_parser = precision)]
+    #[arg(long, requires = "publish")]
     pub(crate) publish_precision: Option<Precision>,
     /// Publish only if the bundle's entity F1 on dev is higher than that of the version that is live.
     #[arg(long, requires = "publish")]
@@ -128,15 +128,6 @@ impl PublishArgs {
             only_if_better: self.only_if_better,
             onnxruntime: self.onnxruntime,
         })
-    }
-}
-
-fn precision(text: &str) -> Result<Precision, String> {
-    match text {
-        "fp32" => Ok(Precision::Fp32),
-        "fp16" => Ok(Precision::Fp16),
-        "int8" => Ok(Precision::Int8),
-        _ => Err("one of fp32, fp16 and int8".to_owned()),
     }
 }
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nerve_export::{
-    BundleRequest, CompareError, Comparison, ExportError, LogitsOf, Precision, export, publish_if_better,
+    BundleRequest, CompareError, Comparison, ExportError, LogitsOf, export, publish_if_better,
 };
 use nerve_inference::{Runtime, RuntimeError};
-use nerve_repository::{Manifest, StoreError, publish};
+use nerve_repository::{Manifest, Precision, StoreError, publish};
 use nerve_tagging::Splitter;
 use thiserror::Error;
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use nerve_repository::{ConfigError, Family, JsonFile, TokenizerConfig};
+use nerve_repository::{ConfigError, Family, JsonFile, TokenizerConfig, write_synced};
 use nerve_tagging::{AlignError, ByteSpan, Subwords, Window, WordIndex};
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -413,11 +413,13 @@ impl TextEncoder {
         self.tokenizer.token_to_id(token)
     }
 
-    /// Writes the tokenizer as `tokenizer.json`, without truncation and padding.
+    /// Writes the tokenizer as `tokenizer.json`, without truncation and padding, and waits until the disk has it.
     pub fn save(&self, path: &Path) -> Result<(), EncoderError> {
-        self.tokenizer
-            .save(path, false)
-            .map_err(|error| save_error(path, &error))
+        let text = self
+            .tokenizer
+            .to_string(false)
+            .map_err(|error| save_error(path, &error))?;
+        write_synced(path, text.as_bytes()).map_err(|error| save_error(path, &error.source))
     }
 
     /// Writes the `tokenizer_config.json` with which `transformers` reads given words as this encoder does.
@@ -434,9 +436,8 @@ impl TextEncoder {
         if self.spaces == Spaces::Marked {
             set("add_prefix_space", true.into());
         }
-        let text = serde_json::to_vec_pretty(&fields).map_err(std::io::Error::from);
-        text.and_then(|text| std::fs::write(path, text))
-            .map_err(|error| save_error(path, &error))
+        let text = serde_json::to_vec_pretty(&fields).map_err(|error| save_error(path, &error))?;
+        write_synced(path, &text).map_err(|error| save_error(path, &error.source))
     }
 }
 

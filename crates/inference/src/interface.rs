@@ -1,4 +1,4 @@
-//! What a graph takes and yields, and whether that is a token classifier's.
+//! The inputs and the logits of a graph, checked to be those of a token classifier.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use nerve_repository::onnx::{DimensionValue, Outline, SELECTION, TensorTypeProto, ValueInfoProto};
 
-/// Why a graph is not one that can be served.
+/// Why a graph cannot be served.
 #[derive(Debug, Error)]
 pub enum GraphError {
     /// The file cannot be read.
@@ -16,7 +16,7 @@ pub enum GraphError {
     Read {
         /// The model file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The file is not an ONNX model.
@@ -27,17 +27,17 @@ pub enum GraphError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file the weights lie in is missing, or not beside the model.
+    /// A file of weights is missing, or not beside the model.
     #[error("{}: the weights file `{file}` is not in the same directory", path.display())]
     Weights {
         /// The model file.
         path: PathBuf,
-        /// The file it names.
+        /// The file that the model names.
         file: String,
     },
-    /// There is an input that no text fills.
+    /// The graph has an input that Nerve cannot fill.
     #[error(
-        "{}: the model's input `{input}` is none of input_ids, attention_mask, token_type_ids and {SELECTION}",
+        "{}: the model has an input `{input}`; only input_ids, attention_mask, token_type_ids and {SELECTION} are supported",
         path.display()
     )]
     UnknownInput {
@@ -46,14 +46,14 @@ pub enum GraphError {
         /// The input's name.
         input: String,
     },
-    /// There is no `input_ids`.
+    /// The graph has no input `input_ids`.
     #[error("{}: the model has no input `input_ids`", path.display())]
     NoIds {
         /// The model file.
         path: PathBuf,
     },
-    /// An input is not of the integers and axes that texts fill.
-    #[error("{}: the model's input `{input}` is {found}, not {wanted}", path.display())]
+    /// An input has another element type or shape than token ids have.
+    #[error("{}: the model's input `{input}` is {found}; it must be {expected}", path.display())]
     InputType {
         /// The model file.
         path: PathBuf,
@@ -61,10 +61,10 @@ pub enum GraphError {
         input: String,
         /// Its type.
         found: String,
-        /// What it must be.
-        wanted: &'static str,
+        /// The type it must have.
+        expected: &'static str,
     },
-    /// An axis has one extent only.
+    /// An axis has a fixed extent.
     #[error("{}: the {axis} axis of the model's input `{input}` is fixed to {extent}; export it with dynamic axes", path.display())]
     FixedAxis {
         /// The model file.
@@ -73,28 +73,28 @@ pub enum GraphError {
         input: String,
         /// `batch` or `length`.
         axis: &'static str,
-        /// Its only extent.
+        /// Its extent.
         extent: i64,
     },
-    /// No output holds a row of numbers for each token.
-    #[error("{}: no output is a token classifier's logits, float32 or float16 {wanted}; there are {found}", path.display())]
+    /// No output has the type of logits.
+    #[error("{}: no output is float32 or float16 {expected}, as the logits of a token classifier; the outputs are {found}", path.display())]
     NoLogits {
         /// The model file.
         path: PathBuf,
-        /// The axes they must have.
-        wanted: &'static str,
+        /// The axes of logits.
+        expected: &'static str,
         /// The outputs and their types.
         found: String,
     },
-    /// Several outputs might be the logits.
-    #[error("{}: any of these outputs might be the logits, and none is called so: {found}", path.display())]
+    /// Several outputs may be the logits.
+    #[error("{}: several outputs may be the logits, and none is named `logits`: {found}", path.display())]
     ManyLogits {
         /// The model file.
         path: PathBuf,
         /// The outputs and their types.
         found: String,
     },
-    /// The labels are more or fewer than the logits.
+    /// The number of labels is not the width of the logits.
     #[error("{}: config.json has {labels} labels, but the model's logits are {logits} wide", path.display())]
     LabelCount {
         /// The model file.
@@ -106,7 +106,7 @@ pub enum GraphError {
     },
 }
 
-/// The values an encoder graph may ask for.
+/// The inputs that an encoder graph may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
     Ids,
@@ -114,28 +114,27 @@ pub(crate) enum Input {
     TokenTypes,
 }
 
-/// The integers of an input.
+/// The element type of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Integer {
     I64,
     I32,
 }
 
-/// The floats of the logits.
+/// The element type of the logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Float {
     F32,
     F16,
 }
 
-/// Why texts must not share a run.
+/// Why texts must not share a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OneByOne {
-    /// The graph takes the range of its activations from everything in the run, so a text's answer would depend on its
-    /// batch-mates.
+    /// The graph takes the range of its activations from the whole batch, so the answer to a text would depend on the other texts.
     DynamicQuantization,
-    /// The graph takes batches of one only.
+    /// The graph takes batches of one text only.
     FixedBatch,
     /// The graph has no attention mask, so padding would be read as text.
     NoAttentionMask,
@@ -144,27 +143,27 @@ pub enum OneByOne {
 impl std::fmt::Display for OneByOne {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::DynamicQuantization => "the graph is dynamically quantised",
+            Self::DynamicQuantization => "the graph is dynamically quantized",
             Self::FixedBatch => "the graph's batch axis is fixed to 1",
             Self::NoAttentionMask => "the graph has no attention_mask",
         })
     }
 }
 
-/// A token classifier graph's inputs and logits.
+/// The inputs and the logits of a token classifier's graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Interface {
-    /// Each input of `[batch, length]` with its name, in the graph's order.
+    /// Each `[batch, length]` input with its name, in the order of the graph.
     pub(crate) inputs: Vec<(String, Input, Integer)>,
-    /// Whether a run says which tokens' logits it yields, in the input [`SELECTION`].
+    /// Whether the graph has the input [`SELECTION`], which selects the tokens whose logits a run yields.
     pub(crate) selects: bool,
-    /// The name of the logits.
+    /// The name of the output with the logits.
     pub(crate) logits: String,
-    /// What the logits are made of.
+    /// The element type of the logits.
     pub(crate) float: Float,
-    /// How wide the logits must be.
+    /// The width of the logits.
     pub(crate) labels: usize,
-    /// Why sequences run one by one; absent where they may run together.
+    /// Why sequences run one by one; absent if they may share a batch.
     pub(crate) one_by_one: Option<OneByOne>,
 }
 
@@ -197,7 +196,7 @@ impl Interface {
     }
 }
 
-/// The arithmetic of a graph, as far as its operators and weights show it.
+/// The name of the arithmetic that a graph's operators and weights show.
 pub(crate) fn precision(outline: &Outline) -> &'static str {
     let operators = outline.operators();
     if operators.iter().any(|op| op.starts_with("DynamicQuantize")) {
@@ -218,7 +217,7 @@ pub(crate) fn precision(outline: &Outline) -> &'static str {
 
 type Inputs = Vec<(String, Input, Integer)>;
 
-/// The inputs, and whether a run takes one sequence only.
+/// The inputs, and whether the batch axis is fixed to 1.
 fn inputs(outline: &Outline, path: &Path) -> Result<(Inputs, bool), GraphError> {
     let mut inputs = Vec::new();
     let mut fixed_batch = false;
@@ -246,7 +245,7 @@ fn inputs(outline: &Outline, path: &Path) -> Result<(Inputs, bool), GraphError> 
                 path: path.to_owned(),
                 input: input.name.clone(),
                 found: describe(input),
-                wanted: "int64 or int32 [batch, length]",
+                expected: "int64 or int32 [batch, length]",
             });
         };
         let extent = |at: usize| axes.as_ref().and_then(|axes| axes.get(at).copied().flatten());
@@ -274,7 +273,7 @@ fn inputs(outline: &Outline, path: &Path) -> Result<(Inputs, bool), GraphError> 
     Ok((inputs, fixed_batch))
 }
 
-/// Whether there is an input that selects tokens.
+/// Whether the graph has the input that selects tokens.
 fn selects(outline: &Outline, path: &Path) -> Result<bool, GraphError> {
     let Some(input) = outline.inputs().find(|input| input.name == SELECTION) else {
         return Ok(false);
@@ -288,21 +287,21 @@ fn selects(outline: &Outline, path: &Path) -> Result<bool, GraphError> {
         path: path.to_owned(),
         input: input.name.clone(),
         found: describe(input),
-        wanted: "int64 [tokens] with a dynamic axis",
+        expected: "int64 [tokens] with a dynamic axis",
     })
 }
 
 /// The name and element type of the logits.
 ///
-/// They are the one output of floats on three axes, or two where tokens are selected, of which the last may be as wide as
-/// the labels are many. Of several, the one called `logits`, else the only one that is known to be so wide.
+/// The logits are a float output with three axes, or two if tokens are selected, whose last axis may be as wide as the number
+/// of labels. Of several, it is the one named `logits`, else the only one whose width is known to fit.
 fn logits(
     outline: &Outline,
     path: &Path,
     labels: usize,
     selects: bool,
 ) -> Result<(String, Float), GraphError> {
-    let (axes, wanted) = match selects {
+    let (axes, expected) = match selects {
         false => (3, "[batch, length, labels]"),
         true => (2, "[tokens, labels]"),
     };
@@ -315,13 +314,13 @@ fn logits(
     let Some(first) = candidates.first() else {
         return Err(GraphError::NoLogits {
             path: path.to_owned(),
-            wanted,
+            expected,
             found: describe_all(outline.outputs()),
         });
     };
     let labels_wide = i64::try_from(labels).unwrap_or(i64::MAX);
     let mut fitting = candidates.clone();
-    // Of an output whose width the file does not give, the first run tells.
+    // If the file does not state the width of an output, the first run checks it.
     fitting.retain(|(output, _)| width(output).is_none_or(|width| width == labels_wide));
     let mut known = fitting.clone();
     known.retain(|(output, _)| width(output).is_some());
@@ -382,7 +381,7 @@ fn tensor(value: &ValueInfoProto) -> Option<&TensorTypeProto> {
     value.r#type.as_ref()?.tensor_type.as_ref()
 }
 
-/// The extents of a value's axes, `None` where one is dynamic; `None` for a value whose shape is not given.
+/// The extents of a value's axes, each `None` if it is dynamic; `None` if the file states no shape.
 fn extents(value: &ValueInfoProto) -> Option<Vec<Option<i64>>> {
     let axes = &tensor(value)?.shape.as_ref()?.dim;
     let extent = |axis: &Option<DimensionValue>| match axis {

@@ -196,7 +196,7 @@ impl Model {
         let info = ModelInfo {
             name: manifest.name,
             version: manifest.version,
-            precision: manifest.precision,
+            precision: manifest.precision.to_string(),
             labels: manifest.labels,
             label_scheme: labels.scheme(),
             max_length: manifest.max_length.min(config.max_length()),
@@ -228,14 +228,15 @@ impl Model {
         let interface = Interface::of(&outline, &graph, config.labels.len())?;
         let encoder = TextEncoder::open_dir(dir)?;
         let name = dir.file_name().unwrap_or(dir.as_os_str());
+        let splitter = options.splitter.unwrap_or(Splitter::Bert);
         let info = ModelInfo {
             name: name.to_string_lossy().into_owned(),
-            version: plain_version(dir, &graph, &outline)?,
+            version: plain_version(dir, &graph, &outline, splitter)?,
             precision: precision(&outline).to_owned(),
             labels: config.labels.names().to_vec(),
             label_scheme: config.labels.scheme(),
             max_length: config.max_length,
-            splitter: options.splitter.unwrap_or(Splitter::Bert),
+            splitter,
             temperature: Temperature::default().get(),
             one_by_one: interface.one_by_one,
             padding_free: false,

@@ -1,4 +1,4 @@
-//! Text to tokens as the `transformers` token-classification pipeline sees them.
+//! Text to tokens, as in the `transformers` token-classification pipeline.
 
 use std::ops::Range;
 
@@ -9,37 +9,37 @@ use tokenizers::{Decoder, Tokenizer};
 
 use crate::encoder::{EncoderError, TextEncoder, guarded};
 
-/// One token of a text, with what the pipeline says of it.
+/// One token of a text, with the fields that the pipeline reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PipelineToken {
-    /// The vocabulary entry; of a token the vocabulary does not know, the text it stands for.
+    /// The vocabulary entry; for the unknown token, the text it covers.
     pub word: String,
-    /// Where it begins in the text, in code points.
+    /// Its start in the text, in code points.
     pub start: usize,
-    /// Where it ends: the first code point after it.
+    /// Its end: the first code point after it.
     pub end: usize,
-    /// Whether the pipeline takes it for a continuation of the token before.
+    /// Whether the pipeline takes it for a continuation of the token before it.
     ///
-    /// Where subwords have a prefix (`##`), that is a token longer or shorter than its text; else one with no space
-    /// before it. The pipeline guesses so, and a stripped accent or a punctuation mark can mislead it.
+    /// If subwords have a prefix (`##`), this is a token longer or shorter than its text; else a token without a space before
+    /// it. This is a heuristic of the pipeline, which stripped accents and punctuation can mislead.
     pub is_subword: bool,
 }
 
-/// The tokens of a text, special tokens left out.
+/// The tokens of a text, without special tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PipelineText {
-    /// The tokens' vocabulary ids.
+    /// The vocabulary ids of the tokens.
     pub ids: Vec<u32>,
-    /// The tokens themselves, as many.
+    /// The tokens, one for each id.
     pub tokens: Vec<PipelineToken>,
 }
 
-/// A tokenizer that reads text as `transformers` does: by its own pre-tokens, and a typed `[SEP]` as the special token.
+/// A tokenizer that reads text as `transformers` does: by its own pre-tokens, and with `[SEP]` in a text as the special token.
 pub struct PipelineEncoder {
     tokenizer: Tokenizer,
     before: Vec<u32>,
     after: Vec<u32>,
-    /// The id of what the vocabulary does not know.
+    /// The id of the unknown token.
     unknown: Option<u32>,
     /// Whether continuing subwords have a prefix.
     has_prefix: bool,
@@ -47,7 +47,7 @@ pub struct PipelineEncoder {
 }
 
 impl PipelineEncoder {
-    /// The pipeline's side of an encoder, for sequences of at most `max_length` tokens, special tokens included.
+    /// The pipeline's tokenizer for sequences of at most `max_length` tokens, special tokens included.
     pub fn new(encoder: &TextEncoder, max_length: usize) -> Self {
         let mut tokenizer = encoder.tokenizer().clone();
         tokenizer.set_encode_special_tokens(false);
@@ -77,7 +77,7 @@ impl PipelineEncoder {
         }
     }
 
-    /// The tokens of a text, however many.
+    /// The tokens of a text, without truncation.
     pub fn encode(&self, text: &str) -> Result<PipelineText, EncoderError> {
         let encoding = guarded(|| self.tokenizer.encode(text, true)).map_err(EncoderError::Encode)?;
         let code_points = OffsetMap::new(text, OffsetUnit::Codepoint);
@@ -99,7 +99,7 @@ impl PipelineEncoder {
         Ok(found)
     }
 
-    /// The token at these bytes of the text, its place still to be told.
+    /// The token at these bytes of the text, without its offsets.
     fn token(&self, id: u32, text: &str, bytes: Range<usize>) -> PipelineToken {
         let part = text.get(bytes.clone()).unwrap_or_default();
         let known = (self.unknown != Some(id)).then(|| self.tokenizer.id_to_token(id));
@@ -117,28 +117,28 @@ impl PipelineEncoder {
         }
     }
 
-    /// A sequence the network reads: the ids between the special tokens.
+    /// The input of the network: the ids between the special tokens.
     pub fn sequence(&self, ids: &[u32]) -> Vec<u32> {
         [self.before.as_slice(), ids, &self.after].concat()
     }
 
-    /// How many special tokens stand before and after a sequence.
+    /// The number of special tokens before and after a sequence.
     pub fn specials(&self) -> (usize, usize) {
         (self.before.len(), self.after.len())
     }
 
-    /// How many tokens a sequence has room for: `model_max_length` less the special tokens.
+    /// The number of tokens that fit a sequence: `model_max_length` less the special tokens.
     pub fn room(&self) -> usize {
         self.max_length
             .saturating_sub(self.before.len() + self.after.len())
     }
 
-    /// The text that tokens spell, by the tokenizer's decoder: `convert_tokens_to_string`.
+    /// The text of tokens, made by the decoder of the tokenizer: `convert_tokens_to_string`.
     pub fn tokens_to_string(&self, tokens: Vec<String>) -> Result<String, EncoderError> {
         let decoders = (self.tokenizer.get_decoder(), self.tokenizer.get_model());
         let spelt = guarded(|| match decoders {
             (Some(decoder), _) => decoder.decode(tokens),
-            // `transformers` gives every BERT tokenizer this decoder, whatever its file says.
+            // `transformers` gives every BERT tokenizer this decoder, regardless of its file.
             (None, ModelWrapper::WordPiece(model)) => {
                 WordPiece::new(model.continuing_subword_prefix.clone(), true).decode(tokens)
             }

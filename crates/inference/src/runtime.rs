@@ -1,4 +1,4 @@
-//! ONNX Runtime, opened from its shared library.
+//! ONNX Runtime, loaded from its shared library, and the devices it runs on.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,24 +12,24 @@ use thiserror::Error;
 /// Why ONNX Runtime cannot be used.
 #[derive(Debug, Error)]
 pub enum RuntimeError {
-    /// No library was named, and none lies where it is looked for.
+    /// No library is named, and the default places have none.
     #[error(
-        "no ONNX Runtime library: name it with --onnxruntime or ORT_DYLIB_PATH, or run `make onnxruntime`, which puts one into .onnxruntime/"
+        "no ONNX Runtime library found; name one with --onnxruntime or ORT_DYLIB_PATH, or download one to .onnxruntime/ with `make onnxruntime`"
     )]
     NotFound,
     /// The library cannot be opened or is too old.
     #[error("cannot open ONNX Runtime: {reason}")]
     Open {
-        /// What the loader said.
+        /// The error of the loader.
         reason: String,
     },
-    /// Another library is open already; a process has one.
-    #[error("ONNX Runtime is already open from {}, not {}", open.display(), asked.display())]
-    Another {
-        /// The library in use.
+    /// The process has loaded another library; it can load one only.
+    #[error("ONNX Runtime is already loaded from {}; this process cannot load {} too", open.display(), requested.display())]
+    AlreadyLoaded {
+        /// The loaded library.
         open: PathBuf,
-        /// The library asked for.
-        asked: PathBuf,
+        /// The library requested.
+        requested: PathBuf,
     },
 }
 
@@ -39,13 +39,13 @@ pub enum Device {
     /// The processor.
     #[default]
     Cpu,
-    /// The CUDA device of this index.
+    /// The CUDA device with this index.
     Cuda(i32),
 }
 
 /// A device name that is not `cpu`, `cuda` or `cuda:N`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is not a device: cpu, cuda or cuda:N")]
+#[error("`{0}` is not a device; use cpu, cuda or cuda:N")]
 pub struct DeviceError(String);
 
 impl FromStr for Device {
@@ -75,12 +75,12 @@ impl std::fmt::Display for Device {
     }
 }
 
-/// How a session computes.
+/// The device and threads of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionOptions {
-    /// The device; one that is asked for and absent is an error, never another device.
+    /// The device. If it is absent, opening the session is an error; no other device is used instead.
     pub device: Device,
-    /// Threads inside one operator. Several sessions of one thread each answer more texts than one of several.
+    /// Threads inside one operator. Several sessions with one thread each answer more texts than one session with several.
     pub intra_threads: usize,
 }
 
@@ -93,7 +93,7 @@ impl Default for SessionOptions {
     }
 }
 
-/// The process's ONNX Runtime.
+/// The ONNX Runtime of this process.
 pub struct Runtime {
     environment: Environment,
     library: PathBuf,
@@ -102,20 +102,22 @@ pub struct Runtime {
 static OPEN: Mutex<Option<Arc<Runtime>>> = Mutex::new(None);
 
 impl Runtime {
-    /// The ONNX Runtime of `library`, else of `ORT_DYLIB_PATH`, else of the `.onnxruntime/` nearest above the executable.
+    /// Loads `library`, else that of `ORT_DYLIB_PATH`, else the one in the nearest `.onnxruntime/` above the executable.
     ///
-    /// A process opens one library; asking again yields the same, asking for another is an error.
+    /// A process loads one library. Further calls yield the same one; a call for another library is an error.
     pub fn load(library: Option<&Path>) -> Result<Arc<Self>, RuntimeError> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = library.map(Path::to_owned);
-        match (&*open, asked) {
-            (Some(runtime), Some(asked)) if runtime.library != asked => Err(RuntimeError::Another {
-                open: runtime.library.clone(),
-                asked,
-            }),
+        let requested = library.map(Path::to_owned);
+        match (&*open, requested) {
+            (Some(runtime), Some(requested)) if runtime.library != requested => {
+                Err(RuntimeError::AlreadyLoaded {
+                    open: runtime.library.clone(),
+                    requested,
+                })
+            }
             (Some(runtime), _) => Ok(runtime.clone()),
-            (None, asked) => {
-                let path = asked.or_else(default_library).ok_or(RuntimeError::NotFound)?;
+            (None, requested) => {
+                let path = requested.or_else(default_library).ok_or(RuntimeError::NotFound)?;
                 let reason = |error: &dyn std::fmt::Display| RuntimeError::Open {
                     reason: error.to_string(),
                 };
@@ -135,14 +137,13 @@ impl Runtime {
         }
     }
 
-    /// Whether the library was built with CUDA; whether a device, its driver and the libraries it needs are there is not
-    /// known before a session is opened.
+    /// Whether the library was built with CUDA. Only opening a session shows whether a device, its driver and its libraries are
+    /// present.
     pub fn has_cuda(&self) -> bool {
-        // Asked of the library that `load` opened.
         ep::CUDA::is_available().unwrap_or(false)
     }
 
-    /// The library that is open.
+    /// The path of the library.
     pub fn library(&self) -> &Path {
         &self.library
     }
@@ -153,11 +154,11 @@ impl Runtime {
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(options.intra_threads)?
             .with_inter_threads(1)?
-            // Every batch has another shape: a memory pattern would be planned anew for each and never freed.
+            // Batches differ in shape; a memory pattern would be planned for each shape and never freed.
             .with_memory_pattern(false)?;
         let builder = match options.intra_threads {
             1 => builder,
-            // Threads wait for the next operator by spinning, and for the next run asleep.
+            // Threads spin while they wait for the next operator, and sleep while they wait for the next run.
             _ => builder.with_config_entry("session.force_spinning_stop", "1")?,
         };
         Ok(match options.device {

@@ -1,4 +1,4 @@
-//! A model on ONNX Runtime: token ids in, label logits out.
+//! An ONNX Runtime session of a model: token ids in, label logits out.
 
 use std::path::{Path, PathBuf};
 
@@ -19,21 +19,21 @@ pub enum SessionError {
     Open {
         /// The model file.
         path: PathBuf,
-        /// What ONNX Runtime said.
+        /// The error of ONNX Runtime.
         reason: String,
     },
-    /// CUDA was asked for, and the library is one without it.
+    /// The device is CUDA, and the library was built without it.
     #[error(
-        "{} has no CUDA execution provider: `make onnxruntime-cuda` gets a library that has, for --onnxruntime",
+        "{} has no CUDA execution provider; download a library that has one with `make onnxruntime-cuda` and name it with --onnxruntime",
         library.display()
     )]
     NoCuda {
         /// The ONNX Runtime library.
         library: PathBuf,
     },
-    /// CUDA was asked for, and the bundle is one for processors.
+    /// The device is CUDA, and the bundle's graph runs on the CPU only.
     #[error(
-        "{}: its operator {operator} runs on processors alone; for {device} export it with --precision fp16",
+        "{}: its operator {operator} runs on the CPU only; for {device}, export the model with --precision fp16",
         path.display()
     )]
     ProcessorGraph {
@@ -41,7 +41,7 @@ pub enum SessionError {
         path: PathBuf,
         /// The operator.
         operator: String,
-        /// The device asked for.
+        /// The device.
         device: Device,
     },
     /// The graph is not a token classifier's.
@@ -50,7 +50,7 @@ pub enum SessionError {
     /// A run failed.
     #[error("inference failed: {reason}")]
     Run {
-        /// What ONNX Runtime said.
+        /// The error of ONNX Runtime.
         reason: String,
     },
 }
@@ -63,7 +63,7 @@ impl SessionError {
     }
 }
 
-/// One loaded model. A run needs it exclusively, so each worker has its own.
+/// One session of a model. A run needs it exclusively, so each worker has its own.
 pub struct Session {
     session: ort::session::Session,
     path: PathBuf,
@@ -79,17 +79,17 @@ pub struct Logits {
     labels: usize,
 }
 
-/// Whose logits the rows are.
+/// The tokens to which the rows belong.
 #[derive(Clone, Debug, PartialEq)]
 enum Rows {
-    /// Those of every token, padding included, sequence by sequence of this length.
+    /// Every token, padding included; every sequence has this length.
     EveryToken { length: usize },
-    /// Those of these tokens: sequence and position, ascending.
+    /// These tokens, as (sequence, position), ascending.
     Selected(Vec<(usize, usize)>),
 }
 
 impl Logits {
-    /// The label logits of one token of one sequence; `None` outside the batch, or if they were not asked for.
+    /// The label logits of one token of one sequence; `None` if it is outside the batch or was not selected.
     pub fn row(&self, sequence: usize, position: usize) -> Option<&[f32]> {
         let row = match &self.rows {
             Rows::EveryToken { length } if position < *length => sequence * length + position,
@@ -100,23 +100,24 @@ impl Logits {
     }
 }
 
-/// Which tokens' logits a run is for.
+/// The tokens whose logits a run yields.
 #[derive(Clone, Copy)]
-enum Wanted<'a> {
+enum TokenSelection<'a> {
     EveryToken,
     /// These positions of each sequence.
-    These(&'a [&'a [usize]]),
+    Positions(&'a [&'a [usize]]),
 }
 
-impl Wanted<'_> {
-    /// The tokens wanted of these sequences, ascending; never none, since no product is of no rows.
+impl TokenSelection<'_> {
+    /// The selected tokens of these sequences, as (sequence, position), ascending. If none is selected, the first token, since
+    /// ONNX Runtime cannot multiply a matrix without rows.
     fn tokens(self, sequences: &[&[u32]]) -> Vec<(usize, usize)> {
         let mut tokens = Vec::new();
         for (number, sequence) in sequences.iter().enumerate() {
             let token = |position| (number, position);
             match self {
                 Self::EveryToken => tokens.extend((0..sequence.len()).map(token)),
-                Self::These(positions) => {
+                Self::Positions(positions) => {
                     let of_sequence = positions.get(number).copied().unwrap_or_default();
                     let inside = of_sequence.iter().copied().filter(|&at| at < sequence.len());
                     tokens.extend(inside.map(token));
@@ -133,7 +134,7 @@ impl Wanted<'_> {
 }
 
 impl Session {
-    /// Opens the model file at `path`; `pad` is the id shorter sequences end with.
+    /// Opens the model file at `path`; `pad` is the id of the padding token.
     pub(crate) fn open(
         path: &Path,
         runtime: &Runtime,
@@ -156,7 +157,7 @@ impl Session {
         Ok(Self::new(session, path, interface, pad))
     }
 
-    /// Opens a model held in memory, whose logits must be `labels` wide; `path` is what errors call it.
+    /// Opens a model in memory whose logits must be `labels` wide; errors call it `path`.
     pub fn from_bytes(
         bytes: &[u8],
         path: &Path,
@@ -191,38 +192,38 @@ impl Session {
 
     /// The logits of every token of these sequences of token ids, special tokens included.
     ///
-    /// They run together, padded to the longest, unless the graph makes them depend on one another ([`crate::OneByOne`]).
+    /// They run as one batch, padded to the longest, unless the graph would make them depend on one another ([`crate::OneByOne`]).
     pub fn run(&mut self, sequences: &[&[u32]]) -> Result<Logits, SessionError> {
-        self.run_wanted(sequences, Wanted::EveryToken)
+        self.run_batch(sequences, TokenSelection::EveryToken)
     }
 
-    /// The logits of the tokens at these positions of each sequence, and of others where the graph cannot leave them out.
+    /// The logits of the tokens at these positions of each sequence, and of all tokens if the graph cannot select.
     ///
-    /// The rows are those of [`Self::run`], bit by bit; what the last layer does for other tokens alone is not done.
+    /// The rows equal those of [`Self::run`] bit by bit; the last layer skips the other tokens after its attention.
     pub fn run_selected(
         &mut self,
         sequences: &[&[u32]],
         positions: &[&[usize]],
     ) -> Result<Logits, SessionError> {
-        self.run_wanted(sequences, Wanted::These(positions))
+        self.run_batch(sequences, TokenSelection::Positions(positions))
     }
 
-    fn run_wanted(&mut self, sequences: &[&[u32]], wanted: Wanted) -> Result<Logits, SessionError> {
+    fn run_batch(&mut self, sequences: &[&[u32]], selection: TokenSelection) -> Result<Logits, SessionError> {
         if self.interface.one_by_one.is_some() && sequences.len() > 1 {
             return self.run_one_by_one(sequences);
         }
-        let (logits, _) = self.run_with(sequences, wanted, &[])?;
+        let (logits, _) = self.run_with(sequences, selection, &[])?;
         Ok(logits)
     }
 
-    /// The logits of sequences that never meet; positions after a sequence's end are zeros.
+    /// The logits of sequences that run one by one; positions after the end of a sequence are zeros.
     fn run_one_by_one(&mut self, sequences: &[&[u32]]) -> Result<Logits, SessionError> {
         let length = sequences.iter().map(|sequence| sequence.len()).max().unwrap_or(0);
         let labels = self.interface.labels;
         let mut data = Vec::with_capacity(sequences.len() * length * labels);
         for sequence in sequences {
             let end = data.len() + length * labels;
-            let (logits, _) = self.run_with(&[sequence], Wanted::EveryToken, &[])?;
+            let (logits, _) = self.run_with(&[sequence], TokenSelection::EveryToken, &[])?;
             data.extend(logits.data);
             data.resize(end, 0.0);
         }
@@ -230,20 +231,20 @@ impl Session {
         Ok(Logits { data, rows, labels })
     }
 
-    /// The values of further graph outputs by the order of their names, for the whole of one sequence.
+    /// The values of these further outputs of the graph for one sequence.
     pub fn run_observed(
         &mut self,
         sequence: &[u32],
         names: &[String],
     ) -> Result<Vec<Vec<f32>>, SessionError> {
-        let (_, values) = self.run_with(&[sequence], Wanted::EveryToken, names)?;
+        let (_, values) = self.run_with(&[sequence], TokenSelection::EveryToken, names)?;
         Ok(values)
     }
 
     fn run_with(
         &mut self,
         sequences: &[&[u32]],
-        wanted: Wanted,
+        selection: TokenSelection,
         further: &[String],
     ) -> Result<(Logits, Vec<Vec<f32>>), SessionError> {
         let length = sequences.iter().map(|sequence| sequence.len()).max().unwrap_or(0);
@@ -273,7 +274,7 @@ impl Session {
         }
         let rows = match self.interface.selects {
             false => Rows::EveryToken { length },
-            true => Rows::Selected(wanted.tokens(sequences)),
+            true => Rows::Selected(selection.tokens(sequences)),
         };
         let indices: Vec<i64> = match &rows {
             Rows::EveryToken { .. } => Vec::new(),
@@ -320,7 +321,7 @@ impl Session {
     }
 }
 
-/// Checks the shape of a run's logits, `tokens` and the labels; a file need not say how wide its logits are.
+/// Checks that the shape of a run's logits is `tokens` and the labels, since a file need not state the width of its logits.
 fn check_shape(
     interface: &Interface,
     path: &Path,
@@ -328,23 +329,25 @@ fn check_shape(
     tokens: &[usize],
 ) -> Result<(), SessionError> {
     let labels = interface.labels;
-    let wanted: Vec<i64> = tokens
+    let expected: Vec<i64> = tokens
         .iter()
         .chain([&labels])
         .map(|&extent| extent as i64)
         .collect();
-    if found == wanted {
+    if found == expected {
         return Ok(());
     }
     match found {
-        [of_tokens @ .., logits] if *of_tokens == wanted[..tokens.len()] => {
+        [of_tokens @ .., logits] if *of_tokens == expected[..tokens.len()] => {
             Err(SessionError::Graph(GraphError::LabelCount {
                 path: path.to_owned(),
                 labels,
                 logits: *logits,
             }))
         }
-        _ => Err(SessionError::run(format!("logits are {found:?}, not {wanted:?}"))),
+        _ => Err(SessionError::run(format!(
+            "the logits have the shape {found:?} instead of {expected:?}"
+        ))),
     }
 }
 
@@ -358,7 +361,7 @@ impl Integers {
     fn new(integer: Integer, values: &[u32]) -> Self {
         match integer {
             Integer::I64 => Self::I64(values.iter().map(|&value| i64::from(value)).collect()),
-            // No table has that many rows, so what does not fit is refused as any id too high.
+            // No table has so many rows, so ONNX Runtime refuses an id that does not fit.
             Integer::I32 => Self::I32(
                 values
                     .iter()
@@ -415,11 +418,11 @@ mod tests {
     #[test]
     fn rows_are_those_of_the_tokens_that_are_selected() {
         let sequences: [&[u32]; 3] = [&[5, 6, 7], &[8, 9], &[4]];
-        let every = Wanted::EveryToken.tokens(&sequences);
+        let every = TokenSelection::EveryToken.tokens(&sequences);
         assert_eq!(every, [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)]);
-        let these = Wanted::These(&[&[2, 1, 1], &[0, 2]]).tokens(&sequences);
+        let these = TokenSelection::Positions(&[&[2, 1, 1], &[0, 2]]).tokens(&sequences);
         assert_eq!(these, [(0, 1), (0, 2), (1, 0)]);
-        assert_eq!(Wanted::These(&[]).tokens(&sequences), [(0, 0)]);
+        assert_eq!(TokenSelection::Positions(&[]).tokens(&sequences), [(0, 0)]);
         let logits = logits(Rows::Selected(these));
         assert_eq!(logits.row(1, 0), Some(&[4.0, 5.0][..]));
         assert_eq!(logits.row(0, 0), None);

@@ -1,22 +1,22 @@
-//! Subwords of words seen lately.
+//! A cache of the subwords of recent words.
 
 use std::collections::HashMap;
 use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Words of one generation.
+/// The number of words in one generation.
 const GENERATION: usize = 1 << 15;
-/// Longer words, in bytes, are rare, and are not kept.
+/// The longest cached word, in bytes. Longer words are rare.
 const LONGEST: usize = 32;
 
 /// The ids of a word's subwords.
 pub(crate) type WordIds = Arc<[u32]>;
 
-/// The subword ids of the words seen lately, in bounded memory.
+/// The subword ids of recent words, in bounded memory.
 ///
-/// Text repeats its words, and a tokenizer spends more on one than on anything else between a request and its batch. There
-/// are two generations: once the young one is full, the old one is forgotten and the young one grows old; a word that is
-/// found in the old one is young again. So the usual words stay, and any others leave.
+/// Text repeats its words, and tokenizing them is the most expensive step between a request and its batch. The cache has two
+/// generations: when the young one is full, it replaces the old one; a word found in the old one moves to the young one. So
+/// frequent words stay and rare ones leave.
 #[derive(Default)]
 pub(crate) struct WordCache(Mutex<Generations>);
 
@@ -27,15 +27,15 @@ pub(crate) struct Generations {
 }
 
 impl WordCache {
-    /// The words, for as long as the guard lives.
+    /// Locks the cache.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Generations> {
-        // Nothing under the lock panics but for want of memory, and no word is half there.
+        // No code under the lock panics halfway through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Generations {
-    /// The ids of a word's subwords, if they are known.
+    /// The ids of a word's subwords, if they are cached.
     pub(crate) fn get(&mut self, word: &str) -> Option<WordIds> {
         if let Some(ids) = self.young.get(word) {
             return Some(Arc::clone(ids));
@@ -45,7 +45,7 @@ impl Generations {
         Some(ids)
     }
 
-    /// Keeps the ids of a word's subwords, unless it is long.
+    /// Caches the ids of a word's subwords, unless the word is too long.
     pub(crate) fn keep(&mut self, word: &str, ids: &WordIds) {
         if word.len() <= LONGEST {
             self.insert(word.into(), Arc::clone(ids));

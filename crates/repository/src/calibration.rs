@@ -1,10 +1,12 @@
-//! `calibration.json`: the temperature that a checkpoint's probabilities are stated at.
+//! `calibration.json`: the temperature of a checkpoint's probabilities.
 
 use std::path::{Path, PathBuf};
 
 use nerve_tagging::Temperature;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::files::sync;
 
 /// The file's name in a checkpoint directory.
 const CALIBRATION: &str = "calibration.json";
@@ -17,7 +19,7 @@ pub enum CalibrationError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The file cannot be written.
@@ -25,10 +27,10 @@ pub enum CalibrationError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The file is not JSON of the expected fields.
+    /// The file is not JSON with the expected fields.
     #[error("{}: {source}", path.display())]
     Parse {
         /// The file.
@@ -36,42 +38,42 @@ pub enum CalibrationError {
         /// The line, column and field.
         source: serde_json::Error,
     },
-    /// The temperature is none.
-    #[error("{}: temperature is {found}, not a finite number above 0", path.display())]
+    /// The temperature is not a finite number above 0.
+    #[error("{}: temperature is {found}; it must be a finite number above 0", path.display())]
     Temperature {
         /// The file.
         path: PathBuf,
-        /// The number stated.
+        /// The temperature found.
         found: f64,
     },
 }
 
-/// A checkpoint's temperature and what it was fitted on.
+/// The temperature of a checkpoint and the data it was fitted on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// What logits are divided by before they become probabilities.
+    /// The divisor of logits before they become probabilities.
     pub temperature: f64,
-    /// The file fitted on, without its extension: `dev`.
+    /// The name of the file it was fitted on, without extension: `dev`.
     pub split: String,
-    /// How many words it was fitted on.
+    /// The number of words it was fitted on.
     pub words: usize,
-    /// How well the probabilities fit without it.
+    /// The fit of the probabilities without the temperature.
     pub before: Fit,
-    /// How well they fit with it.
+    /// The fit of the probabilities with the temperature.
     pub after: Fit,
 }
 
-/// How well stated probabilities fit what is true.
+/// How well probabilities fit the gold labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
     /// Mean negative log-likelihood of the gold labels, in nats a word.
     pub nll: f64,
-    /// Expected calibration error: how far confidence is from accuracy, as a fraction.
+    /// Expected calibration error: the mean difference between confidence and accuracy, as a fraction.
     pub ece: f64,
 }
 
 impl Calibration {
-    /// The calibration in a checkpoint directory; `None` where it has none.
+    /// The calibration in a checkpoint directory; `None` if it has none.
     pub fn read(dir: &Path) -> Result<Option<Self>, CalibrationError> {
         let path = dir.join(CALIBRATION);
         let text = match std::fs::read_to_string(&path) {
@@ -87,13 +89,13 @@ impl Calibration {
         Ok(Some(calibration))
     }
 
-    /// Writes the calibration into a checkpoint directory, in place of one that is there, and yields the file.
+    /// Writes the calibration into a checkpoint directory, replacing an earlier one, and yields the file.
     pub fn write(&self, dir: &Path) -> Result<PathBuf, CalibrationError> {
         let path = dir.join(CALIBRATION);
         self.checked(&path)?;
         let put = || -> std::io::Result<()> {
             use std::os::unix::fs::PermissionsExt;
-            // Not private, as a temporary file is: as readable as the system makes files.
+            // A temporary file is private; this one gets the usual permissions.
             let mut file = tempfile::Builder::new()
                 .permissions(std::fs::Permissions::from_mode(0o666))
                 .prefix(".calibration-")
@@ -101,7 +103,7 @@ impl Calibration {
             serde_json::to_writer_pretty(&mut file, self)?;
             file.as_file().sync_all()?;
             file.persist(&path)?;
-            Ok(())
+            sync(dir).map_err(|error| error.source)
         };
         match put() {
             Ok(()) => Ok(path),
@@ -116,7 +118,7 @@ impl Calibration {
         })
     }
 
-    /// The temperature of a checkpoint directory; 1 where it states none.
+    /// The temperature of a checkpoint directory; 1 if it has none.
     pub fn temperature(dir: &Path) -> Result<Temperature, CalibrationError> {
         match Self::read(dir)? {
             Some(calibration) => calibration.checked(&dir.join(CALIBRATION)),
@@ -128,6 +130,7 @@ impl Calibration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::SYNCED;
 
     fn calibration(temperature: f64) -> Calibration {
         Calibration {
@@ -155,6 +158,7 @@ mod tests {
             );
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(SYNCED.take().contains(&dir.path().to_owned()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `config.json` of a Hugging Face token classifier of BERT's kin.
+//! `config.json` of a Hugging Face token classifier: sizes, activation, dropout and labels.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::json_file::JsonFile;
 
 /// The shape of an encoder and its token-classification head, its fields named as BERT's `config.json` names them.
 ///
-/// Fields this project does not read are kept, so that a configuration that is read and written again loses nothing.
+/// Fields that Nerve does not read are kept, so that writing a configuration that was read loses nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// The family, which decides what the file calls the fields below.
+    /// The family, which decides the keys of the fields below.
     pub family: Family,
     /// Class names in `transformers`.
     pub architectures: Vec<String>,
@@ -36,15 +36,15 @@ pub struct ModelConfig {
     pub hidden_dropout_prob: f64,
     /// Dropout probability of attention weights.
     pub attention_probs_dropout_prob: f64,
-    /// Dropout probability before the head; `hidden_dropout_prob` where absent.
+    /// Dropout probability before the head; `hidden_dropout_prob` if absent.
     pub classifier_dropout: Option<f64>,
     /// Rows of the position table; a sequence may be [`Self::max_length`] long.
     pub max_position_embeddings: usize,
-    /// Rows of the token type table; 0 where the family has none.
+    /// Rows of the token type table; 0 if the family has none.
     pub type_vocab_size: usize,
-    /// Standard deviation of freshly drawn weights.
+    /// Standard deviation of initial weights.
     pub initializer_range: f64,
-    /// Epsilon of every layer normalisation.
+    /// Epsilon of every layer normalization.
     pub layer_norm_eps: f64,
     /// Vocabulary id of the padding token.
     pub pad_token_id: u32,
@@ -52,11 +52,11 @@ pub struct ModelConfig {
     pub id2label: BTreeMap<String, String>,
     /// Label ids by name.
     pub label2id: BTreeMap<String, usize>,
-    /// Everything else in the file.
+    /// All other fields of the file.
     pub other: Map<String, Value>,
 }
 
-/// The feed-forward activation functions Nerve trains and exports.
+/// The feed-forward activation functions that Nerve trains and exports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activation {
     /// `x * Phi(x)`, exact, with the error function (Hendrycks and Gimpel 2016).
@@ -71,7 +71,7 @@ pub enum Activation {
     Relu,
 }
 
-/// What a file means that does not say.
+// Values of absent fields, as in `transformers`.
 const DROPOUT: f64 = 0.1;
 const POSITIONS: usize = 512;
 const TOKEN_TYPES: usize = 2;
@@ -84,7 +84,7 @@ impl ModelConfig {
         Self::of_file(JsonFile::read(path)?)
     }
 
-    /// The validated configuration in a text; `path` is named in errors.
+    /// The validated configuration in a text; errors name `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         Self::of_file(JsonFile::parse(text, path)?)
     }
@@ -180,7 +180,7 @@ impl ModelConfig {
         fields
     }
 
-    /// Checks that the numbers make a model; `path` is named in the error.
+    /// Checks that the values describe a model; the error names `path`.
     pub fn validate(&self, path: &Path) -> Result<(), ConfigError> {
         const POSITION_TABLE: &str = "max_position_embeddings";
         let keys = self.family.keys();
@@ -243,7 +243,7 @@ impl ModelConfig {
         }
     }
 
-    /// The label set of `id2label`; `path` is named in the error.
+    /// The label set of `id2label`; the error names `path`.
     pub fn labels(&self, path: &Path) -> Result<LabelSet, ConfigError> {
         LabelSet::from_id2label(&self.id2label).map_err(|source| ConfigError::Labels {
             path: path.to_owned(),
@@ -259,7 +259,7 @@ impl ModelConfig {
         self
     }
 
-    /// The row of the position table that a sequence's first token has.
+    /// The row of the position table for the first token of a sequence.
     pub fn first_position(&self) -> usize {
         if self.family.positions_after_pad() {
             self.pad_token_id as usize + 1

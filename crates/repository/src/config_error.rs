@@ -1,4 +1,4 @@
-//! Why a model's JSON files cannot be used.
+//! Errors of `config.json` and `tokenizer_config.json`.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::family::Family;
 
-/// Why a `config.json` cannot be used.
+/// Why a `config.json` or `tokenizer_config.json` cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -15,43 +15,43 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The file is not JSON of the expected fields.
+    /// The file is not a JSON object.
     #[error("{}: {source}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// The line, column and field.
+        /// The line and column.
         source: serde_json::Error,
     },
-    /// The architecture is one Nerve does not know.
-    #[error("{}: model_type `{model_type}` is not supported, only {}", path.display(), supported())]
+    /// Nerve does not support the architecture.
+    #[error("{}: model_type `{model_type}` is not supported; use one of {}", path.display(), supported())]
     Family {
         /// The file.
         path: PathBuf,
-        /// The family it names.
+        /// The family that the file names.
         model_type: String,
     },
-    /// A field is not of the type it should have.
+    /// A field has a value of another type.
     #[error("{}: {field}: {source}", path.display())]
     Field {
         /// The file.
         path: PathBuf,
         /// The field.
         field: &'static str,
-        /// What was found and what expected.
+        /// The value found and the type expected.
         source: serde_json::Error,
     },
-    /// A field's value makes no model.
+    /// A field has a value that describes no model.
     #[error("{}: {field} {problem}", path.display())]
     Value {
         /// The file.
         path: PathBuf,
         /// The field.
         field: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         problem: String,
     },
     /// `id2label` is not a label set.
@@ -64,7 +64,7 @@ pub enum ConfigError {
     },
 }
 
-/// The families' names, in a sentence.
+/// The names of the families, separated by commas.
 fn supported() -> String {
     Family::ALL
         .map(|family| format!("`{}`", family.model_type()))

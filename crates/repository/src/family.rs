@@ -1,8 +1,8 @@
-//! Model families: what sets BERT's relatives apart from it, around the one encoder they share.
+//! Model families: BERT and the models that share its encoder, and how their files differ.
 
-/// A family of models that are BERT but for names, positions and token types.
+/// A family of models that differ from BERT in names, positions and token types only.
 ///
-/// Everything inside of Nerve names tensors as BERT's files do; a family says what its own files call them.
+/// Nerve names tensors as BERT's files do; a family translates them to the names in its own files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Devlin et al. 2019.
@@ -17,10 +17,8 @@ pub enum Family {
     Camembert,
 }
 
-/// What `config.json` calls the parts of a model's shape that not all families name alike.
-///
-/// `None` is what a family does not let its configuration decide.
-pub struct Keys {
+/// The keys of `config.json` that differ between families; `None` where a family has no such key.
+pub struct ConfigKeys {
     pub hidden_size: &'static str,
     pub layers: &'static str,
     pub heads: &'static str,
@@ -28,31 +26,31 @@ pub struct Keys {
     pub activation: &'static str,
     pub hidden_dropout: &'static str,
     pub attention_dropout: &'static str,
-    /// Without it, the dropout before the head is `hidden_dropout`.
+    /// If absent, the dropout before the head is `hidden_dropout`.
     pub classifier_dropout: Option<&'static str>,
-    /// Without it, the family has no token types.
+    /// If absent, the family has no token types.
     pub token_types: Option<&'static str>,
-    /// Without it, the epsilon is BERT's.
+    /// If absent, the epsilon is that of BERT.
     pub layer_norm_eps: Option<&'static str>,
 }
 
-struct Facts {
+struct FamilySpec {
     model_type: &'static str,
     /// The class of the token classifier in `transformers`.
     class: &'static str,
-    /// What stands before the encoder's tensors in the file of a model with a head.
+    /// The prefix of the encoder's tensor names in the file of a model with a head.
     prefix: &'static str,
-    /// Parts of BERT's tensor names and what stands in their place, replaced in this order.
+    /// Parts of BERT's tensor names and their replacements, applied in this order.
     renamed: &'static [(&'static str, &'static str)],
-    keys: &'static Keys,
+    keys: &'static ConfigKeys,
     default_pad: u32,
-    /// Whether positions count from the one after the padding token's id.
+    /// Whether positions start after the padding token's id, instead of at 0.
     positions_after_pad: bool,
-    /// Whether a `vocab.txt` is a WordPiece vocabulary, all that there is to the tokenizer.
+    /// Whether a `vocab.txt` is a WordPiece vocabulary, from which the tokenizer can be made.
     wordpiece: bool,
 }
 
-const BERT_KEYS: Keys = Keys {
+const BERT_KEYS: ConfigKeys = ConfigKeys {
     hidden_size: "hidden_size",
     layers: "num_hidden_layers",
     heads: "num_attention_heads",
@@ -65,7 +63,7 @@ const BERT_KEYS: Keys = Keys {
     layer_norm_eps: Some("layer_norm_eps"),
 };
 
-const BERT: Facts = Facts {
+const BERT: FamilySpec = FamilySpec {
     model_type: "bert",
     class: "BertForTokenClassification",
     prefix: BERT_PREFIX,
@@ -76,7 +74,7 @@ const BERT: Facts = Facts {
     wordpiece: true,
 };
 
-const DISTILBERT: Facts = Facts {
+const DISTILBERT: FamilySpec = FamilySpec {
     model_type: "distilbert",
     class: "DistilBertForTokenClassification",
     prefix: "distilbert.",
@@ -91,7 +89,7 @@ const DISTILBERT: Facts = Facts {
         (".output.dense.", ".ffn.lin2."),
         (".output.LayerNorm.", ".output_layer_norm."),
     ],
-    keys: &Keys {
+    keys: &ConfigKeys {
         hidden_size: "dim",
         layers: "n_layers",
         heads: "n_heads",
@@ -108,7 +106,7 @@ const DISTILBERT: Facts = Facts {
     wordpiece: true,
 };
 
-const ROBERTA: Facts = Facts {
+const ROBERTA: FamilySpec = FamilySpec {
     model_type: "roberta",
     class: "RobertaForTokenClassification",
     prefix: "roberta.",
@@ -119,13 +117,13 @@ const ROBERTA: Facts = Facts {
     wordpiece: false,
 };
 
-const XLM_ROBERTA: Facts = Facts {
+const XLM_ROBERTA: FamilySpec = FamilySpec {
     model_type: "xlm-roberta",
     class: "XLMRobertaForTokenClassification",
     ..ROBERTA
 };
 
-const CAMEMBERT: Facts = Facts {
+const CAMEMBERT: FamilySpec = FamilySpec {
     model_type: "camembert",
     class: "CamembertForTokenClassification",
     ..ROBERTA
@@ -143,58 +141,58 @@ impl Family {
         Self::Camembert,
     ];
 
-    /// The family that a `config.json` calls `model_type`.
+    /// The family with this `model_type` in `config.json`.
     pub fn of_model_type(model_type: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|family| family.model_type() == model_type)
     }
 
-    /// Its `model_type` in `config.json`.
+    /// The `model_type` in `config.json`.
     pub fn model_type(self) -> &'static str {
-        self.facts().model_type
+        self.spec().model_type
     }
 
-    /// The names that its files give to the tensor that BERT's call `name`: that of a model with a head, then that of an
-    /// encoder alone, which lacks the prefix.
+    /// The names in this family's files of the tensor that BERT's files call `name`: first in a model with a head, then in an
+    /// encoder alone, where the prefix is absent.
     pub fn tensor_names(self, name: &str) -> [String; 2] {
-        let facts = self.facts();
+        let spec = self.spec();
         let Some(name) = name.strip_prefix(BERT_PREFIX) else {
             return [name.to_owned(), name.to_owned()];
         };
-        let bare = facts
+        let bare = spec
             .renamed
             .iter()
             .fold(name.to_owned(), |name, (bert, own)| name.replace(bert, own));
-        [format!("{}{bare}", facts.prefix), bare]
+        [format!("{}{bare}", spec.prefix), bare]
     }
 
-    /// The class of its token classifier in `transformers`.
+    /// The class of the token classifier in `transformers`.
     pub fn class(self) -> &'static str {
-        self.facts().class
+        self.spec().class
     }
 
-    /// What its configuration calls the parts of a model's shape.
-    pub fn keys(self) -> &'static Keys {
-        self.facts().keys
+    /// The keys of its `config.json`.
+    pub fn keys(self) -> &'static ConfigKeys {
+        self.spec().keys
     }
 
-    /// The id of the padding token where the configuration gives none.
+    /// The id of the padding token if the configuration has none.
     pub fn default_pad(self) -> u32 {
-        self.facts().default_pad
+        self.spec().default_pad
     }
 
-    /// Whether positions count from the one after the padding token's id, and not from 0.
+    /// Whether positions start after the padding token's id, instead of at 0.
     pub fn positions_after_pad(self) -> bool {
-        self.facts().positions_after_pad
+        self.spec().positions_after_pad
     }
 
     /// Whether a `vocab.txt` is a WordPiece vocabulary, from which the tokenizer can be made.
     pub fn is_wordpiece(self) -> bool {
-        self.facts().wordpiece
+        self.spec().wordpiece
     }
 
-    fn facts(self) -> &'static Facts {
+    fn spec(self) -> &'static FamilySpec {
         match self {
             Self::Bert => &BERT,
             Self::DistilBert => &DISTILBERT,

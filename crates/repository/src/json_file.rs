@@ -1,4 +1,4 @@
-//! A JSON object of somebody else's, of which a few fields are read.
+//! A JSON object of which a few fields are read, with errors that name file and field.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub struct JsonFile {
 }
 
 impl JsonFile {
-    /// The file's object.
+    /// The object in a file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
@@ -24,7 +24,7 @@ impl JsonFile {
         Self::parse(&text, path)
     }
 
-    /// The object that a text is; `path` is named in errors.
+    /// The object in a text; errors name `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let fields = serde_json::from_str(text).map_err(|source| ConfigError::Parse {
             path: path.to_owned(),
@@ -36,7 +36,7 @@ impl JsonFile {
         })
     }
 
-    /// A field's value; `None` where it is absent or null.
+    /// The value of a field; `None` if it is absent or null.
     pub fn field<T: DeserializeOwned>(&self, field: &'static str) -> Result<Option<T>, ConfigError> {
         let value = self.fields.get(field).unwrap_or(&Value::Null);
         Option::<T>::deserialize(value).map_err(|source| ConfigError::Field {
@@ -46,24 +46,24 @@ impl JsonFile {
         })
     }
 
-    /// A field's value, which the file then no longer has; `None` where it is absent or null.
+    /// Removes a field and yields its value; `None` if it is absent or null.
     pub fn take<T: DeserializeOwned>(&mut self, field: &'static str) -> Result<Option<T>, ConfigError> {
         let value = self.field(field)?;
         self.fields.remove(field);
         Ok(value)
     }
 
-    /// A field's value, which the file then no longer has and without which there is no model.
+    /// Removes a field that must be there and yields its value.
     pub fn take_required<T: DeserializeOwned>(&mut self, field: &'static str) -> Result<T, ConfigError> {
         self.take(field)?.ok_or_else(|| self.wrong(field, "is missing"))
     }
 
-    /// The fields not taken.
+    /// The fields that were not removed.
     pub fn into_fields(self) -> Map<String, Value> {
         self.fields
     }
 
-    /// The error that a field's value makes no model.
+    /// The error that the value of a field describes no model.
     pub fn wrong(&self, field: &'static str, problem: impl Into<String>) -> ConfigError {
         ConfigError::Value {
             path: self.path.clone(),
@@ -72,7 +72,7 @@ impl JsonFile {
         }
     }
 
-    /// The file's path.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -5,27 +5,34 @@ mod checkpoint;
 mod config;
 mod config_error;
 mod family;
+mod file_info;
 mod files;
+mod hex;
 mod json_file;
 mod locate;
 mod manifest;
+mod max_length;
 pub mod onnx;
 mod plain;
+mod precision;
 mod store;
 mod tokenizer_config;
+mod version;
 
 pub use calibration::{Calibration, CalibrationError, Fit};
 pub use checkpoint::{Checkpoint, CheckpointError, Weight, read_weights};
 pub use config::{Activation, ModelConfig};
 pub use config_error::ConfigError;
 pub use family::Family;
-pub use files::{FileError, set_readable, sync, write_synced};
+pub use file_info::FileInfo;
+pub use files::{FileError, create_dir_synced, parent, rename_synced, set_readable, sync, write_synced};
 pub use json_file::JsonFile;
 pub use locate::{LocateError, Located, locate, plain_graph};
 pub use manifest::{
-    Evaluation, FILES, FORMAT_VERSION, FileInfo, GraphInfo, MANIFEST, Manifest, ManifestError,
-    TOKENIZER_CONFIG, file_info, version,
+    Evaluation, FILES, FORMAT_VERSION, GraphInfo, MANIFEST, Manifest, ManifestError, TOKENIZER_CONFIG,
 };
+pub use max_length::MaxLength;
 pub use plain::{PlainConfig, plain_version};
+pub use precision::{Precision, PrecisionError};
 pub use store::{LockedStore, StoreError, publish};
 pub use tokenizer_config::TokenizerConfig;

@@ -1,11 +1,12 @@
-//! Where a model is: in a bundle, in a store's current version, or in a plain Hugging Face export.
+//! Finds the directory of a model: a bundle, the current version of a store, or a plain Hugging Face export.
 
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Where exporters put the graph.
+/// The files in which exporters write the graph.
 const GRAPHS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
+
 /// Why there is no model at a path.
 #[derive(Debug, Error)]
 pub enum LocateError {
@@ -14,10 +15,10 @@ pub enum LocateError {
     Open {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The directory is none of the three kinds.
+    /// The directory holds no model.
     #[error(
         "{}: neither a bundle (manifest.json), a model store (current), nor an ONNX export (config.json with model.onnx or onnx/model.onnx)",
         path.display()
@@ -26,33 +27,33 @@ pub enum LocateError {
         /// The directory.
         path: PathBuf,
     },
-    /// There is a configuration, but no graph where one is looked for.
-    #[error("{}: no model.onnx or onnx/model.onnx; {}", path.display(), others(found))]
+    /// The directory has a configuration, but no graph under the usual names.
+    #[error("{}: no model.onnx or onnx/model.onnx; {}", path.display(), alternatives(found))]
     NoGraph {
         /// The directory.
         path: PathBuf,
-        /// The ONNX files that are there.
+        /// The ONNX files in the directory.
         found: Vec<String>,
     },
-    /// There is a graph, but nothing that names its labels.
+    /// The directory has a graph, but no configuration that names its labels.
     #[error("{}: no config.json, which names the labels", path.display())]
     NoConfig {
         /// The directory.
         path: PathBuf,
     },
-    /// The graph asked for is not there.
+    /// The graph that `--onnx-file` names does not exist.
     #[error("{}: --onnx-file {}: there is no such file", path.display(), file.display())]
     NoSuchGraph {
         /// The directory.
         path: PathBuf,
-        /// The file asked for.
+        /// The file named.
         file: PathBuf,
     },
 }
 
-fn others(found: &[String]) -> String {
+fn alternatives(found: &[String]) -> String {
     match found {
-        [] => "there is no ONNX file at all".to_owned(),
+        [] => "the directory has no ONNX file".to_owned(),
         found => format!("name one of these with --onnx-file: {}", found.join(", ")),
     }
 }
@@ -62,14 +63,14 @@ fn others(found: &[String]) -> String {
 pub struct Located {
     /// The directory, symbolic links resolved.
     pub dir: PathBuf,
-    /// Whether it is a version of a store, which has a manifest.
+    /// Whether the directory is a version of a store, which has a manifest.
     pub in_store: bool,
 }
 
-/// Where the model at `path` is: in it, or in a store's current version.
+/// The directory of the model at `path`: `path` itself, or the current version if it is a store.
 pub fn locate(path: &Path) -> Result<Located, LocateError> {
     let store_current = path.join("current");
-    // A link that leads nowhere is a damaged store, not a plain directory.
+    // A dangling link is a damaged store, not a plain directory.
     let in_store = store_current.symlink_metadata().is_ok();
     let at = if in_store { &store_current } else { path };
     let dir = std::fs::canonicalize(at).map_err(|source| LocateError::Open {
@@ -79,11 +80,11 @@ pub fn locate(path: &Path) -> Result<Located, LocateError> {
     Ok(Located { dir, in_store })
 }
 
-/// The graph of the export in a directory: the one asked for, else the one where exporters put it.
-pub fn plain_graph(dir: &Path, asked: Option<&Path>) -> Result<PathBuf, LocateError> {
+/// The graph of the export in a directory: `onnx_file` if given, else the file with a usual name.
+pub fn plain_graph(dir: &Path, onnx_file: Option<&Path>) -> Result<PathBuf, LocateError> {
     let has_config = dir.join("config.json").is_file();
     let path = dir.to_owned();
-    if let Some(file) = asked {
+    if let Some(file) = onnx_file {
         let graph = dir.join(file);
         return match (graph.is_file(), has_config) {
             (true, true) => Ok(graph),
@@ -109,11 +110,11 @@ pub fn plain_graph(dir: &Path, asked: Option<&Path>) -> Result<PathBuf, LocateEr
     }
 }
 
-/// The ONNX files of a directory and its `onnx` folder, in order of name.
+/// The ONNX files of a directory and its `onnx` folder, sorted by name.
 fn onnx_files(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for folder in ["", "onnx"] {
-        // What cannot be listed has nothing to suggest.
+        // A folder that cannot be listed suggests nothing.
         let entries = std::fs::read_dir(dir.join(folder))
             .into_iter()
             .flatten()

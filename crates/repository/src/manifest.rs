@@ -1,22 +1,27 @@
-//! `manifest.json`: what a bundle holds, what it needs and what it earned.
+//! `manifest.json`: the contents of a bundle, what its graph needs, and the scores it was evaluated to.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use nerve_tagging::{Prf, Splitter, Temperature};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// The manifest layout this version writes and reads. It stays when an optional field comes, which older versions refuse by
-/// its name.
-pub const FORMAT_VERSION: u32 = 1;
-/// The manifest's file name.
+use crate::file_info::FileInfo;
+use crate::precision::Precision;
+use crate::version::VersionHasher;
+
+/// The manifest format that this program writes. It reads this one and [`FILES_FORMAT`].
+///
+/// A new optional field does not change it: programs that do not know the field refuse it by its name.
+pub const FORMAT_VERSION: u32 = 2;
+/// The format whose version hashes nothing but the files and the temperature.
+const FILES_FORMAT: u32 = 1;
+/// The file name of the manifest.
 pub const MANIFEST: &str = "manifest.json";
-/// The files every bundle holds beside its manifest.
+/// The files of every bundle besides the manifest.
 pub const FILES: [&str; 3] = ["config.json", "model.onnx", "tokenizer.json"];
-/// The file a bundle holds too if its checkpoint did: the tokenizer's settings in `transformers`.
+/// A file of bundles whose checkpoint has it: the settings of the tokenizer in `transformers`.
 pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// Why a manifest, or the files it describes, cannot be trusted.
@@ -27,10 +32,10 @@ pub enum ManifestError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The manifest is not JSON of the expected fields.
+    /// The manifest is not JSON with the expected fields.
     #[error("{}: {source}", path.display())]
     Parse {
         /// The manifest.
@@ -38,15 +43,15 @@ pub enum ManifestError {
         /// The line, column and field.
         source: serde_json::Error,
     },
-    /// The bundle is of a layout this version does not know.
-    #[error("{}: bundle format {found}, this version reads {FORMAT_VERSION}", path.display())]
+    /// This program does not know the format.
+    #[error("{}: bundle format {found}; this program reads {FILES_FORMAT} to {FORMAT_VERSION}", path.display())]
     Format {
         /// The manifest.
         path: PathBuf,
-        /// The format it states.
+        /// The format stated.
         found: u32,
     },
-    /// A file the bundle must hold is not in the manifest.
+    /// The manifest does not list a file that every bundle has.
     #[error("{}: no entry for {file}", path.display())]
     Unlisted {
         /// The manifest.
@@ -54,17 +59,17 @@ pub enum ManifestError {
         /// The file.
         file: &'static str,
     },
-    /// A file is shorter or longer than the manifest says.
+    /// A file has another size than the manifest states.
     #[error("{}: {found} bytes, the manifest says {expected}: the file is truncated or changed", path.display())]
     Size {
         /// The file.
         path: PathBuf,
-        /// Its size in bytes.
+        /// Its size, in bytes.
         found: u64,
         /// The size stated.
         expected: u64,
     },
-    /// A file's content is not what was written.
+    /// A file has another content than the one written.
     #[error("{}: SHA-256 {found}, the manifest says {expected}", path.display())]
     Hash {
         /// The file.
@@ -74,22 +79,22 @@ pub enum ManifestError {
         /// The hash stated.
         expected: String,
     },
-    /// The version is not that of the files listed.
-    #[error("{}: version {found}, but the files listed make {expected}", path.display())]
+    /// The version is not the hash of the manifest's content.
+    #[error("{}: version {found}, but the content of the manifest makes {expected}: the manifest is changed", path.display())]
     Version {
         /// The manifest.
         path: PathBuf,
         /// The version stated.
         found: String,
-        /// The version the listed hashes make.
+        /// The version that the content makes.
         expected: String,
     },
-    /// The temperature is none.
-    #[error("{}: temperature is {found}, not a finite number above 0", path.display())]
+    /// The temperature is not a finite number above 0.
+    #[error("{}: temperature is {found}; it must be a finite number above 0", path.display())]
     Temperature {
         /// The manifest.
         path: PathBuf,
-        /// The number stated.
+        /// The temperature stated.
         found: f64,
     },
     /// `config.json` and the manifest name different labels.
@@ -104,32 +109,31 @@ pub enum ManifestError {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The layout of this file: [`FORMAT_VERSION`].
+    /// The format of this file, which decides what `version` hashes: [`FORMAT_VERSION`].
     pub format_version: u32,
-    /// The model's name.
+    /// The model's name, by which requests may address it.
     pub name: String,
-    /// The content hash: the first 16 hexadecimal digits of the SHA-256 over the files' hashes and the temperature, where
-    /// there is one.
+    /// The hash of everything that changes an answer: [`Self::content_version`].
     pub version: String,
     /// Label names, in output order.
     pub labels: Vec<String>,
     /// Longest window in tokens, special tokens included.
     pub max_length: usize,
-    /// `fp32`, `fp16` or `int8`.
-    pub precision: String,
+    /// The arithmetic of the graph.
+    pub precision: Precision,
     /// How running text is split into the words the model was trained on.
     pub splitter: Splitter,
-    /// What logits are divided by before they become scores; 1 where absent.
+    /// The divisor of logits before they become scores; 1 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
-    /// What the graph takes and needs.
+    /// The interface and the needs of the graph.
     pub graph: GraphInfo,
     /// Every other file of the bundle.
     pub files: BTreeMap<String, FileInfo>,
     /// The base model the checkpoint was fine-tuned from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
-    /// The evaluation this very bundle earned before it was written.
+    /// The scores of this bundle, measured before it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,
     /// The program that made the bundle.
@@ -140,26 +144,16 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GraphInfo {
-    /// Names of the int64 inputs: `[batch, length]` each, but for `logits_indices`, `[tokens]`, which says whose logits a run
-    /// yields: those of tokens in the batch read as rows.
+    /// Names of the int64 inputs: `[batch, length]` each, except `logits_indices`, `[tokens]`, which selects the tokens whose
+    /// logits a run yields, by `sequence * length + position`.
     pub inputs: Vec<String>,
     /// Version of the standard operator set.
     pub opset: i64,
-    /// Operators used; those outside the standard set with their domain before them.
+    /// Operators used; those outside the standard set are prefixed with their domain.
     pub operators: Vec<String>,
-    /// Whether its products are of real tokens alone, so that padding costs little; not where absent.
+    /// Whether the graph computes real tokens alone, so that padding costs little; false if absent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub padding_free: bool,
-}
-
-/// One file of a bundle.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileInfo {
-    /// Bytes.
-    pub size: u64,
-    /// Lower-case hexadecimal SHA-256.
-    pub sha256: String,
 }
 
 /// An evaluation's outcome.
@@ -189,19 +183,19 @@ impl Evaluation {
 }
 
 impl Manifest {
-    /// The manifest of a bundle directory, after every file it lists was found to be exactly as written.
+    /// The manifest of a bundle directory, whose version and files are checked against their hashes.
     pub fn read(dir: &Path) -> Result<Self, ManifestError> {
         let path = dir.join(MANIFEST);
         let text = std::fs::read_to_string(&path).map_err(|source| ManifestError::Read {
             path: path.clone(),
             source,
         })?;
-        // The format decides what the other fields mean, so it is read before them.
+        // The format decides the meaning of the other fields, so it is read first.
         let format: FormatOnly = serde_json::from_str(&text).map_err(|source| ManifestError::Parse {
             path: path.clone(),
             source,
         })?;
-        if format.format_version != FORMAT_VERSION {
+        if !(FILES_FORMAT..=FORMAT_VERSION).contains(&format.format_version) {
             return Err(ManifestError::Format {
                 path,
                 found: format.format_version,
@@ -219,7 +213,12 @@ impl Manifest {
             return Err(ManifestError::Unlisted { path, file });
         }
         manifest.scores_temperature(&path)?;
-        let expected = version(&manifest.files, manifest.temperature);
+        let expected = manifest
+            .content_version()
+            .map_err(|source| ManifestError::Parse {
+                path: path.clone(),
+                source,
+            })?;
         if manifest.version != expected {
             return Err(ManifestError::Version {
                 path,
@@ -235,7 +234,50 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The temperature of the scores; `path` is named in the error.
+    /// The version that the content makes: a hash of everything that changes an answer or the model's address.
+    ///
+    /// A store keeps one bundle of each version, so bundles that answer differently must have different versions. Where a bundle
+    /// comes from (base model, evaluation, program) is not part of it. In format 1 it hashes the files and the temperature alone.
+    pub fn content_version(&self) -> Result<String, serde_json::Error> {
+        // Exhaustive, so that a new field must be put on one side or the other.
+        let Self {
+            format_version,
+            name,
+            version: _,
+            labels,
+            max_length,
+            precision,
+            splitter,
+            temperature,
+            graph,
+            files,
+            base: _,
+            evaluation: _,
+            made_by: _,
+        } = self;
+        let mut hasher = VersionHasher::default();
+        hasher.add_files(files);
+        if *format_version == FILES_FORMAT {
+            if let Some(temperature) = temperature {
+                hasher.add_line("temperature", &temperature.to_string());
+            }
+        } else {
+            let content = (
+                format_version,
+                name,
+                labels,
+                max_length,
+                precision,
+                splitter,
+                temperature,
+                graph,
+            );
+            hasher.add_line("manifest", &serde_json::to_string(&content)?);
+        }
+        Ok(hasher.finish())
+    }
+
+    /// The temperature of the scores; the error names `path`.
     pub fn scores_temperature(&self, path: &Path) -> Result<Temperature, ManifestError> {
         let Some(found) = self.temperature else {
             return Ok(Temperature::default());
@@ -246,13 +288,13 @@ impl Manifest {
         })
     }
 
-    /// The files of this bundle that mean something to this version, the manifest itself left out.
+    /// The files of this bundle that this program uses, except the manifest itself.
     pub fn known_files(&self) -> impl Iterator<Item = &'static str> {
         let optional = self.has_tokenizer_config().then_some(TOKENIZER_CONFIG);
         FILES.into_iter().chain(optional)
     }
 
-    /// Whether the bundle holds the tokenizer's settings in `transformers`.
+    /// Whether the bundle has a `tokenizer_config.json`.
     pub fn has_tokenizer_config(&self) -> bool {
         self.files.contains_key(TOKENIZER_CONFIG)
     }
@@ -276,7 +318,7 @@ fn check(path: &Path, stated: &FileInfo) -> Result<(), ManifestError> {
             expected: stated.size,
         });
     }
-    let found = file_info(path).map_err(read)?.sha256;
+    let found = FileInfo::of(path).map_err(read)?.sha256;
     if found != stated.sha256 {
         return Err(ManifestError::Hash {
             path: path.to_owned(),
@@ -287,41 +329,54 @@ fn check(path: &Path, stated: &FileInfo) -> Result<(), ManifestError> {
     Ok(())
 }
 
-/// The size and SHA-256 of a file.
-pub fn file_info(path: &Path) -> std::io::Result<FileInfo> {
-    let mut file = std::fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    let mut size = 0;
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(FileInfo {
-                size,
-                sha256: hex(&hasher.finalize()),
-            });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULT: &str = include_str!("../../../models/default/manifest.json");
+
+    fn manifest(format_version: u32) -> Manifest {
+        let mut manifest: Manifest = serde_json::from_str(DEFAULT).unwrap();
+        manifest.format_version = format_version;
+        manifest
+    }
+
+    #[test]
+    fn versions_of_published_bundles_never_change() {
+        let of_default = manifest(FILES_FORMAT);
+        assert_eq!(of_default.content_version().unwrap(), of_default.version);
+        assert_eq!(manifest(2).content_version().unwrap(), "65370bbf4428bd97");
+    }
+
+    #[test]
+    fn whatever_changes_an_answer_changes_the_version() {
+        let changes: [fn(&mut Manifest); 9] = [
+            |m| m.name.push('x'),
+            |m| m.labels.swap(1, 2),
+            |m| m.max_length = 64,
+            |m| m.precision = Precision::Fp16,
+            |m| m.splitter = Splitter::Whitespace,
+            |m| m.temperature = None,
+            |m| m.graph.padding_free = false,
+            |m| m.graph.operators.clear(),
+            |m| m.files.values_mut().for_each(|file| file.sha256.clear()),
+        ];
+        let mut versions = vec![manifest(FORMAT_VERSION).content_version().unwrap()];
+        for change in changes {
+            let mut changed = manifest(FORMAT_VERSION);
+            change(&mut changed);
+            versions.push(changed.content_version().unwrap());
         }
-        size += read as u64;
-        hasher.update(buffer.get(..read).unwrap_or_default());
+        versions.sort();
+        versions.dedup();
+        assert_eq!(versions.len(), 1 + changes.len());
     }
-}
 
-/// The content hash of a set of files and the temperature of their scores.
-///
-/// Bundles that answer differently must not share a version: a store keeps one bundle of each.
-pub fn version(files: &BTreeMap<String, FileInfo>, temperature: Option<f64>) -> String {
-    let mut hasher = Sha256::new();
-    for (name, info) in files {
-        hasher.update(format!("{name} {}\n", info.sha256));
+    #[test]
+    fn where_a_bundle_comes_from_does_not_change_its_version() {
+        let mut other = manifest(FORMAT_VERSION);
+        (other.base, other.evaluation, other.made_by) = (None, None, String::new());
+        let version = manifest(FORMAT_VERSION).content_version().unwrap();
+        assert_eq!(other.content_version().unwrap(), version);
     }
-    if let Some(temperature) = temperature {
-        hasher.update(format!("temperature {temperature}\n"));
-    }
-    let mut digits = hex(&hasher.finalize());
-    digits.truncate(16);
-    digits
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,25 +1,26 @@
-//! A Hugging Face ONNX export without a manifest: what its files say of the model, whoever wrote them.
+//! A Hugging Face ONNX export without a manifest: version, labels, maximum length and padding token from its files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use nerve_tagging::LabelSet;
+use nerve_tagging::{LabelSet, Splitter};
 
 use crate::config_error::ConfigError;
+use crate::file_info::FileInfo;
 use crate::json_file::JsonFile;
 use crate::locate::LocateError;
-use crate::manifest::{file_info, version as content_hash};
 use crate::onnx::Outline;
 use crate::tokenizer_config::TokenizerConfig;
+use crate::version::VersionHasher;
 
-/// The files besides the graph that decide an answer.
+/// The files besides the graph that change an answer.
 const FILES: [&str; 4] = [
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "vocab.txt",
 ];
-/// Families that count positions from the one after the padding token's id, as RoBERTa does.
+/// Families whose positions start after the padding token's id, as those of RoBERTa.
 const POSITIONS_AFTER_PAD: [&str; 9] = [
     "roberta",
     "xlm-roberta",
@@ -32,8 +33,14 @@ const POSITIONS_AFTER_PAD: [&str; 9] = [
     "data2vec-text",
 ];
 
-/// The content hash of an export: of its graph, weights, configuration and tokenizer.
-pub fn plain_version(dir: &Path, graph: &Path, outline: &Outline) -> Result<String, LocateError> {
+/// The version of an export whose running text is split by `splitter`: a hash of everything that changes an answer, which is
+/// its graph, weights, configuration, tokenizer, and a splitter other than the tokenizer's own pre-tokens.
+pub fn plain_version(
+    dir: &Path,
+    graph: &Path,
+    outline: &Outline,
+    splitter: Splitter,
+) -> Result<String, LocateError> {
     let beside = graph.parent().unwrap_or(dir);
     let mut paths: BTreeMap<String, PathBuf> = BTreeMap::new();
     paths.insert("graph".to_owned(), graph.to_owned());
@@ -47,20 +54,25 @@ pub fn plain_version(dir: &Path, graph: &Path, outline: &Outline) -> Result<Stri
     paths.extend(present.filter(|(_, path)| path.is_file()));
     let mut files = BTreeMap::new();
     for (name, path) in paths {
-        let info = file_info(&path).map_err(|source| LocateError::Open { path, source })?;
+        let info = FileInfo::of(&path).map_err(|source| LocateError::Open { path, source })?;
         files.insert(name, info);
     }
-    Ok(content_hash(&files, None))
+    let mut hasher = VersionHasher::default();
+    hasher.add_files(&files);
+    if splitter != Splitter::Bert {
+        hasher.add_line("splitter", splitter.name());
+    }
+    Ok(hasher.finish())
 }
 
-/// What the configuration files of an export say.
+/// The contents of an export's configuration files.
 #[derive(Debug)]
 pub struct PlainConfig {
-    /// The labels, in whichever scheme they are.
+    /// The labels, in any scheme.
     pub labels: LabelSet,
     /// Longest sequence, special tokens included.
     pub max_length: usize,
-    /// Rows of the word embedding table, where `config.json` says.
+    /// Rows of the word embedding table, if `config.json` states them.
     pub vocab_size: Option<usize>,
     pad_id: Option<u32>,
     pad_token: Option<String>,
@@ -68,7 +80,7 @@ pub struct PlainConfig {
 }
 
 impl PlainConfig {
-    /// The configuration in a directory: its `config.json`, and `tokenizer_config.json` where there is one.
+    /// The configuration in a directory: its `config.json`, and `tokenizer_config.json` if there is one.
     pub fn read(dir: &Path) -> Result<Self, ConfigError> {
         let file = JsonFile::read(&dir.join("config.json"))?;
         let tokenizer = TokenizerConfig::read(dir)?;
@@ -117,7 +129,10 @@ fn labels(file: &JsonFile) -> Result<LabelSet, ConfigError> {
 fn from_label2id(file: &JsonFile) -> Result<BTreeMap<String, String>, ConfigError> {
     let label2id: BTreeMap<String, usize> = file.field("label2id")?.unwrap_or_default();
     if label2id.is_empty() {
-        return Err(file.wrong("id2label", "is missing: nothing names the labels"));
+        return Err(file.wrong(
+            "id2label",
+            "is missing, and so is label2id: the labels have no names",
+        ));
     }
     let count = label2id.len();
     let id2label: BTreeMap<String, String> = label2id

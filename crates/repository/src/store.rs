@@ -1,31 +1,33 @@
-//! A model store: versions side by side, one of them current.
+//! A model store: `STORE/versions/<version>/` holds bundles, and the symbolic link `STORE/current` names one of them.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
 use thiserror::Error;
 
-use crate::files::{FileError, set_readable, sync};
+use crate::files::{FileError, copy_synced, create_dir_synced, rename_synced, set_readable, sync};
 use crate::manifest::{MANIFEST, Manifest, ManifestError};
 
-/// Held by whoever publishes.
+/// The file that a publisher locks.
 const LOCK: &str = ".lock";
-/// A version before it has its name.
+/// The prefix of a version's temporary directory.
 const STAGING: &str = ".incoming-";
-/// `current` before it has its name.
+/// The prefix of the temporary link that replaces `current`.
 const LINK: &str = ".current-";
 
 /// Why a bundle was not published.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The bundle, or the version of it that the store already has, is damaged.
+    /// The bundle is damaged.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The bundle was made anew while it was copied.
-    #[error("{}: its version was {was} and is {now}", path.display())]
+    /// The bundle was replaced while it was copied.
+    #[error("{}: the version was {was} and became {now} while the bundle was copied; publish it again", path.display())]
     Changed {
         /// The bundle.
         path: PathBuf,
@@ -43,9 +45,9 @@ pub struct LockedStore<'s> {
 }
 
 impl<'s> LockedStore<'s> {
-    /// The store, made if it does not exist; waits for whoever else publishes to it.
+    /// Locks the store, which is made if it does not exist; waits while another process publishes to it.
     pub fn acquire(store: &'s Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(store).map_err(FileError::at(store))?;
+        create_dir_synced(store)?;
         let path = store.join(LOCK);
         let file = File::create(&path).map_err(FileError::at(&path))?;
         file.lock().map_err(FileError::at(&path))?;
@@ -59,85 +61,108 @@ impl<'s> LockedStore<'s> {
 
     /// [`publish`] under this lock.
     pub fn publish(&self, bundle: &Path) -> Result<PathBuf, StoreError> {
-        publish_locked(bundle, self.store)
-    }
-}
-
-/// Removes what publishers left that were killed.
-fn sweep(dir: &Path, prefix: &str) -> Result<(), StoreError> {
-    for entry in fs::read_dir(dir).map_err(FileError::at(dir))? {
-        let entry = entry.map_err(FileError::at(dir))?;
-        if !entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(prefix.as_bytes())
-        {
-            continue;
+        let manifest = Manifest::read(bundle)?;
+        let versions = self.store.join("versions");
+        create_dir_synced(&versions)?;
+        remove_temporary(&versions, STAGING)?;
+        remove_temporary(self.store, LINK)?;
+        let target = versions.join(&manifest.version);
+        // A version with the same answers but another origin has another manifest.
+        if Manifest::read(&target).ok().as_ref() != Some(&manifest) {
+            place(&stage(bundle, &manifest, &versions)?, &manifest, &target)?;
         }
-        let path = entry.path();
-        let is_dir = entry.file_type().map_err(FileError::at(&path))?.is_dir();
-        let removed = if is_dir {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-        removed.map_err(FileError::at(&path))?;
+        self.set_current(&manifest.version)?;
+        Ok(target)
     }
-    Ok(())
+
+    fn set_current(&self, version: &str) -> Result<(), StoreError> {
+        let current = self.store.join("current");
+        let link = tempfile::Builder::new()
+            .prefix(LINK)
+            .make_in(self.store, |path| {
+                std::os::unix::fs::symlink(Path::new("versions").join(version), path)
+            })
+            .map_err(FileError::at(&current))?;
+        link.persist(&current)
+            .map_err(|error| FileError::at(&current)(error.error))?;
+        Ok(sync(self.store)?)
+    }
 }
 
-/// Puts a bundle into a store as `versions/<version>/`, makes `current` point at it and yields where it is.
+/// Puts a bundle into a store as `versions/<version>/`, makes it the current version and yields its directory.
 ///
-/// The copy is made beside its place with the manifest last, checked against its hashes, synced and renamed; `current`
-/// is replaced by a rename. A version the store already has is checked and made current again. Of several publishers one
-/// is at work at a time, and what a killed one left is removed by the next.
+/// The bundle is copied to a temporary directory beside its place, checked against its hashes, synced and renamed; `current` is
+/// replaced by a rename. A version that the store already has is made current again; if its copy in the store is damaged, or was
+/// made from elsewhere (base model, evaluation), the bundle's files replace it. Only one publisher works at a time, and the
+/// next one removes what a killed one left.
 pub fn publish(bundle: &Path, store: &Path) -> Result<PathBuf, StoreError> {
     LockedStore::acquire(store)?.publish(bundle)
 }
 
-fn publish_locked(bundle: &Path, store: &Path) -> Result<PathBuf, StoreError> {
-    let manifest = Manifest::read(bundle)?;
-    let versions = store.join("versions");
-    fs::create_dir_all(&versions).map_err(FileError::at(&versions))?;
-    sweep(&versions, STAGING)?;
-    sweep(store, LINK)?;
-    let target = versions.join(&manifest.version);
-    if target.exists() {
-        Manifest::read(&target)?;
-    } else {
-        let staging = tempfile::Builder::new()
-            .prefix(STAGING)
-            .tempdir_in(&versions)
-            .map_err(FileError::at(&versions))?;
-        for name in manifest.known_files().chain([MANIFEST]) {
-            let copy = staging.path().join(name);
-            fs::copy(bundle.join(name), &copy).map_err(FileError::at(&copy))?;
-            sync(&copy)?;
-        }
-        let copied = Manifest::read(staging.path())?;
-        if copied.version != manifest.version {
-            return Err(StoreError::Changed {
-                path: bundle.to_owned(),
-                was: manifest.version,
-                now: copied.version,
-            });
-        }
-        set_readable(staging.path())?;
-        sync(staging.path())?;
-        fs::rename(staging.path(), &target).map_err(FileError::at(&target))?;
-        // The directory has moved: there is nothing left for the guard to remove.
-        let _ = staging.keep();
-        sync(&versions)?;
+/// A synced and checked copy of a bundle in a temporary directory below `versions`.
+fn stage(bundle: &Path, manifest: &Manifest, versions: &Path) -> Result<TempDir, StoreError> {
+    let staging = tempfile::Builder::new()
+        .prefix(STAGING)
+        .tempdir_in(versions)
+        .map_err(FileError::at(versions))?;
+    for name in manifest.known_files().chain([MANIFEST]) {
+        copy_synced(&bundle.join(name), &staging.path().join(name))?;
     }
-    let current = store.join("current");
-    let link = tempfile::Builder::new()
-        .prefix(LINK)
-        .make_in(store, |path| {
-            std::os::unix::fs::symlink(Path::new("versions").join(&manifest.version), path)
-        })
-        .map_err(FileError::at(&current))?;
-    link.persist(&current)
-        .map_err(|error| FileError::at(&current)(error.error))?;
-    sync(store)?;
-    Ok(target)
+    let copied = Manifest::read(staging.path())?;
+    if copied.version != manifest.version {
+        return Err(StoreError::Changed {
+            path: bundle.to_owned(),
+            was: manifest.version.clone(),
+            now: copied.version,
+        });
+    }
+    set_readable(staging.path())?;
+    sync(staging.path())?;
+    Ok(staging)
 }
+
+/// Moves a staged version to its place.
+///
+/// A copy that is there is replaced file by file, the manifest last, so that at every moment it is either what it was or
+/// whole: a directory cannot be replaced by one rename on every file system.
+fn place(staging: &TempDir, manifest: &Manifest, target: &Path) -> Result<(), StoreError> {
+    if !target.is_dir() {
+        remove(target)?;
+        return Ok(rename_synced(staging.path(), target)?);
+    }
+    for name in manifest.known_files().chain([MANIFEST]) {
+        let file = target.join(name);
+        if file.is_dir() {
+            remove(&file)?;
+        }
+        rename_synced(&staging.path().join(name), &file)?;
+    }
+    Ok(set_readable(target)?)
+}
+
+/// Removes the temporary entries of a directory that killed publishers left.
+fn remove_temporary(dir: &Path, prefix: &str) -> Result<(), FileError> {
+    for entry in fs::read_dir(dir).map_err(FileError::at(dir))? {
+        let name = entry.map_err(FileError::at(dir))?.file_name();
+        if name.as_encoded_bytes().starts_with(prefix.as_bytes()) {
+            remove(&dir.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file, a link or a directory with all that is in it, if there is one.
+fn remove(path: &Path) -> Result<(), FileError> {
+    let removed = match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done.map_err(FileError::at(path)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! `tokenizer_config.json`: what `transformers` says of a tokenizer beside its own file.
+//! `tokenizer_config.json`: the settings of a tokenizer in `transformers` beside `tokenizer.json`.
 
 use std::path::Path;
 
@@ -7,27 +7,27 @@ use serde_json::{Map, Value};
 use crate::config_error::ConfigError;
 use crate::json_file::JsonFile;
 
-/// What is said of a tokenizer; all absent where there is no such file.
+/// The settings of a tokenizer; all absent if there is no such file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TokenizerConfig {
     /// Whether text is lower-cased.
     pub do_lower_case: Option<bool>,
-    /// Whether accents are removed; with lower case where absent.
+    /// Whether accents are removed; if absent, they are removed from lower-cased text.
     pub strip_accents: Option<bool>,
     /// Whether each ideograph is a word.
     pub tokenize_chinese_chars: Option<bool>,
-    /// Whether byte-level BPE reads a text as after a space.
+    /// Whether byte-level BPE reads a text as if a space preceded it.
     pub add_prefix_space: Option<bool>,
-    /// The longest sequence, special tokens included; absent too where the file says that there is no limit.
+    /// The longest sequence, special tokens included; also absent if the file states no limit.
     pub model_max_length: Option<usize>,
-    /// The token that fills shorter sequences up.
+    /// The padding token.
     pub pad_token: Option<String>,
-    /// Everything in the file, the fields above too.
+    /// All fields of the file, including those above.
     pub fields: Map<String, Value>,
 }
 
 impl TokenizerConfig {
-    /// What the file in a model directory says.
+    /// The settings in a model directory.
     pub fn read(dir: &Path) -> Result<Self, ConfigError> {
         let path = dir.join("tokenizer_config.json");
         if !path.is_file() {
@@ -38,7 +38,7 @@ impl TokenizerConfig {
         if longest.is_some_and(|longest| longest < 1.0) {
             return Err(file.wrong("model_max_length", "is less than 1"));
         }
-        // A token is its text, or an object with its text and how it is matched.
+        // A token is a string, or an object whose `content` is the string.
         let pad: Option<Value> = file.field("pad_token")?;
         let pad = pad.as_ref().map(|pad| pad.get("content").unwrap_or(pad));
         Ok(Self {

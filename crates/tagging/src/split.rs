@@ -30,11 +30,20 @@ impl FromStr for Splitter {
     type Err = SplitterError;
 
     fn from_str(name: &str) -> Result<Self, SplitterError> {
-        match name {
-            "corpus" => Ok(Self::Corpus),
-            "whitespace" => Ok(Self::Whitespace),
-            "bert" => Ok(Self::Bert),
-            _ => Err(SplitterError(name.to_owned())),
+        [Self::Corpus, Self::Whitespace, Self::Bert]
+            .into_iter()
+            .find(|splitter| splitter.name() == name)
+            .ok_or_else(|| SplitterError(name.to_owned()))
+    }
+}
+
+impl Splitter {
+    /// The name in a manifest and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Corpus => "corpus",
+            Self::Whitespace => "whitespace",
+            Self::Bert => "bert",
         }
     }
 }

@@ -1,11 +1,13 @@
-//! Multi-head attention over padded sequences.
+//! Multi-head attention.
 
-use super::{INPUTS, Tokens, Writer};
-use crate::onnx::{Attribute, Element};
 use nerve_repository::CheckpointError;
 
-/// What is added to the attention score of a padded key. Any score this low leaves the softmax as an exact 0, so that
-/// padding changes no bit of a real token's result, and it stays finite in half precision.
+use super::options::LayerTokens;
+use super::writer::{INPUTS, Writer};
+use crate::onnx::{Attribute, Element};
+
+/// The mask value that is added to the attention score of a padded key. The softmax of such a score is exactly 0, so that padding
+/// changes no bit of a real token's result; the value is finite in half precision.
 const MASKED: f32 = -10_000.0;
 
 impl Writer<'_> {
@@ -26,16 +28,16 @@ impl Writer<'_> {
             .op("Unsqueeze", &["mask.scores", "mask.axes"], &[], "mask");
     }
 
-    /// The values mixed by the softmax of the scaled scores, for the tokens asked for (Vaswani et al. 2017, *Attention Is
-    /// All You Need*).
+    /// The values weighted by the softmax of the scaled scores, for these tokens (Vaswani et al. 2017, *Attention Is All You
+    /// Need*).
     ///
-    /// Plain operators: on the processor the fused ones of ONNX Runtime's own domain were within 7% of them either way (see
-    /// `bench/graph.py`), and depend on its version.
+    /// It uses standard operators: on the CPU, the fused operators of ONNX Runtime were at most 7% faster or slower (see
+    /// `bench/graph.py`), and they depend on its version.
     pub(super) fn attention(
         &mut self,
         name: &str,
         states: &str,
-        tokens: Tokens,
+        tokens: LayerTokens,
     ) -> Result<String, CheckpointError> {
         let config = &self.checkpoint.config;
         let square = [config.hidden_size, config.hidden_size];
@@ -46,7 +48,7 @@ impl Writer<'_> {
         let key = self.linear(&format!("{name}.key"), &input, square, 1.0)?;
         let value = self.linear(&format!("{name}.value"), &input, square, 1.0)?;
         let query = self.heads(&query);
-        let key = self.heads_turned(&key);
+        let key = self.heads_transposed(&key);
         let value = self.heads(&value);
         let scores = self
             .graph
@@ -66,8 +68,7 @@ impl Writer<'_> {
         Ok(self.merged(name, &mixed, tokens))
     }
 
-    /// Activations to four axes, one of them the heads: `[batch, heads, length, head]`, or `[heads, batch, length, head]` of
-    /// packed ones.
+    /// Splits activations by heads: `[batch, heads, length, head]`, or `[heads, batch, length, head]` if they are packed.
     fn heads(&mut self, rows: &str) -> String {
         if self.is_padding_free() {
             self.heads_of_packed(rows)
@@ -77,7 +78,7 @@ impl Writer<'_> {
     }
 
     /// [`Self::heads`] with the last two axes exchanged.
-    fn heads_turned(&mut self, rows: &str) -> String {
+    fn heads_transposed(&mut self, rows: &str) -> String {
         if self.is_padding_free() {
             let heads = self.heads_of_packed(rows);
             self.transpose(&heads, &[0, 1, 3, 2], &format!("{heads}.turned"))
@@ -98,8 +99,8 @@ impl Writer<'_> {
         self.graph.op("Transpose", &[input], &order, name)
     }
 
-    /// What all heads yield for each of the tokens asked for, side by side.
-    fn merged(&mut self, name: &str, mixed: &str, tokens: Tokens) -> String {
+    /// The outputs of all heads side by side, for these tokens.
+    fn merged(&mut self, name: &str, mixed: &str, tokens: LayerTokens) -> String {
         let rows = format!("{name}.rows");
         if self.is_padding_free() {
             let merged = self.packed_of_heads(mixed, tokens);

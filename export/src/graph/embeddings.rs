@@ -1,12 +1,14 @@
 //! Token ids to the first hidden states.
 
-use super::{Arithmetic, INPUTS, Writer};
-use crate::onnx::{Attribute, Element};
-use crate::quantize::quantize_rows;
 use nerve_repository::CheckpointError;
 
+use super::options::Arithmetic;
+use super::writer::{INPUTS, Writer};
+use crate::onnx::{Attribute, Element};
+use crate::quantize::quantize_rows;
+
 impl Writer<'_> {
-    /// The normalised sum of word, position and type embeddings, f32.
+    /// The normalized sum of word, position and type embeddings, f32.
     pub(super) fn embeddings(&mut self) -> Result<String, CheckpointError> {
         let prefix = "bert.embeddings";
         let words = self.word_embeddings(prefix)?;
@@ -21,9 +23,9 @@ impl Writer<'_> {
         self.layer_norm(&format!("{prefix}.LayerNorm"), &sum)
     }
 
-    /// The rows of the word table, `[batch, length, hidden]`, or `[real, hidden]` where packed.
+    /// The rows of the word table, `[batch, length, hidden]`, or `[real, hidden]` if packed.
     ///
-    /// The table is as wide as the arithmetic: rows are looked up, not multiplied, and it is half of a small model's weights.
+    /// The table has the element type of the arithmetic, since it is half of the weights of a small model.
     fn word_embeddings(&mut self, prefix: &str) -> Result<String, CheckpointError> {
         let config = &self.checkpoint.config;
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
@@ -63,8 +65,8 @@ impl Writer<'_> {
         }
     }
 
-    /// The rows of the position table, in the shape of the words': the first real token has the first row, the next the
-    /// next, and padding the row of the token before it, which nothing reads.
+    /// The rows of the position table, in the shape of the word embeddings. Real tokens have ascending rows; padding has the row
+    /// of the token before it, which no real token reads.
     fn position_embeddings(&mut self, prefix: &str) -> Result<String, CheckpointError> {
         let config = &self.checkpoint.config;
         let (hidden, positions) = (config.hidden_size, config.max_position_embeddings);
@@ -73,7 +75,7 @@ impl Writer<'_> {
             &[positions, hidden],
         )?;
         let first = config.first_position();
-        // Real tokens are counted from 1, so row 0 is read by padding before the first of them alone.
+        // Real tokens are counted from 1; only padding before the first of them reads row 0.
         let mut rows = vec![0.0; hidden];
         rows.extend_from_slice(&table[first * hidden..]);
         if config.type_vocab_size > 0 {

@@ -1,14 +1,16 @@
-//! Linear layers in the arithmetic asked for, and their inputs.
+//! Linear layers in each arithmetic, and their inputs.
 
-use super::{Arithmetic, LogitsOf, OUTPUT, Writer};
-use crate::quantize::QuantizedMatrix;
 use nerve_repository::CheckpointError;
 
-/// The input of linear layers, made once for all that share it.
+use super::options::{Arithmetic, LogitsOf};
+use super::writer::{OUTPUT, Writer};
+use crate::quantize::QuantizedMatrix;
+
+/// The input of linear layers, made once for all layers that share it.
 pub(super) enum LayerInput {
-    /// As it is.
+    /// Floats.
     Float(String),
-    /// As u8 integers, `(integer - zero) * scale`.
+    /// u8 integers, `(integer - zero) * scale`.
     Quantized {
         value: String,
         scale_name: String,
@@ -18,7 +20,7 @@ pub(super) enum LayerInput {
 }
 
 impl Writer<'_> {
-    /// Declares a value the input of linear layers: observed, or quantised once for all of them.
+    /// Makes a value the input of linear layers: observed by calibration, or quantized.
     pub(super) fn layer_input(&mut self, name: &str) -> LayerInput {
         self.observed.push(name.to_owned());
         let Arithmetic::Int8(ranges) = &self.arithmetic else {
@@ -39,7 +41,7 @@ impl Writer<'_> {
         }
     }
 
-    /// `input * weight^T + bias`, both multiplied by `scale` beforehand; `[from, to]` are the widths.
+    /// `input * weight^T + bias`, with weight and bias multiplied by `scale`; `[from, to]` are the widths.
     pub(super) fn linear(
         &mut self,
         name: &str,
@@ -85,7 +87,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The logits of the last hidden states, in f32 under every arithmetic: so few columns cost nothing.
+    /// The logits of the last hidden states. They are f32 in every arithmetic, since so few columns cost little.
     pub(super) fn classifier(&mut self, states: &str) -> Result<(), CheckpointError> {
         let (hidden, labels) = (self.checkpoint.config.hidden_size, self.checkpoint.labels.len());
         let weight = self.checkpoint.tensor("classifier.weight", &[labels, hidden])?;
@@ -112,7 +114,7 @@ impl Writer<'_> {
         self.graph.op("Add", &[&product, bias], &[], name)
     }
 
-    /// A constant that float linear layers compute with: f32, or f16 under half precision.
+    /// A constant of float linear layers: f32, or f16 in half precision.
     fn operands(&mut self, name: &str, shape: &[usize], data: &[f32]) -> String {
         if self.is_half() {
             self.graph.f16s(name, shape, data)
@@ -122,13 +124,13 @@ impl Writer<'_> {
     }
 }
 
-/// A row-major `[rows, columns]` matrix with its axes exchanged.
+/// The transpose of a row-major `[rows, columns]` matrix.
 fn transposed(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let mut turned = vec![0.0; matrix.len()];
+    let mut transposed = vec![0.0; matrix.len()];
     for (row, values) in matrix.chunks_exact(columns).enumerate() {
         for (column, value) in values.iter().enumerate() {
-            turned[column * rows + row] = *value;
+            transposed[column * rows + row] = *value;
         }
     }
-    turned
+    transposed
 }

@@ -1,16 +1,19 @@
-//! Packed activations, of real tokens alone: which of their rows belongs to which position of the padded batch.
+//! Packed activations, which hold real tokens alone: the indices between their rows and the positions of the padded batch.
 
-use super::{INPUTS, SELECTION, Tokens, Writer};
+use nerve_repository::onnx::SELECTION;
+
+use super::options::LayerTokens;
+use super::writer::{INPUTS, Writer};
 use crate::onnx::Attribute;
 
 impl Writer<'_> {
-    /// The indices that take packed activations to padded sequences of heads and back.
+    /// The indices from packed activations to padded sequences of heads, and back.
     ///
-    /// - `packed.tokens`, `[real]`: where the real tokens are in the batch read as rows.
-    /// - `packed.selected`, `[tokens]`: which rows of the packed activations are the selected tokens'.
-    /// - `packed.parts`, `[heads, batch, length]`: where each head's part of each position is in the packed activations split by
-    ///   heads. Padding has the parts of the real token before it, or of the last one; the mask hides them.
-    /// - `packed.outputs`, `[real, heads]`, and `packed.selected_outputs`, `[tokens, heads]`: where each token's parts are in
+    /// - `packed.tokens`, `[real]`: the positions of the real tokens in the batch.
+    /// - `packed.selected`, `[tokens]`: the rows of the selected tokens in the packed activations.
+    /// - `packed.parts`, `[heads, batch, length]`: the index of each head's part of each position in the packed activations split
+    ///   by heads. Padding has the parts of the real token before it, or of the last one; the mask hides them.
+    /// - `packed.outputs`, `[real, heads]`, and `packed.selected_outputs`, `[tokens, heads]`: the indices of each token's parts in
     ///   `[heads, batch, length]`.
     pub(super) fn packing(&mut self) {
         let config = &self.checkpoint.config;
@@ -54,35 +57,29 @@ impl Writer<'_> {
         }
     }
 
-    /// The entries of `[batch, length]` that are real tokens', `[real]`.
+    /// The entries of `[batch, length]` that belong to real tokens, `[real]`.
     pub(super) fn packed(&mut self, values: &str, name: &str) -> String {
         let flat = format!("{name}.flat");
         self.plain("Reshape", &[values, "packed.flat"], &flat);
         self.rows_of(&flat, "packed.tokens", name)
     }
 
-    /// Packed activations as `[heads, batch, length, head]`. One gather pads them and brings the heads outward.
+    /// Packed activations as `[heads, batch, length, head]`. One gather pads them and moves the heads to the first axis.
     pub(super) fn heads_of_packed(&mut self, rows: &str) -> String {
         let parts = format!("{rows}.parts");
         self.plain("Reshape", &[rows, "shape.parts"], &parts);
         self.rows_of(&parts, "packed.parts", &format!("{rows}.heads"))
     }
 
-    /// `[heads, batch, length, head]` as packed activations of the tokens asked for, `[.., heads, head]`.
-    pub(super) fn packed_of_heads(&mut self, values: &str, tokens: Tokens) -> String {
+    /// `[heads, batch, length, head]` as packed activations of these tokens, `[.., heads, head]`.
+    pub(super) fn packed_of_heads(&mut self, values: &str, tokens: LayerTokens) -> String {
         let parts = format!("{values}.parts");
         self.plain("Reshape", &[values, "shape.parts"], &parts);
         let outputs = match tokens {
-            Tokens::All => "packed.outputs",
-            Tokens::Selected => "packed.selected_outputs",
+            LayerTokens::All => "packed.outputs",
+            LayerTokens::Selected => "packed.selected_outputs",
         };
         self.rows_of(&parts, outputs, &format!("{values}.packed"))
-    }
-
-    /// The rows of a matrix, or the entries of a vector, at these indices.
-    pub(super) fn rows_of(&mut self, matrix: &str, indices: &str, name: &str) -> String {
-        let axis = [("axis", Attribute::Int(0))];
-        self.graph.op("Gather", &[matrix, indices], &axis, name)
     }
 
     /// An operator without attributes.

@@ -1,4 +1,4 @@
-//! An ONNX graph, built node by node.
+//! Builds an ONNX model node by node.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use nerve_repository::onnx::{CONTRIB, OPSET};
 
 const IR_VERSION: i64 = 9;
 
-/// An element type, by its number in `TensorProto.DataType`.
+/// An element type, with its number in `TensorProto.DataType`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
     F32 = 1,
@@ -24,7 +24,7 @@ pub(crate) enum Element {
     F16 = 10,
 }
 
-/// A node attribute's value.
+/// The value of a node attribute.
 pub(crate) enum Attribute<'a> {
     Int(i64),
     Ints(&'a [i64]),
@@ -38,7 +38,7 @@ pub(crate) enum Axis<'a> {
     Fixed(usize),
 }
 
-/// Collects nodes and weights; every method that adds a value returns its name.
+/// Collects nodes and weights. Every method that adds a value returns its name.
 #[derive(Default)]
 pub(crate) struct GraphBuilder {
     graph: GraphProto,
@@ -105,7 +105,7 @@ impl GraphBuilder {
         )
     }
 
-    /// Adds an f16 constant, the nearest to these numbers.
+    /// Adds an f16 constant, rounded from these numbers.
     pub(crate) fn f16s(&mut self, name: &str, shape: &[usize], data: &[f32]) -> String {
         self.constant(
             name,
@@ -173,7 +173,7 @@ impl GraphBuilder {
         self.graph.output.push(value_info(name, element, shape));
     }
 
-    /// The operators used so far, those of another domain with its name before them.
+    /// The operators used so far; those of another domain are prefixed with its name.
     pub(crate) fn operators(&self) -> Vec<String> {
         self.operators.iter().cloned().collect()
     }

@@ -1,4 +1,4 @@
-//! What an ONNX file says of itself, without its weights.
+//! The graph of an ONNX file without its weights: inputs, outputs, operators.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::proto::ValueInfoProto;
 
-/// An ONNX model as its file describes it. Weights are skipped, so a large file costs no more than its graph.
+/// An ONNX model without its weights, which are skipped, so that memory grows with the graph and not with the file.
 #[derive(Clone, PartialEq, Message)]
 pub struct Outline {
     #[prost(message, optional, tag = "7")]
@@ -74,7 +74,7 @@ struct EntryOutline {
 }
 
 impl Outline {
-    /// The outline of a model file's content; the reason where it is no ONNX model.
+    /// The outline of the bytes of a model file; an error message if they are not an ONNX model.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let outline = Self::decode(bytes).map_err(|error| error.to_string())?;
         match outline.graph {
@@ -83,19 +83,19 @@ impl Outline {
         }
     }
 
-    /// What a run must be given: the graph's inputs without those that only give a weight's type.
+    /// The inputs that a run must be given: without those that declare the type of a weight.
     pub fn inputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
         let weights: BTreeSet<&str> = self.weights().map(|weight| weight.name.as_str()).collect();
         let inputs = self.graph.iter().flat_map(|graph| &graph.input);
         inputs.filter(move |input| !weights.contains(input.name.as_str()))
     }
 
-    /// What a run yields.
+    /// The outputs of a run.
     pub fn outputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
         self.graph.iter().flat_map(|graph| &graph.output)
     }
 
-    /// The names of all operators, those of subgraphs and functions included.
+    /// The names of all operators, including those of subgraphs and functions.
     pub fn operators(&self) -> BTreeSet<&str> {
         let mut found = BTreeSet::new();
         let mut nodes: Vec<&NodeOutline> = Vec::new();
@@ -109,7 +109,7 @@ impl Outline {
         found
     }
 
-    /// The files, beside the model's own, that hold weights.
+    /// The further files that hold weights.
     pub fn external_files(&self) -> BTreeSet<&str> {
         let entries = self.weights().flat_map(|weight| &weight.external_data);
         let locations = entries.filter(|entry| entry.key == "location");
@@ -121,11 +121,11 @@ impl Outline {
         self.weights().map(|weight| weight.data_type).collect()
     }
 
-    /// The rows of the table in which the values of the input `ids` are looked up; `None` where that cannot be seen.
+    /// The rows of the embedding table that the input `ids` indexes; `None` if the graph does not show it.
     pub fn table_rows(&self, ids: &str) -> Option<usize> {
         let graph = self.graph.as_ref()?;
         let weights: BTreeMap<&str, &TensorOutline> = self.weights().map(|w| (w.name.as_str(), w)).collect();
-        // Values that are the ids, or a weight, but for their element type.
+        // Values that equal the ids, or a weight, apart from their element type.
         let mut same: BTreeMap<&str, &str> = BTreeMap::new();
         let mut rows = None;
         for node in &graph.node {

@@ -1,4 +1,4 @@
-//! The part of the ONNX protobuf schema (`onnx.proto3`, IR version 9) that an encoder graph needs.
+//! The part of the ONNX protobuf schema (`onnx.proto3`, IR version 9) that encoder graphs use.
 
 use prost::Message;
 

@@ -1,0 +1,142 @@
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+
+use nerve_tagging::Splitter;
+
+use super::*;
+use crate::file_info::FileInfo;
+use crate::files::SYNCED;
+use crate::manifest::{FILES, FORMAT_VERSION, GraphInfo};
+use crate::precision::Precision;
+
+/// A bundle whose files are the text `content` each.
+fn bundle(dir: &Path, content: &str, base: Option<&str>) -> PathBuf {
+    let bundle = dir.join(format!("bundle-{content}"));
+    fs::create_dir_all(&bundle).unwrap();
+    let mut files = BTreeMap::new();
+    for name in FILES {
+        let file = bundle.join(name);
+        fs::write(&file, content).unwrap();
+        files.insert(name.to_owned(), FileInfo::of(&file).unwrap());
+    }
+    let mut manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        name: "model".to_owned(),
+        version: String::new(),
+        labels: vec!["O".to_owned()],
+        max_length: 128,
+        precision: Precision::Fp32,
+        splitter: Splitter::Corpus,
+        temperature: None,
+        graph: GraphInfo {
+            inputs: Vec::new(),
+            opset: 20,
+            operators: Vec::new(),
+            padding_free: false,
+        },
+        files,
+        base: base.map(str::to_owned),
+        evaluation: None,
+        made_by: String::new(),
+    };
+    manifest.version = manifest.content_version().unwrap();
+    fs::write(bundle.join(MANIFEST), serde_json::to_vec(&manifest).unwrap()).unwrap();
+    bundle
+}
+
+fn current(store: &Path) -> Result<Manifest, ManifestError> {
+    Manifest::read(&store.join("current"))
+}
+
+#[test]
+fn a_damaged_version_is_replaced_by_publishing_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, bundle) = (dir.path().join("store"), bundle(dir.path(), "whole", None));
+    let version = publish(&bundle, &store).unwrap();
+    let whole = current(&store).unwrap();
+    let damages: [fn(&Path); 7] = [
+        |version| fs::write(version.join("model.onnx"), "who").unwrap(),
+        |version| fs::write(version.join("model.onnx"), "wrong").unwrap(),
+        |version| fs::write(version.join(MANIFEST), "{").unwrap(),
+        |version| fs::remove_file(version.join("config.json")).unwrap(),
+        |version| {
+            fs::remove_file(version.join("tokenizer.json")).unwrap();
+            fs::create_dir(version.join("tokenizer.json")).unwrap();
+        },
+        |version| {
+            fs::remove_dir_all(version).unwrap();
+            fs::write(version, "not a directory").unwrap();
+        },
+        |version| {
+            fs::remove_dir_all(version).unwrap();
+            symlink("gone", version).unwrap();
+        },
+    ];
+    for (number, damage) in damages.into_iter().enumerate() {
+        damage(&version);
+        current(&store).unwrap_err();
+        assert_eq!(publish(&bundle, &store).unwrap(), version, "damage {number}");
+        assert_eq!(current(&store).unwrap(), whole, "damage {number}");
+        assert_eq!(fs::read_dir(store.join("versions")).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_version_of_another_origin_replaces_the_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    publish(&bundle(dir.path(), "same", None), &store).unwrap();
+    publish(&bundle(dir.path(), "same", Some("bert-base-uncased")), &store).unwrap();
+    assert_eq!(
+        current(&store).unwrap().base.as_deref(),
+        Some("bert-base-uncased")
+    );
+    assert_eq!(fs::read_dir(store.join("versions")).unwrap().count(), 1);
+}
+
+#[test]
+fn the_store_is_readable_while_a_version_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let bases = [None, Some("bert-base-uncased")];
+    publish(&bundle(dir.path(), "same", None), &store).unwrap();
+    std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            for round in 0..10 {
+                publish(&bundle(dir.path(), "same", bases[round % 2]), &store).unwrap();
+            }
+        });
+        while !publisher.is_finished() {
+            let found = current(&store).unwrap();
+            assert!(bases.contains(&found.base.as_deref()));
+        }
+    });
+}
+
+#[test]
+fn everything_is_on_the_disk_before_a_name_points_at_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("new/store");
+    let bundle = bundle(dir.path(), "whole", None);
+    SYNCED.take();
+    publish(&bundle, &store).unwrap();
+    let synced = SYNCED.take();
+    let at = |wanted: &dyn Fn(&Path) -> bool| synced.iter().position(|path| wanted(path));
+    let in_staging = |name: &'static str| {
+        let is_staging = |path: &Path| path.to_string_lossy().contains(STAGING);
+        at(&|path: &Path| is_staging(path) && path.ends_with(name)).unwrap()
+    };
+    let staging = at(&|path: &Path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with(STAGING)
+    });
+    for name in FILES.into_iter().chain([MANIFEST]) {
+        assert!(Some(in_staging(name)) < staging, "{name}");
+    }
+    let named = synced.iter().rposition(|path| *path == store.join("versions"));
+    assert!(staging < named);
+    assert_eq!(synced.last(), Some(&store), "`current` is replaced last");
+    for above in [dir.path().to_owned(), dir.path().join("new")] {
+        assert!(synced.contains(&above), "{}", above.display());
+    }
+}
