@@ -1,6 +1,5 @@
 //! The settings of a study that are not in its file.
 
-
 use std::path::PathBuf;
 
 use nerve_trainer::corpus::{CorpusError, Splits, WNUT17_URL};
