@@ -13,7 +13,8 @@ use crate::fixture::binary;
 /// A server of its own port, ended when dropped.
 pub(crate) struct Server {
     child: Child,
-    base: String,
+    /// The server's address, without a slash at its end.
+    pub(crate) base: String,
     log: Arc<Mutex<String>>,
 }
 
@@ -74,11 +75,6 @@ impl Server {
             std::thread::sleep(Duration::from_millis(50));
         }
         server
-    }
-
-    /// The server's address, without a slash at its end.
-    pub(crate) fn base(&self) -> &str {
-        &self.base
     }
 
     pub(crate) fn get(&self, route: &str) -> Answer {

@@ -77,8 +77,8 @@ pub(crate) struct Page {
 impl Page {
     async fn open(visit: Visit, tools: &'static Tools, client: Client, server: &Server) -> Self {
         let base = match visit.prefixed {
-            true => format!("{}/prefix", proxy::serve_below_prefix(server.base())),
-            false => server.base().to_owned(),
+            true => format!("{}/prefix", proxy::serve_below_prefix(&server.base)),
+            false => server.base.clone(),
         };
         let page = Self { client, tools, base };
         for script in [RECORD_CALLS, visit.script] {
