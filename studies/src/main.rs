@@ -141,7 +141,11 @@ mod tests {
         assert!(cli.command.is_none() && args.base == "bert-base-uncased");
         let cli = parse("nerve-study evaluate --checkpoint c --data f").unwrap();
         assert!(matches!(cli.command, Some(Command::Evaluate(args)) if args.max_length == 128));
-        for wrong in ["nerve-study", "nerve-study --study s.toml", "nerve-study evaluate --out o"] {
+        for wrong in [
+            "nerve-study",
+            "nerve-study --study s.toml",
+            "nerve-study evaluate --out o",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
