@@ -125,3 +125,28 @@ fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn a_study_is_run_without_a_subcommand() {
+        let cli = parse("nerve-study --study s.toml --data wnut17 --out o --scale 1/4").unwrap();
+        let args = cli.study.unwrap();
+        assert!(cli.command.is_none() && args.base == "bert-base-uncased");
+        let cli = parse("nerve-study evaluate --checkpoint c --data f").unwrap();
+        assert!(matches!(cli.command, Some(Command::Evaluate(args)) if args.max_length == 128));
+        for wrong in [
+            "nerve-study",
+            "nerve-study --study s.toml",
+            "nerve-study evaluate --out o",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

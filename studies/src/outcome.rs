@@ -6,6 +6,7 @@ use nerve_tagging::Prf;
 use serde::{Deserialize, Serialize};
 
 use super::error::StudyError;
+use super::file::Start;
 use super::scale::Scale;
 use super::weighted::WeightedFigures;
 use nerve_trainer::report::last_parts;
@@ -18,6 +19,9 @@ pub struct Outcome {
     pub start: String,
     /// The variant's id.
     pub variant: String,
+    /// Whether padding was trained on.
+    #[serde(default)]
+    pub train_on_padding: bool,
     /// Its options.
     pub options: TrainOptions,
     /// Every epoch.
@@ -59,8 +63,12 @@ pub struct TestOutcome {
 }
 
 impl Outcome {
-    /// The first option in which it differs from the options of a variant, except directory and number of threads.
-    pub(super) fn first_difference(&self, options: &TrainOptions) -> Option<&'static str> {
+    /// The first option in which it differs from what a variant from this start is to be trained with, except
+    /// directory and number of threads.
+    pub(super) fn first_difference(&self, start: &Start, options: &TrainOptions) -> Option<&'static str> {
+        if self.train_on_padding != start.train_on_padding {
+            return Some("train_on_padding");
+        }
         let options = TrainOptions {
             out: self.options.out.clone(),
             threads: self.options.threads,

@@ -65,7 +65,7 @@ pub fn run_study(
             }
             let run_dir = settings.out.join("runs").join(&start.name).join(&variant.id);
             let outcome = match Outcome::read(&kept)? {
-                Some(outcome) => match outcome.first_difference(&options) {
+                Some(outcome) => match outcome.first_difference(start, &options) {
                     None => outcome,
                     Some(option) => return Err(StudyError::OtherOptions { path: kept, option }),
                 },
@@ -185,6 +185,7 @@ fn run(
     Ok(Some(Outcome {
         start: start.name.clone(),
         variant: variant.id.clone(),
+        train_on_padding: start.train_on_padding,
         options: config.options().clone(),
         records: with_metric(records, &metric),
         stopped,

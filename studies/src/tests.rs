@@ -183,6 +183,10 @@ fn a_study_goes_on_where_it_stopped_and_is_not_mixed_with_another() {
         ),
         "{error}"
     );
+    let mut padded = Study::read(&dir.path().join("study.toml")).unwrap();
+    padded.starts[0].train_on_padding = true;
+    let error = run_study(&padded, &settings(dir.path()), &mut [], |_| ()).unwrap_err();
+    assert!(error.to_string().contains("`train_on_padding`"), "{error}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Chromium with an empty profile, controlled through chromedriver.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
 
 use fantoccini::{Client, ClientBuilder};
@@ -65,18 +65,22 @@ fn program(variable: &str, names: &[&str]) -> Option<PathBuf> {
 pub(crate) struct Driver {
     process: Child,
     url: String,
+    /// Open as long as the process, which may write to it at any time.
+    _output: BufReader<ChildStdout>,
 }
 
 impl Driver {
-    pub(crate) fn start(chromedriver: &Path) -> Self {
+    fn start(chromedriver: &Path) -> Self {
         let mut process = Command::new(chromedriver)
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let port = lines
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let port = output
+            .by_ref()
+            .lines()
             .map_while(Result::ok)
             .find_map(|line| {
                 Some(
@@ -90,6 +94,7 @@ impl Driver {
         Self {
             process,
             url: format!("http://127.0.0.1:{port}"),
+            _output: output,
         }
     }
 }

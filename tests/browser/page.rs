@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fantoccini::actions::{InputSource, MouseActions, PointerAction};
+use fantoccini::actions::{InputSource, KeyAction, KeyActions, MouseActions, PointerAction};
 use fantoccini::elements::Element;
 use fantoccini::key::Key;
 use fantoccini::wd::WebDriverCompatibleCommand;
@@ -184,8 +184,12 @@ impl Page {
 
     /// Presses keys together, in the element that has the focus.
     pub(crate) async fn press(&self, keys: &[Key]) {
-        let keys: String = keys.iter().map(Key::to_string).collect();
-        self.type_text(&keys).await;
+        let value = |key: &Key| char::from(*key);
+        let down = keys.iter().map(|key| KeyAction::Down { value: value(key) });
+        let up = keys.iter().rev().map(|key| KeyAction::Up { value: value(key) });
+        let keyboard = KeyActions::new("keyboard".to_owned());
+        let keyboard = down.chain(up).fold(keyboard, KeyActions::then);
+        self.client.perform_actions(keyboard).await.unwrap();
     }
 
     /// Types into the element that has the focus.

@@ -7,8 +7,8 @@ use maud::{Markup, html};
 
 use super::file::Study;
 use super::outcome::{EpochRecord, StudyOutcome};
-use super::settings::StudySettings;
 use super::scale::Scale;
+use super::settings::StudySettings;
 use super::weighted::WeightedFigures;
 use nerve_trainer::is_on_hub;
 use nerve_trainer::report::html::{Page, Section, figures, table};

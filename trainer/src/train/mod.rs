@@ -27,8 +27,8 @@ mod tensorboard;
 mod training;
 
 pub use config::{
-    Init, InitialModel, MOST_THREADS, Objective, Optimisation, OptionError, Scratch, TokenizerSource,
-    TrainConfig, seed_configs,
+    InitialModel, MOST_THREADS, Objective, Optimisation, OptionError, Scratch, TokenizerSource, TrainConfig,
+    seed_configs,
 };
 pub use device::{DeviceChoice, DeviceChoiceError};
 pub use error::TrainError;
@@ -38,7 +38,7 @@ pub use hook::{ExampleContext, Plan, Prediction, StepEvent, TrainingHook};
 pub(crate) use loss::Loss;
 pub use loss::{ClassWeights, ClassWeightsError, LossFunction, LossKind};
 pub use optimiser::{OptimiserKind, Rule};
-pub use options::{FixedOptions, OptionDifference, TrainOptions};
+pub use options::{FixedOptions, Init, OptionDifference, TrainOptions};
 pub use order::batches;
 pub use progress::TerminalProgress;
 pub use record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, TrainReport};

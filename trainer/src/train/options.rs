@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::config::{Init, OptionError};
+use super::config::error::OptionError;
 use super::device::DeviceChoice;
 use super::loss::{ClassWeights, LossKind};
 use super::optimiser::OptimiserKind;
@@ -15,6 +15,17 @@ use super::subwords::LabelledSubwords;
 
 /// Options of earlier versions, which may still be there as `false`.
 const RETIRED: [&str; 2] = ["train_on_padding", "padded_metric"];
+
+/// Where the weights come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// From the base model.
+    #[default]
+    Base,
+    /// Random.
+    Scratch,
+}
 
 /// The first option in which two sets of options differ, with both values as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -70,37 +70,3 @@ pub enum OptionError {
         most: usize,
     },
 }
-
-/// An error unless the value of an option is allowed.
-pub(super) fn check(
-    option: &'static str,
-    value: &impl ToString,
-    holds: bool,
-    range: &'static str,
-) -> Result<(), OptionError> {
-    if holds {
-        return Ok(());
-    }
-    Err(OptionError::Range {
-        option,
-        value: value.to_string(),
-        range,
-    })
-}
-
-/// An error unless an option's value is from 1 to `most`.
-pub(super) fn check_count(option: &'static str, value: usize, most: usize) -> Result<(), OptionError> {
-    match value {
-        0 => Err(OptionError::Count { option, value, most }),
-        _ if value > most => Err(OptionError::Count { option, value, most }),
-        _ => Ok(()),
-    }
-}
-
-/// An error if one of the options is given.
-pub(super) fn check_absent(given: &[(&'static str, bool)], when: &'static str) -> Result<(), OptionError> {
-    match given.iter().find(|(_, given)| *given) {
-        Some((option, _)) => Err(OptionError::NoEffect { option, when }),
-        None => Ok(()),
-    }
-}

@@ -1,6 +1,7 @@
 //! The validated configuration of a training run.
 
-mod error;
+mod checks;
+pub(super) mod error;
 mod objective;
 mod optimisation;
 mod start;
@@ -14,21 +15,13 @@ use super::options::TrainOptions;
 use super::record::TestedCheckpoint;
 use super::subwords::LabelledSubwords;
 use crate::corpus::WNUT17_URL;
-use error::{check, check_absent, check_count};
+use checks::{MOST_EPOCHS, MOST_LENGTH, MOST_WINDOWS, check, check_absent, check_count};
 
+pub use checks::MOST_THREADS;
 pub use error::OptionError;
 pub use objective::Objective;
 pub use optimisation::Optimisation;
-pub use start::{Init, InitialModel, Scratch, TokenizerSource};
-
-/// The largest number of threads.
-pub const MOST_THREADS: usize = 1024;
-/// The largest number of epochs.
-const MOST_EPOCHS: usize = 1 << 20;
-/// The largest number of windows per batch and of batches per step.
-const MOST_WINDOWS: usize = 1 << 20;
-/// The longest window. Position embeddings are learned, so longer windows need a larger table.
-const MOST_LENGTH: usize = 1 << 16;
+pub use start::{InitialModel, Scratch, TokenizerSource};
 
 /// The configuration of a training run.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,9 @@
 //! The loss function, as a configuration.
 
-use super::error::{OptionError, check, check_absent};
-use crate::train::TrainOptions;
+use super::checks::{check, check_absent};
+use super::error::OptionError;
 use crate::train::loss::{ClassWeights, LossFunction, LossKind};
+use crate::train::options::TrainOptions;
 
 /// The loss function and the weights of the labels.
 #[derive(Clone, Debug, PartialEq)]

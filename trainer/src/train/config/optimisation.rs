@@ -1,9 +1,9 @@
 //! Update rule, learning rate and clipping, as a configuration.
 
-use super::MOST_EPOCHS;
-use super::error::{OptionError, check, check_absent, check_count};
-use crate::train::TrainOptions;
+use super::checks::{MOST_EPOCHS, check, check_absent, check_count};
+use super::error::OptionError;
 use crate::train::optimiser::{OptimiserKind, Rule};
+use crate::train::options::TrainOptions;
 use crate::train::schedule::{Decay, Schedule, ScheduleKind};
 
 /// Update rule, learning rate and clipping.

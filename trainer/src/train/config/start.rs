@@ -2,25 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-
-use super::error::{OptionError, check_absent, check_count};
-use crate::train::TrainOptions;
+use super::checks::{check_absent, check_count};
+use super::error::OptionError;
+use crate::train::options::{Init, TrainOptions};
 
 /// The largest size of a model that starts from random weights.
 const MOST_SIZE: usize = 1 << 16;
-
-/// Where the weights come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Init {
-    /// From the base model.
-    #[default]
-    Base,
-    /// Random.
-    Scratch,
-}
 
 /// Source of the tokenizer of a model that starts from random weights.
 #[derive(Clone, Debug, PartialEq)]
