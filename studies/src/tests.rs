@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use super::metric::PaddedMetric;
 use super::*;
 use crate::testing::write_corpus;
 use nerve_trainer::{Beginning, TestedCheckpoint, TrainConfig, TrainOptions, train};
@@ -229,7 +230,9 @@ fn a_run_that_was_stopped_goes_on_with_its_own_threads() {
         base: Some(dir.path().join("base/best").to_string_lossy().into_owned()),
         ..whole.options.clone()
     };
-    train(&TrainConfig::new(options).unwrap(), Beginning::New, &mut []).unwrap();
+    let config = TrainConfig::new(options).unwrap();
+    let mut metric = PaddedMetric::new(&config.out, false);
+    train(&config, Beginning::New, &mut [&mut metric]).unwrap();
     let again = run_study(&study, &only(None), &mut [], |_| ()).unwrap().unwrap();
     let again = again.outcome("scratch", "reference").unwrap();
     assert_eq!((&again.records, again.options.threads), (&whole.records, Some(2)));

@@ -85,7 +85,10 @@ pub(super) fn line(record: &impl Serialize) -> std::io::Result<Vec<u8>> {
 
 /// Cuts a file back to its first `lines` lines, which must be there.
 pub(super) fn cut(path: &Path, lines: usize) -> Result<(), TrainError> {
-    let content = fs::read(path).map_err(failed(path))?;
+    let content = fs::read(path).map_err(|source| TrainError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     let whole = content
         .split_inclusive(|&byte| byte == b'\n')
         .filter(|line| line.ends_with(b"\n"));
