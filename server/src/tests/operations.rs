@@ -490,7 +490,7 @@ fn connections_beyond_the_limit_wait() {
 #[test]
 fn a_text_that_was_answered_lately_is_not_computed_again() {
     let server = Server::start(Script::default(), |config| {
-        config.engine.versions.cache_bytes = 1 << 20
+        config.engine.versions.cache_bytes = 1 << 20;
     })
     .ready();
     let first = server.ner("paul met paul in paris");
