@@ -370,11 +370,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    #[test]
-    fn each_error_has_its_status_and_code() {
+    fn errors_with_status_and_code() -> Vec<(ApiError, u16, &'static str)> {
         let queue = |reason| ApiError::Tag(TagError::Queue(reason));
         let text = |error| ApiError::Tag(TagError::Text(error));
-        let cases = [
+        vec![
             (
                 ApiError::NotFound {
                     path: "/nowhere".to_owned(),
@@ -464,9 +463,13 @@ mod tests {
             (ApiError::Tag(TagError::InferenceFailed), 500, "inference_failed"),
             (ApiError::Metrics, 500, "internal"),
             (ApiError::Unwritable, 500, "internal"),
-        ];
+        ]
+    }
+
+    #[test]
+    fn each_error_has_its_status_and_code() {
         let engines = Refusal::ALL.map(Refusal::name);
-        for (error, status, code) in cases {
+        for (error, status, code) in errors_with_status_and_code() {
             let response = error.error_response();
             assert_eq!(
                 (response.status().as_u16(), error.body().error.code),
