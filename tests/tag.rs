@@ -144,7 +144,7 @@ fn what_cannot_be_done_is_said() {
         (
             &input,
             &["--output", "conll", "--threshold", "0.5"],
-            "--threshold means nothing",
+            "--threshold has no effect",
         ),
     ];
     for (path, options, problem) in cases {

@@ -1,4 +1,4 @@
-//! The validated configuration of a server, as its options spell it.
+//! The configuration of a server, and its command-line options.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,47 +7,47 @@ use clap::Args;
 use nerve_engine::{EngineConfig, OptionError, check_counts, check_threads};
 use thiserror::Error;
 
-/// Everything a server is told before it starts.
+/// The configuration of a server.
 #[derive(Clone, Debug, Default)]
 pub struct ServerConfig {
-    /// The model, and what it is asked within which limits.
+    /// The model, its queue and its limits.
     pub engine: EngineConfig,
     /// How requests are read and answered.
     pub http: HttpConfig,
-    /// Who may tag; anybody where absent.
+    /// The keys that allow tagging; tagging needs no key if absent.
     pub api_keys: Option<KeySource>,
-    /// Who may give orders; nobody where absent.
+    /// The keys that allow admin requests; admin requests are refused if absent.
     pub admin_keys: Option<KeySource>,
 }
 
 /// How requests are read and answered.
 #[derive(Args, Clone, Debug)]
 pub struct HttpConfig {
-    /// Threads that read requests and write answers.
+    /// Number of threads that read requests and write answers.
     #[arg(long, env = "NERVE_HTTP_THREADS", value_name = "N", default_value_t = Self::default().http_threads)]
     pub http_threads: usize,
-    /// Bytes of a request body.
+    /// Maximum size of a request body, in bytes.
     #[arg(long, env = "NERVE_MAX_BODY_BYTES", value_name = "N", default_value_t = Self::default().max_body_bytes)]
     pub max_body_bytes: usize,
-    /// Texts of a batch request.
+    /// Maximum number of texts in a batch request.
     #[arg(long, env = "NERVE_MAX_TEXTS_PER_BATCH", value_name = "N", default_value_t = Self::default().max_texts_per_batch)]
     pub max_texts_per_batch: usize,
-    /// How long a request may take; x-request-timeout-ms asks for less.
+    /// Maximum time in milliseconds that a request may take. The header x-request-timeout-ms can shorten it.
     #[arg(long, env = "NERVE_REQUEST_TIMEOUT_MS", value_name = "MS", default_value_t = Self::default().request_timeout_ms)]
     pub request_timeout_ms: u64,
-    /// How long a request's head, and then its body, may take to arrive.
+    /// Maximum time in milliseconds for the arrival of a request's head, and again of its body.
     #[arg(long, env = "NERVE_READ_TIMEOUT_MS", value_name = "MS", default_value_t = Self::default().read_timeout_ms)]
     pub read_timeout_ms: u64,
-    /// How long a client may send nothing of a stream, or read nothing of an answer.
+    /// Maximum time in milliseconds for which a client may send nothing of a stream, or read nothing of an answer.
     #[arg(long, env = "NERVE_IDLE_TIMEOUT_MS", value_name = "MS", default_value_t = Self::default().idle_timeout_ms)]
     pub idle_timeout_ms: u64,
-    /// Bytes of the bodies of all requests that are being answered.
+    /// Maximum size of all request bodies in memory together, in bytes.
     #[arg(long, env = "NERVE_MAX_INFLIGHT_BYTES", value_name = "N", default_value_t = Self::default().max_inflight_bytes)]
     pub max_inflight_bytes: usize,
-    /// Connections that are served at a time; more wait to be accepted.
+    /// Maximum number of open connections. Further connections wait to be accepted.
     #[arg(long, env = "NERVE_MAX_CONNECTIONS", value_name = "N", default_value_t = Self::default().max_connections)]
     pub max_connections: usize,
-    /// An origin whose pages may ask, or * for any; may be given several times.
+    /// Origin whose pages may send requests, or * for every origin; may be given several times [default: none].
     #[arg(
         long = "cors-origin",
         env = "NERVE_CORS_ORIGIN",
@@ -55,32 +55,33 @@ pub struct HttpConfig {
         value_delimiter = ','
     )]
     pub cors_origins: Vec<String>,
-    /// What HTTPS is served with; plain HTTP where absent.
+    /// The files that HTTPS is served with; plain HTTP if absent.
     #[command(flatten)]
     pub tls: Option<TlsFiles>,
-    /// How long the listener stays open, not ready, after SIGTERM.
+    /// Time in milliseconds for which the listener stays open, not ready, after SIGTERM.
     #[arg(long, env = "NERVE_DRAIN_DELAY_MS", value_name = "MS", default_value_t = Self::default().drain_delay_ms)]
     pub drain_delay_ms: u64,
-    /// How long in-flight work may take to end once the listener is closed.
+    /// Maximum time in milliseconds that requests in flight may take once the listener is closed.
     #[arg(long, env = "NERVE_DRAIN_DEADLINE_MS", value_name = "MS", default_value_t = Self::default().drain_deadline_ms)]
     pub drain_deadline_ms: u64,
 }
 
-/// Where API keys are read.
+/// Where API keys are read from.
 #[derive(Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// A file, a key a line, or `sha256:` and its hash in hexadecimal; read again when it changes.
+    /// A file with one key per line, or `sha256:` and the key's hash in hexadecimal. It is read again when it
+    /// changes.
     File(PathBuf),
-    /// A variable of the environment, its keys separated by commas.
+    /// An environment variable with keys separated by commas.
     Variable {
         /// The variable's name.
         name: String,
-        /// Its value.
+        /// The variable's value.
         value: String,
     },
 }
 
-// The value of a variable is a secret.
+// The value of the variable is a secret.
 impl fmt::Debug for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -90,10 +91,10 @@ impl fmt::Debug for KeySource {
     }
 }
 
-/// What HTTPS is served with, as PEM files.
+/// The files that HTTPS is served with, in PEM format.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate to serve HTTPS with, PEM.
+    /// The certificate for HTTPS, and its chain, as a PEM file.
     #[arg(
         id = "tls-cert",
         long = "tls-cert",
@@ -103,7 +104,7 @@ pub struct TlsFiles {
         requires = "tls-key"
     )]
     pub certificate: PathBuf,
-    /// The certificate's private key, PEM.
+    /// The private key of the certificate, as a PEM file.
     #[arg(
         id = "tls-key",
         long = "tls-key",
@@ -115,18 +116,18 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// Why a configuration makes no server.
+/// Why a configuration is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// An option's value is out of bounds.
+    /// An option's value is invalid.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// Keys from a file and from the environment.
+    /// The keys are given both in a file and in the environment.
     #[error("--{option} and {variable} are two sources of the same keys; give one")]
     TwoKeySources {
         /// The option's name on the command line.
         option: &'static str,
-        /// The variable.
+        /// The variable's name.
         variable: &'static str,
     },
 }
@@ -151,7 +152,7 @@ impl Default for HttpConfig {
 }
 
 impl ServerConfig {
-    /// Checks that the numbers make a server.
+    /// Checks the values of all options.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.engine.validate()?;
         check_threads(&[("http-threads", self.http.http_threads)])?;
@@ -169,13 +170,13 @@ impl ServerConfig {
 }
 
 impl HttpConfig {
-    /// Connections of each of the threads that share them.
+    /// The number of connections of each thread.
     pub(crate) fn connections_per_thread(&self) -> usize {
         self.max_connections.div_ceil(self.http_threads.max(1))
     }
 }
 
-/// A number of milliseconds, to be told from none.
+/// Milliseconds as a count, to be compared with 0.
 fn to_count(ms: u64) -> usize {
     usize::try_from(ms).unwrap_or(usize::MAX)
 }

@@ -14,52 +14,52 @@ use crate::offline::work::{InputFormat, OutputFormat, TagFile, TagFileError};
 #[derive(Debug, Parser)]
 #[command(name = "nerve-server", version, args_conflicts_with_subcommands = true)]
 pub struct Flags {
-    /// What to do instead of serving.
+    /// The subcommand; without one, the program serves.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// How to serve.
+    /// The options of serving.
     #[command(flatten)]
     pub serve: ServeFlags,
 }
 
-/// What the program does besides serving.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print the API's OpenAPI document.
+    /// Print the OpenAPI document.
     Openapi,
     /// Tag the lines of a file, as `POST /ner/stream` does.
     Tag(Box<TagFlags>),
-    /// Ask a server whether it is ready, as a container's health check.
+    /// Check whether a server is ready, for the health check of a container.
     Healthcheck(HealthcheckFlags),
 }
 
-/// Which server to ask, as typed.
+/// The options of `healthcheck`.
 #[derive(Debug, Args)]
 pub struct HealthcheckFlags {
-    /// The address the server listens on.
+    /// Address and port that the server listens on.
     #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 }
 
-/// What to tag and how to write it, as typed.
+/// The options of `tag`.
 #[derive(Debug, Args)]
 pub struct TagFlags {
-    /// The file, or - for standard input.
+    /// The file to tag, or - for standard input.
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
-    /// What a line is [default: by the file's extension, .jsonl and .ndjson, or .txt].
+    /// Format of the lines [default: by the file's extension, ndjson for .jsonl and .ndjson, lines for .txt].
     #[arg(long, value_enum)]
     pub input: Option<InputFormat>,
-    /// What is written.
+    /// Format of the output.
     #[arg(long, value_enum, default_value_t = OutputFormat::Ndjson)]
     pub output: OutputFormat,
-    /// Where it is written [default: standard output].
+    /// File to write [default: standard output].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// How texts are to be tagged.
+    /// How texts are tagged.
     #[command(flatten)]
     pub options: TagOptions,
-    /// The model and its limits.
+    /// The model, its queue and its limits.
     #[command(flatten)]
     pub engine: EngineConfig,
     /// How log lines are written.
@@ -67,28 +67,30 @@ pub struct TagFlags {
     pub log: LogFlags,
 }
 
-/// How to serve, as typed.
+/// The options of serving.
 #[derive(Debug, Args)]
 pub struct ServeFlags {
-    /// The model and its limits.
+    /// The model, its queue and its limits.
     #[command(flatten)]
     pub engine: EngineConfig,
-    /// What changes while the server runs.
+    /// Reloading, the canary and the cache.
     #[command(flatten)]
     pub versions: VersionsConfig,
     /// How requests are read and answered.
     #[command(flatten)]
     pub http: HttpConfig,
-    /// The address to listen on.
+    /// Address and port to listen on.
     #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// A file of the keys that tagging needs, one a line, or sha256: and its hash [default: NERVE_API_KEYS, else none needed].
+    /// File with the API keys for tagging: one per line, or sha256: and the key's hash [default: the environment
+    /// variable NERVE_API_KEYS; without it, tagging needs no key].
     #[arg(long, env = "NERVE_API_KEYS_FILE", value_name = "FILE")]
     pub api_keys_file: Option<PathBuf>,
-    /// A file of the keys that orders (/admin) need [default: NERVE_ADMIN_KEYS, else no orders are taken].
+    /// File with the API keys for /admin [default: the environment variable NERVE_ADMIN_KEYS; without it, /admin is
+    /// refused].
     #[arg(long, env = "NERVE_ADMIN_KEYS_FILE", value_name = "FILE")]
     pub admin_keys_file: Option<PathBuf>,
-    /// The base URL of an OpenTelemetry collector that traces are sent to, OTLP over HTTP.
+    /// Base URL of an OpenTelemetry collector that receives traces, as OTLP over HTTP [default: none].
     #[arg(long, env = "NERVE_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
     /// How log lines are written.
@@ -96,16 +98,16 @@ pub struct ServeFlags {
     pub log: LogFlags,
 }
 
-/// How log lines are written, as typed.
+/// How log lines are written.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct LogFlags {
-    /// How log lines are written to standard error; RUST_LOG says which.
+    /// Format of log lines on standard error. RUST_LOG selects the lines.
     #[arg(long = "log", env = "NERVE_LOG", value_enum, default_value_t = LogFormat::Text)]
     pub format: LogFormat,
 }
 
 impl ServeFlags {
-    /// The validated configuration these flags spell.
+    /// The validated configuration.
     pub fn config(&self) -> Result<ServerConfig, ConfigError> {
         let config = ServerConfig {
             engine: EngineConfig {
@@ -125,7 +127,8 @@ impl ServeFlags {
     }
 }
 
-/// Where keys are read: the file, or else the variable. Not an option of its own: what is typed is seen by every process.
+/// The source of keys: the file, or the variable. Keys are no option, because every process can read the arguments of
+/// others.
 fn keys(
     option: &'static str,
     file: Option<PathBuf>,
@@ -144,7 +147,7 @@ fn keys(
 }
 
 impl TagFlags {
-    /// The validated configuration and work these flags spell.
+    /// The validated configuration, and the file to tag.
     pub fn work(&self) -> Result<(EngineConfig, TagFile), TagFileError> {
         self.engine.validate()?;
         let options = self.options.clone();

@@ -1,4 +1,4 @@
-//! What `fuzz/` runs on hostile bytes: nothing may panic, and what is answered must be true of the text.
+//! What `fuzz/` runs on hostile bytes: nothing may panic, and every answer must be true of its text.
 
 pub use crate::http::fuzz::requests;
 

@@ -1,4 +1,4 @@
-//! Whether a server is ready, asked from beside it.
+//! The check whether a server is ready, from the same machine.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// Well within the time that container engines give a health check.
+/// Shorter than the timeout that container engines give a health check.
 const PATIENCE: Duration = Duration::from_secs(2);
 const READY: &[u8] = b"HTTP/1.1 200 ";
 
 /// Why a server is not ready.
 #[derive(Debug, Error)]
 pub enum HealthcheckError {
-    /// It cannot be asked.
+    /// The server cannot be reached.
     #[error("{address}: {source}")]
     Io {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// The cause.
         source: std::io::Error,
     },
-    /// It says that it is not.
+    /// The server answers that it is not ready.
     #[error("{address} is not ready: {status}")]
     NotReady {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Its answer's first line.
+        /// The first line of the answer.
         status: String,
     },
 }
 
-/// Whether the server that listens on this address is ready; one that listens on every address is asked on this machine's
-/// own. HTTPS is not spoken.
+/// Whether the server at this address is ready. A server that listens on every address is reached through the
+/// loopback address. Plain HTTP only.
 pub fn healthcheck(listen: SocketAddr) -> Result<(), HealthcheckError> {
     let mut address = listen;
     if listen.ip().is_unspecified() {
@@ -52,7 +52,7 @@ pub fn healthcheck(listen: SocketAddr) -> Result<(), HealthcheckError> {
     })
 }
 
-/// The beginning of the server's answer.
+/// The first bytes of the server's answer.
 fn ask(address: SocketAddr) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;

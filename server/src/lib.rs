@@ -1,7 +1,7 @@
 //! Serves an entity tagger over HTTP.
 //!
-//! [`run`] serves on a listener until it is told to stop: `http` reads requests, gives them to the engine, and writes answers.
-//! [`tag_file`] sends the lines of a file through the same engine, without HTTP.
+//! [`run`] serves on a listener until its shutdown future completes: `http` reads requests, passes them to the
+//! engine, and writes the answers. [`tag_file`] sends the lines of a file through the same engine, without HTTP.
 
 mod config;
 mod flags;

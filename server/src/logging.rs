@@ -1,4 +1,4 @@
-//! Log lines on standard error, and traces where they are exported.
+//! Log lines on standard error, and the export of traces.
 
 use std::io::IsTerminal;
 
@@ -11,30 +11,30 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::logging_error::LoggingError;
 
-/// How a log line is written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable lines.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What is logged while serving, where `RUST_LOG` says nothing.
+/// The default filter while serving.
 pub const SERVING: &str = "info,actix_server=warn,ort=warn";
-/// What is logged while a file is tagged, where `RUST_LOG` says nothing.
+/// The default filter while tagging a file.
 pub const TAGGING: &str = "warn";
 
-/// What must live as long as there is something to log.
+/// Keeps the export of traces alive until dropped.
 pub struct Logging {
     #[cfg(feature = "otlp")]
     _exporter: Option<crate::otlp::Exporter>,
 }
 
-/// Starts logging; `RUST_LOG` selects what, `default` where it is absent. A process that already logs keeps its logger.
+/// Starts logging, filtered by `RUST_LOG`, or by `default` without it. A process that logs already keeps its logger.
 ///
-/// With `otlp`, the base URL of an OpenTelemetry collector, the spans of requests are sent there, until what this yields is
-/// dropped.
+/// With `otlp`, the base URL of an OpenTelemetry collector, the spans of requests are sent there until the returned
+/// value is dropped.
 pub fn start_logging(format: LogFormat, default: &str, otlp: Option<&str>) -> Result<Logging, LoggingError> {
     #[cfg(feature = "otlp")]
     {

@@ -1,19 +1,19 @@
-//! Why traces are not exported.
+//! Why traces cannot be exported.
 
 use thiserror::Error;
 
-/// Why traces are not exported.
+/// Why traces cannot be exported.
 #[derive(Debug, Error)]
 pub enum LoggingError {
-    /// This program cannot.
+    /// The program was built without the feature `otlp`.
     #[error("--otlp-endpoint needs a nerve-server that was built with the feature `otlp`")]
     NoOtlp,
-    /// The collector cannot be named so.
+    /// The endpoint is not a valid URL.
     #[error("--otlp-endpoint {endpoint}: {problem}")]
     Otlp {
         /// As given.
         endpoint: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
 }

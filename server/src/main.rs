@@ -11,7 +11,7 @@ use nerve_server::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The exit status of a server that did not end its work by the drain deadline.
+/// The exit status of a server that had unfinished work at the drain deadline.
 const LATE: u8 = 3;
 
 fn main() -> ExitCode {
@@ -40,10 +40,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Has a panic told by its place alone: what it says of itself may quote a text.
+/// Logs a panic by its location only, since its message may quote a text.
 fn quiet_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        // A literal quotes nothing.
+        // A literal message quotes nothing.
         let said = panic
             .payload()
             .downcast_ref::<&'static str>()
@@ -56,13 +56,13 @@ fn quiet_panics() {
 
 fn serve(flags: &ServeFlags) -> anyhow::Result<Stopped> {
     let config = flags.config()?;
-    // Dropped last: the end of the server is told too.
+    // Dropped last, so that the end of the server is logged too.
     let _logging = start_logging(flags.log.format, SERVING, flags.otlp_endpoint.as_deref())?;
     let listener =
         TcpListener::bind(flags.listen).with_context(|| format!("cannot listen on {}", flags.listen))?;
     let system = actix_web::rt::System::new();
     let served = system.block_on(async {
-        // Registered before the model is opened, so that a signal that comes meanwhile is not lost.
+        // Registered before the model is opened, so that a signal during that time is not lost.
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
         let shutdown = async move {
@@ -73,7 +73,7 @@ fn serve(flags: &ServeFlags) -> anyhow::Result<Stopped> {
         };
         Ok(run(listener, config, shutdown).await?)
     });
-    // Its end would wait for threads that read files, which a volume that hangs holds up for ever.
+    // Dropping it would wait for threads that read files, which a volume that hangs blocks forever.
     std::mem::forget(system);
     served
 }
@@ -85,7 +85,7 @@ fn tag(flags: &TagFlags) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
         tokio::select! {
             tally = tag_file(config, work) => Ok(tally?),
-            // What was written so far of a file is taken away again.
+            // The incomplete output file is removed.
             _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
         }
     })?;

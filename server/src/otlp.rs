@@ -1,8 +1,8 @@
 //! Traces to an OpenTelemetry collector: OTLP over HTTP, as protocol buffers.
 //!
-//! The exporter has a thread and a bounded queue of its own: what a collector does not take is dropped and never holds up a
-//! request. `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and
-//! `OTEL_EXPORTER_OTLP_HEADERS` mean what the OpenTelemetry specification says.
+//! The exporter has its own thread and a bounded queue: spans that a collector does not accept are dropped and never
+//! delay a request. `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and
+//! `OTEL_EXPORTER_OTLP_HEADERS` have their meaning in the OpenTelemetry specification.
 
 use std::time::Duration;
 
@@ -26,16 +26,17 @@ use crate::logging_error::LoggingError;
 use nerve_engine::TRACE_TARGET;
 
 const SERVICE: &str = "nerve-server";
-/// How long a collector may take for one batch of spans.
+/// The timeout of one batch of spans.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the last spans may take to be sent when the server ends.
+/// The timeout for the last spans when the server ends.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
-/// The exporter at work; what it still has is sent when this is dropped.
+/// A running exporter. Dropping it sends the remaining spans.
 pub(crate) struct Exporter(SdkTracerProvider);
 
 impl Exporter {
-    /// An exporter to the collector at this base URL, such as `http://127.0.0.1:4318`; spans go to its path `/v1/traces`.
+    /// An exporter to the collector at this base URL, such as `http://127.0.0.1:4318`. Spans go to the path
+    /// `/v1/traces`.
     pub(crate) fn start(endpoint: &str) -> Result<Self, LoggingError> {
         let wrong = |problem: String| LoggingError::Otlp {
             endpoint: endpoint.to_owned(),
@@ -62,7 +63,7 @@ impl Exporter {
         Ok(Self(provider.build()))
     }
 
-    /// The layer that hears of the spans of requests, and of nothing else.
+    /// The layer that records the spans of requests, and no others.
     pub(crate) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + use<S> {
         let is_trace = |metadata: &Metadata<'_>| metadata.is_span() && metadata.target() == TRACE_TARGET;
         tracing_opentelemetry::layer()
@@ -83,7 +84,7 @@ impl Drop for Exporter {
     }
 }
 
-/// What the environment says of this process, and the program's own name where it says none.
+/// The resource that the environment describes, with the program's name as the default.
 fn resource() -> Resource {
     let told = Resource::builder().build();
     let name = told.get(&Key::new("service.name"));
@@ -93,11 +94,11 @@ fn resource() -> Resource {
     Resource::builder().with_service_name(SERVICE).build()
 }
 
-/// Makes the trace that a request's `traceparent` and `tracestate` name (W3C Trace Context) that of its span.
+/// Makes the span a child of the trace in the request's `traceparent` and `tracestate` (W3C Trace Context).
 pub(crate) fn continue_trace(span: &Span, headers: &HeaderMap) {
     if !span.is_disabled() {
         let parent = TraceContextPropagator::new().extract(&Headers(headers));
-        // Fails where nothing exports the span.
+        // Fails if no exporter records the span.
         let _unheard = span.set_parent(parent);
     }
 }

@@ -1,4 +1,4 @@
-//! A server's life: open the model, warm up, serve, drain.
+//! The life of a server: open the engine, serve, drain.
 
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
@@ -21,54 +21,54 @@ use crate::http::keys::{KeyError, Keys};
 use crate::http::state::AppState;
 use crate::tls::{TlsError, tls_config};
 
-/// Longer than the idle timeouts of common proxies, so that the proxy closes first and no request meets a closed door.
+/// Longer than the idle timeouts of common proxies, so that the proxy closes an idle connection first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// Time to answer 503 to what is still waiting when the drain deadline has passed.
+/// Time to answer 503 to the remaining requests after the drain deadline.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
-/// How far behind actix's clock may be, from which it counts the time that a head may take.
+/// The granularity of the clock from which actix counts the time for a request's head.
 const CLOCK_STEP: Duration = Duration::from_millis(500);
-/// How soon a key that was taken away opens nothing any more.
+/// The interval for checking whether the files of API keys have changed.
 const KEYS_POLL: Duration = Duration::from_secs(1);
 
-/// Why a server could not start or go on.
+/// Why a server cannot start or continue.
 #[derive(Debug, Error)]
 pub enum ServerError {
-    /// The configuration makes no server.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The engine cannot start.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The metrics contradict one another.
+    /// The metrics cannot be registered.
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     /// The API keys cannot be read.
     #[error("cannot read the API keys: {0}")]
     Keys(#[from] KeyError),
-    /// HTTPS cannot be served with the files given.
+    /// HTTPS cannot be served with the given files.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// Threads or sockets fail.
-    #[error("cannot serve: {0}")]
+    #[error("threads or sockets failed: {0}")]
     Io(#[from] std::io::Error),
 }
 
-/// How a server that was told to stop has stopped.
+/// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// Everything in flight was answered.
+    /// Every request in flight was answered.
     Drained,
-    /// Some of what was in flight was not answered, or a worker was still busy, at the drain deadline.
+    /// A request in flight was not answered, or a worker was busy, at the drain deadline.
     Late,
 }
 
-/// Serves on `listener` until `shutdown` is done, then drains.
+/// Serves on `listener` until `shutdown` completes, then drains.
 ///
-/// Must run on a Tokio or actix runtime. The listener accepts at once; `/health/ready` and the `/ner` routes answer 503
-/// until every worker's session has been warmed up. After `shutdown`, readiness falls at once and the listener closes
-/// `drain_delay_ms` later; requests in flight then have `drain_deadline_ms` to end, and those that do not are answered
-/// 503.
+/// Must run on a Tokio or actix runtime. The listener accepts connections at once; `/health/ready` and the `/ner`
+/// routes answer 503 until every worker's session has been warmed up. After `shutdown`, readiness fails at once and
+/// the listener closes `drain_delay_ms` later. Requests in flight then have `drain_deadline_ms` to complete; the
+/// remaining ones are answered 503.
 pub async fn run(
     listener: TcpListener,
     config: ServerConfig,
@@ -79,7 +79,7 @@ pub async fn run(
     serve(listener, config, engine, shutdown).await
 }
 
-/// Serves an engine that is being opened; what [`run`] does once it knows how to open it.
+/// Serves an engine that is being opened.
 pub(crate) async fn serve(
     listener: TcpListener,
     config: ServerConfig,
@@ -87,7 +87,7 @@ pub(crate) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
     let mut shutdown = pin!(shutdown);
-    // Before the models are opened: until it is listened for, the signal ends the process.
+    // Registered before the models are opened: without a handler, the signal ends the process.
     let hangup = signal(SignalKind::hangup())?;
     let engine = tokio::select! {
         opened = engine => Arc::new(opened?),
@@ -111,7 +111,7 @@ pub(crate) async fn serve(
         "draining"
     );
     engine.drain();
-    // Balancers see that readiness has fallen, and send nothing more, before the door closes.
+    // Load balancers see that readiness fails, and send no more requests, before the listener closes.
     tokio::select! {
         ended = &mut server => return Ok(ended.map(|()| Stopped::Late)?),
         () = sleep(Duration::from_millis(http.drain_delay_ms)) => {}
@@ -136,7 +136,7 @@ pub(crate) async fn serve(
     Ok(stopped)
 }
 
-/// The server of HTTP, or HTTPS, on a listener, and the address it listens on.
+/// The HTTP or HTTPS server on a listener, and its address.
 fn http_server(
     listener: TcpListener,
     config: &ServerConfig,
@@ -166,17 +166,17 @@ fn http_server(
     Ok((server.run(), address))
 }
 
-/// Reads the keys again when their files change; never ends.
+/// Reads the keys again when their files change; never returns.
 async fn refresh(keys: &Arc<Keys>) {
     loop {
         sleep(KEYS_POLL).await;
         let keys = Arc::clone(keys);
-        // One look waits for the other, on a thread that may block.
+        // One refresh at a time, on a thread that may block.
         let _looked = spawn_blocking(move || keys.refresh()).await;
     }
 }
 
-/// Ends when the server is told to stop, or with the first session that does not open.
+/// Completes when the server is told to stop; fails with the first session that does not open.
 async fn until_told(
     engine: &Arc<Engine>,
     keys: &Arc<Keys>,

@@ -1,4 +1,4 @@
-//! HTTPS, by rustls.
+//! HTTPS, with rustls.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::config::TlsFiles;
 /// Why HTTPS cannot be served.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// A file holds no certificate or key.
+    /// A file has no valid PEM content.
     #[error("{}: {source}", path.display())]
     Pem {
         /// The file.
@@ -22,14 +22,14 @@ pub enum TlsError {
         /// The cause.
         source: pem::Error,
     },
-    /// A file holds no certificate.
+    /// A file has no certificate.
     #[error("{}: no certificate", path.display())]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
-    /// The certificate and the key do not belong together, or are of a kind that is not known.
-    #[error("{} and {} make no server: {source}", certificate.display(), key.display())]
+    /// The certificate and the key do not match, or are of an unsupported kind.
+    #[error("the certificate {} and the key {} cannot be used together: {source}", certificate.display(), key.display())]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
@@ -40,7 +40,7 @@ pub enum TlsError {
     },
 }
 
-/// The settings of a server with this certificate: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+/// The TLS configuration for a certificate: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
 pub(crate) fn tls_config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     let pem = |path: &Path| {
         let path = path.to_owned();

@@ -1,7 +1,7 @@
-//! The span of a request, and of the writing of its answer.
+//! The trace spans of a request, and of writing its answer.
 //!
-//! They are made where something listens for them, which is the exporter of the feature `otlp`, and cost nothing elsewhere.
-//! Names and fields follow OpenTelemetry's conventions for HTTP servers.
+//! They are created only if a subscriber records them, which is the exporter of the feature `otlp`. Names and fields
+//! follow OpenTelemetry's conventions for HTTP servers.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
@@ -11,7 +11,7 @@ use tracing::{Span, debug_span};
 
 use crate::http::route::Route;
 
-/// The span of a request to tag or of an order, both `POST`; a client's `traceparent` is its parent.
+/// The span of a tagging or admin request, whose parent is the client's `traceparent`.
 pub(crate) fn request(route: Route, id: &str, model: &TextModel, headers: &HeaderMap) -> Span {
     let span = debug_span!(
         target: TRACE_TARGET,
@@ -33,7 +33,7 @@ pub(crate) fn request(route: Route, id: &str, model: &TextModel, headers: &Heade
     span
 }
 
-/// Notes how a request was answered.
+/// Records the status of the answer.
 pub(crate) fn answered(span: &Span, status: StatusCode) {
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
@@ -41,7 +41,7 @@ pub(crate) fn answered(span: &Span, status: StatusCode) {
     }
 }
 
-/// The way from word labels to the answer's bytes.
+/// The span from word labels to the answer's bytes.
 pub(crate) fn decode() -> Span {
     debug_span!(target: TRACE_TARGET, "decode")
 }

@@ -34,12 +34,12 @@ pub enum EngineError {
     #[error("cannot open a model session: {0}")]
     Session(Box<dyn std::error::Error + Send + Sync>),
     /// A thread ended without a result while a version started.
-    #[error("a thread was lost while the server started")]
+    #[error("a thread ended unexpectedly while a model was loading")]
     ThreadLost,
     /// The metrics cannot be registered.
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     /// Threads or files fail.
-    #[error("cannot serve: {0}")]
+    #[error("files or threads failed: {0}")]
     Io(#[from] std::io::Error),
 }

@@ -48,7 +48,7 @@ impl Readiness {
         match self {
             Self::Starting => "the model is not ready yet",
             // `Ready` means that a worker has been restarted since the work was dropped.
-            Self::NoWorker | Self::Ready => "no worker can run the model; they are restarting",
+            Self::NoWorker | Self::Ready => "no worker can run the model; the workers are restarting",
             Self::Draining => "the server is stopping",
         }
     }

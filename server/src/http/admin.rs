@@ -1,4 +1,4 @@
-//! What operators order: another version, or the one before.
+//! `POST /admin/reload` and `POST /admin/rollback`.
 
 use actix_web::{HttpResponse, web};
 use nerve_engine::{Reload, ReloadTrigger};
@@ -15,7 +15,7 @@ pub(crate) struct Reloads {
     models: Vec<Reload>,
 }
 
-/// The version that a rollback is to leave.
+/// The query of a rollback.
 #[derive(Deserialize)]
 pub(crate) struct RollbackQuery {
     from: Option<String>,
@@ -37,11 +37,11 @@ pub(crate) struct RollbackQuery {
     )
 )]
 pub(crate) async fn reload(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    // On its own, so that a client that leaves does not undo half of it.
+    // In a task of its own, so that a client that disconnects does not interrupt it.
     let engine = state.engine.clone();
     let reloads = actix_web::rt::spawn(async move {
         let (mut reloads, mut problems) = (Vec::new(), Vec::new());
-        // Each for itself: one that is no good keeps no other back.
+        // Each track by itself: a rejected version of one does not hold back the others.
         for track in engine.tracks() {
             match engine.reload(track, ReloadTrigger::Requested).await {
                 Ok(reload) => reloads.push(reload),

@@ -1,4 +1,4 @@
-//! The application: every route, and what surrounds them.
+//! The application: its routes and middleware.
 
 use actix_cors::Cors;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
@@ -13,7 +13,7 @@ use crate::http::{
     admin, deadline, error, hugging_face, ner, observe, openapi, operations, pages, stream, v2,
 };
 
-/// The application: every route, with other methods and other paths answered as errors of the API.
+/// The application with every route. Other methods and other paths are answered with errors of the API.
 pub(crate) fn app(
     state: AppState,
 ) -> App<
@@ -29,7 +29,7 @@ pub(crate) fn app(
     let guarded = state.clone();
     let cors = cors(&state.config.cors_origins);
     let post = |path: &str| web::resource(path).default_service(web::to(|| error::wrong_method("POST")));
-    // HEAD too, which some load balancers check health with.
+    // HEAD too, which some load balancers use for health checks.
     let get = |path: &str| web::resource(path).default_service(web::to(|| error::wrong_method("GET, HEAD")));
     App::new()
         .app_data(web::Data::new(state))
@@ -91,7 +91,7 @@ pub(crate) fn app(
         }))
 }
 
-/// What browsers are told of pages of other origins: nothing, unless an origin is configured.
+/// The CORS headers: none, unless an origin is configured.
 fn cors(origins: &[String]) -> Condition<Cors> {
     let exposed = [REQUEST_ID, hugging_face::TRUNCATED, RETRY_AFTER];
     let cors = Cors::default()

@@ -1,4 +1,4 @@
-//! A request body to the value it spells.
+//! The body of a request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use tokio::time::timeout;
 
 use crate::http::error::ApiError;
 
-/// What a body may be.
+/// The limits of a body.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyLimits {
-    /// Its bytes.
+    /// Bytes of the body.
     pub(crate) bytes: usize,
-    /// How long it may take to arrive.
+    /// Time for the body to arrive.
     pub(crate) time: Duration,
-    /// The bytes that bodies may take yet, those of all requests together.
+    /// The bytes still available to the bodies of all requests.
     pub(crate) budget: Arc<Semaphore>,
 }
 
-/// The whole body of a JSON request.
+/// The body of a JSON request.
 pub(crate) async fn read_body(
     request: &HttpRequest,
     payload: web::Payload,
@@ -34,7 +34,7 @@ pub(crate) async fn read_body(
     read_limited(request, payload, limits).await
 }
 
-/// The whole body of a request.
+/// The body of a request.
 pub(crate) async fn read_limited(
     request: &HttpRequest,
     payload: web::Payload,
@@ -49,7 +49,7 @@ pub(crate) async fn read_limited(
     match timeout(time, arrive(payload, &limits)).await {
         Ok(arrived) => {
             let (body, permit) = arrived?;
-            // Until the answer is written: what is made of a body is about as large.
+            // Held until the answer is written: the values parsed from a body are about as large as the body.
             request.extensions_mut().insert(permit);
             Ok(body)
         }
@@ -57,11 +57,11 @@ pub(crate) async fn read_limited(
     }
 }
 
-/// A body's part of the budget for all of them.
+/// The bytes that a body takes from the budget of all bodies.
 struct MemoryPermit(Option<OwnedSemaphorePermit>);
 
 impl MemoryPermit {
-    /// Takes so many bytes more, if there are so many.
+    /// Takes more bytes from the budget, if it has them.
     fn grow(&mut self, budget: &Arc<Semaphore>, bytes: usize) -> Result<(), ApiError> {
         let bytes = u32::try_from(bytes).map_err(|_| ApiError::BodiesFull)?;
         let more = Arc::clone(budget)
@@ -75,7 +75,7 @@ impl MemoryPermit {
     }
 }
 
-/// The whole body, and its part of the budget.
+/// The body, and the bytes it takes from the budget.
 async fn arrive(
     mut payload: web::Payload,
     limits: &BodyLimits,
@@ -93,7 +93,7 @@ async fn arrive(
     Ok((body.freeze(), permit))
 }
 
-/// Whether the body is declared to be JSON lines, and not compressed.
+/// Whether the body is declared to be JSON lines, and is not compressed.
 pub(crate) fn declares_lines(request: &HttpRequest) -> bool {
     !is_encoded(request) && header(request, &CONTENT_TYPE).is_some_and(is_json_lines)
 }
@@ -103,12 +103,12 @@ pub(crate) fn is_encoded(request: &HttpRequest) -> bool {
     header(request, &CONTENT_ENCODING).is_some_and(|value| !value.eq_ignore_ascii_case("identity"))
 }
 
-/// A header's value, where it is text.
+/// The value of a header, if it is text.
 pub(crate) fn header<'r>(request: &'r HttpRequest, name: &HeaderName) -> Option<&'r str> {
     request.headers().get(name)?.to_str().ok()
 }
 
-/// The names JSON lines go by; none of them is registered.
+/// The names of the media type of JSON lines, none of which is registered.
 fn is_json_lines(content_type: &str) -> bool {
     const NAMES: [&str; 5] = ["ndjson", "jsonl", "jsonlines", "json-lines", "nljson"];
     let essence = essence(content_type).to_ascii_lowercase();
@@ -116,7 +116,7 @@ fn is_json_lines(content_type: &str) -> bool {
     NAMES.contains(&name.strip_prefix("x-").unwrap_or(name))
 }
 
-/// A content type without its parameters.
+/// A media type without its parameters.
 pub(crate) fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }

@@ -1,4 +1,4 @@
-//! What a request must have before it is worked on: a key where one is needed, and time.
+//! The checks before a request is processed: its key, and its deadline.
 
 use std::time::Duration;
 
@@ -15,12 +15,11 @@ use crate::http::route::Route;
 use crate::http::state::AppState;
 use crate::http::v2::error::V2Error;
 
-/// Milliseconds within which the client wants its answer.
+/// The client's timeout in milliseconds.
 const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
-/// Answers with the inner service's answer, if the request has its key and the answer its time.
-///
-/// Past its deadline a request is dropped: what of it waits is not begun any more.
+/// Calls the inner service if the request has the key it needs, and drops the request at its deadline: windows that
+/// wait are withdrawn.
 pub(crate) async fn guard<B: MessageBody>(
     state: AppState,
     request: ServiceRequest,
@@ -46,7 +45,7 @@ pub(crate) async fn guard<B: MessageBody>(
     }
 }
 
-/// How long the client is ready to wait.
+/// The client's timeout.
 fn asked(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
     let Some(value) = headers.get(&TIMEOUT) else {
         return Ok(None);
@@ -58,7 +57,7 @@ fn asked(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
     }
 }
 
-/// The error in the shape of the route's protocol.
+/// The error in the format of the route's protocol.
 fn shaped(route: Route, error: ApiError) -> Error {
     match route.is_v2() {
         true => V2Error::from(error).into(),

@@ -1,30 +1,33 @@
-//! Everything that can go wrong with a request, as a status, a code and a message.
+//! The errors of the API: status, code and message.
 
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use nerve_engine::{LineError, PrepareError, Readiness, Refusal, RequestError, SubmitError, TagError};
 use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
-/// Seconds after which a client may try again that was refused for something that no rate tells the end of.
+/// `Retry-After` in seconds for refusals without an estimate.
 const RETRY_AFTER_SECONDS: u32 = 1;
-/// How much of a parser's message, which may quote the request, is repeated.
+/// The longest part of a parser's message that is repeated. It may quote the request.
 const SHOWN_CHARS: usize = 300;
 
 /// Why a request, or one text of a batch, is not answered.
 #[derive(Debug, Error)]
 pub(crate) enum ApiError {
-    /// No such path.
-    #[error("no such path")]
-    NotFound,
-    /// Another method is needed.
-    #[error("the path takes {allow}")]
+    /// The path is no route.
+    #[error("no route `{}`; see /openapi.json", shown(path))]
+    NotFound {
+        /// The path of the request.
+        path: String,
+    },
+    /// The route does not take the method.
+    #[error("the route takes {allow}")]
     MethodNotAllowed {
-        /// The methods the path takes.
+        /// The methods of the route.
         allow: &'static str,
     },
     /// The body is not declared to be JSON.
@@ -33,10 +36,10 @@ pub(crate) enum ApiError {
     /// The body is not declared to be JSON lines.
     #[error("the body must be unencoded JSON lines, declared with `content-type: application/x-ndjson`")]
     NotJsonLines,
-    /// The body ended early or its framing is broken.
+    /// The body ended early, or its framing is broken.
     #[error("the body could not be read to its end")]
     BodyUnreadable,
-    /// The body is longer than is taken.
+    /// The body exceeds the limit.
     #[error("the body has more than {limit} bytes (--max-body-bytes)")]
     BodyTooLarge {
         /// The limit in bytes.
@@ -48,42 +51,42 @@ pub(crate) enum ApiError {
         /// The limit.
         limit: Duration,
     },
-    /// The bodies of other requests take all the memory there is for them.
-    #[error("the requests that are being answered are too large for another (--max-inflight-bytes)")]
+    /// The bodies of current requests take all memory for bodies.
+    #[error("the bodies of other requests take all memory for bodies (--max-inflight-bytes)")]
     BodiesFull,
-    /// There is no answer in time.
+    /// There is no answer before the deadline.
     #[error("no answer within {} ms (x-request-timeout-ms, at most --request-timeout-ms)", limit.as_millis())]
     DeadlineExceeded {
-        /// How long the client, or the server, was ready to wait.
+        /// The client's timeout, or the server's.
         limit: Duration,
     },
-    /// The time the client is ready to wait is none.
+    /// The client's timeout is invalid.
     #[error("`x-request-timeout-ms` must be a whole number of milliseconds, at least 1")]
     TimeoutHeader,
-    /// A key is needed, and the request has none or another.
+    /// The request needs a key, and has none or an unknown one.
     #[error("a valid key is needed, as `authorization: Bearer KEY` or `x-api-key: KEY`")]
     Unauthorized,
-    /// An admin key is needed, and none is configured.
-    #[error("no orders are taken: no admin key is configured (--admin-keys-file)")]
+    /// The request needs an admin key, and none is configured.
+    #[error("no admin key is configured (--admin-keys-file)")]
     NoAdminKeys,
-    /// Another version was asked for and is not served.
-    #[error("no other version is served: {problem}")]
+    /// The version was not changed.
+    #[error("the version was not changed: {problem}")]
     NotReloaded {
-        /// Why not.
+        /// The reason.
         problem: String,
     },
-    /// A batch has more texts than are taken.
-    #[error("the batch has {texts} texts; at most {limit} are taken (--max-texts-per-batch)")]
+    /// A batch has too many texts.
+    #[error("the batch has {texts} texts; the limit is {limit} (--max-texts-per-batch)")]
     TooManyTexts {
-        /// How many it has.
+        /// The number of texts.
         texts: usize,
         /// The limit.
         limit: usize,
     },
-    /// The body or a line is no request.
+    /// The request is invalid.
     #[error("{}", shown_request(.0))]
     Request(#[from] RequestError),
-    /// The body is no request to classify.
+    /// The parameters of the Hugging Face pipeline are invalid.
     #[error(transparent)]
     Classify(#[from] ClassifyError),
     /// The engine did not tag the text.
@@ -97,13 +100,13 @@ pub(crate) enum ApiError {
     Unwritable,
 }
 
-/// JSON that is no request to classify.
+/// Why the parameters of the Hugging Face pipeline are invalid.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(crate) enum ClassifyError {
-    /// There is no text to classify.
+    /// There is no text.
     #[error("`inputs` is an empty list; give at least one text")]
     NoInputs,
-    /// The chunks of a text would not move on.
+    /// Consecutive chunks would not advance.
     #[error(
         "`stride` is {stride}; it must be less than {limit}, the model's longest sequence less its special tokens"
     )]
@@ -113,7 +116,7 @@ pub(crate) enum ClassifyError {
         /// Tokens of a chunk.
         limit: usize,
     },
-    /// Overlapping chunks of tokens are not put together.
+    /// Chunks of tokens cannot be merged without aggregation.
     #[error("`stride` needs an `aggregation_strategy` other than `none`")]
     StrideWithoutAggregation,
 }
@@ -137,9 +140,9 @@ pub(crate) struct ErrorDetail {
 /// How an error is answered and counted.
 struct ErrorResponse {
     status: StatusCode,
-    /// For programs; never changes.
+    /// The code, which never changes.
     code: &'static str,
-    /// The reason under which it is counted, if it is a refusal because of load or limits.
+    /// The reason under which the error is counted, if it is a refusal because of load or limits.
     refusal: Option<&'static str>,
 }
 
@@ -223,7 +226,7 @@ impl ErrorResponse {
 
     fn of(error: &ApiError) -> Self {
         match error {
-            ApiError::NotFound => Self::failed(StatusCode::NOT_FOUND, "not_found"),
+            ApiError::NotFound { .. } => Self::failed(StatusCode::NOT_FOUND, "not_found"),
             ApiError::MethodNotAllowed { .. } => {
                 Self::failed(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
             }
@@ -260,7 +263,7 @@ impl ErrorResponse {
 }
 
 impl ErrorBody {
-    /// The body of a line's error, and the reason of the refusal where it is one.
+    /// The body of a line's error, and the reason under which it is counted as a refusal.
     pub(crate) fn of_line(error: &LineError) -> (Self, Option<&'static str>) {
         let ErrorResponse { code, refusal, .. } = ErrorResponse::of_line(error);
         let message = match error {
@@ -273,15 +276,22 @@ impl ErrorBody {
 }
 
 impl ApiError {
-    /// The reasons of refusals that are not the engine's.
+    /// The reasons of refusals by the server itself.
     pub(crate) const REFUSALS: [&str; 5] = ["key", "body_bytes", "body_slow", "body_memory", "texts"];
 
-    /// The reason of the refusal, one of [`Self::REFUSALS`] or [`Refusal::ALL`], where the error is one.
+    /// The error of a request whose path is no route.
+    pub(crate) fn not_found(request: &HttpRequest) -> Self {
+        Self::NotFound {
+            path: request.path().to_owned(),
+        }
+    }
+
+    /// The reason under which the error is counted as a refusal, one of [`Self::REFUSALS`] or [`Refusal::ALL`].
     pub(crate) fn refusal(&self) -> Option<&'static str> {
         ErrorResponse::of(self).refusal
     }
 
-    /// Seconds after which the client may try again; absent where it would fare no better.
+    /// Seconds after which the client may retry; absent if a retry would fail the same way.
     pub(crate) fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Tag(TagError::Queue(
@@ -294,7 +304,7 @@ impl ApiError {
         }
     }
 
-    /// The error as a client reads it.
+    /// The body of the response.
     pub(crate) fn body(&self) -> ErrorBody {
         ErrorBody {
             error: ErrorDetail {
@@ -326,17 +336,17 @@ impl ResponseError for ApiError {
     }
 }
 
-/// The answer to a path that is no route.
-pub(crate) async fn no_such_route() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::NotFound)
+/// Answers a path that is no route.
+pub(crate) async fn no_such_route(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Err(ApiError::not_found(&request))
 }
 
-/// The answer to a method that the path does not take.
+/// Answers a method that the route does not take.
 pub(crate) async fn wrong_method(allow: &'static str) -> Result<HttpResponse, ApiError> {
     Err(ApiError::MethodNotAllowed { allow })
 }
 
-/// Why a text is no request, without much of what the parser quotes of it.
+/// The message of an invalid request, with at most [`SHOWN_CHARS`] characters of the parser's message.
 fn shown_request(error: &RequestError) -> String {
     match error {
         RequestError::Malformed { problem } => RequestError::Malformed {
@@ -360,12 +370,17 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    #[test]
-    fn each_error_has_its_status_and_code() {
+    fn errors_with_status_and_code() -> Vec<(ApiError, u16, &'static str)> {
         let queue = |reason| ApiError::Tag(TagError::Queue(reason));
         let text = |error| ApiError::Tag(TagError::Text(error));
-        let cases = [
-            (ApiError::NotFound, 404, "not_found"),
+        vec![
+            (
+                ApiError::NotFound {
+                    path: "/nowhere".to_owned(),
+                },
+                404,
+                "not_found",
+            ),
             (
                 ApiError::MethodNotAllowed { allow: "GET" },
                 405,
@@ -448,9 +463,13 @@ mod tests {
             (ApiError::Tag(TagError::InferenceFailed), 500, "inference_failed"),
             (ApiError::Metrics, 500, "internal"),
             (ApiError::Unwritable, 500, "internal"),
-        ];
+        ]
+    }
+
+    #[test]
+    fn each_error_has_its_status_and_code() {
         let engines = Refusal::ALL.map(Refusal::name);
-        for (error, status, code) in cases {
+        for (error, status, code) in errors_with_status_and_code() {
             let response = error.error_response();
             assert_eq!(
                 (response.status().as_u16(), error.body().error.code),

@@ -1,4 +1,4 @@
-//! Hostile requests: a body for each tagging route, or a query, to what is answered.
+//! Hostile requests: a body for each tagging route, or a query.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,7 +13,7 @@ use crate::http::hugging_face::ClassifyRequest;
 use crate::http::request::{BatchRequest, NerRequest, options_of_query};
 use crate::http::v2;
 
-/// Models that split texts in each way.
+/// Models with each splitter.
 static MODELS: LazyLock<[Arc<TextModel>; 3]> = LazyLock::new(|| {
     [Splitter::Corpus, Splitter::Whitespace, Splitter::Bert].map(|splitter| {
         let mut model = text_model(8);
@@ -24,8 +24,8 @@ static MODELS: LazyLock<[Arc<TextModel>; 3]> = LazyLock::new(|| {
 
 /// A request: a letter for the route, a digit for the model, and the body.
 ///
-/// `n` is `/ner`, `b` `/ner/batch`, `h` `/` (the Hugging Face shape), `v` `/v2/.../infer` in JSON, `w` the same with the tensor
-/// behind the JSON, whose length comes first as two bytes, and `q` the query of `/ner/stream`.
+/// `n` is `/ner`, `b` `/ner/batch`, `h` `/` (the Hugging Face format), `v` `/v2/.../infer` in JSON, `w` the same with
+/// the tensor behind the JSON, whose length comes first as two bytes, and `q` the query of `/ner/stream`.
 pub fn requests(bytes: &[u8]) {
     let [route, model, body @ ..] = bytes else {
         return;
@@ -41,7 +41,7 @@ pub fn requests(bytes: &[u8]) {
         _ => return,
     };
     if let Err(error) = answered {
-        // The error's own answer too.
+        // Writing the error must not panic either.
         assert!(error.error_response().status().as_u16() >= 400);
     }
 }

@@ -1,12 +1,12 @@
-//! What must be true of every answer to a hostile text.
+//! The check of every answer to a hostile text.
 
 use nerve_engine::{Answer, AnswerOptions, TaggedText, TextModel};
 use nerve_tagging::OffsetUnit;
 
-/// Texts of one request.
+/// The maximum number of texts in one request.
 pub(super) const MAX_TEXTS: usize = 8;
 
-/// Checks that every part of an answer is the part of the text that its offsets slice.
+/// Checks that slicing the text by the offsets of each part gives the part.
 pub(super) fn check(model: &TextModel, tagged: &TaggedText, view: &AnswerOptions) {
     let text = tagged.words.text.as_str();
     let answer = Answer::new(tagged, &model.labels, view, |_| ());

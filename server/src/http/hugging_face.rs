@@ -1,4 +1,4 @@
-//! `POST /`: token classification in the shape of the Hugging Face inference API.
+//! `POST /`: token classification in the format of the Hugging Face inference API.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
 use crate::trace;
 
-/// Says that a text was longer than the model and its rest was not read.
+/// Present if a text was longer than the model and was truncated.
 pub(crate) const TRUNCATED: HeaderName = HeaderName::from_static("x-nerve-truncated");
 
 /// Texts to classify, as the Hugging Face inference API takes them.
@@ -75,7 +75,7 @@ pub(crate) enum ClassifyResponse {
 #[schema(min_items = 1)]
 pub(crate) struct OfEachText(Vec<Vec<Classified>>);
 
-/// What is asked of the pipeline.
+/// A validated request to the pipeline.
 #[derive(Debug, PartialEq)]
 pub(super) struct PipelineRequest {
     pub(super) texts: Vec<String>,
@@ -85,7 +85,7 @@ pub(super) struct PipelineRequest {
 }
 
 impl ClassifyRequest {
-    /// The checked request, for chunks of `room` tokens and at most `max_texts` texts.
+    /// Validates the request, for chunks of `room` tokens and at most `max_texts` texts.
     pub(super) fn checked(self, room: usize, max_texts: usize) -> Result<PipelineRequest, ApiError> {
         let (texts, is_list) = match self.inputs {
             Inputs::One(text) => (vec![text], false),

@@ -1,4 +1,4 @@
-//! What a client may leave undone before its connection is given up.
+//! Timeouts of clients that send or read nothing.
 
 use std::io::{Error, ErrorKind};
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use actix_web::web::Bytes;
 use futures_util::stream::Stream;
 use tokio::time::{Sleep, sleep};
 
-/// The chunks of a body, and an error once none has come for so long.
+/// The chunks of a body, and an error once none has arrived for the limit.
 pub(crate) struct IdleTimeout<S> {
     input: S,
     limit: Duration,
@@ -44,10 +44,11 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for IdleTimeo
     }
 }
 
-/// Has the system give up a connection accepted here whose client takes nothing of what was sent to it for so long.
+/// Sets a timeout on every connection that the listener accepts: the system closes a connection whose client reads
+/// nothing for the limit.
 ///
-/// The server itself would not see it: it writes on only when there is room again. (`TCP_USER_TIMEOUT`, RFC 5482, which Linux
-/// counts from the first probe of a window that stays closed, and gives to every connection that a listener accepts.)
+/// The server cannot notice it, since it writes only when the socket has space. (`TCP_USER_TIMEOUT`, RFC 5482. Linux
+/// counts from the first probe of a closed window, and accepted connections inherit it.)
 pub(crate) fn give_up_on_clients_that_do_not_read(
     listener: &TcpListener,
     limit: Duration,

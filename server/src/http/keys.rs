@@ -1,4 +1,4 @@
-//! API keys: who may tag, and who may give orders.
+//! API keys: for tagging, and for admin requests.
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
@@ -16,13 +16,13 @@ use crate::http::error::ApiError;
 use crate::http::route::Route;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// Before a key that is given as its hash.
+/// The prefix of a key that is given as its hash.
 const HASHED: &str = "sha256:";
 
 /// Why keys cannot be used.
 #[derive(Debug, Error)]
 pub enum KeyError {
-    /// Their file cannot be read.
+    /// The file cannot be read.
     #[error("{}: {source}", path.display())]
     Read {
         /// The file.
@@ -30,15 +30,15 @@ pub enum KeyError {
         /// The cause.
         source: std::io::Error,
     },
-    /// A line is no hash.
+    /// A line has no valid hash.
     #[error("{origin}, line {line}: `sha256:` must be followed by 64 hexadecimal digits")]
     Hash {
         /// The file or variable.
         origin: String,
-        /// The line, counted from 1.
+        /// The line's number, from 1.
         line: usize,
     },
-    /// There is none, so that nobody could be let in.
+    /// There is no key, so that every request would be refused.
     #[error("{origin} has no key")]
     None {
         /// The file or variable.
@@ -46,24 +46,24 @@ pub enum KeyError {
     },
 }
 
-/// A key's SHA-256: keys themselves are not kept.
+/// The SHA-256 of a key. Keys themselves are not stored.
 type Hash = [u8; 32];
 
-/// The keys that let a request in.
+/// The keys of a server.
 pub(crate) struct Keys {
-    /// For tagging; absent where anybody may.
+    /// For tagging; no key is needed if absent.
     tagging: Option<KeySet>,
-    /// For orders; absent where nobody may.
+    /// For admin requests; they are refused if absent.
     admin: Option<KeySet>,
 }
 
-/// The keys of one source, read again when it changes.
+/// The keys of one source, which is read again when it changes.
 struct KeySet {
     source: KeySource,
     hashes: RwLock<(Vec<Hash>, Option<SystemTime>)>,
 }
 
-/// The key a request comes with, if any.
+/// The key of a request, if it has one.
 pub(crate) struct PresentedKey(Option<Hash>);
 
 impl PresentedKey {
@@ -79,7 +79,7 @@ impl PresentedKey {
 }
 
 impl Keys {
-    /// The configured keys.
+    /// Reads the configured keys.
     pub(crate) fn read(config: &ServerConfig) -> Result<Self, KeyError> {
         let read = |source: &Option<KeySource>| source.clone().map(KeySet::read).transpose();
         Ok(Self {
@@ -88,7 +88,7 @@ impl Keys {
         })
     }
 
-    /// Whether a request of this route may pass.
+    /// Whether a request of this route has the key it needs.
     pub(crate) fn check(
         &self,
         route: Route,
@@ -109,7 +109,7 @@ impl Keys {
         }
     }
 
-    /// Reads again what has changed; what cannot be read leaves the keys as they were. Blocks.
+    /// Reads changed files again. A file that cannot be read leaves its keys as they were. Blocks.
     pub(crate) fn refresh(&self) {
         for keys in self.tagging.iter().chain(&self.admin) {
             keys.refresh();
@@ -123,7 +123,7 @@ impl KeySet {
         Ok(Self { source, hashes })
     }
 
-    /// Whether the key is one of these; takes as long whichever it is.
+    /// Whether the key is one of these, in constant time.
     fn has(&self, key: &Hash) -> bool {
         let hashes = self.hashes.read().unwrap_or_else(PoisonError::into_inner);
         let found = hashes
@@ -146,14 +146,14 @@ impl KeySet {
                 info!(keys = read.0.len(), "API keys read again");
                 *self.hashes.write().unwrap_or_else(PoisonError::into_inner) = read;
             }
-            // Whoever takes all keys out means to let nobody in.
+            // An operator who removes all keys means to refuse everybody.
             Err(problem @ KeyError::None { .. }) => {
                 error!(%problem, "no API key is valid any more");
                 *self.hashes.write().unwrap_or_else(PoisonError::into_inner) = (Vec::new(), modified(path));
             }
             Err(problem) => {
-                error!(%problem, "the API keys cannot be read again; those before still hold");
-                // Not to be said again until the file changes once more.
+                error!(%problem, "the API keys cannot be read again; the previous keys stay valid");
+                // The error is logged once per change of the file.
                 self.hashes.write().unwrap_or_else(PoisonError::into_inner).1 = modified(path);
             }
         }
@@ -166,7 +166,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
         .ok()
 }
 
-/// The hashes of a source's keys, and the time its file was last written.
+/// The hashes of a source's keys, and the modification time of its file.
 fn hashes(source: &KeySource) -> Result<(Vec<Hash>, Option<SystemTime>), KeyError> {
     let (origin, text, time) = match source {
         KeySource::File(path) => {

@@ -1,4 +1,4 @@
-//! What Prometheus scrapes of HTTP requests, every series present from the start.
+//! The Prometheus metrics of HTTP requests. Every series is present before the first request.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 use crate::http::error::ApiError;
 use crate::http::route::Route;
 
-/// The counters, gauges and histograms of requests.
+/// The counters, gauges and histograms of HTTP requests.
 pub(crate) struct HttpMetrics {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
@@ -18,7 +18,7 @@ pub(crate) struct HttpMetrics {
     in_flight: IntGauge,
 }
 
-/// How requests end: what was received is the sum of these and of what is in flight.
+/// How requests end. Received requests are the sum of these and of the requests in flight.
 struct Outcomes {
     answered: IntCounter,
     refused: IntCounter,
@@ -26,7 +26,7 @@ struct Outcomes {
     cancelled: IntCounter,
 }
 
-/// The status under which a request is counted whose client left before the answer, as nginx has it.
+/// The status under which a request is counted whose client disconnected before the answer, as in nginx.
 pub(crate) const CLIENT_LEFT: u16 = 499;
 
 impl Outcomes {
@@ -87,13 +87,13 @@ impl HttpMetrics {
         })
     }
 
-    /// Counts a request whose head was read; [`Self::request_ended`] must follow.
+    /// Counts a request whose head was read. [`Self::request_ended`] must follow.
     pub(crate) fn request_began(&self) {
         self.received.inc();
         self.in_flight.inc();
     }
 
-    /// Counts a finished request; `refused` says that the error was no failure of the server's.
+    /// Counts a finished request. `refused` means that an error was no failure of the server.
     pub(crate) fn request_ended(&self, route: Route, status: u16, refused: bool, took: Duration) {
         self.in_flight.dec();
         match status {
@@ -110,7 +110,7 @@ impl HttpMetrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Counts a refusal for a reason, if there is one.
+    /// Counts a refusal, if there is a reason.
     pub(crate) fn refused(&self, reason: Option<&'static str>) {
         if let Some(reason) = reason {
             self.refused.with_label_values(&[reason]).inc();

@@ -1,4 +1,4 @@
-//! Requests in, answers out.
+//! HTTP: requests to the engine, and its answers to responses.
 
 mod admin;
 pub(crate) mod app;

@@ -144,8 +144,8 @@ pub(crate) async fn ner_batch(
     .await
 }
 
-/// The answer that `write` writes; where it is about many words, the text threads write it, so that the threads which
-/// serve connections are not held up.
+/// The response whose body `write` writes. If it has many words, it is written on the tokenizer threads, so that the
+/// threads that serve connections are not held up.
 async fn respond(
     tagger: &Arc<Tagger>,
     words: usize,

@@ -1,4 +1,4 @@
-//! What every request gets: an id, a line in the log, a place in the counters.
+//! The middleware of every request: its id, its log line and its counters.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,10 +21,10 @@ use crate::http::state::AppState;
 use crate::http::v2::error::V2Error;
 use crate::trace;
 
-/// Browsers show it beside their own clock's time.
+/// Shown by the developer tools of browsers.
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// Counts the request as one whose client left, unless it is told the status first.
+/// Counts a request when dropped; as cancelled by its client, unless its status has been set.
 struct RequestCount {
     metrics: Arc<HttpMetrics>,
     served: Arc<Tagger>,
@@ -44,7 +44,7 @@ impl Drop for RequestCount {
             match self.status {
                 200..=299 => self.served.counters().request_answered(),
                 500 | 504 => self.served.counters().request_failed(),
-                // The version never had its turn.
+                // The version did not process the request.
                 _ => {}
             }
         }
@@ -52,7 +52,7 @@ impl Drop for RequestCount {
 }
 
 impl RequestCount {
-    /// Notes how the request was answered.
+    /// Takes the status of the answer, and counts a refusal.
     fn answered<B: MessageBody>(&mut self, answered: &Result<ServiceResponse<B>, Error>) -> StatusCode {
         let (status, error) = match answered {
             Ok(response) => (response.status(), response.response().error()),
@@ -68,7 +68,7 @@ impl RequestCount {
     }
 }
 
-/// The error of the API that it is, or that it is about.
+/// The error of the API that an error is, or that it wraps.
 fn api_error(error: &Error) -> Option<&ApiError> {
     match error.as_error::<V2Error>() {
         Some(error) => error.api(),
@@ -76,13 +76,13 @@ fn api_error(error: &Error) -> Option<&ApiError> {
     }
 }
 
-/// Answers with the inner service's answer and the request's id, and counts it.
+/// Calls the inner service, adds the request's id to the response, and counts the request.
 pub(crate) async fn observe<B: MessageBody>(
     state: AppState,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    // The path as the router matches it: percent-encoding makes no other route of it.
+    // The path as the router matches it, after percent-decoding.
     let path = request.match_info().as_str();
     let route = Route::of_path(path);
     let began = Instant::now();
@@ -91,7 +91,7 @@ pub(crate) async fn observe<B: MessageBody>(
     let served = state.engine.choose(id.as_bytes(), route.named(path));
     let is_post = request.method() == Method::POST;
     state.metrics.request_began();
-    // The future is dropped, and this with it, when the client closes the connection.
+    // The future, and this value with it, is dropped when the client closes the connection.
     let mut counted = RequestCount {
         metrics: Arc::clone(&state.metrics),
         served: Arc::clone(&served),
@@ -127,7 +127,7 @@ pub(crate) async fn observe<B: MessageBody>(
 /// Logs how a request was answered.
 fn log(id: &str, trace: Option<&str>, route: Route, status: StatusCode, seconds: f64) {
     let (route, code) = (route.name(), status.as_u16());
-    // A 503 says that the server is busy or not ready, which health checks ask for every second.
+    // A 503 means that the server is busy or not ready, which health checks ask every second.
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         warn!(id, trace, route, status = code, seconds, "request failed");
     } else {
@@ -135,7 +135,7 @@ fn log(id: &str, trace: Option<&str>, route: Route, status: StatusCode, seconds:
     }
 }
 
-/// An error whose response has these headers too.
+/// An error whose response gets these headers too.
 #[derive(Debug)]
 struct ErrorWithHeaders {
     error: Error,

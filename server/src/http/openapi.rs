@@ -1,4 +1,4 @@
-//! The API's contract, generated from the types that are served.
+//! The OpenAPI document, generated from the types that are served.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
@@ -43,7 +43,7 @@ use crate::http::{admin, hugging_face, ner, operations, pages, stream, v2};
 )]
 struct Contract;
 
-/// The ways to present a key.
+/// The ways to send a key.
 struct ApiKeys;
 
 impl Modify for ApiKeys {
@@ -56,7 +56,7 @@ impl Modify for ApiKeys {
     }
 }
 
-/// The OpenAPI document, as `/openapi.json` serves it and `openapi/openapi.json` keeps it.
+/// The OpenAPI document, as `/openapi.json` serves it and `openapi/openapi.json` stores it.
 pub fn openapi_json() -> Result<String, serde_json::Error> {
     let mut contract = Contract::openapi();
     contract.merge(v2::routes::Contract::openapi());

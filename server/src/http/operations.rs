@@ -1,4 +1,4 @@
-//! What operators and load balancers ask.
+//! Health, metrics and information for operators and load balancers.
 
 use actix_web::{HttpResponse, web};
 use nerve_engine::{Readiness, TagError, Track};
@@ -104,7 +104,7 @@ pub(crate) struct InfoServer {
 }
 
 impl Info {
-    /// The description of a server as it is now.
+    /// The information about the server as it is now.
     fn of(state: &AppState) -> Self {
         let (http, engine, live) = (&state.config, state.engine.config(), state.live());
         let model = live.model();

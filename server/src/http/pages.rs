@@ -146,7 +146,7 @@ pub(crate) async fn asset(request: HttpRequest, name: web::Path<String>) -> Resu
     let mut assets = ASSETS.iter();
     let file = assets
         .find(|file| file.name == name.as_str())
-        .ok_or(ApiError::NotFound)?;
+        .ok_or_else(|| ApiError::not_found(&request))?;
     Ok(send(&request, file))
 }
 

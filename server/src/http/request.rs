@@ -1,4 +1,4 @@
-//! The bodies of the `/ner` routes, and what they mean for the model that answers.
+//! The bodies of the `/ner` routes.
 
 use actix_web::web::Query;
 use nerve_engine::{
@@ -14,7 +14,7 @@ use crate::http::error::ApiError;
 
 /// Adds the options of tagging to the fields of a request's body.
 ///
-/// Serde can flatten one struct into another, but then refuses no unknown field.
+/// Serde can flatten one struct into another, but then does not refuse unknown fields.
 macro_rules! with_tag_options {
     (
         $(#[$meta:meta])*
@@ -91,7 +91,7 @@ pub(crate) struct Item {
 }
 
 impl NerRequest {
-    /// What is to be tagged, how, and how it is to be shown.
+    /// The input, how its labels are decided, and how its answer is shown.
     pub(crate) fn checked(
         mut self,
         labels: &LabelSet,
@@ -102,11 +102,11 @@ impl NerRequest {
     }
 }
 
-/// The sources of a batch in order, each with its own error.
+/// The inputs of a batch, in order, each with its own error.
 pub(crate) type Sources = Vec<Result<TagInput, ApiError>>;
 
 impl BatchRequest<'_> {
-    /// What is to be tagged, at most `max_texts`, how, and how it is to be shown.
+    /// The inputs, at most `max_texts`, how their labels are decided, and how the answers are shown.
     pub(crate) fn checked(
         mut self,
         labels: &LabelSet,
@@ -129,7 +129,7 @@ impl BatchRequest<'_> {
     }
 }
 
-/// The options a query string spells, each as in a JSON body; `labels` is given once for each type.
+/// The options in a query string, each spelled as in a JSON body. `labels` is repeated for each type.
 pub(crate) fn options_of_query(query: &str) -> Result<TagOptions, RequestError> {
     let shape = |problem: String| RequestError::Shape { problem };
     let pairs = Query::<Vec<(String, String)>>::from_query(query);

@@ -1,4 +1,4 @@
-//! The id of a request, and of the trace it belongs to.
+//! The id of a request, and the id of its trace.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ const LONGEST_ID: usize = 128;
 /// W3C Trace Context: `version-traceid-parentid-flags`.
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// New request ids: unlike those of other processes, and of one process in order.
+/// Generates request ids: distinct between processes, consecutive within a process.
 pub(crate) struct RequestIds {
     process: u64,
     next: AtomicU64,
@@ -45,12 +45,12 @@ impl RequestIds {
     }
 }
 
-/// The trace that a request names; absent where it names none.
+/// The trace id of the request's `traceparent`, if it has a valid one.
 pub(crate) fn trace_of(headers: &HeaderMap) -> Option<String> {
     headers.get(&TRACE_PARENT).and_then(trace_id)
 }
 
-/// The trace that a `traceparent` names; absent where it is none.
+/// The trace id of a `traceparent`, if it is valid.
 fn trace_id(value: &HeaderValue) -> Option<String> {
     let mut parts = value.to_str().ok()?.split('-');
     let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);

@@ -1,4 +1,4 @@
-//! The errors that operations share, as the contract lists them.
+//! The error responses that operations share, for the OpenAPI document.
 
 use utoipa::IntoResponses;
 

@@ -1,8 +1,8 @@
-//! The routes, as they are served and counted.
+//! The routes, and their properties.
 
 use nerve_engine::NamedModel;
 
-/// A route of the API, or anything else a client asks for.
+/// A route of the API, or [`Route::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Ner,
@@ -13,7 +13,7 @@ pub(crate) enum Route {
     Metrics,
     Info,
     OpenApi,
-    /// The page, and `POST` in the Hugging Face shape.
+    /// The page; with `POST`, the Hugging Face format.
     Page,
     Docs,
     /// The files of the pages.
@@ -60,7 +60,8 @@ impl Route {
         Self::Other,
     ];
 
-    /// The path, with names in braces, which is also the name in the metrics; `other` for everything else, so that no client makes series.
+    /// The path with parameters in braces, which is the route's name in the metrics. `other` for every unknown path,
+    /// so that clients cannot create series.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ner => "/ner",
@@ -89,7 +90,7 @@ impl Route {
         }
     }
 
-    /// The route of a request's path.
+    /// The route of a path.
     pub(crate) fn of_path(path: &str) -> Self {
         let known = Self::ALL.into_iter().filter(|route| *route != Self::Other);
         known
@@ -98,7 +99,7 @@ impl Route {
             .unwrap_or(Self::Other)
     }
 
-    /// The model, and the version if any, that a path of this route names.
+    /// The model, and the version if any, in a path of this route.
     pub(crate) fn named(self, path: &str) -> Option<NamedModel<'_>> {
         let segment = |form: &str| {
             let segments = self.name().split('/').zip(path.split('/'));
@@ -112,28 +113,28 @@ impl Route {
         })
     }
 
-    /// Whether texts are tagged here, with `POST`.
+    /// Whether the route tags texts, with `POST`.
     pub(crate) fn is_tagging(self) -> bool {
         use Route::{Ner, NerBatch, NerStream, Page, V2Infer, V2VersionInfer};
         matches!(self, Ner | NerBatch | NerStream | Page | V2Infer | V2VersionInfer)
     }
 
-    /// Whether orders are given here.
+    /// Whether the route needs an admin key.
     pub(crate) fn is_admin(self) -> bool {
         matches!(self, Self::Reload | Self::Rollback)
     }
 
-    /// Whether an answer is late after a while; a stream takes as long as it is.
+    /// Whether the route has a deadline. A stream may take any time.
     pub(crate) fn has_deadline(self) -> bool {
         self.is_tagging() && self != Self::NerStream
     }
 
-    /// Whether errors have the shape of the Open Inference Protocol.
+    /// Whether errors have the format of the Open Inference Protocol.
     pub(crate) fn is_v2(self) -> bool {
         self.name().starts_with("/v2")
     }
 
-    /// The statuses the route answers with, 499 for a client that left included.
+    /// The statuses that the route answers, including 499 for a client that disconnected.
     pub(crate) fn statuses(self) -> &'static [u16] {
         match self {
             Self::Ner | Self::NerBatch => &[200, 400, 401, 405, 408, 413, 415, 422, 429, 499, 500, 503, 504],
@@ -159,7 +160,7 @@ impl Route {
     }
 }
 
-/// Whether the path is of the route's form: the same segments, or any where the route has braces.
+/// Whether the path has the route's form: equal segments, or any segment where the route has braces.
 fn matches(route: &str, path: &str) -> bool {
     let mut segments = path.split('/');
     route.split('/').all(|form| {

@@ -1,4 +1,4 @@
-//! The version of a model that answers a request.
+//! The version that answers a request.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use nerve_engine::Tagger;
 
 use crate::http::error::ApiError;
 
-/// The version that a request was given at its start and keeps.
+/// The version that a request is assigned at its start and keeps.
 #[derive(Clone)]
 pub(crate) struct ServedVersion(pub(crate) Arc<Tagger>);
 
@@ -19,7 +19,7 @@ impl FromRequest for ServedVersion {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let given = request.extensions().get::<Self>().cloned();
-        // Given to every request before any handler.
+        // The middleware assigns a version before any handler runs.
         ready(given.ok_or(ApiError::Unwritable))
     }
 }

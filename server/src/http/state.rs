@@ -1,4 +1,4 @@
-//! What every handler shares.
+//! The state that handlers share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::http::keys::Keys;
 use crate::http::metrics::HttpMetrics;
 use crate::http::request_id::RequestIds;
 
-/// What every handler shares.
+/// The state that handlers share.
 #[derive(Clone)]
 pub(crate) struct AppState {
     pub(crate) engine: Arc<Engine>,
@@ -20,13 +20,13 @@ pub(crate) struct AppState {
     pub(crate) metrics: Arc<HttpMetrics>,
     pub(crate) bulk: BulkLimits,
     pub(crate) keys: Arc<Keys>,
-    /// The bytes that request bodies may take yet.
+    /// The bytes still available to request bodies.
     bodies: Arc<Semaphore>,
     pub(crate) request_ids: Arc<RequestIds>,
 }
 
 impl AppState {
-    /// The state of a server of this engine, in whose registry its own metrics are.
+    /// The state of a server of this engine. Its metrics are added to the engine's registry.
     pub(crate) fn new(engine: Arc<Engine>, keys: Arc<Keys>, config: HttpConfig) -> Result<Self, EngineError> {
         Ok(Self {
             metrics: Arc::new(HttpMetrics::new(engine.metrics().registry())?),
@@ -46,7 +46,7 @@ impl AppState {
         self.engine.live()
     }
 
-    /// What a request's body may be.
+    /// The limits of a request's body.
     pub(crate) fn body_limits(&self) -> BodyLimits {
         BodyLimits {
             bytes: self.config.max_body_bytes,

@@ -58,7 +58,7 @@ pub(crate) struct StreamError<'a> {
 }
 
 impl<'a> StreamLine<'a> {
-    /// The line that tells what became of a line, and the reason where it was refused; entities are counted.
+    /// The answer line for a line, and the reason if the line was refused. Counts the entities found.
     pub(crate) fn new(
         tagger: &'a Tagger,
         answered: &'a TaggedLine,
@@ -133,7 +133,7 @@ pub(crate) async fn ner_stream(
     Ok(HttpResponse::Ok().content_type(JSON_LINES).streaming(written))
 }
 
-/// The answers of a group, a line each.
+/// The answer lines of a group.
 fn write(
     tagger: &Tagger,
     metrics: &HttpMetrics,
@@ -152,7 +152,7 @@ fn write(
     Ok(lines.into())
 }
 
-/// The head has been sent, so the only way to say that the answer is incomplete is to break it off.
+/// The response's head has been sent, so that only closing the connection can show that the answer is incomplete.
 fn cut(cut: BulkError<PayloadError>) -> Error {
     match cut {
         BulkError::Input(error) => error.into(),

@@ -97,7 +97,7 @@ impl Page {
                     small { (entity.entity_type) }
                 }
             }
-            (plain(ends().last().unwrap_or(0), text.len()))
+            (plain(ends().next_back().unwrap_or(0), text.len()))
         };
         paragraph(out, line, None, &content)
     }

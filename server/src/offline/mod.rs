@@ -1,4 +1,4 @@
-//! The lines of a file to a file of answers, by the code that answers streams.
+//! `nerve-server tag`: the lines of a file, tagged by the code that answers streams.
 
 mod conll;
 mod html;

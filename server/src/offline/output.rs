@@ -1,4 +1,4 @@
-//! Where answers are written.
+//! The output of `tag`.
 
 use std::fs::Permissions;
 use std::io::{BufWriter, Stdout, Write, stdout};
@@ -9,7 +9,7 @@ use tempfile::{Builder, NamedTempFile};
 
 use crate::offline::work::TagFileError;
 
-/// What a new file may be used for, less the process' umask.
+/// The permissions of a new file, before the umask.
 const NEW_FILE: u32 = 0o666;
 
 /// Standard output, a device or pipe, or a file that appears when it is complete.
@@ -23,7 +23,7 @@ pub(crate) enum Output {
 }
 
 impl Output {
-    /// The output a path names; standard output where there is none.
+    /// The output at a path; standard output without a path.
     pub(crate) fn create(path: Option<&Path>) -> Result<Self, TagFileError> {
         let Some(path) = path else {
             return Ok(Self::Standard(BufWriter::new(stdout())));
@@ -49,7 +49,7 @@ impl Output {
         })
     }
 
-    /// Writes what is left, and puts a file in its place.
+    /// Flushes, and moves a file to its path.
     pub(crate) fn finish(mut self) -> std::io::Result<()> {
         self.flush()?;
         if let Self::File { written, place } = self {

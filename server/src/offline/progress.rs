@@ -1,4 +1,4 @@
-//! How tagging a file shows that it moves.
+//! The progress bar of `tag`.
 
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(200);
 
-/// A bar on standard error, where that is a terminal: bytes read, lines tagged and their rate, and the time left.
+/// A progress bar on standard error, if that is a terminal: bytes read, lines tagged, lines per second, and the time
+/// left.
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar for an input of `size` bytes, or of any size.
+    /// A bar for an input of `size` bytes, or of unknown size.
     pub(crate) fn new(size: Option<u64>) -> Self {
         let (bar, template) = match size {
             Some(size) => (
@@ -28,7 +29,7 @@ impl Bar {
         Self(bar)
     }
 
-    /// The same chunks, counted.
+    /// Counts the bytes of the chunks.
     pub(crate) fn watch<E>(
         &self,
         chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
@@ -37,7 +38,7 @@ impl Bar {
         chunks.inspect(move |chunk| bar.inc(chunk.as_ref().map_or(0, |bytes| bytes.len() as u64)))
     }
 
-    /// So many lines have been tagged.
+    /// Shows the number of lines tagged.
     pub(crate) fn tagged(&self, lines: u64) {
         let seconds = self.0.elapsed().as_secs_f64().max(1e-3);
         self.0

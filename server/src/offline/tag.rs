@@ -1,4 +1,4 @@
-//! The lines of a file, tagged.
+//! Tags the lines of a file.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use crate::offline::progress::Bar;
 use crate::offline::work::{OutputFormat, TagFile, TagFileError};
 use crate::offline::writer::Writer;
 
-/// How many lines were tagged.
+/// The numbers of lines tagged and failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Lines that are not blank.
     pub lines: u64,
-    /// Those of them that could not be tagged.
+    /// Lines that could not be tagged.
     pub failed: u64,
 }
 
-/// Tags every line of the input and writes what became of it, in order and in bounded memory.
+/// Tags every line of the input and writes the results in order, in bounded memory.
 ///
-/// A line that cannot be tagged is in the answer as its error (NDJSON, HTML) or reported on standard error (CoNLL), and
-/// the next one follows. A file is written beside its place and put there when it is complete.
+/// A line that cannot be tagged is written as an error (NDJSON, HTML) or reported on standard error (CoNLL). A file
+/// appears at its path when it is complete.
 pub async fn tag_file(config: EngineConfig, work: TagFile) -> Result<Tally, TagFileError> {
     let (input, size) = input::open(&work.file)?;
     let mut output = Output::create(work.out.as_deref())?;

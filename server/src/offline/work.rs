@@ -1,4 +1,4 @@
-//! What to tag, how to read it and how to write it.
+//! The file to tag, and the formats of its input and output.
 
 use std::path::{Path, PathBuf};
 
@@ -6,34 +6,34 @@ use clap::ValueEnum;
 use nerve_engine::{EngineError, LineFormat, OptionError, RequestError, TagOptions};
 use thiserror::Error;
 
-/// What a line of the input is.
+/// The format of the lines of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InputFormat {
-    /// A running text.
+    /// Running text.
     Lines,
-    /// An object with `text` or `words`, and perhaps an `id`.
+    /// A JSON object with `text` or `words`, and optionally an `id`.
     Ndjson,
 }
 
-/// What is written.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
-    /// One JSON object a line, as `POST /ner/stream` answers.
+    /// One JSON object per line, as `POST /ner/stream` answers.
     Ndjson,
-    /// One word and its label a line, a blank line after each text.
+    /// One word and its label per line, and a blank line after each text.
     Conll,
     /// A page with the entities highlighted.
     Html,
 }
 
-/// A file to tag and how.
+/// A file to tag, and how.
 #[derive(Debug)]
 pub struct TagFile {
-    /// A file, or `-` for standard input.
+    /// The file, or `-` for standard input.
     pub(crate) file: PathBuf,
     pub(crate) input: LineFormat,
     pub(crate) output: OutputFormat,
-    /// A file; standard output where absent.
+    /// The output file; standard output if absent.
     pub(crate) out: Option<PathBuf>,
     pub(crate) options: TagOptions,
 }
@@ -41,24 +41,24 @@ pub struct TagFile {
 /// Why a file is not tagged.
 #[derive(Debug, Error)]
 pub enum TagFileError {
-    /// The extension does not tell what a line is.
-    #[error("cannot tell what the lines of {} are: say --input lines or --input ndjson", path.display())]
+    /// The format of the lines is unknown.
+    #[error("the extension of {} does not show its format: give --input lines or --input ndjson", path.display())]
     UnknownInput {
         /// The input as given.
         path: PathBuf,
     },
-    /// An option that the output has no use for.
-    #[error("--{option} means nothing with --output {output}")]
+    /// An option has no effect on this output.
+    #[error("--{option} has no effect with --output {output}")]
     UselessOption {
         /// The option's name on the command line.
         option: &'static str,
         /// The output's name on the command line.
         output: &'static str,
     },
-    /// An option whose value is wrong.
+    /// An option's value does not fit the model.
     #[error(transparent)]
     Option(#[from] RequestError),
-    /// The limits make no server.
+    /// An option's value is invalid.
     #[error(transparent)]
     Config(#[from] OptionError),
     /// The model cannot be opened or run.
@@ -73,18 +73,18 @@ pub enum TagFileError {
         source: std::io::Error,
     },
     /// The output cannot be written.
-    #[error("cannot write: {source}")]
+    #[error("cannot write the output: {source}")]
     Write {
         /// The cause.
         source: std::io::Error,
     },
-    /// The workers ended while there was work.
-    #[error("the workers have stopped")]
+    /// The workers ended before the input did.
+    #[error("the workers stopped before the end of the input")]
     Stopped,
 }
 
 impl TagFile {
-    /// A checked description of the work.
+    /// The file to tag, with its options checked.
     pub(crate) fn new(
         file: &Path,
         input: Option<InputFormat>,
@@ -183,7 +183,7 @@ mod tests {
         assert!(with(OutputFormat::Ndjson, words()).is_ok());
         assert!(with(OutputFormat::Html, threshold()).is_ok());
         let refused = with(OutputFormat::Html, words()).unwrap_err().to_string();
-        assert_eq!(refused, "--no-words means nothing with --output html");
+        assert_eq!(refused, "--no-words has no effect with --output html");
         assert!(with(OutputFormat::Conll, threshold()).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Answers in one of the formats.
+//! Writes results in one of the output formats.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use crate::offline::conll;
 use crate::offline::html::Page;
 use crate::offline::work::OutputFormat;
 
-/// Writes answers in one of the formats.
+/// Writes results in one of the output formats.
 pub(crate) struct Writer<'t> {
     format: OutputFormat,
     view: AnswerOptions,
@@ -34,7 +34,7 @@ impl<'t> Writer<'t> {
         }
     }
 
-    /// Writes what became of a line; yields why it failed if it did.
+    /// Writes the result of a line. Returns the message of its error if it failed.
     pub(crate) fn line(
         &self,
         out: &mut impl Write,

@@ -213,7 +213,10 @@ fn a_bad_version_leaves_the_one_before_and_says_why() {
     assert_eq!((refused.status, refused.code().as_str()), (409, "not_reloaded"));
     assert!(refused.body.contains("no such model"), "{}", refused.body);
     let info = server.get("/info").json();
-    assert_eq!(info["tracks"][0]["problem"], "cannot serve: no such model");
+    assert_eq!(
+        info["tracks"][0]["problem"],
+        "files or threads failed: no such model"
+    );
     assert_eq!(server.metric("nerve_reloads_total{result=\"rejected\"}"), 1.0);
     assert_eq!(server.version(), "v1");
     server.offer("v2");
@@ -487,7 +490,7 @@ fn connections_beyond_the_limit_wait() {
 #[test]
 fn a_text_that_was_answered_lately_is_not_computed_again() {
     let server = Server::start(Script::default(), |config| {
-        config.engine.versions.cache_bytes = 1 << 20
+        config.engine.versions.cache_bytes = 1 << 20;
     })
     .ready();
     let first = server.ner("paul met paul in paris");

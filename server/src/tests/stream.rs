@@ -162,7 +162,7 @@ fn its_own_load_never_refuses_it() {
 #[test]
 fn a_panic_on_one_line_does_not_end_the_stream() {
     let server = Server::start(Script::default(), |config| {
-        config.engine.batching.max_batch = Some(1)
+        config.engine.batching.max_batch = Some(1);
     })
     .ready();
     let mut body = "{\"text\": \"panic\"}\n".to_owned();

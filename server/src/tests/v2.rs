@@ -62,7 +62,7 @@ fn metadata_names_the_model_and_its_tensors() {
     }
     let wrong = server.post("/v2", "{}");
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD")));
-    assert_eq!(error(&wrong), "the path takes GET, HEAD");
+    assert_eq!(error(&wrong), "the route takes GET, HEAD");
     assert_eq!(
         server.metric("nerve_requests_total{route=\"/v2/models/{model}\",status=\"404\"}"),
         1.0

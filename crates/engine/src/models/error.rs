@@ -17,19 +17,19 @@ pub enum ReloadError {
     #[error(transparent)]
     Version(#[from] EngineError),
     /// The version does not tag a plain text.
-    #[error("the version fails its self-test: {0:?}")]
+    #[error("the version fails its self-test: {0}")]
     SelfTest(TagError),
     /// The version takes too long to start.
-    #[error("the version could not be read and started within {} s", START_LIMIT.as_secs())]
+    #[error("the version did not start within {} s", START_LIMIT.as_secs())]
     TooSlow,
     /// The previous version's files have changed.
-    #[error("the files of the version before have changed since it was served")]
+    #[error("the files of the previous version have changed since it was served")]
     Changed,
     /// The version to leave is not the live one.
-    #[error("`from` is not the version that is served")]
+    #[error("`from` is not the live version")]
     AnotherServed,
     /// There is no previous version.
-    #[error("no other version has been served before")]
+    #[error("there is no previous version")]
     NothingBefore,
 }
 

@@ -222,7 +222,7 @@ impl Track {
                 state.problem = None;
                 if reload.changed || meant == ReloadResult::RolledBack {
                     self.context.metrics.reloaded(meant);
-                    tracing::info!(track = self.name, version = %reload.version, result = ?meant, "another version is served");
+                    tracing::info!(track = self.name, version = %reload.version, result = ?meant, "serving another version");
                 }
             }
             // Nothing was attempted.
@@ -233,7 +233,7 @@ impl Track {
                 // A version that stays broken is retried again and again; its problem is logged once.
                 if state.problem.as_ref() != Some(&problem) {
                     let version = &self.live().model.version;
-                    tracing::error!(track = self.name, %error, still = %version, "another version is not served");
+                    tracing::error!(track = self.name, %error, still = %version, "another version was rejected");
                 }
                 state.problem = Some(problem);
             }

@@ -24,7 +24,7 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 pub async fn watch(engine: Arc<Engine>, poll: Option<Duration>, mut hangup: Signal) {
     let (tell, mut changed) = mpsc::channel(1);
     // Kept alive: dropping the watcher ends the notifications.
-    let _watcher = poll.and_then(|_| watcher(&engine, tell));
+    let _watcher = poll.and_then(|poll| watcher(&engine, tell, poll));
     let mut ticks = interval(poll.unwrap_or(NEVER));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
@@ -75,15 +75,15 @@ impl ReloadBackoff {
 
 /// Notifies of changes in the models' directories. `None` where notifications are unavailable, as on some network
 /// volumes.
-fn watcher(engine: &Engine, tell: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+fn watcher(engine: &Engine, tell: mpsc::Sender<()>, poll: Duration) -> Option<RecommendedWatcher> {
     let told = move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
             // The channel holds a notification already.
             let _full = tell.try_send(());
         }
     };
-    let unwatched =
-        |error: notify::Error| warn!(%error, "file events are not to be had; changes are found by polling");
+    let seconds = poll.as_secs_f64();
+    let unwatched = |error: notify::Error| warn!(%error, "file notifications are unavailable; polling every {seconds} s instead");
     let mut watcher = notify::recommended_watcher(told).map_err(unwatched).ok()?;
     for path in engine.tracks().filter_map(|track| track.source().watched()) {
         watcher

@@ -15,7 +15,7 @@ pub enum TagError {
     #[error("{}", .0.problem())]
     NotReady(Readiness),
     /// Too many requests wait to be split and tokenized.
-    #[error("too many requests wait to be tokenised")]
+    #[error("too many requests wait to be tokenized")]
     TextThreadsFull,
     /// The queue refuses the windows.
     #[error(transparent)]
@@ -24,7 +24,7 @@ pub enum TagError {
     #[error(transparent)]
     Text(PrepareError),
     /// Tokenizing the text panicked.
-    #[error("the text could not be tokenised")]
+    #[error("the text could not be tokenized")]
     PrepareFailed,
     /// Running a window failed, or its worker did.
     #[error("the model could not be run on the text")]
@@ -54,7 +54,7 @@ impl TagError {
 #[derive(Debug, Error)]
 pub enum PrepareError {
     /// The text has too many bytes.
-    #[error("the text has {bytes} bytes; at most {limit} are taken (--max-text-bytes)")]
+    #[error("the text has {bytes} bytes; the limit is {limit} (--max-text-bytes)")]
     TextTooLong {
         /// UTF-8 bytes of the text.
         bytes: usize,
@@ -68,7 +68,7 @@ pub enum PrepareError {
         limit: usize,
     },
     /// The text needs too many windows.
-    #[error("the text needs {windows} windows of the encoder; at most {limit} are computed (--max-windows)")]
+    #[error("the text needs {windows} windows of the encoder; the limit is {limit} (--max-windows)")]
     TooManyWindows {
         /// The number of windows.
         windows: usize,
@@ -76,7 +76,7 @@ pub enum PrepareError {
         limit: usize,
     },
     /// The tokenizer failed. Its message is not repeated, since it may quote the text or a path.
-    #[error("the text could not be tokenised")]
+    #[error("the text could not be tokenized")]
     Encoder(#[from] EncoderError),
 }
 

@@ -61,7 +61,7 @@ fn batching(model: &TextModel, limits: BatchLimits) -> BatchLimits {
     let Some(reason) = &model.one_by_one else {
         return limits;
     };
-    warn!(%reason, "windows run one by one, so that no answer depends on who else asks; --max-batch is 1");
+    warn!(%reason, "windows run one at a time, because an answer would depend on the other windows of its batch; --max-batch is 1");
     BatchLimits {
         max_batch: 1,
         ..limits

@@ -120,7 +120,7 @@ impl TaskQueue {
         while let Some(task) = self.next() {
             // A task owns its data, so no partial result is seen after a panic.
             if catch_unwind(AssertUnwindSafe(task)).is_err() {
-                error!("preparing a text panicked");
+                error!("tokenizing a text panicked");
             }
         }
     }

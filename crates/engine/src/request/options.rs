@@ -41,7 +41,7 @@ pub struct TagOptions {
     #[arg(
         long,
         value_enum,
-        help = "The unit in which offsets are counted [default: codepoint]; ndjson"
+        help = "Unit of the offsets [default: codepoint]; only for --output ndjson"
     )]
     pub offsets: Option<OffsetsOption>,
     /// Entities with a lower score are left out.
@@ -49,7 +49,7 @@ pub struct TagOptions {
     #[arg(
         long,
         value_name = "SCORE",
-        help = "Entities with a lower score are left out; ndjson and html"
+        help = "Minimum score of an entity, from 0 to 1 [default: 0]; only for --output ndjson and html"
     )]
     pub threshold: Option<f64>,
     /// The entity types to answer with, given once for each; all where absent.
@@ -57,21 +57,21 @@ pub struct TagOptions {
         long,
         value_name = "TYPE",
         value_delimiter = ',',
-        help = "The entity types to answer with, separated by commas [default: all]; ndjson and html"
+        help = "Entity types to output, separated by commas [default: all]; only for --output ndjson and html"
     )]
     pub labels: Option<Vec<String>>,
     /// What is labelled and by which tokens; `first` where absent.
     #[arg(
         long,
         value_enum,
-        help = "What is labelled and by which tokens [default: first]"
+        help = "What is labelled, and by which tokens [default: first]"
     )]
     pub aggregation: Option<Aggregation>,
     /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
-    #[arg(long = "unconstrained", action = ArgAction::SetFalse, help = "Decide each label by itself, so that an I-X may have no B-X before it")]
+    #[arg(long = "unconstrained", action = ArgAction::SetFalse, help = "Decide each label independently: an I-X may then have no B-X before it")]
     pub constrained: Option<bool>,
     /// Whether the answer lists every word; yes where absent.
-    #[arg(long = "no-words", action = ArgAction::SetFalse, help = "Leave out the words; ndjson")]
+    #[arg(long = "no-words", action = ArgAction::SetFalse, help = "Leave out the words; only for --output ndjson")]
     pub include_words: Option<bool>,
 }
 

@@ -38,7 +38,7 @@ impl LoneSession {
             Ok(logits) => Ok(logits),
             Err(error) => {
                 let logits = own.run(windows)?;
-                warn!(%error, "the session of lone windows fails; from now on they run as others do");
+                warn!(%error, "the session of lone windows failed; lone windows run in the sessions of the workers from now on");
                 *place = None;
                 Ok(logits)
             }

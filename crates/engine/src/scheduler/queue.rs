@@ -26,7 +26,7 @@ const WORKER_WAIT: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SubmitError {
     /// The windows are more than an empty queue holds.
-    #[error("a window of the encoder has more tokens than can wait (--queue-tokens)")]
+    #[error("a window of the text has more tokens than the queue holds (--queue-tokens)")]
     NeverFits,
     /// Too many windows are waiting.
     #[error("too many texts wait for the model")]

@@ -154,7 +154,7 @@ impl Worker {
         let ran = catch_unwind(AssertUnwindSafe(|| session.run(&windows).map(drop)));
         let runs = matches!(ran, Ok(Ok(())));
         if !runs {
-            error!("the session runs nothing any more; opening a new one");
+            error!("the session fails every run; opening a new one");
         }
         runs
     }

@@ -1,4 +1,4 @@
-//! What operations of the protocol share, as the contract lists it.
+//! Parameters and responses that operations of the protocol share, for the OpenAPI document.
 
 use utoipa::{IntoParams, IntoResponses};
 

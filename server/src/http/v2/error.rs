@@ -1,8 +1,8 @@
-//! Errors in the protocol's shape.
+//! Errors in the format of the protocol.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use nerve_engine::{RequestError, TagError};
 use serde::Serialize;
 use thiserror::Error;
@@ -14,36 +14,36 @@ use crate::http::v2::tensor::TensorError;
 /// Why a `/v2` request is not answered.
 #[derive(Debug, Error)]
 pub(crate) enum V2Error {
-    /// What other routes answer too.
+    /// An error that other routes have too.
     #[error("{0}")]
     Api(ApiError),
-    /// Another model is served.
+    /// The path names another model.
     #[error("no such model; the model is `{known}`")]
     UnknownModel {
         /// The model that is served.
         known: String,
     },
-    /// Another version is served.
+    /// The path names another version.
     #[error("no such version; the version is `{known}`")]
     UnknownVersion {
         /// The version that is served.
         known: String,
     },
-    /// The tensors are not those the model takes or gives.
+    /// The tensors are invalid.
     #[error(transparent)]
     Tensor(#[from] TensorError),
-    /// A parameter's value is wrong.
+    /// A parameter's value is invalid.
     #[error(transparent)]
     Parameter(RequestError),
     /// The answer cannot be written.
     #[error("the answer could not be written")]
     Write(serde_json::Error),
-    /// One of the texts was not tagged, and the protocol has no place for one text's error.
+    /// A text was not tagged. The protocol has no place for the error of one text.
     #[error("text {index} of `text`: {error}")]
     Text {
-        /// The text, counted from 0.
+        /// The text's index, from 0.
         index: usize,
-        /// Why not.
+        /// The reason.
         error: ApiError,
     },
 }
@@ -75,7 +75,7 @@ impl From<ApiError> for V2Error {
 }
 
 impl V2Error {
-    /// The error of other routes that it is, or that it is about.
+    /// The error of the API that it is, or that it wraps.
     pub(crate) fn api(&self) -> Option<&ApiError> {
         match self {
             Self::Api(error) | Self::Text { error, .. } => Some(error),
@@ -91,7 +91,7 @@ impl V2Error {
 impl ResponseError for V2Error {
     fn status_code(&self) -> StatusCode {
         match self {
-            // The protocol knows 400 for everything that is wrong with a request.
+            // The protocol has 400 for every invalid request.
             Self::Api(ApiError::Request(_)) | Self::Tensor(_) | Self::Parameter(_) => StatusCode::BAD_REQUEST,
             Self::Api(error) | Self::Text { error, .. } => error.status_code(),
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } => StatusCode::NOT_FOUND,
@@ -117,12 +117,12 @@ impl ResponseError for V2Error {
     }
 }
 
-/// The answer to a path under `/v2` that is no route.
-pub(crate) async fn no_such_route() -> Result<HttpResponse, V2Error> {
-    Err(V2Error::Api(ApiError::NotFound))
+/// Answers a path under `/v2` that is no route.
+pub(crate) async fn no_such_route(request: HttpRequest) -> Result<HttpResponse, V2Error> {
+    Err(ApiError::not_found(&request).into())
 }
 
-/// The answer to a method that the path does not take.
+/// Answers a method that the route does not take.
 pub(crate) async fn wrong_method(allow: &'static str) -> Result<HttpResponse, V2Error> {
     Err(V2Error::Api(ApiError::MethodNotAllowed { allow }))
 }

@@ -12,7 +12,7 @@ use crate::http::v2::error::V2Error;
 use crate::http::v2::infer::{InferRequest, selected};
 use crate::http::v2::tensor::texts;
 
-/// A request whose JSON's length comes first, and whose tensor comes last.
+/// A request that starts with the length of its JSON, and ends with its tensor.
 pub(crate) fn infer_binary(model: &Arc<TextModel>, body: &[u8]) {
     let Some((length, body)) = body.split_first_chunk::<2>() else {
         return;

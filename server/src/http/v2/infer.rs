@@ -92,7 +92,7 @@ pub(crate) struct InferResponse<'a> {
     outputs: Vec<OutputTensor>,
 }
 
-/// An output to give, and whether as bytes.
+/// An output of the answer, and whether it is sent as bytes.
 #[derive(Clone, Copy)]
 pub(super) struct SelectedOutput {
     output: OutputName,
@@ -174,7 +174,7 @@ pub(crate) async fn infer(
     Ok(response)
 }
 
-/// A body is JSON whether it says so or not, with bytes behind it where the head has its length.
+/// A body is JSON, whether declared or not; bytes follow it if the header has the length of the JSON.
 fn check_media_type(request: &HttpRequest) -> Result<(), ApiError> {
     let known = header(request, &CONTENT_TYPE)
         .is_none_or(|declared| is_json(declared) || essence(declared) == BINARY);
@@ -185,7 +185,7 @@ fn check_media_type(request: &HttpRequest) -> Result<(), ApiError> {
     }
 }
 
-/// The JSON of a body and the bytes behind it.
+/// The JSON of a body, and the bytes behind it.
 fn split<'b>(request: &HttpRequest, body: &'b [u8]) -> Result<(&'b [u8], &'b [u8]), TensorError> {
     let Some(head) = request.headers().get(&HEAD_LENGTH) else {
         return Ok((body, &[]));
@@ -199,7 +199,7 @@ fn split<'b>(request: &HttpRequest, body: &'b [u8]) -> Result<(&'b [u8], &'b [u8
     })
 }
 
-/// The outputs asked for, in the order of the request; all where it names none.
+/// The requested outputs, in order; all outputs if none is requested.
 pub(super) fn selected(
     asked: Option<Vec<RequestedOutput>>,
     binary_by_default: bool,
@@ -247,7 +247,7 @@ impl InferParameters {
 }
 
 impl SelectedOutput {
-    /// The tensor, whose bytes go behind `bytes` if they are selected so.
+    /// The tensor. If it is sent as bytes, they are appended to `bytes`.
     pub(super) fn tensor(self, answers: &[Answer], bytes: &mut Vec<u8>) -> serde_json::Result<OutputTensor> {
         let element = |answer: &Answer| match self.output {
             OutputName::Entities => serde_json::to_string(&answer.entities),

@@ -1,4 +1,4 @@
-//! What the protocol asks of a server and its model apart from inference.
+//! Metadata and health of the server and its model, in the protocol's format.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use nerve_engine::{Readiness, TagError, Tagger};
@@ -15,7 +15,7 @@ use crate::http::v2::tensor::{INPUT, OutputName};
 
 /// The protocol's extension for tensors as bytes behind the JSON.
 const BINARY_TENSORS: &str = "binary_tensor_data";
-/// Texts in, entities out; not the tensors of the graph itself.
+/// The model takes texts and gives entities, not the tensors of its graph.
 const PLATFORM: &str = "nerve";
 
 /// The server's name and what it can do.

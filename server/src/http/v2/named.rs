@@ -1,11 +1,11 @@
-//! The model that a path names.
+//! The model in a path of the protocol.
 
 use actix_web::HttpRequest;
 use nerve_engine::{Tagger, TextModel};
 
 use crate::http::v2::error::V2Error;
 
-/// The model that the path names, in the version that it names if it does.
+/// The served model, if the path names it and, if it has a version, its version.
 pub(crate) fn named<'t>(tagger: &'t Tagger, request: &HttpRequest) -> Result<&'t TextModel, V2Error> {
     let model = tagger.model();
     let segment = |name| request.match_info().get(name);

@@ -1,4 +1,4 @@
-//! The protocol's routes, and its part of the contract.
+//! The protocol's routes, and its part of the OpenAPI document.
 
 use actix_web::Resource;
 use actix_web::web::{self, ServiceConfig};
@@ -7,7 +7,7 @@ use utoipa::OpenApi;
 use crate::http::route::Route;
 use crate::http::v2::{error, infer, metadata};
 
-/// The protocol's part of the contract.
+/// The protocol's part of the OpenAPI document.
 #[derive(OpenApi)]
 #[openapi(
     components(schemas(error::V2ErrorBody)),
@@ -25,7 +25,8 @@ use crate::http::v2::{error, infer, metadata};
 )]
 pub(crate) struct Contract;
 
-/// The protocol's routes, with other methods and other paths under `/v2` answered in its shape.
+/// Adds the protocol's routes. Other methods and other paths under `/v2` are answered with errors in the protocol's
+/// format.
 pub(crate) fn routes(config: &mut ServiceConfig) {
     let other = |route: Route, allow: &'static str| -> Resource {
         web::resource(route.name()).default_service(web::to(move || error::wrong_method(allow)))

@@ -1,22 +1,22 @@
-//! Tensors of texts, as JSON and as bytes behind it.
+//! Tensors of texts, in JSON and as bytes behind it.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-/// The one input.
+/// The name of the one input.
 pub(crate) const INPUT: &str = "text";
-/// The only data type.
+/// The one data type.
 pub(crate) const BYTES: &str = "BYTES";
 /// Bytes of the length before each element of a binary tensor.
 const LENGTH: usize = 4;
 
-/// What the model gives.
+/// An output of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OutputName {
-    /// For each text, its entities as a JSON array.
+    /// The entities of each text, as a JSON array.
     Entities,
-    /// For each text, its words with their labels as a JSON array.
+    /// The words of each text with their labels, as a JSON array.
     Words,
 }
 
@@ -96,61 +96,61 @@ pub(crate) struct OutputTensorParameters {
     pub(crate) binary_data_size: usize,
 }
 
-/// Why tensors are not those of the model.
+/// Why the tensors of a request are invalid.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(crate) enum TensorError {
-    /// The input is not there.
+    /// The input is missing.
     #[error("the input `{INPUT}` is missing")]
     MissingInput,
-    /// There is another input.
+    /// There is an unknown input.
     #[error("unknown input `{name}`; the model takes `{INPUT}`")]
     UnknownInput {
         /// As given.
         name: String,
     },
-    /// The input is there twice.
+    /// The input is given twice.
     #[error("the input `{INPUT}` is given twice")]
     InputTwice,
-    /// The input is not of texts.
+    /// The input has another data type than `BYTES`.
     #[error("`{INPUT}` has datatype {datatype}; it must be {BYTES}")]
     Datatype {
         /// As given.
         datatype: String,
     },
-    /// The input's shape is not one of texts.
+    /// The input has an unsupported shape.
     #[error("`{INPUT}` has shape {shape:?}; it must be [N] or [N, 1]")]
     Shape {
         /// As given.
         shape: Vec<u64>,
     },
-    /// The shape and the data disagree.
+    /// The shape does not match the number of texts.
     #[error("`{INPUT}` has shape {shape:?} and {texts} texts")]
     Count {
         /// As given.
         shape: Vec<u64>,
-        /// How many there are.
+        /// The number of texts.
         texts: usize,
     },
-    /// A row is not one text.
+    /// A row has no text, or several.
     #[error("row {index} of `{INPUT}` has {texts} texts; it must have one")]
     Row {
-        /// The row, counted from 0.
+        /// The row's index, from 0.
         index: usize,
-        /// How many it has.
+        /// The number of texts.
         texts: usize,
     },
-    /// There is no data, or there is both kinds.
+    /// There is no data, or data of both kinds.
     #[error("`{INPUT}` must have either `data` or the parameter `binary_data_size`")]
     Data,
-    /// The head says another length than the body has.
-    #[error("inference-header-content-length is {head}, the body has {body} bytes")]
+    /// The header's length exceeds the body.
+    #[error("inference-header-content-length is {head}, but the body has {body} bytes")]
     Head {
         /// As given.
         head: String,
         /// As received.
         body: usize,
     },
-    /// The bytes behind the JSON are not as many as announced.
+    /// The bytes behind the JSON have another length than announced.
     #[error("`binary_data_size` is {announced}, but {found} bytes follow the JSON")]
     Size {
         /// As given.
@@ -158,25 +158,25 @@ pub(crate) enum TensorError {
         /// As received.
         found: usize,
     },
-    /// The bytes are not texts after their lengths.
+    /// The bytes end within a text.
     #[error("text {index} of `{INPUT}` is longer than the bytes that follow")]
     Truncated {
-        /// The text, counted from 0.
+        /// The text's index, from 0.
         index: usize,
     },
     /// A text is not UTF-8.
     #[error("text {index} of `{INPUT}` is not UTF-8")]
     NotUtf8 {
-        /// The text, counted from 0.
+        /// The text's index, from 0.
         index: usize,
     },
-    /// An output that the model does not give.
+    /// The model has no such output.
     #[error("unknown output `{name}`; the model gives {}", OutputName::ALL.map(OutputName::name).join(", "))]
     UnknownOutput {
         /// As given.
         name: String,
     },
-    /// An output is asked for twice.
+    /// An output is requested twice.
     #[error("the output `{name}` is asked for twice")]
     OutputTwice {
         /// As given.
@@ -184,7 +184,7 @@ pub(crate) enum TensorError {
     },
 }
 
-/// The texts of the inputs, with `binary` the bytes behind the JSON.
+/// The texts of the inputs; `binary` is the bytes behind the JSON.
 pub(crate) fn texts(inputs: Vec<InputTensor>, binary: &[u8]) -> Result<Vec<String>, TensorError> {
     let mut texts = None;
     for input in inputs {
@@ -254,7 +254,7 @@ fn decode(mut bytes: &[u8]) -> Result<Vec<String>, TensorError> {
     Ok(texts)
 }
 
-/// Appends a binary tensor; yields how many bytes it has. An element over 4 GiB cannot be told, and none comes near.
+/// Appends a binary tensor, and returns its length in bytes. Elements are far shorter than 4 GiB.
 pub(crate) fn encode(elements: &[String], bytes: &mut Vec<u8>) -> usize {
     let before = bytes.len();
     for element in elements {
