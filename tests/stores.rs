@@ -82,6 +82,14 @@ fn a_damaged_version_is_published_again_and_served() {
     assert_eq!(served(&store), "fp32");
 }
 
+fn copy_checkpoint(to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(tiny().checkpoint()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
 /// The maximum length of the bundle that an export without `--max-length` makes, and what the export says of it.
 fn exported_max_length(checkpoint: &Path, out: &Path) -> (usize, String) {
     let mut export = binary("nerve-export");
@@ -98,11 +106,7 @@ fn exported_max_length(checkpoint: &Path, out: &Path) -> (usize, String) {
 fn an_export_takes_its_maximum_length_from_the_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = dir.path().join("checkpoint");
-    fs::create_dir(&checkpoint).unwrap();
-    for entry in fs::read_dir(tiny().checkpoint()).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), checkpoint.join(entry.file_name())).unwrap();
-    }
+    copy_checkpoint(&checkpoint);
     let config = checkpoint.join("tokenizer_config.json");
     let positions = Checkpoint::open(&checkpoint).unwrap().config.max_length();
     for (number, (fields, expected, reason)) in [
@@ -180,6 +184,38 @@ fn a_training_publishes_its_run_and_again_only_what_is_better() {
     assert_eq!(fs::read_link(store.join("current")).unwrap(), current);
     let bundle = Model::open(&again.join("bundle")).unwrap();
     assert_eq!(bundle.info().name, "run");
+}
+
+#[test]
+fn a_published_run_records_its_base_model() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_corpus(dir.path());
+    let (base, store) = (dir.path().join("bases/tiny"), dir.path().join("store"));
+    copy_checkpoint(&base);
+    let mut train = binary("nerve-trainer");
+    train.args([
+        "train",
+        "--epochs",
+        "1",
+        "--learning-rate",
+        "1e-4",
+        "--reports=false",
+    ]);
+    train.args([
+        "--max-length",
+        "48",
+        "--threads",
+        "2",
+        "--publish-precision",
+        "fp32",
+    ]);
+    train.arg("--data").arg(dir.path()).arg("--base").arg(&base);
+    train.arg("--out").arg(dir.path().join("run"));
+    succeed(train.arg("--publish").arg(&store));
+    assert_eq!(
+        Model::open(&store).unwrap().info().base.as_deref(),
+        Some("bases/tiny")
+    );
 }
 
 /// The version that a store has current, which must be whole.

@@ -1,4 +1,4 @@
-//! A checkpoint to a bundle: built, tried, then put in place in one step.
+//! Exports a checkpoint as a bundle, which is written, opened and evaluated before it gets its name.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,7 +32,7 @@ pub struct BundleRequest {
     pub out: PathBuf,
     /// The arithmetic.
     pub precision: Precision,
-    /// Which tokens the graph gives the logits of, and so whether it is padding-free.
+    /// Which tokens the graph computes logits for, and so whether it is padding-free.
     pub logits_of: LogitsOf,
     /// CoNLL, or one text a line (`.txt`): what int8 ranges are observed on.
     pub calibration: Option<PathBuf>,
@@ -44,13 +44,13 @@ pub struct BundleRequest {
     pub name: String,
     /// The base model's name.
     pub base: Option<String>,
-    /// Longest window in tokens, special tokens included; at most the checkpoint's positions.
+    /// Longest window in tokens, special tokens included; at most the positions of the model.
     pub max_length: usize,
-    /// How the training words came about.
+    /// How running text is split into words.
     pub splitter: Splitter,
 }
 
-/// Why a bundle was not made.
+/// Why a checkpoint was not exported.
 #[derive(Debug, Error)]
 pub enum ExportError {
     /// The checkpoint is unusable.
@@ -81,18 +81,18 @@ pub enum ExportError {
         path: PathBuf,
     },
     /// The maximum length does not fit the model.
-    #[error("--max-length {max_length}: the model has {positions} positions")]
+    #[error("--max-length is {max_length}, but the model has {positions} positions")]
     MaxLength {
-        /// The length asked for.
+        /// The maximum length requested.
         max_length: usize,
-        /// Positions of the checkpoint.
+        /// The positions of the model.
         positions: usize,
     },
     /// The maximum length leaves no room for text.
     #[error(transparent)]
     Limits(#[from] WindowLimitsError),
-    /// There is something at the target already.
-    #[error("{} exists already", path.display())]
+    /// The target exists.
+    #[error("{} exists already; remove it or choose another --out", path.display())]
     Exists {
         /// The target.
         path: PathBuf,
@@ -123,10 +123,10 @@ pub enum ExportError {
     Manifest(#[from] serde_json::Error),
 }
 
-/// Makes a bundle of a checkpoint and yields its manifest.
+/// Exports a checkpoint as a bundle and yields its manifest.
 ///
-/// Everything is written into a temporary directory beside the target, synced, opened and evaluated there, and renamed:
-/// the target is a whole bundle or does not exist.
+/// The bundle is written to a temporary directory beside the target, synced, opened, evaluated and then renamed, so that the
+/// target is a complete bundle or does not exist.
 pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, ExportError> {
     let out = &request.out;
     if out.symlink_metadata().is_ok() {

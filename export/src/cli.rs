@@ -7,7 +7,7 @@ use nerve_export::{BundleRequest, LogitsOf};
 use nerve_repository::{ConfigError, MaxLength, Precision};
 use nerve_tagging::Splitter;
 
-/// Makes, verifies and publishes bundles: what the server serves.
+/// Exports a checkpoint as a bundle for nerve-server; verifies and publishes bundles.
 #[derive(Parser)]
 #[command(
     version,
@@ -19,33 +19,33 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) export: Option<ExportArgs>,
-    /// The ONNX Runtime library [default: ORT_DYLIB_PATH, else .onnxruntime/ above the executable]
+    /// ONNX Runtime library [default: ORT_DYLIB_PATH, else libonnxruntime.so in the nearest .onnxruntime/ above the executable]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) onnxruntime: Option<PathBuf>,
 }
 
-/// What to do with a bundle.
+/// Commands on a bundle.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Compares a bundle with its checkpoint and its batched answers with single ones
+    /// Verifies that logits are finite and the same in every batch and, with --checkpoint, that they are those of the checkpoint
     Verify {
         /// The bundle
         bundle: PathBuf,
-        /// The checkpoint it was made of
+        /// The checkpoint that the bundle was exported from; without it, the bundle is compared with itself only
         #[arg(long, value_name = "DIR")]
         checkpoint: Option<PathBuf>,
         /// The texts to run: CoNLL, or one a line (.txt) [default: built-in ones]
         #[arg(long, value_name = "FILE")]
         calibration: Option<PathBuf>,
-        /// The smallest fraction of token labels that must be the checkpoint's, from 0 to 1
+        /// Least fraction of tokens, from 0 to 1, that must have the label of the checkpoint
         #[arg(long, value_name = "FRACTION", default_value_t = 0.99, value_parser = fraction, requires = "checkpoint")]
         min_agreement: f64,
     },
-    /// Puts a bundle into a model store and makes it current
+    /// Copies a bundle into a model store and makes it the current version
     Publish {
         /// The bundle
         bundle: PathBuf,
-        /// The store
+        /// The store, which is made if it does not exist
         #[arg(long, value_name = "DIR")]
         store: PathBuf,
         /// Only if its entity F1 on this CoNLL file is higher than that of the version that is live; else exit with 3
@@ -62,42 +62,42 @@ fn fraction(text: &str) -> Result<f64, String> {
     fraction.ok_or_else(|| "not a number from 0 to 1".to_owned())
 }
 
-/// How to make a bundle.
+/// How to export a bundle.
 #[derive(Args)]
 pub(crate) struct ExportArgs {
-    /// The checkpoint: config.json, model.safetensors, tokenizer.json
+    /// The checkpoint: a directory with config.json, model.safetensors and tokenizer.json or vocab.txt
     #[arg(long, value_name = "DIR")]
     checkpoint: PathBuf,
-    /// The bundle to make; must not exist
+    /// The bundle directory to write; it must not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The arithmetic
+    /// Arithmetic of the graph: fp32; fp16, for accelerators; int8, for CPUs, which needs --calibration
     #[arg(long, value_name = "fp32|fp16|int8")]
     precision: Precision,
-    /// Whose logits the graph gives: of the tokens that a run selects, which is faster (and in fp32 and int8 padding-free), or
-    /// of all, padding included, as other programs expect
+    /// Which tokens the graph computes logits for: `selected` per run, which is faster and in fp32 and int8 padding-free, or `all`,
+    /// padding included, which other programs expect
     #[arg(long, value_enum, default_value = "selected")]
     logits: LogitsOf,
     /// The texts on which int8 ranges are observed: CoNLL, or one a line (.txt)
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
-    /// How many of them to observe at most, evenly spaced over the file
+    /// Greatest number of texts to observe, taken at even distances from the file
     #[arg(long, default_value_t = 512)]
     calibration_texts: usize,
     /// A CoNLL file; the bundle's scores on it go into the manifest
     #[arg(long, value_name = "FILE")]
     evaluate: Option<PathBuf>,
-    /// The model's name [default: that of the target directory]
+    /// Name of the model [default: the name of the bundle directory]
     #[arg(long)]
     name: Option<String>,
-    /// The base model's name, for the manifest
+    /// Name of the base model, which the manifest records
     #[arg(long)]
     base: Option<String>,
     /// Longest window in tokens, special tokens included [default: model_max_length of the checkpoint's
     /// tokenizer_config.json, else 512; at most the positions of the model]
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
-    /// How the training words came about
+    /// How running text is split into words: as the training corpus was
     #[arg(long, value_name = "corpus|whitespace|bert", default_value = "corpus")]
     splitter: Splitter,
 }

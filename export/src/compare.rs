@@ -1,4 +1,4 @@
-//! Publishing a bundle only if it is better than the live version.
+//! Publishes a bundle only if it is better than the live version.
 
 use std::path::{Path, PathBuf};
 
@@ -27,14 +27,14 @@ pub enum CompareError {
     Evaluate(#[from] ExportError),
 }
 
-/// What came of publishing what had to be better.
+/// The outcome of a comparison with the live version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// Where the version is; absent where it was not better, and the store is as it was.
+    /// The published version's directory; absent if the bundle is not better and the store is unchanged.
     pub published: Option<PathBuf>,
-    /// Its entity F1.
+    /// The bundle's entity F1.
     pub f1: f64,
-    /// That of the version that was live; absent in a store that had none.
+    /// The entity F1 of the version that was live; absent if the store had none.
     pub live_f1: Option<f64>,
 }
 

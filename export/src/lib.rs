@@ -1,4 +1,4 @@
-//! Checkpoint to ONNX graph to verified bundle to published version.
+//! Exports a checkpoint as an ONNX bundle, verifies it and publishes it.
 
 mod bundle;
 mod calibrate;

@@ -1,4 +1,4 @@
-//! `nerve-export`: checkpoint to bundle.
+//! `nerve-export`: exports, verifies and publishes bundles.
 
 mod cli;
 
@@ -12,7 +12,7 @@ use nerve_repository::publish;
 
 use crate::cli::{Cli, Command};
 
-/// The exit status of publishing what was not better.
+/// The exit status if a bundle is not published because it is not better.
 const NOT_BETTER: u8 = 3;
 
 fn main() -> ExitCode {
@@ -66,7 +66,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             _,
         ) => {
             let runtime = Runtime::load(library)?;
-            return Ok(say(&publish_if_better(&bundle, &store, &dev, &runtime)?));
+            return Ok(report(&publish_if_better(&bundle, &store, &dev, &runtime)?));
         }
         (None, Some(args)) => {
             let request = args.into_request()?;
@@ -93,11 +93,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what came of publishing what had to be better.
-fn say(compared: &Comparison) -> ExitCode {
-    let live = compared
-        .live_f1
-        .map_or_else(|| "nothing was live".to_owned(), |f1| format!("live {f1:.4}"));
+/// Prints the outcome of a comparison with the live version.
+fn report(compared: &Comparison) -> ExitCode {
+    let live = compared.live_f1.map_or_else(
+        || "the store had no version".to_owned(),
+        |f1| format!("live version {f1:.4}"),
+    );
     eprintln!("entity F1: bundle {:.4}, {live}", compared.f1);
     match &compared.published {
         Some(path) => {
@@ -105,7 +106,7 @@ fn say(compared: &Comparison) -> ExitCode {
             ExitCode::SUCCESS
         }
         None => {
-            eprintln!("not better: the store is as it was");
+            eprintln!("not better: the store is unchanged");
             ExitCode::from(NOT_BETTER)
         }
     }

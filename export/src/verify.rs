@@ -1,4 +1,4 @@
-//! Proof that a bundle answers as its checkpoint does, and each text as if it were alone.
+//! Verifies that a bundle answers as its checkpoint does, and that the answer to a text does not depend on its batch.
 
 use std::path::Path;
 
@@ -16,16 +16,16 @@ use nerve_inference::{Model, ModelError};
 use nerve_inference::{Runtime, SessionOptions};
 use nerve_repository::{Checkpoint, CheckpointError, Precision};
 
-/// The largest difference that a logit of an fp32 bundle may have from the checkpoint's.
+/// The largest difference of a logit of an fp32 bundle from the checkpoint's that passes.
 const FP32_DIFFERENCE: f32 = 1e-3;
-/// The same of an fp16 bundle, whose operands have 11 significant bits.
+/// The same for an fp16 bundle, whose operands have 11 significant bits.
 const FP16_DIFFERENCE: f32 = 0.1;
-/// Windows whose logits are computed by the slow reference.
+/// The number of windows that the slow reference computes.
 const REFERENCE_WINDOWS: usize = 32;
-/// Windows that run together when batches are compared with single runs.
+/// The batch size with which single runs are compared.
 const BATCH: usize = 8;
 
-/// Texts of many lengths and scripts, for bundles verified without a corpus.
+/// Texts of many lengths and scripts, for a verification without a corpus.
 const PROBES: [&str; 8] = [
     "Hi",
     "Empire State Building = ESB .",
@@ -37,24 +37,24 @@ const PROBES: [&str; 8] = [
     "The quick brown fox jumps over the lazy dog while the five boxing wizards jump quickly and pack my box with five dozen liquor jugs , as the saying goes in at least three languages spoken north of the river and south of the hills",
 ];
 
-/// What a verification found.
+/// The measurements of a verification that passed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verification {
     /// The bundle's version.
     pub version: String,
     /// The bundle's precision.
     pub precision: String,
-    /// Windows run alone and in mixed batches, with bit-identical logits.
+    /// The number of windows with bit-identical logits alone and in mixed batches.
     pub batch_invariant_windows: usize,
-    /// Largest absolute difference of a logit from the checkpoint's, computed by the plain reference.
+    /// The largest absolute difference of a logit from the reference's.
     pub max_abs_difference: Option<f32>,
-    /// First-subword and other token labels equal to the checkpoint's, as a fraction of those compared.
+    /// The fraction of tokens whose label is the checkpoint's.
     pub label_agreement: Option<f64>,
-    /// Token labels compared.
+    /// The number of tokens whose labels were compared.
     pub labels_compared: usize,
 }
 
-/// Why a bundle is not what it should be.
+/// Why a bundle fails verification.
 #[derive(Debug, Error)]
 pub enum VerifyError {
     /// The bundle does not open.
@@ -80,7 +80,7 @@ pub enum VerifyError {
     Difference {
         /// The largest difference.
         found: f32,
-        /// The largest that this precision explains.
+        /// The largest difference that passes in this precision.
         allowed: f32,
     },
     /// Too few labels are the checkpoint's.
@@ -108,9 +108,9 @@ pub enum VerifyError {
     /// The texts have no token, so nothing can be verified.
     #[error("the texts have no token: nothing can be verified")]
     NoText,
-    /// A text's logits depend on what it was batched with, or on which of its tokens' were asked for.
+    /// The logits of a text depend on its batch, or on which of its tokens are selected.
     #[error(
-        "window {window} ({tokens} tokens) has other logits in a batch of mixed lengths, or where some are asked for, than alone"
+        "window {window} ({tokens} tokens) has other logits in a batch of mixed lengths, or for selected tokens, than alone"
     )]
     NotInvariant {
         /// The window, counted from 0.
@@ -221,7 +221,7 @@ fn check_batches(
     alone: &[Vec<f32>],
     width: usize,
 ) -> Result<(), VerifyError> {
-    // Short beside long: order by length, then deal the windows out so that every batch spans the whole range.
+    // Every batch has windows of all lengths: they are dealt out in the order of their lengths.
     let mut by_length: Vec<usize> = (0..windows.len()).collect();
     by_length.sort_by_key(|&window| windows[window].ids.len());
     let batches = windows.len().div_ceil(BATCH);
@@ -231,7 +231,7 @@ fn check_batches(
             .iter()
             .map(|&window| windows[window].ids.as_slice())
             .collect();
-        // Alternating tokens too: a server reads some of each window.
+        // A server selects some tokens of each window; here every second one.
         let some = |&window: &usize| (window % 2..windows[window].ids.len()).step_by(2).collect();
         let some: Vec<Vec<usize>> = members.iter().map(some).collect();
         let positions: Vec<&[usize]> = some.iter().map(Vec::as_slice).collect();
@@ -274,7 +274,7 @@ fn difference(
         }
         for (a, b) in expected.iter().zip(found) {
             let difference = (a - b).abs();
-            // `max` would drop a NaN, which must not pass for agreement.
+            // `max` would drop a NaN.
             largest = if difference.is_nan() {
                 f32::INFINITY
             } else {

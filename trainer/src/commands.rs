@@ -79,13 +79,7 @@ pub(crate) fn train(
     println!("{}", report.best.display());
     if let Some(publication) = publication {
         let splits = Splits::find(&config.data, &config.wnut17_url)?;
-        let compared = publish_run(
-            &config.out,
-            &report.best,
-            &splits,
-            config.max_length,
-            &publication,
-        )?;
+        let compared = publish_run(&config, &report.best, &splits, &publication)?;
         eprintln!("{}", compared_line(&compared));
         match compared.published {
             Some(path) => println!("{}", path.display()),

@@ -11,7 +11,10 @@ use nerve_repository::{Manifest, Precision, StoreError, publish};
 use nerve_tagging::Splitter;
 use thiserror::Error;
 
+use crate::base::is_on_hub;
 use crate::corpus::{CorpusError, Splits};
+use crate::report::last_parts;
+use crate::train::{InitialModel, TrainConfig};
 
 /// How many training sentences show int8 its ranges.
 const CALIBRATION_TEXTS: usize = 512;
@@ -70,16 +73,25 @@ fn live_name(store: &Path) -> Result<Option<String>, StoreError> {
     }
 }
 
+/// The name of the base model: its hub id, or the end of its path. Fresh weights have none.
+fn base_name(start: &InitialModel) -> Option<String> {
+    match start {
+        InitialModel::Base { base, .. } if is_on_hub(base) => Some(base.clone()),
+        InitialModel::Base { base, .. } => Some(last_parts(base)),
+        InitialModel::Scratch(_) => None,
+    }
+}
+
 /// Makes `RUN/bundle` of a run's best checkpoint, evaluates it on the dev split and puts it into the store.
 ///
 /// int8 takes its ranges from the training split. Splits must be CoNLL files.
 pub fn publish_run(
-    run: &Path,
+    config: &TrainConfig,
     best: &Path,
     splits: &Splits,
-    max_length: usize,
     publication: &Publication,
 ) -> Result<Comparison, PublishError> {
+    let run = &config.out;
     let runtime = Runtime::load(publication.onnxruntime.as_deref())?;
     let out = run.join(BUNDLE);
     match fs::remove_dir_all(&out) {
@@ -106,8 +118,8 @@ pub fn publish_run(
         calibration_texts: CALIBRATION_TEXTS,
         evaluate: Some(splits.dev.clone()),
         name,
-        base: None,
-        max_length,
+        base: base_name(&config.start),
+        max_length: config.max_length,
         splitter: Splitter::Corpus,
     };
     let manifest = export(&request, &runtime)?;
@@ -124,4 +136,27 @@ pub fn publish_run(
         f1: manifest.evaluation.map_or(0.0, |earned| earned.f1),
         live_f1: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_named_by_its_hub_id_or_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let local = dir.path().join("bases/minilm");
+        fs::create_dir_all(&local).unwrap();
+        let of = |base: &str| {
+            base_name(&InitialModel::Base {
+                base: base.to_owned(),
+                layers: None,
+            })
+        };
+        assert_eq!(
+            of("google-bert/bert-base-uncased").as_deref(),
+            Some("google-bert/bert-base-uncased")
+        );
+        assert_eq!(of(local.to_str().unwrap()).as_deref(), Some("bases/minilm"));
+    }
 }

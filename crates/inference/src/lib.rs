@@ -1,4 +1,4 @@
-//! An open model: tokenizer, session, and the way from words to words with labels.
+//! An open model: its tokenizer, its sessions, and the labels of words.
 
 mod encoder;
 mod interface;

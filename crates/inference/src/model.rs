@@ -1,4 +1,4 @@
-//! A model directory, opened: a bundle, a store's current bundle, or a plain Hugging Face export.
+//! An open model, from a bundle, the current version of a store, or a plain Hugging Face export.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -21,26 +21,26 @@ use crate::session::{Session, SessionError};
 /// Why a model directory cannot be opened.
 #[derive(Debug, Error)]
 pub enum ModelError {
-    /// There is no model at the path.
+    /// The path holds no model.
     #[error(transparent)]
     Locate(#[from] LocateError),
     /// An option of plain exports was given with a bundle.
-    #[error("{}: --{option} is for plain exports; a bundle's manifest says it all", path.display())]
+    #[error("{}: --{option} is for plain exports; the manifest of this bundle states it", path.display())]
     NotPlain {
         /// The bundle.
         path: PathBuf,
         /// The option.
         option: &'static str,
     },
-    /// A bundle needs an operator that this program does not have.
-    #[error("{}: the graph needs the operator {operator}, which is neither ONNX's nor ONNX Runtime's", path.display())]
+    /// The graph of a bundle uses an operator that this program does not have.
+    #[error("{}: the graph uses the operator {operator}, which belongs neither to ONNX nor to ONNX Runtime", path.display())]
     Operator {
         /// The manifest.
         path: PathBuf,
         /// The operator, with its domain.
         operator: String,
     },
-    /// The graph is not a token classifier's.
+    /// The graph is not that of a token classifier.
     #[error(transparent)]
     Graph(#[from] GraphError),
     /// The manifest or a file it describes is wrong.
@@ -59,61 +59,61 @@ pub enum ModelError {
         path: PathBuf,
         /// The length stated.
         max_length: usize,
-        /// What is wrong with it.
+        /// The problem.
         source: WindowLimitsError,
     },
-    /// The tokenizer has ids that the embedding table lacks.
-    #[error("{}: the tokenizer's ids need {tokens} rows, the embedding table has {rows}", path.display())]
+    /// The tokenizer has ids outside the embedding table.
+    #[error("{}: the tokenizer has {tokens} ids, but the embedding table has {rows} rows; the tokenizer is of another model", path.display())]
     Vocabulary {
         /// The directory.
         path: PathBuf,
         /// One more than the tokenizer's highest id.
         tokens: usize,
-        /// Rows of the table.
+        /// The rows of the table.
         rows: usize,
     },
 }
 
-/// What a plain export does not say of itself.
+/// Options of plain exports, which have no manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {
-    /// The graph, relative to the directory; `model.onnx` or `onnx/model.onnx` where absent.
+    /// The graph, relative to the directory; `model.onnx` or `onnx/model.onnx` if absent.
     pub onnx_file: Option<PathBuf>,
-    /// How running text is split into words; by the tokenizer's own pre-tokens where absent.
+    /// How running text is split into words; by the tokenizer's own pre-tokens if absent.
     pub splitter: Option<Splitter>,
 }
 
-/// What a model is, as `/info` shows it.
+/// The description of a model that `/info` shows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ModelInfo {
     /// The model's name.
     pub name: String,
-    /// Its content hash.
+    /// The hash of everything that changes its answers.
     pub version: String,
-    /// `fp32`, `fp16` or `int8`; of a plain export what its graph shows: `fp32`, `fp16`, `int8`, `int8-dynamic` or `int4`.
+    /// `fp32`, `fp16` or `int8`; for a plain export, what its graph shows: `fp32`, `fp16`, `int8`, `int8-dynamic` or `int4`.
     pub precision: String,
     /// Label names, in output order.
     pub labels: Vec<String>,
-    /// How the labels spell entities.
+    /// The tagging scheme of the labels.
     pub label_scheme: TagScheme,
     /// Longest window in tokens, special tokens included.
     pub max_length: usize,
     /// How running text is split into words.
     pub splitter: Splitter,
-    /// What logits are divided by before they become scores; 1 where none was fitted.
+    /// The divisor of logits before they become scores; 1 if none was fitted.
     pub temperature: f64,
-    /// Why windows run one by one; absent where they share batches.
+    /// Why windows run one by one; absent if they share batches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_by_one: Option<OneByOne>,
-    /// Whether its graph's products are of real tokens alone, so that windows of different lengths may well share a batch.
+    /// Whether the graph computes real tokens alone, so that windows of different lengths can share a batch at no cost.
     pub padding_free: bool,
     /// The base model it was fine-tuned from.
     pub base: Option<String>,
-    /// The evaluation it earned before it was written.
+    /// The scores measured when it was exported.
     pub evaluation: Option<Evaluation>,
 }
 
-/// An opened and checked model, ready to make sessions.
+/// An open and checked model, from which sessions are made.
 pub struct Model {
     info: ModelInfo,
     labels: LabelSet,
@@ -125,7 +125,7 @@ pub struct Model {
     graph: PathBuf,
     interface: Interface,
     pad: u32,
-    /// An operator for which a bundle runs on processors alone.
+    /// An operator because of which a bundle runs on the CPU only.
     processor_operator: Option<String>,
 }
 
@@ -136,15 +136,15 @@ impl Model {
         Self::open_with(path, &OpenOptions::default())
     }
 
-    /// [`Self::open`], with what a plain export needs to be told.
+    /// [`Self::open`] with options of plain exports.
     pub fn open_with(path: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
-        // Located once: a store that flips `current` meanwhile must not mix two versions' files.
+        // The link is followed once, so that a store that changes `current` meanwhile does not mix the files of two versions.
         Self::open_located(&locate(path)?, options)
     }
 
-    /// The model at this place.
+    /// The model in this directory.
     pub fn open_located(at: &Located, options: &OpenOptions) -> Result<Self, ModelError> {
-        // A store's version without its manifest is a copy that is not complete, never a plain export.
+        // A version of a store without its manifest is an incomplete copy, not a plain export.
         if at.in_store || at.dir.join(MANIFEST).is_file() {
             Self::open_bundle(&at.dir, options)
         } else {
@@ -186,7 +186,7 @@ impl Model {
         let graph = dir.join("model.onnx");
         let outline = read_outline(&graph)?;
         let interface = Interface::of(&outline, &graph, labels.len())?;
-        // Not `open_dir`, which reads files that no manifest vouches for.
+        // `open_dir` would read files that the manifest does not list.
         let encoder = TextEncoder::open(&dir.join("tokenizer.json"))?;
         let model_max_length = match manifest.has_tokenizer_config() {
             true => TokenizerConfig::read(dir)?.model_max_length,
@@ -207,7 +207,7 @@ impl Model {
             base: manifest.base,
             evaluation: manifest.evaluation,
         };
-        let parts = Parts {
+        let parts = ModelParts {
             labels,
             temperature,
             encoder,
@@ -243,7 +243,7 @@ impl Model {
             base: None,
             evaluation: None,
         };
-        let parts = Parts {
+        let parts = ModelParts {
             pad: config.pad(|token| encoder.token_to_id(token))?,
             labels: config.labels,
             temperature: Temperature::default(),
@@ -257,7 +257,7 @@ impl Model {
         Self::assemble(dir, info, parts)
     }
 
-    fn assemble(dir: &Path, info: ModelInfo, parts: Parts) -> Result<Self, ModelError> {
+    fn assemble(dir: &Path, info: ModelInfo, parts: ModelParts) -> Result<Self, ModelError> {
         let tokens = parts.encoder.vocab_size().max(parts.pad as usize + 1);
         if let Some(rows) = parts.rows.filter(|rows| tokens > *rows) {
             return Err(ModelError::Vocabulary {
@@ -274,7 +274,7 @@ impl Model {
                 source,
             }
         })?;
-        // A length that leaves no room for text is not one to truncate to.
+        // A length without room for text cannot be meant for truncation.
         let pipeline_max_length = parts
             .pipeline_max_length
             .filter(|&length| length > before + after);
@@ -293,7 +293,7 @@ impl Model {
         })
     }
 
-    /// What the model is.
+    /// The description of the model.
     pub fn info(&self) -> &ModelInfo {
         &self.info
     }
@@ -303,7 +303,7 @@ impl Model {
         &self.labels
     }
 
-    /// Decides words' labels from its logits, and states their scores at its temperature.
+    /// The decoder from logits to the labels of words, with scores at the model's temperature.
     pub fn decoder(&self) -> Decoder {
         Decoder::new(&self.labels).with_temperature(self.temperature)
     }
@@ -321,17 +321,17 @@ impl Model {
         PipelineEncoder::new(&self.encoder, self.pipeline_max_length)
     }
 
-    /// How running text is split for it.
+    /// How running text is split into words.
     pub fn splitter(&self) -> Splitter {
         self.info.splitter
     }
 
-    /// How long its windows may be.
+    /// The longest window.
     pub fn limits(&self) -> WindowLimits {
         self.limits
     }
 
-    /// A new session of the model, whose logits are checked to be as wide as the labels are many.
+    /// A new session of the model; each run checks that the logits are as wide as the number of labels.
     pub fn session(&self, runtime: &Runtime, options: &SessionOptions) -> Result<Session, SessionError> {
         if let Some(operator) = &self.processor_operator
             && options.device != Device::Cpu
@@ -346,32 +346,32 @@ impl Model {
     }
 }
 
-/// What a model is made of, whichever kind of directory it came from.
-struct Parts {
+/// The parts of a model from any kind of directory.
+struct ModelParts {
     labels: LabelSet,
     temperature: Temperature,
     encoder: TextEncoder,
     graph: PathBuf,
     interface: Interface,
-    /// Rows of the word embedding table, where they can be known.
+    /// The rows of the word embedding table, if they are known.
     rows: Option<usize>,
     pad: u32,
-    /// The longest sequence of the `transformers` pipeline, where it is not the model's own.
+    /// The longest sequence of the `transformers` pipeline, if it is not that of the model.
     pipeline_max_length: Option<usize>,
     processor_operator: Option<String>,
 }
 
-/// Operators of bundles that an accelerator leaves to the processor: integer products, and those that compute shapes.
+/// Operators of bundles that run on the CPU only: integer products, and operators that compute shapes.
 const PROCESSOR_OPERATORS: [&str; 2] = ["com.microsoft.QGemm", "Shape"];
 
-/// Whether an operator, named as in a manifest, is of another domain than ONNX's and ONNX Runtime's.
+/// Whether an operator, named as in a manifest, belongs to a domain other than those of ONNX and ONNX Runtime.
 fn is_foreign(operator: &str) -> bool {
     operator
         .rsplit_once('.')
         .is_some_and(|(domain, _)| domain != CONTRIB)
 }
 
-/// The outline of a model file, the files of its weights all there.
+/// The outline of a model file whose weight files all exist.
 fn read_outline(path: &Path) -> Result<Outline, GraphError> {
     let bytes = std::fs::read(path).map_err(|source| GraphError::Read {
         path: path.to_owned(),
@@ -383,7 +383,7 @@ fn read_outline(path: &Path) -> Result<Outline, GraphError> {
     })?;
     let dir = path.parent().unwrap_or(Path::new("."));
     for file in outline.external_files() {
-        // Elsewhere it would be neither hashed nor, by newer versions of ONNX Runtime, opened.
+        // A file elsewhere is not hashed, and newer versions of ONNX Runtime do not open it.
         let inside = Path::new(file)
             .components()
             .all(|part| matches!(part, Component::Normal(_)));

@@ -1,4 +1,4 @@
-//! Models at rest: checkpoints, bundles, stores of versions and plain exports. The one reader of each.
+//! Models on disk: checkpoints, bundles, stores of versions and plain exports, each with one reader.
 
 mod calibration;
 mod checkpoint;

@@ -1,4 +1,4 @@
-//! Words to subwords: the tokenizer, with everything that could cut or pad silently turned off.
+//! Words and texts to subwords, without truncation or padding.
 
 mod bert_words;
 
@@ -24,13 +24,13 @@ use crate::word_cache::{WordCache, WordIds};
 /// Why a tokenizer cannot be opened or used.
 #[derive(Debug, Error)]
 pub enum EncoderError {
-    /// There is neither `tokenizer.json` nor `vocab.txt`.
+    /// The directory has neither `tokenizer.json` nor `vocab.txt`.
     #[error("{} has neither tokenizer.json nor vocab.txt", dir.display())]
     Missing {
         /// The directory.
         dir: PathBuf,
     },
-    /// There is no `tokenizer.json`, and nothing else makes the tokenizer of this family.
+    /// The directory has no `tokenizer.json`, which this family needs.
     #[error(
         "{} has no tokenizer.json, which a `{model_type}` model needs: its vocab.txt, bpe.codes, merges.txt or SentencePiece model are not read",
         dir.display()
@@ -38,35 +38,35 @@ pub enum EncoderError {
     NoJson {
         /// The directory.
         dir: PathBuf,
-        /// The family that its `config.json` names.
+        /// The family in its `config.json`.
         model_type: &'static str,
     },
-    /// The file is not a tokenizer.
+    /// The file is not a usable tokenizer.
     #[error("{}: not a usable tokenizer: {reason}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// What the tokenizer library said.
+        /// The error of the tokenizer library.
         reason: String,
     },
-    /// `tokenizer_config.json` is wrong.
+    /// `tokenizer_config.json` is unusable.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The tokenizer could not encode a text.
+    /// The tokenizer cannot encode a text.
     #[error("the tokenizer failed: {0}")]
     Encode(tokenizers::Error),
-    /// The tokenizer could not spell tokens as text.
+    /// The tokenizer cannot decode tokens to text.
     #[error("the tokenizer failed to decode: {0}")]
     Decode(tokenizers::Error),
     /// The tokenizer's word ids contradict the words.
     #[error("the tokenizer's word ids are inconsistent: {0}")]
     Align(#[from] AlignError),
-    /// A file could not be written.
+    /// A file cannot be written.
     #[error("cannot write {}: {reason}", path.display())]
     Save {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         reason: String,
     },
 }
@@ -76,31 +76,31 @@ pub enum EncoderError {
 pub struct WordToken {
     /// The vocabulary id.
     pub id: u32,
-    /// The word it is of, counted from 0.
+    /// The index of its word.
     pub word: usize,
-    /// The bytes of the word it stands for.
+    /// The bytes of the word that it covers.
     pub span: ByteSpan,
 }
 
-/// A tokenizer that yields words' subwords, without truncation or padding.
+/// A tokenizer that yields the subwords of words, without truncation or padding.
 pub struct TextEncoder {
     tokenizer: Tokenizer,
     before: Vec<u32>,
     after: Vec<u32>,
     spaces: Spaces,
     words: WordCache,
-    /// Whether it cuts ASCII text as [`bert_words::cut`] does.
+    /// Whether it splits ASCII text as [`bert_words::cut`] does.
     cuts_as_bert: bool,
-    /// The fields of the `tokenizer_config.json` it was opened with.
+    /// The fields of its `tokenizer_config.json`.
     config: Map<String, Value>,
 }
 
 impl TextEncoder {
     /// The encoder in a model directory: its `tokenizer.json`, else a BERT WordPiece tokenizer over its `vocab.txt`.
     ///
-    /// What `tokenizer_config.json` says of lower case, accents, ideographs and prefix spaces holds for both, as in
-    /// `transformers`; the truncation and padding of a `tokenizer.json` are overridden. A `vocab.txt` beside the
-    /// `config.json` of a family that has no WordPiece vocabulary is an error.
+    /// As in `transformers`, the settings of `tokenizer_config.json` for lower case, accents, ideographs and prefix spaces apply
+    /// to both. The truncation and padding of a `tokenizer.json` are turned off. A `vocab.txt` beside the `config.json` of a
+    /// family without WordPiece vocabulary is an error.
     pub fn open_dir(dir: &Path) -> Result<Self, EncoderError> {
         let config = TokenizerConfig::read(dir)?;
         let json = dir.join("tokenizer.json");
@@ -120,7 +120,7 @@ impl TextEncoder {
         Err(EncoderError::Missing { dir: dir.to_owned() })
     }
 
-    /// The encoder of a `tokenizer.json` as it stands, but for truncation and padding.
+    /// The encoder of a `tokenizer.json`, without truncation and padding.
     pub(crate) fn open(path: &Path) -> Result<Self, EncoderError> {
         Self::from_json(path, &TokenizerConfig::default())
     }
@@ -189,7 +189,7 @@ impl TextEncoder {
             .with_truncation(None)
             .map_err(|error| open_error(path, error))?
             .with_padding(None);
-        // A `[SEP]` that a user typed is text, not the end of the sequence.
+        // `[SEP]` in a text is text, not a special token.
         tokenizer.set_encode_special_tokens(true);
         let spaces = tokenizer.get_pre_tokenizer().map_or(Spaces::Dropped, Spaces::of);
         if let (Some(PreTokenizerWrapper::ByteLevel(bytes)), Some(mut processor)) = (
@@ -206,7 +206,10 @@ impl TextEncoder {
         let after = mask.iter().rev().take_while(is_special).count();
         let ids = probe.get_ids();
         if before + after >= ids.len() {
-            return Err(open_error(path, "it encodes `a` to special tokens alone"));
+            return Err(open_error(
+                path,
+                "it encodes the text `a` to special tokens alone",
+            ));
         }
         Ok(Self {
             before: ids[..before].to_vec(),
@@ -219,11 +222,11 @@ impl TextEncoder {
         })
     }
 
-    /// The subwords of words as given; a word is never split into two words or merged with its neighbour.
+    /// The subwords of given words, which are never split into several words or merged.
     ///
-    /// A word that normalisation empties (white space, a lone zero-width joiner) has no subwords and keeps its place.
-    /// Where the tokenizer marks spaces, every word is read as after a space, the first too: so `transformers` trains on
-    /// given words (`add_prefix_space=True`).
+    /// A word that normalization empties (white space, a lone zero-width joiner) has no subwords and keeps its index. If the
+    /// tokenizer marks spaces, every word is encoded as if a space preceded it, as `transformers` does in training on given words
+    /// (`add_prefix_space=True`).
     pub fn encode_words<S: AsRef<str>>(&self, words: &[S]) -> Result<Subwords, EncoderError> {
         let mut cache = self.words.lock();
         let mut known: Vec<Option<WordIds>> = words.iter().map(|word| cache.get(word.as_ref())).collect();
@@ -253,7 +256,7 @@ impl TextEncoder {
         Ok(Subwords::new(&ids, &word_ids, words.len())?)
     }
 
-    /// The subwords of each of these words. A tokenizer reads given words one by one, so none depends on another.
+    /// The subwords of each of these words. A tokenizer encodes given words one by one, so they do not depend on each other.
     fn encode_each(&self, words: &[&str]) -> Result<Vec<WordIds>, EncoderError> {
         let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word)).collect();
         let encoding = self.encode(given)?;
@@ -272,7 +275,7 @@ impl TextEncoder {
         if self.spaces == Spaces::Dropped {
             Cow::Borrowed(word)
         } else if word.trim().is_empty() {
-            // A lone space is a subword here, which would make white space a word.
+            // Else the space would be a subword, and white space a word.
             Cow::Borrowed("")
         } else if word.starts_with(char::is_whitespace) {
             Cow::Borrowed(word)
@@ -281,10 +284,10 @@ impl TextEncoder {
         }
     }
 
-    /// The tokens of words as given, in order; read as [`Self::encode_words`] reads them.
+    /// The tokens of given words, in order, encoded as by [`Self::encode_words`].
     pub fn encode_tokens<S: AsRef<str>>(&self, words: &[S]) -> Result<Vec<WordToken>, EncoderError> {
         let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word.as_ref())).collect();
-        // How many bytes the space before each word adds.
+        // The bytes that the space before each word adds.
         let added: Vec<usize> = given
             .iter()
             .zip(words)
@@ -304,7 +307,7 @@ impl TextEncoder {
         Ok(tokens.zip(encoding.get_word_ids()).filter_map(token).collect())
     }
 
-    /// The tokens of a text as byte spans of it, each a word of its own; one of white space alone goes with the token before.
+    /// The tokens of a text as byte spans, each as a word. A token of white space alone belongs to the token before it.
     pub fn encode_text_tokens(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
         let encoding = self.encode(text)?;
         let mut spans: Vec<ByteSpan> = Vec::with_capacity(encoding.len());
@@ -318,16 +321,16 @@ impl TextEncoder {
         Ok((spans, subwords))
     }
 
-    /// The tokenizer's own words of a text, as byte spans of it, with their subwords.
+    /// The words that the tokenizer itself finds in a text, as byte spans, with their subwords.
     ///
-    /// A word is one of the tokenizer's pre-tokens without the white space around it. Where pre-tokens are all there is
-    /// between spaces (SentencePiece), the punctuation before and after is a word of its own, if it is of other subwords. The
-    /// subwords of white space alone go with the word before, and those before the first word are left out.
+    /// A word is a pre-token of the tokenizer without the white space around it. If pre-tokens are split at spaces alone
+    /// (SentencePiece), the punctuation before and after is a word too, if it has subwords of its own. Subwords of white space
+    /// alone belong to the word before them; those before the first word are left out.
     pub fn encode_text(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
         if self.cuts_as_bert
             && let Some(spans) = bert_words::cut(text)
         {
-            // Word by word, since most are known.
+            // Word by word, since the cache has most of them.
             let words: Vec<&str> = spans.iter().filter_map(|span| span.slice(text)).collect();
             let subwords = self.encode_words(&words)?;
             return Ok((spans, subwords));
@@ -335,7 +338,7 @@ impl TextEncoder {
         self.encode_whole(text)
     }
 
-    /// [`Self::encode_text`] of any text.
+    /// [`Self::encode_text`] for any text, without the cache.
     fn encode_whole(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
         let encoding = self.encode(text)?;
         let mut spans: Vec<ByteSpan> = Vec::new();
@@ -346,7 +349,7 @@ impl TextEncoder {
             for part in self.parts(text, &encoding, pre_token) {
                 let end = part.end;
                 spans.extend(covered(text, &encoding, part).filter(|_| is_text));
-                // The tokenizer numbers pre-tokens that yielded nothing too; words here are the ones that did.
+                // The tokenizer also numbers pre-tokens without tokens; those are not words here.
                 let index = spans
                     .len()
                     .checked_sub(1)
@@ -358,7 +361,7 @@ impl TextEncoder {
         Ok((spans, subwords))
     }
 
-    /// The words of one pre-token: the punctuation before, the rest, and the punctuation after, of which any may be empty.
+    /// The words of one pre-token: the punctuation before, the rest, and the punctuation after. Each may be empty.
     fn parts(&self, text: &str, encoding: &Encoding, tokens: Range<usize>) -> [Range<usize>; 3] {
         let (start, end) = (tokens.start, tokens.end);
         let has_letters = |&token: &usize| {
@@ -373,7 +376,7 @@ impl TextEncoder {
         match bounds.filter(|_| self.spaces == Spaces::MarkedAlone) {
             None => [tokens, end..end, end..end],
             Some((first, last)) => {
-                // A subword of the space alone is the first of the word it stands before.
+                // A subword of the space alone belongs to the word after it.
                 let punctuation = covered(text, encoding, start..first).is_some();
                 let first = if punctuation { first } else { start };
                 [start..first, first..last + 1, last + 1..end]
@@ -381,7 +384,7 @@ impl TextEncoder {
         }
     }
 
-    /// How many special tokens stand before and after a sequence.
+    /// The number of special tokens before and after a sequence.
     pub fn specials(&self) -> (usize, usize) {
         (self.before.len(), self.after.len())
     }
@@ -391,18 +394,18 @@ impl TextEncoder {
         (&self.before, &self.after)
     }
 
-    /// The tokenizer itself.
+    /// The tokenizer of the library.
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
-    /// The token ids of one window, special tokens included: what the encoder network reads.
+    /// The token ids of one window, special tokens included: the input of the network.
     pub fn window_ids(&self, subwords: &Subwords, window: &Window) -> Vec<u32> {
         let inside = subwords.ids().get(window.tokens.clone()).unwrap_or_default();
         [self.before.as_slice(), inside, &self.after].concat()
     }
 
-    /// How many rows the embedding table must have: one more than the tokenizer's highest id.
+    /// The number of rows that the embedding table must have: the highest id plus 1.
     pub fn vocab_size(&self) -> usize {
         let ids = self.tokenizer.get_vocab(true);
         ids.values().max().map_or(0, |&highest| highest as usize + 1)
@@ -422,9 +425,9 @@ impl TextEncoder {
         write_synced(path, text.as_bytes()).map_err(|error| save_error(path, &error.source))
     }
 
-    /// Writes the `tokenizer_config.json` with which `transformers` reads given words as this encoder does.
+    /// Writes the `tokenizer_config.json` with which `transformers` encodes given words as this encoder does.
     ///
-    /// Its classes go by this file where it contradicts `tokenizer.json`, and by their defaults where it is silent.
+    /// In `transformers` this file overrides `tokenizer.json`, and so do the defaults of absent fields.
     pub fn save_config(&self, path: &Path) -> Result<(), EncoderError> {
         let mut fields = self.config.clone();
         let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
@@ -441,10 +444,10 @@ impl TextEncoder {
     }
 }
 
-/// What the tokenizer library makes of its work.
+/// Runs a function of the tokenizer library and makes a panic an error.
 ///
-/// It panics at some files that it should refuse (one whose JSON breaks off in its decoder, for one), and a `tokenizer.json` may
-/// be anybody's. A tokenizer is only read meanwhile, so that nothing half-done is seen afterwards.
+/// The library panics at some defective files (for example, JSON that ends within the decoder), and a `tokenizer.json` may come
+/// from anywhere. The function only reads the tokenizer, so a panic leaves no half-changed state.
 pub(crate) fn guarded<T>(
     work: impl FnOnce() -> Result<T, tokenizers::Error>,
 ) -> Result<T, tokenizers::Error> {
@@ -459,7 +462,7 @@ fn save_error(path: &Path, error: &impl ToString) -> EncoderError {
     }
 }
 
-/// The family in a directory's `config.json`; `None` where there is no such file, or one of another family.
+/// The family in a directory's `config.json`; `None` if there is no such file, or if Nerve does not know the family.
 fn family(dir: &Path) -> Result<Option<Family>, ConfigError> {
     let path = dir.join("config.json");
     if !path.is_file() {
@@ -476,7 +479,7 @@ fn open_error(path: &Path, reason: impl Into<tokenizers::Error>) -> EncoderError
     }
 }
 
-/// What of the text some tokens cover, without the white space around it; `None` for white space alone.
+/// The span of the text that some tokens cover, without the white space around it; `None` for white space alone.
 fn covered(text: &str, encoding: &Encoding, tokens: Range<usize>) -> Option<ByteSpan> {
     let offsets = encoding.get_offsets().get(tokens)?;
     let start = offsets.iter().map(|(start, _)| *start).min()?;
@@ -486,14 +489,14 @@ fn covered(text: &str, encoding: &Encoding, tokens: Range<usize>) -> Option<Byte
     ByteSpan::new(start, start + covered.trim().len()).filter(|span| !span.is_empty())
 }
 
-/// What a pre-tokenizer makes of spaces.
+/// How a pre-tokenizer treats spaces.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Spaces {
-    /// They are left out.
+    /// Spaces are dropped.
     Dropped,
-    /// One is the first letter of the word after it, and punctuation is split off (byte-level BPE).
+    /// A space is the first letter of the word after it, and punctuation is split off (byte-level BPE).
     Marked,
-    /// One is the first letter of the word after it, and nothing else splits words (SentencePiece).
+    /// A space is the first letter of the word after it, and only spaces split words (SentencePiece).
     MarkedAlone,
 }
 
@@ -513,7 +516,8 @@ impl Spaces {
     }
 }
 
-/// Tells what trims offsets whether a space is put before a text; misled, it takes the first letter for that space.
+/// Tells the post-processor, which trims offsets, whether the pre-tokenizer puts a space before a text. Otherwise it would take
+/// the first letter for that space.
 fn agree_on_prefix(processor: &mut PostProcessorWrapper, prefix: bool) {
     match processor {
         PostProcessorWrapper::Roberta(roberta) => roberta.add_prefix_space = prefix,

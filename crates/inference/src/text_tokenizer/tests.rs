@@ -52,7 +52,7 @@ proptest! {
 }
 
 #[test]
-fn text_that_must_be_normalised_first_is_not_cut() {
+fn text_that_must_be_normalized_first_is_not_cut() {
     for text in ["caf\u{e9}", "a\u{b}b", "a\u{7f}", "a\u{a0}b"] {
         assert_eq!(bert_words::cut(text), None, "{text:?}");
     }

@@ -1,13 +1,13 @@
-//! The words of ASCII text, as BERT's pre-tokenizer cuts them.
+//! The words of ASCII text, as BERT's pre-tokenizer splits them.
 
 use nerve_tagging::ByteSpan;
 use tokenizers::Tokenizer;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
-/// Whether a tokenizer cuts ASCII text where [`cut`] does and nowhere else, so that its words can be read one by one.
+/// Whether a tokenizer splits ASCII text exactly where [`cut`] does, so that its words can be encoded one by one.
 ///
-/// A token that was added to the vocabulary, unless it is special, is found in a text before that is cut.
+/// A tokenizer finds tokens that were added to the vocabulary, unless they are special, before it splits a text.
 pub(super) fn are_of(tokenizer: &Tokenizer) -> bool {
     let normalizer = tokenizer.get_normalizer();
     let usual =
@@ -18,8 +18,8 @@ pub(super) fn are_of(tokenizer: &Tokenizer) -> bool {
     usual && cuts && added.all(|token| token.special)
 }
 
-/// The words of a text: a punctuation mark each, and what white space and punctuation leave between them. `None` for a text
-/// that is not of printable ASCII and usual white space alone: to cut it, it would have to be normalised.
+/// The words of a text: each punctuation mark, and the runs between white space and punctuation. `None` for a text with
+/// characters other than printable ASCII and usual white space, since it would have to be normalized first.
 pub(super) fn cut(text: &str) -> Option<Vec<ByteSpan>> {
     let mut words = Vec::new();
     let mut start = 0;
