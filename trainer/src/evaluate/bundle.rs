@@ -9,8 +9,7 @@ use nerve_inference::{
 use nerve_tagging::{ByteSpan, Decoding, LabelSet, Splitter, WordLabel, split_corpus, split_whitespace};
 use thiserror::Error;
 
-use super::tagger::{Answered, decide};
-use super::{Tagger, TaggerError};
+use super::tagger::{Answered, Tagger, TaggerError, decide};
 
 /// Why a bundle cannot be opened.
 #[derive(Debug, Error)]

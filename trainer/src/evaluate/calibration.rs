@@ -6,8 +6,9 @@ use nerve_tagging::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{CheckpointTagger, Tagger, TaggerError};
-use crate::corpus::Corpus;
+use super::checkpoint::CheckpointTagger;
+use super::tagger::{Tagger, TaggerError};
+use nerve_corpus::Corpus;
 
 /// Bins of equal width that confidences fall into.
 pub const BINS: usize = 15;

@@ -13,8 +13,7 @@ use nerve_tagging::{
 };
 
 use super::calibration::WordLogits;
-use super::tagger::{Answered, decide};
-use super::{Tagger, TaggerError};
+use super::tagger::{Answered, Tagger, TaggerError, decide};
 use crate::model::{BertTagger, CheckpointError, ModelDir, Packed};
 use crate::ops::values;
 use crate::train::joined;

@@ -6,7 +6,7 @@ mod checkpoint;
 mod detail;
 mod errors;
 mod evaluation;
-mod pairs;
+mod file_score;
 mod raw;
 mod report;
 mod spans;
@@ -18,16 +18,17 @@ pub use calibration::{
     fit_temperature,
 };
 pub use checkpoint::CheckpointTagger;
-pub use detail::{DetailedEvaluation, evaluate_in_detail, split_name};
+pub use detail::{DetailedEvaluation, evaluate_in_detail};
 pub use errors::{
     AnalysedSentence, EntityError, ErrorAnalysis, ErrorKind, Pair, ShownEntity, TypeErrors, analyse_errors,
     pair_entities,
 };
+pub use evaluation::evaluate;
 pub(crate) use evaluation::evaluate_with_loss;
 #[cfg(test)]
 pub(crate) use evaluation::tests as test_tagger;
-pub use evaluation::{Evaluation, evaluate};
-pub use pairs::{PairsError, score_files};
+pub use file_score::{FileScore, ScoreError, WordDifferences, score_files};
+pub use nerve_tagging::Evaluation;
 pub use raw::evaluate_raw;
 pub use report::{calibration_table, evaluation_table, score_table, span_table};
 pub use spans::{SpanScore, TextEntity, score_spans};

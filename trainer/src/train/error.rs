@@ -10,10 +10,10 @@ use super::config::OptionError;
 use super::device::DeviceChoice;
 use super::example::ExampleError;
 use crate::base::BaseError;
-use crate::corpus::CorpusError;
 use crate::evaluate::TaggerError;
 use crate::model::CheckpointError;
 use crate::report::ReportError;
+use nerve_corpus::CorpusError;
 
 /// Why a training stopped.
 #[derive(Debug, Error)]
