@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nerve_corpus::Corpus;
 use nerve_inference::{
     EncoderError, Model, ModelError, Runtime, SessionError, SessionOptions, TagError, TextEncoder, encode,
-    tag,
 };
 use nerve_repository::onnx::OPSET;
 use nerve_repository::{
-    Calibration, CalibrationError, Checkpoint, CheckpointError, Evaluation, FILES, FORMAT_VERSION, FileError,
-    FileInfo, GraphInfo, MANIFEST, Manifest, Precision, TOKENIZER_CONFIG, create_dir_synced, parent,
-    rename_synced, set_readable, write_synced,
+    BundleEvaluation, Calibration, CalibrationError, Checkpoint, CheckpointError, FILES, FORMAT_VERSION,
+    FileError, FileInfo, GraphInfo, MANIFEST, Manifest, Precision, TOKENIZER_CONFIG, create_dir_synced,
+    parent, rename_synced, set_readable, write_synced,
 };
-use nerve_tagging::{Decoding, Splitter, WindowLimits, WindowLimitsError};
+use nerve_tagging::{Splitter, WindowLimits, WindowLimitsError};
 use thiserror::Error;
 
 use crate::calibrate::calibrate;
@@ -134,13 +133,13 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
             }
             let sentences = sample(&request.calibration, request.calibration_texts);
             let encoded = encode(&encoder, limits, &sentences)?;
-            if encoded.windows.is_empty() {
+            if encoded.is_empty() {
                 return Err(ExportError::EmptyCalibration {
                     sentences: sentences.len(),
                 });
             }
             let observed = graph_in(Arithmetic::Observed)?;
-            let ranges = calibrate(&checkpoint, &observed, &encoded.windows, runtime)?;
+            let ranges = calibrate(&checkpoint, &observed, &encoded, runtime)?;
             graph_in(Arithmetic::Int8(&ranges))?
         }
     };
@@ -217,9 +216,12 @@ fn sample(sentences: &[Vec<String>], most: usize) -> Vec<Vec<String>> {
 }
 
 /// Entity precision, recall and F1 of a model on a corpus; entities of types that the model lacks count as missed.
-pub(crate) fn evaluate(model: &Model, corpus: &Corpus, runtime: &Runtime) -> Result<Evaluation, ExportError> {
-    let mut session = model.session(runtime, &SessionOptions::default())?;
-    let answers = tag(model, &mut session, &corpus.words(), Decoding::default())?;
-    let found = nerve_tagging::Evaluation::of(model.labels(), &corpus.sentences, &answers);
-    Ok(Evaluation::new(corpus.split_name(), found.score.entity))
+pub(crate) fn evaluate(
+    model: &Model,
+    corpus: &Corpus,
+    runtime: &Runtime,
+) -> Result<BundleEvaluation, ExportError> {
+    let mut tagger = model.tagger(runtime, &SessionOptions::default())?;
+    let found = nerve_inference::evaluate(&mut tagger, &corpus.sentences)?;
+    Ok(BundleEvaluation::new(corpus.split_name(), found.score.entity))
 }

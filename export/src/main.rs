@@ -40,13 +40,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         ) => {
             let runtime = Runtime::load(library)?;
             let sentences = calibration.as_deref().map(read_words).transpose()?;
-            let found = verify(
-                &bundle,
-                checkpoint.as_deref(),
-                sentences,
-                min_agreement,
-                &runtime,
-            )?;
+            let found = verify(&bundle, checkpoint.as_deref(), sentences, min_agreement, &runtime)?;
             println!("{}", serde_json::to_string_pretty(&found)?);
         }
         (

@@ -131,7 +131,7 @@ pub fn verify(
     let model = Model::open(bundle)?;
     let probe = |text: &&str| text.split(' ').map(str::to_owned).collect();
     let sentences = sentences.unwrap_or_else(|| PROBES.iter().map(probe).collect());
-    let windows = encode(model.encoder(), model.limits(), &sentences)?.windows;
+    let windows = encode(model.encoder(), model.limits(), &sentences)?;
     if windows.is_empty() {
         return Err(VerifyError::NoText);
     }

@@ -15,13 +15,13 @@ use super::positions::Positions;
 use super::settings::StudySettings;
 use super::weighted::MeanFigures;
 use super::{report, tables};
+use nerve_corpus::{Corpus, entity_types};
 use nerve_trainer::evaluate::{CheckpointTagger, TaggerError};
 use nerve_trainer::model::ModelDir;
 use nerve_trainer::{
     BaseError, Beginning, End, EvaluationRecord, Example, Tested, Timing, TrainConfig, TrainError,
     TrainOptions, TrainingHook, base_dir, batches, examples, train,
 };
-use nerve_corpus::{Corpus, entity_types};
 
 /// Trains the variants that have no outcome yet and writes `report.html`, `study.csv` and `study.json`; `None` if it was
 /// interrupted.

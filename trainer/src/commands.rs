@@ -10,13 +10,13 @@ use nerve_export::Comparison;
 use nerve_inference::OpenOptions;
 use nerve_tagging::{Decoding, OrphanRule};
 use nerve_trainer::evaluate::{
-    self, BundleTagger, CheckpointTagger, Tagger, calibration_table, evaluation_table, WordDifferences,
+    self, CheckpointTagger, Tagger, WordDifferences, calibration_table, evaluation_table, open_bundle,
     score_files, score_table, span_table,
 };
 use nerve_trainer::report::RunReport;
 use nerve_trainer::{
-    Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, SeedsReport, TerminalProgress,
-    TrainConfig, TrainOptions, Publisher, interrupt_flag, seed_configs, tag_file, train_seeds,
+    Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, Publisher, SeedsReport,
+    TerminalProgress, TrainConfig, TrainOptions, interrupt_flag, seed_configs, tag_file, train_seeds,
 };
 use serde::Serialize;
 
@@ -135,7 +135,7 @@ pub(crate) fn evaluate(
 ) -> Result<()> {
     let (mut tagger, corpus) = (open(model, decoding)?, Corpus::read(data)?);
     let Some(page) = page else {
-        let found = evaluate::evaluate(&mut *tagger, &corpus)?;
+        let found = evaluate::evaluate(&mut *tagger, &corpus.sentences)?;
         print!("{}", evaluation_table(&found));
         return write_json(json, &found);
     };
@@ -192,9 +192,9 @@ pub(crate) fn calibrate(
     threads: Option<usize>,
 ) -> Result<()> {
     let max_length = max_length.unwrap_or(MAX_LENGTH);
-    let tagger = CheckpointTagger::open(checkpoint, max_length, threads_or_all(threads)?)?;
+    let mut tagger = CheckpointTagger::open(checkpoint, max_length, threads_or_all(threads)?)?;
     let corpus = Corpus::read(data)?;
-    let report = evaluate::calibrate(&tagger, &corpus)?;
+    let report = evaluate::calibrate(&mut tagger, &corpus)?;
     print!("{}", calibration_table(&report));
     let written = report.to_calibration(corpus.split_name()).write(checkpoint)?;
     println!("{}", written.display());
@@ -245,7 +245,7 @@ fn open(model: &ModelArgs, decoding: Decoding) -> Result<Box<dyn Tagger>> {
                 onnx_file: model.onnx_file.clone(),
                 splitter: model.splitter,
             };
-            let tagger = BundleTagger::open(dir, &plain, library, threads)?;
+            let tagger = open_bundle(dir, &plain, library, threads)?;
             Ok(Box::new(tagger.with_decoding(decoding)))
         }
         (None, None) => anyhow::bail!("either --checkpoint or --bundle is needed"),

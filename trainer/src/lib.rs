@@ -10,6 +10,7 @@ pub mod report;
 mod tag_file;
 #[cfg(test)]
 mod testing;
+mod threads;
 mod train;
 
 pub use base::{BaseError, base_dir, is_on_hub};

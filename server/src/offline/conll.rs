@@ -7,7 +7,11 @@ use nerve_engine::TaggedText;
 use nerve_tagging::LabelSet;
 
 /// Writes the words with their labels and a blank line; nothing when CoNLL cannot hold one of the words.
-pub(crate) fn write(out: &mut impl Write, tagged: &TaggedText, labels: &LabelSet) -> Result<(), ConllWriteError> {
+pub(crate) fn write(
+    out: &mut impl Write,
+    tagged: &TaggedText,
+    labels: &LabelSet,
+) -> Result<(), ConllWriteError> {
     let text = &tagged.words.text;
     let spans = tagged.words.spans.iter();
     let words = spans.map(|span| span.slice(text).unwrap_or_default());

@@ -1,12 +1,12 @@
 //! Everything a person wants to know of a tagger's work on a corpus.
 
 use nerve_corpus::Corpus;
+use nerve_inference::{TagError, TaggedSentences, Tagger};
 use nerve_tagging::{ComparableTags, Entity, Evaluation, OrphanRule, entities};
 use serde::Serialize;
 
 use super::calibration::{CalibrationReport, calibration_report};
 use super::errors::{AnalysedSentence, ErrorAnalysis, analyse_errors};
-use super::tagger::{Tagger, TaggerError};
 
 /// A tagger's score on a corpus, its errors and how believable its probabilities are.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,11 +22,11 @@ pub struct DetailedEvaluation {
 }
 
 /// The work of a tagger on a corpus' words, in one pass over them.
-pub fn evaluate_in_detail(
-    tagger: &mut dyn Tagger,
-    corpus: &Corpus,
-) -> Result<DetailedEvaluation, TaggerError> {
-    let (found, logits) = tagger.tag_with_logits(&corpus.words())?;
+pub fn evaluate_in_detail(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<DetailedEvaluation, TagError> {
+    let TaggedSentences {
+        labels: found,
+        logits,
+    } = tagger.tag(&corpus.words())?;
     let own = tagger.labels();
     let comparable = ComparableTags::new(own, &corpus.sentences);
     let pairs: Vec<(Vec<Entity>, Vec<Entity>)> = corpus

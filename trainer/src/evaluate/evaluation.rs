@@ -1,32 +1,29 @@
 //! The score of a tagger on the words of a corpus.
 
 use nerve_corpus::Corpus;
+use nerve_inference::{TagError, Tagger};
 use nerve_tagging::Evaluation;
 
 use super::calibration::negative_log_likelihood;
-use super::tagger::{Tagger, TaggerError};
 
-/// The score of the labels that a tagger gives to the words of a corpus.
-pub fn evaluate(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<Evaluation, TaggerError> {
-    let answers = tagger.tag(&corpus.words())?;
-    Ok(Evaluation::of(tagger.labels(), &corpus.sentences, &answers))
-}
-
-/// [`evaluate`], and the mean negative log-likelihood of the labels of the words, read at their first subwords; none where
+/// The score of the labels that a tagger gives to the words of a corpus, and the mean negative log-likelihood of the labels of the words, read at their first subwords; none where
 /// the tagger gives no logits or knows no label of the corpus.
 pub(crate) fn evaluate_with_loss(
     tagger: &mut dyn Tagger,
     corpus: &Corpus,
-) -> Result<(Evaluation, Option<f64>), TaggerError> {
-    let (answers, logits) = tagger.tag_with_logits(&corpus.words())?;
+) -> Result<(Evaluation, Option<f64>), TagError> {
+    let tagged = tagger.tag(&corpus.words())?;
     let labels = tagger.labels();
-    let loss = logits.and_then(|logits| negative_log_likelihood(labels, &logits, corpus));
-    Ok((Evaluation::of(labels, &corpus.sentences, &answers), loss))
+    let loss = tagged
+        .logits
+        .and_then(|logits| negative_log_likelihood(labels, &logits, corpus));
+    Ok((Evaluation::of(labels, &corpus.sentences, &tagged.labels), loss))
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use nerve_inference::TaggedSentences;
     use nerve_tagging::{ByteSpan, LabelSet, WordLabel, split_corpus};
 
     /// Tags the words it knows.
@@ -40,11 +37,11 @@ pub(crate) mod tests {
             &self.labels
         }
 
-        fn split(&self, text: &str) -> Result<Vec<ByteSpan>, TaggerError> {
+        fn split(&self, text: &str) -> Result<Vec<ByteSpan>, TagError> {
             Ok(split_corpus(text))
         }
 
-        fn tag(&mut self, sentences: &[Vec<String>]) -> Result<Vec<Vec<WordLabel>>, TaggerError> {
+        fn tag(&mut self, sentences: &[Vec<String>]) -> Result<TaggedSentences, TagError> {
             let label = |word: &String| WordLabel {
                 label: self
                     .words
@@ -54,10 +51,11 @@ pub(crate) mod tests {
                     .unwrap_or(self.labels.outside()),
                 score: 1.0,
             };
-            Ok(sentences
-                .iter()
-                .map(|words| words.iter().map(label).collect())
-                .collect())
+            let of_sentence = |words: &Vec<String>| words.iter().map(label).collect();
+            Ok(TaggedSentences {
+                labels: sentences.iter().map(of_sentence).collect(),
+                logits: None,
+            })
         }
     }
 

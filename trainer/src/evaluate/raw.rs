@@ -1,13 +1,13 @@
 //! A tagger's score on running text: what is lost where text comes as people type it.
 
 use nerve_corpus::Corpus;
+use nerve_inference::{TagError, Tagger};
 use nerve_tagging::{ByteSpan, ComparableTags, LabelSet, OrphanRule, Tag, detokenize, entities};
 
 use super::spans::{SpanScore, TextEntity, score_spans};
-use super::tagger::{Tagger, TaggerError};
 
 /// The score, on character spans, of a tagger that is given each sentence as running text and splits it itself.
-pub fn evaluate_raw(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<SpanScore, TaggerError> {
+pub fn evaluate_raw(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<SpanScore, TagError> {
     let texts: Vec<(String, Vec<ByteSpan>)> = corpus.sentences.iter().map(|s| detokenize(&s.words)).collect();
     let split = texts
         .iter()
@@ -21,7 +21,7 @@ pub fn evaluate_raw(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<SpanScor
             spans.iter().map(word).collect()
         })
         .collect();
-    let found = tagger.tag(&words)?;
+    let found = tagger.tag(&words)?.labels;
     let comparable = ComparableTags::new(tagger.labels(), &corpus.sentences);
     let labels = comparable.labels();
     let pairs: Vec<(Vec<TextEntity>, Vec<TextEntity>)> = corpus

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use nerve_corpus::CorpusError;
+use nerve_inference::TagError;
 use thiserror::Error;
-
-use crate::evaluate::TaggerError;
 
 /// Why a file was not tagged to its end.
 #[derive(Debug, Error)]
@@ -15,7 +14,7 @@ pub enum TagFileError {
     Input(#[from] CorpusError),
     /// The tagger failed.
     #[error(transparent)]
-    Tagger(#[from] TaggerError),
+    Tag(#[from] TagError),
     /// A sentence cannot be written in the output format.
     #[error("{}:{line}: {problem}", path.display())]
     Unwritable {

@@ -9,11 +9,11 @@ use std::io::{BufRead, Write};
 use clap::ValueEnum;
 use nerve_corpus::conll::ConllWriteError;
 use nerve_corpus::{Content, Entries, Format};
+use nerve_inference::Tagger;
 
 pub use error::TagFileError;
 
 use self::sentence::SentenceToTag;
-use crate::evaluate::Tagger;
 
 /// Sentences that are tagged together.
 const SENTENCES: usize = 256;
@@ -74,7 +74,7 @@ pub fn tag_file<R: BufRead>(
             Part::Sentence(sentence) => Some(sentence.words.clone()),
             Part::Separator(_) => None,
         });
-        let mut labels = tagger.tag(&sentences.collect::<Vec<_>>())?.into_iter();
+        let mut labels = tagger.tag(&sentences.collect::<Vec<_>>())?.labels.into_iter();
         for part in &parts {
             match (part, output) {
                 (Part::Sentence(sentence), OutputFormat::Ndjson) => {

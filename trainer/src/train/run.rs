@@ -287,7 +287,7 @@ impl Run<'_> {
         if let Some(found) = self.dir.tested(checkpoint, step) {
             return Ok(found);
         }
-        let evaluation = evaluate(&mut self.open(&dir)?, &Corpus::read(path)?)?;
+        let evaluation = evaluate(&mut self.open(&dir)?, &Corpus::read(path)?.sentences)?;
         let found = Tested {
             checkpoint,
             step,
