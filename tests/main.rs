@@ -7,6 +7,7 @@ mod corpus;
 mod devices;
 mod families;
 mod fixture;
+mod formats;
 mod hostile;
 mod logs;
 mod parity;

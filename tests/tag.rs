@@ -92,14 +92,14 @@ fn conll_goes_to_a_file_and_bad_lines_to_standard_error() {
         message.contains("line 4: word 1 is blank or has a tab"),
         "{message}"
     );
-    let sentences = nerve_tagging::conll::parse(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    let sentences = nerve_corpus::Corpus::read(&out).unwrap().sentences;
     assert_eq!(sentences.len(), 2);
     assert_eq!(
-        sentences[0].1.words,
+        sentences[0].words,
         ["Ann", "Lee", "went", "to", "São", "Paulo", "."]
     );
     assert_eq!(
-        sentences[1].1.tags,
+        sentences[1].tags,
         ["B-person", "O", "O", "B-location", "I-location"]
     );
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);

@@ -2,22 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use nerve_corpus::Corpus;
 use nerve_inference::{
     EncoderError, Model, ModelError, Runtime, SessionError, SessionOptions, TagError, TextEncoder, encode,
-    tag,
 };
 use nerve_repository::onnx::OPSET;
 use nerve_repository::{
-    Calibration, CalibrationError, Checkpoint, CheckpointError, Evaluation, FILES, FORMAT_VERSION, FileError,
-    FileInfo, GraphInfo, MANIFEST, Manifest, Precision, TOKENIZER_CONFIG, create_dir_synced, parent,
-    rename_synced, set_readable, write_synced,
+    BundleEvaluation, Calibration, CalibrationError, Checkpoint, CheckpointError, FILES, FORMAT_VERSION,
+    FileError, FileInfo, GraphInfo, MANIFEST, Manifest, Precision, TOKENIZER_CONFIG, create_dir_synced,
+    parent, rename_synced, set_readable, write_synced,
 };
-use nerve_tagging::conll::{self, ConllError, Sentence};
-use nerve_tagging::{
-    Decoding, OrphanRule, Scorer, Splitter, Tag, WindowLimits, WindowLimitsError, split_corpus,
-};
+use nerve_tagging::{Splitter, WindowLimits, WindowLimitsError};
 use thiserror::Error;
 
 use crate::calibrate::calibrate;
@@ -34,12 +31,12 @@ pub struct BundleRequest {
     pub precision: Precision,
     /// Which tokens the graph computes logits for, and so whether it is padding-free.
     pub logits_of: LogitsOf,
-    /// CoNLL, or one text a line (`.txt`): what int8 ranges are observed on.
-    pub calibration: Option<PathBuf>,
-    /// How many of those texts are observed at most, evenly spaced over the file.
+    /// The words of the sentences that int8 ranges are observed on; other precisions need none.
+    pub calibration: Vec<Vec<String>>,
+    /// How many of those sentences are observed at most, evenly spaced.
     pub calibration_texts: usize,
-    /// A CoNLL file to evaluate the bundle on before it is written.
-    pub evaluate: Option<PathBuf>,
+    /// The corpus to evaluate the bundle on before it is written.
+    pub evaluate: Option<Corpus>,
     /// The model's name.
     pub name: String,
     /// The base model's name.
@@ -74,11 +71,11 @@ pub enum ExportError {
     /// int8 was asked for without text to observe.
     #[error("int8 needs --calibration FILE: activation ranges are fixed by observing real text")]
     NoCalibration,
-    /// The calibration file holds no text.
-    #[error("{}: no text", path.display())]
-    EmptyCorpus {
-        /// The file.
-        path: PathBuf,
+    /// The calibration sentences have no token.
+    #[error("int8: the tokenizer makes no token of the {sentences} calibration sentences")]
+    EmptyCalibration {
+        /// How many sentences were given.
+        sentences: usize,
     },
     /// The maximum length does not fit the model.
     #[error("--max-length is {max_length}, but the model has {positions} positions")]
@@ -100,24 +97,6 @@ pub enum ExportError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A line of a corpus is not a word and a tag.
-    #[error("{}: {source}", path.display())]
-    Corpus {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        source: ConllError,
-    },
-    /// A corpus has a tag the model does not.
-    #[error("{}: sentence {sentence}: tag `{tag}` is not a label of the model", path.display())]
-    UnknownTag {
-        /// The file.
-        path: PathBuf,
-        /// The sentence, counted from 1.
-        sentence: usize,
-        /// The tag.
-        tag: String,
-    },
     /// The manifest cannot be written as JSON.
     #[error("manifest: {0}")]
     Manifest(#[from] serde_json::Error),
@@ -149,17 +128,18 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         Precision::Fp32 => graph_in(Arithmetic::Float)?,
         Precision::Fp16 => graph_in(Arithmetic::Half)?,
         Precision::Int8 => {
-            let path = request.calibration.as_ref().ok_or(ExportError::NoCalibration)?;
-            let encoded = encode(
-                &encoder,
-                limits,
-                &sample(read_words(path)?, request.calibration_texts),
-            )?;
-            if encoded.windows.is_empty() {
-                return Err(ExportError::EmptyCorpus { path: path.clone() });
+            if request.calibration.is_empty() {
+                return Err(ExportError::NoCalibration);
+            }
+            let sentences = sample(&request.calibration, request.calibration_texts);
+            let encoded = encode(&encoder, limits, &sentences)?;
+            if encoded.is_empty() {
+                return Err(ExportError::EmptyCalibration {
+                    sentences: sentences.len(),
+                });
             }
             let observed = graph_in(Arithmetic::Observed)?;
-            let ranges = calibrate(&checkpoint, &observed, &encoded.windows, runtime)?;
+            let ranges = calibrate(&checkpoint, &observed, &encoded, runtime)?;
             graph_in(Arithmetic::Int8(&ranges))?
         }
     };
@@ -218,8 +198,8 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
     let manifest_path = dir.join(MANIFEST);
     write_synced(&manifest_path, &serde_json::to_vec_pretty(&manifest)?)?;
     let model = Model::open(dir)?;
-    if let Some(path) = &request.evaluate {
-        manifest.evaluation = Some(evaluate(&model, path, runtime)?);
+    if let Some(corpus) = &request.evaluate {
+        manifest.evaluation = Some(evaluate(&model, corpus, runtime)?);
         write_synced(&manifest_path, &serde_json::to_vec_pretty(&manifest)?)?;
     } else {
         model.session(runtime, &SessionOptions::default())?;
@@ -229,67 +209,19 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
     Ok(manifest)
 }
 
-/// At most `most` of the texts, evenly spaced.
-fn sample(texts: Vec<Vec<String>>, most: usize) -> Vec<Vec<String>> {
-    let step = texts.len().div_ceil(most.max(1)).max(1);
-    texts.into_iter().step_by(step).collect()
+/// At most `most` of the sentences, evenly spaced.
+fn sample(sentences: &[Vec<String>], most: usize) -> Vec<Vec<String>> {
+    let step = sentences.len().div_ceil(most.max(1)).max(1);
+    sentences.iter().step_by(step).cloned().collect()
 }
 
-/// Entity precision, recall and F1 of a model on a CoNLL file.
-pub(crate) fn evaluate(model: &Model, path: &Path, runtime: &Runtime) -> Result<Evaluation, ExportError> {
-    let sentences = read_conll(path)?;
-    let words: Vec<Vec<String>> = sentences.iter().map(|sentence| sentence.words.clone()).collect();
-    let mut session = model.session(runtime, &SessionOptions::default())?;
-    let answers = tag(model, &mut session, &words, Decoding::default())?;
-    let labels = model.labels();
-    let mut scorer = Scorer::new(labels, OrphanRule::Start);
-    for (index, (sentence, answer)) in sentences.iter().zip(&answers).enumerate() {
-        let gold = sentence.tags.iter().map(|name| {
-            labels
-                .parse(name)
-                .and_then(|id| labels.tag(id))
-                .ok_or_else(|| ExportError::UnknownTag {
-                    path: path.to_owned(),
-                    sentence: index + 1,
-                    tag: name.clone(),
-                })
-        });
-        let gold: Vec<Tag> = gold.collect::<Result<_, _>>()?;
-        let predicted: Vec<Tag> = answer.iter().filter_map(|word| labels.tag(word.label)).collect();
-        scorer.add(&sentence.words, &gold, &predicted);
-    }
-    let split = path
-        .file_stem()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned();
-    Ok(Evaluation::new(split, scorer.finish().entity))
-}
-
-fn read_conll(path: &Path) -> Result<Vec<Sentence>, ExportError> {
-    let text = fs::read_to_string(path).map_err(FileError::at(path))?;
-    let sentences = conll::parse(&text).map_err(|source| ExportError::Corpus {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(sentences.into_iter().map(|(_, sentence)| sentence).collect())
-}
-
-/// The words of a corpus file: CoNLL, or one running text a line where the name ends in `.txt`.
-pub(crate) fn read_words(path: &Path) -> Result<Vec<Vec<String>>, ExportError> {
-    if path.extension().is_none_or(|extension| extension != "txt") {
-        return Ok(read_conll(path)?
-            .into_iter()
-            .map(|sentence| sentence.words)
-            .collect());
-    }
-    let text = fs::read_to_string(path).map_err(FileError::at(path))?;
-    let words = |line: &str| {
-        split_corpus(line)
-            .into_iter()
-            .filter_map(|span| span.slice(line))
-            .map(str::to_owned)
-            .collect()
-    };
-    Ok(text.lines().map(words).collect())
+/// Entity precision, recall and F1 of a model on a corpus; entities of types that the model lacks count as missed.
+pub(crate) fn evaluate(
+    model: &Model,
+    corpus: &Corpus,
+    runtime: &Runtime,
+) -> Result<BundleEvaluation, ExportError> {
+    let mut tagger = model.tagger(runtime, &SessionOptions::default())?;
+    let found = nerve_inference::evaluate(&mut tagger, &corpus.sentences)?;
+    Ok(BundleEvaluation::new(corpus.split_name(), found.score.entity))
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use nerve_corpus::{Corpus, read_words};
 use nerve_export::{BundleRequest, LogitsOf};
-use nerve_repository::{ConfigError, MaxLength, Precision};
+use nerve_repository::{MaxLength, Precision};
 use nerve_tagging::Splitter;
 
 /// Exports a checkpoint as a bundle for nerve-server; verifies and publishes bundles.
@@ -34,7 +35,7 @@ pub(crate) enum Command {
         /// The checkpoint that the bundle was exported from; without it, the bundle is compared with itself only
         #[arg(long, value_name = "DIR")]
         checkpoint: Option<PathBuf>,
-        /// The texts to run: CoNLL, or one a line (.txt) [default: built-in ones]
+        /// The sentences to run: CoNLL, JSON lines, or one text a line [default: built-in texts]
         #[arg(long, value_name = "FILE")]
         calibration: Option<PathBuf>,
         /// Least fraction of tokens, from 0 to 1, that must have the label of the checkpoint
@@ -48,8 +49,9 @@ pub(crate) enum Command {
         /// The store, which is made if it does not exist
         #[arg(long, value_name = "DIR")]
         store: PathBuf,
-        /// Only if its entity F1 on this CoNLL file is higher than that of the version that is live; else exit with 3
-        #[arg(long, value_name = "DEV.conll")]
+        /// Only if its entity F1 on this labelled file (CoNLL, JSON lines) is higher than that of the version that is live; else
+        /// exit with 3. Entities of types that a version lacks count as missed
+        #[arg(long, value_name = "FILE")]
         only_if_better: Option<PathBuf>,
     },
 }
@@ -78,13 +80,13 @@ pub(crate) struct ExportArgs {
     /// padding included, which other programs expect
     #[arg(long, value_enum, default_value = "selected")]
     logits: LogitsOf,
-    /// The texts on which int8 ranges are observed: CoNLL, or one a line (.txt)
+    /// The sentences on which int8 ranges are observed: CoNLL, JSON lines, or one text a line
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
     /// Greatest number of texts to observe, taken at even distances from the file
     #[arg(long, default_value_t = 512)]
     calibration_texts: usize,
-    /// A CoNLL file; the bundle's scores on it go into the manifest
+    /// A labelled file (CoNLL, JSON lines); the bundle's scores on it go into the manifest
     #[arg(long, value_name = "FILE")]
     evaluate: Option<PathBuf>,
     /// Name of the model [default: the name of the bundle directory]
@@ -104,7 +106,7 @@ pub(crate) struct ExportArgs {
 
 impl ExportArgs {
     /// The request; a maximum length that is not given is read from the checkpoint and reported.
-    pub(crate) fn into_request(self) -> Result<BundleRequest, ConfigError> {
+    pub(crate) fn into_request(self) -> anyhow::Result<BundleRequest> {
         let max_length = match self.max_length {
             Some(max_length) => max_length,
             None => {
@@ -113,6 +115,8 @@ impl ExportArgs {
                 found.tokens()
             }
         };
+        let calibration = self.calibration.as_deref().map(read_words).transpose()?;
+        let evaluate = self.evaluate.as_deref().map(Corpus::read).transpose()?;
         let named = || {
             self.out
                 .file_name()
@@ -126,9 +130,9 @@ impl ExportArgs {
             out: self.out,
             precision: self.precision,
             logits_of: self.logits,
-            calibration: self.calibration,
+            calibration: calibration.unwrap_or_default(),
             calibration_texts: self.calibration_texts,
-            evaluate: self.evaluate,
+            evaluate,
             base: self.base,
             max_length,
             splitter: self.splitter,

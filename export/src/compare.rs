@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nerve_corpus::Corpus;
 use nerve_inference::{Model, ModelError, Runtime};
 use nerve_repository::{LockedStore, StoreError};
 use thiserror::Error;
@@ -38,14 +39,14 @@ pub struct Comparison {
     pub live_f1: Option<f64>,
 }
 
-/// Publishes a bundle, if it has a higher entity F1 on the CoNLL file `dev` than the live version.
+/// Publishes a bundle, if it has a higher entity F1 on `dev` than the live version.
 ///
-/// Both bundles are run, the file is the same, and nothing that a manifest says of a score is believed. A store without a live
-/// version takes any bundle that can be evaluated. Nobody else publishes between the comparison and its outcome.
+/// Both bundles are run on the same sentences; the scores in their manifests are not used. Entities of types that a bundle
+/// lacks count as missed. A store without a live version takes any bundle that can be evaluated. Nobody else publishes between the comparison and its outcome.
 pub fn publish_if_better(
     bundle: &Path,
     store: &Path,
-    dev: &Path,
+    dev: &Corpus,
     runtime: &Runtime,
 ) -> Result<Comparison, CompareError> {
     let f1 = |path: &Path| -> Result<f64, CompareError> {

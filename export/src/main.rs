@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use nerve_corpus::{Corpus, read_words};
 use nerve_export::{Comparison, export, publish_if_better, verify};
 use nerve_inference::Runtime;
 use nerve_repository::publish;
@@ -38,13 +39,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             _,
         ) => {
             let runtime = Runtime::load(library)?;
-            let found = verify(
-                &bundle,
-                checkpoint.as_deref(),
-                calibration.as_deref(),
-                min_agreement,
-                &runtime,
-            )?;
+            let sentences = calibration.as_deref().map(read_words).transpose()?;
+            let found = verify(&bundle, checkpoint.as_deref(), sentences, min_agreement, &runtime)?;
             println!("{}", serde_json::to_string_pretty(&found)?);
         }
         (
@@ -65,6 +61,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             }),
             _,
         ) => {
+            let dev = Corpus::read(&dev)?;
             let runtime = Runtime::load(library)?;
             return Ok(report(&publish_if_better(&bundle, &store, &dev, &runtime)?));
         }

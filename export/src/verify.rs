@@ -6,7 +6,6 @@ use nerve_tagging::best_label;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::bundle::{ExportError, read_words};
 use crate::graph::{Arithmetic, LogitsOf, build};
 use crate::reference;
 use nerve_inference::EncoderError;
@@ -69,9 +68,6 @@ pub enum VerifyError {
     /// The tokenizer fails.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
-    /// The text file is unusable.
-    #[error(transparent)]
-    Corpus(#[from] ExportError),
     /// The checkpoint has other labels than the bundle.
     #[error("the checkpoint's labels are not the bundle's")]
     OtherLabels,
@@ -120,7 +116,7 @@ pub enum VerifyError {
     },
 }
 
-/// Checks a bundle on the texts of `corpus` (built-in ones where none is given).
+/// Checks a bundle on the words of sentences (built-in ones where none are given).
 ///
 /// Always: every logit is finite, and every window's logits are bit-identical alone and in batches of mixed lengths. With a
 /// checkpoint: an fp32 bundle's logits are within 1e-3 of the plain reference on up to 32 windows, an fp16 bundle's within 0.1,
@@ -128,19 +124,14 @@ pub enum VerifyError {
 pub fn verify(
     bundle: &Path,
     checkpoint: Option<&Path>,
-    corpus: Option<&Path>,
+    sentences: Option<Vec<Vec<String>>>,
     min_agreement: f64,
     runtime: &Runtime,
 ) -> Result<Verification, VerifyError> {
     let model = Model::open(bundle)?;
-    let texts = match corpus {
-        Some(path) => read_words(path)?,
-        None => PROBES
-            .iter()
-            .map(|text| text.split(' ').map(str::to_owned).collect())
-            .collect(),
-    };
-    let windows = encode(model.encoder(), model.limits(), &texts)?.windows;
+    let probe = |text: &&str| text.split(' ').map(str::to_owned).collect();
+    let sentences = sentences.unwrap_or_else(|| PROBES.iter().map(probe).collect());
+    let windows = encode(model.encoder(), model.limits(), &sentences)?;
     if windows.is_empty() {
         return Err(VerifyError::NoText);
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use nerve_trainer::corpus::CorpusError;
+use nerve_corpus::CorpusError;
 use nerve_trainer::evaluate::TaggerError;
 use nerve_trainer::{BaseError, ExampleError, OptionError, TrainError};
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
+use nerve_corpus::Corpus;
 use nerve_study::{Scale, Study, StudySettings, evaluate_padded, padded_table, run_study};
-use nerve_trainer::corpus::Corpus;
 use nerve_trainer::evaluate::CheckpointTagger;
 use nerve_trainer::{INTERRUPTED, TerminalProgress, interrupt_flag, prepare_process};
 

@@ -1,7 +1,7 @@
 //! The original study's figures of a checkpoint, and of a tagger that answers `O` everywhere.
 
+use nerve_corpus::Corpus;
 use nerve_tagging::{LabelSet, SubwordLabels};
-use nerve_trainer::corpus::Corpus;
 use nerve_trainer::evaluate::{CheckpointTagger, Tagger, TaggerError};
 use nerve_trainer::model::Packed;
 use nerve_trainer::{Example, examples};

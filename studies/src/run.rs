@@ -15,7 +15,7 @@ use super::positions::Positions;
 use super::settings::StudySettings;
 use super::weighted::MeanFigures;
 use super::{report, tables};
-use nerve_trainer::corpus::{Corpus, entity_types};
+use nerve_corpus::{Corpus, entity_types};
 use nerve_trainer::evaluate::{CheckpointTagger, TaggerError};
 use nerve_trainer::model::ModelDir;
 use nerve_trainer::{

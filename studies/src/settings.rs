@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nerve_trainer::corpus::{CorpusError, Splits, WNUT17_URL};
+use nerve_corpus::{CorpusError, Splits, WNUT17_URL};
 
 use crate::scale::Scale;
 

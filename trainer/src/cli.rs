@@ -51,17 +51,20 @@ pub(crate) enum Command {
         #[arg(long)]
         unconstrained: bool,
     },
-    /// Score a CoNLL file of predictions against a gold one.
+    /// Score a file of predicted tags against a gold one, both CoNLL or JSON lines.
     Score {
         /// The gold file.
         #[arg(long, value_name = "FILE")]
         gold: PathBuf,
-        /// The predictions, over the same words.
+        /// The predictions: the same sentences, with as many words each.
         #[arg(long, value_name = "FILE")]
         pred: PathBuf,
         /// Drop `I-` tags that continue nothing: strict IOB2.
         #[arg(long)]
         strict: bool,
+        /// Fail when a word differs between the files; by default tags are compared by position, with a warning.
+        #[arg(long)]
+        same_words: bool,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
@@ -81,13 +84,13 @@ pub(crate) enum Command {
         #[arg(long)]
         threads: Option<usize>,
     },
-    /// Tag a file: text, a sentence a line, or the words of a CoNLL file.
+    /// Tag the sentences of a file: running text, CoNLL or JSON lines.
     Tag {
         #[command(flatten)]
         model: ModelArgs,
-        /// What the file holds.
-        #[arg(long, value_enum, default_value_t)]
-        input: InputFormat,
+        /// The format of the file [default: by its extension and content].
+        #[arg(long, value_enum)]
+        input: Option<InputFormat>,
         /// What to print.
         #[arg(long, value_enum, default_value_t)]
         output: OutputFormat,

@@ -5,18 +5,18 @@ use std::io::{self, BufRead, BufReader, BufWriter};
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
+use nerve_corpus::{Corpus, Entries, Format, Splits};
 use nerve_export::Comparison;
 use nerve_inference::OpenOptions;
 use nerve_tagging::{Decoding, OrphanRule};
-use nerve_trainer::corpus::{Corpus, Splits};
 use nerve_trainer::evaluate::{
-    self, BundleTagger, CheckpointTagger, Tagger, calibration_table, evaluation_table, score_files,
-    score_table, span_table, split_name,
+    self, CheckpointTagger, Tagger, WordDifferences, calibration_table, evaluation_table, open_bundle,
+    score_files, score_table, span_table,
 };
 use nerve_trainer::report::RunReport;
 use nerve_trainer::{
-    Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, SeedsReport, TerminalProgress,
-    TrainConfig, TrainOptions, interrupt_flag, publish_run, seed_configs, tag_file, train_seeds,
+    Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, Publisher, SeedsReport,
+    TerminalProgress, TrainConfig, TrainOptions, interrupt_flag, seed_configs, tag_file, train_seeds,
 };
 use serde::Serialize;
 
@@ -63,6 +63,9 @@ pub(crate) fn train(
         return Ok(Outcome::Done);
     }
     let config = TrainConfig::new(options)?;
+    let publisher = publication
+        .map(|publication| Publisher::new(publication, &Splits::find(&config.data, &config.wnut17_url)?))
+        .transpose()?;
     let report = nerve_trainer::train(&config, beginning, &mut [&mut progress])?;
     if report.end == End::Interrupted {
         let kept = config.out.join("config.toml");
@@ -77,9 +80,8 @@ pub(crate) fn train(
         print!("{}", evaluation_table(&test.evaluation));
     }
     println!("{}", report.best.display());
-    if let Some(publication) = publication {
-        let splits = Splits::find(&config.data, &config.wnut17_url)?;
-        let compared = publish_run(&config, &report.best, &splits, &publication)?;
+    if let Some(publisher) = publisher {
+        let compared = publisher.publish(&config, &report.best)?;
         eprintln!("{}", compared_line(&compared));
         match compared.published {
             Some(path) => println!("{}", path.display()),
@@ -133,7 +135,7 @@ pub(crate) fn evaluate(
 ) -> Result<()> {
     let (mut tagger, corpus) = (open(model, decoding)?, Corpus::read(data)?);
     let Some(page) = page else {
-        let found = evaluate::evaluate(&mut *tagger, &corpus)?;
+        let found = evaluate::evaluate(&mut *tagger, &corpus.sentences)?;
         print!("{}", evaluation_table(&found));
         return write_json(json, &found);
     };
@@ -161,17 +163,24 @@ pub(crate) fn evaluate_raw(
     write_json(json, &found)
 }
 
-pub(crate) fn score(gold: &Path, predicted: &Path, strict: bool, json: bool) -> Result<()> {
-    let orphans = if strict {
-        OrphanRule::Drop
-    } else {
-        OrphanRule::Start
-    };
-    let score = score_files(gold, predicted, orphans)?;
+pub(crate) fn score(
+    gold: &Path,
+    predicted: &Path,
+    orphans: OrphanRule,
+    differences: WordDifferences,
+    json: bool,
+) -> Result<()> {
+    let found = score_files(gold, predicted, orphans, differences)?;
+    if let Some(first) = &found.first_difference {
+        eprintln!(
+            "warning: {} of {} words differ from the gold file's; tags are compared by position. First difference: {first}",
+            found.different_words, found.score.words
+        );
+    }
     if json {
-        println!("{}", serde_json::to_string(&score)?);
+        println!("{}", serde_json::to_string(&found.score)?);
     } else {
-        print!("{}", score_table(&score));
+        print!("{}", score_table(&found.score));
     }
     Ok(())
 }
@@ -183,11 +192,11 @@ pub(crate) fn calibrate(
     threads: Option<usize>,
 ) -> Result<()> {
     let max_length = max_length.unwrap_or(MAX_LENGTH);
-    let tagger = CheckpointTagger::open(checkpoint, max_length, threads_or_all(threads)?)?;
+    let mut tagger = CheckpointTagger::open(checkpoint, max_length, threads_or_all(threads)?)?;
     let corpus = Corpus::read(data)?;
-    let report = evaluate::calibrate(&tagger, &corpus)?;
+    let report = evaluate::calibrate(&mut tagger, &corpus)?;
     print!("{}", calibration_table(&report));
-    let written = report.to_calibration(split_name(&corpus)).write(checkpoint)?;
+    let written = report.to_calibration(corpus.split_name()).write(checkpoint)?;
     println!("{}", written.display());
     Ok(())
 }
@@ -196,17 +205,22 @@ pub(crate) fn tag(
     model: &ModelArgs,
     decoding: Decoding,
     path: &Path,
-    formats: (InputFormat, OutputFormat),
+    input: Option<InputFormat>,
+    output: OutputFormat,
 ) -> Result<()> {
     let mut tagger = open(model, decoding)?;
-    let (mut input, path): (Box<dyn BufRead>, &Path) = if path == Path::new("-") {
+    let (reader, path): (Box<dyn BufRead>, &Path) = if path == Path::new("-") {
         (Box::new(io::stdin().lock()), Path::new("standard input"))
     } else {
         let file = fs::File::open(path).map_err(|error| failed("read", path, &error))?;
         (Box::new(BufReader::new(file)), path)
     };
+    let entries = match input {
+        Some(format) => Entries::new(reader, path, format.into()),
+        None => Entries::detect(reader, path, Format::Text)?,
+    };
     let mut out = BufWriter::new(io::stdout().lock());
-    Ok(tag_file(&mut *tagger, (&mut *input, path), &mut out, formats)?)
+    Ok(tag_file(&mut *tagger, entries, &mut out, output)?)
 }
 
 fn threads_or_all(threads: Option<usize>) -> Result<usize> {
@@ -231,7 +245,7 @@ fn open(model: &ModelArgs, decoding: Decoding) -> Result<Box<dyn Tagger>> {
                 onnx_file: model.onnx_file.clone(),
                 splitter: model.splitter,
             };
-            let tagger = BundleTagger::open(dir, &plain, library, threads)?;
+            let tagger = open_bundle(dir, &plain, library, threads)?;
             Ok(Box::new(tagger.with_decoding(decoding)))
         }
         (None, None) => anyhow::bail!("either --checkpoint or --bundle is needed"),

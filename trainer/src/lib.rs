@@ -1,7 +1,6 @@
 //! Fine-tunes a BERT entity tagger with candle, evaluates it, and writes a Hugging Face checkpoint.
 
 mod base;
-pub mod corpus;
 pub mod evaluate;
 pub mod model;
 mod ops;
@@ -11,11 +10,12 @@ pub mod report;
 mod tag_file;
 #[cfg(test)]
 mod testing;
+mod threads;
 mod train;
 
 pub use base::{BaseError, base_dir, is_on_hub};
 pub use process::{INTERRUPTED, interrupt_flag, prepare_process};
-pub use publish::{Publication, PublishError, publish_run};
+pub use publish::{Publication, PublishError, Publisher};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
     Beginning, ClassWeights, ClassWeightsError, Decay, DeviceChoice, DeviceChoiceError, End,

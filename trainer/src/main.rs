@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use nerve_tagging::Decoding;
+use nerve_tagging::{Decoding, OrphanRule};
+use nerve_trainer::evaluate::WordDifferences;
 use nerve_trainer::{Beginning, INTERRUPTED, prepare_process};
 
 use crate::cli::{Cli, Command};
@@ -66,8 +67,19 @@ fn run(cli: Cli) -> Result<Outcome> {
             gold,
             pred,
             strict,
+            same_words,
             json,
-        } => commands::score(&gold, &pred, strict, json)?,
+        } => {
+            let orphans = match strict {
+                true => OrphanRule::Drop,
+                false => OrphanRule::Start,
+            };
+            let differences = match same_words {
+                true => WordDifferences::Refuse,
+                false => WordDifferences::Count,
+            };
+            commands::score(&gold, &pred, orphans, differences, json)?;
+        }
         Command::Calibrate {
             checkpoint,
             data,
@@ -80,7 +92,7 @@ fn run(cli: Cli) -> Result<Outcome> {
             output,
             unconstrained,
             text,
-        } => commands::tag(&model, decoding(unconstrained), &text, (input, output))?,
+        } => commands::tag(&model, decoding(unconstrained), &text, input, output)?,
     }
     Ok(Outcome::Done)
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nerve_export::{
     BundleRequest, CompareError, Comparison, ExportError, LogitsOf, export, publish_if_better,
@@ -11,8 +12,9 @@ use nerve_repository::{Manifest, Precision, StoreError, publish};
 use nerve_tagging::Splitter;
 use thiserror::Error;
 
+use nerve_corpus::{Corpus, CorpusError, Splits};
+
 use crate::base::is_on_hub;
-use crate::corpus::{CorpusError, Splits};
 use crate::report::last_parts;
 use crate::train::{InitialModel, TrainConfig};
 
@@ -82,60 +84,82 @@ fn base_name(start: &InitialModel) -> Option<String> {
     }
 }
 
-/// Makes `RUN/bundle` of a run's best checkpoint, evaluates it on the dev split and puts it into the store.
-///
-/// int8 takes its ranges from the training split. Splits must be CoNLL files.
-pub fn publish_run(
-    config: &TrainConfig,
-    best: &Path,
-    splits: &Splits,
-    publication: &Publication,
-) -> Result<Comparison, PublishError> {
-    let run = &config.out;
-    let runtime = Runtime::load(publication.onnxruntime.as_deref())?;
-    let out = run.join(BUNDLE);
-    match fs::remove_dir_all(&out) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            return Err(PublishError::Replace { path: out, source });
+/// Publishes the run of a training: everything it needs besides the checkpoint is opened and read before the training begins, so
+/// that a missing library or a defective file stops the command at once.
+pub struct Publisher {
+    publication: Publication,
+    runtime: Arc<Runtime>,
+    /// The words of the training sentences, where the precision is int8.
+    calibration: Vec<Vec<String>>,
+    dev: Corpus,
+}
+
+impl Publisher {
+    /// Opens ONNX Runtime and reads the splits.
+    pub fn new(publication: Publication, splits: &Splits) -> Result<Self, PublishError> {
+        let runtime = Runtime::load(publication.onnxruntime.as_deref())?;
+        let calibration = match publication.precision {
+            Precision::Int8 => splits.read_train()?.words(),
+            Precision::Fp32 | Precision::Fp16 => Vec::new(),
+        };
+        Ok(Self {
+            publication,
+            runtime,
+            calibration,
+            dev: splits.read_dev()?,
+        })
+    }
+
+    /// Makes `RUN/bundle` of the best checkpoint of a run, evaluates it on the dev split and puts it into the store.
+    ///
+    /// int8 takes its ranges from the training split.
+    pub fn publish(&self, config: &TrainConfig, best: &Path) -> Result<Comparison, PublishError> {
+        let run = &config.out;
+        let publication = &self.publication;
+        let out = run.join(BUNDLE);
+        match fs::remove_dir_all(&out) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(PublishError::Replace { path: out, source });
+            }
+            Ok(()) | Err(_) => {}
         }
-        Ok(()) | Err(_) => {}
+        let name = match &publication.name {
+            Some(name) => name.clone(),
+            None => live_name(&publication.store)?.unwrap_or_else(|| {
+                run.file_name()
+                    .unwrap_or(run.as_os_str())
+                    .to_string_lossy()
+                    .into_owned()
+            }),
+        };
+        let request = BundleRequest {
+            checkpoint: best.to_owned(),
+            out: out.clone(),
+            precision: publication.precision,
+            logits_of: LogitsOf::Selected,
+            calibration: self.calibration.clone(),
+            calibration_texts: CALIBRATION_TEXTS,
+            evaluate: Some(self.dev.clone()),
+            name,
+            base: base_name(&config.start),
+            max_length: config.max_length,
+            splitter: Splitter::Corpus,
+        };
+        let manifest = export(&request, &self.runtime)?;
+        if publication.only_if_better {
+            return Ok(publish_if_better(
+                &out,
+                &publication.store,
+                &self.dev,
+                &self.runtime,
+            )?);
+        }
+        Ok(Comparison {
+            published: Some(publish(&out, &publication.store)?),
+            f1: manifest.evaluation.map_or(0.0, |earned| earned.f1),
+            live_f1: None,
+        })
     }
-    let name = match &publication.name {
-        Some(name) => name.clone(),
-        None => live_name(&publication.store)?.unwrap_or_else(|| {
-            run.file_name()
-                .unwrap_or(run.as_os_str())
-                .to_string_lossy()
-                .into_owned()
-        }),
-    };
-    let request = BundleRequest {
-        checkpoint: best.to_owned(),
-        out: out.clone(),
-        precision: publication.precision,
-        logits_of: LogitsOf::Selected,
-        calibration: (publication.precision == Precision::Int8).then(|| splits.train.clone()),
-        calibration_texts: CALIBRATION_TEXTS,
-        evaluate: Some(splits.dev.clone()),
-        name,
-        base: base_name(&config.start),
-        max_length: config.max_length,
-        splitter: Splitter::Corpus,
-    };
-    let manifest = export(&request, &runtime)?;
-    if publication.only_if_better {
-        return Ok(publish_if_better(
-            &out,
-            &publication.store,
-            &splits.dev,
-            &runtime,
-        )?);
-    }
-    Ok(Comparison {
-        published: Some(publish(&out, &publication.store)?),
-        f1: manifest.evaluation.map_or(0.0, |earned| earned.f1),
-        live_f1: None,
-    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nerve_repository::onnx::{CONTRIB, Outline};
 use nerve_repository::{
-    ConfigError, Evaluation, LocateError, Located, MANIFEST, Manifest, ManifestError, ModelConfig,
+    BundleEvaluation, ConfigError, LocateError, Located, MANIFEST, Manifest, ManifestError, ModelConfig,
     PlainConfig, TokenizerConfig, locate, plain_graph, plain_version,
 };
 use nerve_tagging::{Decoder, LabelSet, Splitter, TagScheme, Temperature, WindowLimits, WindowLimitsError};
@@ -17,6 +17,7 @@ use crate::interface::{GraphError, Interface, OneByOne, precision};
 use crate::pipeline_encoder::PipelineEncoder;
 use crate::runtime::{Device, Runtime, SessionOptions};
 use crate::session::{Session, SessionError};
+use crate::word_tagger::WordTagger;
 
 /// Why a model directory cannot be opened.
 #[derive(Debug, Error)]
@@ -110,7 +111,7 @@ pub struct ModelInfo {
     /// The base model it was fine-tuned from.
     pub base: Option<String>,
     /// The scores measured when it was exported.
-    pub evaluation: Option<Evaluation>,
+    pub evaluation: Option<BundleEvaluation>,
 }
 
 /// An open and checked model, from which sessions are made.
@@ -343,6 +344,24 @@ impl Model {
             });
         }
         Session::open(&self.graph, runtime, options, self.interface.clone(), self.pad)
+    }
+
+    /// The tagger of the model on a new session.
+    pub fn tagger(
+        &self,
+        runtime: &Runtime,
+        options: &SessionOptions,
+    ) -> Result<WordTagger<Session>, SessionError> {
+        let session = self.session(runtime, options)?;
+        let tagger = WordTagger::new(
+            session,
+            Arc::clone(&self.encoder),
+            self.labels.clone(),
+            self.limits,
+        );
+        Ok(tagger
+            .with_splitter(self.info.splitter)
+            .with_temperature(self.temperature))
     }
 }
 

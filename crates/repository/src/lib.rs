@@ -29,7 +29,7 @@ pub use files::{FileError, create_dir_synced, parent, rename_synced, set_readabl
 pub use json_file::JsonFile;
 pub use locate::{LocateError, Located, locate, plain_graph};
 pub use manifest::{
-    Evaluation, FILES, FORMAT_VERSION, GraphInfo, MANIFEST, Manifest, ManifestError, TOKENIZER_CONFIG,
+    BundleEvaluation, FILES, FORMAT_VERSION, GraphInfo, MANIFEST, Manifest, ManifestError, TOKENIZER_CONFIG,
 };
 pub use max_length::MaxLength;
 pub use plain::{PlainConfig, plain_version};

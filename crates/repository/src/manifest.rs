@@ -135,7 +135,7 @@ pub struct Manifest {
     pub base: Option<String>,
     /// The scores of this bundle, measured before it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub evaluation: Option<Evaluation>,
+    pub evaluation: Option<BundleEvaluation>,
     /// The program that made the bundle.
     pub made_by: String,
 }
@@ -159,7 +159,7 @@ pub struct GraphInfo {
 /// An evaluation's outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Evaluation {
+pub struct BundleEvaluation {
     /// The file evaluated on, without its extension: `dev`.
     pub split: String,
     /// Entity precision, as a fraction.
@@ -170,7 +170,7 @@ pub struct Evaluation {
     pub f1: f64,
 }
 
-impl Evaluation {
+impl BundleEvaluation {
     /// The outcome on a split.
     pub fn new(split: String, entity: Prf) -> Self {
         Self {

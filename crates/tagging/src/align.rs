@@ -1,27 +1,32 @@
 //! The positions of a window that carry words' labels.
 
+use std::ops::Range;
+
 use crate::span::WordIndex;
 use crate::subwords::{AlignError, Subwords};
 use crate::tag::LabelId;
 use crate::window::Window;
 
-/// Which subwords of a word carry its label in training.
+/// Which subwords of a word carry its label: those that are trained on, and those whose logits are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubwordLabels {
-    /// The first alone; the rest are ignored. What serving reads.
+    /// The first alone; the rest are ignored.
     First,
-    /// Every subword, as the original study's code did.
+    /// Every subword.
     All,
 }
 
 impl Subwords {
-    /// The position of a word's first subword inside a window's token sequence, which `specials_before` tokens precede.
+    /// The subwords of a word that carry its label in a window which answers for it, as positions in [`Self::ids`].
     ///
-    /// `None` where the word has no subword or is not in the window.
-    pub fn first_in_window(&self, word: WordIndex, window: &Window, specials_before: usize) -> Option<usize> {
+    /// Empty for a word without subwords; subwords beyond the end of the window are left out.
+    pub fn labelled_in_window(&self, word: WordIndex, window: &Window, which: SubwordLabels) -> Range<usize> {
         let subwords = self.of_word(word);
-        let inside = !subwords.is_empty() && window.tokens.contains(&subwords.start);
-        inside.then(|| subwords.start - window.tokens.start + specials_before)
+        let end = match which {
+            SubwordLabels::First => subwords.end.min(subwords.start + 1),
+            SubwordLabels::All => subwords.end,
+        };
+        subwords.start..end.min(window.tokens.end)
     }
 
     /// The label of each position of a window's token sequence, special tokens included; `None` is ignored by the loss.
@@ -43,12 +48,7 @@ impl Subwords {
         let (before, after) = specials;
         let mut positions = vec![None; before + window.tokens.len() + after];
         for word in window.answers.range() {
-            let subwords = self.of_word(WordIndex(word));
-            let labelled = match which {
-                SubwordLabels::First => subwords.start..subwords.end.min(subwords.start + 1),
-                SubwordLabels::All => subwords,
-            };
-            for token in labelled.filter(|token| window.tokens.contains(token)) {
+            for token in self.labelled_in_window(WordIndex(word), window, which) {
                 positions[before + token - window.tokens.start] = Some(labels[word]);
             }
         }

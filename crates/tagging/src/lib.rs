@@ -4,16 +4,17 @@
 //! server share these types, so that a word means the same thing when it is trained on and when it is served.
 
 mod align;
-pub mod conll;
 mod decode;
 mod detokenize;
 mod entity;
+mod evaluation;
 mod label;
 mod label_error;
 mod naming;
 mod offset;
 mod scheme;
 mod score;
+mod sentence;
 mod span;
 mod split;
 mod subwords;
@@ -26,11 +27,13 @@ pub use align::SubwordLabels;
 pub use decode::{Decoder, Decoding, WordLabel, best_label};
 pub use detokenize::detokenize;
 pub use entity::{Entity, OrphanRule, entities, tags};
+pub use evaluation::{ComparableTags, Evaluation};
 pub use label::LabelSet;
 pub use label_error::LabelError;
 pub use offset::{OffsetMap, OffsetUnit};
 pub use scheme::{SchemeError, TagScheme, to_iob2};
 pub use score::{Counts, Prf, Score, Scorer, TypeScore};
+pub use sentence::Sentence;
 pub use span::{ByteSpan, WordIndex, WordSpan};
 pub use split::{Splitter, SplitterError, split_corpus, split_whitespace};
 pub use subwords::{AlignError, Subwords};

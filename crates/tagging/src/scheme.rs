@@ -3,7 +3,7 @@
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::conll::Sentence;
+use crate::sentence::Sentence;
 
 /// How entities are spelt as one tag a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

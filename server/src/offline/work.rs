@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use nerve_corpus::Format;
 use nerve_engine::{EngineError, LineFormat, OptionError, RequestError, TagOptions};
 use thiserror::Error;
 
@@ -127,10 +128,10 @@ impl TagFile {
 }
 
 fn by_extension(file: &Path) -> Option<InputFormat> {
-    match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "jsonl" | "ndjson" => Some(InputFormat::Ndjson),
-        "txt" => Some(InputFormat::Lines),
-        _ => None,
+    match Format::of_path(file)? {
+        Format::JsonLines => Some(InputFormat::Ndjson),
+        Format::Text => Some(InputFormat::Lines),
+        Format::Conll => None,
     }
 }
 
@@ -153,11 +154,12 @@ mod tests {
         for (file, format) in [
             ("a.jsonl", LineFormat::Ndjson),
             ("a.b.NDJSON", LineFormat::Ndjson),
+            ("a.json", LineFormat::Ndjson),
             ("a.txt", LineFormat::Text),
         ] {
             assert_eq!(work(file, None).unwrap().input, format, "{file}");
         }
-        for file in ["-", "a", "a.json"] {
+        for file in ["-", "a", "a.conll"] {
             assert!(
                 matches!(work(file, None), Err(TagFileError::UnknownInput { .. })),
                 "{file}"

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use nerve_corpus::conll::ConllWriteError;
 use nerve_engine::{AnswerOptions, TaggedLine, Tagger};
 
 use crate::http::stream::StreamLine;
@@ -49,7 +50,10 @@ impl<'t> Writer<'t> {
                 Ok(outcome.map(|_| ()))
             }
             OutputFormat::Conll => match outcome {
-                Ok(tagged) => conll::write(out, tagged, &self.tagger.model().labels),
+                Ok(tagged) => match conll::write(out, tagged, &self.tagger.model().labels) {
+                    Err(ConllWriteError::Io(error)) => Err(error),
+                    written => Ok(written.map_err(|error| error.to_string())),
+                },
                 Err(problem) => Ok(Err(problem)),
             },
             OutputFormat::Html => {

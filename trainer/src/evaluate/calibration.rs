@@ -1,13 +1,14 @@
 //! How far a tagger's probabilities can be believed, and the temperature that makes them believable.
 
+use nerve_inference::{Tagger, WordLogits};
 use nerve_repository::{Calibration, Fit};
 use nerve_tagging::{
     Decoder, Decoding, Entity, LabelId, LabelSet, OrphanRule, Temperature, WordLabel, entities,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{CheckpointTagger, Tagger, TaggerError};
-use crate::corpus::Corpus;
+use super::error::TaggerError;
+use nerve_corpus::Corpus;
 
 /// Bins of equal width that confidences fall into.
 pub const BINS: usize = 15;
@@ -16,9 +17,6 @@ const LEAST: f64 = 0.05;
 const MOST: f64 = 20.0;
 /// How closely the logarithm of the temperature is found.
 const TOLERANCE: f64 = 1e-6;
-
-/// The logits of the words of sentences: none for a word without subwords.
-pub type WordLogits = Vec<Vec<Option<Vec<f32>>>>;
 
 /// The confidences of one bin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -110,9 +108,12 @@ impl CalibrationReport {
 }
 
 /// The temperature that fits a checkpoint to a corpus, and how believable its probabilities are without and with it.
-pub fn calibrate(tagger: &CheckpointTagger, corpus: &Corpus) -> Result<CalibrationReport, TaggerError> {
-    let logits = tagger.word_logits(&corpus.words())?;
-    calibration_report(tagger.labels(), &logits, corpus).ok_or_else(|| TaggerError::NothingToFit {
+pub fn calibrate(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<CalibrationReport, TaggerError> {
+    let tagged = tagger.tag(&corpus.words())?;
+    let report = tagged
+        .logits
+        .and_then(|logits| calibration_report(tagger.labels(), &logits, corpus));
+    report.ok_or_else(|| TaggerError::NothingToFit {
         path: corpus.path.clone(),
     })
 }

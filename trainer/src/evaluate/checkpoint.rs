@@ -1,51 +1,18 @@
 //! A checkpoint as a tagger, on candle.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::Arc;
 
 use candle_core::Device;
-use nerve_inference::TextEncoder;
+use nerve_inference::{TagError, TaggedSentences, Tagger, TextEncoder, WordTagger};
 use nerve_repository::Calibration;
-use nerve_tagging::{
-    ByteSpan, Decoder, Decoding, LabelSet, Subwords, Temperature, Window, WindowLimits, WordIndex, WordLabel,
-    split_corpus, windows,
-};
+use nerve_tagging::{ByteSpan, Decoding, LabelSet, Temperature, WindowLimits};
 
-use super::calibration::WordLogits;
-use super::tagger::{Answered, decide};
-use super::{Tagger, TaggerError};
-use crate::model::{BertTagger, CheckpointError, ModelDir, Packed};
-use crate::ops::values;
-use crate::train::joined;
-
-/// Tokens of a forward pass: enough for the matrix products, little enough for the caches.
-const PASS_TOKENS: usize = 512;
+use super::error::TaggerError;
+use crate::model::{BertTagger, CheckpointError, ModelDir, ThreadedNetwork};
 
 /// A network with its tokenizer and labels.
-pub struct CheckpointTagger {
-    network: BertTagger,
-    encoder: TextEncoder,
-    labels: LabelSet,
-    limits: WindowLimits,
-    threads: usize,
-    decoding: Decoding,
-    temperature: Temperature,
-}
-
-/// One word's logits, and the word's place.
-struct Answer {
-    sentence: usize,
-    word: usize,
-    logits: Vec<f32>,
-}
-
-/// One window of a sentence.
-struct Encoded {
-    sentence: usize,
-    window: Window,
-    ids: Vec<u32>,
-}
+pub struct CheckpointTagger(WordTagger<ThreadedNetwork>);
 
 impl CheckpointTagger {
     /// The tagger of a checkpoint directory, with windows of at most `max_length` tokens and scores at the temperature of
@@ -88,159 +55,47 @@ impl CheckpointTagger {
             });
         }
         let (before, after) = encoder.specials();
-        Ok(Self {
-            limits: WindowLimits::for_encoder(max_length, before + after)?,
-            network,
-            encoder,
-            labels,
-            threads: threads.max(1),
-            decoding: Decoding::default(),
-            temperature: Temperature::default(),
-        })
+        let limits = WindowLimits::for_encoder(max_length, before + after)?;
+        let network = ThreadedNetwork::new(network, threads);
+        Ok(Self(WordTagger::new(network, Arc::new(encoder), labels, limits)))
     }
 
-    /// The same tagger, its labels decided so.
+    /// The same tagger, deciding labels in another way.
     pub fn with_decoding(self, decoding: Decoding) -> Self {
-        Self { decoding, ..self }
+        Self(self.0.with_decoding(decoding))
     }
 
     /// The same tagger, its scores stated at a temperature.
     pub fn with_temperature(self, temperature: Temperature) -> Self {
-        Self { temperature, ..self }
+        Self(self.0.with_temperature(temperature))
     }
 
     /// The network.
     pub fn network(&self) -> &BertTagger {
-        &self.network
+        self.0.model().network()
     }
 
     /// The tokenizer.
     pub fn encoder(&self) -> &TextEncoder {
-        &self.encoder
+        self.0.encoder()
     }
 
     /// How long the windows may be.
     pub fn limits(&self) -> WindowLimits {
-        self.limits
+        self.0.limits()
     }
-
-    /// The logits of the words of sentences, in label order; none for a word without subwords.
-    pub fn word_logits(&self, sentences: &[Vec<String>]) -> Result<WordLogits, TaggerError> {
-        let subwords = sentences
-            .iter()
-            .map(|words| self.encoder.encode_words(words))
-            .collect::<Result<Vec<Subwords>, _>>()?;
-        let encoded = self.encode(&subwords);
-        let passes = passes(&encoded);
-        let next = AtomicUsize::new(0);
-        let work = || -> Result<Vec<Answer>, TaggerError> {
-            let mut answers = Vec::new();
-            while let Some(pass) = passes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                answers.extend(self.answers(pass, &subwords)?);
-            }
-            Ok(answers)
-        };
-        let parts: Vec<Result<_, TaggerError>> = thread::scope(|scope| {
-            let threads = self.threads.min(passes.len());
-            let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            handles.into_iter().map(joined).collect()
-        });
-        let mut rows: WordLogits = sentences.iter().map(|words| vec![None; words.len()]).collect();
-        for part in parts {
-            for answer in part? {
-                rows[answer.sentence][answer.word] = Some(answer.logits);
-            }
-        }
-        Ok(rows)
-    }
-
-    /// The windows that have a token, longest first.
-    fn encode(&self, subwords: &[Subwords]) -> Vec<Encoded> {
-        let mut encoded: Vec<Encoded> = subwords
-            .iter()
-            .enumerate()
-            .flat_map(|(sentence, subwords)| {
-                windows(subwords, self.limits)
-                    .into_iter()
-                    .filter(|window| !window.tokens.is_empty())
-                    .map(move |window| Encoded {
-                        ids: self.encoder.window_ids(subwords, &window),
-                        sentence,
-                        window,
-                    })
-            })
-            .collect();
-        encoded.sort_by_key(|window| std::cmp::Reverse(window.ids.len()));
-        encoded
-    }
-
-    /// The logits of the words that the windows of one pass answer for.
-    fn answers(&self, pass: &[Encoded], subwords: &[Subwords]) -> Result<Vec<Answer>, TaggerError> {
-        let logits = self
-            .network
-            .logits(&Packed::new(pass.iter().map(|window| &window.ids)))?;
-        let logits = values(&logits)?;
-        let specials = self.encoder.specials().0;
-        let mut answers = Vec::new();
-        let mut start = 0;
-        for Encoded {
-            sentence,
-            window,
-            ids,
-        } in pass
-        {
-            for word in window.answers.range() {
-                let at = subwords[*sentence].first_in_window(WordIndex(word), window, specials);
-                let Some(at) = at else {
-                    continue;
-                };
-                let row = &logits[(start + at) * self.labels.len()..][..self.labels.len()];
-                answers.push(Answer {
-                    sentence: *sentence,
-                    word,
-                    logits: row.to_vec(),
-                });
-            }
-            start += ids.len();
-        }
-        Ok(answers)
-    }
-}
-
-/// Runs of windows that are one forward pass each.
-fn passes(windows: &[Encoded]) -> Vec<&[Encoded]> {
-    let mut passes = Vec::new();
-    let (mut start, mut tokens) = (0, 0);
-    for (at, window) in windows.iter().enumerate() {
-        if at > start && tokens + window.ids.len() > PASS_TOKENS {
-            passes.push(&windows[start..at]);
-            (start, tokens) = (at, 0);
-        }
-        tokens += window.ids.len();
-    }
-    if start < windows.len() {
-        passes.push(&windows[start..]);
-    }
-    passes
 }
 
 impl Tagger for CheckpointTagger {
     fn labels(&self) -> &LabelSet {
-        &self.labels
+        self.0.labels()
     }
 
-    fn split(&self, text: &str) -> Result<Vec<ByteSpan>, TaggerError> {
-        Ok(split_corpus(text))
+    fn split(&self, text: &str) -> Result<Vec<ByteSpan>, TagError> {
+        self.0.split(text)
     }
 
-    fn tag(&mut self, sentences: &[Vec<String>]) -> Result<Vec<Vec<WordLabel>>, TaggerError> {
-        Ok(self.tag_with_logits(sentences)?.0)
-    }
-
-    fn tag_with_logits(&mut self, sentences: &[Vec<String>]) -> Result<Answered, TaggerError> {
-        let logits = self.word_logits(sentences)?;
-        let decoder = Decoder::new(&self.labels).with_temperature(self.temperature);
-        let labels = decide(&decoder, &logits, self.decoding)?;
-        Ok((labels, Some(logits)))
+    fn tag(&mut self, sentences: &[Vec<String>]) -> Result<TaggedSentences, TagError> {
+        self.0.tag(sentences)
     }
 }

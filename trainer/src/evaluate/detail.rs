@@ -1,13 +1,12 @@
 //! Everything a person wants to know of a tagger's work on a corpus.
 
-use nerve_tagging::{Entity, OrphanRule, entities};
+use nerve_corpus::Corpus;
+use nerve_inference::{TagError, TaggedSentences, Tagger};
+use nerve_tagging::{ComparableTags, Entity, Evaluation, OrphanRule, entities};
 use serde::Serialize;
 
 use super::calibration::{CalibrationReport, calibration_report};
 use super::errors::{AnalysedSentence, ErrorAnalysis, analyse_errors};
-use super::evaluation::{Evaluation, all_labels, evaluation_of, predicted_tags, tags};
-use super::{Tagger, TaggerError};
-use crate::corpus::Corpus;
 
 /// A tagger's score on a corpus, its errors and how believable its probabilities are.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,20 +22,19 @@ pub struct DetailedEvaluation {
 }
 
 /// The work of a tagger on a corpus' words, in one pass over them.
-pub fn evaluate_in_detail(
-    tagger: &mut dyn Tagger,
-    corpus: &Corpus,
-) -> Result<DetailedEvaluation, TaggerError> {
-    let (found, logits) = tagger.tag_with_logits(&corpus.words())?;
+pub fn evaluate_in_detail(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<DetailedEvaluation, TagError> {
+    let TaggedSentences {
+        labels: found,
+        logits,
+    } = tagger.tag(&corpus.words())?;
     let own = tagger.labels();
-    let labels = all_labels(own, corpus);
+    let comparable = ComparableTags::new(own, &corpus.sentences);
     let pairs: Vec<(Vec<Entity>, Vec<Entity>)> = corpus
         .sentences
         .iter()
         .zip(&found)
         .map(|(sentence, found)| {
-            let gold = tags(&labels, sentence.tags.iter().map(String::as_str));
-            let predicted = predicted_tags(&labels, own, found);
+            let (gold, predicted) = (comparable.gold(sentence), comparable.predicted(found));
             (
                 entities(gold, OrphanRule::Start),
                 entities(predicted, OrphanRule::Start),
@@ -47,17 +45,11 @@ pub fn evaluate_in_detail(
     let analysed = sentences
         .map(|(sentence, (gold, predicted))| -> AnalysedSentence { (&sentence.words, gold, predicted) });
     Ok(DetailedEvaluation {
-        split: split_name(corpus),
-        evaluation: evaluation_of(own, corpus, &found),
-        errors: analyse_errors(&labels, analysed),
+        split: corpus.split_name(),
+        evaluation: Evaluation::of(own, &corpus.sentences, &found),
+        errors: analyse_errors(comparable.labels(), analysed),
         calibration: logits.and_then(|logits| calibration_report(own, &logits, corpus)),
     })
-}
-
-/// A corpus' file without its extension.
-pub fn split_name(corpus: &Corpus) -> String {
-    let name = corpus.path.file_stem().unwrap_or(corpus.path.as_os_str());
-    name.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

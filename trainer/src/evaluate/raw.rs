@@ -1,15 +1,13 @@
 //! A tagger's score on running text: what is lost where text comes as people type it.
 
-use nerve_tagging::{ByteSpan, LabelSet, OrphanRule, Tag, detokenize, entities};
+use nerve_corpus::Corpus;
+use nerve_inference::{TagError, Tagger};
+use nerve_tagging::{ByteSpan, ComparableTags, LabelSet, OrphanRule, Tag, detokenize, entities};
 
-use super::evaluation::{all_labels, predicted_tags, tags};
 use super::spans::{SpanScore, TextEntity, score_spans};
-use super::{Tagger, TaggerError};
-use crate::corpus::Corpus;
 
 /// The score, on character spans, of a tagger that is given each sentence as running text and splits it itself.
-pub fn evaluate_raw(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<SpanScore, TaggerError> {
-    let labels = all_labels(tagger.labels(), corpus);
+pub fn evaluate_raw(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<SpanScore, TagError> {
     let texts: Vec<(String, Vec<ByteSpan>)> = corpus.sentences.iter().map(|s| detokenize(&s.words)).collect();
     let split = texts
         .iter()
@@ -23,17 +21,18 @@ pub fn evaluate_raw(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<SpanScor
             spans.iter().map(word).collect()
         })
         .collect();
-    let found = tagger.tag(&words)?;
+    let found = tagger.tag(&words)?.labels;
+    let comparable = ComparableTags::new(tagger.labels(), &corpus.sentences);
+    let labels = comparable.labels();
     let pairs: Vec<(Vec<TextEntity>, Vec<TextEntity>)> = corpus
         .sentences
         .iter()
         .enumerate()
         .map(|(index, sentence)| {
-            let gold = tags(&labels, sentence.tags.iter().map(String::as_str));
-            let predicted = predicted_tags(&labels, tagger.labels(), &found[index]);
+            let (gold, predicted) = (comparable.gold(sentence), comparable.predicted(&found[index]));
             (
-                text_entities(&labels, gold, &texts[index].1),
-                text_entities(&labels, predicted, &split[index]),
+                text_entities(labels, gold, &texts[index].1),
+                text_entities(labels, predicted, &split[index]),
             )
         })
         .collect();

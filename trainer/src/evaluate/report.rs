@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use nerve_tagging::{Prf, Score};
+use nerve_tagging::{Evaluation, Prf, Score};
 
 use super::calibration::CalibrationReport;
-use super::evaluation::Evaluation;
 use super::spans::SpanScore;
 
 /// A score as a table: a line a type, then the averages.

@@ -9,6 +9,7 @@ mod init;
 mod network;
 mod packed;
 mod parameters;
+mod threaded;
 
 pub use bert::BertTagger;
 pub use checkpoint::{CheckpointError, ModelDir, write_checkpoint};
@@ -18,3 +19,4 @@ pub(crate) use init::initial;
 pub use packed::Packed;
 pub use parameters::{Parameters, parameter_shapes};
 pub(crate) use parameters::{WORD_EMBEDDINGS, is_exempt_from_decay};
+pub use threaded::ThreadedNetwork;

@@ -2,35 +2,30 @@
 
 use std::path::PathBuf;
 
+use nerve_corpus::CorpusError;
+use nerve_inference::TagError;
 use thiserror::Error;
-
-use crate::evaluate::TaggerError;
 
 /// Why a file was not tagged to its end.
 #[derive(Debug, Error)]
 pub enum TagFileError {
-    /// The input cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The input.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A line is not what the format asks for.
-    #[error("{}:{line}: {problem}", path.display())]
-    Line {
-        /// The input.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// What is wrong with it.
-        problem: String,
-    },
+    /// The input cannot be read, or a line of it is not what the format asks for.
+    #[error(transparent)]
+    Input(#[from] CorpusError),
     /// The tagger failed.
     #[error(transparent)]
-    Tagger(#[from] TaggerError),
+    Tag(#[from] TagError),
+    /// A sentence cannot be written in the output format.
+    #[error("{}:{line}: {problem}", path.display())]
+    Unwritable {
+        /// The input.
+        path: PathBuf,
+        /// The line that the sentence begins on, counted from 1.
+        line: usize,
+        /// Why not.
+        problem: String,
+    },
     /// The output cannot be written.
     #[error("cannot write the labels: {0}")]
-    Write(std::io::Error),
+    Write(#[from] std::io::Error),
 }

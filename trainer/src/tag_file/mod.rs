@@ -1,31 +1,42 @@
-//! A file's text with its labels: lines or columns in, columns or JSON lines out, a part at a time.
+//! The sentences of a file with their labels, tagged and written a few hundred at a time.
 
 mod error;
-mod input;
 mod output;
+mod sentence;
 
 use std::io::{BufRead, Write};
-use std::path::Path;
 
 use clap::ValueEnum;
-use nerve_tagging::WordLabel;
+use nerve_corpus::conll::ConllWriteError;
+use nerve_corpus::{Content, Entries, Format};
+use nerve_inference::Tagger;
 
 pub use error::TagFileError;
 
-use self::input::{Item, Items, Sentence};
-use crate::evaluate::Tagger;
+use self::sentence::SentenceToTag;
 
 /// Sentences that are tagged together.
 const SENTENCES: usize = 256;
 
 /// What a file to tag holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InputFormat {
-    /// A sentence a line, split into words here.
-    #[default]
+    /// A running text a line.
     Text,
     /// A word a line, in its first column; blank lines between sentences.
     Conll,
+    /// A JSON object a line, with `words` or `text`.
+    Jsonl,
+}
+
+impl From<InputFormat> for Format {
+    fn from(format: InputFormat) -> Self {
+        match format {
+            InputFormat::Text => Self::Text,
+            InputFormat::Conll => Self::Conll,
+            InputFormat::Jsonl => Self::JsonLines,
+        }
+    }
 }
 
 /// What is written.
@@ -38,64 +49,87 @@ pub enum OutputFormat {
     Ndjson,
 }
 
-/// Tags a file and writes it with its labels; `path` names the input in errors.
+/// A part of the input, in the order of the file.
+enum Part {
+    Sentence(SentenceToTag),
+    /// A line between the sentences of CoNLL.
+    Separator(String),
+}
+
+/// Tags the sentences of a file and writes them with their labels.
 ///
-/// What is read is bounded by a number of sentences at a time, so that a file of any length can be tagged.
-pub fn tag_file(
+/// As many sentences are in memory as are tagged together, so that a file of any length can be tagged.
+pub fn tag_file<R: BufRead>(
     tagger: &mut dyn Tagger,
-    (input, path): (&mut dyn BufRead, &Path),
+    mut input: Entries<R>,
     out: &mut dyn Write,
-    formats: (InputFormat, OutputFormat),
+    output: OutputFormat,
 ) -> Result<(), TagFileError> {
-    let mut items = Items::new(input, path, formats.0);
     loop {
-        let mut part = Vec::new();
-        let mut sentences = 0;
-        while sentences < SENTENCES
-            && let Some(item) = items.next_item(tagger)?
-        {
-            sentences += usize::from(matches!(item, Item::Sentence(_)));
-            part.push(item);
+        let parts = next_parts(tagger, &mut input)?;
+        if parts.is_empty() {
+            return Ok(out.flush()?);
         }
-        if part.is_empty() {
-            return out.flush().map_err(TagFileError::Write);
-        }
-        let words: Vec<Vec<String>> = part
-            .iter()
-            .filter_map(|item| Some(item.sentence()?.words.clone()))
-            .collect();
-        let mut labels = tagger.tag(&words)?.into_iter();
-        for item in &part {
-            let written = match item {
-                Item::Sentence(sentence) => {
-                    let labels: Vec<WordLabel> = labels.next().unwrap_or_default();
-                    write(tagger, sentence, &labels, out, formats)
+        let sentences = parts.iter().filter_map(|part| match part {
+            Part::Sentence(sentence) => Some(sentence.words.clone()),
+            Part::Separator(_) => None,
+        });
+        let mut labels = tagger.tag(&sentences.collect::<Vec<_>>())?.labels.into_iter();
+        for part in &parts {
+            match (part, output) {
+                (Part::Sentence(sentence), OutputFormat::Ndjson) => {
+                    let found = labels.next().unwrap_or_default();
+                    output::ndjson(tagger.labels(), sentence, &found, out)?;
                 }
-                Item::Between(line) if formats.1 == OutputFormat::Conll => writeln!(out, "{line}"),
-                Item::Between(_) => Ok(()),
-            };
-            written.map_err(TagFileError::Write)?;
+                (Part::Sentence(sentence), OutputFormat::Conll) => {
+                    let found = labels.next().unwrap_or_default();
+                    output::conll(tagger.labels(), sentence, &found, out).map_err(|error| match error {
+                        ConllWriteError::Io(source) => TagFileError::Write(source),
+                        ConllWriteError::Word { .. } => TagFileError::Unwritable {
+                            path: input.path().to_owned(),
+                            line: sentence.line,
+                            problem: error.to_string(),
+                        },
+                    })?;
+                    if input.format() != Format::Conll {
+                        writeln!(out)?;
+                    }
+                }
+                (Part::Separator(line), OutputFormat::Conll) => writeln!(out, "{line}")?,
+                (Part::Separator(_), OutputFormat::Ndjson) => {}
+            }
         }
     }
 }
 
-fn write(
-    tagger: &dyn Tagger,
-    sentence: &Sentence,
-    labels: &[WordLabel],
-    out: &mut dyn Write,
-    (input, output): (InputFormat, OutputFormat),
-) -> std::io::Result<()> {
-    match output {
-        OutputFormat::Conll => {
-            output::conll(tagger.labels(), sentence, labels, out)?;
-            match input {
-                InputFormat::Text => writeln!(out),
-                InputFormat::Conll => Ok(()),
+/// The next [`SENTENCES`] sentences and what is between them; nothing at the end of the file.
+fn next_parts<R: BufRead>(tagger: &dyn Tagger, input: &mut Entries<R>) -> Result<Vec<Part>, TagFileError> {
+    let mut parts = Vec::new();
+    let mut sentences = 0;
+    while sentences < SENTENCES
+        && let Some(entry) = input.next().transpose()?
+    {
+        let sentence = match entry.content {
+            Content::Words { words, .. } => SentenceToTag {
+                line: entry.line,
+                words,
+                text: None,
+            },
+            Content::Text { text, .. } => {
+                let spans = tagger.split(&text)?;
+                SentenceToTag::of_text(entry.line, text, spans)
             }
+            Content::Separator(line) => {
+                parts.push(Part::Separator(line));
+                continue;
+            }
+        };
+        if !sentence.words.is_empty() {
+            parts.push(Part::Sentence(sentence));
+            sentences += 1;
         }
-        OutputFormat::Ndjson => output::ndjson(tagger.labels(), sentence, labels, out),
     }
+    Ok(parts)
 }
 
 #[cfg(test)]

@@ -2,22 +2,22 @@
 
 use std::io::Write;
 
+use nerve_corpus::conll::{self, ConllWriteError};
 use nerve_tagging::{ByteSpan, LabelSet, OffsetMap, OffsetUnit, OrphanRule, WordLabel, WordSpan, entities};
 use serde::Serialize;
 
-use super::input::Sentence;
+use super::sentence::SentenceToTag;
 
 /// Writes a word and its label a line.
 pub(super) fn conll(
     labels: &LabelSet,
-    sentence: &Sentence,
+    sentence: &SentenceToTag,
     found: &[WordLabel],
     out: &mut dyn Write,
-) -> std::io::Result<()> {
-    for (word, label) in sentence.words.iter().zip(found) {
-        writeln!(out, "{word}\t{}", labels.name(label.label).unwrap_or("O"))?;
-    }
-    Ok(())
+) -> Result<(), ConllWriteError> {
+    let label = |label: &WordLabel| labels.name(label.label).unwrap_or("O");
+    let words = sentence.words.iter().map(String::as_str);
+    conll::write(out, words.zip(found.iter().map(label)))
 }
 
 #[derive(Serialize)]
@@ -57,7 +57,7 @@ struct WordLine<'s> {
 /// Writes one JSON object and a line's end.
 pub(super) fn ndjson(
     labels: &LabelSet,
-    sentence: &Sentence,
+    sentence: &SentenceToTag,
     found: &[WordLabel],
     out: &mut dyn Write,
 ) -> std::io::Result<()> {
@@ -102,7 +102,7 @@ pub(super) fn ndjson(
 }
 
 /// Where words stand in the line they were split from.
-fn span(sentence: &Sentence, words: WordSpan) -> Option<ByteSpan> {
+fn span(sentence: &SentenceToTag, words: WordSpan) -> Option<ByteSpan> {
     let (_, spans) = sentence.text.as_ref()?;
     let covered = spans.get(words.range())?;
     Some(covered.first()?.cover(*covered.last()?))

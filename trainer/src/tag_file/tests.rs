@@ -1,8 +1,10 @@
+use std::path::Path;
+
 use super::*;
 use crate::evaluate::test_tagger::Lexicon;
 use nerve_tagging::LabelSet;
 
-fn tagged(text: &[u8], input: InputFormat, output: OutputFormat) -> Result<String, TagFileError> {
+fn tagged(text: &[u8], input: Format, output: OutputFormat) -> Result<String, TagFileError> {
     let mut tagger = Lexicon {
         labels: LabelSet::iob2(["per", "loc"]).unwrap(),
         words: vec![
@@ -13,18 +15,13 @@ fn tagged(text: &[u8], input: InputFormat, output: OutputFormat) -> Result<Strin
         ],
     };
     let mut out = Vec::new();
-    let mut text = text;
-    tag_file(
-        &mut tagger,
-        (&mut text, Path::new("in.txt")),
-        &mut out,
-        (input, output),
-    )?;
+    let input = Entries::new(text, Path::new("in.txt"), input);
+    tag_file(&mut tagger, input, &mut out, output)?;
     Ok(String::from_utf8(out).unwrap())
 }
 
 fn conll(text: &str) -> Result<String, TagFileError> {
-    tagged(text.as_bytes(), InputFormat::Conll, OutputFormat::Conll)
+    tagged(text.as_bytes(), Format::Conll, OutputFormat::Conll)
 }
 
 #[test]
@@ -47,7 +44,7 @@ fn sentences_beyond_a_part_come_in_order() {
 #[test]
 fn lines_are_split_and_blank_ones_skipped() {
     let text = "In Rome , Zoë Lee\n\nno\n".as_bytes();
-    let found = tagged(text, InputFormat::Text, OutputFormat::Conll).unwrap();
+    let found = tagged(text, Format::Text, OutputFormat::Conll).unwrap();
     assert_eq!(
         found,
         "In\tO\nRome\tB-loc\n,\tO\nZoë\tB-per\nLee\tI-per\n\nno\tO\n\n"
@@ -57,7 +54,7 @@ fn lines_are_split_and_blank_ones_skipped() {
 #[test]
 fn a_json_line_has_entities_where_they_stand() {
     let text = "\n😀 Zoë  Lee !\n".as_bytes();
-    let found = tagged(text, InputFormat::Text, OutputFormat::Ndjson).unwrap();
+    let found = tagged(text, Format::Text, OutputFormat::Ndjson).unwrap();
     let line: serde_json::Value = serde_json::from_str(&found).unwrap();
     assert_eq!(line["line"], 2);
     assert_eq!(line["text"], "😀 Zoë  Lee !");
@@ -70,12 +67,7 @@ fn a_json_line_has_entities_where_they_stand() {
         serde_json::json!({"text": "😀", "label": "O", "score": 1.0})
     );
 
-    let found = tagged(
-        "x\n\nZoë\nLee\n".as_bytes(),
-        InputFormat::Conll,
-        OutputFormat::Ndjson,
-    )
-    .unwrap();
+    let found = tagged("x\n\nZoë\nLee\n".as_bytes(), Format::Conll, OutputFormat::Ndjson).unwrap();
     let lines: Vec<serde_json::Value> = found
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -91,6 +83,22 @@ fn a_json_line_has_entities_where_they_stand() {
 fn a_line_at_fault_is_named_with_its_file() {
     let error = conll("a\tO\n\n\tO\n").unwrap_err().to_string();
     assert_eq!(error, "in.txt:3: there is no word before the tab");
-    let error = tagged(b"a\n\xff\n", InputFormat::Text, OutputFormat::Conll).unwrap_err();
+    let error = tagged(b"a\n\xff\n", Format::Text, OutputFormat::Conll).unwrap_err();
     assert_eq!(error.to_string(), "in.txt:2: not UTF-8");
+}
+
+#[test]
+fn json_lines_give_words_or_text() {
+    let text = "{\"words\": [\"New York\"]}\n{\"text\": \"in Rome\"}\n{\"text\": \" \"}\n";
+    let found = tagged(text.as_bytes(), Format::JsonLines, OutputFormat::Conll).unwrap();
+    assert_eq!(found, "New York\tB-loc\n\nin\tO\nRome\tB-loc\n\n");
+    let unwritable = "{\"words\": [\"a\", \"b\\tc\"]}".as_bytes();
+    let error = tagged(unwritable, Format::JsonLines, OutputFormat::Conll).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("in.txt:1: word 2 is blank or has a tab"),
+        "{error}"
+    );
+    assert!(tagged(unwritable, Format::JsonLines, OutputFormat::Ndjson).is_ok());
 }

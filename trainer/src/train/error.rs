@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nerve_inference::TagError;
 use nerve_repository::CalibrationError;
 use nerve_tagging::LabelError;
 use thiserror::Error;
@@ -10,10 +11,10 @@ use super::config::OptionError;
 use super::device::DeviceChoice;
 use super::example::ExampleError;
 use crate::base::BaseError;
-use crate::corpus::CorpusError;
 use crate::evaluate::TaggerError;
 use crate::model::CheckpointError;
 use crate::report::ReportError;
+use nerve_corpus::CorpusError;
 
 /// Why a training stopped.
 #[derive(Debug, Error)]
@@ -159,6 +160,9 @@ pub enum TrainError {
     /// The dev or test split could not be tagged.
     #[error(transparent)]
     Tagger(#[from] TaggerError),
+    /// The words of a corpus could not be labelled.
+    #[error(transparent)]
+    Tag(#[from] TagError),
     /// A checkpoint could not be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

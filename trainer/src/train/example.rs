@@ -4,8 +4,8 @@ use nerve_inference::{EncoderError, TextEncoder};
 use nerve_tagging::{AlignError, LabelId, LabelSet, SubwordLabels, WindowLimits, windows};
 use thiserror::Error;
 
-use crate::corpus::{Corpus, CorpusError};
 use crate::model::{Packed, Targets};
+use nerve_corpus::{Corpus, CorpusError};
 
 /// Why a sentence makes no example.
 #[derive(Debug, Error)]
@@ -45,9 +45,9 @@ pub fn examples(
     let mut examples: Vec<Example> = Vec::with_capacity(corpus.sentences.len());
     for (index, sentence) in corpus.sentences.iter().enumerate() {
         let label = |(word, tag): (usize, &String)| {
-            labels
-                .parse(tag)
-                .ok_or_else(|| corpus.fault(corpus.line(index, word), format!("the labels have no `{tag}`")))
+            labels.parse(tag).ok_or_else(|| {
+                corpus.line_error(corpus.line(index, word), format!("the labels have no `{tag}`"))
+            })
         };
         let word_labels = sentence
             .tags

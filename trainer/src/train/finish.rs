@@ -7,9 +7,9 @@ use super::error::TrainError;
 use super::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
 use super::subwords::LabelledSubwords;
 use crate::base::is_on_hub;
-use crate::corpus::{Corpus, is_wnut17};
 use crate::evaluate::{CheckpointTagger, DetailedEvaluation, evaluate_in_detail};
 use crate::report::{CardName, EvaluationPoint, ModelCard, RunReport, StepPoint, configuration_rows};
+use nerve_corpus::{Corpus, is_wnut17};
 
 /// The results of a finished training run.
 pub(super) struct Finished<'r> {

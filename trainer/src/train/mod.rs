@@ -47,9 +47,4 @@ pub use schedule::{Decay, Schedule, ScheduleKind, Steps};
 pub use seeds::{SeedResult, SeedsReport, Spread, train_seeds};
 pub use subwords::LabelledSubwords;
 
-/// A scoped thread's result; its panic becomes this thread's.
-pub(crate) fn joined<T>(handle: std::thread::ScopedJoinHandle<'_, T>) -> T {
-    handle
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
+use crate::threads::joined;

@@ -19,9 +19,9 @@ use super::state::TrainingState;
 use super::tensorboard::TensorBoardLog;
 use super::training::{Fitted, Training, labels};
 use crate::base::open_base;
-use crate::corpus::{Corpus, Splits};
 use crate::evaluate::{CheckpointTagger, evaluate, evaluate_with_loss};
 use crate::model::{ModelDir, write_checkpoint};
+use nerve_corpus::{Corpus, Splits};
 
 /// Where a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,7 +287,7 @@ impl Run<'_> {
         if let Some(found) = self.dir.tested(checkpoint, step) {
             return Ok(found);
         }
-        let evaluation = evaluate(&mut self.open(&dir)?, &Corpus::read(path)?)?;
+        let evaluation = evaluate(&mut self.open(&dir)?, &Corpus::read(path)?.sentences)?;
         let found = Tested {
             checkpoint,
             step,

@@ -16,9 +16,9 @@ use super::order;
 use super::record::StepRecord;
 use super::schedule::Steps;
 use super::step::differentiate;
-use crate::corpus::{Corpus, entity_types};
 use crate::evaluate::{CheckpointTagger, Tagger};
 use crate::model::{BertTagger, ModelDir};
+use nerve_corpus::{Corpus, entity_types};
 
 /// What a network is fitted to.
 pub(super) struct Fitted {

@@ -43,7 +43,7 @@ pub(crate) fn evaluation() -> Evaluation {
         ..tagger()
     };
     let corpus = corpus(&TEXT.replace("Ulm\tO", "Ulm\tB-loc"));
-    evaluate(&mut tagger, &corpus).unwrap()
+    evaluate(&mut tagger, &corpus.sentences).unwrap()
 }
 
 fn report() -> RunReport {

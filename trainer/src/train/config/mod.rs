@@ -14,8 +14,8 @@ use super::device::DeviceChoice;
 use super::options::TrainOptions;
 use super::record::TestedCheckpoint;
 use super::subwords::LabelledSubwords;
-use crate::corpus::WNUT17_URL;
 use checks::{MOST_EPOCHS, MOST_LENGTH, MOST_WINDOWS, check, check_absent, check_count};
+use nerve_corpus::WNUT17_URL;
 
 pub use checks::MOST_THREADS;
 pub use error::OptionError;

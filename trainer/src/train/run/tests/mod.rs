@@ -60,7 +60,7 @@ fn a_fresh_model_learns_and_its_run_is_on_record() {
     assert!(run_dir.join("last/model.safetensors").is_file() && run_dir.join("test.json").is_file());
     let mut best = CheckpointTagger::open(&report.best, 128, 1).unwrap();
     let dev = Corpus::read(&dir.path().join("dev.conll")).unwrap();
-    assert_eq!(evaluate(&mut best, &dev).unwrap().score.entity.f1, 1.0);
+    assert_eq!(evaluate(&mut best, &dev.sentences).unwrap().score.entity.f1, 1.0);
 }
 
 #[test]

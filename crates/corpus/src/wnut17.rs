@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::CorpusError;
+use crate::error::CorpusError;
 
 /// Where the corpus' authors publish it.
 pub const WNUT17_URL: &str = "https://raw.githubusercontent.com/leondz/emerging_entities_17/master/";
@@ -109,7 +109,10 @@ fn sha256(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::serve;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     const HELLO: Wnut17File = Wnut17File {
         remote: "remote.txt",
@@ -117,21 +120,48 @@ mod tests {
         sha256: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
     };
 
+    /// The address of a server that has one file, `/base/remote.txt`, and the count of its requests.
+    fn serve(file: &'static str) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/base/", listener.local_addr().unwrap());
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = requests.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let request = lines.next().unwrap().unwrap();
+                while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+                counted.fetch_add(1, Ordering::SeqCst);
+                let (status, body) = match request.starts_with("GET /base/remote.txt ") {
+                    true => ("200 OK", file),
+                    false => ("404 Not Found", ""),
+                };
+                let length = body.len();
+                write!(
+                    stream,
+                    "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                )
+                .unwrap();
+            }
+        });
+        (url, requests)
+    }
+
     #[test]
     fn a_file_is_downloaded_once_and_checked() {
         let dir = tempfile::tempdir().unwrap();
-        let (url, requests) = serve(|path| (path == "/base/remote.txt").then(|| b"hello".to_vec()));
-        let base = format!("{url}/base/");
-        fetch_files(&[HELLO], &base, dir.path()).unwrap();
-        fetch_files(&[HELLO], &base, dir.path()).unwrap();
+        let (url, requests) = serve("hello");
+        fetch_files(&[HELLO], &url, dir.path()).unwrap();
+        fetch_files(&[HELLO], &url, dir.path()).unwrap();
         assert_eq!(std::fs::read(dir.path().join("local.txt")).unwrap(), b"hello");
-        assert_eq!(requests.count(), 1);
+        assert_eq!(requests.load(Ordering::SeqCst), 1);
     }
 
     #[test]
     fn another_file_of_the_name_is_refused_and_not_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let (url, _requests) = serve(|_| Some(b"something else".to_vec()));
+        let (url, _) = serve("something else");
         let error = fetch_files(&[HELLO], &url, dir.path()).unwrap_err();
         assert!(
             matches!(&error, CorpusError::Hash { expected, .. } if expected == HELLO.sha256),
@@ -143,16 +173,22 @@ mod tests {
     #[test]
     fn an_absent_file_names_its_address() {
         let dir = tempfile::tempdir().unwrap();
-        let (url, _requests) = serve(|_| None);
-        let error = fetch_files(&[HELLO], &url, dir.path()).unwrap_err().to_string();
-        assert!(error.contains("/remote.txt") && error.contains("404"), "{error}");
+        let (url, _) = serve("hello");
+        let elsewhere = format!("{url}elsewhere/");
+        let error = fetch_files(&[HELLO], &elsewhere, dir.path())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("/elsewhere/remote.txt") && error.contains("404"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_spoilt_cache_is_mended() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("local.txt"), "hel").unwrap();
-        let (url, _requests) = serve(|_| Some(b"hello".to_vec()));
+        let (url, _) = serve("hello");
         fetch_files(&[HELLO], &url, dir.path()).unwrap();
         assert_eq!(std::fs::read(dir.path().join("local.txt")).unwrap(), b"hello");
     }

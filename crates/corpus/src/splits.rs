@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::wnut17::fetch_wnut17;
-use super::{Corpus, CorpusError};
+use crate::corpus::Corpus;
+use crate::error::CorpusError;
+use crate::wnut17::fetch_wnut17;
 
 /// The name that stands for the WNUT-17 corpus where a directory is expected.
 pub const WNUT17: &str = "wnut17";

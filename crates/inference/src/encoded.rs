@@ -1,0 +1,67 @@
+//! Sentences as windows of token ids.
+
+use nerve_tagging::{SubwordLabels, Subwords, Window, WindowLimits, WordIndex, windows};
+
+use crate::encoder::{EncoderError, TextEncoder};
+use crate::window_logits::TokenWindow;
+
+/// One window of a sentence.
+pub struct EncodedWindow {
+    /// The sentence it is of, counted from 0.
+    pub sentence: usize,
+    /// The token ids, special tokens included.
+    pub ids: Vec<u32>,
+    /// The words that are labelled from this window, ascending.
+    pub words: Vec<usize>,
+    /// The position in `ids` of the first subword of each of these words.
+    pub reads: Vec<usize>,
+}
+
+impl EncodedWindow {
+    /// What is computed of the window.
+    pub fn as_tokens(&self) -> TokenWindow<'_> {
+        TokenWindow {
+            ids: &self.ids,
+            reads: &self.reads,
+        }
+    }
+}
+
+/// The windows of sentences that have a token, sentence by sentence.
+///
+/// Every word that has a subword is labelled from exactly one window.
+pub fn encode<S: AsRef<str>>(
+    encoder: &TextEncoder,
+    limits: WindowLimits,
+    sentences: &[Vec<S>],
+) -> Result<Vec<EncodedWindow>, EncoderError> {
+    let (specials, _) = encoder.specials();
+    let mut encoded = Vec::with_capacity(sentences.len());
+    for (sentence, words) in sentences.iter().enumerate() {
+        let subwords = encoder.encode_words(words)?;
+        let of_sentence = windows(&subwords, limits).into_iter();
+        encoded.extend(
+            of_sentence
+                .filter(|window| !window.tokens.is_empty())
+                .map(|window| {
+                    let (words, reads) = first_subwords(&subwords, &window, specials);
+                    EncodedWindow {
+                        sentence,
+                        ids: encoder.window_ids(&subwords, &window),
+                        words,
+                        reads,
+                    }
+                }),
+        );
+    }
+    Ok(encoded)
+}
+
+/// The words that a window answers for, and the positions of their first subwords.
+fn first_subwords(subwords: &Subwords, window: &Window, specials: usize) -> (Vec<usize>, Vec<usize>) {
+    let position = |word| {
+        let mut labelled = subwords.labelled_in_window(WordIndex(word), window, SubwordLabels::First);
+        Some((word, labelled.next()? - window.tokens.start + specials))
+    };
+    window.answers.range().filter_map(position).unzip()
+}

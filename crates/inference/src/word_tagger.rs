@@ -1,0 +1,125 @@
+//! The one way from words to labels: tokenize, cut into windows, compute logits, merge the windows, decode.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use nerve_tagging::{
+    ByteSpan, Decoder, Decoding, LabelSet, Splitter, Temperature, WindowLimits, split_corpus,
+    split_whitespace,
+};
+
+use crate::encoded::{EncodedWindow, encode};
+use crate::encoder::TextEncoder;
+use crate::tagger::{TagError, TaggedSentences, Tagger, WordLogits};
+use crate::window_logits::{TokenWindow, WindowLogits};
+
+/// A tagger over whatever computes the logits of windows.
+pub struct WordTagger<M> {
+    model: M,
+    encoder: Arc<TextEncoder>,
+    labels: LabelSet,
+    limits: WindowLimits,
+    splitter: Splitter,
+    temperature: Temperature,
+    decoding: Decoding,
+}
+
+impl<M> WordTagger<M> {
+    /// The tagger of a model whose logits are those of `labels`; text is split as social-media corpora split.
+    pub fn new(model: M, encoder: Arc<TextEncoder>, labels: LabelSet, limits: WindowLimits) -> Self {
+        Self {
+            model,
+            encoder,
+            labels,
+            limits,
+            splitter: Splitter::Corpus,
+            temperature: Temperature::default(),
+            decoding: Decoding::default(),
+        }
+    }
+
+    /// The same tagger, splitting running text in another way.
+    pub fn with_splitter(self, splitter: Splitter) -> Self {
+        Self { splitter, ..self }
+    }
+
+    /// The same tagger, its scores stated at a temperature.
+    pub fn with_temperature(self, temperature: Temperature) -> Self {
+        Self { temperature, ..self }
+    }
+
+    /// The same tagger, deciding labels in another way.
+    pub fn with_decoding(self, decoding: Decoding) -> Self {
+        Self { decoding, ..self }
+    }
+
+    /// What computes the logits.
+    pub fn model(&self) -> &M {
+        &self.model
+    }
+
+    /// The tokenizer.
+    pub fn encoder(&self) -> &TextEncoder {
+        &self.encoder
+    }
+
+    /// How long the windows may be.
+    pub fn limits(&self) -> WindowLimits {
+        self.limits
+    }
+}
+
+impl<M: WindowLogits> WordTagger<M> {
+    /// The logits of the words of sentences, read at their first subwords.
+    fn word_logits(&mut self, sentences: &[Vec<String>]) -> Result<WordLogits, TagError> {
+        let mut encoded = encode(&self.encoder, self.limits, sentences)?;
+        encoded.retain(|window| !window.reads.is_empty());
+        encoded.sort_by_key(|window| Reverse(window.ids.len()));
+        let windows: Vec<TokenWindow> = encoded.iter().map(EncodedWindow::as_tokens).collect();
+        let found = self.model.window_logits(&windows)?;
+        let mut rows: WordLogits = sentences.iter().map(|words| vec![None; words.len()]).collect();
+        let width = self.labels.len();
+        for (window, logits) in encoded.iter().zip(&found) {
+            if logits.len() != window.reads.len() * width {
+                let numbers = logits.len();
+                let problem = format!(
+                    "{numbers} logits for {} words of {width} labels",
+                    window.reads.len()
+                );
+                return Err(TagError::Logits(problem.into()));
+            }
+            for (&word, row) in window.words.iter().zip(logits.chunks_exact(width)) {
+                rows[window.sentence][word] = Some(row.to_vec());
+            }
+        }
+        Ok(rows)
+    }
+}
+
+impl<M: WindowLogits> Tagger for WordTagger<M> {
+    fn labels(&self) -> &LabelSet {
+        &self.labels
+    }
+
+    fn split(&self, text: &str) -> Result<Vec<ByteSpan>, TagError> {
+        Ok(match self.splitter {
+            Splitter::Corpus => split_corpus(text),
+            Splitter::Whitespace => split_whitespace(text),
+            Splitter::Bert => self.encoder.encode_text(text)?.0,
+        })
+    }
+
+    fn tag(&mut self, sentences: &[Vec<String>]) -> Result<TaggedSentences, TagError> {
+        let logits = self.word_logits(sentences)?;
+        let decoder = Decoder::new(&self.labels).with_temperature(self.temperature);
+        let decide = |(sentence, rows): (usize, &Vec<Option<Vec<f32>>>)| {
+            let labels = decoder.decode_words(rows, self.decoding);
+            labels.ok_or(TagError::NotFinite { sentence })
+        };
+        let labels = logits.iter().enumerate().map(decide).collect::<Result<_, _>>()?;
+        Ok(TaggedSentences {
+            labels,
+            logits: Some(logits),
+        })
+    }
+}

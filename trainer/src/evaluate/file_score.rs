@@ -1,0 +1,210 @@
+//! The score of one file of tags against another.
+
+use std::path::{Path, PathBuf};
+
+use nerve_corpus::{Corpus, CorpusError, entity_types};
+use nerve_tagging::{LabelError, LabelSet, OrphanRule, Score, Scorer, Sentence, Tag};
+use thiserror::Error;
+
+/// Why two files cannot be scored.
+#[derive(Debug, Error)]
+pub enum ScoreError {
+    /// A file is unusable.
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
+    /// The files have different numbers of sentences.
+    #[error("{}: {found} sentences, but {gold} in the gold file", path.display())]
+    Sentences {
+        /// The file of predictions.
+        path: PathBuf,
+        /// Its number of sentences.
+        found: usize,
+        /// That of the gold file.
+        gold: usize,
+    },
+    /// The types that the tags name make no label set.
+    #[error(transparent)]
+    Labels(#[from] LabelError),
+}
+
+/// What a word of the predictions that is not the gold file's word means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WordDifferences {
+    /// The tags are compared by position, and the differences are counted.
+    Count,
+    /// The files cannot be scored.
+    Refuse,
+}
+
+/// The score of one file against another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileScore {
+    /// The score.
+    pub score: Score,
+    /// How many words of the predictions differ from those of the gold file.
+    pub different_words: usize,
+    /// The first of them, with its file and line; absent where all words are the same.
+    pub first_difference: Option<String>,
+}
+
+/// The score of the tags in one file against those of another, sentence by sentence and word by word; tags are read as they
+/// are, IOB2.
+///
+/// Surface forms are made of the gold file's words.
+pub fn score_files(
+    gold: &Path,
+    predicted: &Path,
+    orphans: OrphanRule,
+    differences: WordDifferences,
+) -> Result<FileScore, ScoreError> {
+    let (gold, predicted) = (
+        Corpus::read_unconverted(gold)?,
+        Corpus::read_unconverted(predicted)?,
+    );
+    let labels = LabelSet::iob2(entity_types([&gold, &predicted]))?;
+    let mut scorer = Scorer::new(&labels, orphans);
+    let mut different_words = 0;
+    let mut first_difference = None;
+    for (index, (a, b)) in gold.sentences.iter().zip(&predicted.sentences).enumerate() {
+        if a.words.len() != b.words.len() {
+            let problem = format!(
+                "the sentence has {} words, but {} from line {} of the gold file",
+                b.words.len(),
+                a.words.len(),
+                gold.line(index, 0)
+            );
+            return Err(predicted.line_error(predicted.line(index, 0), problem).into());
+        }
+        for word in (0..a.words.len()).filter(|&word| a.words[word] != b.words[word]) {
+            different_words += 1;
+            if first_difference.is_some() {
+                continue;
+            }
+            let problem = format!(
+                "the word is `{}`, but `{}` on line {} of the gold file",
+                b.words[word],
+                a.words[word],
+                gold.line(index, word)
+            );
+            let difference = predicted.line_error(predicted.line(index, word), problem);
+            if differences == WordDifferences::Refuse {
+                return Err(difference.into());
+            }
+            first_difference = Some(difference.to_string());
+        }
+        let of_gold = iob2_tags(&labels, a, index, &gold)?;
+        let of_predicted = iob2_tags(&labels, b, index, &predicted)?;
+        scorer.add(&a.words, &of_gold, &of_predicted);
+    }
+    if gold.sentences.len() != predicted.sentences.len() {
+        return Err(ScoreError::Sentences {
+            path: predicted.path,
+            found: predicted.sentences.len(),
+            gold: gold.sentences.len(),
+        });
+    }
+    Ok(FileScore {
+        score: scorer.finish(),
+        different_words,
+        first_difference,
+    })
+}
+
+/// The tags of a sentence, which must be IOB2.
+fn iob2_tags(
+    labels: &LabelSet,
+    sentence: &Sentence,
+    index: usize,
+    corpus: &Corpus,
+) -> Result<Vec<Tag>, CorpusError> {
+    let tag = |(word, name): (usize, &String)| {
+        let tag = labels.parse(name).and_then(|label| labels.tag(label));
+        tag.ok_or_else(|| {
+            let problem = format!("tag `{name}` is not IOB2: `O`, `B-TYPE` or `I-TYPE`");
+            corpus.line_error(corpus.line(index, word), problem)
+        })
+    };
+    sentence.tags.iter().enumerate().map(tag).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn score_with(
+        gold: &str,
+        predicted: &str,
+        orphans: OrphanRule,
+        differences: WordDifferences,
+    ) -> Result<FileScore, ScoreError> {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("gold.conll"), dir.path().join("pred.conll"));
+        std::fs::write(&a, gold).unwrap();
+        std::fs::write(&b, predicted).unwrap();
+        score_files(&a, &b, orphans, differences)
+    }
+
+    fn score(gold: &str, predicted: &str, orphans: OrphanRule) -> Score {
+        let found = score_with(gold, predicted, orphans, WordDifferences::Refuse);
+        found.unwrap().score
+    }
+
+    fn error(gold: &str, predicted: &str) -> String {
+        let found = score_with(gold, predicted, OrphanRule::Start, WordDifferences::Refuse);
+        found.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn orphans_are_not_converted_away() {
+        // All entities open with `I-`, which a corpus reader would take for IOB1.
+        let (gold, predicted) = ("x I-a\ny O\n", "x I-a\ny O\n");
+        assert_eq!(score(gold, predicted, OrphanRule::Start).counts.correct, 1);
+        assert_eq!(score(gold, predicted, OrphanRule::Drop).counts.gold, 0);
+    }
+
+    #[test]
+    fn tabs_and_spaces_mix_and_types_unite() {
+        let found = score("x\tB-a\n\ny\tB-b\n", "x B-c\n\ny B-b\n", OrphanRule::Start);
+        assert_eq!(
+            (found.counts.gold, found.counts.predicted, found.counts.correct),
+            (2, 2, 1)
+        );
+        assert_eq!(found.types.len(), 3);
+    }
+
+    #[test]
+    fn words_that_differ_are_scored_by_position_and_counted() {
+        let gold = "a O\n&gt; O\n\n&lt;3 B-x\nc O\n";
+        let predicted = "a O\n> O\n\n<3 B-x\nc O\n";
+        let found = score_with(gold, predicted, OrphanRule::Start, WordDifferences::Count).unwrap();
+        assert_eq!(
+            (found.score.counts.correct, found.score.surface_counts.correct),
+            (1, 1)
+        );
+        assert_eq!(found.different_words, 2);
+        let first = found.first_difference.unwrap();
+        assert!(
+            first.ends_with("pred.conll:2: the word is `>`, but `&gt;` on line 2 of the gold file"),
+            "{first}"
+        );
+        let same = score_with(gold, gold, OrphanRule::Start, WordDifferences::Count).unwrap();
+        assert_eq!((same.different_words, same.first_difference), (0, None));
+    }
+
+    #[test]
+    fn mismatches_name_file_and_line() {
+        let gold = "a O\n\nb O\nc O\n";
+        let words = error(gold, "a O\n\nb O\nd O\n");
+        assert!(
+            words.contains("pred.conll:4: the word is `d`, but `c` on line 4"),
+            "{words}"
+        );
+        let count = error(gold, "a O\n\nb O\n");
+        assert!(
+            count.contains("pred.conll:3: the sentence has 1 words, but 2"),
+            "{count}"
+        );
+        assert!(error(gold, "a O\n").contains("1 sentences, but 2"));
+        assert!(error(gold, "a O\n\nb O\nc S-x\n").contains("pred.conll:4: tag `S-x` is not IOB2"));
+    }
+}
