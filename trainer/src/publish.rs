@@ -12,6 +12,7 @@ use nerve_tagging::Splitter;
 use thiserror::Error;
 
 use crate::corpus::{CorpusError, Splits};
+use crate::train::{RunLock, TrainError};
 
 /// How many training sentences show int8 its ranges.
 const CALIBRATION_TEXTS: usize = 512;
@@ -36,6 +37,9 @@ pub enum PublishError {
     /// The bundle cannot be compared with the live version, or the store does not take it.
     #[error(transparent)]
     Compare(#[from] CompareError),
+    /// The run is being written.
+    #[error(transparent)]
+    Run(#[from] TrainError),
     /// The bundle of an earlier publication cannot be replaced.
     #[error("{}: {source}", path.display())]
     Replace {
@@ -81,6 +85,7 @@ pub fn publish_run(
     publication: &Publication,
 ) -> Result<Comparison, PublishError> {
     let runtime = Runtime::load(publication.onnxruntime.as_deref())?;
+    let _lock = RunLock::acquire(run)?;
     let out = run.join(BUNDLE);
     match fs::remove_dir_all(&out) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {

@@ -93,6 +93,8 @@ pub struct TextEncoder {
     cuts_as_bert: bool,
     /// The fields of the `tokenizer_config.json` it was opened with.
     config: Map<String, Value>,
+    /// Its `model_max_length`.
+    max_length: Option<usize>,
 }
 
 impl TextEncoder {
@@ -216,6 +218,7 @@ impl TextEncoder {
             spaces,
             words: WordCache::default(),
             config: config.fields.clone(),
+            max_length: config.model_max_length,
         })
     }
 
@@ -408,6 +411,11 @@ impl TextEncoder {
         ids.values().max().map_or(0, |&highest| highest as usize + 1)
     }
 
+    /// The longest sequence that `tokenizer_config.json` states, special tokens included.
+    pub fn max_length(&self) -> Option<usize> {
+        self.max_length
+    }
+
     /// The id of a vocabulary entry.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.tokenizer.token_to_id(token)
@@ -425,7 +433,8 @@ impl TextEncoder {
     /// Writes the `tokenizer_config.json` with which `transformers` reads given words as this encoder does.
     ///
     /// Its classes go by this file where it contradicts `tokenizer.json`, and by their defaults where it is silent.
-    pub fn save_config(&self, path: &Path) -> Result<(), EncoderError> {
+    /// `max_length` is the longest sequence that the model is meant for, special tokens included.
+    pub fn save_config(&self, path: &Path, max_length: usize) -> Result<(), EncoderError> {
         let mut fields = self.config.clone();
         let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
         if let Some(NormalizerWrapper::BertNormalizer(normalizer)) = self.tokenizer.get_normalizer() {
@@ -436,6 +445,7 @@ impl TextEncoder {
         if self.spaces == Spaces::Marked {
             set("add_prefix_space", true.into());
         }
+        set("model_max_length", max_length.into());
         let text = serde_json::to_vec_pretty(&fields).map_err(|error| save_error(path, &error))?;
         write_synced(path, &text).map_err(|error| save_error(path, &error.source))
     }

@@ -22,6 +22,9 @@ use crate::train::joined;
 /// Tokens of a forward pass: enough for the matrix products, little enough for the caches.
 const PASS_TOKENS: usize = 512;
 
+/// The longest window of a checkpoint that does not say what it was trained with.
+const MAX_LENGTH: usize = 128;
+
 /// A network with its tokenizer and labels.
 pub struct CheckpointTagger {
     network: BertTagger,
@@ -48,16 +51,20 @@ struct Encoded {
 }
 
 impl CheckpointTagger {
-    /// The tagger of a checkpoint directory, with windows of at most `max_length` tokens and scores at the temperature of
-    /// its `calibration.json`, where it has one.
-    pub fn open(dir: &Path, max_length: usize, threads: usize) -> Result<Self, TaggerError> {
+    /// The tagger of a checkpoint directory, with windows of at most `max_length` tokens, where absent as many as it was
+    /// trained with, and scores at the temperature of its `calibration.json`, where it has one.
+    pub fn open(
+        dir: &Path,
+        max_length: impl Into<Option<usize>>,
+        threads: usize,
+    ) -> Result<Self, TaggerError> {
         Self::open_on(dir, max_length, threads, Device::Cpu)
     }
 
     /// [`Self::open`], the network on a device.
     pub fn open_on(
         dir: &Path,
-        max_length: usize,
+        max_length: impl Into<Option<usize>>,
         threads: usize,
         device: Device,
     ) -> Result<Self, TaggerError> {
@@ -66,7 +73,11 @@ impl CheckpointTagger {
             .config
             .labels(&dir.join("config.json"))
             .map_err(CheckpointError::from)?;
-        let (network, encoder) = model.into_tagger(&labels, None, 0)?;
+        let trained = model.max_length().unwrap_or(MAX_LENGTH);
+        let max_length = max_length
+            .into()
+            .unwrap_or_else(|| trained.min(model.config.max_length()));
+        let (network, encoder) = model.into_tagger(&labels, 0)?;
         let temperature = Calibration::temperature(dir)?;
         let tagger = Self::new(network, encoder, labels, max_length, threads)?;
         Ok(tagger.with_temperature(temperature))

@@ -14,8 +14,8 @@ mod tagger;
 
 pub use bundle::{BundleError, BundleTagger};
 pub use calibration::{
-    BINS, Believability, Bin, CalibrationReport, Reliability, WordLogits, calibrate, calibration_report,
-    fit_temperature,
+    BINS, Believability, Bin, CalibrationReport, Reliability, TemperatureAtBound, WordLogits, calibrate,
+    calibration_report, fit_temperature,
 };
 pub use checkpoint::CheckpointTagger;
 pub use detail::{DetailedEvaluation, evaluate_in_detail, split_name};
