@@ -54,7 +54,10 @@ pub(crate) fn train(
         let out = options.out.clone().unwrap_or_default();
         let Some(report) = train_seeds(&seed_configs(&options)?, &out, beginning, &mut [&mut progress])?
         else {
-            eprintln!("stopped. Continue with: {}", resume_command(std::env::args_os().skip(1)));
+            eprintln!(
+                "stopped. Continue with: {}",
+                resume_command(std::env::args_os().skip(1))
+            );
             return Ok(Outcome::Interrupted);
         };
         print!("{}", seeds_table(&report));
@@ -273,7 +276,14 @@ mod tests {
     fn the_command_that_continues_has_every_option_quoted_and_resumes_once() {
         let of = |arguments: &[&str]| resume_command(arguments.iter().map(OsString::from));
         assert_eq!(
-            of(&["train", "--out", "my run", "--publish", "store", "--only-if-better"]),
+            of(&[
+                "train",
+                "--out",
+                "my run",
+                "--publish",
+                "store",
+                "--only-if-better"
+            ]),
             "nerve-trainer train --out 'my run' --publish store --only-if-better --resume"
         );
         assert_eq!(of(&["train", "--resume"]), "nerve-trainer train --resume");

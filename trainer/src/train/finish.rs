@@ -35,7 +35,9 @@ impl Finished<'_> {
     ) -> Result<Option<Notice>, TrainError> {
         let found = evaluate_in_detail(&mut tagger, dev)?;
         let fitted = found.calibration.as_ref();
-        let calibration = fitted.map(|report| report.to_calibration(found.split.clone())).transpose();
+        let calibration = fitted
+            .map(|report| report.to_calibration(found.split.clone()))
+            .transpose();
         let (calibration, notice) = match calibration {
             Ok(calibration) => (calibration, None),
             Err(reason) => (None, Some(Notice::NoTemperature(reason))),

@@ -109,7 +109,9 @@ pub fn train(
         _lock: lock,
     };
     hooks.on_start(&plan(&run.training, &fitted), &run.records)?;
-    run.notices.iter().try_for_each(|notice| hooks.on_notice(notice))?;
+    run.notices
+        .iter()
+        .try_for_each(|notice| hooks.on_notice(notice))?;
     let end = run.fit(&mut hooks)?;
     let best = run.dir.best();
     let found = match test {

@@ -85,16 +85,15 @@ impl Schedule {
         }
         let length = (steps.total as f64 - warm).max(1.0);
         let gone = ((at - warm) / length).min(1.0);
-        peak
-            * match self.decay {
-                Decay::Constant => 1.0,
-                Decay::Linear => 1.0 - gone,
-                Decay::Cosine => (1.0 + (PI * gone).cos()) / 2.0,
-                Decay::Step { gamma, epochs } => {
-                    power(gamma, step / epochs.saturating_mul(steps.per_epoch).max(1))
-                }
-                Decay::Plateau { gamma, patience } => power(gamma, falls(evaluations, warm, patience)),
+        peak * match self.decay {
+            Decay::Constant => 1.0,
+            Decay::Linear => 1.0 - gone,
+            Decay::Cosine => (1.0 + (PI * gone).cos()) / 2.0,
+            Decay::Step { gamma, epochs } => {
+                power(gamma, step / epochs.saturating_mul(steps.per_epoch).max(1))
             }
+            Decay::Plateau { gamma, patience } => power(gamma, falls(evaluations, warm, patience)),
+        }
     }
 }
 
@@ -141,7 +140,9 @@ mod tests {
     fn rates(decay: Decay, warmup: f64, scores: &[f64]) -> Vec<f64> {
         let schedule = Schedule { warmup, decay };
         let scores = evaluations(scores);
-        (0..=10).map(|step| schedule.rate(8.0, step, STEPS, &scores)).collect()
+        (0..=10)
+            .map(|step| schedule.rate(8.0, step, STEPS, &scores))
+            .collect()
     }
 
     #[test]
@@ -178,7 +179,11 @@ mod tests {
             (&[0.3, 0.2, 0.1, 0.05, 0.3], 1, 2),
         ];
         for (scores, patience, expected) in table {
-            assert_eq!(falls(&evaluations(scores), 0.0, patience), expected, "{scores:?} {patience}");
+            assert_eq!(
+                falls(&evaluations(scores), 0.0, patience),
+                expected,
+                "{scores:?} {patience}"
+            );
         }
         let plateau = Decay::Plateau {
             gamma: 0.1,

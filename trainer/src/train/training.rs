@@ -255,10 +255,14 @@ pub(super) fn notices(
     dev: &Corpus,
 ) -> Vec<Notice> {
     let hidden_size = tagger.network().config().hidden_size;
-    let rate = config.optimisation.learning_rate.is_none().then(|| Notice::DefaultLearningRate {
-        learning_rate: learning_rate(config.optimisation.learning_rate, hidden_size),
-        hidden_size,
-    });
+    let rate = config
+        .optimisation
+        .learning_rate
+        .is_none()
+        .then(|| Notice::DefaultLearningRate {
+            learning_rate: learning_rate(config.optimisation.learning_rate, hidden_size),
+            hidden_size,
+        });
     let labels = tagger.labels();
     let head = head.and_then(|head| Notice::of_heads(head, labels));
     let (trained, evaluated) = (fitted.types(labels), entity_types([dev]));
@@ -290,7 +294,8 @@ fn frozen(config: &TrainConfig, network: BertTagger) -> Result<BertTagger, Train
     }
     let is_low = |name: &str| layer_of(name).is_some_and(|layer| layer < config.freeze_layers);
     let is_lowest = |name: &str| config.freeze_embeddings && is_embedding(name);
-    let matches = |name: &str| is_low(name) || is_lowest(name) || patterns.iter().any(|pattern| pattern.is_match(name));
+    let matches =
+        |name: &str| is_low(name) || is_lowest(name) || patterns.iter().any(|pattern| pattern.is_match(name));
     if names().all(matches) {
         return Err(TrainError::FreezesAll);
     }

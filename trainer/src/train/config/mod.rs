@@ -156,7 +156,12 @@ impl TrainConfig {
             ("attention_dropout", self.attention_dropout),
         ] {
             let probability = probability.unwrap_or(0.0);
-            check(option, &probability, (0.0..1.0).contains(&probability), "in [0, 1)")?;
+            check(
+                option,
+                &probability,
+                (0.0..1.0).contains(&probability),
+                "in [0, 1)",
+            )?;
         }
         self.frozen().map(drop)
     }

@@ -141,7 +141,10 @@ fn an_option_without_effect_is_an_error() {
     for (text, option) in [
         ("heads = 3", "heads"),
         ("momentum = 0.9", "momentum"),
-        ("optimiser = \"sgd\"\nlearning_rate = 0.1\nnesterov = true", "nesterov"),
+        (
+            "optimiser = \"sgd\"\nlearning_rate = 0.1\nnesterov = true",
+            "nesterov",
+        ),
         ("gamma = 0.5", "gamma"),
         ("schedule = \"plateau\"\nstep_epochs = 2", "step_epochs"),
         ("schedule = \"step\"\nplateau_patience = 2", "plateau_patience"),

@@ -295,16 +295,15 @@ fn a_head_for_other_types_is_reported_and_keeps_what_it_knew() {
 #[test]
 fn a_run_is_written_by_one_training_at_a_time() {
     struct Intruder(TrainConfig, Vec<Result<(), TrainError>>);
-    impl Progress for Intruder {
-        fn begin(&mut self, _plan: &Plan) {}
-        fn step(&mut self, _loss: f64, _tokens_per_second: f64) {
+    impl TrainingHook for Intruder {
+        fn on_step(&mut self, _step: &StepEvent<'_>) -> Result<(), TrainError> {
             if self.1.is_empty() {
                 for beginning in [Beginning::New, Beginning::Resumed] {
-                    self.1.push(train(&self.0, beginning, &mut ()).map(drop));
+                    self.1.push(train(&self.0, beginning, &mut []).map(drop));
                 }
             }
+            Ok(())
         }
-        fn evaluation(&mut self, _record: &EvaluationRecord, _timing: &Timing) {}
     }
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
@@ -314,7 +313,7 @@ fn a_run_is_written_by_one_training_at_a_time() {
     })
     .unwrap();
     let mut intruder = Intruder(config.clone(), Vec::new());
-    train(&config, Beginning::New, &mut intruder).unwrap();
+    train(&config, Beginning::New, &mut [&mut intruder]).unwrap();
     assert_eq!(intruder.1.len(), 2);
     for refused in intruder.1 {
         let error = refused.unwrap_err();
@@ -326,7 +325,7 @@ fn a_run_is_written_by_one_training_at_a_time() {
     }
     // Its end releases the directory.
     assert_eq!(
-        train(&config, Beginning::Resumed, &mut ()).unwrap().end,
+        train(&config, Beginning::Resumed, &mut []).unwrap().end,
         End::Finished
     );
 }
