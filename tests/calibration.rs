@@ -47,13 +47,20 @@ fn a_fitted_temperature_reaches_every_score_and_no_label() {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = dir.path().join("checkpoint");
     copy_checkpoint(&checkpoint);
-    let printed = succeed(
-        binary("nerve-trainer")
-            .args(["calibrate", "--max-length", "48", "--data"])
-            .arg(tiny().corpus())
-            .arg("--checkpoint")
-            .arg(&checkpoint),
-    );
+    let calibrate = |corpus: &Path| {
+        let mut command = binary("nerve-trainer");
+        command.args(["calibrate", "--data"]).arg(corpus);
+        command.arg("--checkpoint").arg(&checkpoint);
+        command
+    };
+    // The tagger is right about every word of its own corpus, which any low temperature fits.
+    let refused = fail(&mut calibrate(&tiny().corpus()));
+    assert!(refused.contains("every word is tagged right"), "{refused}");
+    assert!(!checkpoint.join("calibration.json").exists());
+    let corpus = dir.path().join("dev.conll");
+    let text = fs::read_to_string(tiny().corpus()).unwrap();
+    fs::write(&corpus, text.replacen("went\tO", "went\tB-person", 3)).unwrap();
+    let printed = succeed(&mut calibrate(&corpus));
     assert!(
         printed.contains("negative log-likelihood") && printed.contains("calibration.json"),
         "{printed}"

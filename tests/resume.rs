@@ -103,8 +103,8 @@ fn an_interrupted_training_says_how_it_goes_on() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
     let advice = said.lines().last().unwrap();
-    let (_, advised) = advice.split_once("; nerve-trainer ").unwrap();
-    let advised = advised.strip_suffix(" goes on").unwrap();
+    let (step, advised) = advice.split_once(". Continue with: nerve-trainer ").unwrap();
+    assert!(step.starts_with("stopped at step "), "{advice}");
     succeed(binary("nerve-trainer").args(advised.split(' ')));
     assert_eq!(outcome(&whole), outcome(&stopped));
 }

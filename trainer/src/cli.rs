@@ -77,7 +77,7 @@ pub(crate) enum Command {
         /// Labelled sentences that it was not trained on: CoNLL, or JSON lines.
         #[arg(long, value_name = "FILE")]
         data: PathBuf,
-        /// Longest window in tokens [default: 128].
+        /// Longest window in tokens [default: the one that the checkpoint was trained with, else 128].
         #[arg(long)]
         max_length: Option<usize>,
         /// Threads [default: as many as the machine offers].
@@ -143,7 +143,7 @@ pub(crate) struct ModelArgs {
     /// Bundle, store or plain export to run on ONNX Runtime.
     #[arg(long, value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
-    /// Longest window of a checkpoint in tokens [default: 128].
+    /// Longest window of a checkpoint in tokens [default: the one that it was trained with, else 128].
     #[arg(long, requires = "checkpoint")]
     pub(crate) max_length: Option<usize>,
     /// ONNX Runtime library for a bundle [default: ORT_DYLIB_PATH, else a `.onnxruntime/` above the program].

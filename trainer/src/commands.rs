@@ -1,5 +1,6 @@
 //! The commands, from arguments to what they print.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader, BufWriter};
 use std::path::Path;
@@ -21,9 +22,6 @@ use nerve_trainer::{
 use serde::Serialize;
 
 use crate::cli::ModelArgs;
-
-/// The longest window of a checkpoint in tokens, where none is given.
-const MAX_LENGTH: usize = 128;
 
 /// How a command ended, if not by an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +54,10 @@ pub(crate) fn train(
         let out = options.out.clone().unwrap_or_default();
         let Some(report) = train_seeds(&seed_configs(&options)?, &out, beginning, &mut [&mut progress])?
         else {
-            eprintln!("stopped; the same command with --resume goes on");
+            eprintln!(
+                "stopped. Continue with: {}",
+                resume_command(std::env::args_os().skip(1))
+            );
             return Ok(Outcome::Interrupted);
         };
         print!("{}", seeds_table(&report));
@@ -68,11 +69,10 @@ pub(crate) fn train(
         .transpose()?;
     let report = nerve_trainer::train(&config, beginning, &mut [&mut progress])?;
     if report.end == End::Interrupted {
-        let kept = config.out.join("config.toml");
         eprintln!(
-            "stopped after step {}; nerve-trainer train --config {} --resume goes on",
+            "stopped at step {}. Continue with: {}",
             report.steps.len(),
-            kept.display()
+            resume_command(std::env::args_os().skip(1))
         );
         return Ok(Outcome::Interrupted);
     }
@@ -89,6 +89,20 @@ pub(crate) fn train(
         }
     }
     Ok(Outcome::Done)
+}
+
+/// The shell command that continues a training that was started with these arguments: the same one with `--resume`, so
+/// that every option holds again.
+fn resume_command(arguments: impl Iterator<Item = OsString>) -> String {
+    let mut arguments: Vec<String> = arguments
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    if !arguments.iter().any(|argument| argument == "--resume") {
+        arguments.push("--resume".to_owned());
+    }
+    // Only a NUL byte cannot be quoted, which no argument has.
+    let quoted = shlex::try_join(arguments.iter().map(String::as_str));
+    format!("nerve-trainer {}", quoted.unwrap_or_else(|_| arguments.join(" ")))
 }
 
 /// What came of publishing, in a line.
@@ -191,12 +205,11 @@ pub(crate) fn calibrate(
     max_length: Option<usize>,
     threads: Option<usize>,
 ) -> Result<()> {
-    let max_length = max_length.unwrap_or(MAX_LENGTH);
     let mut tagger = CheckpointTagger::open(checkpoint, max_length, threads_or_all(threads)?)?;
     let corpus = Corpus::read(data)?;
     let report = evaluate::calibrate(&mut tagger, &corpus)?;
     print!("{}", calibration_table(&report));
-    let written = report.to_calibration(corpus.split_name()).write(checkpoint)?;
+    let written = report.to_calibration(corpus.split_name())?.write(checkpoint)?;
     println!("{}", written.display());
     Ok(())
 }
@@ -235,8 +248,7 @@ fn open(model: &ModelArgs, decoding: Decoding) -> Result<Box<dyn Tagger>> {
     let threads = threads_or_all(model.threads)?;
     match (&model.checkpoint, &model.bundle) {
         (Some(dir), _) => {
-            let max_length = model.max_length.unwrap_or(MAX_LENGTH);
-            let tagger = CheckpointTagger::open(dir, max_length, threads)?;
+            let tagger = CheckpointTagger::open(dir, model.max_length, threads)?;
             Ok(Box::new(tagger.with_decoding(decoding)))
         }
         (None, Some(dir)) => {
@@ -262,4 +274,26 @@ fn write_json(path: Option<&Path>, figures: &impl Serialize) -> Result<()> {
 
 fn failed(action: &str, path: &Path, error: &io::Error) -> anyhow::Error {
     anyhow!("cannot {action} {}: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_continues_has_every_option_quoted_and_resumes_once() {
+        let of = |arguments: &[&str]| resume_command(arguments.iter().map(OsString::from));
+        assert_eq!(
+            of(&[
+                "train",
+                "--out",
+                "my run",
+                "--publish",
+                "store",
+                "--only-if-better"
+            ]),
+            "nerve-trainer train --out 'my run' --publish store --only-if-better --resume"
+        );
+        assert_eq!(of(&["train", "--resume"]), "nerve-trainer train --resume");
+    }
 }

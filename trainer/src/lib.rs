@@ -7,6 +7,7 @@ mod ops;
 mod process;
 mod publish;
 pub mod report;
+mod safetensors_file;
 mod tag_file;
 #[cfg(test)]
 mod testing;
@@ -18,9 +19,9 @@ pub use process::{INTERRUPTED, interrupt_flag, prepare_process};
 pub use publish::{Publication, PublishError, Publisher};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
-    Beginning, ClassWeights, ClassWeightsError, Decay, DeviceChoice, DeviceChoiceError, End,
+    Beginning, ClassWeights, ClassWeightsError, Decay, DevScore, DeviceChoice, DeviceChoiceError, End,
     EvaluationRecord, Example, ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines,
-    LabelledSubwords, LossFunction, LossKind, MOST_THREADS, Objective, Optimisation, OptimiserKind,
+    LabelledSubwords, LossFunction, LossKind, MOST_THREADS, Notice, Objective, Optimisation, OptimiserKind,
     OptionDifference, OptionError, Plan, Prediction, Rule, Schedule, ScheduleKind, Scratch, SeedResult,
     SeedsReport, Spread, StepEvent, StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, Timing,
     TokenizerSource, TrainConfig, TrainError, TrainOptions, TrainReport, TrainingHook, batches, examples,

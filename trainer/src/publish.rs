@@ -16,7 +16,7 @@ use nerve_corpus::{Corpus, CorpusError, Splits};
 
 use crate::base::is_on_hub;
 use crate::report::last_parts;
-use crate::train::{InitialModel, TrainConfig};
+use crate::train::{InitialModel, RunLock, TrainConfig, TrainError};
 
 /// How many training sentences show int8 its ranges.
 const CALIBRATION_TEXTS: usize = 512;
@@ -41,6 +41,9 @@ pub enum PublishError {
     /// The bundle cannot be compared with the live version, or the store does not take it.
     #[error(transparent)]
     Compare(#[from] CompareError),
+    /// The run is being written.
+    #[error(transparent)]
+    Run(#[from] TrainError),
     /// The bundle of an earlier publication cannot be replaced.
     #[error("{}: {source}", path.display())]
     Replace {
@@ -115,6 +118,7 @@ impl Publisher {
     /// int8 takes its ranges from the training split.
     pub fn publish(&self, config: &TrainConfig, best: &Path) -> Result<Comparison, PublishError> {
         let run = &config.out;
+        let _lock = RunLock::acquire(run)?;
         let publication = &self.publication;
         let out = run.join(BUNDLE);
         match fs::remove_dir_all(&out) {
@@ -182,5 +186,6 @@ mod tests {
             Some("google-bert/bert-base-uncased")
         );
         assert_eq!(of(local.to_str().unwrap()).as_deref(), Some("bases/minilm"));
+    }
     }
 }

@@ -17,6 +17,13 @@ impl Requests {
 
 /// The address of a server that answers a path with a body, or 404 where there is none, until the process ends.
 pub(crate) fn serve(body: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static) -> (String, Requests) {
+    serve_with_status(move |path| body(path).ok_or("404 Not Found"))
+}
+
+/// The address of a server that answers a path with a body, or with an error status, until the process ends.
+pub(crate) fn serve_with_status(
+    body: impl Fn(&str) -> Result<Vec<u8>, &'static str> + Send + 'static,
+) -> (String, Requests) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let count = Arc::new(AtomicUsize::new(0));
@@ -29,11 +36,7 @@ pub(crate) fn serve(body: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static) -> 
             while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
             counted.fetch_add(1, Ordering::SeqCst);
             let found = body(request.split(' ').nth(1).unwrap());
-            let status = if found.is_some() {
-                "200 OK"
-            } else {
-                "404 Not Found"
-            };
+            let status = found.as_ref().map_or_else(|status| *status, |_| "200 OK");
             let bytes = found.unwrap_or_default();
             let length = bytes.len();
             let commit = "0123456789012345678901234567890123456789";

@@ -93,6 +93,8 @@ pub struct TextEncoder {
     cuts_as_bert: bool,
     /// The fields of its `tokenizer_config.json`.
     config: Map<String, Value>,
+    /// Its `model_max_length`.
+    max_length: Option<usize>,
 }
 
 impl TextEncoder {
@@ -219,6 +221,7 @@ impl TextEncoder {
             spaces,
             words: WordCache::default(),
             config: config.fields.clone(),
+            max_length: config.model_max_length,
         })
     }
 
@@ -411,6 +414,11 @@ impl TextEncoder {
         ids.values().max().map_or(0, |&highest| highest as usize + 1)
     }
 
+    /// The longest sequence that `tokenizer_config.json` states, special tokens included.
+    pub fn max_length(&self) -> Option<usize> {
+        self.max_length
+    }
+
     /// The id of a vocabulary entry.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.tokenizer.token_to_id(token)
@@ -427,8 +435,9 @@ impl TextEncoder {
 
     /// Writes the `tokenizer_config.json` with which `transformers` encodes given words as this encoder does.
     ///
-    /// In `transformers` this file overrides `tokenizer.json`, and so do the defaults of absent fields.
-    pub fn save_config(&self, path: &Path) -> Result<(), EncoderError> {
+    /// In `transformers` this file overrides `tokenizer.json`, and so do the defaults of absent fields. `max_length` is the
+    /// model's longest sequence in tokens, special tokens included.
+    pub fn save_config(&self, path: &Path, max_length: usize) -> Result<(), EncoderError> {
         let mut fields = self.config.clone();
         let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
         if let Some(NormalizerWrapper::BertNormalizer(normalizer)) = self.tokenizer.get_normalizer() {
@@ -439,6 +448,7 @@ impl TextEncoder {
         if self.spaces == Spaces::Marked {
             set("add_prefix_space", true.into());
         }
+        set("model_max_length", max_length.into());
         let text = serde_json::to_vec_pretty(&fields).map_err(|error| save_error(path, &error))?;
         write_synced(path, &text).map_err(|error| save_error(path, &error.source))
     }

@@ -1,8 +1,9 @@
 //! A model of the Hugging Face hub, through its cache.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::sync::{ApiBuilder, ApiRepo};
+use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 
 use super::BaseError;
 
@@ -26,28 +27,70 @@ pub(super) fn fetch(id: &str, files: Files, builder: ApiBuilder) -> Result<PathB
         .build()
         .map_err(|error| failed("the hub client", error.to_string()))?;
     let repository = api.model(id.to_owned());
-    let get = |file: &str| get(&repository, file).map_err(|reason| failed(file, reason));
+    let get = |file: &str| {
+        repository
+            .get(file)
+            .map_err(|error| failed(file, error.to_string()))
+    };
     let config = get("config.json")?;
     if files == Files::Model {
         get("model.safetensors")?;
     }
+    let dir = config.parent().unwrap_or(Path::new("."));
+    let find = |file: &str| find(&repository, dir, file).map_err(|reason| failed(file, reason));
     // Optional: how text is read where the tokenizer's own file does not say, as whether words are lower-cased.
-    let _ = get("tokenizer_config.json");
-    if let Err(missing) = get("tokenizer.json") {
+    find("tokenizer_config.json")?;
+    if !find("tokenizer.json")? && !find("vocab.txt")? {
         // Where there is neither, the one that every family takes is named.
-        get("vocab.txt").map_err(|_| missing)?;
+        return Err(failed(
+            "tokenizer.json",
+            "the model has neither this file nor vocab.txt".to_owned(),
+        ));
     }
-    Ok(config.parent().unwrap_or(Path::new(".")).to_owned())
+    Ok(dir.to_owned())
 }
 
-fn get(repository: &ApiRepo, file: &str) -> Result<PathBuf, String> {
-    repository.get(file).map_err(|error| error.to_string())
+/// Fetches an optional file of the commit whose files are in `dir`; false where the model does not have it.
+///
+/// An answer of 404 alone says so: after any other failure the file would be missed silently. It is kept in the cache, as
+/// `huggingface_hub` does, so that a model in the cache is opened without the hub.
+fn find(repository: &ApiRepo, dir: &Path, file: &str) -> Result<bool, String> {
+    let absent = marker_of_absence(dir, file);
+    if absent.as_ref().is_some_and(|marker| marker.is_file()) {
+        return Ok(false);
+    }
+    match repository.get(file) {
+        Ok(_) => Ok(true),
+        Err(error) if is_not_found(&error) => {
+            if let Some(marker) = absent {
+                // Without the marker the hub is asked again.
+                let _ = marker.parent().map(fs::create_dir_all);
+                let _ = fs::write(marker, b"");
+            }
+            Ok(false)
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn is_not_found(error: &ApiError) -> bool {
+    match error {
+        ApiError::RequestError(error) => matches!(**error, ureq::Error::StatusCode(404)),
+        ApiError::TooManyRetries(error) => is_not_found(error),
+        _ => false,
+    }
+}
+
+/// `.no_exist/COMMIT/FILE` beside the `snapshots/COMMIT` that `dir` is.
+fn marker_of_absence(dir: &Path, file: &str) -> Option<PathBuf> {
+    let model = dir.parent()?.parent()?;
+    Some(model.join(".no_exist").join(dir.file_name()?).join(file))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::serve;
+    use crate::testing::{serve, serve_with_status};
 
     fn builder(url: String, cache: &Path) -> ApiBuilder {
         ApiBuilder::new()
@@ -71,8 +114,37 @@ mod tests {
         }
         let before = requests.count();
         fetch("some/model", Files::Model, builder(url, cache.path())).unwrap();
-        // Only what the hub does not have is asked for again.
-        assert_eq!(requests.count() - before, 2);
+        assert_eq!(requests.count(), before);
+    }
+
+    #[test]
+    fn a_failure_to_fetch_an_optional_file_is_an_error_unless_the_hub_does_not_have_it() {
+        for file in ["tokenizer_config.json", "tokenizer.json", "vocab.txt"] {
+            let cache = tempfile::tempdir().unwrap();
+            let failing = format!("/some/model/resolve/main/{file}");
+            let (url, _requests) = serve_with_status(move |path| match path {
+                path if path == failing => Err("500 Internal Server Error"),
+                path if path.ends_with("/config.json") => Ok(b"{}".to_vec()),
+                _ => Err("404 Not Found"),
+            });
+            let error = fetch("some/model", Files::Tokenizer, builder(url, cache.path())).unwrap_err();
+            assert!(
+                matches!(&error, BaseError::Hub { file: named, reason, .. } if named == file && reason.contains("500")),
+                "{file}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_model_in_the_cache_is_opened_without_the_hub() {
+        let cache = tempfile::tempdir().unwrap();
+        let (url, _requests) = serve(|path| {
+            let known = path.ends_with("/config.json") || path.ends_with("/vocab.txt");
+            known.then(|| b"{}".to_vec())
+        });
+        let fetched = |url| fetch("some/model", Files::Tokenizer, builder(url, cache.path()));
+        let dir = fetched(url).unwrap();
+        assert_eq!(fetched("http://127.0.0.1:9".to_owned()).unwrap(), dir);
     }
 
     #[test]

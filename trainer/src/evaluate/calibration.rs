@@ -6,6 +6,7 @@ use nerve_tagging::{
     Decoder, Decoding, Entity, LabelId, LabelSet, OrphanRule, Temperature, WordLabel, entities,
 };
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::error::TaggerError;
 use nerve_corpus::Corpus;
@@ -90,20 +91,48 @@ pub struct CalibrationReport {
     pub after: Believability,
 }
 
+/// A fitted temperature that is the lowest or the highest that is tried, so that it says nothing of the model.
+#[derive(Clone, Debug, PartialEq, Error, Serialize, Deserialize)]
+#[error(
+    "no temperature is written: the best one for the {words} words of {split} is the {} one that is tried, {temperature:.2}, \
+     because {}; scores are stated at temperature 1. Calibrate on sentences that the model makes some errors on",
+    if *temperature < 1.0 { "lowest" } else { "highest" },
+    if *temperature < 1.0 { "every word is tagged right" } else { "the logits do not tell right labels from wrong ones" }
+)]
+pub struct TemperatureAtBound {
+    /// The temperature.
+    pub temperature: f64,
+    /// What it was fitted on.
+    pub split: String,
+    /// How many words that is.
+    pub words: usize,
+}
+
 impl CalibrationReport {
-    /// What a checkpoint keeps of it; `split` names what it was fitted on.
-    pub fn to_calibration(&self, split: impl Into<String>) -> Calibration {
+    /// What a checkpoint keeps of it; `split` names what it was fitted on. An error where the temperature has no optimum
+    /// within the bounds: at the lowest one the model would be certain of whatever it is asked.
+    pub fn to_calibration(&self, split: impl Into<String>) -> Result<Calibration, TemperatureAtBound> {
+        let at_bound = [LEAST, MOST]
+            .iter()
+            .any(|bound| (self.temperature / bound).ln().abs() < 10.0 * TOLERANCE);
+        if at_bound {
+            return Err(TemperatureAtBound {
+                temperature: self.temperature,
+                split: split.into(),
+                words: self.words,
+            });
+        }
         let fit = |of: &Believability| Fit {
             nll: of.nll,
             ece: of.words.ece,
         };
-        Calibration {
+        Ok(Calibration {
             temperature: self.temperature,
             split: split.into(),
             words: self.words,
             before: fit(&self.before),
             after: fit(&self.after),
-        }
+        })
     }
 }
 

@@ -11,20 +11,27 @@ use nerve_tagging::{ByteSpan, Decoding, LabelSet, Temperature, WindowLimits};
 use super::error::TaggerError;
 use crate::model::{BertTagger, CheckpointError, ModelDir, ThreadedNetwork};
 
+/// The longest window of a checkpoint that does not say what it was trained with.
+const MAX_LENGTH: usize = 128;
+
 /// A network with its tokenizer and labels.
 pub struct CheckpointTagger(WordTagger<ThreadedNetwork>);
 
 impl CheckpointTagger {
-    /// The tagger of a checkpoint directory, with windows of at most `max_length` tokens and scores at the temperature of
-    /// its `calibration.json`, where it has one.
-    pub fn open(dir: &Path, max_length: usize, threads: usize) -> Result<Self, TaggerError> {
+    /// The tagger of a checkpoint directory, with windows of at most `max_length` tokens, where absent as many as it was
+    /// trained with, and scores at the temperature of its `calibration.json`, where it has one.
+    pub fn open(
+        dir: &Path,
+        max_length: impl Into<Option<usize>>,
+        threads: usize,
+    ) -> Result<Self, TaggerError> {
         Self::open_on(dir, max_length, threads, Device::Cpu)
     }
 
     /// [`Self::open`], the network on a device.
     pub fn open_on(
         dir: &Path,
-        max_length: usize,
+        max_length: impl Into<Option<usize>>,
         threads: usize,
         device: Device,
     ) -> Result<Self, TaggerError> {
@@ -33,7 +40,11 @@ impl CheckpointTagger {
             .config
             .labels(&dir.join("config.json"))
             .map_err(CheckpointError::from)?;
-        let (network, encoder) = model.into_tagger(&labels, None, 0)?;
+        let trained = model.max_length().unwrap_or(MAX_LENGTH);
+        let max_length = max_length
+            .into()
+            .unwrap_or_else(|| trained.min(model.config.max_length()));
+        let (network, encoder) = model.into_tagger(&labels, 0)?;
         let temperature = Calibration::temperature(dir)?;
         let tagger = Self::new(network, encoder, labels, max_length, threads)?;
         Ok(tagger.with_temperature(temperature))

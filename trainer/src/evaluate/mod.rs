@@ -14,7 +14,8 @@ mod spans;
 
 pub use bundle::{BundleError, open_bundle};
 pub use calibration::{
-    BINS, Believability, Bin, CalibrationReport, Reliability, calibrate, calibration_report, fit_temperature,
+    BINS, Believability, Bin, CalibrationReport, Reliability, TemperatureAtBound, WordLogits, calibrate,
+    calibration_report, fit_temperature,
 };
 pub use checkpoint::CheckpointTagger;
 pub use detail::{DetailedEvaluation, evaluate_in_detail};

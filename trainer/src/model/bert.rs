@@ -146,7 +146,7 @@ mod tests {
         let base = ModelDir::open(dir.as_ref()).unwrap();
         let reference = reference_config(&base.config);
         let labels = nerve_tagging::LabelSet::iob2(["a"]).unwrap();
-        let (tagger, _) = base.into_tagger(&labels, None, 1).unwrap();
+        let (tagger, _) = base.into_tagger(&labels, 1).unwrap();
         let sequences: [&[u32]; 2] = [
             &[101, 7592, 2088, 999, 102],
             &[101, 2023, 2003, 1037, 2204, 2154, 102],

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
+use candle_core::{Device, Tensor, Var};
 use nerve_inference::{EncoderError, TextEncoder};
 use nerve_repository::{ModelConfig, Weight, read_weights};
-use nerve_tagging::LabelSet;
-use safetensors::tensor::{Dtype, TensorView};
+use nerve_tagging::{LabelId, LabelSet};
 use thiserror::Error;
 
 use super::bert::BertTagger;
 use super::init::initial;
 use super::parameters::{Parameters, parameter_shapes};
 use crate::ops::values;
+use crate::safetensors_file::{F32Tensor, write_tensors};
 
 /// Why a model directory cannot be read or written.
 #[derive(Debug, Error)]
@@ -119,24 +119,47 @@ impl ModelDir {
         Self { device, ..self }
     }
 
+    /// The longest window that the model was trained with, special tokens included; `None` where the directory does not
+    /// say.
+    pub fn max_length(&self) -> Option<usize> {
+        self.encoder.max_length()
+    }
+
     /// The labels of the directory's own head; `None` where it has none or its labels are not IOB2.
     pub fn labels(&self) -> Option<LabelSet> {
         LabelSet::from_id2label(&self.config.id2label).ok()
     }
 
+    /// The labels of the classifier in the directory, in whatever scheme; `None` where it has no classifier.
+    pub(crate) fn head_labels(&self) -> Option<LabelSet> {
+        match &self.weights {
+            Source::File(weights) if weights.contains_key("classifier.weight") => {
+                LabelSet::learn_id2label(&self.config.id2label).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// The same model with these dropout probabilities, its own where one is absent.
+    pub(crate) fn with_dropout(mut self, hidden: Option<f64>, attention: Option<f64>) -> Self {
+        let config = &mut self.config;
+        config.hidden_dropout_prob = hidden.unwrap_or(config.hidden_dropout_prob);
+        config.attention_probs_dropout_prob = attention.unwrap_or(config.attention_probs_dropout_prob);
+        self
+    }
+
     /// The network for these labels, and the tokenizer.
     ///
-    /// The head is the directory's own where its labels are the same, else a fresh one; the dropout is `hidden_dropout`
-    /// where one is given.
+    /// The rows of the head are the directory's own for every label that its head has too; the others are drawn by the
+    /// seed.
     pub fn into_tagger(
         self,
         labels: &LabelSet,
-        hidden_dropout: Option<f64>,
         seed: u64,
     ) -> Result<(BertTagger, TextEncoder), CheckpointError> {
+        let head_labels = self.head_labels();
         let own_head = self.labels().as_ref() == Some(labels);
         let mut config = self.config.with_labels(labels);
-        config.hidden_dropout_prob = hidden_dropout.unwrap_or(config.hidden_dropout_prob);
         // All is f32 from here on; `transformers` would round what is written to the type that the base names.
         for key in ["dtype", "torch_dtype"] {
             config.other.remove(key);
@@ -157,11 +180,39 @@ impl ModelDir {
                 }
             }
         }
-        tensors.extend(initial(&config, &fresh, seed));
+        let mut drawn = initial(&config, &fresh, seed);
+        if let (Some(own), Source::File(weights)) = (&head_labels, &weights) {
+            keep_rows(&mut drawn, labels, own, weights);
+        }
+        tensors.extend(drawn);
         Ok((
             BertTagger::new(config, Parameters::new(tensors, &self.device)?)?,
             self.encoder,
         ))
+    }
+}
+
+/// Replaces the drawn rows of a classifier with those that a file has for the same label, where the file has a classifier
+/// of these labels.
+fn keep_rows(
+    drawn: &mut [(String, Vec<usize>, Vec<f32>)],
+    labels: &LabelSet,
+    own: &LabelSet,
+    weights: &BTreeMap<String, Weight>,
+) {
+    for (name, shape, data) in drawn {
+        let width: usize = shape[1..].iter().product();
+        let kept = weights.get(name.as_str());
+        let fits =
+            |kept: &&Weight| kept.shape.get(1..) == shape.get(1..) && kept.data.len() == own.len() * width;
+        let Some(kept) = kept.filter(fits) else {
+            continue;
+        };
+        for (row, label) in data.chunks_exact_mut(width).zip(labels.names()) {
+            if let Some(LabelId(at)) = own.parse(label) {
+                row.copy_from_slice(&kept.data[at * width..][..width]);
+            }
+        }
     }
 }
 
@@ -194,11 +245,13 @@ fn take(
 /// Writes a tagger as `config.json`, `model.safetensors`, `tokenizer.json` and `tokenizer_config.json` to `dir`, all at
 /// once.
 ///
-/// What stands at `dir` is replaced when everything is written.
+/// `max_length` is the longest window it was trained with, special tokens included: the `model_max_length` of
+/// `tokenizer_config.json`. What stands at `dir` is replaced when everything is written.
 pub fn write_checkpoint(
     dir: &Path,
     tagger: &BertTagger,
     encoder: &TextEncoder,
+    max_length: usize,
 ) -> Result<(), CheckpointError> {
     replace_dir(dir, |made| {
         let path = made.join("config.json");
@@ -208,37 +261,38 @@ pub fn write_checkpoint(
         })?;
         std::fs::write(&path, config).map_err(|source| CheckpointError::Write { path, source })?;
         encoder.save(&made.join("tokenizer.json"))?;
-        encoder.save_config(&made.join("tokenizer_config.json"))?;
+        encoder.save_config(&made.join("tokenizer_config.json"), max_length)?;
         write_weights(&made.join("model.safetensors"), tagger)
     })
 }
 
 fn write_weights(path: &Path, tagger: &BertTagger) -> Result<(), CheckpointError> {
     let family = tagger.config().family;
-    let parameters = tagger.parameters().iter();
-    let mut bytes = Vec::with_capacity(parameters.len());
-    for (name, var) in parameters {
-        let data: Vec<u8> = values(&var.to_device(&Device::Cpu)?)?
-            .iter()
-            .flat_map(|x| x.to_le_bytes())
-            .collect();
+    let on_cpu = |(name, var): (&str, &Var)| -> Result<(String, Tensor), CheckpointError> {
         let [name, _] = family.tensor_names(name);
-        bytes.push((name, var.dims().to_vec(), data));
-    }
-    let format = |source| CheckpointError::Format {
-        path: path.to_owned(),
-        source,
+        Ok((name, var.to_device(&Device::Cpu)?))
     };
-    let views = bytes
+    let parameters = tagger
+        .parameters()
         .iter()
-        .map(|(name, shape, data)| TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (name, view)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(format)?;
+        .map(on_cpu)
+        .collect::<Result<Vec<_>, _>>()?;
+    let tensors = parameters
+        .iter()
+        .map(|(name, tensor)| {
+            let shape = tensor.dims().to_vec();
+            Ok((
+                name.clone(),
+                F32Tensor {
+                    shape,
+                    values: values(tensor)?,
+                },
+            ))
+        })
+        .collect::<Result<Vec<_>, CheckpointError>>()?;
     // `transformers` refuses a file that does not say which framework's layout it has.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    // Not `serialize_to_file`, whose files only their owner may read.
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(format)?;
-    std::fs::write(path, bytes).map_err(|source| CheckpointError::Write {
+    write_tensors(path, tensors, Some(metadata)).map_err(|source| CheckpointError::Format {
         path: path.to_owned(),
         source,
     })

@@ -41,7 +41,7 @@ fn cases(family: Family) -> Vec<Case> {
 fn open(dir: &Path) -> (BertTagger, TextEncoder) {
     let model = ModelDir::open(dir).unwrap();
     let labels = model.labels().unwrap();
-    model.into_tagger(&labels, None, 1).unwrap()
+    model.into_tagger(&labels, 1).unwrap()
 }
 
 /// The largest difference of the logits of all cases, run together, from those expected.
@@ -114,7 +114,7 @@ fn what_is_written_is_the_familys_own() {
         let (tagger, encoder) = open(&fixture(family));
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("written");
-        write_checkpoint(&out, &tagger, &encoder).unwrap();
+        write_checkpoint(&out, &tagger, &encoder, 40).unwrap();
         assert_eq!(tensor_names(&out), tensor_names(&fixture(family)), "{family:?}");
         assert_eq!(config(&out), config(&fixture(family)), "{family:?}");
         assert!(
@@ -130,7 +130,7 @@ fn transformers_is_told_how_the_words_were_read() {
         let (tagger, encoder) = open(&fixture(family));
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("written");
-        write_checkpoint(&out, &tagger, &encoder).unwrap();
+        write_checkpoint(&out, &tagger, &encoder, 40).unwrap();
         let text = std::fs::read(out.join("tokenizer_config.json")).unwrap();
         let again = TextEncoder::open_dir(&out).unwrap();
         for case in cases(family) {
@@ -144,7 +144,10 @@ fn transformers_is_told_how_the_words_were_read() {
     assert_eq!(written(Family::Bert)["do_lower_case"], false);
     assert_eq!(written(Family::DistilBert)["do_lower_case"], true);
     assert_eq!(written(Family::Roberta)["add_prefix_space"], true);
-    assert_eq!(written(Family::XlmRoberta), serde_json::json!({}));
+    assert_eq!(
+        written(Family::XlmRoberta),
+        serde_json::json!({"model_max_length": 40})
+    );
 }
 
 /// Copies a fixture, its tensors under the names that `rename` gives, without those that it gives none.
@@ -189,7 +192,7 @@ fn an_encoder_without_prefix_is_a_base_with_a_fresh_head() {
         std::fs::write(&path, serde_json::to_vec(&fields).unwrap()).unwrap();
         let labels = LabelSet::iob2(["thing"]).unwrap();
         let base = ModelDir::open(bare.path()).unwrap();
-        let (tagger, _) = base.into_tagger(&labels, None, 3).unwrap();
+        let (tagger, _) = base.into_tagger(&labels, 3).unwrap();
         let batch = Packed::new(cases(family).iter().map(|case| &case.ids));
         let states = |tagger: &BertTagger| values(&tagger.hidden_states(&batch).unwrap()).unwrap().to_vec();
         assert_eq!(states(&tagger), states(&known), "{family:?}");
@@ -209,6 +212,6 @@ fn a_tensor_that_is_missing_has_its_familys_name() {
     });
     let model = ModelDir::open(dir.path()).unwrap();
     let labels = model.labels().unwrap();
-    let error = model.into_tagger(&labels, None, 1).err().unwrap().to_string();
+    let error = model.into_tagger(&labels, 1).err().unwrap().to_string();
     assert!(error.contains(lacking), "{error}");
 }

@@ -237,6 +237,31 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_is_below_the_lowest_trained_parameter_is_outside_of_the_graph() {
+        let nodes = |frozen: &[&str]| {
+            let tagger = tiny()
+                .frozen(|name| frozen.iter().any(|part| name.contains(part)))
+                .unwrap();
+            let mut pass = Pass::new(Dropout::seeded(3));
+            let (batch, _) = batch();
+            tagger
+                .training(&batch, &mut pass)
+                .unwrap()
+                .logits
+                .sorted_nodes()
+                .len()
+        };
+        let all = nodes(&[]);
+        // A gradient of the embeddings passes through every layer.
+        let layers = nodes(&[".layer."]);
+        assert!(layers + 30 > all, "{layers} of {all}");
+        let lower = nodes(&[".embeddings.", ".layer.0."]);
+        assert!(2 * lower < all, "{lower} of {all}");
+        // The head alone: its weight, its bias and its product.
+        assert_eq!(nodes(&[".embeddings.", ".layer."]), 3);
+    }
+
+    #[test]
     fn shards_add_up_to_the_batch() {
         let tagger = tiny();
         let (batch, targets) = batch();

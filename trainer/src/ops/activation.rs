@@ -103,8 +103,9 @@ impl CustomOp1 for Activate {
             Activation::GeluTanh => map(x, gelu_tanh),
             Activation::Relu => map(
                 x,
+                // A comparison that is false for NaN, which a broken step must not hide.
                 #[inline(always)]
-                |x| if x > 0.0 { x } else { 0.0 },
+                |x| if x <= 0.0 { 0.0 } else { x },
             ),
         };
         Ok((CpuStorage::F32(y), layout.shape().clone()))
@@ -121,7 +122,7 @@ impl CustomOp1 for Activate {
                 &x,
                 &g,
                 #[inline(always)]
-                |x| if x > 0.0 { 1.0 } else { 0.0 },
+                |x| if x <= 0.0 { 0.0 } else { 1.0 },
             ),
         };
         Tensor::from_vec(dx, shape, gradient.device()).map(Some)
@@ -153,6 +154,23 @@ mod tests {
         let x = Tensor::new(x, &candle_core::Device::Cpu).unwrap();
         for function in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
             assert_gradients(std::slice::from_ref(&x), |v| activation(&v[0], function));
+        }
+    }
+
+    #[test]
+    fn nan_stays_nan() {
+        let x = Tensor::new(&[f32::NAN, -1.0, 2.0], &candle_core::Device::Cpu).unwrap();
+        for function in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
+            for y in [
+                activation(&x, function).unwrap(),
+                plain::activation(&x, function).unwrap(),
+            ] {
+                let y: Vec<f32> = y.to_vec1().unwrap();
+                assert!(
+                    y[0].is_nan() && y[1..].iter().all(|y| y.is_finite()),
+                    "{function:?} {y:?}"
+                );
+            }
         }
     }
 

@@ -299,6 +299,20 @@ mod tests {
     }
 
     #[test]
+    fn nan_in_a_query_reaches_that_token_alone() {
+        let (q, k, v) = (random((5, 4), 1), random((5, 4), 2), random((5, 4), 3));
+        let broken = [1.0, 1.0, 1.0, 1.0, f32::NAN];
+        let broken = Tensor::new(&broken, q.device()).unwrap().unsqueeze(1).unwrap();
+        let q = q.broadcast_mul(&broken).unwrap();
+        let out: Vec<Vec<f32>> = attention(&q, &k, &v, &Arc::from([0, 2, 5]), 2, None)
+            .unwrap()
+            .to_vec2()
+            .unwrap();
+        assert!(out[4].iter().all(|x| x.is_nan()), "{out:?}");
+        assert!(out[..4].iter().flatten().all(|x| x.is_finite()), "{out:?}");
+    }
+
+    #[test]
     fn bounds_must_cover_the_tokens() {
         let x = random((5, 4), 1);
         for bounds in [vec![0, 4], vec![], vec![0, 6, 5]] {

@@ -67,7 +67,7 @@ impl CustomOp3 for Linear {
         &self,
         x: &Tensor,
         weight: &Tensor,
-        _bias: &Tensor,
+        bias: &Tensor,
         _y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
@@ -89,13 +89,17 @@ impl CustomOp3 for Linear {
             let dw = Tensor::from_vec(found, (outputs, inputs), device)?;
             self.aside.add(weight, dw)?;
         }
-        let mut db = vec![0f32; outputs];
-        for row in dy.chunks_exact(outputs) {
-            for (sum, g) in db.iter_mut().zip(row) {
-                *sum += g;
+        let mut db = None;
+        if bias.track_op() {
+            let mut sums = vec![0f32; outputs];
+            for row in dy.chunks_exact(outputs) {
+                for (sum, g) in sums.iter_mut().zip(row) {
+                    *sum += g;
+                }
             }
+            db = Some(Tensor::from_vec(sums, outputs, device)?);
         }
-        Ok((dx, None, Some(Tensor::from_vec(db, outputs, device)?)))
+        Ok((dx, None, db))
     }
 }
 

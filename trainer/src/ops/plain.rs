@@ -30,7 +30,8 @@ pub(super) fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
     match function {
         Activation::Gelu => x.gelu_erf(),
         Activation::GeluTanh => x.gelu(),
-        Activation::Relu => x.relu(),
+        // candle's `relu` makes 0 of NaN.
+        Activation::Relu => x.le(0.0)?.where_cond(&x.zeros_like()?, x),
     }
 }
 
@@ -170,7 +171,7 @@ mod tests {
             |t| super::super::layer_norm(&t[0], &t[1], &t[2], 1e-5),
             |t| layer_norm(&t[0], &t[1], &t[2], 1e-5),
         );
-        for function in [Activation::Gelu, Activation::GeluTanh] {
+        for function in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
             assert_same(
                 std::slice::from_ref(&x),
                 |t| super::super::activation(&t[0], function),

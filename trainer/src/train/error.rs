@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::config::OptionError;
 use super::device::DeviceChoice;
 use super::example::ExampleError;
+use super::options::OptionDifference;
 use crate::base::BaseError;
 use crate::evaluate::TaggerError;
 use crate::model::CheckpointError;
@@ -89,19 +90,34 @@ pub enum TrainError {
         /// The directory.
         dir: PathBuf,
     },
+    /// Another process writes the run.
+    #[error(
+        "another process writes the run in {}; wait until it ends or stop it, or choose another directory by --out",
+        dir.display()
+    )]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// There is nothing to resume.
     #[error("{} holds no run to resume", dir.display())]
     NoRun {
         /// The directory.
         dir: PathBuf,
     },
-    /// A run can only be resumed as it was begun.
-    #[error("the run in {} was begun with another `{option}`", dir.display())]
+    /// A run is resumed with the options that determine its weights as it was started with.
+    #[error(
+        "the run in {} was started with `{}` {}, not {}; resume it with the same value, or choose another directory by --out",
+        dir.display(),
+        difference.option,
+        difference.first,
+        difference.second
+    )]
     OtherOptions {
         /// The directory.
         dir: PathBuf,
-        /// The option.
-        option: &'static str,
+        /// The option, with the value it was started with first.
+        difference: OptionDifference,
     },
     /// A run can only be resumed on the corpus it was begun on.
     #[error("the training sentences in {} or the tokenizer are not those the run was begun on", path.display())]

@@ -66,6 +66,32 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
     write().map_err(failed(path))
 }
 
+/// Returns once every file below a directory, the directory and its name in its parent are on the disk.
+pub(super) fn sync_all(dir: &Path) -> Result<(), TrainError> {
+    for entry in fs::read_dir(dir).map_err(failed(dir))? {
+        let path = entry.map_err(failed(dir))?.path();
+        match path.is_dir() {
+            true => sync_all(&path)?,
+            false => sync(&path)?,
+        }
+    }
+    sync(dir)?;
+    sync_parent(dir)
+}
+
+/// Returns once the name of a file in its directory is on the disk.
+pub(super) fn sync_parent(path: &Path) -> Result<(), TrainError> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync(parent),
+        _ => sync(Path::new(".")),
+    }
+}
+
+fn sync(path: &Path) -> Result<(), TrainError> {
+    let synced = fs::File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(failed(path))
+}
+
 /// Appends a line to a file atomically.
 pub(super) fn append_at_once(path: &Path, record: &impl Serialize) -> Result<(), TrainError> {
     let append = || -> std::io::Result<Vec<u8>> {

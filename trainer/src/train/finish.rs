@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::config::{InitialModel, TrainConfig};
 use super::error::TrainError;
+use super::notice::Notice;
 use super::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
 use super::subwords::LabelledSubwords;
 use crate::base::is_on_hub;
@@ -19,29 +20,40 @@ pub(super) struct Finished<'r> {
     pub(super) timings: &'r [Timing],
     pub(super) end: End,
     pub(super) test: Option<&'r Tested>,
+    pub(super) notices: &'r [Notice],
 }
 
 impl Finished<'_> {
-    /// Writes `report.html` to the run, and a fitted temperature and a model card to its best checkpoint.
+    /// Writes `report.html` to the run, and a fitted temperature and a model card to its best checkpoint. The notice says why
+    /// no temperature is written.
     pub(super) fn write(
         &self,
         config: &TrainConfig,
         best: &Path,
         mut tagger: CheckpointTagger,
         dev: &Corpus,
-    ) -> Result<(), TrainError> {
+    ) -> Result<Option<Notice>, TrainError> {
         let found = evaluate_in_detail(&mut tagger, dev)?;
-        if let Some(calibration) = &found.calibration {
-            calibration.to_calibration(found.split.clone()).write(best)?;
+        let fitted = found.calibration.as_ref();
+        let calibration = fitted
+            .map(|report| report.to_calibration(found.split.clone()))
+            .transpose();
+        let (calibration, notice) = match calibration {
+            Ok(calibration) => (calibration, None),
+            Err(reason) => (None, Some(Notice::NoTemperature(reason))),
+        };
+        if let Some(calibration) = &calibration {
+            calibration.write(best)?;
         }
+        let temperature = calibration.map(|calibration| calibration.temperature);
         let configuration = configuration_rows(config.options());
         let name = config.out.file_name().unwrap_or(config.out.as_os_str());
         let name = name.to_string_lossy().into_owned();
-        self.card(config, &name, &found, configuration.clone())
+        self.card(config, &name, &found, temperature, configuration.clone())
             .write(best)?;
         let report = RunReport {
             name,
-            facts: self.facts(config),
+            facts: self.facts(config, notice.as_ref()),
             steps: self.steps(),
             evaluations: self.evaluations(),
             dev: Some(found),
@@ -49,11 +61,11 @@ impl Finished<'_> {
             configuration,
         };
         report.write(&config.out)?;
-        Ok(())
+        Ok(notice)
     }
 
     /// The summary at the top of the report.
-    fn facts(&self, config: &TrainConfig) -> Vec<(String, String)> {
+    fn facts(&self, config: &TrainConfig, last: Option<&Notice>) -> Vec<(String, String)> {
         let seconds: f64 = self.timings.iter().map(|timing| timing.seconds).sum();
         let tokens: f64 = self.timings.iter().map(|t| t.seconds * t.tokens_per_second).sum();
         let speed = tokens / seconds.max(f64::MIN_POSITIVE);
@@ -72,6 +84,10 @@ impl Finished<'_> {
             let tested = format!("{}, after step {}", test.checkpoint, test.step);
             facts.push(("tested checkpoint".to_owned(), tested));
         }
+        facts.extend(self.notices.iter().chain(last).map(|notice| {
+            let name = if notice.is_warning() { "warning" } else { "note" };
+            (name.to_owned(), notice.to_string())
+        }));
         facts
     }
 
@@ -80,9 +96,9 @@ impl Finished<'_> {
         config: &TrainConfig,
         name: &str,
         dev: &DetailedEvaluation,
+        temperature: Option<f64>,
         configuration: Vec<(String, String)>,
     ) -> ModelCard {
-        let calibration = dev.calibration.as_ref();
         ModelCard {
             name: name.to_owned(),
             license: None,
@@ -107,7 +123,7 @@ impl Finished<'_> {
                 .test
                 .filter(|test| test.checkpoint == TestedCheckpoint::Best)
                 .map(|test| test.evaluation.clone()),
-            temperature: calibration.map(|calibration| calibration.temperature),
+            temperature,
             configuration,
         }
     }

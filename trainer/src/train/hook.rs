@@ -4,6 +4,7 @@ use nerve_tagging::LabelSet;
 
 use super::error::TrainError;
 use super::example::Example;
+use super::notice::Notice;
 use super::record::{End, EvaluationRecord, StepRecord, Timing};
 
 /// The size of a training run.
@@ -75,6 +76,11 @@ pub trait TrainingHook {
         Ok(())
     }
 
+    /// The user is to know something of the run.
+    fn on_notice(&mut self, _notice: &Notice) -> Result<(), TrainError> {
+        Ok(())
+    }
+
     /// A step was made.
     fn on_step(&mut self, _step: &StepEvent<'_>) -> Result<(), TrainError> {
         Ok(())
@@ -127,6 +133,10 @@ impl TrainingHook for Hooks<'_, '_> {
 
     fn on_start(&mut self, plan: &Plan, evaluations: &[EvaluationRecord]) -> Result<(), TrainError> {
         self.each(|hook| hook.on_start(plan, evaluations))
+    }
+
+    fn on_notice(&mut self, notice: &Notice) -> Result<(), TrainError> {
+        self.each(|hook| hook.on_notice(notice))
     }
 
     fn on_step(&mut self, step: &StepEvent<'_>) -> Result<(), TrainError> {

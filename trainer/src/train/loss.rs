@@ -53,8 +53,14 @@ pub enum ClassWeights {
 
 /// Text that gives no weights.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is neither `balanced` nor LABEL=WEIGHT with a weight of at least 0")]
-pub struct ClassWeightsError(String);
+pub enum ClassWeightsError {
+    /// A part is not a label with a weight.
+    #[error("`{0}` is neither `balanced` nor LABEL=WEIGHT with a weight of at least 0")]
+    Part(String),
+    /// A label is named twice.
+    #[error("the label `{0}` has two weights; give it one")]
+    Repeated(String),
+}
 
 impl FromStr for ClassWeights {
     type Err = ClassWeightsError;
@@ -68,10 +74,14 @@ impl FromStr for ClassWeights {
             let weight: f32 = weight.trim().parse().ok()?;
             (weight >= 0.0 && weight.is_finite()).then(|| (label.trim().to_owned(), weight))
         };
-        let named = text
-            .split(',')
-            .map(|part| weight(part).ok_or_else(|| ClassWeightsError(part.to_owned())));
-        Ok(Self::Named(named.collect::<std::result::Result<_, _>>()?))
+        let mut named = BTreeMap::new();
+        for part in text.split(',') {
+            let (label, weight) = weight(part).ok_or_else(|| ClassWeightsError::Part(part.to_owned()))?;
+            if named.insert(label.clone(), weight).is_some() {
+                return Err(ClassWeightsError::Repeated(label));
+            }
+        }
+        Ok(Self::Named(named))
     }
 }
 
@@ -247,6 +257,24 @@ mod tests {
     }
 
     #[test]
+    fn a_logit_that_is_nan_makes_the_loss_nan() {
+        for function in [
+            LossFunction::CrossEntropy { smoothing: 0.0 },
+            LossFunction::CrossEntropy { smoothing: 0.1 },
+            LossFunction::Focal { gamma: 2.0 },
+            LossFunction::L1,
+        ] {
+            let loss = Loss {
+                function,
+                weights: None,
+            };
+            let logits = Tensor::new(&[[0.5f32, f32::NAN, 0.0]], &Device::Cpu).unwrap();
+            let sum: f32 = loss.sum(&logits, &[0]).unwrap().to_scalar().unwrap();
+            assert!(sum.is_nan(), "{function:?}: {sum}");
+        }
+    }
+
+    #[test]
     fn every_loss_has_the_gradient_of_its_finite_differences() {
         for function in [
             LossFunction::CrossEntropy { smoothing: 0.2 },
@@ -289,9 +317,11 @@ mod tests {
         assert_eq!(named.resolve(&labels, &[]).unwrap(), [0.5, 1.0, 2.0]);
         let unknown: ClassWeights = "B-y=1".parse().unwrap();
         assert_eq!(unknown.resolve(&labels, &[]).unwrap_err(), "B-y");
-        for wrong in ["", "O", "O=x", "O=-1", "O=inf"] {
+        for wrong in ["", "O", "O=x", "O=-1", "O=inf", "O=NaN"] {
             assert!(wrong.parse::<ClassWeights>().is_err(), "{wrong}");
         }
+        let twice = "O=1,I-x=2,O=3".parse::<ClassWeights>();
+        assert_eq!(twice, Err(ClassWeightsError::Repeated("O".to_owned())));
         let balanced = ClassWeights::Balanced.resolve(&labels, &[6, 2, 0]).unwrap();
         assert_eq!(balanced, [8.0 / 12.0, 2.0, 1.0]);
     }

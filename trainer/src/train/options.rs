@@ -155,7 +155,8 @@ options! {
         /// How a gradient changes the weights [default: adamw].
         #[arg(long, value_enum)]
         optimiser: OptimiserKind,
-        /// Highest learning rate [default: 2e-4].
+        /// Highest learning rate; must be given for sgd [default: the one for the hidden size, 2e-4 below 512, 5e-5 below
+        /// 1024, 2e-5 from 1024].
         #[arg(long)]
         learning_rate: f64,
         /// Highest learning rate of the classification head [default: learning-rate].
@@ -185,7 +186,8 @@ options! {
         /// Epochs after which the schedule step lowers the learning rate [default: 1].
         #[arg(long, value_name = "EPOCHS")]
         step_epochs: usize,
-        /// Evaluations without a better dev entity F1 after which the schedule plateau lowers the learning rate [default: 1].
+        /// Evaluations without a better dev entity F1 after which the schedule plateau lowers the learning rate.
+        /// Evaluations during warm-up, and those that score 0, do not count [default: 1].
         #[arg(long, value_name = "EVALUATIONS")]
         plateau_patience: usize,
         /// Largest norm of the gradient; 0 disables clipping [default: 1].
@@ -203,15 +205,23 @@ options! {
         /// Weights of labels in the loss: `balanced`, or `O=0.5,B-person=2`, where other labels weigh 1 [default: all 1].
         #[arg(long, value_name = "WEIGHTS")]
         class_weights: ClassWeights,
-        /// Do not train this number of encoder layers, counted from the first [default: 0].
+        /// Do not train this number of encoder layers, counted from the first. The embeddings below them are trained unless
+        /// --freeze-embeddings is given [default: 0].
         #[arg(long, value_name = "LAYERS")]
         freeze_layers: usize,
+        /// Do not train the embeddings. Together with --freeze-layers the backward pass ends above the frozen layers, which
+        /// makes steps faster; alone it saves little [default: false].
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        freeze_embeddings: bool,
         /// Do not train parameters whose name matches this regular expression; may be given several times.
         #[arg(long, value_name = "PATTERN")]
         freeze: Vec<String>,
         /// Dropout probability of embeddings and sub-layer outputs [default: the base's].
         #[arg(long)]
         dropout: f64,
+        /// Dropout probability of attention weights [default: the base's].
+        #[arg(long)]
+        attention_dropout: f64,
         /// Longest window in tokens, special tokens included [default: 128].
         #[arg(long, value_name = "TOKENS")]
         max_length: usize,

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::error::TrainError;
 use super::hook::{Plan, StepEvent, TrainingHook};
+use super::notice::Notice;
 use super::record::{End, EvaluationRecord, Timing};
 
 /// A progress bar and a line per evaluation on standard error; only the lines if that is not a terminal.
@@ -47,6 +48,12 @@ impl TrainingHook for TerminalProgress {
         self.bar.set_length(plan.steps as u64);
         self.bar.set_position(plan.done as u64);
         self.bar.enable_steady_tick(Duration::from_secs(1));
+        Ok(())
+    }
+
+    fn on_notice(&mut self, notice: &Notice) -> Result<(), TrainError> {
+        let prefix = if notice.is_warning() { "warning: " } else { "" };
+        self.line(&format!("{prefix}{notice}"));
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The records of a training run.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -7,6 +8,8 @@ use clap::ValueEnum;
 use nerve_tagging::Prf;
 use serde::{Deserialize, Serialize};
 
+use super::notice::Notice;
+use super::schedule::DevScore;
 use crate::evaluate::Evaluation;
 
 /// One step, a line of `steps.jsonl`.
@@ -45,8 +48,29 @@ pub struct EvaluationRecord {
     /// Mean negative log-likelihood of the dev words' labels, read at their first subwords, for every loss function.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dev_loss: Option<f64>,
-    /// Whether this is the best dev entity F1 so far.
+    /// Whether this is the best evaluation so far: the highest dev entity F1, and of those the lowest dev loss.
     pub best: bool,
+}
+
+impl EvaluationRecord {
+    /// Its score, and when it was made.
+    pub(super) fn dev_score(&self) -> DevScore {
+        DevScore {
+            step: self.step,
+            f1: self.dev_entity.f1,
+        }
+    }
+
+    /// Whether its checkpoint is preferred to that of another evaluation: by dev entity F1, and of equal ones by the lower
+    /// dev loss.
+    pub(super) fn is_better_than(&self, other: &Self) -> bool {
+        let loss = |record: &Self| record.dev_loss.unwrap_or(f64::INFINITY);
+        match self.dev_entity.f1.total_cmp(&other.dev_entity.f1) {
+            Ordering::Greater => true,
+            Ordering::Equal => loss(self) < loss(other),
+            Ordering::Less => false,
+        }
+    }
 }
 
 /// The speed of the steps before an evaluation, a line of `timings.jsonl`.
@@ -78,7 +102,7 @@ pub enum End {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum TestedCheckpoint {
-    /// The checkpoint with the best dev entity F1.
+    /// The checkpoint with the best dev entity F1, and of equal ones with the lowest dev loss.
     #[default]
     Best,
     /// The checkpoint after the last step.
@@ -113,12 +137,14 @@ pub struct TrainReport {
     pub records: Vec<EvaluationRecord>,
     /// Every step.
     pub steps: Vec<StepRecord>,
-    /// The checkpoint with the best dev entity F1.
+    /// The checkpoint with the best dev entity F1, and of equal ones with the lowest dev loss.
     pub best: PathBuf,
     /// Why it ended.
     pub end: End,
     /// The evaluation on the test split, if the configuration asks for it.
     pub test: Option<Tested>,
+    /// What the user was told.
+    pub notices: Vec<Notice>,
 }
 
 impl TrainReport {

@@ -11,13 +11,15 @@ use super::error::TrainError;
 use super::example::Example;
 use super::finish::Finished;
 use super::hook::{Hooks, Plan, StepEvent, TrainingHook};
+use super::lock::RunLock;
 use super::log::JsonLinesLog;
+use super::notice::Notice;
 use super::order;
 use super::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, TrainReport};
 use super::run_dir::{Reported, RunDir};
 use super::state::TrainingState;
 use super::tensorboard::TensorBoardLog;
-use super::training::{Fitted, Training, labels};
+use super::training::{Fitted, Training, labels, notices};
 use crate::base::open_base;
 use crate::evaluate::{CheckpointTagger, evaluate, evaluate_with_loss};
 use crate::model::{ModelDir, write_checkpoint};
@@ -52,13 +54,19 @@ pub fn train(
     }
     let (corpus, dev) = (splits.read_train()?, splits.read_dev()?);
     let dir = RunDir::new(&config.out);
+    let lock = match beginning {
+        Beginning::New => None,
+        Beginning::Resumed => Some(dir.lock()?),
+    };
+    let base = match lock.is_some() && dir.has_last()? {
+        true => ModelDir::open(&dir.last())?,
+        false => open_base(&config.start, config.max_length)?,
+    };
+    let given = config;
+    let config = &given.with_learning_rate(base.config.hidden_size);
     let state = match beginning {
         Beginning::New => None,
         Beginning::Resumed => dir.resume(config.options())?,
-    };
-    let base = match &state {
-        Some(_) => ModelDir::open(&dir.last())?,
-        None => open_base(&config.start, config.max_length)?,
     };
     let device = config.device.open().map_err(|source| TrainError::Device {
         device: config.device,
@@ -66,17 +74,26 @@ pub fn train(
     })?;
     let base = base.on(device.clone());
     let labels = labels(&base, [&corpus, &dev])?;
+    let head = base.head_labels();
     let tagger = Training::tagger(config, base, labels)?;
     let mut hooks = Hooks::new(own_hooks(config, &dir), hooks);
     let fitted = Fitted::new(config, corpus, &tagger, &mut hooks)?;
+    let notices = match &state {
+        Some(_) => dir.notices(),
+        None => notices(given, head.as_ref(), &tagger, &fitted, &dev),
+    };
     let mut training = Training::new(config, tagger, &fitted)?;
+    let lock = match lock {
+        Some(lock) => lock,
+        None => dir.create(config.options())?,
+    };
     if let Some(state) = &state {
         if state.examples != fitted.hash() {
             return Err(TrainError::OtherExamples { path: splits.train });
         }
         state.restore(&dir.last(), &mut training.optimiser)?;
-    } else if beginning == Beginning::New {
-        dir.create(config.options())?;
+    } else {
+        dir.write_notices(&notices)?;
     }
     let mut run = Run {
         records: dir.records()?,
@@ -88,8 +105,13 @@ pub fn train(
         training,
         device,
         since: Clock::default(),
+        notices,
+        _lock: lock,
     };
     hooks.on_start(&plan(&run.training, &fitted), &run.records)?;
+    run.notices
+        .iter()
+        .try_for_each(|notice| hooks.on_notice(notice))?;
     let end = run.fit(&mut hooks)?;
     let best = run.dir.best();
     let found = match test {
@@ -97,7 +119,9 @@ pub fn train(
         _ => None,
     };
     if config.reports && end != End::Interrupted {
-        run.report(end, found.as_ref())?;
+        let notice = run.report(end, found.as_ref())?;
+        notice.iter().try_for_each(|notice| hooks.on_notice(notice))?;
+        run.notices.extend(notice);
     }
     Ok(TrainReport {
         records: run.records,
@@ -105,6 +129,7 @@ pub fn train(
         best,
         end,
         test: found,
+        notices: run.notices,
     })
 }
 
@@ -147,6 +172,8 @@ struct Run<'r> {
     since: Clock,
     // The step of the last checkpoint.
     saved: usize,
+    notices: Vec<Notice>,
+    _lock: RunLock,
 }
 
 /// The work of this process since the last evaluation.
@@ -198,8 +225,7 @@ impl Run<'_> {
     /// Makes the step of these batches.
     fn step(&mut self, batches: &[Vec<&Example>], hooks: &mut Hooks<'_, '_>) -> Result<(), TrainError> {
         let began = Instant::now();
-        let scores: Vec<f64> = self.records.iter().map(|record| record.dev_entity.f1).collect();
-        let (record, predictions) = self.training.step(self.set, batches, &scores)?;
+        let (record, predictions) = self.training.step(self.set, batches, &self.records)?;
         self.since.seconds += began.elapsed().as_secs_f64();
         self.since.tokens += batches.iter().flatten().map(|e| e.ids.len()).sum::<usize>();
         hooks.on_step(&StepEvent {
@@ -232,8 +258,8 @@ impl Run<'_> {
         let last = self.records.last().map_or(0, |record| record.step);
         let since = &self.steps[last.min(self.steps.len())..];
         let step = self.training.optimiser.steps();
-        let f1 = found.score.entity.f1;
-        let record = EvaluationRecord {
+        let best = self.records.iter().rev().find(|record| record.best);
+        let mut record = EvaluationRecord {
             epoch: step.div_ceil(self.set.steps.per_epoch),
             step,
             loss: since.iter().map(|step| step.loss).sum::<f64>() / since.len().max(1) as f64,
@@ -242,8 +268,9 @@ impl Run<'_> {
             dev_surface_f1: found.score.surface.f1,
             dev_token_accuracy: found.score.token_accuracy,
             dev_loss,
-            best: self.records.iter().all(|record| record.dev_entity.f1 < f1),
+            best: false,
         };
+        record.best = best.is_none_or(|best| record.is_better_than(best));
         let timing = Timing {
             step,
             seconds: clock.seconds,
@@ -260,7 +287,8 @@ impl Run<'_> {
         }
         let path = self.dir.checkpoint(step);
         let tagger = &self.training.tagger;
-        write_checkpoint(&path, tagger.network(), tagger.encoder())?;
+        let max_length = self.training.config.max_length;
+        write_checkpoint(&path, tagger.network(), tagger.encoder(), max_length)?;
         let state = TrainingState {
             step,
             records: self.records.len(),
@@ -297,15 +325,15 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// Writes the reports, once.
-    fn report(&self, end: End, test: Option<&Tested>) -> Result<(), TrainError> {
+    /// Writes the reports, once. The notice says why the best checkpoint has no temperature.
+    fn report(&self, end: End, test: Option<&Tested>) -> Result<Option<Notice>, TrainError> {
         let reported = Reported {
             steps: self.steps.len(),
             best: self.best_step(),
             tested: test.map(|test| test.step),
         };
         if self.dir.has_reported(&reported) {
-            return Ok(());
+            return Ok(None);
         }
         let best = self.dir.best();
         let finished = Finished {
@@ -315,9 +343,11 @@ impl Run<'_> {
             timings: &self.dir.timings()?,
             end,
             test,
+            notices: &self.notices,
         };
-        finished.write(self.training.config, &best, self.open(&best)?, &self.dev)?;
-        self.dir.write_reported(&reported)
+        let notice = finished.write(self.training.config, &best, self.open(&best)?, &self.dev)?;
+        self.dir.write_reported(&reported)?;
+        Ok(notice)
     }
 
     /// The tagger of a checkpoint of this run, on its device.

@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::config::TrainConfig;
 use super::error::TrainError;
-use super::files::{UNFINISHED, append_at_once, cut, failed, line, read_lines, replace};
+use super::files::{
+    UNFINISHED, append_at_once, cut, failed, line, read_lines, replace, sync_all, sync_parent,
+};
+use super::lock::RunLock;
+use super::notice::Notice;
 use super::options::TrainOptions;
 use super::record::{EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
 use super::state::{self, TrainingState};
@@ -26,6 +30,7 @@ const RECORDS: &str = "records.jsonl";
 const TIMINGS: &str = "timings.jsonl";
 const CONFIG: &str = "config.toml";
 const TEST: &str = "test.json";
+const NOTICES: &str = "notices.json";
 const REPORTED: &str = "reported.json";
 
 /// The end of a run that its reports are of.
@@ -50,8 +55,20 @@ impl RunDir {
         Self { dir: dir.to_owned() }
     }
 
-    /// Makes the directory of a new run; an error where it holds one already.
-    pub(super) fn create(&self, options: &TrainOptions) -> Result<(), TrainError> {
+    /// Locks the directory of a run; an error where it holds none.
+    pub(super) fn lock(&self) -> Result<RunLock, TrainError> {
+        if !self.path(STEPS).exists() {
+            return Err(TrainError::NoRun {
+                dir: self.dir.clone(),
+            });
+        }
+        RunLock::acquire(&self.dir)
+    }
+
+    /// Makes the directory of a new run, and locks it; an error where it holds a run already.
+    pub(super) fn create(&self, options: &TrainOptions) -> Result<RunLock, TrainError> {
+        fs::create_dir_all(&self.dir).map_err(failed(&self.dir))?;
+        let lock = RunLock::acquire(&self.dir)?;
         // Written last: without it no step was made.
         if self.path(STEPS).exists() {
             return Err(TrainError::HoldsRun {
@@ -67,32 +84,25 @@ impl RunDir {
                 _ => {}
             }
         }
-        let path = self.path(CONFIG);
-        let text = toml::to_string(options).map_err(std::io::Error::other);
-        let text = text.map_err(failed(&path))?;
-        replace(&path, text.as_bytes())?;
+        self.write_options(options)?;
         replace(&self.path(RECORDS), b"")?;
         replace(&self.path(TIMINGS), b"")?;
-        replace(&self.path(STEPS), b"")
+        replace(&self.path(STEPS), b"")?;
+        Ok(lock)
     }
 
     /// The state that the last checkpoint holds, where there is one; the files of a run of the same options are cut
     /// back to it.
     pub(super) fn resume(&self, options: &TrainOptions) -> Result<Option<TrainingState>, TrainError> {
-        if !self.path(STEPS).exists() {
-            return Err(TrainError::NoRun {
-                dir: self.dir.clone(),
-            });
-        }
         // A run's directory may be moved, and an older version knew fewer options, which have their defaults then.
         let kept = TrainConfig::new(TrainOptions {
             out: options.out.clone(),
             ..TrainOptions::read(&self.path(CONFIG))?
         })?;
-        if let Some(difference) = kept.options().first_difference(options) {
+        if let Some(difference) = kept.options().fixed().first_difference(&options.fixed()) {
             return Err(TrainError::OtherOptions {
                 dir: self.dir.clone(),
-                option: difference.option,
+                difference,
             });
         }
         self.remove_unfinished()?;
@@ -108,11 +118,12 @@ impl RunDir {
         if let Some(best) = best {
             link(&self.path(BEST), &self.checkpoint(best.step))?;
         }
+        self.write_options(options)?;
         Ok(state)
     }
 
     /// Whether there is a last checkpoint; an error where the link to it leads nowhere, for its steps are not to be undone.
-    fn has_last(&self) -> Result<bool, TrainError> {
+    pub(super) fn has_last(&self) -> Result<bool, TrainError> {
         let link = self.path(LAST);
         match fs::symlink_metadata(&link) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -180,9 +191,10 @@ impl RunDir {
         append_at_once(&self.path(RECORDS), record)
     }
 
-    /// Makes the checkpoint of a step the last one, and the best one where it is; others are removed.
+    /// Makes the checkpoint of a step, once it is on the disk, the last one, and the best one where it is; others are removed.
     pub(super) fn commit(&self, step: usize, best: Option<usize>) -> Result<(), TrainError> {
         let last = self.checkpoint(step);
+        sync_all(&last)?;
         link(&self.path(LAST), &last)?;
         let best = best.map(|step| self.checkpoint(step));
         if let Some(best) = &best {
@@ -224,6 +236,21 @@ impl RunDir {
         self.write_json(REPORTED, reported)
     }
 
+    fn write_options(&self, options: &TrainOptions) -> Result<(), TrainError> {
+        let path = self.path(CONFIG);
+        let text = toml::to_string(options).map_err(std::io::Error::other);
+        replace(&path, text.map_err(failed(&path))?.as_bytes())
+    }
+
+    /// What the user was told when the run began; nothing where an older version began it.
+    pub(super) fn notices(&self) -> Vec<Notice> {
+        self.read_json(NOTICES).unwrap_or_default()
+    }
+
+    pub(super) fn write_notices(&self, notices: &[Notice]) -> Result<(), TrainError> {
+        self.write_json(NOTICES, &notices)
+    }
+
     /// What a file of the run says; `None` where it is not there, or is of another version.
     fn read_json<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         serde_json::from_slice(&fs::read(self.path(name)).ok()?).ok()
@@ -250,5 +277,6 @@ fn link(path: &Path, checkpoint: &Path) -> Result<(), TrainError> {
         _ => {}
     }
     std::os::unix::fs::symlink(Path::new(CHECKPOINTS).join(name), &made).map_err(failed(&made))?;
-    fs::rename(&made, path).map_err(failed(path))
+    fs::rename(&made, path).map_err(failed(path))?;
+    sync_parent(path)
 }

@@ -38,7 +38,8 @@ pub enum Decay {
         /// Epochs between falls.
         epochs: usize,
     },
-    /// By the factor `gamma` after more than `patience` evaluations without a better score.
+    /// By the factor `gamma` after more than `patience` evaluations without a better score. Evaluations during warm-up
+    /// and those that score 0 do not count: the training has not reached a plateau, it has not begun to learn.
     Plateau {
         /// The factor.
         gamma: f64,
@@ -47,11 +48,9 @@ pub enum Decay {
     },
 }
 
-/// The learning rate over a training's steps.
+/// How the learning rate changes over a training's steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// The highest rate.
-    pub peak: f64,
     /// Share of the steps, from the first, in which the rate rises from 0 to the peak.
     pub warmup: f64,
     /// How it falls from then on.
@@ -67,26 +66,34 @@ pub struct Steps {
     pub per_epoch: usize,
 }
 
+/// The score of an evaluation on dev, and when it was made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DevScore {
+    /// Steps made before the evaluation.
+    pub step: usize,
+    /// Entity F1.
+    pub f1: f64,
+}
+
 impl Schedule {
-    /// The learning rate of a step, counted from 0, after evaluations with these scores.
-    pub fn rate(&self, step: usize, steps: Steps, scores: &[f64]) -> f64 {
+    /// The learning rate of a step, counted from 0, after these evaluations; `peak` is the highest rate.
+    pub fn rate(&self, peak: f64, step: usize, steps: Steps, evaluations: &[DevScore]) -> f64 {
         let warm = (steps.total as f64 * self.warmup).ceil();
         let at = step as f64;
         if at < warm {
-            return self.peak * at / warm;
+            return peak * at / warm;
         }
         let length = (steps.total as f64 - warm).max(1.0);
         let gone = ((at - warm) / length).min(1.0);
-        self.peak
-            * match self.decay {
-                Decay::Constant => 1.0,
-                Decay::Linear => 1.0 - gone,
-                Decay::Cosine => (1.0 + (PI * gone).cos()) / 2.0,
-                Decay::Step { gamma, epochs } => {
-                    power(gamma, step / epochs.saturating_mul(steps.per_epoch).max(1))
-                }
-                Decay::Plateau { gamma, patience } => power(gamma, falls(scores, patience)),
+        peak * match self.decay {
+            Decay::Constant => 1.0,
+            Decay::Linear => 1.0 - gone,
+            Decay::Cosine => (1.0 + (PI * gone).cos()) / 2.0,
+            Decay::Step { gamma, epochs } => {
+                power(gamma, step / epochs.saturating_mul(steps.per_epoch).max(1))
             }
+            Decay::Plateau { gamma, patience } => power(gamma, falls(evaluations, warm, patience)),
+        }
     }
 }
 
@@ -94,12 +101,17 @@ fn power(gamma: f64, times: usize) -> f64 {
     gamma.powi(i32::try_from(times).unwrap_or(i32::MAX))
 }
 
-/// How often scores have not risen for more than `patience` in a row, each such row counted once.
-fn falls(scores: &[f64], patience: usize) -> usize {
+/// How often the score has not risen for more than `patience` evaluations in a row, each such row counted once.
+///
+/// Evaluations within the first `warm` steps, and those that score 0, may set the best score but do not count.
+fn falls(evaluations: &[DevScore], warm: f64, patience: usize) -> usize {
     let (mut best, mut waited, mut falls) = (f64::NEG_INFINITY, 0, 0);
-    for &score in scores {
-        if score > best {
-            (best, waited) = (score, 0);
+    for &DevScore { step, f1 } in evaluations {
+        if f1 > best {
+            (best, waited) = (f1, 0);
+            continue;
+        }
+        if step as f64 <= warm || f1 == 0.0 {
             continue;
         }
         waited += 1;
@@ -119,13 +131,18 @@ mod tests {
         per_epoch: 5,
     };
 
+    /// Evaluations with these scores, the first after step 1.
+    fn evaluations(scores: &[f64]) -> Vec<DevScore> {
+        let score = |(step, &f1)| DevScore { step, f1 };
+        (1..).zip(scores).map(score).collect()
+    }
+
     fn rates(decay: Decay, warmup: f64, scores: &[f64]) -> Vec<f64> {
-        let schedule = Schedule {
-            peak: 8.0,
-            warmup,
-            decay,
-        };
-        (0..=10).map(|step| schedule.rate(step, STEPS, scores)).collect()
+        let schedule = Schedule { warmup, decay };
+        let scores = evaluations(scores);
+        (0..=10)
+            .map(|step| schedule.rate(8.0, step, STEPS, &scores))
+            .collect()
     }
 
     #[test]
@@ -159,10 +176,14 @@ mod tests {
             (&[0.3, 0.3], 0, 1),
             (&[0.3, 0.2], 1, 0),
             (&[0.3, 0.2, 0.1], 1, 1),
-            (&[0.3, 0.2, 0.1, 0.0, 0.3], 1, 2),
+            (&[0.3, 0.2, 0.1, 0.05, 0.3], 1, 2),
         ];
         for (scores, patience, expected) in table {
-            assert_eq!(falls(scores, patience), expected, "{scores:?} {patience}");
+            assert_eq!(
+                falls(&evaluations(scores), 0.0, patience),
+                expected,
+                "{scores:?} {patience}"
+            );
         }
         let plateau = Decay::Plateau {
             gamma: 0.1,
@@ -173,9 +194,24 @@ mod tests {
     }
 
     #[test]
+    fn a_plateau_begins_neither_in_warm_up_nor_before_anything_is_found() {
+        let zeros = evaluations(&[0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(falls(&zeros, 0.0, 0), 0);
+        let begun = evaluations(&[0.0, 0.0, 0.0, 0.2, 0.1]);
+        assert_eq!((falls(&begun, 0.0, 0), falls(&begun, 0.0, 1)), (1, 0));
+        let warming = evaluations(&[0.3, 0.2, 0.1, 0.1]);
+        assert_eq!((falls(&warming, 3.0, 0), falls(&warming, 4.0, 0)), (1, 0));
+        let plateau = Decay::Plateau {
+            gamma: 0.5,
+            patience: 0,
+        };
+        // Warm-up is 4 of the 10 steps; the rate it rises to is the peak, whatever was evaluated meanwhile.
+        assert_eq!(rates(plateau, 0.4, &[0.1, 0.1, 0.1, 0.1])[4], 8.0);
+    }
+
+    #[test]
     fn a_training_of_no_step_or_of_warm_up_alone_has_a_rate() {
         let schedule = |warmup| Schedule {
-            peak: 1.0,
             warmup,
             decay: Decay::Linear,
         };
@@ -183,7 +219,7 @@ mod tests {
             total,
             per_epoch: total,
         };
-        assert_eq!(schedule(1.0).rate(0, of(1), &[]), 0.0);
-        assert_eq!(schedule(0.1).rate(0, of(0), &[]), 1.0);
+        assert_eq!(schedule(1.0).rate(1.0, 0, of(1), &[]), 0.0);
+        assert_eq!(schedule(0.1).rate(1.0, 0, of(0), &[]), 1.0);
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::TrainError;
 use super::files::{failed, replace};
 use super::optimiser::{Moments, Optimiser};
+use crate::safetensors_file::{F32Tensor, write_tensors};
 
 const DIR: &str = "training";
 const STATE: &str = "state.json";
@@ -43,17 +44,11 @@ impl TrainingState {
         let dir = checkpoint.join(DIR);
         fs::create_dir_all(&dir).map_err(failed(&dir))?;
         let path = dir.join(MOMENTS);
-        let bytes: Vec<(String, Vec<u8>)> = optimiser
-            .moments()?
-            .into_iter()
-            .map(|(name, moment)| (name, moment.iter().flat_map(|x| x.to_le_bytes()).collect()))
-            .collect();
-        let views = bytes
-            .iter()
-            .map(|(name, data)| Ok((name, TensorView::new(Dtype::F32, vec![data.len() / 4], data)?)))
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
-        let written = views.and_then(|views| safetensors::serialize_to_file(views, None, &path));
-        written.map_err(|source| TrainError::Moments {
+        let tensors = optimiser.moments()?.into_iter().map(|(name, values)| {
+            let shape = vec![values.len()];
+            (name, F32Tensor { shape, values })
+        });
+        write_tensors(&path, tensors, None).map_err(|source| TrainError::Moments {
             path: path.clone(),
             reason: source.to_string(),
         })?;
@@ -75,11 +70,11 @@ impl TrainingState {
             let (chunks, _) = view.data().as_chunks::<4>();
             chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect()
         };
-        let moments: Moments = tensors
+        let moments: Moments<'_> = tensors
             .tensors()
             .into_iter()
             .filter(|(_, view)| view.dtype() == Dtype::F32)
-            .map(|(name, view)| (name, elements(view)))
+            .map(|(name, view)| (name, elements(view).into()))
             .collect();
         match optimiser.restore(self.step, moments)? {
             None => Ok(()),

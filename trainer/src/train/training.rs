@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nerve_tagging::LabelSet;
+use nerve_tagging::{LabelId, LabelSet};
 use sha2::{Digest, Sha256};
 
 use super::config::TrainConfig;
@@ -10,11 +10,13 @@ use super::device::DeviceChoice;
 use super::error::TrainError;
 use super::example::{Example, examples};
 use super::hook::{ExampleContext, Prediction, TrainingHook};
+use super::learning_rate::learning_rate;
 use super::loss::Loss;
-use super::optimiser::{Optimiser, ParameterPlan, layer_of};
+use super::notice::Notice;
+use super::optimiser::{Optimiser, ParameterPlan, is_embedding, layer_of};
 use super::order;
-use super::record::StepRecord;
-use super::schedule::Steps;
+use super::record::{EvaluationRecord, StepRecord};
+use super::schedule::{DevScore, Steps};
 use super::step::differentiate;
 use crate::evaluate::{CheckpointTagger, Tagger};
 use crate::model::{BertTagger, ModelDir};
@@ -36,6 +38,7 @@ pub(super) struct Training<'c> {
     pub(super) tagger: CheckpointTagger,
     pub(super) optimiser: Optimiser,
     loss: Loss,
+    learning_rate: f64,
 }
 
 impl Fitted {
@@ -78,6 +81,17 @@ impl Fitted {
             sentences,
             corpus,
         })
+    }
+
+    /// The entity types that a training label names.
+    fn types(&self, labels: &LabelSet) -> BTreeSet<String> {
+        let present: BTreeSet<u32> = self
+            .examples
+            .iter()
+            .flat_map(|example| example.labelled.iter().map(|(_, label)| *label))
+            .collect();
+        let name = |label: u32| labels.type_name(labels.tag(LabelId(label as usize))?.entity_type()?);
+        present.into_iter().filter_map(name).map(str::to_owned).collect()
     }
 
     /// A hash of every token and label.
@@ -141,7 +155,9 @@ impl<'c> Training<'c> {
                 positions: base.config.max_length(),
             });
         }
-        let (network, encoder) = base.into_tagger(&labels, config.dropout, config.seed)?;
+        let (network, encoder) = base
+            .with_dropout(config.dropout, config.attention_dropout)
+            .into_tagger(&labels, config.seed)?;
         let network = frozen(config, network)?;
         Ok(CheckpointTagger::new(
             network,
@@ -160,10 +176,12 @@ impl<'c> Training<'c> {
     ) -> Result<Self, TrainError> {
         let optimisation = &config.optimisation;
         let parameters = tagger.network().parameters();
-        let layers = tagger.network().config().num_hidden_layers;
+        let shape = tagger.network().config();
+        let layers = shape.num_hidden_layers;
+        let learning_rate = learning_rate(optimisation.learning_rate, shape.hidden_size);
         let head = optimisation
             .head_learning_rate
-            .map_or(1.0, |rate| rate / optimisation.schedule.peak);
+            .map_or(1.0, |rate| rate / learning_rate);
         let plan = |name: &str| ParameterPlan::new(name, layers, optimisation.layer_decay, head);
         let decay = optimisation.weight_decay;
         let optimiser = Optimiser::new(parameters, plan, optimisation.rule, decay, config.threads)?;
@@ -171,20 +189,24 @@ impl<'c> Training<'c> {
             config,
             optimiser,
             loss: loss(config, tagger.labels(), fitted)?,
+            learning_rate,
             tagger,
         })
     }
 
-    /// Makes the step of these batches, after evaluations with these scores.
+    /// Makes the step of these batches, after these evaluations.
     pub(super) fn step<'e>(
         &mut self,
         fitted: &Fitted,
         batches: &[Vec<&'e Example>],
-        scores: &[f64],
+        records: &[EvaluationRecord],
     ) -> Result<(StepRecord, Vec<Vec<Prediction<'e>>>), TrainError> {
         let optimisation = &self.config.optimisation;
         let step = self.optimiser.steps();
-        let rate = optimisation.schedule.rate(step, fitted.steps, scores);
+        let scores: Vec<DevScore> = records.iter().map(EvaluationRecord::dev_score).collect();
+        let rate = optimisation
+            .schedule
+            .rate(self.learning_rate, step, fitted.steps, &scores);
         let seed = order::dropout_seed(self.config.seed, step);
         let network = self.tagger.network();
         // Only the CPU gains by shards; elsewhere they would be smaller batches one after another.
@@ -222,10 +244,36 @@ pub(super) fn labels(base: &ModelDir, corpora: [&Corpus; 2]) -> Result<LabelSet,
     }
 }
 
+/// What the user is told of the model and the corpora before the first step.
+///
+/// `head` has the labels of the base model's classifier, where it has one.
+pub(super) fn notices(
+    config: &TrainConfig,
+    head: Option<&LabelSet>,
+    tagger: &CheckpointTagger,
+    fitted: &Fitted,
+    dev: &Corpus,
+) -> Vec<Notice> {
+    let hidden_size = tagger.network().config().hidden_size;
+    let rate = config
+        .optimisation
+        .learning_rate
+        .is_none()
+        .then(|| Notice::DefaultLearningRate {
+            learning_rate: learning_rate(config.optimisation.learning_rate, hidden_size),
+            hidden_size,
+        });
+    let labels = tagger.labels();
+    let head = head.and_then(|head| Notice::of_heads(head, labels));
+    let (trained, evaluated) = (fitted.types(labels), entity_types([dev]));
+    let data = Notice::of_types((&fitted.corpus.path, &trained), (&dev.path, &evaluated));
+    rate.into_iter().chain(head).chain(data).collect()
+}
+
 /// The network without what the configuration leaves alone.
 fn frozen(config: &TrainConfig, network: BertTagger) -> Result<BertTagger, TrainError> {
     let patterns = config.frozen()?;
-    if patterns.is_empty() && config.freeze_layers == 0 {
+    if patterns.is_empty() && config.freeze_layers == 0 && !config.freeze_embeddings {
         return Ok(network);
     }
     let layers = network.config().num_hidden_layers;
@@ -245,7 +293,9 @@ fn frozen(config: &TrainConfig, network: BertTagger) -> Result<BertTagger, Train
         });
     }
     let is_low = |name: &str| layer_of(name).is_some_and(|layer| layer < config.freeze_layers);
-    let matches = |name: &str| is_low(name) || patterns.iter().any(|pattern| pattern.is_match(name));
+    let is_lowest = |name: &str| config.freeze_embeddings && is_embedding(name);
+    let matches =
+        |name: &str| is_low(name) || is_lowest(name) || patterns.iter().any(|pattern| pattern.is_match(name));
     if names().all(matches) {
         return Err(TrainError::FreezesAll);
     }

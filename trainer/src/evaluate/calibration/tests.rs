@@ -82,7 +82,21 @@ fn words_that_say_nothing_are_left_out_and_entities_are_scored_whole() {
     let mean = 0.5 * (1.0 / (1.0 + 2.0 * (-2_f64).exp()) + 1.0 / (1.0 + 2.0 * (-1_f64).exp()));
     assert!((report.before.entities.ece - (1.0 - mean)).abs() < 1e-6);
     assert!(report.after.nll <= report.before.nll);
-    let kept = report.to_calibration("dev");
+    // Every word is right: no temperature is too low.
+    let error = report.to_calibration("dev").unwrap_err();
+    assert_eq!((error.words, error.split.as_str()), (2, "dev"));
+    assert!(
+        error.to_string().contains("every word is tagged right"),
+        "{error}"
+    );
+    let one_is_wrong = vec![vec![
+        Some(vec![0.0, 2.0, 0.0]),
+        Some(vec![0.0, 0.5, 0.0]),
+        None,
+        Some(vec![3.0, 0.0, 0.0]),
+    ]];
+    let report = calibration_report(&labels, &one_is_wrong, &corpus).unwrap();
+    let kept = report.to_calibration("dev").unwrap();
     assert_eq!((kept.words, kept.after.nll), (2, report.after.nll));
     let broken = vec![vec![Some(vec![f32::NAN; 3]), None, None, None]];
     assert_eq!(calibration_report(&labels, &broken, &corpus), None);

@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::gradients::tests::tiny_config;
 use half::{bf16, f16};
+use safetensors::tensor::{Dtype, TensorView};
 
 /// A directory with a model whose tensors are named, typed and shaped as `edit` leaves them.
 fn model(edit: impl Fn(&str, Vec<f32>) -> Option<(String, Dtype, Vec<u8>)>) -> tempfile::TempDir {
@@ -37,7 +38,7 @@ fn elements(tagger: &BertTagger, name: &str) -> Vec<f32> {
 
 fn open(dir: &Path) -> Result<BertTagger, CheckpointError> {
     let labels = LabelSet::iob2(["x"]).unwrap();
-    Ok(ModelDir::open(dir)?.into_tagger(&labels, None, 4)?.0)
+    Ok(ModelDir::open(dir)?.into_tagger(&labels, 4)?.0)
 }
 
 const QUERY: &str = "bert.encoder.layer.1.attention.self.query.weight";
@@ -97,16 +98,24 @@ fn what_is_written_reads_as_the_same_weights() {
     let labels = LabelSet::iob2(["x"]).unwrap();
     let (tagger, encoder) = ModelDir::open(dir.path())
         .unwrap()
-        .into_tagger(&labels, Some(0.3), 4)
+        .with_dropout(Some(0.3), Some(0.2))
+        .into_tagger(&labels, 4)
         .unwrap();
     let out = dir.path().join("runs/best");
-    write_checkpoint(&out, &tagger, &encoder).unwrap();
+    write_checkpoint(&out, &tagger, &encoder, 7).unwrap();
     // A second write replaces the first.
-    write_checkpoint(&out, &tagger, &encoder).unwrap();
+    write_checkpoint(&out, &tagger, &encoder, 7).unwrap();
     let again = ModelDir::open(&out).unwrap();
     assert_eq!(again.labels().as_ref(), Some(&labels));
-    assert_eq!(again.config.hidden_dropout_prob, 0.3);
-    let (again, _) = again.into_tagger(&labels, None, 99).unwrap();
+    assert_eq!(
+        (
+            again.config.hidden_dropout_prob,
+            again.config.attention_probs_dropout_prob
+        ),
+        (0.3, 0.2)
+    );
+    assert_eq!(again.max_length(), Some(7));
+    let (again, _) = again.into_tagger(&labels, 99).unwrap();
     for (name, _) in tagger.parameters().iter() {
         assert_eq!(elements(&again, name), elements(&tagger, name), "{name}");
     }
@@ -127,4 +136,83 @@ fn a_vocabulary_larger_than_the_table_is_refused() {
             ..
         })
     ));
+}
+
+#[test]
+fn a_head_for_other_types_keeps_the_rows_of_the_labels_in_common() {
+    let dir = model(|name, data| Some((name.to_owned(), Dtype::F32, f32_bytes(&data))));
+    let path = dir.path().join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["id2label"] = serde_json::json!({"0": "B-x", "1": "O", "2": "I-x"});
+    std::fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+    let rows = |labels: &LabelSet| {
+        let tagger = ModelDir::open(dir.path())
+            .unwrap()
+            .into_tagger(labels, 4)
+            .unwrap()
+            .0;
+        let weight = elements(&tagger, "classifier.weight");
+        let rows: Vec<Vec<f32>> = weight.chunks_exact(8).map(<[f32]>::to_vec).collect();
+        labels
+            .names()
+            .iter()
+            .cloned()
+            .zip(rows)
+            .collect::<BTreeMap<_, _>>()
+    };
+    let own = rows(&LabelSet::from_names(["B-x", "O", "I-x"]).unwrap());
+    let more = rows(&LabelSet::iob2(["a", "x"]).unwrap());
+    for name in ["O", "B-x", "I-x"] {
+        assert_eq!(more[name], own[name], "{name}");
+    }
+    assert!(own.values().all(|row| *row != more["B-a"] && *row != more["I-a"]));
+}
+
+/// The peak of the process's memory in bytes, since it was last reset.
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib * 1024
+}
+
+/// Runs in a process of its own: other tests would use memory meanwhile.
+#[test]
+fn writing_a_checkpoint_takes_little_memory() {
+    const ALONE: &str = "NERVE_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = "model::checkpoint::tests::writing_a_checkpoint_takes_little_memory";
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        return;
+    }
+    let config = ModelConfig {
+        hidden_size: 512,
+        num_hidden_layers: 12,
+        intermediate_size: 1024,
+        ..tiny_config()
+    };
+    let labels = LabelSet::iob2(["x"]).unwrap();
+    let config = config.with_labels(&labels);
+    let drawn = initial(&config, &parameter_shapes(&config, labels.len()), 1);
+    let weights: usize = drawn.iter().map(|(_, _, data)| 4 * data.len()).sum();
+    let tagger = BertTagger::new(config, Parameters::new(drawn, &Device::Cpu).unwrap()).unwrap();
+    let dir = model(|name, data| Some((name.to_owned(), Dtype::F32, f32_bytes(&data))));
+    let encoder = TextEncoder::open_dir(dir.path()).unwrap();
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = peak();
+    write_checkpoint(&dir.path().join("out"), &tagger, &encoder, 7).unwrap();
+    let more = peak() - before;
+    assert!(
+        weights > 90 << 20 && more < weights / 4,
+        "{more} bytes for {weights} of weights"
+    );
 }

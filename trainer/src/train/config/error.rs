@@ -26,6 +26,14 @@ pub enum OptionError {
     /// An option without a default is absent.
     #[error("`{0}` is missing")]
     Missing(&'static str),
+    /// An option has no default for the value of another.
+    #[error("`{option}` must be given where {when}")]
+    Needed {
+        /// The option.
+        option: &'static str,
+        /// The value of the other.
+        when: &'static str,
+    },
     /// An option's value is out of range.
     #[error("`{option}` is {value}; it must be {range}")]
     Range {

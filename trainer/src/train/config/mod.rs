@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use regex::Regex;
 
 use super::device::DeviceChoice;
+use super::learning_rate::learning_rate;
 use super::options::TrainOptions;
 use super::record::TestedCheckpoint;
 use super::subwords::LabelledSubwords;
@@ -50,10 +51,14 @@ pub struct TrainConfig {
     pub objective: Objective,
     /// Number of encoder layers, counted from the first, that are not trained.
     pub freeze_layers: usize,
+    /// Whether the embeddings below the layers are not trained.
+    pub freeze_embeddings: bool,
     /// Regular expressions for the names of parameters that are not trained.
     pub freeze: Vec<String>,
     /// Dropout probability of embeddings and sub-layer outputs; the base's if absent.
     pub dropout: Option<f64>,
+    /// Dropout of attention weights, where not the base's.
+    pub attention_dropout: Option<f64>,
     /// Longest window in tokens, special tokens included.
     pub max_length: usize,
     /// Steps between evaluations; those of an epoch if absent.
@@ -101,8 +106,10 @@ impl TrainConfig {
             accumulate: *options.accumulate.get_or_insert(1),
             group_by_length: *options.group_by_length.get_or_insert(false),
             freeze_layers: *options.freeze_layers.get_or_insert(0),
+            freeze_embeddings: *options.freeze_embeddings.get_or_insert(false),
             freeze: options.freeze.clone().unwrap_or_default(),
             dropout: options.dropout,
+            attention_dropout: options.attention_dropout,
             max_length: *options.max_length.get_or_insert(128),
             evaluate_every: options.evaluate_every,
             patience: options.patience,
@@ -144,8 +151,18 @@ impl TrainConfig {
             self.max_length > 2,
             "more than the special tokens",
         )?;
-        let dropout = self.dropout.unwrap_or(0.0);
-        check("dropout", &dropout, (0.0..1.0).contains(&dropout), "in [0, 1)")?;
+        for (option, probability) in [
+            ("dropout", self.dropout),
+            ("attention_dropout", self.attention_dropout),
+        ] {
+            let probability = probability.unwrap_or(0.0);
+            check(
+                option,
+                &probability,
+                (0.0..1.0).contains(&probability),
+                "in [0, 1)",
+            )?;
+        }
         self.frozen().map(drop)
     }
 
@@ -153,6 +170,14 @@ impl TrainConfig {
     pub(super) fn frozen(&self) -> Result<Vec<Regex>, OptionError> {
         let compile = |pattern: &String| Regex::new(pattern).map_err(|e| OptionError::Pattern(Box::new(e)));
         self.freeze.iter().map(compile).collect()
+    }
+
+    /// The same configuration with the learning rate that it gives to a model of this hidden size.
+    pub(super) fn with_learning_rate(&self, hidden_size: usize) -> Self {
+        let mut config = self.clone();
+        let rate = Some(learning_rate(self.optimisation.learning_rate, hidden_size));
+        (config.optimisation.learning_rate, config.options.learning_rate) = (rate, rate);
+        config
     }
 
     /// The options of this configuration, every default filled in, as `config.toml` holds them.

@@ -15,9 +15,11 @@ pub struct Optimisation {
     pub weight_decay: f64,
     /// Largest norm of the gradient; unlimited if absent.
     pub clip: Option<f64>,
+    /// Highest learning rate; where absent, it follows from the size of the model.
+    pub learning_rate: Option<f64>,
     /// The learning rate over the steps.
     pub schedule: Schedule,
-    /// Highest learning rate of the head; the schedule's if absent.
+    /// Highest learning rate of the head; that of the other parameters if absent.
     pub head_learning_rate: Option<f64>,
     /// Learning rate of each layer divided by that of the layer above it.
     pub layer_decay: f64,
@@ -29,13 +31,14 @@ impl Optimisation {
             rule: rule(options)?,
             weight_decay: *options.weight_decay.get_or_insert(0.01),
             clip: Some(*options.clip.get_or_insert(1.0)).filter(|&clip| clip != 0.0),
+            learning_rate: options.learning_rate,
             schedule: schedule(options)?,
             head_learning_rate: options.head_learning_rate,
             layer_decay: *options.layer_decay.get_or_insert(1.0),
         };
         let positive = |x: f64| x > 0.0 && x.is_finite();
         let rates = [
-            ("learning_rate", Some(found.schedule.peak)),
+            ("learning_rate", found.learning_rate),
             ("head_learning_rate", found.head_learning_rate),
         ];
         for (option, rate) in rates {
@@ -66,6 +69,12 @@ fn rule(options: &mut TrainOptions) -> Result<Rule, OptionError> {
         check_absent(&given, "`optimiser` is sgd")?;
         return Ok(Rule::AdamW);
     }
+    if options.learning_rate.is_none() {
+        return Err(OptionError::Needed {
+            option: "learning_rate",
+            when: "`optimiser` is sgd: the default is one of adamw",
+        });
+    }
     let momentum = *options.momentum.get_or_insert(0.0);
     let nesterov = *options.nesterov.get_or_insert(false);
     check("momentum", &momentum, (0.0..1.0).contains(&momentum), "in [0, 1)")?;
@@ -90,7 +99,6 @@ fn schedule(options: &mut TrainOptions) -> Result<Schedule, OptionError> {
     let warmup = *options.warmup.get_or_insert(0.1);
     check("warmup", &warmup, (0.0..=1.0).contains(&warmup), "in [0, 1]")?;
     Ok(Schedule {
-        peak: *options.learning_rate.get_or_insert(2e-4),
         warmup,
         decay: match kind {
             ScheduleKind::Constant => Decay::Constant,

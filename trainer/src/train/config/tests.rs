@@ -18,7 +18,7 @@ fn defaults_are_the_reference_settings_and_validate() {
         (config.epochs, config.batch_size, config.max_length),
         (5, 16, 128)
     );
-    assert_eq!((schedule.peak, schedule.warmup), (2e-4, 0.1));
+    assert_eq!((config.optimisation.learning_rate, schedule.warmup), (None, 0.1));
     assert_eq!(
         (schedule.decay, config.optimisation.rule),
         (Decay::Linear, Rule::AdamW)
@@ -30,8 +30,8 @@ fn defaults_are_the_reference_settings_and_validate() {
 #[test]
 fn help_states_the_defaults() {
     let texts = [
-        "init = \"scratch\"\nlearning_rate = 2e-4",
-        "optimiser = \"sgd\"\nschedule = \"step\"\nloss = \"focal\"\nevaluate_test = true",
+        "init = \"scratch\"",
+        "optimiser = \"sgd\"\nlearning_rate = 0.1\nschedule = \"step\"\nloss = \"focal\"\nevaluate_test = true",
         "schedule = \"plateau\"",
     ];
     let resolved = texts.map(|text| {
@@ -107,10 +107,10 @@ fn what_is_written_reads_as_the_same_configuration() {
     for text in [
         "",
         "init = \"scratch\"\nlayers = 3\ndropout = 0.2\nseed = 7",
-        "optimiser = \"sgd\"\nmomentum = 0.9\nnesterov = true\nschedule = \"step\"\nstep_epochs = 2\nclip = 0.0",
+        "optimiser = \"sgd\"\nlearning_rate = 0.1\nmomentum = 0.9\nnesterov = true\nschedule = \"step\"\nstep_epochs = 2\nclip = 0.0",
         "schedule = \"plateau\"\ngamma = 0.5\nplateau_patience = 3\nfreeze = [\"embeddings\", \"layer\\\\.0\\\\.\"]",
         "loss = \"focal\"\nfocal_gamma = 3.0\nclass_weights = \"O=0.5\"\nlayer_decay = 0.9\nlayers = 4",
-        "init = \"scratch\"\nevaluate_test = true\ntest_checkpoint = \"last\"\nfreeze_layers = 1",
+        "init = \"scratch\"\nevaluate_test = true\ntest_checkpoint = \"last\"\nfreeze_layers = 1\nfreeze_embeddings = true\nattention_dropout = 0.3",
         "label_smoothing = 0.1\nlabel_subwords = \"all\"\naccumulate = 4\nhead_learning_rate = 1e-3\npatience = 2",
     ] {
         let config = TrainConfig::new(options(text)).unwrap();
@@ -125,6 +125,8 @@ fn unusable_options_are_named() {
     assert!(error("epochs = 0").contains("`epochs` is 0"));
     assert!(error("learning_rate = -1.0").contains("`learning_rate`"));
     assert!(error("dropout = 1.0").contains("`dropout`"));
+    assert!(error("attention_dropout = -0.1").contains("`attention_dropout`"));
+    assert!(error("optimiser = \"sgd\"").contains("`learning_rate` must be given where `optimiser` is sgd"));
     assert!(error("clip = -1.0").contains("`clip`"));
     assert!(error("layer_decay = 0.0").contains("`layer_decay`"));
     assert!(error("freeze = [\"(\"]").contains("`freeze`"));
@@ -139,7 +141,10 @@ fn an_option_without_effect_is_an_error() {
     for (text, option) in [
         ("heads = 3", "heads"),
         ("momentum = 0.9", "momentum"),
-        ("optimiser = \"sgd\"\nnesterov = true", "nesterov"),
+        (
+            "optimiser = \"sgd\"\nlearning_rate = 0.1\nnesterov = true",
+            "nesterov",
+        ),
         ("gamma = 0.5", "gamma"),
         ("schedule = \"plateau\"\nstep_epochs = 2", "step_epochs"),
         ("schedule = \"step\"\nplateau_patience = 2", "plateau_patience"),

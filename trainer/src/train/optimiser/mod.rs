@@ -7,6 +7,7 @@ mod rows;
 mod sgd;
 mod slot;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::thread;
 
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Gradients, Parameters};
 use slot::Slot;
 
-pub(crate) use plan::{ParameterPlan, layer_of};
+pub(crate) use plan::{ParameterPlan, is_embedding, layer_of};
 
 /// An optimiser, as an option names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -64,8 +65,8 @@ pub(crate) struct Optimiser {
     steps: usize,
 }
 
-/// A parameter's moments under the names they are kept by.
-pub(crate) type Moments = BTreeMap<String, Vec<f32>>;
+/// The parameters' moments under the names they are kept by.
+pub(crate) type Moments<'m> = BTreeMap<String, Cow<'m, [f32]>>;
 
 impl Optimiser {
     /// Moments of 0 for the trained ones of these parameters.
@@ -120,24 +121,23 @@ impl Optimiser {
     }
 
     /// The moments, by the name of the parameter and their own.
-    pub(crate) fn moments(&self) -> Result<Moments> {
+    pub(crate) fn moments(&self) -> Result<Moments<'_>> {
         let mut all = Moments::new();
         for slot in &self.slots {
-            let moments = slot.moments()?;
-            for (name, moment) in self.rule.moments().iter().zip(moments.iter()) {
-                all.insert(format!("{}.{name}", slot.name), moment.clone());
+            for (name, moment) in self.rule.moments().iter().zip(slot.moments()?) {
+                all.insert(format!("{}.{name}", slot.name), moment);
             }
         }
         Ok(all)
     }
 
     /// Takes up these moments after so many steps; the name of one that is missing or of another size where one is.
-    pub(crate) fn restore(&mut self, steps: usize, mut moments: Moments) -> Result<Option<String>> {
+    pub(crate) fn restore(&mut self, steps: usize, mut moments: Moments<'_>) -> Result<Option<String>> {
         for slot in &mut self.slots {
             for (at, name) in self.rule.moments().iter().enumerate() {
                 let name = format!("{}.{name}", slot.name);
                 let restored = match moments.remove(&name) {
-                    Some(kept) => slot.restore(at, kept)?,
+                    Some(kept) => slot.restore(at, kept.into_owned())?,
                     None => false,
                 };
                 if !restored {

@@ -50,6 +50,11 @@ pub(crate) fn layer_of(name: &str) -> Option<usize> {
     }
 }
 
+/// Whether a parameter is of the embeddings below the layers.
+pub(crate) fn is_embedding(name: &str) -> bool {
+    depth(name) == Depth::Embeddings
+}
+
 /// Where in the network a parameter is, by its Hugging Face name.
 fn depth(name: &str) -> Depth {
     const LAYER: &str = ".layer.";

@@ -122,10 +122,14 @@ impl Slot {
     }
 
     /// The elements of each moment.
-    pub(super) fn moments(&self) -> Result<Cow<'_, [Vec<f32>]>> {
+    pub(super) fn moments(&self) -> Result<Vec<Cow<'_, [f32]>>> {
         match &self.on_device {
-            Some(on_device) => on_device.moments().map(Cow::Owned),
-            None => Ok(Cow::Borrowed(&self.moments)),
+            Some(on_device) => Ok(on_device.moments()?.into_iter().map(Cow::Owned).collect()),
+            None => Ok(self
+                .moments
+                .iter()
+                .map(|moment| moment.as_slice().into())
+                .collect()),
         }
     }
 

@@ -125,14 +125,33 @@ fn a_run_is_neither_overwritten_nor_resumed_as_another() {
     };
     let other = TrainConfig::new(other).unwrap();
     let error = train(&other, Beginning::Resumed, &mut []).unwrap_err();
-    assert!(
-        matches!(error, TrainError::OtherOptions { option: "seed", .. }),
-        "{error}"
-    );
+    assert!(error.to_string().contains("`seed` 42, not 9"), "{error}");
     let corpus = std::fs::read_to_string(dir.path().join("train.conll")).unwrap();
     std::fs::write(dir.path().join("train.conll"), corpus.replacen("sees", "and", 1)).unwrap();
     let error = train(&config, Beginning::Resumed, &mut []).unwrap_err();
     assert!(matches!(error, TrainError::OtherExamples { .. }), "{error}");
+}
+
+#[test]
+fn a_run_goes_on_with_other_threads_more_epochs_and_without_reports() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = two_epochs(dir.path(), "run");
+    train(&config, Beginning::New, &mut [&mut Stop::after(1)]).unwrap();
+    let other = TrainConfig::new(TrainOptions {
+        threads: Some(1),
+        epochs: Some(3),
+        reports: Some(false),
+        patience: Some(9),
+        evaluate_test: Some(true),
+        ..config.options().clone()
+    })
+    .unwrap();
+    let report = train(&other, Beginning::Resumed, &mut []).unwrap();
+    assert_eq!((report.end, report.steps.len()), (End::Finished, 9));
+    assert!(report.test.is_some() && !dir.path().join("run/report.html").exists());
+    let kept = TrainOptions::read(&dir.path().join("run/config.toml")).unwrap();
+    assert_eq!((kept.epochs, kept.threads), (Some(3), Some(1)));
 }
 
 #[test]

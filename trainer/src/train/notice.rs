@@ -1,0 +1,128 @@
+//! What a training tells its user beside its figures.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use nerve_tagging::LabelSet;
+use serde::{Deserialize, Serialize};
+
+use crate::evaluate::TemperatureAtBound;
+
+/// A decision that was taken for the user, or a fault of the data that training goes on in spite of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "notice")]
+pub enum Notice {
+    /// The learning rate follows from the size of the model.
+    DefaultLearningRate {
+        /// The rate.
+        learning_rate: f64,
+        /// The hidden size that it follows from.
+        hidden_size: usize,
+    },
+    /// The labels are not those of the base model's classification head, which is replaced.
+    NewHead {
+        /// Types of the corpus that the base model does not have; their rows are drawn.
+        new: Vec<String>,
+        /// Types of both, whose rows are kept.
+        kept: Vec<String>,
+        /// Types of the base model that the corpus does not have; the trained model does not tag them.
+        dropped: Vec<String>,
+    },
+    /// A split has no entity.
+    NoEntities {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// Entity types of the dev split that no training sentence has.
+    UntrainedTypes {
+        /// The dev file.
+        path: PathBuf,
+        /// The types.
+        types: Vec<String>,
+    },
+    /// A temperature was fitted, but not written.
+    NoTemperature(TemperatureAtBound),
+}
+
+impl Notice {
+    /// What training with `labels` makes of a head with others; nothing where they are the same.
+    pub(super) fn of_heads(head: &LabelSet, labels: &LabelSet) -> Option<Self> {
+        let (before, after): (BTreeSet<&String>, BTreeSet<&String>) =
+            (head.types().iter().collect(), labels.types().iter().collect());
+        let names = |types: Vec<&&String>| types.into_iter().map(|name| (*name).clone()).collect();
+        (head.names() != labels.names()).then(|| Self::NewHead {
+            new: names(after.difference(&before).collect()),
+            kept: names(after.intersection(&before).collect()),
+            dropped: names(before.difference(&after).collect()),
+        })
+    }
+
+    /// What is wrong with the entity types of a training and a dev file.
+    pub(super) fn of_types(
+        (train, trained): (&Path, &BTreeSet<String>),
+        (dev, evaluated): (&Path, &BTreeSet<String>),
+    ) -> Vec<Self> {
+        let empty = |path: &Path, types: &BTreeSet<String>| {
+            types.is_empty().then(|| Self::NoEntities {
+                path: path.to_owned(),
+            })
+        };
+        let untrained: Vec<String> = evaluated.difference(trained).cloned().collect();
+        let untrained = (!untrained.is_empty()).then(|| Self::UntrainedTypes {
+            path: dev.to_owned(),
+            types: untrained,
+        });
+        let empty = [empty(train, trained), empty(dev, evaluated)];
+        empty.into_iter().flatten().chain(untrained).collect()
+    }
+
+    /// Whether the user should change something.
+    pub fn is_warning(&self) -> bool {
+        match self {
+            Self::DefaultLearningRate { .. } | Self::NewHead { .. } => false,
+            Self::NoEntities { .. } | Self::UntrainedTypes { .. } | Self::NoTemperature(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DefaultLearningRate {
+                learning_rate,
+                hidden_size,
+            } => write!(
+                f,
+                "the learning rate is {learning_rate:e}, the default for a hidden size of {hidden_size}; --learning-rate sets another"
+            ),
+            Self::NewHead { new, kept, dropped } => write!(
+                f,
+                "the classification head of the base model is replaced, because its labels are not those of the corpus: \
+                 new types: {}; kept types: {}; dropped types: {}",
+                list(new),
+                list(kept),
+                list(dropped)
+            ),
+            Self::NoEntities { path } => write!(
+                f,
+                "every tag in {} is O: there is no entity to learn or to score; check the tag column",
+                path.display()
+            ),
+            Self::UntrainedTypes { path, types } => write!(
+                f,
+                "{} has entities of types that no training sentence has ({}): the model cannot learn them, and they count as missed",
+                path.display(),
+                list(types)
+            ),
+            Self::NoTemperature(reason) => reason.fmt(f),
+        }
+    }
+}
+
+fn list(types: &[String]) -> String {
+    match types {
+        [] => "none".to_owned(),
+        types => types.join(", "),
+    }
+}
