@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nerve_inference::{
-    EncoderError, GraphError, Logits, Model, ModelError, OneByOne, OpenOptions, Runtime, Session,
-    SessionError, SessionOptions,
+    GraphError, Logits, Model, ModelError, OneByOne, OpenOptions, Runtime, Session, SessionError,
+    SessionOptions, TokenizerError,
 };
 use nerve_repository::{ConfigError, LocateError};
 use nerve_tagging::{LabelError, Splitter, TagScheme, windows};
@@ -85,10 +85,10 @@ fn session(model: &Model) -> Session {
 
 /// The token ids of a text that fits one window.
 fn ids(model: &Model, text: &str) -> Vec<u32> {
-    let (_, subwords) = model.encoder().encode_text(text).unwrap();
+    let (_, subwords) = model.tokenizer().encode_text(text).unwrap();
     let planned = windows(&subwords, model.limits());
     assert_eq!(planned.len(), 1, "{text}");
-    model.encoder().window_ids(&subwords, &planned[0])
+    model.tokenizer().window_ids(&subwords, &planned[0])
 }
 
 fn rows(logits: &Logits, sequence: usize, length: usize) -> Vec<Vec<f32>> {
@@ -221,12 +221,12 @@ fn the_longest_window_is_one_the_graph_takes() {
     for fixture in &FIXTURES {
         let model = fixture.model();
         let text = "Bob ".repeat(100);
-        let (_, subwords) = model.encoder().encode_text(&text).unwrap();
+        let (_, subwords) = model.tokenizer().encode_text(&text).unwrap();
         let planned = windows(&subwords, model.limits());
         assert!(planned.len() > 1);
         let ids: Vec<Vec<u32>> = planned
             .iter()
-            .map(|window| model.encoder().window_ids(&subwords, window))
+            .map(|window| model.tokenizer().window_ids(&subwords, window))
             .collect();
         let longest = ids.iter().map(Vec::len).max().unwrap();
         // A word's subwords stay together, so the last places may be empty.
@@ -505,7 +505,7 @@ fn files_that_are_missing_are_named() {
     fs::remove_file(export.join("tokenizer.json")).unwrap();
     assert!(matches!(
         error(&export),
-        ModelError::Encoder(EncoderError::Missing { .. })
+        ModelError::Tokenizer(TokenizerError::Missing { .. })
     ));
 
     let (_guard, export) = copy("bert-iob2");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use nerve_corpus::Corpus;
 use nerve_inference::{
-    EncoderError, Model, ModelError, Runtime, SessionError, SessionOptions, TagError, TextEncoder, encode,
+    Model, ModelError, Runtime, SessionError, SessionOptions, TagError, TextTokenizer, TokenizerError, encode,
 };
 use nerve_repository::onnx::OPSET;
 use nerve_repository::{
@@ -55,7 +55,7 @@ pub enum ExportError {
     Checkpoint(#[from] CheckpointError),
     /// The tokenizer is unusable.
     #[error(transparent)]
-    Encoder(#[from] EncoderError),
+    Tokenizer(#[from] TokenizerError),
     /// The checkpoint's temperature is unusable.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
@@ -120,8 +120,8 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         });
     }
     let temperature = Calibration::read(&request.checkpoint)?.map(|fitted| fitted.temperature);
-    let encoder = TextEncoder::open_dir(&request.checkpoint)?;
-    let (before, after) = encoder.specials();
+    let tokenizer = TextTokenizer::open_dir(&request.checkpoint)?;
+    let (before, after) = tokenizer.specials();
     let limits = WindowLimits::for_encoder(request.max_length, before + after)?;
     let graph_in = |arithmetic| build(&checkpoint, arithmetic, request.logits_of);
     let graph = match request.precision {
@@ -132,7 +132,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
                 return Err(ExportError::NoCalibration);
             }
             let sentences = sample(&request.calibration, request.calibration_texts);
-            let encoded = encode(&encoder, limits, &sentences)?;
+            let encoded = encode(&tokenizer, limits, &sentences)?;
             if encoded.is_empty() {
                 return Err(ExportError::EmptyCalibration {
                     sentences: sentences.len(),
@@ -154,7 +154,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
     let config = serde_json::to_vec_pretty(&checkpoint.config)?;
     write_synced(&dir.join("model.onnx"), &graph.bytes)?;
     write_synced(&dir.join("config.json"), &config)?;
-    encoder.save(&dir.join("tokenizer.json"))?;
+    tokenizer.save(&dir.join("tokenizer.json"))?;
 
     let tokenizer_config = request.checkpoint.join(TOKENIZER_CONFIG);
     let has_tokenizer_config = tokenizer_config.is_file();

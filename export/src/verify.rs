@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::graph::{Arithmetic, LogitsOf, build};
 use crate::reference;
-use nerve_inference::EncoderError;
+use nerve_inference::TokenizerError;
 use nerve_inference::{EncodedWindow, encode};
 use nerve_inference::{Logits, Session, SessionError};
 use nerve_inference::{Model, ModelError};
@@ -67,7 +67,7 @@ pub enum VerifyError {
     Checkpoint(#[from] CheckpointError),
     /// The tokenizer fails.
     #[error(transparent)]
-    Encoder(#[from] EncoderError),
+    Tokenizer(#[from] TokenizerError),
     /// The checkpoint has other labels than the bundle.
     #[error("the checkpoint's labels are not the bundle's")]
     OtherLabels,
@@ -131,7 +131,7 @@ pub fn verify(
     let model = Model::open(bundle)?;
     let probe = |text: &&str| text.split(' ').map(str::to_owned).collect();
     let sentences = sentences.unwrap_or_else(|| PROBES.iter().map(probe).collect());
-    let windows = encode(model.encoder(), model.limits(), &sentences)?;
+    let windows = encode(model.tokenizer(), model.limits(), &sentences)?;
     if windows.is_empty() {
         return Err(VerifyError::NoText);
     }

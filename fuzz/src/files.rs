@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use nerve_inference::{Model, Runtime, SessionOptions, TextEncoder};
+use nerve_inference::{Model, Runtime, SessionOptions, TextTokenizer};
 use nerve_repository::ModelConfig;
 use tempfile::TempDir;
 
@@ -63,8 +63,8 @@ thread_local! {
 pub fn tokenizer(bytes: &[u8]) {
     TOKENIZER.with(|model| {
         model.put("tokenizer.json", bytes);
-        if let Ok(encoder) = TextEncoder::open_dir(model.path()) {
-            read_texts(&encoder);
+        if let Ok(tokenizer) = TextTokenizer::open_dir(model.path()) {
+            read_texts(&tokenizer);
         }
         if let Ok(model) = Model::open(model.path()) {
             classify_texts(&model);
@@ -130,18 +130,18 @@ pub fn session(bytes: &[u8]) {
 }
 
 /// Every way to read a text; each part of it that is answered lies within it.
-fn read_texts(encoder: &TextEncoder) {
+fn read_texts(tokenizer: &TextTokenizer) {
     for text in TEXTS {
         let words: Vec<&str> = text.split(' ').collect();
-        let _subwords = encoder.encode_words(&words);
-        for token in encoder.encode_tokens(&words).unwrap_or_default() {
+        let _subwords = tokenizer.encode_words(&words);
+        for token in tokenizer.encode_tokens(&words).unwrap_or_default() {
             let word = words.get(token.word).copied();
             assert!(
                 word.is_some_and(|word| token.span.slice(word).is_some()),
                 "{token:?} in {words:?}"
             );
         }
-        let texts = [encoder.encode_text(text), encoder.encode_text_tokens(text)];
+        let texts = [tokenizer.encode_text(text), tokenizer.encode_text_tokens(text)];
         for (spans, _) in texts.into_iter().flatten() {
             assert!(
                 spans.iter().all(|span| span.slice(text).is_some()),
@@ -153,10 +153,10 @@ fn read_texts(encoder: &TextEncoder) {
 
 /// The texts as the `transformers` pipeline reads them.
 fn classify_texts(model: &Model) {
-    read_texts(model.encoder());
-    let encoder = model.pipeline_encoder();
+    read_texts(model.tokenizer());
+    let tokenizer = model.pipeline_tokenizer();
     for text in TEXTS {
-        if let Ok(read) = encoder.encode(text) {
+        if let Ok(read) = tokenizer.encode(text) {
             let length = text.chars().count();
             assert!(
                 read.tokens
@@ -164,7 +164,7 @@ fn classify_texts(model: &Model) {
                     .all(|token| token.start <= token.end && token.end <= length)
             );
             let words = read.tokens.into_iter().map(|token| token.word).collect();
-            let _text = encoder.tokens_to_string(words);
+            let _text = tokenizer.tokens_to_string(words);
         }
     }
 }

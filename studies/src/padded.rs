@@ -28,10 +28,10 @@ pub struct PaddedEvaluation {
 /// Special tokens count with what the checkpoint gives them. Padding, which the network does not see, counts as answered
 /// `O`.
 pub fn evaluate_padded(tagger: &CheckpointTagger, corpus: &Corpus) -> Result<PaddedEvaluation, StudyError> {
-    let (labels, encoder) = (tagger.labels(), tagger.encoder());
+    let (labels, tokenizer) = (tagger.labels(), tagger.tokenizer());
     let outside = labels.outside().0;
-    let examples = examples(corpus, encoder, labels, tagger.limits(), SubwordLabels::All)?;
-    let positions = Positions::of(&examples, encoder.specials());
+    let examples = examples(corpus, tokenizer, labels, tagger.limits(), SubwordLabels::All)?;
+    let positions = Positions::of(&examples, tokenizer.specials());
     let mut found = TokenConfusion::new(labels.len());
     for pass in examples.chunks(PASS_WINDOWS) {
         let packed = Packed::new(pass.iter().map(|example| &example.ids));

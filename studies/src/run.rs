@@ -238,10 +238,10 @@ fn outside(
     let splits = settings.splits()?;
     let (corpus, dev) = (splits.read_train()?, splits.read_dev()?);
     let labels = LabelSet::iob2(entity_types([&corpus, &dev])).map_err(TrainError::from)?;
-    let (before, after) = base.encoder.specials();
+    let (before, after) = base.tokenizer.specials();
     let longest = study.common.max_length.unwrap_or(128);
     let limits = WindowLimits::for_encoder(longest, before + after).map_err(TaggerError::from)?;
-    let examples = examples(&corpus, &base.encoder, &labels, limits, SubwordLabels::All)?;
+    let examples = examples(&corpus, &base.tokenizer, &labels, limits, SubwordLabels::All)?;
     let positions = Positions::of(&examples, (before, after));
     let figures = |examples: &[&Example]| {
         let everywhere = outside_everywhere(examples, &positions, &labels);

@@ -187,5 +187,4 @@ mod tests {
         );
         assert_eq!(of(local.to_str().unwrap()).as_deref(), Some("bases/minilm"));
     }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nerve_inference::{EncoderError, ModelError, RuntimeError};
+use nerve_inference::{ModelError, RuntimeError, TokenizerError};
 use thiserror::Error;
 
 use crate::config::OptionError;
@@ -29,7 +29,7 @@ pub enum EngineError {
     Describe(#[from] serde_json::Error),
     /// The tokenizer fails on plain text.
     #[error("the model's tokenizer fails: {0}")]
-    Tokenizer(#[from] EncoderError),
+    Tokenizer(#[from] TokenizerError),
     /// A first session cannot be opened, or its warm-up fails.
     #[error("cannot open a model session: {0}")]
     Session(Box<dyn std::error::Error + Send + Sync>),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use nerve_inference::{PipelineEncoder, TextEncoder};
+use nerve_inference::{PipelineTokenizer, TextTokenizer};
 use nerve_tagging::{ByteSpan, Decoder, LabelId, LabelSet, Splitter, WindowLimits, WordLabel};
 
 use crate::config::EngineConfig;
@@ -22,15 +22,15 @@ pub fn text_model(max_tokens: usize) -> TextModel {
     let vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nmet\npaul\n##walk\nparis\nin\nxl\n😀\nnan\npanic\nerror\nslow\norphan\n";
     std::fs::write(dir.path().join("vocab.txt"), vocab).unwrap();
     let labels = LabelSet::iob2(["person", "location"]).unwrap();
-    let encoder = TextEncoder::open_dir(dir.path()).unwrap();
+    let tokenizer = TextTokenizer::open_dir(dir.path()).unwrap();
     TextModel {
-        pipeline: Arc::new(PipelineEncoder::new(&encoder, max_tokens + 2)),
+        pipeline: Arc::new(PipelineTokenizer::new(&tokenizer, max_tokens + 2)),
         decoder: Decoder::new(&labels),
         labels,
         name: "test".to_owned(),
         version: "v1".to_owned(),
         precision: "fp32".to_owned(),
-        encoder: Arc::new(encoder),
+        tokenizer: Arc::new(tokenizer),
         splitter: Splitter::Corpus,
         limits: WindowLimits::new(max_tokens, max_tokens / 4).unwrap(),
         one_by_one: None,

@@ -2,7 +2,7 @@
 
 use nerve_tagging::{SubwordLabels, Subwords, Window, WindowLimits, WordIndex, windows};
 
-use crate::encoder::{EncoderError, TextEncoder};
+use crate::text_tokenizer::{TextTokenizer, TokenizerError};
 use crate::window_logits::TokenWindow;
 
 /// One window of a sentence.
@@ -31,14 +31,14 @@ impl EncodedWindow {
 ///
 /// Every word that has a subword is labelled from exactly one window.
 pub fn encode<S: AsRef<str>>(
-    encoder: &TextEncoder,
+    tokenizer: &TextTokenizer,
     limits: WindowLimits,
     sentences: &[Vec<S>],
-) -> Result<Vec<EncodedWindow>, EncoderError> {
-    let (specials, _) = encoder.specials();
+) -> Result<Vec<EncodedWindow>, TokenizerError> {
+    let (specials, _) = tokenizer.specials();
     let mut encoded = Vec::with_capacity(sentences.len());
     for (sentence, words) in sentences.iter().enumerate() {
-        let subwords = encoder.encode_words(words)?;
+        let subwords = tokenizer.encode_words(words)?;
         let of_sentence = windows(&subwords, limits).into_iter();
         encoded.extend(
             of_sentence
@@ -47,7 +47,7 @@ pub fn encode<S: AsRef<str>>(
                     let (words, reads) = first_subwords(&subwords, &window, specials);
                     EncodedWindow {
                         sentence,
-                        ids: encoder.window_ids(&subwords, &window),
+                        ids: tokenizer.window_ids(&subwords, &window),
                         words,
                         reads,
                     }

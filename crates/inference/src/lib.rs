@@ -1,25 +1,25 @@
 //! An open model: its tokenizer, its sessions, and the labels of words.
 
 mod encoded;
-mod encoder;
 mod interface;
 mod model;
-mod pipeline_encoder;
+mod pipeline_tokenizer;
 mod runtime;
 mod session;
 mod session_logits;
 mod tagger;
+mod text_tokenizer;
 mod window_logits;
 mod word_cache;
 mod word_tagger;
 
 pub use encoded::{EncodedWindow, encode};
-pub use encoder::{EncoderError, TextEncoder, WordToken};
 pub use interface::{GraphError, OneByOne};
 pub use model::{Model, ModelError, ModelInfo, OpenOptions};
-pub use pipeline_encoder::{PipelineEncoder, PipelineText, PipelineToken};
+pub use pipeline_tokenizer::{PipelineText, PipelineToken, PipelineTokenizer};
 pub use runtime::{Device, DeviceError, Runtime, RuntimeError, SessionOptions};
 pub use session::{Logits, Session, SessionError};
 pub use tagger::{TagError, TaggedSentences, Tagger, WordLogits, evaluate};
+pub use text_tokenizer::{TextTokenizer, TokenizerError, WordToken};
 pub use window_logits::{LogitsError, TokenWindow, WindowLogits};
 pub use word_tagger::WordTagger;

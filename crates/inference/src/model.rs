@@ -12,11 +12,11 @@ use nerve_tagging::{Decoder, LabelSet, Splitter, TagScheme, Temperature, WindowL
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::encoder::{EncoderError, TextEncoder};
 use crate::interface::{GraphError, Interface, OneByOne, precision};
-use crate::pipeline_encoder::PipelineEncoder;
+use crate::pipeline_tokenizer::PipelineTokenizer;
 use crate::runtime::{Device, Runtime, SessionOptions};
 use crate::session::{Session, SessionError};
+use crate::text_tokenizer::{TextTokenizer, TokenizerError};
 use crate::word_tagger::WordTagger;
 
 /// Why a model directory cannot be opened.
@@ -52,7 +52,7 @@ pub enum ModelError {
     Config(#[from] ConfigError),
     /// The tokenizer is wrong.
     #[error(transparent)]
-    Encoder(#[from] EncoderError),
+    Tokenizer(#[from] TokenizerError),
     /// The maximum length leaves no room for text.
     #[error("{}: maximum length {max_length}: {source}", path.display())]
     MaxLength {
@@ -119,7 +119,7 @@ pub struct Model {
     info: ModelInfo,
     labels: LabelSet,
     temperature: Temperature,
-    encoder: Arc<TextEncoder>,
+    tokenizer: Arc<TextTokenizer>,
     limits: WindowLimits,
     /// The longest sequence of the `transformers` pipeline, special tokens included.
     pipeline_max_length: usize,
@@ -188,7 +188,7 @@ impl Model {
         let outline = read_outline(&graph)?;
         let interface = Interface::of(&outline, &graph, labels.len())?;
         // `open_dir` would read files that the manifest does not list.
-        let encoder = TextEncoder::open(&dir.join("tokenizer.json"))?;
+        let tokenizer = TextTokenizer::open(&dir.join("tokenizer.json"))?;
         let model_max_length = match manifest.has_tokenizer_config() {
             true => TokenizerConfig::read(dir)?.model_max_length,
             false => None,
@@ -211,7 +211,7 @@ impl Model {
         let parts = ModelParts {
             labels,
             temperature,
-            encoder,
+            tokenizer,
             graph,
             interface,
             rows: outline.table_rows("input_ids").or(Some(config.vocab_size)),
@@ -227,7 +227,7 @@ impl Model {
         let config = PlainConfig::read(dir)?;
         let outline = read_outline(&graph)?;
         let interface = Interface::of(&outline, &graph, config.labels.len())?;
-        let encoder = TextEncoder::open_dir(dir)?;
+        let tokenizer = TextTokenizer::open_dir(dir)?;
         let name = dir.file_name().unwrap_or(dir.as_os_str());
         let splitter = options.splitter.unwrap_or(Splitter::Bert);
         let info = ModelInfo {
@@ -245,10 +245,10 @@ impl Model {
             evaluation: None,
         };
         let parts = ModelParts {
-            pad: config.pad(|token| encoder.token_to_id(token))?,
+            pad: config.pad(|token| tokenizer.token_to_id(token))?,
             labels: config.labels,
             temperature: Temperature::default(),
-            encoder,
+            tokenizer,
             graph,
             interface,
             rows: outline.table_rows("input_ids").or(config.vocab_size),
@@ -259,7 +259,7 @@ impl Model {
     }
 
     fn assemble(dir: &Path, info: ModelInfo, parts: ModelParts) -> Result<Self, ModelError> {
-        let tokens = parts.encoder.vocab_size().max(parts.pad as usize + 1);
+        let tokens = parts.tokenizer.vocab_size().max(parts.pad as usize + 1);
         if let Some(rows) = parts.rows.filter(|rows| tokens > *rows) {
             return Err(ModelError::Vocabulary {
                 path: dir.to_owned(),
@@ -267,7 +267,7 @@ impl Model {
                 rows,
             });
         }
-        let (before, after) = parts.encoder.specials();
+        let (before, after) = parts.tokenizer.specials();
         let limits = WindowLimits::for_encoder(info.max_length, before + after).map_err(|source| {
             ModelError::MaxLength {
                 path: dir.to_owned(),
@@ -284,7 +284,7 @@ impl Model {
             info,
             labels: parts.labels,
             temperature: parts.temperature,
-            encoder: Arc::new(parts.encoder),
+            tokenizer: Arc::new(parts.tokenizer),
             pipeline_max_length,
             limits,
             graph: parts.graph,
@@ -310,16 +310,16 @@ impl Model {
     }
 
     /// Its tokenizer.
-    pub fn encoder(&self) -> &Arc<TextEncoder> {
-        &self.encoder
+    pub fn tokenizer(&self) -> &Arc<TextTokenizer> {
+        &self.tokenizer
     }
 
     /// A tokenizer that reads text as the `transformers` pipeline does.
     ///
     /// Its longest sequence is `model_max_length` of the directory's `tokenizer_config.json`, else the model's own
     /// maximum length.
-    pub fn pipeline_encoder(&self) -> PipelineEncoder {
-        PipelineEncoder::new(&self.encoder, self.pipeline_max_length)
+    pub fn pipeline_tokenizer(&self) -> PipelineTokenizer {
+        PipelineTokenizer::new(&self.tokenizer, self.pipeline_max_length)
     }
 
     /// How running text is split into words.
@@ -355,7 +355,7 @@ impl Model {
         let session = self.session(runtime, options)?;
         let tagger = WordTagger::new(
             session,
-            Arc::clone(&self.encoder),
+            Arc::clone(&self.tokenizer),
             self.labels.clone(),
             self.limits,
         );
@@ -369,7 +369,7 @@ impl Model {
 struct ModelParts {
     labels: LabelSet,
     temperature: Temperature,
-    encoder: TextEncoder,
+    tokenizer: TextTokenizer,
     graph: PathBuf,
     interface: Interface,
     /// The rows of the word embedding table, if they are known.

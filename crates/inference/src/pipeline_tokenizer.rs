@@ -7,7 +7,7 @@ use tokenizers::decoders::wordpiece::WordPiece;
 use tokenizers::models::ModelWrapper;
 use tokenizers::{Decoder, Tokenizer};
 
-use crate::encoder::{EncoderError, TextEncoder, guarded};
+use crate::text_tokenizer::{TextTokenizer, TokenizerError, guarded};
 
 /// One token of a text, with the fields that the pipeline reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct PipelineText {
 }
 
 /// A tokenizer that reads text as `transformers` does: by its own pre-tokens, and with `[SEP]` in a text as the special token.
-pub struct PipelineEncoder {
+pub struct PipelineTokenizer {
     tokenizer: Tokenizer,
     before: Vec<u32>,
     after: Vec<u32>,
@@ -46,10 +46,10 @@ pub struct PipelineEncoder {
     max_length: usize,
 }
 
-impl PipelineEncoder {
+impl PipelineTokenizer {
     /// The pipeline's tokenizer for sequences of at most `max_length` tokens, special tokens included.
-    pub fn new(encoder: &TextEncoder, max_length: usize) -> Self {
-        let mut tokenizer = encoder.tokenizer().clone();
+    pub fn new(text_tokenizer: &TextTokenizer, max_length: usize) -> Self {
+        let mut tokenizer = text_tokenizer.inner().clone();
         tokenizer.set_encode_special_tokens(false);
         let (has_prefix, unknown) = match tokenizer.get_model() {
             ModelWrapper::WordPiece(model) => (
@@ -66,7 +66,7 @@ impl PipelineEncoder {
             ModelWrapper::WordLevel(model) => (false, model.unk_token.as_str()),
             ModelWrapper::Unigram(_) => (false, "<unk>"),
         };
-        let (before, after) = encoder.special_ids();
+        let (before, after) = text_tokenizer.special_ids();
         Self {
             before: before.to_vec(),
             after: after.to_vec(),
@@ -78,8 +78,8 @@ impl PipelineEncoder {
     }
 
     /// The tokens of a text, without truncation.
-    pub fn encode(&self, text: &str) -> Result<PipelineText, EncoderError> {
-        let encoding = guarded(|| self.tokenizer.encode(text, true)).map_err(EncoderError::Encode)?;
+    pub fn encode(&self, text: &str) -> Result<PipelineText, TokenizerError> {
+        let encoding = guarded(|| self.tokenizer.encode(text, true)).map_err(TokenizerError::Encode)?;
         let code_points = OffsetMap::new(text, OffsetUnit::Codepoint);
         let mut found = PipelineText {
             ids: Vec::with_capacity(encoding.len()),
@@ -134,7 +134,7 @@ impl PipelineEncoder {
     }
 
     /// The text of tokens, made by the decoder of the tokenizer: `convert_tokens_to_string`.
-    pub fn tokens_to_string(&self, tokens: Vec<String>) -> Result<String, EncoderError> {
+    pub fn tokens_to_string(&self, tokens: Vec<String>) -> Result<String, TokenizerError> {
         let decoders = (self.tokenizer.get_decoder(), self.tokenizer.get_model());
         let spelt = guarded(|| match decoders {
             (Some(decoder), _) => decoder.decode(tokens),
@@ -144,7 +144,7 @@ impl PipelineEncoder {
             }
             (None, _) => Ok(tokens.join(" ")),
         });
-        spelt.map_err(EncoderError::Decode)
+        spelt.map_err(TokenizerError::Decode)
     }
 }
 
@@ -158,15 +158,15 @@ fn touches_space(text: &str, at: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn encoder() -> PipelineEncoder {
+    fn tokenizer() -> PipelineTokenizer {
         let dir = tempfile::tempdir().unwrap();
         let vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\npaul\n##walk\nzoe\n,\n.\nthe\n";
         std::fs::write(dir.path().join("vocab.txt"), vocab).unwrap();
-        PipelineEncoder::new(&TextEncoder::open_dir(dir.path()).unwrap(), 8)
+        PipelineTokenizer::new(&TextTokenizer::open_dir(dir.path()).unwrap(), 8)
     }
 
     fn shown(text: &str) -> Vec<(String, usize, usize, bool)> {
-        let tokens = encoder().encode(text).unwrap().tokens;
+        let tokens = tokenizer().encode(text).unwrap().tokens;
         let show = |token: PipelineToken| (token.word, token.start, token.end, token.is_subword);
         tokens.into_iter().map(show).collect()
     }
@@ -190,12 +190,12 @@ mod tests {
             shown("😀 Xyz"),
             [("😀".to_owned(), 0, 1, false), ("Xyz".to_owned(), 2, 5, false)]
         );
-        assert_eq!(encoder().encode("paul [SEP] paul").unwrap().ids, [5, 3, 5]);
+        assert_eq!(tokenizer().encode("paul [SEP] paul").unwrap().ids, [5, 3, 5]);
     }
 
     #[test]
     fn tokens_are_spelt_as_text() {
         let tokens = ["the", "paul", "##walk", ",", "."].map(str::to_owned).to_vec();
-        assert_eq!(encoder().tokens_to_string(tokens).unwrap(), "the paulwalk,.");
+        assert_eq!(tokenizer().tokens_to_string(tokens).unwrap(), "the paulwalk,.");
     }
 }

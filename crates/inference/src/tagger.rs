@@ -3,7 +3,7 @@
 use nerve_tagging::{ByteSpan, Evaluation, LabelSet, Sentence, WordLabel};
 use thiserror::Error;
 
-use crate::encoder::EncoderError;
+use crate::text_tokenizer::TokenizerError;
 use crate::window_logits::LogitsError;
 
 /// Why words could not be labelled.
@@ -11,7 +11,7 @@ use crate::window_logits::LogitsError;
 pub enum TagError {
     /// The tokenizer failed.
     #[error(transparent)]
-    Encoder(#[from] EncoderError),
+    Tokenizer(#[from] TokenizerError),
     /// The logits could not be computed.
     #[error(transparent)]
     Logits(#[from] LogitsError),

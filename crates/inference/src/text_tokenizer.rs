@@ -23,7 +23,7 @@ use crate::word_cache::{WordCache, WordIds};
 
 /// Why a tokenizer cannot be opened or used.
 #[derive(Debug, Error)]
-pub enum EncoderError {
+pub enum TokenizerError {
     /// The directory has neither `tokenizer.json` nor `vocab.txt`.
     #[error("{} has neither tokenizer.json nor vocab.txt", dir.display())]
     Missing {
@@ -83,7 +83,7 @@ pub struct WordToken {
 }
 
 /// A tokenizer that yields the subwords of words, without truncation or padding.
-pub struct TextEncoder {
+pub struct TextTokenizer {
     tokenizer: Tokenizer,
     before: Vec<u32>,
     after: Vec<u32>,
@@ -97,20 +97,20 @@ pub struct TextEncoder {
     max_length: Option<usize>,
 }
 
-impl TextEncoder {
-    /// The encoder in a model directory: its `tokenizer.json`, else a BERT WordPiece tokenizer over its `vocab.txt`.
+impl TextTokenizer {
+    /// The tokenizer in a model directory: its `tokenizer.json`, else a BERT WordPiece tokenizer over its `vocab.txt`.
     ///
     /// As in `transformers`, the settings of `tokenizer_config.json` for lower case, accents, ideographs and prefix spaces apply
     /// to both. The truncation and padding of a `tokenizer.json` are turned off. A `vocab.txt` beside the `config.json` of a
     /// family without WordPiece vocabulary is an error.
-    pub fn open_dir(dir: &Path) -> Result<Self, EncoderError> {
+    pub fn open_dir(dir: &Path) -> Result<Self, TokenizerError> {
         let config = TokenizerConfig::read(dir)?;
         let json = dir.join("tokenizer.json");
         if json.is_file() {
             return Self::from_json(&json, &config);
         }
         if let Some(family) = family(dir)?.filter(|family| !family.is_wordpiece()) {
-            return Err(EncoderError::NoJson {
+            return Err(TokenizerError::NoJson {
                 dir: dir.to_owned(),
                 model_type: family.model_type(),
             });
@@ -119,15 +119,15 @@ impl TextEncoder {
         if vocab.is_file() {
             return Self::from_vocab(&vocab, &config);
         }
-        Err(EncoderError::Missing { dir: dir.to_owned() })
+        Err(TokenizerError::Missing { dir: dir.to_owned() })
     }
 
-    /// The encoder of a `tokenizer.json`, without truncation and padding.
-    pub(crate) fn open(path: &Path) -> Result<Self, EncoderError> {
+    /// The tokenizer of a `tokenizer.json`, without truncation and padding.
+    pub(crate) fn open(path: &Path) -> Result<Self, TokenizerError> {
         Self::from_json(path, &TokenizerConfig::default())
     }
 
-    fn from_json(path: &Path, config: &TokenizerConfig) -> Result<Self, EncoderError> {
+    fn from_json(path: &Path, config: &TokenizerConfig) -> Result<Self, TokenizerError> {
         let opened = guarded(|| Tokenizer::from_file(path));
         let mut tokenizer = opened.map_err(|error| open_error(path, error))?;
         if let Some(NormalizerWrapper::BertNormalizer(mut normalizer)) = tokenizer.get_normalizer().cloned() {
@@ -148,8 +148,8 @@ impl TextEncoder {
         Self::new(tokenizer, path, config)
     }
 
-    /// A BERT WordPiece encoder over a `vocab.txt`, one subword a line.
-    fn from_vocab(path: &Path, config: &TokenizerConfig) -> Result<Self, EncoderError> {
+    /// A BERT WordPiece tokenizer over a `vocab.txt`, one subword a line.
+    fn from_vocab(path: &Path, config: &TokenizerConfig) -> Result<Self, TokenizerError> {
         let model = WordPiece::from_file(&path.to_string_lossy())
             .unk_token("[UNK]".to_owned())
             .build()
@@ -186,7 +186,7 @@ impl TextEncoder {
         Self::new(tokenizer, path, config)
     }
 
-    fn new(mut tokenizer: Tokenizer, path: &Path, config: &TokenizerConfig) -> Result<Self, EncoderError> {
+    fn new(mut tokenizer: Tokenizer, path: &Path, config: &TokenizerConfig) -> Result<Self, TokenizerError> {
         tokenizer
             .with_truncation(None)
             .map_err(|error| open_error(path, error))?
@@ -230,7 +230,7 @@ impl TextEncoder {
     /// A word that normalization empties (white space, a lone zero-width joiner) has no subwords and keeps its index. If the
     /// tokenizer marks spaces, every word is encoded as if a space preceded it, as `transformers` does in training on given words
     /// (`add_prefix_space=True`).
-    pub fn encode_words<S: AsRef<str>>(&self, words: &[S]) -> Result<Subwords, EncoderError> {
+    pub fn encode_words<S: AsRef<str>>(&self, words: &[S]) -> Result<Subwords, TokenizerError> {
         let mut cache = self.words.lock();
         let mut known: Vec<Option<WordIds>> = words.iter().map(|word| cache.get(word.as_ref())).collect();
         drop(cache);
@@ -260,7 +260,7 @@ impl TextEncoder {
     }
 
     /// The subwords of each of these words. A tokenizer encodes given words one by one, so they do not depend on each other.
-    fn encode_each(&self, words: &[&str]) -> Result<Vec<WordIds>, EncoderError> {
+    fn encode_each(&self, words: &[&str]) -> Result<Vec<WordIds>, TokenizerError> {
         let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word)).collect();
         let encoding = self.encode(given)?;
         let subwords = Subwords::new(encoding.get_ids(), encoding.get_word_ids(), words.len())?;
@@ -269,9 +269,9 @@ impl TextEncoder {
     }
 
     /// The tokens of a text or of words, without special tokens.
-    fn encode<'s>(&self, input: impl Into<InputSequence<'s>>) -> Result<Encoding, EncoderError> {
+    fn encode<'s>(&self, input: impl Into<InputSequence<'s>>) -> Result<Encoding, TokenizerError> {
         let input: InputSequence = input.into();
-        guarded(|| self.tokenizer.encode(input, false)).map_err(EncoderError::Encode)
+        guarded(|| self.tokenizer.encode(input, false)).map_err(TokenizerError::Encode)
     }
 
     fn spaced<'w>(&self, word: &'w str) -> Cow<'w, str> {
@@ -288,7 +288,7 @@ impl TextEncoder {
     }
 
     /// The tokens of given words, in order, encoded as by [`Self::encode_words`].
-    pub fn encode_tokens<S: AsRef<str>>(&self, words: &[S]) -> Result<Vec<WordToken>, EncoderError> {
+    pub fn encode_tokens<S: AsRef<str>>(&self, words: &[S]) -> Result<Vec<WordToken>, TokenizerError> {
         let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word.as_ref())).collect();
         // The bytes that the space before each word adds.
         let added: Vec<usize> = given
@@ -311,7 +311,7 @@ impl TextEncoder {
     }
 
     /// The tokens of a text as byte spans, each as a word. A token of white space alone belongs to the token before it.
-    pub fn encode_text_tokens(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
+    pub fn encode_text_tokens(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
         let encoding = self.encode(text)?;
         let mut spans: Vec<ByteSpan> = Vec::with_capacity(encoding.len());
         let mut word_ids = Vec::with_capacity(encoding.len());
@@ -329,7 +329,7 @@ impl TextEncoder {
     /// A word is a pre-token of the tokenizer without the white space around it. If pre-tokens are split at spaces alone
     /// (SentencePiece), the punctuation before and after is a word too, if it has subwords of its own. Subwords of white space
     /// alone belong to the word before them; those before the first word are left out.
-    pub fn encode_text(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
+    pub fn encode_text(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
         if self.cuts_as_bert
             && let Some(spans) = bert_words::cut(text)
         {
@@ -342,7 +342,7 @@ impl TextEncoder {
     }
 
     /// [`Self::encode_text`] for any text, without the cache.
-    fn encode_whole(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), EncoderError> {
+    fn encode_whole(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
         let encoding = self.encode(text)?;
         let mut spans: Vec<ByteSpan> = Vec::new();
         let mut word_ids = Vec::with_capacity(encoding.len());
@@ -398,7 +398,7 @@ impl TextEncoder {
     }
 
     /// The tokenizer of the library.
-    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+    pub(crate) fn inner(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
@@ -425,7 +425,7 @@ impl TextEncoder {
     }
 
     /// Writes the tokenizer as `tokenizer.json`, without truncation and padding, and waits until the disk has it.
-    pub fn save(&self, path: &Path) -> Result<(), EncoderError> {
+    pub fn save(&self, path: &Path) -> Result<(), TokenizerError> {
         let text = self
             .tokenizer
             .to_string(false)
@@ -433,11 +433,11 @@ impl TextEncoder {
         write_synced(path, text.as_bytes()).map_err(|error| save_error(path, &error.source))
     }
 
-    /// Writes the `tokenizer_config.json` with which `transformers` encodes given words as this encoder does.
+    /// Writes the `tokenizer_config.json` with which `transformers` encodes given words as this tokenizer does.
     ///
     /// In `transformers` this file overrides `tokenizer.json`, and so do the defaults of absent fields. `max_length` is the
     /// model's longest sequence in tokens, special tokens included.
-    pub fn save_config(&self, path: &Path, max_length: usize) -> Result<(), EncoderError> {
+    pub fn save_config(&self, path: &Path, max_length: usize) -> Result<(), TokenizerError> {
         let mut fields = self.config.clone();
         let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
         if let Some(NormalizerWrapper::BertNormalizer(normalizer)) = self.tokenizer.get_normalizer() {
@@ -465,8 +465,8 @@ pub(crate) fn guarded<T>(
     done.unwrap_or_else(|_| Err("the tokenizer library panicked".into()))
 }
 
-fn save_error(path: &Path, error: &impl ToString) -> EncoderError {
-    EncoderError::Save {
+fn save_error(path: &Path, error: &impl ToString) -> TokenizerError {
+    TokenizerError::Save {
         path: path.to_owned(),
         reason: error.to_string(),
     }
@@ -482,8 +482,8 @@ fn family(dir: &Path) -> Result<Option<Family>, ConfigError> {
     Ok(model_type.as_deref().and_then(Family::of_model_type))
 }
 
-fn open_error(path: &Path, reason: impl Into<tokenizers::Error>) -> EncoderError {
-    EncoderError::Open {
+fn open_error(path: &Path, reason: impl Into<tokenizers::Error>) -> TokenizerError {
+    TokenizerError::Open {
         path: path.to_owned(),
         reason: reason.into().to_string(),
     }

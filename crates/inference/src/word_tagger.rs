@@ -9,14 +9,14 @@ use nerve_tagging::{
 };
 
 use crate::encoded::{EncodedWindow, encode};
-use crate::encoder::TextEncoder;
 use crate::tagger::{TagError, TaggedSentences, Tagger, WordLogits};
+use crate::text_tokenizer::TextTokenizer;
 use crate::window_logits::{TokenWindow, WindowLogits};
 
 /// A tagger over whatever computes the logits of windows.
 pub struct WordTagger<M> {
     model: M,
-    encoder: Arc<TextEncoder>,
+    tokenizer: Arc<TextTokenizer>,
     labels: LabelSet,
     limits: WindowLimits,
     splitter: Splitter,
@@ -26,10 +26,10 @@ pub struct WordTagger<M> {
 
 impl<M> WordTagger<M> {
     /// The tagger of a model whose logits are those of `labels`; text is split as social-media corpora split.
-    pub fn new(model: M, encoder: Arc<TextEncoder>, labels: LabelSet, limits: WindowLimits) -> Self {
+    pub fn new(model: M, tokenizer: Arc<TextTokenizer>, labels: LabelSet, limits: WindowLimits) -> Self {
         Self {
             model,
-            encoder,
+            tokenizer,
             labels,
             limits,
             splitter: Splitter::Corpus,
@@ -59,8 +59,8 @@ impl<M> WordTagger<M> {
     }
 
     /// The tokenizer.
-    pub fn encoder(&self) -> &TextEncoder {
-        &self.encoder
+    pub fn tokenizer(&self) -> &TextTokenizer {
+        &self.tokenizer
     }
 
     /// How long the windows may be.
@@ -72,7 +72,7 @@ impl<M> WordTagger<M> {
 impl<M: WindowLogits> WordTagger<M> {
     /// The logits of the words of sentences, read at their first subwords.
     fn word_logits(&mut self, sentences: &[Vec<String>]) -> Result<WordLogits, TagError> {
-        let mut encoded = encode(&self.encoder, self.limits, sentences)?;
+        let mut encoded = encode(&self.tokenizer, self.limits, sentences)?;
         encoded.retain(|window| !window.reads.is_empty());
         encoded.sort_by_key(|window| Reverse(window.ids.len()));
         let windows: Vec<TokenWindow> = encoded.iter().map(EncodedWindow::as_tokens).collect();
@@ -105,7 +105,7 @@ impl<M: WindowLogits> Tagger for WordTagger<M> {
         Ok(match self.splitter {
             Splitter::Corpus => split_corpus(text),
             Splitter::Whitespace => split_whitespace(text),
-            Splitter::Bert => self.encoder.encode_text(text)?.0,
+            Splitter::Bert => self.tokenizer.encode_text(text)?.0,
         })
     }
 

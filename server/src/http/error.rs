@@ -199,7 +199,7 @@ impl ErrorResponse {
             TagError::Text(PrepareError::TooManyWindows { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "text_too_long")
             }
-            TagError::Text(PrepareError::Encoder(_)) | TagError::PrepareFailed => {
+            TagError::Text(PrepareError::Tokenizer(_)) | TagError::PrepareFailed => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "tokenizer_failed")
             }
             TagError::InferenceFailed => (StatusCode::INTERNAL_SERVER_ERROR, "inference_failed"),

@@ -141,6 +141,6 @@ mod tests {
                 .with_progress(false)
         };
         let model = open_from(&start, 16, builder).unwrap();
-        assert_eq!((model.encoder.vocab_size(), model.config.hidden_size), (6, 8));
+        assert_eq!((model.tokenizer.vocab_size(), model.config.hidden_size), (6, 8));
     }
 }

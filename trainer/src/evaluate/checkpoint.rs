@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
-use nerve_inference::{TagError, TaggedSentences, Tagger, TextEncoder, WordTagger};
+use nerve_inference::{TagError, TaggedSentences, Tagger, TextTokenizer, WordTagger};
 use nerve_repository::Calibration;
 use nerve_tagging::{ByteSpan, Decoding, LabelSet, Temperature, WindowLimits};
 
@@ -44,16 +44,16 @@ impl CheckpointTagger {
         let max_length = max_length
             .into()
             .unwrap_or_else(|| trained.min(model.config.max_length()));
-        let (network, encoder) = model.into_tagger(&labels, 0)?;
+        let (network, tokenizer) = model.into_tagger(&labels, 0)?;
         let temperature = Calibration::temperature(dir)?;
-        let tagger = Self::new(network, encoder, labels, max_length, threads)?;
+        let tagger = Self::new(network, tokenizer, labels, max_length, threads)?;
         Ok(tagger.with_temperature(temperature))
     }
 
     /// The tagger of a network whose outputs are `labels`.
     pub fn new(
         network: BertTagger,
-        encoder: TextEncoder,
+        tokenizer: TextTokenizer,
         labels: LabelSet,
         max_length: usize,
         threads: usize,
@@ -65,10 +65,15 @@ impl CheckpointTagger {
                 positions,
             });
         }
-        let (before, after) = encoder.specials();
+        let (before, after) = tokenizer.specials();
         let limits = WindowLimits::for_encoder(max_length, before + after)?;
         let network = ThreadedNetwork::new(network, threads);
-        Ok(Self(WordTagger::new(network, Arc::new(encoder), labels, limits)))
+        Ok(Self(WordTagger::new(
+            network,
+            Arc::new(tokenizer),
+            labels,
+            limits,
+        )))
     }
 
     /// The same tagger, deciding labels in another way.
@@ -87,8 +92,8 @@ impl CheckpointTagger {
     }
 
     /// The tokenizer.
-    pub fn encoder(&self) -> &TextEncoder {
-        self.0.encoder()
+    pub fn tokenizer(&self) -> &TextTokenizer {
+        self.0.tokenizer()
     }
 
     /// How long the windows may be.

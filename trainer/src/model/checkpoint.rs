@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor, Var};
-use nerve_inference::{EncoderError, TextEncoder};
+use nerve_inference::{TextTokenizer, TokenizerError};
 use nerve_repository::{ModelConfig, Weight, read_weights};
 use nerve_tagging::{LabelId, LabelSet};
 use thiserror::Error;
@@ -26,7 +26,7 @@ pub enum CheckpointError {
     Weights(#[from] nerve_repository::CheckpointError),
     /// The tokenizer is unusable.
     #[error(transparent)]
-    Encoder(#[from] EncoderError),
+    Tokenizer(#[from] TokenizerError),
     /// The tokenizer knows ids that the embedding table has no row for.
     #[error("{}: the tokenizer has {tokens} entries, the embedding table {rows} rows", dir.display())]
     Vocabulary {
@@ -63,7 +63,7 @@ pub struct ModelDir {
     /// The contents of `config.json`.
     pub config: ModelConfig,
     /// The tokenizer.
-    pub encoder: TextEncoder,
+    pub tokenizer: TextTokenizer,
     dir: PathBuf,
     weights: Source,
     device: Device,
@@ -81,33 +81,33 @@ impl ModelDir {
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let config = ModelConfig::read(&dir.join("config.json"))?;
         let weights = read_weights(&dir.join("model.safetensors"))?;
-        Self::new(dir, config, TextEncoder::open_dir(dir)?, Source::File(weights))
+        Self::new(dir, config, TextTokenizer::open_dir(dir)?, Source::File(weights))
     }
 
     /// A model with freshly drawn weights and the tokenizer in a directory; `shape` is given the size of its vocabulary.
     pub fn scratch(dir: &Path, shape: impl FnOnce(usize) -> ModelConfig) -> Result<Self, CheckpointError> {
-        let encoder = TextEncoder::open_dir(dir)?;
-        let config = shape(encoder.vocab_size());
+        let tokenizer = TextTokenizer::open_dir(dir)?;
+        let config = shape(tokenizer.vocab_size());
         config.validate(&dir.join("config.json"))?;
-        Self::new(dir, config, encoder, Source::Fresh)
+        Self::new(dir, config, tokenizer, Source::Fresh)
     }
 
     fn new(
         dir: &Path,
         config: ModelConfig,
-        encoder: TextEncoder,
+        tokenizer: TextTokenizer,
         weights: Source,
     ) -> Result<Self, CheckpointError> {
-        if encoder.vocab_size() > config.vocab_size {
+        if tokenizer.vocab_size() > config.vocab_size {
             return Err(CheckpointError::Vocabulary {
                 dir: dir.to_owned(),
-                tokens: encoder.vocab_size(),
+                tokens: tokenizer.vocab_size(),
                 rows: config.vocab_size,
             });
         }
         Ok(Self {
             config,
-            encoder,
+            tokenizer,
             dir: dir.to_owned(),
             weights,
             device: Device::Cpu,
@@ -122,7 +122,7 @@ impl ModelDir {
     /// The longest window that the model was trained with, special tokens included; `None` where the directory does not
     /// say.
     pub fn max_length(&self) -> Option<usize> {
-        self.encoder.max_length()
+        self.tokenizer.max_length()
     }
 
     /// The labels of the directory's own head; `None` where it has none or its labels are not IOB2.
@@ -156,7 +156,7 @@ impl ModelDir {
         self,
         labels: &LabelSet,
         seed: u64,
-    ) -> Result<(BertTagger, TextEncoder), CheckpointError> {
+    ) -> Result<(BertTagger, TextTokenizer), CheckpointError> {
         let head_labels = self.head_labels();
         let own_head = self.labels().as_ref() == Some(labels);
         let mut config = self.config.with_labels(labels);
@@ -187,7 +187,7 @@ impl ModelDir {
         tensors.extend(drawn);
         Ok((
             BertTagger::new(config, Parameters::new(tensors, &self.device)?)?,
-            self.encoder,
+            self.tokenizer,
         ))
     }
 }
@@ -250,7 +250,7 @@ fn take(
 pub fn write_checkpoint(
     dir: &Path,
     tagger: &BertTagger,
-    encoder: &TextEncoder,
+    tokenizer: &TextTokenizer,
     max_length: usize,
 ) -> Result<(), CheckpointError> {
     replace_dir(dir, |made| {
@@ -260,8 +260,8 @@ pub fn write_checkpoint(
             source: error.into(),
         })?;
         std::fs::write(&path, config).map_err(|source| CheckpointError::Write { path, source })?;
-        encoder.save(&made.join("tokenizer.json"))?;
-        encoder.save_config(&made.join("tokenizer_config.json"), max_length)?;
+        tokenizer.save(&made.join("tokenizer.json"))?;
+        tokenizer.save_config(&made.join("tokenizer_config.json"), max_length)?;
         write_weights(&made.join("model.safetensors"), tagger)
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use nerve_inference::TextEncoder;
+use nerve_inference::TextTokenizer;
 use nerve_repository::Family;
 use nerve_tagging::{LabelSet, Subwords, WindowLimits, WordIndex, windows};
 use safetensors::SafeTensors;
@@ -38,7 +38,7 @@ fn cases(family: Family) -> Vec<Case> {
 }
 
 /// The tagger of a directory with its own head.
-fn open(dir: &Path) -> (BertTagger, TextEncoder) {
+fn open(dir: &Path) -> (BertTagger, TextTokenizer) {
     let model = ModelDir::open(dir).unwrap();
     let labels = model.labels().unwrap();
     model.into_tagger(&labels, 1).unwrap()
@@ -69,7 +69,7 @@ fn logits_are_those_of_transformers() {
 #[test]
 fn given_words_have_the_ids_and_word_ids_of_transformers() {
     for family in Family::ALL {
-        let encoder = TextEncoder::open_dir(&fixture(family)).unwrap();
+        let encoder = TextTokenizer::open_dir(&fixture(family)).unwrap();
         for case in cases(family) {
             let subwords = encoder.encode_words(&case.words).unwrap();
             let limits = WindowLimits::for_encoder(40, 2).unwrap();
@@ -132,7 +132,7 @@ fn transformers_is_told_how_the_words_were_read() {
         let out = dir.path().join("written");
         write_checkpoint(&out, &tagger, &encoder, 40).unwrap();
         let text = std::fs::read(out.join("tokenizer_config.json")).unwrap();
-        let again = TextEncoder::open_dir(&out).unwrap();
+        let again = TextTokenizer::open_dir(&out).unwrap();
         for case in cases(family) {
             assert_eq!(
                 again.encode_words(&case.words).unwrap(),

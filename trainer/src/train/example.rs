@@ -1,6 +1,6 @@
 //! Sentences to what the network is fitted to.
 
-use nerve_inference::{EncoderError, TextEncoder};
+use nerve_inference::{TextTokenizer, TokenizerError};
 use nerve_tagging::{AlignError, LabelId, LabelSet, SubwordLabels, WindowLimits, windows};
 use thiserror::Error;
 
@@ -15,7 +15,7 @@ pub enum ExampleError {
     Corpus(#[from] CorpusError),
     /// The tokenizer failed.
     #[error(transparent)]
-    Encoder(#[from] EncoderError),
+    Tokenizer(#[from] TokenizerError),
     /// Words and labels do not fit one another.
     #[error(transparent)]
     Align(#[from] AlignError),
@@ -37,7 +37,7 @@ pub struct Example {
 /// The windows of a corpus' sentences that hold a labelled token; a long sentence becomes several, none is cut.
 pub fn examples(
     corpus: &Corpus,
-    encoder: &TextEncoder,
+    tokenizer: &TextTokenizer,
     labels: &LabelSet,
     limits: WindowLimits,
     labelled: SubwordLabels,
@@ -55,15 +55,15 @@ pub fn examples(
             .enumerate()
             .map(label)
             .collect::<Result<Vec<LabelId>, _>>()?;
-        let subwords = encoder.encode_words(&sentence.words)?;
+        let subwords = tokenizer.encode_words(&sentence.words)?;
         for (number, window) in windows(&subwords, limits).into_iter().enumerate() {
-            let at = subwords.window_labels(&word_labels, &window, encoder.specials(), labelled)?;
+            let at = subwords.window_labels(&word_labels, &window, tokenizer.specials(), labelled)?;
             let labelled: Vec<(u32, u32)> = (0u32..)
                 .zip(at)
                 .filter_map(|(position, label)| Some((position, u32::try_from(label?.0).ok()?)))
                 .collect();
             if !labelled.is_empty() {
-                let ids = encoder.window_ids(&subwords, &window);
+                let ids = tokenizer.window_ids(&subwords, &window);
                 examples.push(Example {
                     sentence: index,
                     window: number,
@@ -111,31 +111,31 @@ mod tests {
         assert_eq!(targets.labels, [5, 0, 6]);
     }
 
-    fn encoder_and_corpus(text: &str) -> (TextEncoder, Corpus) {
+    fn tokenizer_and_corpus(text: &str) -> (TextTokenizer, Corpus) {
         let dir = tempfile::tempdir().unwrap();
         let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n";
         std::fs::write(dir.path().join("vocab.txt"), vocabulary).unwrap();
         let path = dir.path().join("x.conll");
         std::fs::write(&path, text).unwrap();
         (
-            TextEncoder::open_dir(dir.path()).unwrap(),
+            TextTokenizer::open_dir(dir.path()).unwrap(),
             Corpus::read(&path).unwrap(),
         )
     }
 
     #[test]
     fn a_long_sentence_keeps_every_label() {
-        let (encoder, corpus) = encoder_and_corpus(&"a\tB-x\n".repeat(50));
+        let (tokenizer, corpus) = tokenizer_and_corpus(&"a\tB-x\n".repeat(50));
         let labels = LabelSet::iob2(["x"]).unwrap();
         let limits = WindowLimits::for_encoder(18, 2).unwrap();
-        let made = examples(&corpus, &encoder, &labels, limits, SubwordLabels::First).unwrap();
+        let made = examples(&corpus, &tokenizer, &labels, limits, SubwordLabels::First).unwrap();
         assert!(made.len() > 3 && made.iter().all(|e| e.ids.len() <= 18));
         assert_eq!(made.iter().map(|e| e.labelled.len()).sum::<usize>(), 50);
         // A word in two windows is labelled in the one that answers for it.
-        let every = examples(&corpus, &encoder, &labels, limits, SubwordLabels::All).unwrap();
+        let every = examples(&corpus, &tokenizer, &labels, limits, SubwordLabels::All).unwrap();
         assert_eq!(every.iter().map(|e| e.labelled.len()).sum::<usize>(), 50);
         let unknown = LabelSet::iob2(["y"]).unwrap();
-        let error = examples(&corpus, &encoder, &unknown, limits, SubwordLabels::First).unwrap_err();
+        let error = examples(&corpus, &tokenizer, &unknown, limits, SubwordLabels::First).unwrap_err();
         assert!(
             error.to_string().contains("x.conll:1: the labels have no `B-x`"),
             "{error}"

@@ -288,7 +288,7 @@ impl Run<'_> {
         let path = self.dir.checkpoint(step);
         let tagger = &self.training.tagger;
         let max_length = self.training.config.max_length;
-        write_checkpoint(&path, tagger.network(), tagger.encoder(), max_length)?;
+        write_checkpoint(&path, tagger.network(), tagger.tokenizer(), max_length)?;
         let state = TrainingState {
             step,
             records: self.records.len(),

@@ -49,12 +49,12 @@ impl Fitted {
         tagger: &CheckpointTagger,
         hook: &mut dyn TrainingHook,
     ) -> Result<Self, TrainError> {
-        let (labels, encoder) = (tagger.labels(), tagger.encoder());
+        let (labels, tokenizer) = (tagger.labels(), tagger.tokenizer());
         let labelled = config.label_subwords.into();
-        let mut examples = examples(&corpus, encoder, labels, tagger.limits(), labelled)?;
+        let mut examples = examples(&corpus, tokenizer, labels, tagger.limits(), labelled)?;
         let context = ExampleContext {
             labels,
-            specials: encoder.specials(),
+            specials: tokenizer.specials(),
             padding_id: tagger.network().config().pad_token_id,
         };
         hook.on_examples(&mut examples, &context)?;
@@ -155,13 +155,13 @@ impl<'c> Training<'c> {
                 positions: base.config.max_length(),
             });
         }
-        let (network, encoder) = base
+        let (network, tokenizer) = base
             .with_dropout(config.dropout, config.attention_dropout)
             .into_tagger(&labels, config.seed)?;
         let network = frozen(config, network)?;
         Ok(CheckpointTagger::new(
             network,
-            encoder,
+            tokenizer,
             labels,
             config.max_length,
             config.threads,

@@ -3,7 +3,7 @@
 //! Its heuristics are reproduced too: which tokens continue a word, and a `word` that the decoder spells.
 //! `docs/aggregation.md` lists them.
 
-use nerve_inference::{EncoderError, PipelineEncoder, PipelineToken};
+use nerve_inference::{PipelineToken, PipelineTokenizer, TokenizerError};
 use nerve_tagging::LabelSet;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -99,22 +99,22 @@ struct Unit<'l> {
 /// The chunks of a text that is longer than the model overlap. Of overlapping entities the longest is kept, of
 /// equally long ones the one with the highest score.
 pub(crate) fn aggregate(
-    encoder: &PipelineEncoder,
+    tokenizer: &PipelineTokenizer,
     labels: &LabelSet,
     chunks: &[Chunk],
     wanted: &PipelineOptions,
-) -> Result<Vec<Classified>, EncoderError> {
+) -> Result<Vec<Classified>, TokenizerError> {
     let ignored = |label: &str| wanted.ignored.iter().any(|ignored| ignored == label);
     if wanted.strategy == Aggregation::None {
         let tokens = chunks
             .iter()
-            .flat_map(|chunk| token_answers(encoder, labels, chunk));
+            .flat_map(|chunk| token_answers(tokenizer, labels, chunk));
         let shown = tokens.filter(|token| !ignored(&token.entity));
         return Ok(shown.map(Classified::Token).collect());
     }
     let mut found = Vec::new();
     for chunk in chunks {
-        let groups = groups(encoder, units(encoder, labels, chunk, wanted.strategy)?)?;
+        let groups = groups(tokenizer, units(tokenizer, labels, chunk, wanted.strategy)?)?;
         found.extend(groups.into_iter().filter(|group| !ignored(&group.entity_group)));
     }
     if chunks.len() > 1 {
@@ -124,11 +124,11 @@ pub(crate) fn aggregate(
 }
 
 fn token_answers<'a>(
-    encoder: &PipelineEncoder,
+    tokenizer: &PipelineTokenizer,
     labels: &'a LabelSet,
     chunk: &'a Chunk,
 ) -> impl Iterator<Item = ClassifiedToken> + 'a {
-    let (before, _) = encoder.specials();
+    let (before, _) = tokenizer.specials();
     let rows = probabilities(chunk.logits, labels.len());
     let token = move |(at, (token, row)): (usize, (&PipelineToken, Vec<f32>))| {
         let (label, score) = highest(&row);
@@ -170,11 +170,11 @@ fn name(labels: &LabelSet, label: usize) -> &str {
 
 /// The tokens, or the words that the pipeline's heuristic makes of them, with one label each.
 fn units<'l>(
-    encoder: &PipelineEncoder,
+    tokenizer: &PipelineTokenizer,
     labels: &'l LabelSet,
     chunk: &Chunk,
     strategy: Aggregation,
-) -> Result<Vec<Unit<'l>>, EncoderError> {
+) -> Result<Vec<Unit<'l>>, TokenizerError> {
     let rows: Vec<Vec<f32>> = probabilities(chunk.logits, labels.len()).collect();
     let mut units = Vec::new();
     let mut from = 0;
@@ -192,7 +192,7 @@ fn units<'l>(
         let word = match strategy {
             Aggregation::None | Aggregation::Simple => tokens[0].word.clone(),
             Aggregation::First | Aggregation::Average | Aggregation::Max => {
-                encoder.tokens_to_string(tokens.iter().map(|token| token.word.clone()).collect())?
+                tokenizer.tokens_to_string(tokens.iter().map(|token| token.word.clone()).collect())?
             }
         };
         units.push(Unit {
@@ -228,7 +228,7 @@ fn decided(rows: &[Vec<f32>], strategy: Aggregation) -> (usize, f32) {
 }
 
 /// Groups consecutive units of one label; a `B-` starts a new group.
-fn groups(encoder: &PipelineEncoder, units: Vec<Unit>) -> Result<Vec<ClassifiedGroup>, EncoderError> {
+fn groups(tokenizer: &PipelineTokenizer, units: Vec<Unit>) -> Result<Vec<ClassifiedGroup>, TokenizerError> {
     let mut found = Vec::new();
     let mut run: Vec<Unit> = Vec::new();
     for unit in units {
@@ -237,12 +237,12 @@ fn groups(encoder: &PipelineEncoder, units: Vec<Unit>) -> Result<Vec<ClassifiedG
             tag == last_tag && !begins
         });
         if !continues && !run.is_empty() {
-            found.push(group(encoder, std::mem::take(&mut run))?);
+            found.push(group(tokenizer, std::mem::take(&mut run))?);
         }
         run.push(unit);
     }
     if !run.is_empty() {
-        found.push(group(encoder, run)?);
+        found.push(group(tokenizer, run)?);
     }
     Ok(found)
 }
@@ -256,7 +256,7 @@ fn parts(label: &str) -> (bool, &str) {
     }
 }
 
-fn group(encoder: &PipelineEncoder, run: Vec<Unit>) -> Result<ClassifiedGroup, EncoderError> {
+fn group(tokenizer: &PipelineTokenizer, run: Vec<Unit>) -> Result<ClassifiedGroup, TokenizerError> {
     let label = run[0].label;
     let total: f64 = run.iter().map(|unit| f64::from(unit.score)).sum();
     Ok(ClassifiedGroup {
@@ -264,7 +264,7 @@ fn group(encoder: &PipelineEncoder, run: Vec<Unit>) -> Result<ClassifiedGroup, E
         score: (total / run.len() as f64) as f32,
         start: run[0].start,
         end: run[run.len() - 1].end,
-        word: encoder.tokens_to_string(run.into_iter().map(|unit| unit.word).collect())?,
+        word: tokenizer.tokens_to_string(run.into_iter().map(|unit| unit.word).collect())?,
     })
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nerve_inference::{PipelineEncoder, PipelineText};
+use nerve_inference::{PipelineText, PipelineTokenizer};
 use nerve_tagging::LabelSet;
 
 use crate::config::TextLimits;
@@ -45,11 +45,11 @@ impl Tagger {
         self.check_ready()?;
         self.queue.check_room()?;
         let chunked = trace::tokenize(texts.len(), self.chunk_all(texts, stride)).await?;
-        let encoder = self.model.pipeline.as_ref();
+        let tokenizer = self.model.pipeline.as_ref();
         let windows = chunked
             .iter()
             .enumerate()
-            .flat_map(|(at, text)| text.inputs(encoder).map(move |input| (at, input)));
+            .flat_map(|(at, text)| text.inputs(tokenizer).map(move |input| (at, input)));
         let mut logits: Vec<Result<LogitMatrix, TagError>> =
             chunked.iter().map(|_| Ok(LogitMatrix::new())).collect();
         let take = |at: usize, answered| {
@@ -71,8 +71,8 @@ impl Tagger {
         let limits = self.limits;
         let mut chunked = Vec::with_capacity(texts.len());
         for (at, text) in texts.into_iter().enumerate() {
-            let encoder = Arc::clone(&self.model.pipeline);
-            let task = move || Chunked::new(&encoder, &text, stride, limits);
+            let tokenizer = Arc::clone(&self.model.pipeline);
+            let task = move || Chunked::new(&tokenizer, &text, stride, limits);
             let tokenised = match at {
                 0 => self.threads.run(task).await,
                 _ => self.threads.run_patiently(task).await,
@@ -99,7 +99,7 @@ impl Tagger {
 
 impl Chunked {
     pub(super) fn new(
-        encoder: &PipelineEncoder,
+        tokenizer: &PipelineTokenizer,
         text: &str,
         stride: Option<usize>,
         limits: TextLimits,
@@ -110,8 +110,8 @@ impl Chunked {
                 limit: limits.max_text_bytes,
             });
         }
-        let mut text = encoder.encode(text)?;
-        let room = encoder.room();
+        let mut text = tokenizer.encode(text)?;
+        let room = tokenizer.room();
         let tokens = text.ids.len();
         let chunks = match stride {
             Some(stride) => overlapping(tokens, room, stride),
@@ -136,15 +136,15 @@ impl Chunked {
     /// The sequences to compute, in order.
     pub(super) fn inputs<'c>(
         &'c self,
-        encoder: &'c PipelineEncoder,
+        tokenizer: &'c PipelineTokenizer,
     ) -> impl Iterator<Item = WindowInput> + 'c {
         let chunks = self.chunks.iter();
-        chunks.map(move |chunk| input(encoder, &self.text.ids, chunk))
+        chunks.map(move |chunk| input(tokenizer, &self.text.ids, chunk))
     }
 
     pub(super) fn classified(
         self,
-        encoder: &PipelineEncoder,
+        tokenizer: &PipelineTokenizer,
         labels: &LabelSet,
         logits: &[f32],
         wanted: &PipelineOptions,
@@ -159,8 +159,8 @@ impl Chunked {
             chunks.push(Chunk { tokens, logits: own });
             rest = later;
         }
-        let entities = aggregate(encoder, labels, &chunks, wanted)
-            .map_err(|error| TagError::Text(PrepareError::Encoder(error)))?;
+        let entities = aggregate(tokenizer, labels, &chunks, wanted)
+            .map_err(|error| TagError::Text(PrepareError::Tokenizer(error)))?;
         Ok(Classification {
             entities,
             truncated: self.truncated,
@@ -169,10 +169,10 @@ impl Chunked {
 }
 
 /// A sequence of the model, all of whose tokens are read.
-fn input(encoder: &PipelineEncoder, ids: &[u32], chunk: &Range<usize>) -> WindowInput {
-    let (before, _) = encoder.specials();
+fn input(tokenizer: &PipelineTokenizer, ids: &[u32], chunk: &Range<usize>) -> WindowInput {
+    let (before, _) = tokenizer.specials();
     WindowInput {
-        ids: encoder.sequence(ids.get(chunk.clone()).unwrap_or_default()),
+        ids: tokenizer.sequence(ids.get(chunk.clone()).unwrap_or_default()),
         reads: (before..before + chunk.len()).collect(),
     }
 }

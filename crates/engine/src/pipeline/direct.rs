@@ -47,13 +47,13 @@ pub fn classify_directly(
     stride: Option<usize>,
     wanted: &PipelineOptions,
 ) -> Result<Classification, TagError> {
-    let encoder = model.pipeline.as_ref();
-    let chunked = Chunked::new(encoder, text, stride, LIMITS).map_err(TagError::Text)?;
+    let tokenizer = model.pipeline.as_ref();
+    let chunked = Chunked::new(tokenizer, text, stride, LIMITS).map_err(TagError::Text)?;
     let logits: Vec<f32> = chunked
-        .inputs(encoder)
+        .inputs(tokenizer)
         .flat_map(|input| logits(model, &input))
         .collect();
-    chunked.classified(encoder, &model.labels, &logits, wanted)
+    chunked.classified(tokenizer, &model.labels, &logits, wanted)
 }
 
 /// One row per position that is read. The same window always gets the same rows.

@@ -1,6 +1,6 @@
 //! Why texts are not tagged.
 
-use nerve_inference::EncoderError;
+use nerve_inference::TokenizerError;
 use thiserror::Error;
 
 use crate::health::Readiness;
@@ -45,7 +45,7 @@ impl TagError {
             Self::Text(PrepareError::TextTooLong { .. }) => Some(Refusal::TextBytes),
             Self::Text(PrepareError::TooManyWords { .. }) => Some(Refusal::Words),
             Self::Text(PrepareError::TooManyWindows { .. }) => Some(Refusal::Windows),
-            Self::Text(PrepareError::Encoder(_)) | Self::PrepareFailed | Self::InferenceFailed => None,
+            Self::Text(PrepareError::Tokenizer(_)) | Self::PrepareFailed | Self::InferenceFailed => None,
         }
     }
 }
@@ -77,7 +77,7 @@ pub enum PrepareError {
     },
     /// The tokenizer failed. Its message is not repeated, since it may quote the text or a path.
     #[error("the text could not be tokenized")]
-    Encoder(#[from] EncoderError),
+    Tokenizer(#[from] TokenizerError),
 }
 
 impl From<TaskError> for TagError {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nerve_inference::{Model, OneByOne, PipelineEncoder, TextEncoder};
+use nerve_inference::{Model, OneByOne, PipelineTokenizer, TextTokenizer};
 use nerve_tagging::{Decoder, LabelSet, Splitter, WindowLimits};
 
 /// A model's names, labels, tokenizer and limits.
@@ -17,9 +17,9 @@ pub struct TextModel {
     pub labels: LabelSet,
     /// Decides the labels of a text from its logits, with scores at the model's temperature.
     pub(crate) decoder: Decoder,
-    pub(crate) encoder: Arc<TextEncoder>,
+    pub(crate) tokenizer: Arc<TextTokenizer>,
     /// Tokenizes text as the `transformers` pipeline does, for `POST /`.
-    pub pipeline: Arc<PipelineEncoder>,
+    pub pipeline: Arc<PipelineTokenizer>,
     /// How running text is split into words.
     pub splitter: Splitter,
     /// How long a window is.
@@ -42,8 +42,8 @@ impl TextModel {
             precision: info.precision.clone(),
             labels: model.labels().clone(),
             decoder: model.decoder(),
-            encoder: Arc::clone(model.encoder()),
-            pipeline: Arc::new(model.pipeline_encoder()),
+            tokenizer: Arc::clone(model.tokenizer()),
+            pipeline: Arc::new(model.pipeline_tokenizer()),
             splitter: model.splitter(),
             limits: model.limits(),
             one_by_one: info.one_by_one,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use nerve_inference::{PipelineEncoder, TextEncoder};
+use nerve_inference::{PipelineTokenizer, TextTokenizer};
 use nerve_tagging::{Decoder, LabelId, LabelSet, OffsetUnit, Splitter, WindowLimits, WordLabel};
 use proptest::prelude::*;
 
@@ -21,7 +21,7 @@ const CASES: u32 = 4096;
 /// The default model's own tokenizer, before every splitter.
 static MODELS: LazyLock<[Arc<TextModel>; 3]> = LazyLock::new(|| {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/default");
-    let encoder = Arc::new(TextEncoder::open_dir(&dir).unwrap());
+    let tokenizer = Arc::new(TextTokenizer::open_dir(&dir).unwrap());
     let labels = LabelSet::iob2(["person", "location"]).unwrap();
     [Splitter::Corpus, Splitter::Whitespace, Splitter::Bert].map(|splitter| {
         Arc::new(TextModel {
@@ -30,8 +30,8 @@ static MODELS: LazyLock<[Arc<TextModel>; 3]> = LazyLock::new(|| {
             precision: String::new(),
             decoder: Decoder::new(&labels),
             labels: labels.clone(),
-            pipeline: Arc::new(PipelineEncoder::new(&encoder, 128)),
-            encoder: Arc::clone(&encoder),
+            pipeline: Arc::new(PipelineTokenizer::new(&tokenizer, 128)),
+            tokenizer: Arc::clone(&tokenizer),
             splitter,
             limits: WindowLimits::for_encoder(128, 2).unwrap(),
             one_by_one: None,

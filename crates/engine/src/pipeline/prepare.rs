@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nerve_inference::{EncoderError, WordToken};
+use nerve_inference::{TokenizerError, WordToken};
 use nerve_tagging::{
     AlignError, ByteSpan, Splitter, Subwords, Window, WordIndex, split_corpus, split_whitespace, windows,
 };
@@ -34,7 +34,7 @@ impl Prepared {
     pub(crate) fn inputs<'p>(&'p self, model: &'p TextModel) -> impl Iterator<Item = WindowInput> + 'p {
         let input = |window| WindowInput {
             reads: self.reads(model, window).collect(),
-            ids: model.encoder.window_ids(&self.subwords, window),
+            ids: model.tokenizer.window_ids(&self.subwords, window),
         };
         self.windows
             .iter()
@@ -56,7 +56,7 @@ impl Prepared {
     }
 
     fn reads(&self, model: &TextModel, window: &Window) -> impl Iterator<Item = usize> {
-        let (before, _) = model.encoder.specials();
+        let (before, _) = model.tokenizer.specials();
         let start = window.tokens.start;
         let words = window.answers.range();
         words.flat_map(move |word| {
@@ -226,7 +226,7 @@ impl PartiallyTokenized {
     }
 
     /// Tokenizes the next part.
-    fn part(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, EncoderError> {
+    fn part(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, TokenizerError> {
         let split: fn(&str) -> Vec<ByteSpan> = match (&self.given, model.splitter) {
             (Some(_), _) => return self.given_part(model, of_tokens),
             (None, Splitter::Bert) => return self.whole(model, of_tokens),
@@ -246,12 +246,12 @@ impl PartiallyTokenized {
     }
 
     /// Tokenizes the whole text by the tokenizer's own words, which depend on all of it.
-    fn whole(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, EncoderError> {
+    fn whole(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, TokenizerError> {
         let text = self.words.text.as_str();
         (self.words.spans, self.subwords) = if of_tokens {
-            model.encoder.encode_text_tokens(text)?
+            model.tokenizer.encode_text_tokens(text)?
         } else {
-            model.encoder.encode_text(text)?
+            model.tokenizer.encode_text(text)?
         };
         Ok(Part {
             bytes: self.words.text.len(),
@@ -259,7 +259,7 @@ impl PartiallyTokenized {
         })
     }
 
-    fn given_part(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, EncoderError> {
+    fn given_part(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, TokenizerError> {
         let from = self.rest;
         let given = self.given.as_deref().unwrap_or_default();
         let mut spans = Vec::new();
@@ -281,16 +281,21 @@ impl PartiallyTokenized {
     }
 
     /// Adds the words at these spans, or their tokens.
-    fn add(&mut self, model: &TextModel, of_tokens: bool, spans: Vec<ByteSpan>) -> Result<(), EncoderError> {
+    fn add(
+        &mut self,
+        model: &TextModel,
+        of_tokens: bool,
+        spans: Vec<ByteSpan>,
+    ) -> Result<(), TokenizerError> {
         let text = self.words.text.as_str();
         let words: Vec<&str> = spans
             .iter()
             .map(|span| span.slice(text).unwrap_or_default())
             .collect();
         let (spans, subwords) = if of_tokens {
-            tokens_as_words(model.encoder.encode_tokens(&words)?, &spans)?
+            tokens_as_words(model.tokenizer.encode_tokens(&words)?, &spans)?
         } else {
-            (spans, model.encoder.encode_words(&words)?)
+            (spans, model.tokenizer.encode_words(&words)?)
         };
         self.words.spans.extend(spans);
         self.subwords.append(subwords);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nerve_inference::EncoderError;
+use nerve_inference::TokenizerError;
 use nerve_tagging::windows;
 use tracing::warn;
 
@@ -70,15 +70,18 @@ fn batching(model: &TextModel, limits: BatchLimits) -> BatchLimits {
 
 /// A short text, a full batch and the longest window, so that memory is allocated and kernels are chosen before the
 /// first request. The sequences of `POST /` may be longer, and are not warmed up.
-fn warm_up_batches(model: &TextModel, batching: BatchLimits) -> Result<Vec<Vec<WindowInput>>, EncoderError> {
+fn warm_up_batches(
+    model: &TextModel,
+    batching: BatchLimits,
+) -> Result<Vec<Vec<WindowInput>>, TokenizerError> {
     const SHORT: usize = 8;
     const USUAL: usize = 32;
     let full = (batching.batch_tokens / USUAL).clamp(1, batching.max_batch);
     let mut batches = Vec::new();
     for (count, words) in [(1, SHORT), (full, USUAL), (1, model.limits.max_tokens())] {
-        let subwords = model.encoder.encode_words(&vec!["a"; words])?;
+        let subwords = model.tokenizer.encode_words(&vec!["a"; words])?;
         if let Some(window) = windows(&subwords, model.limits).first() {
-            let ids = model.encoder.window_ids(&subwords, window);
+            let ids = model.tokenizer.window_ids(&subwords, window);
             let reads = (0..ids.len()).collect();
             batches.push(vec![WindowInput { ids, reads }; count]);
         }

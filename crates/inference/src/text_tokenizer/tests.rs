@@ -2,41 +2,41 @@ use super::*;
 use nerve_tagging::{WindowLimits, WordIndex, windows};
 use proptest::prelude::*;
 
-fn encoder() -> (tempfile::TempDir, TextEncoder) {
+fn tokenizer() -> (tempfile::TempDir, TextTokenizer) {
     let dir = tempfile::tempdir().unwrap();
     let vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n@\npaul\n##walk\ndo\nn\n'\nt\n[\n]\nsep\n";
     std::fs::write(dir.path().join("vocab.txt"), vocab).unwrap();
-    let encoder = TextEncoder::open_dir(dir.path()).unwrap();
-    (dir, encoder)
+    let tokenizer = TextTokenizer::open_dir(dir.path()).unwrap();
+    (dir, tokenizer)
 }
 
 #[test]
 fn given_words_are_never_split_or_lost() {
-    let (_dir, encoder) = encoder();
+    let (_dir, tokenizer) = tokenizer();
     let words = ["@PaulWalk", "", "\u{200d}", "do", "n't", "zzz"];
-    let subwords = encoder.encode_words(&words).unwrap();
+    let subwords = tokenizer.encode_words(&words).unwrap();
     let lengths: Vec<_> = (0..words.len())
         .map(|word| subwords.of_word(WordIndex(word)).len())
         .collect();
     assert_eq!(lengths, [3, 0, 0, 1, 3, 1]);
     let window = &windows(&subwords, WindowLimits::new(64, 0).unwrap())[0];
-    let ids = encoder.window_ids(&subwords, window);
+    let ids = tokenizer.window_ids(&subwords, window);
     assert_eq!((ids[0], *ids.last().unwrap()), (2, 3));
-    assert_eq!(encoder.specials(), (1, 1));
+    assert_eq!(tokenizer.specials(), (1, 1));
 }
 
 #[test]
 fn a_typed_special_token_is_text() {
-    let (_dir, encoder) = encoder();
-    let subwords = encoder.encode_words(&["[SEP]"]).unwrap();
+    let (_dir, tokenizer) = tokenizer();
+    let subwords = tokenizer.encode_words(&["[SEP]"]).unwrap();
     assert_eq!(subwords.ids(), [13, 15, 14]);
 }
 
 #[test]
 fn own_words_slice_the_text() {
-    let (_dir, encoder) = encoder();
+    let (_dir, tokenizer) = tokenizer();
     let text = "do  \u{200d} @paulwalk";
-    let (spans, subwords) = encoder.encode_text(text).unwrap();
+    let (spans, subwords) = tokenizer.encode_text(text).unwrap();
     let words: Vec<_> = spans.iter().map(|s| s.slice(text).unwrap()).collect();
     assert_eq!(words, ["do", "@", "paulwalk"]);
     assert_eq!(subwords.word_count(), 3);
@@ -45,9 +45,9 @@ fn own_words_slice_the_text() {
 proptest! {
     #[test]
     fn ascii_read_word_by_word_is_read_as_a_whole(text in "[ -~\\t\\n\\r]{0,60}|( |a|@|paulwalk|Do|n't|\\[SEP\\]|\\n|zzz){0,20}") {
-        let (_dir, encoder) = encoder();
-        prop_assert!(encoder.cuts_as_bert && bert_words::cut(&text).is_some());
-        prop_assert_eq!(encoder.encode_text(&text).unwrap(), encoder.encode_whole(&text).unwrap());
+        let (_dir, tokenizer) = tokenizer();
+        prop_assert!(tokenizer.cuts_as_bert && bert_words::cut(&text).is_some());
+        prop_assert_eq!(tokenizer.encode_text(&text).unwrap(), tokenizer.encode_whole(&text).unwrap());
     }
 }
 
@@ -57,29 +57,29 @@ fn text_that_must_be_normalized_first_is_not_cut() {
         assert_eq!(bert_words::cut(text), None, "{text:?}");
     }
     let dir = tempfile::tempdir().unwrap();
-    let (made, encoder) = encoder();
-    let mut tokenizer = encoder.tokenizer().clone();
+    let (made, tokenizer) = tokenizer();
+    let mut tokenizer = tokenizer.inner().clone();
     tokenizer.add_tokens([AddedToken::from("do n", false)]).unwrap();
     tokenizer.save(dir.path().join("tokenizer.json"), false).unwrap();
-    let added = TextEncoder::open_dir(dir.path()).unwrap();
-    assert!(TextEncoder::open_dir(made.path()).unwrap().cuts_as_bert && !added.cuts_as_bert);
+    let added = TextTokenizer::open_dir(dir.path()).unwrap();
+    assert!(TextTokenizer::open_dir(made.path()).unwrap().cuts_as_bert && !added.cuts_as_bert);
 }
 
 #[test]
 fn saved_and_opened_it_is_the_same() {
-    let (dir, encoder) = encoder();
+    let (dir, tokenizer) = tokenizer();
     let path = dir.path().join("tokenizer.json");
-    encoder.save(&path).unwrap();
-    let again = TextEncoder::open_dir(dir.path()).unwrap();
+    tokenizer.save(&path).unwrap();
+    let again = TextTokenizer::open_dir(dir.path()).unwrap();
     let words = ["@PaulWalk", "do"];
     assert_eq!(
         again.encode_words(&words).unwrap(),
-        encoder.encode_words(&words).unwrap()
+        tokenizer.encode_words(&words).unwrap()
     );
 }
 
 /// A byte-level tokenizer of single characters, with truncation, padding and offset trimming that would do harm.
-fn byte_level(prefix_in_file: bool, tokenizer_config: &str) -> TextEncoder {
+fn byte_level(prefix_in_file: bool, tokenizer_config: &str) -> TextTokenizer {
     let dir = tempfile::tempdir().unwrap();
     let letters = "<s> <pad> </s> a n d o r L e '"
         .split(' ')
@@ -108,11 +108,11 @@ fn byte_level(prefix_in_file: bool, tokenizer_config: &str) -> TextEncoder {
     });
     std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
     std::fs::write(dir.path().join("tokenizer_config.json"), tokenizer_config).unwrap();
-    TextEncoder::open_dir(dir.path()).unwrap()
+    TextTokenizer::open_dir(dir.path()).unwrap()
 }
 
-fn own_words(encoder: &TextEncoder, text: &str) -> Vec<(String, usize)> {
-    let (spans, subwords) = encoder.encode_text(text).unwrap();
+fn own_words(tokenizer: &TextTokenizer, text: &str) -> Vec<(String, usize)> {
+    let (spans, subwords) = tokenizer.encode_text(text).unwrap();
     let word = |(at, span): (usize, &ByteSpan)| {
         (
             span.slice(text).unwrap().to_owned(),
@@ -124,14 +124,14 @@ fn own_words(encoder: &TextEncoder, text: &str) -> Vec<(String, usize)> {
 
 #[test]
 fn byte_level_words_are_pre_tokens_without_their_spaces() {
-    let encoder = byte_level(false, "{}");
-    let read = own_words(&encoder, "  and  Lee\nd'ëd ");
+    let tokenizer = byte_level(false, "{}");
+    let read = own_words(&tokenizer, "  and  Lee\nd'ëd ");
     // Two spaces before the first word: one is a pre-token of its own, and left out, one is the word's.
     let expected = [("and", 5), ("Lee", 5), ("d", 1), ("'", 1), ("ëd", 4)];
     let expected: Vec<_> = expected.map(|(word, tokens)| (word.to_owned(), tokens)).to_vec();
     assert_eq!(read, expected);
-    assert!(own_words(&encoder, " \n ").is_empty());
-    assert_eq!(encoder.specials(), (1, 1));
+    assert!(own_words(&tokenizer, " \n ").is_empty());
+    assert_eq!(tokenizer.specials(), (1, 1));
 }
 
 #[test]
@@ -154,8 +154,8 @@ fn the_prefix_space_is_never_taken_for_a_letter() {
 
 #[test]
 fn given_words_all_have_their_space() {
-    for encoder in [byte_level(true, "{}"), byte_level(false, "{}")] {
-        let subwords = encoder.encode_words(&["and", "", " ", "Lee", "n d"]).unwrap();
+    for tokenizer in [byte_level(true, "{}"), byte_level(false, "{}")] {
+        let subwords = tokenizer.encode_words(&["and", "", " ", "Lee", "n d"]).unwrap();
         let lengths: Vec<_> = (0..5)
             .map(|word| subwords.of_word(WordIndex(word)).len())
             .collect();
@@ -180,8 +180,8 @@ fn sentencepiece_words_are_without_the_punctuation_around_them() {
         "model": {"type": "Unigram", "unk_id": 0, "vocab": vocab, "byte_fallback": false},
     });
     std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
-    let encoder = TextEncoder::open_dir(dir.path()).unwrap();
-    let read = own_words(&encoder, "Bob. (O'Neil),  京 ..");
+    let tokenizer = TextTokenizer::open_dir(dir.path()).unwrap();
+    let read = own_words(&tokenizer, "Bob. (O'Neil),  京 ..");
     let expected = [
         ("Bob", 1),
         (".", 1),
@@ -197,10 +197,10 @@ fn sentencepiece_words_are_without_the_punctuation_around_them() {
 
 #[test]
 fn the_tokenizers_configuration_decides_on_case() {
-    let (dir, encoder) = encoder();
-    encoder.save(&dir.path().join("tokenizer.json")).unwrap();
+    let (dir, tokenizer) = tokenizer();
+    tokenizer.save(&dir.path().join("tokenizer.json")).unwrap();
     let known = |dir: &Path| {
-        TextEncoder::open_dir(dir)
+        TextTokenizer::open_dir(dir)
             .unwrap()
             .encode_words(&["Do"])
             .unwrap()
@@ -222,11 +222,11 @@ fn the_tokenizers_configuration_decides_on_case() {
 fn what_is_no_tokenizer_names_the_file() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(
-        TextEncoder::open_dir(dir.path()),
-        Err(EncoderError::Missing { .. })
+        TextTokenizer::open_dir(dir.path()),
+        Err(TokenizerError::Missing { .. })
     ));
     std::fs::write(dir.path().join("tokenizer.json"), "{}").unwrap();
-    let error = TextEncoder::open_dir(dir.path()).err().unwrap().to_string();
+    let error = TextTokenizer::open_dir(dir.path()).err().unwrap().to_string();
     assert!(error.contains("tokenizer.json"), "{error}");
 }
 
@@ -237,11 +237,11 @@ fn a_vocabulary_that_is_not_wordpiece_names_the_file_needed() {
     std::fs::write(dir.path().join("vocab.txt"), "the 10\ni@@ 3\n").unwrap();
     std::fs::write(dir.path().join("bpe.codes"), "t h 5\n").unwrap();
     std::fs::write(dir.path().join("config.json"), r#"{"model_type": "roberta"}"#).unwrap();
-    let error = TextEncoder::open_dir(dir.path()).err().unwrap();
+    let error = TextTokenizer::open_dir(dir.path()).err().unwrap();
     assert!(
         matches!(
             error,
-            EncoderError::NoJson {
+            TokenizerError::NoJson {
                 model_type: "roberta",
                 ..
             }
@@ -253,16 +253,16 @@ fn a_vocabulary_that_is_not_wordpiece_names_the_file_needed() {
 
 #[test]
 fn words_seen_before_have_the_same_subwords() {
-    let (_dir, encoder) = encoder();
+    let (_dir, tokenizer) = tokenizer();
     let texts = [
         vec!["paulwalk", "met", "", "Paul", "\u{200d}"],
         vec!["met", "xyzzy", "paulwalk", "paulwalk"],
         vec!["", "met"],
     ];
     for text in &texts {
-        let first = encoder.encode_words(text).unwrap();
-        let again = encoder.encode_words(text).unwrap();
-        let plain = encoder.tokenizer.encode(text.clone(), false).unwrap();
+        let first = tokenizer.encode_words(text).unwrap();
+        let again = tokenizer.encode_words(text).unwrap();
+        let plain = tokenizer.tokenizer.encode(text.clone(), false).unwrap();
         let plain = Subwords::new(plain.get_ids(), plain.get_word_ids(), text.len()).unwrap();
         assert_eq!((&first, &again), (&plain, &plain));
     }
@@ -277,7 +277,7 @@ fn a_file_that_the_library_panics_at_is_refused_by_its_name() {
         r#"{"version": "1.0", "decoder": {"type": "Wo"#,
     )
     .unwrap();
-    let error = TextEncoder::open_dir(dir.path()).err().unwrap();
-    assert!(matches!(error, EncoderError::Open { .. }));
+    let error = TextTokenizer::open_dir(dir.path()).err().unwrap();
+    assert!(matches!(error, TokenizerError::Open { .. }));
     assert!(error.to_string().contains("tokenizer.json"), "{error}");
 }

@@ -96,15 +96,15 @@ fn a_tensor_that_is_missing_or_misshapen_is_named() {
 fn what_is_written_reads_as_the_same_weights() {
     let dir = model(|name, data| Some((name.to_owned(), Dtype::F32, f32_bytes(&data))));
     let labels = LabelSet::iob2(["x"]).unwrap();
-    let (tagger, encoder) = ModelDir::open(dir.path())
+    let (tagger, tokenizer) = ModelDir::open(dir.path())
         .unwrap()
         .with_dropout(Some(0.3), Some(0.2))
         .into_tagger(&labels, 4)
         .unwrap();
     let out = dir.path().join("runs/best");
-    write_checkpoint(&out, &tagger, &encoder, 7).unwrap();
+    write_checkpoint(&out, &tagger, &tokenizer, 7).unwrap();
     // A second write replaces the first.
-    write_checkpoint(&out, &tagger, &encoder, 7).unwrap();
+    write_checkpoint(&out, &tagger, &tokenizer, 7).unwrap();
     let again = ModelDir::open(&out).unwrap();
     assert_eq!(again.labels().as_ref(), Some(&labels));
     assert_eq!(
@@ -206,10 +206,10 @@ fn writing_a_checkpoint_takes_little_memory() {
     let weights: usize = drawn.iter().map(|(_, _, data)| 4 * data.len()).sum();
     let tagger = BertTagger::new(config, Parameters::new(drawn, &Device::Cpu).unwrap()).unwrap();
     let dir = model(|name, data| Some((name.to_owned(), Dtype::F32, f32_bytes(&data))));
-    let encoder = TextEncoder::open_dir(dir.path()).unwrap();
+    let tokenizer = TextTokenizer::open_dir(dir.path()).unwrap();
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = peak();
-    write_checkpoint(&dir.path().join("out"), &tagger, &encoder, 7).unwrap();
+    write_checkpoint(&dir.path().join("out"), &tagger, &tokenizer, 7).unwrap();
     let more = peak() - before;
     assert!(
         weights > 90 << 20 && more < weights / 4,

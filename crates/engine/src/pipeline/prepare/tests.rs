@@ -120,7 +120,7 @@ fn a_long_text_is_prepared_in_steps_and_is_the_same() {
         let long_one = prepared.remove(1).unwrap();
         assert_eq!(&long_one.words.text, joined);
         assert_eq!(slices(&long_one.words), given);
-        assert_eq!(long_one.subwords, model.encoder.encode_words(&given).unwrap());
+        assert_eq!(long_one.subwords, model.tokenizer.encode_words(&given).unwrap());
         assert_eq!(prepared.len(), 2);
     }
 }
