@@ -9,22 +9,14 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::fixture::{binary, fail, succeed, tiny};
+use crate::fixture::{binary, copy_files, fail, succeed, tiny};
 
 /// A copy of the fp32 bundle, to break.
 fn copy() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let bundle = dir.path().join("bundle");
-    copy_dir(&tiny().bundle("fp32"), &bundle);
+    copy_files(&tiny().bundle("fp32"), &bundle);
     (dir, bundle)
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }
 
 fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
@@ -270,7 +262,7 @@ fn head_bias(weights: &[u8]) -> std::ops::Range<usize> {
 fn a_bundle_of_another_checkpoint_fails_verification_in_every_precision() {
     let dir = tempfile::tempdir().unwrap();
     let other = dir.path().join("checkpoint");
-    copy_dir(&tiny().checkpoint(), &other);
+    copy_files(&tiny().checkpoint(), &other);
     // Another bias of `O` changes some labels and no shape.
     let path = other.join("model.safetensors");
     let mut weights = fs::read(&path).unwrap();
@@ -312,7 +304,7 @@ fn logits_that_are_not_finite_fail_verification_in_every_precision() {
     for precision in ["fp32", "fp16", "int8"] {
         let dir = tempfile::tempdir().unwrap();
         let bundle = dir.path().join("bundle");
-        copy_dir(&tiny().bundle(precision), &bundle);
+        copy_files(&tiny().bundle(precision), &bundle);
         let path = bundle.join("model.onnx");
         let mut graph = fs::read(&path).unwrap();
         let at = graph.windows(bias.len()).position(|bytes| bytes == bias).unwrap();
@@ -332,8 +324,9 @@ fn logits_that_are_not_finite_fail_verification_in_every_precision() {
 #[test]
 fn texts_without_a_token_verify_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let texts = dir.path().join("empty.txt");
-    fs::write(&texts, "\n\n").unwrap();
+    // A zero-width joiner alone has no token.
+    let texts = dir.path().join("joiner.txt");
+    fs::write(&texts, "\u{200d}\n").unwrap();
     let mut verify = binary("nerve-export");
     verify
         .arg("verify")

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::fixture::{binary, fail, succeed, tiny};
+use crate::fixture::{binary, copy_files, fail, succeed, tiny};
 use crate::server::Server;
 
 fn export(checkpoint: &Path, out: &Path) {
@@ -17,14 +17,6 @@ fn export(checkpoint: &Path, out: &Path) {
             .arg("--out")
             .arg(out),
     );
-}
-
-fn copy_checkpoint(to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(tiny().checkpoint()).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }
 
 /// Sets the temperature of a checkpoint's calibration.
@@ -46,7 +38,7 @@ fn labels_and_scores(words: &Value) -> (Vec<&str>, Vec<f64>) {
 fn a_fitted_temperature_reaches_every_score_and_no_label() {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = dir.path().join("checkpoint");
-    copy_checkpoint(&checkpoint);
+    copy_files(&tiny().checkpoint(), &checkpoint);
     let calibrate = |corpus: &Path| {
         let mut command = binary("nerve-trainer");
         command.args(["calibrate", "--data"]).arg(corpus);
@@ -125,7 +117,7 @@ fn a_fitted_temperature_reaches_every_score_and_no_label() {
 fn a_temperature_that_is_none_stops_the_export() {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = dir.path().join("checkpoint");
-    copy_checkpoint(&checkpoint);
+    copy_files(&tiny().checkpoint(), &checkpoint);
     fs::write(
         checkpoint.join("calibration.json"),
         json!({

@@ -146,7 +146,7 @@ fn a_training_on_any_format_is_published() {
     fs::write(&file, &columns).unwrap();
     succeed(
         binary("nerve-export")
-            .args(["--precision", "int8", "--max-length", "48"])
+            .args(["--precision", "int8", "--max-length", "48", "--name", "run"])
             .arg("--checkpoint")
             .arg(run.join("best"))
             .arg("--out")
@@ -177,7 +177,7 @@ fn a_live_model_misses_the_entities_of_a_type_it_lacks() {
     let message = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(3), "{message}");
     assert!(
-        message.contains("entity F1: bundle 0.6667, live 0.6667"),
+        message.contains("entity F1: bundle 0.6667, live version 0.6667"),
         "{message}"
     );
 }

@@ -105,6 +105,9 @@ fn an_interrupted_training_says_how_it_goes_on() {
     let advice = said.lines().last().unwrap();
     let (step, advised) = advice.split_once(". Continue with: nerve-trainer ").unwrap();
     assert!(step.starts_with("stopped at step "), "{advice}");
-    succeed(binary("nerve-trainer").args(advised.split(' ')));
+    // As a user does: the line is pasted into a shell.
+    let program = binary("nerve-trainer").get_program().to_owned();
+    let command = format!("exec {} {advised}", program.display());
+    succeed(Command::new("sh").args(["-c", &command]));
     assert_eq!(outcome(&whole), outcome(&stopped));
 }

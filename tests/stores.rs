@@ -8,7 +8,7 @@ use nerve_inference::Model;
 use nerve_repository::Checkpoint;
 use serde_json::json;
 
-use crate::fixture::{binary, fail, succeed, tiny, tiny_corpus, train};
+use crate::fixture::{binary, copy_files, fail, succeed, tiny, tiny_corpus, train};
 use crate::server::Server;
 
 fn publish(bundle: &std::path::Path, store: &std::path::Path) -> String {
@@ -82,14 +82,6 @@ fn a_damaged_version_is_published_again_and_served() {
     assert_eq!(served(&store), "fp32");
 }
 
-fn copy_checkpoint(to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(tiny().checkpoint()).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-}
-
 /// The maximum length of the bundle that an export without `--max-length` makes, and what the export says of it.
 fn exported_max_length(checkpoint: &Path, out: &Path) -> (usize, String) {
     let mut export = binary("nerve-export");
@@ -106,7 +98,7 @@ fn exported_max_length(checkpoint: &Path, out: &Path) -> (usize, String) {
 fn an_export_takes_its_maximum_length_from_the_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = dir.path().join("checkpoint");
-    copy_checkpoint(&checkpoint);
+    copy_files(&tiny().checkpoint(), &checkpoint);
     let config = checkpoint.join("tokenizer_config.json");
     let positions = Checkpoint::open(&checkpoint).unwrap().config.max_length();
     for (number, (fields, expected, reason)) in [
@@ -191,7 +183,7 @@ fn a_published_run_records_its_base_model() {
     let dir = tempfile::tempdir().unwrap();
     tiny_corpus(dir.path());
     let (base, store) = (dir.path().join("bases/tiny"), dir.path().join("store"));
-    copy_checkpoint(&base);
+    copy_files(&tiny().checkpoint(), &base);
     let mut train = binary("nerve-trainer");
     train.args([
         "train",
