@@ -18,7 +18,8 @@ use nerve_tagging::{Splitter, WindowLimits, WindowLimitsError};
 use thiserror::Error;
 
 use crate::calibrate::calibrate;
-use crate::graph::{Arithmetic, LogitsOf, build};
+use crate::graph::classifier::build;
+use crate::graph::options::{Arithmetic, LogitsOf};
 
 /// What to export and where.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::graph::Graph;
+use crate::graph::classifier::Graph;
 use crate::quantize::ActivationRanges;
 use nerve_inference::EncodedWindow;
 use nerve_inference::{Runtime, SessionOptions};

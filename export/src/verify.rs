@@ -6,7 +6,8 @@ use nerve_tagging::best_label;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::graph::{Arithmetic, LogitsOf, build};
+use crate::graph::classifier::build;
+use crate::graph::options::{Arithmetic, LogitsOf};
 use crate::reference;
 use nerve_inference::TokenizerError;
 use nerve_inference::{EncodedWindow, encode};

@@ -21,7 +21,6 @@ fn repository() -> &'static Path {
 }
 
 #[test]
-#[ignore = "files of the trainer, the server and the tagging crate still import one another"]
 fn no_files_of_a_crate_import_one_another() {
     let mut found = vec![];
     for root in read_packages(repository())

@@ -14,9 +14,12 @@ use thiserror::Error;
 
 use nerve_corpus::{Corpus, CorpusError, Splits};
 
-use crate::base::is_on_hub;
-use crate::report::last_parts;
-use crate::train::{InitialModel, RunLock, TrainConfig, TrainError};
+use crate::base::open::is_on_hub;
+use crate::report::card::last_parts;
+use crate::train::config::TrainConfig;
+use crate::train::config::start::InitialModel;
+use crate::train::error::TrainError;
+use crate::train::lock::RunLock;
 
 /// How many training sentences show int8 its ranges.
 const CALIBRATION_TEXTS: usize = 512;

@@ -2,9 +2,9 @@
 
 use nerve_repository::CheckpointError;
 
-use super::options::LayerTokens;
-use super::writer::{INPUTS, Writer};
-use crate::onnx::{Attribute, Element};
+use crate::graph::options::LayerTokens;
+use crate::graph::writer::{INPUTS, Writer};
+use crate::onnx::builder::{Attribute, Element};
 
 /// The mask value that is added to the attention score of a padded key. The softmax of such a score is exactly 0, so that padding
 /// changes no bit of a real token's result; the value is finite in half precision.

@@ -3,9 +3,9 @@
 use nerve_repository::onnx::SELECTION;
 use nerve_repository::{Checkpoint, CheckpointError};
 
-use super::options::{Arithmetic, LogitsOf};
-use super::writer::{INPUTS, OUTPUT, Writer};
-use crate::onnx::{Axis, Element, GraphBuilder};
+use crate::graph::options::{Arithmetic, LogitsOf};
+use crate::graph::writer::{INPUTS, OUTPUT, Writer};
+use crate::onnx::builder::{Axis, Element, GraphBuilder};
 
 /// A finished graph.
 pub(crate) struct Graph {

@@ -2,9 +2,9 @@
 
 use nerve_repository::CheckpointError;
 
-use super::options::Arithmetic;
-use super::writer::{INPUTS, Writer};
-use crate::onnx::{Attribute, Element};
+use crate::graph::options::Arithmetic;
+use crate::graph::writer::{INPUTS, Writer};
+use crate::onnx::builder::{Attribute, Element};
 use crate::quantize::quantize_rows;
 
 impl Writer<'_> {

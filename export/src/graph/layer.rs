@@ -2,9 +2,9 @@
 
 use nerve_repository::{Activation, CheckpointError};
 
-use super::options::{LayerTokens, LogitsOf};
-use super::writer::Writer;
-use crate::onnx::Attribute;
+use crate::graph::options::{LayerTokens, LogitsOf};
+use crate::graph::writer::Writer;
+use crate::onnx::builder::Attribute;
 
 impl Writer<'_> {
     pub(super) fn layer(&mut self, index: usize, states: &str) -> Result<String, CheckpointError> {

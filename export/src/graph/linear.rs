@@ -2,8 +2,8 @@
 
 use nerve_repository::CheckpointError;
 
-use super::options::{Arithmetic, LogitsOf};
-use super::writer::{OUTPUT, Writer};
+use crate::graph::options::{Arithmetic, LogitsOf};
+use crate::graph::writer::{OUTPUT, Writer};
 use crate::quantize::QuantizedMatrix;
 
 /// The input of linear layers, made once for all layers that share it.

@@ -2,9 +2,9 @@
 
 use nerve_repository::onnx::SELECTION;
 
-use super::options::LayerTokens;
-use super::writer::{INPUTS, Writer};
-use crate::onnx::Attribute;
+use crate::graph::options::LayerTokens;
+use crate::graph::writer::{INPUTS, Writer};
+use crate::onnx::builder::Attribute;
 
 impl Writer<'_> {
     /// The indices from packed activations to padded sequences of heads, and back.

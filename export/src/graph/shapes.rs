@@ -1,8 +1,8 @@
 //! The shapes that activations are reshaped to.
 
-use super::options::LogitsOf;
-use super::writer::{INPUTS, Writer};
-use crate::onnx::Attribute;
+use crate::graph::options::LogitsOf;
+use crate::graph::writer::{INPUTS, Writer};
+use crate::onnx::builder::Attribute;
 
 impl Writer<'_> {
     /// The shapes of activations: `shape.heads` with an axis of heads, `shape.rows` without, `shape.logits` for logits of every

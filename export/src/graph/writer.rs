@@ -3,8 +3,8 @@
 use nerve_repository::Checkpoint;
 use nerve_repository::onnx::SELECTION;
 
-use super::options::{Arithmetic, LayerTokens, LogitsOf};
-use crate::onnx::{Attribute, Element, GraphBuilder};
+use crate::graph::options::{Arithmetic, LayerTokens, LogitsOf};
+use crate::onnx::builder::{Attribute, Element, GraphBuilder};
 
 /// The graph's inputs: int64, `[batch, length]` each.
 pub(super) const INPUTS: [&str; 2] = ["input_ids", "attention_mask"];

@@ -1,5 +1,3 @@
 //! Writing ONNX models.
 
-mod builder;
-
-pub(crate) use builder::{Attribute, Axis, Element, GraphBuilder};
+pub(crate) mod builder;

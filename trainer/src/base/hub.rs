@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 
-use super::BaseError;
+use crate::base::error::BaseError;
 
 /// What is wanted of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

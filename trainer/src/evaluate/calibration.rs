@@ -8,7 +8,7 @@ use nerve_tagging::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::error::TaggerError;
+use crate::evaluate::error::TaggerError;
 use nerve_corpus::Corpus;
 
 /// Bins of equal width that confidences fall into.

@@ -8,8 +8,10 @@ use nerve_inference::{TagError, TaggedSentences, Tagger, TextTokenizer, WordTagg
 use nerve_repository::Calibration;
 use nerve_tagging::{ByteSpan, Decoding, LabelSet, Temperature, WindowLimits};
 
-use super::error::TaggerError;
-use crate::model::{BertTagger, CheckpointError, ModelDir, ThreadedNetwork};
+use crate::evaluate::error::TaggerError;
+use crate::model::bert::BertTagger;
+use crate::model::checkpoint::{CheckpointError, ModelDir};
+use crate::model::threaded::ThreadedNetwork;
 
 /// The longest window of a checkpoint that does not say what it was trained with.
 const MAX_LENGTH: usize = 128;

@@ -5,8 +5,8 @@ use nerve_inference::{TagError, TaggedSentences, Tagger};
 use nerve_tagging::{ComparableTags, Entity, Evaluation, OrphanRule, entities};
 use serde::Serialize;
 
-use super::calibration::{CalibrationReport, calibration_report};
-use super::errors::{AnalysedSentence, ErrorAnalysis, analyse_errors};
+use crate::evaluate::calibration::{CalibrationReport, calibration_report};
+use crate::evaluate::errors::{AnalysedSentence, ErrorAnalysis, analyse_errors};
 
 /// A tagger's score on a corpus, its errors and how believable its probabilities are.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -7,7 +7,7 @@ use nerve_repository::CalibrationError;
 use nerve_tagging::WindowLimitsError;
 use thiserror::Error;
 
-use crate::model::CheckpointError;
+use crate::model::checkpoint::CheckpointError;
 
 /// Why a tagger cannot be opened or evaluated.
 #[derive(Debug, Error)]

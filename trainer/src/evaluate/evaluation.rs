@@ -4,7 +4,7 @@ use nerve_corpus::Corpus;
 use nerve_inference::{TagError, Tagger};
 use nerve_tagging::Evaluation;
 
-use super::calibration::negative_log_likelihood;
+use crate::evaluate::calibration::negative_log_likelihood;
 
 /// The score of the labels that a tagger gives to the words of a corpus, and the mean negative log-likelihood of the labels of the words, read at their first subwords; none where
 /// the tagger gives no logits or knows no label of the corpus.

@@ -1,15 +1,15 @@
 //! How well a tagger does.
 
 mod bundle;
-mod calibration;
-mod checkpoint;
-mod detail;
-mod error;
-mod errors;
-mod evaluation;
+pub(crate) mod calibration;
+pub(crate) mod checkpoint;
+pub(crate) mod detail;
+pub(crate) mod error;
+pub(crate) mod errors;
+pub(crate) mod evaluation;
 mod file_score;
 mod raw;
-mod report;
+pub(crate) mod report;
 mod spans;
 
 pub use bundle::{BundleError, open_bundle};
@@ -24,9 +24,6 @@ pub use errors::{
     AnalysedSentence, EntityError, ErrorAnalysis, ErrorKind, Pair, ShownEntity, TypeErrors, analyse_errors,
     pair_entities,
 };
-pub(crate) use evaluation::evaluate_with_loss;
-#[cfg(test)]
-pub(crate) use evaluation::tests as test_tagger;
 pub use file_score::{FileScore, ScoreError, WordDifferences, score_files};
 pub use nerve_inference::{Tagger, WordLogits, evaluate};
 pub use nerve_tagging::Evaluation;

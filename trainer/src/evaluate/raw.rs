@@ -4,7 +4,7 @@ use nerve_corpus::Corpus;
 use nerve_inference::{TagError, Tagger};
 use nerve_tagging::{ByteSpan, ComparableTags, LabelSet, OrphanRule, Tag, detokenize, entities};
 
-use super::spans::{SpanScore, TextEntity, score_spans};
+use crate::evaluate::spans::{SpanScore, TextEntity, score_spans};
 
 /// The score, on character spans, of a tagger that is given each sentence as running text and splits it itself.
 pub fn evaluate_raw(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<SpanScore, TagError> {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use nerve_tagging::{Evaluation, Prf, Score};
 
-use super::calibration::CalibrationReport;
-use super::spans::SpanScore;
+use crate::evaluate::calibration::CalibrationReport;
+use crate::evaluate::spans::SpanScore;
 
 /// A score as a table: a line a type, then the averages.
 pub fn score_table(score: &Score) -> String {

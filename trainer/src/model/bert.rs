@@ -3,10 +3,10 @@
 use candle_core::{Device, Result, Tensor, Var};
 use nerve_repository::ModelConfig;
 
-use super::network::{Network, Pass};
-use super::packed::Packed;
-use super::parameters::{Parameters, WORD_EMBEDDINGS};
-use crate::ops::Dropout;
+use crate::model::network::{Network, Pass};
+use crate::model::packed::Packed;
+use crate::model::parameters::{Parameters, WORD_EMBEDDINGS};
+use crate::ops::dropout::Dropout;
 
 /// A token classifier of BERT's kin.
 pub struct BertTagger {
@@ -90,7 +90,8 @@ impl BertTagger {
 mod tests {
     use super::*;
     use crate::model::checkpoint::ModelDir;
-    use crate::model::{initial, parameter_shapes};
+    use crate::model::init::initial;
+    use crate::model::parameters::parameter_shapes;
     use candle_core::DType;
     use candle_nn::VarBuilder;
     use candle_transformers::models::bert;

@@ -9,9 +9,9 @@ use nerve_repository::{ModelConfig, Weight, read_weights};
 use nerve_tagging::{LabelId, LabelSet};
 use thiserror::Error;
 
-use super::bert::BertTagger;
-use super::init::initial;
-use super::parameters::{Parameters, parameter_shapes};
+use crate::model::bert::BertTagger;
+use crate::model::init::initial;
+use crate::model::parameters::{Parameters, parameter_shapes};
 use crate::ops::values;
 use crate::safetensors_file::{F32Tensor, write_tensors};
 

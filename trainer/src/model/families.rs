@@ -11,7 +11,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{BertTagger, ModelDir, Packed, write_checkpoint};
+use crate::model::bert::BertTagger;
+use crate::model::checkpoint::{ModelDir, write_checkpoint};
+use crate::model::packed::Packed;
 use crate::ops::values;
 
 /// How far a logit may be from that of `transformers`.

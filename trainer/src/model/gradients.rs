@@ -2,12 +2,12 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::bert::BertTagger;
-use super::network::Pass;
-use super::packed::Packed;
-use super::parameters::WORD_EMBEDDINGS;
-use crate::ops::Dropout;
-use crate::train::Loss;
+use crate::model::bert::BertTagger;
+use crate::model::network::Pass;
+use crate::model::packed::Packed;
+use crate::model::parameters::WORD_EMBEDDINGS;
+use crate::ops::dropout::Dropout;
+use crate::train::loss::Loss;
 
 /// Which tokens of a [`Packed`] run carry a label; the loss ignores all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,8 +77,9 @@ pub(crate) fn gradients(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::model::{Parameters, initial, parameter_shapes};
-    use crate::train::LossFunction;
+    use crate::model::init::initial;
+    use crate::model::parameters::{Parameters, parameter_shapes};
+    use crate::train::loss::LossFunction;
     use candle_core::Device;
     use nerve_repository::{Family, ModelConfig};
 

@@ -3,9 +3,11 @@
 use candle_core::{Result, Tensor};
 use nerve_repository::{Activation, ModelConfig};
 
-use super::packed::Packed;
-use super::parameters::WORD_EMBEDDINGS;
-use crate::ops::{Dropout, WeightGradients, activation, attention, layer_norm, linear};
+use crate::model::packed::Packed;
+use crate::model::parameters::WORD_EMBEDDINGS;
+use crate::ops::dropout::Dropout;
+use crate::ops::weights::WeightGradients;
+use crate::ops::{activation, attention, layer_norm, linear};
 
 /// What one pass through a network needs beside its batch.
 pub(super) struct Pass {

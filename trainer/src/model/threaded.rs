@@ -5,8 +5,8 @@ use std::thread;
 
 use nerve_inference::{LogitsError, TokenWindow, WindowLogits};
 
-use super::bert::BertTagger;
-use super::packed::Packed;
+use crate::model::bert::BertTagger;
+use crate::model::packed::Packed;
 use crate::ops::values;
 use crate::threads::joined;
 

@@ -4,9 +4,9 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use nerve_repository::Activation;
 use pulp::Arch;
 
-use super::plain;
-use super::values::{slice, values};
-use super::vector::exp;
+use crate::ops::plain;
+use crate::ops::values::{slice, values};
+use crate::ops::vector::exp;
 
 /// The activation of every element.
 pub(crate) fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use pulp::Arch;
 
-use super::dropout::Mask;
-use super::matrix::{Into, Matrix, multiply};
-use super::plain;
-use super::values::{slice, values};
-use super::vector::{dot, exp, max, sum};
+use crate::ops::mask::Mask;
+use crate::ops::matrix::{Into, Matrix, multiply};
+use crate::ops::plain;
+use crate::ops::values::{slice, values};
+use crate::ops::vector::{dot, exp, max, sum};
 
 /// The attention of each sequence's tokens to one another, head by head.
 ///
@@ -254,8 +254,8 @@ impl CustomOp3 for Attention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::Dropout;
     use crate::ops::check::{assert_close, assert_gradients, random};
+    use crate::ops::dropout::Dropout;
 
     /// One sequence by candle's differentiable operators.
     fn plain(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {

@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Shape, Tensor, Var};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::WeightGradients;
+use crate::ops::weights::WeightGradients;
 
 /// A tensor of numbers in [-1, 1).
 pub(crate) fn random(shape: impl Into<Shape>, seed: u64) -> Tensor {

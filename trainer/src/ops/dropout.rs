@@ -1,10 +1,9 @@
 //! Inverted dropout (Srivastava et al. 2014) with masks of its own seeded generator.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use pulp::Arch;
+use candle_core::{Result, Tensor};
 
-use super::plain;
-use super::values::{slice, values};
+use crate::ops::mask::Mask;
+use crate::ops::plain;
 
 /// Where dropout masks come from: nowhere in evaluation, a seeded sequence in training.
 #[derive(Clone, Debug)]
@@ -40,72 +39,11 @@ impl Dropout {
     }
 }
 
-/// Which elements of a tensor are kept: a function of the element's position, so that it need not be stored.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mask {
-    keys: [u32; 2],
-    // Kept where 32 random bits are at least this.
-    threshold: u32,
-    scale: f32,
-}
-
 /// The finaliser of SplitMix64 (Steele et al. 2014).
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
-}
-
-/// 32 random bits of a position: a bijective mixing of 32-bit words (Wellons' `lowbias32`), which fill the CPU's vectors
-/// better than longer ones.
-#[inline(always)]
-fn bits(position: u32, keys: [u32; 2]) -> u32 {
-    let mut z = position ^ keys[0];
-    z = (z ^ (z >> 16)).wrapping_mul(0x7FEB_352D);
-    z = (z ^ (z >> 15) ^ keys[1]).wrapping_mul(0x846C_A68B);
-    z ^ (z >> 16)
-}
-
-impl Mask {
-    fn new(seed: u64, p: f64) -> Self {
-        Self {
-            keys: [seed as u32, (seed >> 32) as u32],
-            threshold: (p * f64::from(u32::MAX)) as u32,
-            scale: (1.0 / (1.0 - p)) as f32,
-        }
-    }
-
-    /// Multiplies elements by their mask; `from` is the position of the first.
-    pub(super) fn multiply(self, values: &mut [f32], from: usize) {
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (at, value) in values.iter_mut().enumerate() {
-                    let kept = bits((from + at) as u32, self.keys) >= self.threshold;
-                    *value *= if kept { self.scale } else { 0.0 };
-                }
-            },
-        );
-    }
-}
-
-impl CustomOp1 for Mask {
-    fn name(&self) -> &'static str {
-        "dropout"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let mut y = slice(x, layout)?.to_vec();
-        self.multiply(&mut y, 0);
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        let mut dx = values(&gradient)?.to_vec();
-        self.multiply(&mut dx, 0);
-        Tensor::from_vec(dx, x.shape(), gradient.device()).map(Some)
-    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use pulp::Arch;
 
-use super::plain;
-use super::values::{slice, values};
-use super::vector::{dot, squared_distance, sum};
+use crate::ops::plain;
+use crate::ops::values::{slice, values};
+use crate::ops::vector::{dot, squared_distance, sum};
 
 /// Each row of `x` brought to mean 0 and variance 1, times `gamma`, plus `beta`.
 pub(crate) fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {

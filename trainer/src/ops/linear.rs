@@ -2,10 +2,10 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
-use super::matrix::{Into, Matrix, multiply, product, transposed};
-use super::plain;
-use super::values::{slice, values};
-use super::weights::WeightGradients;
+use crate::ops::matrix::{Into, Matrix, multiply, product, transposed};
+use crate::ops::plain;
+use crate::ops::values::{slice, values};
+use crate::ops::weights::WeightGradients;
 
 /// `x W^T + b` for `x` of `[tokens, inputs]`, `weight` of `[outputs, inputs]` and `bias` of `[outputs]`.
 ///

@@ -4,24 +4,23 @@
 //! element-wise operators use neither wide vectors nor several threads. Each operator here is a candle custom operator
 //! with its gradient, checked against finite differences and against candle's plain operators.
 
-mod activation;
-mod attention;
-mod dropout;
-mod layer_norm;
-mod linear;
+pub(crate) mod activation;
+pub(crate) mod attention;
+pub(crate) mod dropout;
+pub(crate) mod layer_norm;
+pub(crate) mod linear;
+mod mask;
 mod matrix;
 mod plain;
-mod values;
+pub(crate) mod values;
 mod vector;
-mod weights;
+pub(crate) mod weights;
 
 pub(crate) use activation::activation;
 pub(crate) use attention::attention;
-pub(crate) use dropout::Dropout;
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::linear;
 pub(crate) use values::values;
-pub(crate) use weights::WeightGradients;
 
 #[cfg(test)]
 pub(crate) mod check;

@@ -7,7 +7,7 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::ops::softmax;
 use nerve_repository::Activation;
 
-use super::dropout::Mask;
+use crate::ops::mask::Mask;
 
 /// Added to the scores of padding, whose weights it makes 0; a row of it alone would still be a row of numbers.
 const MASKED: f32 = -1e9;
@@ -144,7 +144,8 @@ impl Padded {
 mod tests {
     use super::*;
     use crate::ops::check::{assert_close, assert_gradients, random};
-    use crate::ops::{Dropout, WeightGradients};
+    use crate::ops::dropout::Dropout;
+    use crate::ops::weights::WeightGradients;
     use std::sync::Arc;
 
     /// The values of both, and the plain one's gradients, which are the finite differences of it.

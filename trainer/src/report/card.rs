@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::error::{ReportError, write};
-use crate::evaluate::{Evaluation, score_table};
+use crate::evaluate::Evaluation;
+use crate::evaluate::report::score_table;
+use crate::report::error::{ReportError, write};
 
 /// The content of a model card.
 #[derive(Clone, Debug, Default, PartialEq)]

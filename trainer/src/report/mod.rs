@@ -1,13 +1,13 @@
 //! Reports of a training run: an HTML page with charts, TensorBoard events and a model card.
 
-mod card;
+pub(crate) mod card;
 mod chart;
-mod error;
+pub(crate) mod error;
 pub mod html;
 mod number;
-mod point;
-mod run;
-mod tensorboard;
+pub(crate) mod point;
+pub(crate) mod run;
+pub(crate) mod tensorboard;
 
 pub use card::{CardName, ModelCard, last_parts};
 pub use chart::{Bar, BarChart, LineChart, Series};
@@ -16,5 +16,3 @@ pub use number::{format_number, format_percent};
 pub use point::{EvaluationPoint, StepPoint};
 pub use run::{RunReport, configuration_rows};
 pub use tensorboard::EventWriter;
-#[cfg(test)]
-pub(crate) use tensorboard::event_times;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-use super::error::ReportError;
+use crate::report::error::ReportError;
 
 /// TensorBoard reads what has `tfevents` in its name.
 const FILE: &str = "events.out.tfevents.nerve";

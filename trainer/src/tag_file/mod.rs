@@ -13,7 +13,7 @@ use nerve_inference::Tagger;
 
 pub use error::TagFileError;
 
-use self::sentence::SentenceToTag;
+use crate::tag_file::sentence::SentenceToTag;
 
 /// Sentences that are tagged together.
 const SENTENCES: usize = 256;

@@ -6,7 +6,7 @@ use nerve_corpus::conll::{self, ConllWriteError};
 use nerve_tagging::{ByteSpan, LabelSet, OffsetMap, OffsetUnit, OrphanRule, WordLabel, WordSpan, entities};
 use serde::Serialize;
 
-use super::sentence::SentenceToTag;
+use crate::tag_file::sentence::SentenceToTag;
 
 /// Writes a word and its label a line.
 pub(super) fn conll(

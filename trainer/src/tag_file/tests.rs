@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::evaluate::test_tagger::Lexicon;
+use crate::evaluate::evaluation::tests::Lexicon;
 use nerve_tagging::LabelSet;
 
 fn tagged(text: &[u8], input: Format, output: OutputFormat) -> Result<String, TagFileError> {

@@ -1,8 +1,8 @@
 //! Ends a run whose dev score no longer rises.
 
-use super::error::TrainError;
-use super::hook::{Plan, TrainingHook};
-use super::record::{End, EvaluationRecord, Timing};
+use crate::train::error::TrainError;
+use crate::train::hook::{Plan, TrainingHook};
+use crate::train::record::{End, EvaluationRecord, Timing};
 
 /// Stops a run after `patience` evaluations without a better dev entity F1.
 pub(super) struct EarlyStopping {

@@ -7,14 +7,14 @@ use nerve_repository::CalibrationError;
 use nerve_tagging::LabelError;
 use thiserror::Error;
 
-use super::config::OptionError;
-use super::device::DeviceChoice;
-use super::example::ExampleError;
-use super::options::OptionDifference;
-use crate::base::BaseError;
-use crate::evaluate::TaggerError;
-use crate::model::CheckpointError;
-use crate::report::ReportError;
+use crate::base::error::BaseError;
+use crate::evaluate::error::TaggerError;
+use crate::model::checkpoint::CheckpointError;
+use crate::report::error::ReportError;
+use crate::train::config::error::OptionError;
+use crate::train::device::DeviceChoice;
+use crate::train::example::ExampleError;
+use crate::train::options::OptionDifference;
 use nerve_corpus::CorpusError;
 
 /// Why a training stopped.

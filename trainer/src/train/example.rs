@@ -4,7 +4,8 @@ use nerve_inference::{TextTokenizer, TokenizerError};
 use nerve_tagging::{AlignError, LabelId, LabelSet, SubwordLabels, WindowLimits, windows};
 use thiserror::Error;
 
-use crate::model::{Packed, Targets};
+use crate::model::gradients::Targets;
+use crate::model::packed::Packed;
 use nerve_corpus::{Corpus, CorpusError};
 
 /// Why a sentence makes no example.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::error::TrainError;
+use crate::train::error::TrainError;
 
 /// Prefix of the names of files that are being written.
 pub(super) const UNFINISHED: &str = ".write-";

@@ -2,14 +2,19 @@
 
 use std::path::Path;
 
-use super::config::{InitialModel, TrainConfig};
-use super::error::TrainError;
-use super::notice::Notice;
-use super::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
-use super::subwords::LabelledSubwords;
-use crate::base::is_on_hub;
-use crate::evaluate::{CheckpointTagger, DetailedEvaluation, evaluate_in_detail};
-use crate::report::{CardName, EvaluationPoint, ModelCard, RunReport, StepPoint, configuration_rows};
+use crate::base::open::is_on_hub;
+use crate::evaluate::checkpoint::CheckpointTagger;
+use crate::evaluate::detail::{DetailedEvaluation, evaluate_in_detail};
+use crate::report::card::{CardName, ModelCard};
+use crate::report::point::{EvaluationPoint, StepPoint};
+use crate::report::run::configuration::configuration_rows;
+use crate::report::run::page::RunReport;
+use crate::train::config::TrainConfig;
+use crate::train::config::start::InitialModel;
+use crate::train::error::TrainError;
+use crate::train::notice::Notice;
+use crate::train::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
+use crate::train::subwords::LabelledSubwords;
 use nerve_corpus::{Corpus, is_wnut17};
 
 /// The results of a finished training run.

@@ -2,10 +2,10 @@
 
 use nerve_tagging::LabelSet;
 
-use super::error::TrainError;
-use super::example::Example;
-use super::notice::Notice;
-use super::record::{End, EvaluationRecord, StepRecord, Timing};
+use crate::train::error::TrainError;
+use crate::train::example::Example;
+use crate::train::notice::Notice;
+use crate::train::record::{End, EvaluationRecord, StepRecord, Timing};
 
 /// The size of a training run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

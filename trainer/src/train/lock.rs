@@ -3,8 +3,8 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-use super::error::TrainError;
-use super::files::failed;
+use crate::train::error::TrainError;
+use crate::train::files::failed;
 
 const LOCK: &str = "lock";
 

@@ -1,9 +1,9 @@
 //! The records of a run as JSON lines: `steps.jsonl`, `records.jsonl` and `timings.jsonl`.
 
-use super::error::TrainError;
-use super::hook::{StepEvent, TrainingHook};
-use super::record::{EvaluationRecord, Timing};
-use super::run_dir::RunDir;
+use crate::train::error::TrainError;
+use crate::train::hook::{StepEvent, TrainingHook};
+use crate::train::record::{EvaluationRecord, Timing};
+use crate::train::run_dir::RunDir;
 
 /// Appends every record to the files of a run directory.
 pub(super) struct JsonLinesLog {

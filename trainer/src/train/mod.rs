@@ -1,17 +1,17 @@
 //! Fitting a tagger: options, examples, steps, checkpoints.
 
-mod config;
+pub(crate) mod config;
 mod device;
 mod early_stopping;
-mod error;
+pub(crate) mod error;
 mod example;
 mod files;
 mod finish;
 mod hook;
 mod learning_rate;
-mod lock;
+pub(crate) mod lock;
 mod log;
-mod loss;
+pub(crate) mod loss;
 mod notice;
 mod optimiser;
 mod options;
@@ -38,8 +38,6 @@ pub use error::TrainError;
 pub use example::{Example, ExampleError, examples};
 pub use files::JsonLines;
 pub use hook::{ExampleContext, Plan, Prediction, StepEvent, TrainingHook};
-pub(crate) use lock::RunLock;
-pub(crate) use loss::Loss;
 pub use loss::{ClassWeights, ClassWeightsError, LossFunction, LossKind};
 pub use notice::Notice;
 pub use optimiser::{OptimiserKind, Rule};
@@ -51,5 +49,3 @@ pub use run::{Beginning, train};
 pub use schedule::{Decay, DevScore, Schedule, ScheduleKind, Steps};
 pub use seeds::{SeedResult, SeedsReport, Spread, train_seeds};
 pub use subwords::LabelledSubwords;
-
-use crate::threads::joined;

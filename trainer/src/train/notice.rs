@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nerve_tagging::LabelSet;
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::TemperatureAtBound;
+use crate::evaluate::calibration::TemperatureAtBound;
 
 /// A decision that was taken for the user, or a fault of the data that training goes on in spite of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::config::error::OptionError;
-use super::device::DeviceChoice;
-use super::loss::{ClassWeights, LossKind};
-use super::optimiser::OptimiserKind;
-use super::record::TestedCheckpoint;
-use super::schedule::ScheduleKind;
-use super::subwords::LabelledSubwords;
+use crate::train::config::error::OptionError;
+use crate::train::device::DeviceChoice;
+use crate::train::loss::{ClassWeights, LossKind};
+use crate::train::optimiser::OptimiserKind;
+use crate::train::record::TestedCheckpoint;
+use crate::train::schedule::ScheduleKind;
+use crate::train::subwords::LabelledSubwords;
 
 /// Options of earlier versions, which may still be there as `false`.
 const RETIRED: [&str; 2] = ["train_on_padding", "padded_metric"];

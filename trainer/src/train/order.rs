@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-use super::example::Example;
+use crate::train::example::Example;
 
 /// Batches among which windows are sorted by length.
 const GROUPED_BATCHES: usize = 50;

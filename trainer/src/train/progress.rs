@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::error::TrainError;
-use super::hook::{Plan, StepEvent, TrainingHook};
-use super::notice::Notice;
-use super::record::{End, EvaluationRecord, Timing};
+use crate::train::error::TrainError;
+use crate::train::hook::{Plan, StepEvent, TrainingHook};
+use crate::train::notice::Notice;
+use crate::train::record::{End, EvaluationRecord, Timing};
 
 /// A progress bar and a line per evaluation on standard error; only the lines if that is not a terminal.
 #[derive(Debug)]

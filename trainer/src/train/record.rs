@@ -8,9 +8,9 @@ use clap::ValueEnum;
 use nerve_tagging::Prf;
 use serde::{Deserialize, Serialize};
 
-use super::notice::Notice;
-use super::schedule::DevScore;
 use crate::evaluate::Evaluation;
+use crate::train::notice::Notice;
+use crate::train::schedule::DevScore;
 
 /// One step, a line of `steps.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,24 +5,28 @@ use std::time::Instant;
 
 use candle_core::Device;
 
-use super::config::TrainConfig;
-use super::early_stopping::EarlyStopping;
-use super::error::TrainError;
-use super::example::Example;
-use super::finish::Finished;
-use super::hook::{Hooks, Plan, StepEvent, TrainingHook};
-use super::lock::RunLock;
-use super::log::JsonLinesLog;
-use super::notice::Notice;
-use super::order;
-use super::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, TrainReport};
-use super::run_dir::{Reported, RunDir};
-use super::state::TrainingState;
-use super::tensorboard::TensorBoardLog;
-use super::training::{Fitted, Training, labels, notices};
-use crate::base::open_base;
-use crate::evaluate::{CheckpointTagger, evaluate, evaluate_with_loss};
-use crate::model::{ModelDir, write_checkpoint};
+use crate::base::open::open_base;
+use crate::evaluate::checkpoint::CheckpointTagger;
+use crate::evaluate::evaluate;
+use crate::evaluate::evaluation::evaluate_with_loss;
+use crate::model::checkpoint::{ModelDir, write_checkpoint};
+use crate::train::config::TrainConfig;
+use crate::train::early_stopping::EarlyStopping;
+use crate::train::error::TrainError;
+use crate::train::example::Example;
+use crate::train::finish::Finished;
+use crate::train::hook::{Hooks, Plan, StepEvent, TrainingHook};
+use crate::train::lock::RunLock;
+use crate::train::log::JsonLinesLog;
+use crate::train::notice::Notice;
+use crate::train::order;
+use crate::train::record::{
+    End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, TrainReport,
+};
+use crate::train::run_dir::{Reported, RunDir};
+use crate::train::state::TrainingState;
+use crate::train::tensorboard::TensorBoardLog;
+use crate::train::training::{Fitted, Training, labels, notices};
 use nerve_corpus::{Corpus, Splits};
 
 /// Where a run begins.

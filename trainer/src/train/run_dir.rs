@@ -11,16 +11,17 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::config::TrainConfig;
-use super::error::TrainError;
-use super::files::{
+use crate::train::config::TrainConfig;
+use crate::train::error::TrainError;
+use crate::train::files::{
     UNFINISHED, append_at_once, cut, failed, line, read_lines, replace, sync_all, sync_parent,
 };
-use super::lock::RunLock;
-use super::notice::Notice;
-use super::options::TrainOptions;
-use super::record::{EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
-use super::state::{self, TrainingState};
+use crate::train::lock::RunLock;
+use crate::train::notice::Notice;
+use crate::train::options::TrainOptions;
+use crate::train::record::{EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
+use crate::train::state;
+use crate::train::state::TrainingState;
 
 const CHECKPOINTS: &str = "checkpoints";
 const LAST: &str = "last";

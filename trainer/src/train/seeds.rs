@@ -4,12 +4,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::config::{OptionError, TrainConfig};
-use super::error::TrainError;
-use super::hook::TrainingHook;
-use super::record::{End, TrainReport};
-use super::run::{Beginning, train};
-use super::run_dir::RunDir;
+use crate::train::config::TrainConfig;
+use crate::train::config::error::OptionError;
+use crate::train::error::TrainError;
+use crate::train::hook::TrainingHook;
+use crate::train::record::{End, TrainReport};
+use crate::train::run::{Beginning, train};
+use crate::train::run_dir::RunDir;
 
 /// What one seed came to, as entity F1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -1,6 +1,6 @@
 //! A batch in parts of like work, one a thread.
 
-use super::example::Example;
+use crate::train::example::Example;
 
 /// Tokens that cost as much as the fixed part of one more pass.
 const PASS_OVERHEAD_TOKENS: usize = 16;

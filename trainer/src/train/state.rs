@@ -7,10 +7,10 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::error::TrainError;
-use super::files::{failed, replace};
-use super::optimiser::{Moments, Optimiser};
 use crate::safetensors_file::{F32Tensor, write_tensors};
+use crate::train::error::TrainError;
+use crate::train::files::{failed, replace};
+use crate::train::optimiser::{Moments, Optimiser};
 
 const DIR: &str = "training";
 const STATE: &str = "state.json";

@@ -4,13 +4,16 @@ use std::thread;
 
 use candle_core::Result;
 
-use super::example::{Example, pack};
-use super::hook::Prediction;
-use super::loss::Loss;
-use super::optimiser::Optimiser;
-use super::shard::shards;
-use crate::model::{BertTagger, Gradients, gradients};
-use crate::ops::Dropout;
+use crate::model::bert::BertTagger;
+use crate::model::gradients;
+use crate::model::gradients::Gradients;
+use crate::ops::dropout::Dropout;
+use crate::threads::joined;
+use crate::train::example::{Example, pack};
+use crate::train::hook::Prediction;
+use crate::train::loss::Loss;
+use crate::train::optimiser::Optimiser;
+use crate::train::shard::shards;
 
 /// What the batches of a step came to; the optimiser holds their gradient.
 pub(super) struct Differentiated<'e> {
@@ -57,7 +60,7 @@ pub(super) fn differentiate<'e>(
                 .zip(&shards)
                 .map(|(place, shard)| scope.spawn(move || of_shard(place, shard)))
                 .collect();
-            handles.into_iter().map(super::joined).collect()
+            handles.into_iter().map(joined).collect()
         });
         place += parts.len() as u64;
         let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::error::TrainError;
-use super::hook::{Plan, StepEvent, TrainingHook};
-use super::record::{EvaluationRecord, Timing};
-use crate::report::EventWriter;
+use crate::report::tensorboard::EventWriter;
+use crate::train::error::TrainError;
+use crate::train::hook::{Plan, StepEvent, TrainingHook};
+use crate::train::record::{EvaluationRecord, Timing};
 
 /// Writes the scalars of every step and evaluation to `tensorboard/` in the run directory.
 pub(super) struct TensorBoardLog {

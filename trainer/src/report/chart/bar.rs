@@ -6,7 +6,7 @@ use plotters::element::{EmptyElement, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, TRANSPARENT};
 
-use super::figure::{
+use crate::report::chart::figure::{
     AXIS, CHARACTER_WIDTH, Drawing, DrawingError, GRID, INK, MUTED, figure, series_color, text_style,
 };
 use crate::report::number::format_number;

@@ -9,7 +9,9 @@ use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::series::LineSeries;
 use plotters::style::{Color, TRANSPARENT};
 
-use super::figure::{AXIS, Drawing, DrawingError, GRID, MUTED, figure, series_color, text_style};
+use crate::report::chart::figure::{
+    AXIS, Drawing, DrawingError, GRID, MUTED, figure, series_color, text_style,
+};
 use crate::report::number::format_number;
 
 const HEIGHT: u32 = 540;

@@ -2,7 +2,7 @@
 
 mod bar;
 mod figure;
-mod line;
+pub(crate) mod line;
 
 pub use bar::{Bar, BarChart};
 pub use line::{LineChart, Series};

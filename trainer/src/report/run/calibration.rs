@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use crate::evaluate::{CalibrationReport, Reliability};
-use crate::report::chart::{LineChart, Series};
+use crate::evaluate::calibration::{CalibrationReport, Reliability};
+use crate::report::chart::line::{LineChart, Series};
 use crate::report::html::{details, figures, table};
 use crate::report::number::{format_number, format_percent};
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::report::chart::{LineChart, Series};
+use crate::report::chart::line::{LineChart, Series};
 use crate::report::html::{figures, table};
 use crate::report::number::{format_number, format_percent};
 use crate::report::point::{EvaluationPoint, StepPoint};

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::evaluate::{EntityError, ErrorAnalysis, ErrorKind, ShownEntity};
+use crate::evaluate::errors::{EntityError, ErrorAnalysis, ErrorKind, ShownEntity};
 use crate::report::html::{details, table};
 
 /// Examples of each kind that are shown.

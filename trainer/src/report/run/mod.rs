@@ -1,10 +1,10 @@
 //! `report.html`: a training run as a page.
 
 mod calibration;
-mod configuration;
+pub(crate) mod configuration;
 mod curves;
 mod errors;
-mod page;
+pub(crate) mod page;
 mod results;
 #[cfg(test)]
 pub(crate) mod tests;

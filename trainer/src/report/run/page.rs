@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use maud::{Markup, html};
 use serde::Serialize;
 
-use super::calibration::calibration;
-use super::curves::curves;
-use super::errors::{confusion, errors};
-use super::results::{scores, types};
-use crate::evaluate::{DetailedEvaluation, Evaluation};
+use crate::evaluate::Evaluation;
+use crate::evaluate::detail::DetailedEvaluation;
 use crate::report::error::{ReportError, write};
 use crate::report::html::{Page, Section, definitions};
 use crate::report::number::format_percent;
 use crate::report::point::{EvaluationPoint, StepPoint};
+use crate::report::run::calibration::calibration;
+use crate::report::run::curves::curves;
+use crate::report::run::errors::{confusion, errors};
+use crate::report::run::results::{scores, types};
 
 /// The content of a run's page. Sections without content are left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -1,9 +1,11 @@
 use nerve_tagging::LabelSet;
 
-use super::page::RunReport;
-use crate::evaluate::test_tagger::{Lexicon, corpus};
-use crate::evaluate::{DetailedEvaluation, Evaluation, calibration_report, evaluate, evaluate_in_detail};
+use crate::evaluate::calibration::calibration_report;
+use crate::evaluate::detail::{DetailedEvaluation, evaluate_in_detail};
+use crate::evaluate::evaluation::tests::{Lexicon, corpus};
+use crate::evaluate::{Evaluation, evaluate};
 use crate::report::point::{EvaluationPoint, StepPoint};
+use crate::report::run::page::RunReport;
 
 const TEXT: &str = "Ann\tB-per\nLee\tI-per\n<b>&\tO\nRome\tB-loc\n\nBob\tB-per\nUlm\tO\n";
 

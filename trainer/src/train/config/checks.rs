@@ -1,6 +1,6 @@
 //! Checks of the values of options, and their limits.
 
-use super::error::OptionError;
+use crate::train::config::error::OptionError;
 
 /// The largest number of threads.
 pub const MOST_THREADS: usize = 1024;

@@ -1,20 +1,20 @@
 //! The validated configuration of a training run.
 
 mod checks;
-pub(super) mod error;
+pub(crate) mod error;
 mod objective;
 mod optimisation;
-mod start;
+pub(crate) mod start;
 
 use std::path::PathBuf;
 
 use regex::Regex;
 
-use super::device::DeviceChoice;
-use super::learning_rate::learning_rate;
-use super::options::TrainOptions;
-use super::record::TestedCheckpoint;
-use super::subwords::LabelledSubwords;
+use crate::train::device::DeviceChoice;
+use crate::train::learning_rate::learning_rate;
+use crate::train::options::TrainOptions;
+use crate::train::record::TestedCheckpoint;
+use crate::train::subwords::LabelledSubwords;
 use checks::{MOST_EPOCHS, MOST_LENGTH, MOST_WINDOWS, check, check_absent, check_count};
 use nerve_corpus::WNUT17_URL;
 

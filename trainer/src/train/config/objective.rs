@@ -1,7 +1,7 @@
 //! The loss function, as a configuration.
 
-use super::checks::{check, check_absent};
-use super::error::OptionError;
+use crate::train::config::checks::{check, check_absent};
+use crate::train::config::error::OptionError;
 use crate::train::loss::{ClassWeights, LossFunction, LossKind};
 use crate::train::options::TrainOptions;
 

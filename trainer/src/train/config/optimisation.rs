@@ -1,7 +1,7 @@
 //! Update rule, learning rate and clipping, as a configuration.
 
-use super::checks::{MOST_EPOCHS, check, check_absent, check_count};
-use super::error::OptionError;
+use crate::train::config::checks::{MOST_EPOCHS, check, check_absent, check_count};
+use crate::train::config::error::OptionError;
 use crate::train::optimiser::{OptimiserKind, Rule};
 use crate::train::options::TrainOptions;
 use crate::train::schedule::{Decay, Schedule, ScheduleKind};

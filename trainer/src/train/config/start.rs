@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::checks::{check_absent, check_count};
-use super::error::OptionError;
+use crate::train::config::checks::{check_absent, check_count};
+use crate::train::config::error::OptionError;
 use crate::train::options::{Init, TrainOptions};
 
 /// The largest size of a model that starts from random weights.

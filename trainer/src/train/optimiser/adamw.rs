@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use pulp::Arch;
 
-use super::slot;
+use crate::train::optimiser::update;
 
 /// The exponential decay rates and the denominator's constant, as in the paper and in PyTorch.
 const BETA1: f32 = 0.9;
@@ -32,7 +32,7 @@ impl Update {
     }
 }
 
-impl slot::Update for Update {
+impl update::Update for Update {
     fn apply(&self, weights: &mut [f32], gradient: &[f32], moments: &mut [&mut [f32]]) {
         let [mean, square] = moments else {
             return;

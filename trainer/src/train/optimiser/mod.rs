@@ -2,10 +2,12 @@
 
 mod adamw;
 mod on_device;
-mod plan;
+pub(crate) mod plan;
 mod rows;
 mod sgd;
 mod slot;
+mod sums;
+mod update;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,10 +17,12 @@ use candle_core::Result;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Gradients, Parameters};
+use crate::model::gradients::Gradients;
+use crate::model::parameters::Parameters;
+use crate::threads::joined;
 use slot::Slot;
 
-pub(crate) use plan::{ParameterPlan, is_embedding, layer_of};
+pub(crate) use plan::ParameterPlan;
 
 /// An optimiser, as an option names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -174,7 +178,7 @@ impl Optimiser {
                 .collect();
             handles
                 .into_iter()
-                .map(super::joined)
+                .map(joined)
                 .collect::<Vec<Result<Vec<(usize, T)>>>>()
         });
         let mut results = Vec::new();

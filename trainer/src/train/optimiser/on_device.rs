@@ -2,8 +2,9 @@
 
 use candle_core::{Result, Tensor, Var};
 
-use super::slot::Update;
-use crate::model::{Gradients, WORD_EMBEDDINGS};
+use crate::model::gradients::Gradients;
+use crate::model::parameters::WORD_EMBEDDINGS;
+use crate::train::optimiser::update::Update;
 
 /// The gradient and the moments of a variable that is not on the CPU.
 pub(super) struct OnDevice {

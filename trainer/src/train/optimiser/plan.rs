@@ -1,6 +1,6 @@
 //! How each parameter is trained.
 
-use crate::model::is_exempt_from_decay;
+use crate::model::parameters::is_exempt_from_decay;
 
 /// How a parameter is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use candle_core::Result;
 
-use crate::model::Gradients;
+use crate::model::gradients::Gradients;
 use crate::ops::values;
 
 /// The rows of an embedding table that gradients have reached.
@@ -40,7 +40,7 @@ impl Rows {
             let rows = values(rows)?;
             for (&id, part) in shard.word_ids.iter().zip(rows.chunks_exact(self.width)) {
                 let row = id as usize;
-                super::slot::add(&mut gradient[row * self.width..][..self.width], part);
+                super::sums::add(&mut gradient[row * self.width..][..self.width], part);
                 self.touched.push(row);
                 self.ever[row] = true;
             }
@@ -48,7 +48,7 @@ impl Rows {
         self.touched.sort_unstable();
         self.touched.dedup();
         let rows = self.touched.iter();
-        let squares = rows.map(|row| super::slot::squared(&gradient[row * self.width..][..self.width]));
+        let squares = rows.map(|row| super::sums::squared(&gradient[row * self.width..][..self.width]));
         Ok(squares.sum())
     }
 

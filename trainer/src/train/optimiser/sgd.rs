@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use pulp::Arch;
 
-use super::slot;
+use crate::train::optimiser::update;
 
 /// The numbers of one step.
 #[derive(Clone, Copy)]
@@ -34,7 +34,7 @@ impl Update {
     }
 }
 
-impl slot::Update for Update {
+impl update::Update for Update {
     fn apply(&self, weights: &mut [f32], gradient: &[f32], moments: &mut [&mut [f32]]) {
         let Some(buffer) = moments.first_mut() else {
             Arch::new().dispatch(

@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, Var};
-use pulp::Arch;
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Var};
 
-use super::on_device::OnDevice;
-use super::plan::ParameterPlan;
-use super::rows::Rows;
-use crate::model::{Gradients, WORD_EMBEDDINGS};
+use crate::model::gradients::Gradients;
+use crate::model::parameters::WORD_EMBEDDINGS;
 use crate::ops::values;
+use crate::train::optimiser::on_device::OnDevice;
+use crate::train::optimiser::plan::ParameterPlan;
+use crate::train::optimiser::rows::Rows;
+use crate::train::optimiser::sums::{add, squared};
+use crate::train::optimiser::update::Update;
 
 /// One variable with its gradient and its moments.
 pub(super) struct Slot {
@@ -26,18 +28,6 @@ pub(super) struct Slot {
     rows: Option<Rows>,
     /// In place of gradient, moments and rows where the variable is not on the CPU.
     on_device: Option<OnDevice>,
-}
-
-/// One step of a rule, for one variable.
-pub(super) trait Update {
-    /// Moves weights by their gradient and moments.
-    fn apply(&self, weights: &mut [f32], gradient: &[f32], moments: &mut [&mut [f32]]);
-
-    /// Moves weights that have never had a gradient; false where they need the whole update.
-    fn apply_untouched(&self, weights: &mut [f32]) -> bool;
-
-    /// Weights moved by their gradient and moments, on any device.
-    fn apply_tensors(&self, weights: &Tensor, gradient: &Tensor, moments: &mut [Tensor]) -> Result<Tensor>;
 }
 
 impl Slot {
@@ -205,28 +195,4 @@ fn sum<'p>(sum: &mut [f32], mut parts: impl Iterator<Item = &'p [f32]>, begun: b
     for part in parts {
         add(sum, part);
     }
-}
-
-pub(super) fn add(sum: &mut [f32], part: &[f32]) {
-    for (sum, part) in sum.iter_mut().zip(part) {
-        *sum += part;
-    }
-}
-
-pub(super) fn squared(gradient: &[f32]) -> f64 {
-    const LANES: usize = 8;
-    let (chunks, rest) = gradient.as_chunks::<LANES>();
-    let mut lanes = [0f64; LANES];
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for chunk in chunks {
-                for lane in 0..LANES {
-                    lanes[lane] += f64::from(chunk[lane]) * f64::from(chunk[lane]);
-                }
-            }
-        },
-    );
-    let rest = rest.iter().map(|&g| f64::from(g) * f64::from(g));
-    lanes.into_iter().chain(rest).sum()
 }

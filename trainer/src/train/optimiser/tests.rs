@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::WORD_EMBEDDINGS;
+use crate::model::parameters::WORD_EMBEDDINGS;
 use candle_core::{Device, Tensor};
 
 const RATE: f64 = 0.01;
@@ -171,7 +171,7 @@ fn a_frozen_parameter_stays_as_it_is() {
 /// The plain update of other devices, on the CPU.
 #[test]
 fn the_update_of_tensors_is_that_of_slices() {
-    let rules: [&dyn super::slot::Update; 4] = [
+    let rules: [&dyn super::update::Update; 4] = [
         &adamw::Update::new(3, RATE, DECAY, 0.5),
         &sgd::Update::new(RATE, DECAY, 0.5, 0.0, false),
         &sgd::Update::new(RATE, DECAY, 0.5, 0.9, false),

@@ -1,8 +1,8 @@
 //! TensorBoard events: when they are written, and what a resumed run leaves of them.
 
-use super::resuming::Stop;
 use super::*;
-use crate::report::event_times;
+use crate::report::tensorboard::event_times;
+use crate::train::run::tests::resuming::Stop;
 
 const FILE: &str = "run/tensorboard/events.out.tfevents.nerve";
 

@@ -6,7 +6,9 @@ use super::*;
 use std::path::PathBuf;
 
 use crate::testing::write_corpus;
-use crate::train::{Init, LabelledSubwords, Notice, TrainOptions};
+use crate::train::notice::Notice;
+use crate::train::options::{Init, TrainOptions};
+use crate::train::subwords::LabelledSubwords;
 
 fn options(dir: &Path, out: &str) -> TrainOptions {
     TrainOptions {

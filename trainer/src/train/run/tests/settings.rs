@@ -131,7 +131,7 @@ fn what_is_frozen_stays_and_a_pattern_must_match() {
     let words = |out: &str| tensor(out, "bert.embeddings.word_embeddings.weight");
     let layer = |out: &str, index| tensor(out, &format!("bert.encoder.layer.{index}.output.dense.weight"));
     assert_ne!(layer("f", 0), layer("d", 0));
-    let fresh = crate::base::open_base(&config_of("f").start, 128).unwrap();
+    let fresh = crate::base::open::open_base(&config_of("f").start, 128).unwrap();
     let (fresh, _) = fresh
         .into_tagger(&nerve_tagging::LabelSet::iob2(["per"]).unwrap(), 42)
         .unwrap();
