@@ -267,7 +267,7 @@ fn each_unit_of_offsets_becomes_the_index_that_javascript_slices_at() {
                     const text = 'aé€😀\u0301👩‍👩‍👧\r\n東z';
                     const lengths = {
                         codepoint: (part) => [...part].length,
-                        byte: (part) => new TextTokenizer().encode(part).length,
+                        byte: (part) => new TextEncoder().encode(part).length,
                         utf16: (part) => part.length,
                     };
                     const wrong = [];

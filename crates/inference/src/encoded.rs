@@ -60,8 +60,8 @@ pub fn encode<S: AsRef<str>>(
 /// The words that a window answers for, and the positions of their first subwords.
 fn first_subwords(subwords: &Subwords, window: &Window, specials: usize) -> (Vec<usize>, Vec<usize>) {
     let position = |word| {
-        let mut labelled = subwords.labelled_in_window(WordIndex(word), window, SubwordLabels::First);
-        Some((word, labelled.next()? - window.tokens.start + specials))
+        let mut labeled = subwords.labeled_in_window(WordIndex(word), window, SubwordLabels::First);
+        Some((word, labeled.next()? - window.tokens.start + specials))
     };
     window.answers.range().filter_map(position).unzip()
 }

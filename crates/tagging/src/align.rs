@@ -1,4 +1,4 @@
-//! The positions of a window that carry words' labels.
+//! The positions of a window that carry the labels of words.
 
 use std::ops::Range;
 
@@ -7,20 +7,21 @@ use crate::subwords::{AlignError, Subwords};
 use crate::tag::LabelId;
 use crate::window::Window;
 
-/// Which subwords of a word carry its label: those that are trained on, and those whose logits are read.
+/// The subwords of a word that carry its label: they have a label in training, and their logits decide it in inference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubwordLabels {
-    /// The first alone; the rest are ignored.
+    /// The first subword; the others are ignored.
     First,
     /// Every subword.
     All,
 }
 
 impl Subwords {
-    /// The subwords of a word that carry its label in a window which answers for it, as positions in [`Self::ids`].
+    /// The subwords that carry the label of a word, as positions in [`Self::ids`]. The word must be one of
+    /// [`Window::answers`].
     ///
-    /// Empty for a word without subwords; subwords beyond the end of the window are left out.
-    pub fn labelled_in_window(&self, word: WordIndex, window: &Window, which: SubwordLabels) -> Range<usize> {
+    /// Empty for a word without subwords. Subwords beyond the end of the window are left out.
+    pub fn labeled_in_window(&self, word: WordIndex, window: &Window, which: SubwordLabels) -> Range<usize> {
         let subwords = self.of_word(word);
         let end = match which {
             SubwordLabels::First => subwords.end.min(subwords.start + 1),
@@ -29,9 +30,11 @@ impl Subwords {
         subwords.start..end.min(window.tokens.end)
     }
 
-    /// The label of each position of a window's token sequence, special tokens included; `None` is ignored by the loss.
+    /// The label of each position of a window's token sequence, including special tokens. The loss ignores `None`.
     ///
-    /// Only words the window answers for carry labels, so a word in the overlap of two windows is trained on once.
+    /// Only the words of [`Window::answers`] carry labels, so a word in the overlap of two windows is trained on once.
+    /// `specials` is the number of special tokens before and after the window. An error if `labels` does not have one label per
+    /// word.
     pub fn window_labels(
         &self,
         labels: &[LabelId],
@@ -48,7 +51,7 @@ impl Subwords {
         let (before, after) = specials;
         let mut positions = vec![None; before + window.tokens.len() + after];
         for word in window.answers.range() {
-            for token in self.labelled_in_window(WordIndex(word), window, which) {
+            for token in self.labeled_in_window(WordIndex(word), window, which) {
                 positions[before + token - window.tokens.start] = Some(labels[word]);
             }
         }

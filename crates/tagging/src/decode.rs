@@ -1,4 +1,4 @@
-//! From words' logits to labels and how sure they are.
+//! The labels of a text's words and their probabilities, decoded from logits.
 
 use crate::label::LabelSet;
 use crate::tag::LabelId;
@@ -7,21 +7,21 @@ use crate::temperature::Temperature;
 /// A word's label and its probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WordLabel {
-    /// The label decided on.
+    /// The label of the word.
     pub label: LabelId,
     /// Its softmax probability at the decoder's temperature, in [0, 1].
     pub score: f32,
 }
 
-/// The most probable label of one row of logits and its softmax probability; the lowest id wins a tie.
+/// The most probable label of one row of logits and its softmax probability. The lowest id wins a tie.
 ///
 /// The largest logit is subtracted before exponentiation, so no finite input overflows. `None` for an empty row and for
-/// one with a NaN or infinite logit, of which no probability can be stated.
+/// a row with a NaN or infinite logit, which has no softmax probabilities.
 pub fn best_label(logits: &[f32]) -> Option<WordLabel> {
     best_label_at(logits, Temperature::default())
 }
 
-/// [`best_label`], its probability at a temperature.
+/// [`best_label`] with the probability at a temperature.
 fn best_label_at(logits: &[f32], temperature: Temperature) -> Option<WordLabel> {
     if logits.iter().any(|logit| !logit.is_finite()) {
         return None;
@@ -38,8 +38,8 @@ fn best_label_at(logits: &[f32], temperature: Temperature) -> Option<WordLabel> 
 
 /// The softmax probability, at a temperature, of the label whose logit is `chosen`.
 fn probability(logits: &[f32], chosen: f32, temperature: Temperature) -> f32 {
-    // In f64, so that two logits at opposite ends of f32 do not differ by infinity. A label far below the best divides
-    // by infinity: 0.
+    // The difference of two finite f32 logits can overflow f32, but not f64. For a label far below the best one the sum
+    // is infinite and the probability is 0.
     let relative: f64 = logits
         .iter()
         .map(|&logit| ((f64::from(logit) - f64::from(chosen)) / temperature.get()).exp())
@@ -47,23 +47,21 @@ fn probability(logits: &[f32], chosen: f32, temperature: Temperature) -> f32 {
     (1.0 / relative) as f32
 }
 
-/// Whether a text's labels must make sense as a sequence.
+/// Whether the labels of a text must form a valid sequence of the label scheme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Decoding {
-    /// The most probable sequence in which every label may follow the one before ([`LabelSet::may_follow`]).
+    /// The most probable sequence in which every label may follow its predecessor ([`LabelSet::may_follow`]).
     #[default]
     Constrained,
-    /// The most probable label of each word, whatever its neighbours have.
+    /// The most probable label of each word, regardless of its neighbors.
     Independent,
 }
 
-/// Decides the labels of a text's words together.
+/// A decoder from logits to the labels of a text's words, for any number of texts of one label set.
 ///
-/// The scheme's rules are worked out once, so one decoder serves all texts of a label set.
-///
-/// The temperature (Guo et al. 2017) divides the logits where a score is stated and nowhere else: labels are always decided
-/// on the logits as they are. For one word that is the same, as division keeps their order; a sequence's sum of
-/// log-probabilities would not keep its order, so there the rule is what makes calibration never change a label.
+/// The temperature (Guo et al. 2017) divides the logits only where a score is computed. Labels are decided on the
+/// undivided logits, so calibration never changes a label: dividing the logits keeps the order of one word's labels, but
+/// not the order of the probabilities of label sequences.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     temperature: Temperature,
@@ -75,7 +73,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// The decoder of a label set, its scores uncalibrated.
+    /// The decoder of a label set with temperature 1, that is, without calibration.
     pub fn new(labels: &LabelSet) -> Self {
         let ids = || (0..labels.len()).map(LabelId);
         let predecessors = |next| {
@@ -93,28 +91,29 @@ impl Decoder {
         }
     }
 
-    /// The same decoder, its scores stated at a temperature.
+    /// The same decoder with scores computed at the given temperature.
     pub fn with_temperature(self, temperature: Temperature) -> Self {
         Self { temperature, ..self }
     }
 
-    /// How many labels there are: the width of a row.
+    /// The number of labels, which is the length of a row of logits.
     pub fn width(&self) -> usize {
         self.predecessors.len()
     }
 
-    /// The labels of a text's words; `has_row` says of each word whether the next row of `rows` is its.
+    /// The label of each word of a text, with its softmax probability at the decoder's temperature.
     ///
-    /// `rows` holds one row of logits for each word that has one, row-major. A word without a row is `O`, surely, and no
-    /// entity reaches across it. A score is the label's softmax probability in its row, at the decoder's temperature.
+    /// `has_row` yields one item per word: whether the word has a row of logits. `rows` contains the rows of those words in
+    /// order, row-major, shape `[words with a row, width]`. A word without a row is `O` with probability 1, and no entity
+    /// extends across it.
     ///
-    /// Constrained decoding is Viterbi's algorithm (Viterbi 1967) on log-probabilities: the sequence of labels with the
-    /// highest product of probabilities among those in which each may follow the one before. A label that may follow any
-    /// other, as all of IOB2 but `I-X`, looks only at the best sequence so far, so the time is linear in words and labels;
-    /// and where the words' most probable labels are a valid sequence already, that is the answer and nothing is searched.
+    /// Constrained decoding is Viterbi's algorithm (Viterbi 1967) on log-probabilities: among the sequences in which each
+    /// label may follow its predecessor, it finds the one with the highest product of probabilities. A label that may follow
+    /// any other (in IOB2, every label except `I-X`) extends the best sequence so far, so the time is linear in words and
+    /// labels. If the most probable labels of the words already form a valid sequence, they are returned without a search.
     /// The lowest label wins a tie.
     ///
-    /// `None` where the rows are not as many as the words that have one, or a logit is NaN or infinite.
+    /// `None` if the number of rows differs from the number of words that have one, or if a logit is NaN or infinite.
     pub fn decode(
         &self,
         rows: &[f32],
@@ -127,7 +126,7 @@ impl Decoder {
         for present in has_row.clone() {
             let word = match present {
                 true => best_label_at(remaining.next()?, self.temperature)?,
-                false => self.surely_outside(),
+                false => self.outside_word(),
             };
             valid = valid && self.may_follow(labels.last(), word.label);
             labels.push(word);
@@ -136,12 +135,12 @@ impl Decoder {
             return None;
         }
         if decoding == Decoding::Constrained && !valid {
-            self.correct(rows, has_row, &mut labels);
+            self.constrain(rows, has_row, &mut labels);
         }
         Some(labels)
     }
 
-    /// [`Self::decode`] for words whose rows came in another order: each word's own, where it has one.
+    /// [`Self::decode`] for one optional row of logits per word, in the order of the words.
     pub fn decode_words(&self, rows: &[Option<Vec<f32>>], decoding: Decoding) -> Option<Vec<WordLabel>> {
         if rows.iter().flatten().any(|row| row.len() != self.width()) {
             return None;
@@ -150,7 +149,7 @@ impl Decoder {
         self.decode(&flat, rows.iter().map(Option::is_some), decoding)
     }
 
-    fn surely_outside(&self) -> WordLabel {
+    fn outside_word(&self) -> WordLabel {
         WordLabel {
             label: self.outside,
             score: 1.0,
@@ -165,18 +164,18 @@ impl Decoder {
         }
     }
 
-    /// Gives each word its label in the best valid sequence.
-    fn correct(
+    /// Replaces the labels by the best valid sequence, found with Viterbi's algorithm.
+    fn constrain(
         &self,
         rows: &[f32],
         has_row: impl DoubleEndedIterator<Item = bool> + ExactSizeIterator + Clone,
         labels: &mut [WordLabel],
     ) {
         let width = self.width();
-        // For each word and label, the label before it on the best sequence that ends there.
+        // For each word and label, the preceding label in the best sequence that ends with them.
         let mut origins: Vec<u32> = Vec::with_capacity(labels.len() * width);
-        // For each label, how good the best sequence is that ends with it: its sum of logits. Log-probabilities differ
-        // from logits by each row's normaliser, which all sequences share.
+        // For each label, the sum of logits of the best sequence that ends with the label. Log-probabilities differ from
+        // logits by a normalizer per row, which is the same for all sequences.
         let mut reached: Vec<f64> = Vec::new();
         let mut remaining = rows.chunks_exact(width);
         for present in has_row.clone() {
@@ -198,10 +197,10 @@ impl Decoder {
                 origins.push(origin as u32);
                 extended.push(before + here);
             }
-            // Counted from the best, so that a long text's sums keep their precision.
+            // Sums are relative to the best one, so that they keep their precision in a long text.
             let (_, highest) = best_of(&extended, 0..width);
             if highest == f64::NEG_INFINITY {
-                // A scheme in which nothing may stand here, not even `O`: there is no valid sequence to choose.
+                // The scheme permits no label here, not even `O`: no valid sequence exists.
                 return;
             }
             extended.iter_mut().for_each(|score| *score -= highest);
@@ -216,14 +215,14 @@ impl Decoder {
                     label: LabelId(label),
                     score: probability(row, row[label], self.temperature),
                 },
-                None => self.surely_outside(),
+                None => self.outside_word(),
             };
             label = origins[label] as usize;
         }
     }
 }
 
-/// The first of `among` with the highest score, and that score.
+/// The first index in `among` with the highest score, and the score.
 fn best_of(scores: &[f64], among: impl Iterator<Item = usize>) -> (usize, f64) {
     among.fold((0, f64::NEG_INFINITY), |best, at| {
         if scores[at] > best.1 {
@@ -284,7 +283,7 @@ mod tests {
         let all = [true; 3];
         assert_eq!(decoded(&rows, &all, Decoding::Independent), [2, 3, 2]);
         assert_eq!(decoded(&rows, &all, Decoding::Constrained), [0, 3, 0]);
-        // Two sure I-a after an unsure first make the first a B-a.
+        // Two words that are clearly inside `a`: the first becomes B-a instead of both becoming O.
         assert_eq!(
             decoded(&[inside_a, inside_a], &[true; 2], Decoding::Constrained),
             [1, 2]
@@ -323,7 +322,7 @@ mod tests {
         );
     }
 
-    /// The best score, as a sum of logits, of a valid sequence over all words with rows.
+    /// The highest sum of logits of a valid sequence, over all words with rows.
     fn best_by_brute_force(labels: &LabelSet, rows: &[[f32; 5]], has_row: &[bool]) -> f64 {
         fn search(labels: &LabelSet, rows: &[[f32; 5]], has_row: &[bool], previous: Option<LabelId>) -> f64 {
             let Some((&present, later_words)) = has_row.split_first() else {
@@ -374,7 +373,7 @@ mod tests {
                     prop_assert_eq!((word.label, word.score), (labels.outside(), 1.0));
                 }
             }
-            // Whole numbers, so that equal sums are equal.
+            // The logits are whole numbers, so the sums are exact.
             prop_assert_eq!(score, best_by_brute_force(&labels, &rows, &has_row));
         }
 

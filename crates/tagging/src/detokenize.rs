@@ -1,12 +1,12 @@
-//! Words back to running text, for measuring what a tagger does with text as people type it.
+//! Running text from the words of a corpus, to measure a tagger on text as people type it.
 
 use crate::span::ByteSpan;
 
-/// The running text of a corpus sentence, and where each word stands in it.
+/// The running text of a corpus sentence and the byte span of each word in it.
 ///
-/// Closing punctuation, clitics and the dots of an ellipsis are glued to what comes before; opening brackets, currency
-/// signs, `#` and `@` to what follows; straight quotes open and close in turn; an apostrophe between a letter and a
-/// clitic is glued on both sides. All other words are separated by one space.
+/// Closing punctuation, clitics and the dots of an ellipsis follow the previous word without a space. Opening brackets,
+/// currency signs, `#` and `@` precede the next word without a space. Straight quotes open and close in turn. An apostrophe
+/// between a letter and a clitic has no space on either side. All other words are separated by one space.
 pub fn detokenize(words: &[String]) -> (String, Vec<ByteSpan>) {
     let mut text = String::new();
     let mut spans = Vec::with_capacity(words.len());
@@ -15,18 +15,19 @@ pub fn detokenize(words: &[String]) -> (String, Vec<ByteSpan>) {
     for (index, word) in words.iter().enumerate() {
         let previous = index.checked_sub(1).map(|before| words[before].as_str());
         let next = words.get(index + 1).map(String::as_str);
-        let glued = place(word, previous, next, &mut quote_open);
-        if !(glue_next || glued.before) {
+        let glue = glue_of(word, previous, next, &mut quote_open);
+        if !(glue_next || glue.before) {
             text.push(' ');
         }
         let start = text.len();
         text.push_str(word);
         spans.extend(ByteSpan::new(start, text.len()));
-        glue_next = glued.after;
+        glue_next = glue.after;
     }
     (text, spans)
 }
 
+/// The sides on which a word has no space.
 struct Glue {
     before: bool,
     after: bool,
@@ -48,7 +49,7 @@ fn starts_alphanumeric(word: Option<&str>) -> bool {
         .is_some_and(char::is_alphanumeric)
 }
 
-fn place(word: &str, previous: Option<&str>, next: Option<&str>, quote_open: &mut bool) -> Glue {
+fn glue_of(word: &str, previous: Option<&str>, next: Option<&str>, quote_open: &mut bool) -> Glue {
     let glue = |before, after| Glue { before, after };
     match word {
         "\"" => {

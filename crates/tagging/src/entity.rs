@@ -1,9 +1,9 @@
-//! Tags to entities and back.
+//! Conversion between tags and entities.
 
 use crate::span::WordSpan;
 use crate::tag::{EntityType, Tag};
 
-/// A typed run of words.
+/// A run of words with an entity type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Entity {
     /// The words the entity covers; never empty.
@@ -12,20 +12,21 @@ pub struct Entity {
     pub entity_type: EntityType,
 }
 
-/// What becomes of an `I-X` with no open `X` before it.
+/// The treatment of an `I-X` that does not continue an entity of type `X`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrphanRule {
-    /// It starts an entity, as the WNUT-17 and CoNLL-2000 scorers have it. The rule of every Nerve answer.
+    /// The `I-X` starts an entity, as in the WNUT-17 and CoNLL-2000 scorers. Nerve's responses follow this rule.
     Start,
-    /// It and the `I-X` that follow it are dropped: strict IOB2.
+    /// The `I-X` and each `I-X` that continues it are ignored, as in strict IOB2.
     Drop,
 }
 
-/// The entities a tag sequence spells, in order, never overlapping.
+/// The entities of a tag sequence, in order and without overlap.
 ///
-/// `B-X` starts an entity; `I-X` extends an open entity of type `X`, and so does `E-X`, which closes it; `S-X` is an
-/// entity of one word; anything else closes what is open. An `I-X` or `E-X` with no open `X` (at the start, after `O`, after the
-/// end of an entity or another type) follows `orphans`. An entity without its `E-X` ends where it is closed.
+/// `B-X` starts an entity. `I-X` continues an open entity of type `X`. `E-X` continues and closes it. `S-X` is an entity of
+/// one word. Any other tag closes the open entity. An `I-X` or `E-X` without an open entity of type `X` (at the start, after
+/// `O`, after a closed entity or another type) is treated as `orphans` specifies. An entity without its `E-X` ends at the
+/// tag that closes it.
 pub fn entities(tags: impl IntoIterator<Item = Tag>, orphans: OrphanRule) -> Vec<Entity> {
     let mut found = Vec::new();
     let mut open: Option<(usize, EntityType)> = None;
@@ -60,7 +61,8 @@ fn close(open: Option<(usize, EntityType)>, end: usize, found: &mut Vec<Entity>)
     }
 }
 
-/// The IOB2 tags of `word_count` words under these entities; `None` where two overlap or one leaves the words.
+/// The IOB2 tags of `word_count` words that contain these entities. `None` if two entities overlap or one extends beyond
+/// the words.
 pub fn tags(entities: &[Entity], word_count: usize) -> Option<Vec<Tag>> {
     let mut tags = vec![Tag::Outside; word_count];
     for entity in entities {
@@ -146,8 +148,8 @@ mod tests {
             }).collect();
             for orphans in [OrphanRule::Start, OrphanRule::Drop] {
                 let found = entities(sequence.iter().copied(), orphans);
-                let respelt = tags(&found, sequence.len()).unwrap();
-                prop_assert_eq!(entities(respelt, OrphanRule::Drop), found);
+                let rewritten = tags(&found, sequence.len()).unwrap();
+                prop_assert_eq!(entities(rewritten, OrphanRule::Drop), found);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How well the labels that a tagger gives to words agree with the tags of a corpus.
+//! Scores of a tagger's labels against the tags of a corpus.
 
 use std::collections::BTreeSet;
 
@@ -11,20 +11,20 @@ use crate::score::{Score, Scorer};
 use crate::sentence::Sentence;
 use crate::tag::Tag;
 
-/// The score of a tagger on labelled sentences, by both readings of an `I-X` that continues nothing.
+/// The scores of a tagger on labeled sentences, under both rules for an orphan `I-X` ([`OrphanRule`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// It starts an entity: the figures to report.
+    /// The score under [`OrphanRule::Start`], which is the one to report.
     #[serde(flatten)]
     pub score: Score,
-    /// It is dropped: strict IOB2.
+    /// The score under [`OrphanRule::Drop`], that is, strict IOB2.
     pub strict: Score,
 }
 
 impl Evaluation {
-    /// The evaluation of the labels, out of `labels`, that a tagger gave to the words of `sentences`.
+    /// The evaluation of `answers`, a tagger's labels of the words of each sentence.
     ///
-    /// An entity whose type the tagger does not know counts as missed.
+    /// A gold entity whose type is not in the tagger's `labels` counts as missed.
     pub fn of(labels: &LabelSet, sentences: &[Sentence], answers: &[Vec<WordLabel>]) -> Self {
         let tags = ComparableTags::new(labels, sentences);
         let scorer = |orphans| Scorer::new(tags.labels(), orphans);
@@ -42,14 +42,14 @@ impl Evaluation {
     }
 }
 
-/// Translates the tags of a corpus and the labels of a tagger to one label set that has the entity types of both.
+/// A mapping from the tags of a corpus and the labels of a tagger to one label set with the entity types of both.
 pub struct ComparableTags<'l> {
     tagger_labels: &'l LabelSet,
     labels: LabelSet,
 }
 
 impl<'l> ComparableTags<'l> {
-    /// The translation for a tagger of these labels and sentences with IOB2 tags.
+    /// The mapping for a tagger with these labels and sentences with IOB2 tags.
     pub fn new(tagger_labels: &'l LabelSet, sentences: &[Sentence]) -> Self {
         let tags = sentences.iter().flat_map(|sentence| &sentence.tags);
         let mut types: BTreeSet<&str> = tags
@@ -58,24 +58,24 @@ impl<'l> ComparableTags<'l> {
         types.extend(tagger_labels.types().iter().map(String::as_str));
         Self {
             tagger_labels,
-            // Distinct types always make a label set; the tagger's own labels would score what it knows.
+            // Distinct types always form a label set, so the alternative is never taken.
             labels: LabelSet::iob2(types).unwrap_or_else(|_| tagger_labels.clone()),
         }
     }
 
-    /// The labels that both are translated to.
+    /// The label set that both are mapped to.
     pub fn labels(&self) -> &LabelSet {
         &self.labels
     }
 
-    /// The tags of a sentence; `O` for what is not an IOB2 tag.
+    /// The tags of a sentence. A tag that is not IOB2 becomes `O`.
     pub fn gold(&self, sentence: &Sentence) -> Vec<Tag> {
         let tag = |name: &String| self.labels.tag(self.labels.parse(name)?);
         let tags = sentence.tags.iter();
         tags.map(|name| tag(name).unwrap_or(Tag::Outside)).collect()
     }
 
-    /// The IOB2 tags of a tagger's answer, whatever scheme its labels are in.
+    /// The IOB2 tags of a tagger's labels, which may be in any scheme.
     pub fn predicted(&self, answer: &[WordLabel]) -> Vec<Tag> {
         let own = self.tagger_labels;
         let same_type = |of| self.labels.parse_type(own.type_name(of)?);

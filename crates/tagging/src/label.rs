@@ -1,4 +1,4 @@
-//! The label set of a tagger: tags over entity types, in the order of the classifier's outputs.
+//! The label set of a tagger, in the order of the classifier's outputs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use crate::naming::{Naming, learn};
 use crate::scheme::TagScheme;
 use crate::tag::{EntityType, LabelId, Tag};
 
-/// A validated label set of one scheme, in which `O` is present. In IOB2 every `I-X` has its `B-X`.
+/// A validated label set of one scheme. It contains `O`, and in IOB2 a `B-X` for every `I-X`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelSet {
     scheme: TagScheme,
@@ -20,7 +20,7 @@ pub struct LabelSet {
 }
 
 impl LabelSet {
-    /// The IOB2 label set of these names, in output order.
+    /// The IOB2 label set of these names, which are in the order of the classifier's outputs.
     pub fn from_names<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Result<Self, LabelError> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         let mut types: Vec<String> = Vec::new();
@@ -48,13 +48,14 @@ impl LabelSet {
         Ok(labels)
     }
 
-    /// The label set of a classifier that others trained, its scheme learnt from the names, in output order.
+    /// The label set of any token classifier, with the scheme detected from the names. The names are in the order of the
+    /// classifier's outputs.
     ///
-    /// `O` is needed in every scheme, in either case. The other labels are, all in one spelling:
+    /// Every scheme requires `O`, in upper or lower case. The other labels have one of these forms, the same for all:
     /// `B-X`, `B_X`, `X-B` or `X_B` with the position letters `B` `I` (IOB2, IOB1, IO), `B` `I` `E` `S`, `B` `I` `L` `U` or
-    /// `B` `M` `E` `S` (all [`TagScheme::Iobes`]), or bare types ([`TagScheme::Plain`]). Where some type has `I` but no `B` the scheme
-    /// is [`TagScheme::Iob1`], and [`TagScheme::Io`] where none has; an IOB1 classifier with all labels passes for IOB2, whose
-    /// entities read the same.
+    /// `B` `M` `E` `S` (all [`TagScheme::Iobes`]), or the type alone ([`TagScheme::Plain`]). If some types have `I` but no `B`,
+    /// the scheme is [`TagScheme::Iob1`]; if no type has `B`, it is [`TagScheme::Io`]. The labels of an IOB1 classifier in
+    /// which every type has `B` are read as IOB2, which yields the same entities.
     pub fn learn<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Result<Self, LabelError> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         let naming = learn(&names)?;
@@ -81,7 +82,7 @@ impl LabelSet {
         })
     }
 
-    /// The IOB2 label set of a Hugging Face `id2label` map, whose keys are decimal ids.
+    /// The IOB2 label set of a Hugging Face `id2label` map from decimal ids to names.
     pub fn from_id2label(id2label: &BTreeMap<String, String>) -> Result<Self, LabelError> {
         Self::from_names(names_in_order(id2label)?)
     }
@@ -91,7 +92,7 @@ impl LabelSet {
         Self::learn(names_in_order(id2label)?)
     }
 
-    /// `O`, then `B-X` and `I-X` for each type in the order given; a repeated type is an error.
+    /// The label set `O`, then `B-X` and `I-X` for each type in the given order. A repeated type is an error.
     pub fn iob2<S: AsRef<str>>(types: impl IntoIterator<Item = S>) -> Result<Self, LabelError> {
         let names = types.into_iter().flat_map(|name| {
             let name = name.as_ref();
@@ -100,13 +101,13 @@ impl LabelSet {
         Self::from_names(std::iter::once("O".to_owned()).chain(names))
     }
 
-    /// How the labels spell entities.
+    /// The scheme in which the labels encode entities.
     pub fn scheme(&self) -> TagScheme {
         self.scheme
     }
 
-    /// The IOB2 tags of the entities that words' labels spell. Those of an IOB2 set are left as they are, orphan `I-` tags
-    /// included; in other schemes nothing is an orphan.
+    /// The IOB2 tags of the entities that the labels of words encode. The tags of an IOB2 set are returned unchanged, with
+    /// orphan `I-` tags. In other schemes an orphan starts an entity.
     pub fn iob2_tags(&self, words: impl IntoIterator<Item = LabelId>) -> Vec<Tag> {
         let own: Vec<Tag> = words
             .into_iter()
@@ -116,7 +117,7 @@ impl LabelSet {
             return own;
         }
         let count = own.len();
-        // Entities read from tags never overlap, so there always are tags for them.
+        // Entities read from tags never overlap, so `tags` always succeeds.
         tags(&entities(own, OrphanRule::Start), count).unwrap_or_default()
     }
 
@@ -126,22 +127,22 @@ impl LabelSet {
         names.map(|(id, name)| (id.to_string(), name.clone())).collect()
     }
 
-    /// How many labels there are: the width of the logits.
+    /// The number of labels, which is the length of a row of logits.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Never true: a label set holds `O` at least.
+    /// Always false: a label set contains at least `O`.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// The label names, in output order.
+    /// The label names, in the order of the classifier's outputs.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The entity types, in the order in which the labels first name them.
+    /// The entity types, in the order of their first label.
     pub fn types(&self) -> &[String] {
         &self.types
     }
@@ -151,32 +152,32 @@ impl LabelSet {
         self.outside
     }
 
-    /// The name of a label; `None` where the id is not of this set.
+    /// The name of a label. `None` if the set does not contain the id.
     pub fn name(&self, id: LabelId) -> Option<&str> {
         self.names.get(id.0).map(String::as_str)
     }
 
-    /// The tag of a label; `None` where the id is not of this set.
+    /// The tag of a label. `None` if the set does not contain the id.
     pub fn tag(&self, id: LabelId) -> Option<Tag> {
         self.tags.get(id.0).copied()
     }
 
-    /// The label of a tag; `None` where the set has none, as for `I-X` of a type whose entities are single words.
+    /// The label of a tag. `None` if the set does not contain it, such as `I-X` of a type that only has `B-X`.
     pub fn id(&self, tag: Tag) -> Option<LabelId> {
         self.ids.get(&tag).copied()
     }
 
-    /// The label of this name.
+    /// The label with this name. `None` if the set does not contain it.
     pub fn parse(&self, name: &str) -> Option<LabelId> {
         self.names.iter().position(|n| n == name).map(LabelId)
     }
 
-    /// The name of an entity type; `None` where the type is not of this set.
+    /// The name of an entity type. `None` if the set does not contain the type.
     pub fn type_name(&self, entity_type: EntityType) -> Option<&str> {
         self.types.get(entity_type.0).map(String::as_str)
     }
 
-    /// The entity type of this name.
+    /// The entity type with this name. `None` if the set does not contain it.
     pub fn parse_type(&self, name: &str) -> Option<EntityType> {
         self.types.iter().position(|n| n == name).map(EntityType)
     }
@@ -198,7 +199,7 @@ fn names_in_order(id2label: &BTreeMap<String, String>) -> Result<Vec<String>, La
     Ok(by_id.into_values().map(str::to_owned).collect())
 }
 
-/// The IOB2 tag a name spells, its type interned in `types`.
+/// The IOB2 tag with this name. Adds its type to `types` if it is new.
 fn parse_tag(name: &str, types: &mut Vec<String>) -> Option<Tag> {
     if name == "O" {
         return Some(Tag::Outside);
@@ -258,7 +259,7 @@ mod tests {
             LabelSet::from_id2label(&map(&["1"])),
             Err(LabelError::MissingId { count: 1, missing: 0 })
         );
-        // More labels than the nine that sort alike as text and as numbers.
+        // More than ten labels, because "10" sorts before "2" as text.
         let many: BTreeMap<_, _> = LabelSet::iob2(["a", "b", "c", "d", "e", "f"]).unwrap().id2label();
         assert_eq!(
             LabelSet::from_id2label(&many).unwrap().name(LabelId(12)).unwrap(),

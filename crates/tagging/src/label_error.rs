@@ -1,14 +1,14 @@
-//! Why label names make no label set.
+//! The errors of label names that form no label set.
 
 use thiserror::Error;
 
-/// Why a list of label names is not a usable label set.
+/// A list of label names that is not a valid label set.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LabelError {
     /// No label is `O`.
-    #[error("the labels have no `O`")]
+    #[error("the labels do not include `O`")]
     MissingOutside,
-    /// A label is neither `O` nor `B-` or `I-` and a type.
+    /// A label is neither `O` nor `B-TYPE` or `I-TYPE`.
     #[error("label {id} is `{name}`, which is not IOB2: `O`, `B-TYPE` or `I-TYPE`")]
     NotIob2 {
         /// The label's position.
@@ -16,29 +16,31 @@ pub enum LabelError {
         /// The label's name.
         name: String,
     },
-    /// Some labels have a position prefix or suffix, this one has none.
-    #[error("label {id} is `{name}`, which is not spelt like the others: `O`, or a position and a type")]
+    /// Other labels have a position letter, and this one has none.
+    #[error(
+        "label {id} is `{name}`, which has a different form from the other labels: expected `O` or a position letter and a type"
+    )]
     Mixed {
         /// The label's position.
         id: usize,
         /// The label's name.
         name: String,
     },
-    /// A label has the placeholder name of a model whose labels were never named.
-    #[error("label {id} is `{name}`: the labels were never named")]
+    /// A label has the name that `transformers` gives to labels without names.
+    #[error("label {id} is `{name}`, a placeholder: name the labels in `id2label`")]
     Unnamed {
         /// The label's position.
         id: usize,
         /// The label's name.
         name: String,
     },
-    /// `I-X` stands without `B-X`.
-    #[error("label `I-{entity_type}` has no `B-{entity_type}`")]
+    /// The set has `I-X` but no `B-X`.
+    #[error("the labels include `I-{entity_type}` but not `B-{entity_type}`")]
     InsideWithoutBegin {
-        /// The type that lacks its `B-`.
+        /// The type without a `B-` label.
         entity_type: String,
     },
-    /// A name occurs twice.
+    /// Two labels have the same name.
     #[error("label `{name}` occurs twice")]
     Duplicate {
         /// The repeated name.
@@ -47,15 +49,15 @@ pub enum LabelError {
     /// An `id2label` key is not a number.
     #[error("`id2label` has the key `{key}`, which is not a number")]
     BadId {
-        /// The key as it stands.
+        /// The key.
         key: String,
     },
     /// The ids of `id2label` are not 0 to n-1.
     #[error("`id2label` has {count} labels but no id {missing}")]
     MissingId {
-        /// How many labels there are.
+        /// The number of labels.
         count: usize,
-        /// The lowest absent id.
+        /// The lowest missing id.
         missing: usize,
     },
 }

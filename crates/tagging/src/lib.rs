@@ -1,7 +1,7 @@
-//! The pure domain of entity tagging: labels, entities, subwords, windows, offsets, word splitting and scoring.
+//! Values of entity tagging: labels, entities, subwords, windows, offsets, word splitting, decoding and scoring.
 //!
-//! Nothing here reads a file, calls a model or knows a machine-learning framework. The trainer, the exporter and the
-//! server share these types, so that a word means the same thing when it is trained on and when it is served.
+//! This crate reads no files, runs no models and depends on no machine-learning framework. The trainer, the exporter and the
+//! server share its types, so words and labels have the same definition in training and in serving.
 
 mod align;
 mod decode;

@@ -1,4 +1,4 @@
-//! The scheme and tags of label names that somebody else chose.
+//! The scheme, tags and entity types of a token classifier's label names.
 
 use std::collections::BTreeSet;
 
@@ -6,24 +6,24 @@ use crate::label_error::LabelError;
 use crate::scheme::TagScheme;
 use crate::tag::{EntityType, Tag};
 
-/// What label names say.
+/// The scheme, tags and entity types read from a list of label names.
 pub(crate) struct Naming {
-    /// How they spell entities.
+    /// The scheme in which the labels encode entities.
     pub(crate) scheme: TagScheme,
     /// The tag of each name.
     pub(crate) tags: Vec<Tag>,
-    /// The entity types, in the order in which the names first give them.
+    /// The entity types, in the order of their first label.
     pub(crate) types: Vec<String>,
 }
 
-/// Where a name has its position letter: `B-X`, `B_X`, `X-B` or `X_B`.
+/// The form of a label name: `B-X`, `B_X`, `X-B` or `X_B`.
 #[derive(Clone, Copy)]
 struct Spelling {
     separator: char,
     letter_first: bool,
 }
 
-/// In order of precedence: `B-a_I` is the beginning of an `a_I`.
+/// In order of precedence: `B-a_I` is `B` of the type `a_I`.
 const SPELLINGS: [Spelling; 4] = [
     Spelling::new('-', true),
     Spelling::new('_', true),
@@ -48,7 +48,7 @@ impl Spelling {
         }
     }
 
-    /// The position and the type of a name in this spelling.
+    /// The position and the entity type of a name. `None` if the name has another form.
     fn read(self, name: &str) -> Option<(Position, &str)> {
         let (letter, entity_type) = if self.letter_first {
             name.split_once(self.separator)?
@@ -66,7 +66,7 @@ impl Spelling {
         (!entity_type.is_empty()).then_some((position, entity_type))
     }
 
-    /// What all the names say, `None` of `O`; `None` where one is spelt otherwise.
+    /// The position and type of each name, or `None` for `O`. `None` if one of the names has another form.
     fn read_all(self, names: &[String]) -> Option<Vec<Option<(Position, &str)>>> {
         let mut all = Vec::with_capacity(names.len());
         for name in names {
@@ -84,7 +84,7 @@ fn is_outside(name: &str) -> bool {
     name.eq_ignore_ascii_case("O")
 }
 
-/// The naming of a classifier's labels; see [`crate::LabelSet::learn`].
+/// Reads label names; see [`crate::LabelSet::learn`].
 pub(crate) fn learn(names: &[String]) -> Result<Naming, LabelError> {
     if let Some(id) = names.iter().position(|name| is_placeholder(name)) {
         return Err(LabelError::Unnamed {
@@ -93,9 +93,9 @@ pub(crate) fn learn(names: &[String]) -> Result<Naming, LabelError> {
         });
     }
     if let Some(read) = SPELLINGS.iter().find_map(|spelling| spelling.read_all(names)) {
-        return Ok(positioned(&read));
+        return Ok(with_positions(&read));
     }
-    // One name in the common spelling shows that the rest were meant to be; as bare types they would be misread.
+    // If one name has the form `B-X`, a name without it is an error and not an entity type.
     if names.iter().any(|name| SPELLINGS[0].read(name).is_some()) {
         let odd = |name: &String| !is_outside(name) && SPELLINGS[0].read(name).is_none();
         if let Some(id) = names.iter().position(odd) {
@@ -120,13 +120,13 @@ pub(crate) fn learn(names: &[String]) -> Result<Naming, LabelError> {
     })
 }
 
-/// Whether `transformers` made the name up: `LABEL_0`.
+/// Whether `transformers` generated the name, such as `LABEL_0`.
 fn is_placeholder(name: &str) -> bool {
     name.strip_prefix("LABEL_")
         .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn positioned(read: &[Option<(Position, &str)>]) -> Naming {
+fn with_positions(read: &[Option<(Position, &str)>]) -> Naming {
     let mut types = Types::default();
     let tag = |name: &Option<(Position, &str)>| match *name {
         None => Tag::Outside,
@@ -147,19 +147,19 @@ fn scheme(read: &[Option<(Position, &str)>]) -> TagScheme {
         let found = read.iter().flatten().filter(|(at, _)| *at == position);
         found.map(|(_, entity_type)| *entity_type).collect()
     };
-    let (begun, inside) = (of(Position::Begin), of(Position::Inside));
+    let (begin, inside) = (of(Position::Begin), of(Position::Inside));
     if !of(Position::End).is_empty() || !of(Position::Single).is_empty() {
         TagScheme::Iobes
-    } else if inside.is_subset(&begun) {
+    } else if inside.is_subset(&begin) {
         TagScheme::Iob2
-    } else if begun.is_empty() {
+    } else if begin.is_empty() {
         TagScheme::Io
     } else {
         TagScheme::Iob1
     }
 }
 
-/// Entity types in order of first mention.
+/// Entity types in the order of their first label.
 #[derive(Default)]
 struct Types(Vec<String>);
 
@@ -251,7 +251,7 @@ mod tests {
         );
     }
 
-    /// How a scheme writes the words of an entity: for each word, the letter, or none.
+    /// The position letter of each word of an entity in a scheme; `None` where the scheme has no letters.
     fn letters(scheme: usize, length: usize) -> Vec<Option<char>> {
         let (first, inner, last, single) = match scheme {
             0 => (Some('B'), Some('I'), Some('I'), Some('B')),
@@ -301,7 +301,7 @@ mod tests {
             }
             names.insert(outside_at.min(names.len()), "O".to_owned());
             let labels = LabelSet::learn(names).unwrap();
-            // Where words that touch are joined, `O` stands between entities.
+            // IO and bare types cannot separate adjacent entities of one type, so `O` is put between them.
             let joins = scheme >= 4;
             let (mut words, mut expected) = (Vec::new(), Vec::new());
             for (gap, length, entity_type) in plan {

@@ -1,4 +1,4 @@
-//! Byte offsets to the unit a client counts in.
+//! Conversion of byte offsets to the unit that a client counts in.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,11 +17,12 @@ pub enum OffsetUnit {
 
 const BLOCK_BYTES: usize = 64;
 
-/// A map from byte offsets of one text to another unit: built in O(n), each look-up O(1).
+/// A map from byte offsets of one text to offsets in another unit. Building it takes O(n), each lookup O(1).
 pub struct OffsetMap<'t> {
     text: &'t str,
     unit: OffsetUnit,
-    /// Units before the code point that holds byte `64 * i`, that code point's first byte; empty where bytes serve.
+    /// For byte `64 * i`: the number of units before the code point that contains it, and the first byte of that code
+    /// point. Empty if byte offsets need no conversion.
     blocks: Vec<(usize, usize)>,
 }
 
@@ -42,8 +43,8 @@ impl<'t> OffsetMap<'t> {
         Self { text, unit, blocks }
     }
 
-    /// The offset in the map's unit of a byte offset; one inside a code point counts as that code point's start, one
-    /// past the end as the end.
+    /// The offset in the map's unit. A byte offset inside a code point converts as the start of the code point, and one
+    /// past the end of the text as its end.
     pub fn convert(&self, byte: usize) -> usize {
         let byte = byte.min(self.text.len());
         if self.blocks.is_empty() {

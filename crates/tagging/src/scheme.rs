@@ -1,27 +1,27 @@
-//! Tag schemes other than IOB2, recognised and rewritten to it.
+//! Detection of the tag scheme of a corpus, and conversion to IOB2.
 
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::sentence::Sentence;
 
-/// How entities are spelt as one tag a word.
+/// A scheme that encodes entities as one tag per word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TagScheme {
     /// `B-` starts every entity (CoNLL-2002, WNUT-17).
     Iob2,
-    /// `B-` only where an entity touches one of its own type (Ramshaw and Marcus 1995, CoNLL-2003).
+    /// `B-` only where an entity directly follows another of its type (Ramshaw and Marcus 1995, CoNLL-2003).
     Iob1,
-    /// `B-`, `I-`, `E-` and `S-` (or `L-` and `U-`) for first, inner, last and single words.
+    /// `B-`, `I-`, `E-` and `S-` (or `L-` and `U-` for the last two) for first, inner, last and single words.
     Iobes,
-    /// `I-` alone: words of one type that touch are one entity. No corpus is read so, but classifiers are trained so.
+    /// `I-` alone: adjacent words of one type form one entity. Classifiers have this scheme; a corpus is never read in it.
     Io,
-    /// The type alone: words of one type that touch are one entity. No corpus is read so.
+    /// The type alone: adjacent words of one type form one entity. A corpus is never read in it.
     Plain,
 }
 
-/// A tag no scheme knows.
+/// A tag that belongs to no scheme.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "sentence {sentence}, word {word}: tag `{tag}` is not `O` or a prefix of BIESLU, a hyphen and a type"
@@ -31,14 +31,14 @@ pub struct SchemeError {
     pub sentence: usize,
     /// The word in its sentence, counted from 0.
     pub word: usize,
-    /// The tag as it stands.
+    /// The tag.
     pub tag: String,
 }
 
-type Parts<'t> = Option<(char, &'t str)>;
+/// The prefix and the entity type of a tag; `None` for `O`.
+type TagParts<'t> = Option<(char, &'t str)>;
 
-/// `None` for `O`, else the prefix and the type; an error for anything else.
-fn parts(tag: &str) -> Result<Parts<'_>, ()> {
+fn parse_tag(tag: &str) -> Result<TagParts<'_>, ()> {
     if tag == "O" {
         return Ok(None);
     }
@@ -49,10 +49,10 @@ fn parts(tag: &str) -> Result<Parts<'_>, ()> {
     }
 }
 
-/// Rewrites the sentences' tags to IOB2 and says which scheme they were in.
+/// Converts the tags of sentences to IOB2 and returns the scheme that they had.
 ///
-/// Any `E-`, `S-`, `L-` or `U-` means IOBES. Otherwise a corpus in which some `I-X` opens an entity, and no `B-X` stands
-/// anywhere but right after another `X`, is IOB1. All else is IOB2 and is left as it is, orphan `I-` tags included.
+/// A corpus with an `E-`, `S-`, `L-` or `U-` tag is IOBES. A corpus in which some `I-X` starts an entity, and every `B-X`
+/// directly follows a word of type `X`, is IOB1. Any other corpus is IOB2 and stays unchanged, with its orphan `I-` tags.
 pub fn to_iob2(sentences: &mut [Sentence]) -> Result<TagScheme, SchemeError> {
     let scheme = detect(sentences)?;
     if scheme != TagScheme::Iob2 {
@@ -66,9 +66,9 @@ pub fn to_iob2(sentences: &mut [Sentence]) -> Result<TagScheme, SchemeError> {
 fn detect(sentences: &[Sentence]) -> Result<TagScheme, SchemeError> {
     let (mut iobes, mut orphan_inside, mut opening_begin) = (false, false, false);
     for (index, sentence) in sentences.iter().enumerate() {
-        let mut previous: Parts = None;
+        let mut previous: TagParts = None;
         for (word, tag) in sentence.tags.iter().enumerate() {
-            let current = parts(tag).map_err(|()| SchemeError {
+            let current = parse_tag(tag).map_err(|()| SchemeError {
                 sentence: index,
                 word,
                 tag: tag.clone(),
@@ -91,10 +91,10 @@ fn detect(sentences: &[Sentence]) -> Result<TagScheme, SchemeError> {
 }
 
 fn rewrite(sentence: &mut Sentence, scheme: TagScheme) {
-    // The type of the entity that is open after the word before.
+    // The type of the entity that is open after the previous word.
     let mut open: Option<String> = None;
     for tag in &mut sentence.tags {
-        let Ok(Some((prefix, entity_type))) = parts(tag) else {
+        let Ok(Some((prefix, entity_type))) = parse_tag(tag) else {
             open = None;
             continue;
         };
@@ -129,7 +129,7 @@ mod tests {
             ("I-a I-a B-a O I-b", TagScheme::Iob1, "B-a I-a B-a O B-b"),
             ("S-a B-b I-b E-b S-b O", TagScheme::Iobes, "B-a B-b I-b I-b B-b O"),
             ("U-a B-b L-b B-b L-b", TagScheme::Iobes, "B-a B-b I-b B-b I-b"),
-            // Orphans in a corpus that otherwise opens with B: IOB2, left to the orphan rule.
+            // An orphan in a corpus whose other entities start with B: IOB2.
             ("B-a O I-a", TagScheme::Iob2, "B-a O I-a"),
         ];
         for (tags, scheme, expected) in cases {

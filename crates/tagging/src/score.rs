@@ -8,30 +8,30 @@ use crate::entity::{Entity, OrphanRule, entities};
 use crate::label::LabelSet;
 use crate::tag::Tag;
 
-/// How many entities the gold standard has, the tagger found, and both agree on.
+/// The numbers of gold, predicted and correct entities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Entities in the gold standard.
+    /// Entities of the gold standard.
     pub gold: usize,
-    /// Entities the tagger found.
+    /// Entities that the tagger predicted.
     pub predicted: usize,
-    /// Those in both.
+    /// Entities in both, with equal boundaries and type.
     pub correct: usize,
 }
 
-/// Precision, recall and F1, as fractions of 1; each is 0 where its denominator is 0.
+/// Precision, recall and F1, as fractions from 0 to 1. Each is 0 if its denominator is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Prf {
-    /// Correct over predicted.
+    /// Correct divided by predicted.
     pub precision: f64,
-    /// Correct over gold.
+    /// Correct divided by gold.
     pub recall: f64,
-    /// Harmonic mean of the two.
+    /// The harmonic mean of precision and recall.
     pub f1: f64,
 }
 
 impl Counts {
-    /// The fractions these counts make.
+    /// Precision, recall and F1 of these counts.
     pub fn prf(self) -> Prf {
         let fraction = |of: usize| {
             if of == 0 {
@@ -53,42 +53,40 @@ impl Counts {
     }
 }
 
-/// One entity type's share of a [`Score`].
+/// The score of one entity type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TypeScore {
     /// Entity-level counts of the type.
     pub counts: Counts,
-    /// Entity-level fractions of the type.
+    /// Entity-level precision, recall and F1 of the type.
     #[serde(flatten)]
     pub entity: Prf,
-    /// Surface-form fractions of the type.
+    /// Surface-form precision, recall and F1 of the type.
     pub surface: Prf,
 }
 
-/// The whole evaluation of a tagger on a corpus.
+/// The scores of a tagger on a corpus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Micro-averaged over all entities.
     pub entity: Prf,
     /// Micro-averaged over unique (words, type) pairs.
     pub surface: Prf,
-    /// Entity-level fractions averaged over the types that occur in gold or prediction.
+    /// Entity-level precision, recall and F1, averaged over the types that occur in gold or prediction.
     pub macro_average: Prf,
     /// Entity-level counts.
     pub counts: Counts,
     /// Surface-form counts.
     pub surface_counts: Counts,
-    /// Words whose predicted tag is the gold tag, over all words.
+    /// The fraction of words whose predicted tag equals the gold tag.
     pub token_accuracy: f64,
-    /// Sentences and words scored.
+    /// The number of sentences.
     pub sentences: usize,
-    /// Words scored.
+    /// The number of words.
     pub words: usize,
-    /// Each entity type that occurs, by name.
+    /// The score of each entity type that occurs, by name.
     pub types: BTreeMap<String, TypeScore>,
 }
-
-type Surface = (usize, Vec<String>);
 
 #[derive(Default)]
 struct TypeTally {
@@ -108,9 +106,9 @@ impl TypeTally {
     }
 }
 
-/// Collects sentences and yields their [`Score`].
+/// An accumulator of sentences that yields their [`Score`].
 ///
-/// *Correct* is equality of (sentence, start, end, type). The surface score reduces gold, predicted and correct each to
+/// An entity is *correct* if sentence, start, end and type are equal. The surface score reduces gold, predicted and correct each to
 /// unique pairs of case-sensitive words and type (Derczynski et al. 2017, *Results of the WNUT2017 Shared Task*).
 pub struct Scorer<'l> {
     labels: &'l LabelSet,
@@ -122,7 +120,7 @@ pub struct Scorer<'l> {
 }
 
 impl<'l> Scorer<'l> {
-    /// A scorer over these labels; `orphans` says what an `I-X` with no open `X` is, in gold and prediction alike.
+    /// A scorer for these labels. `orphans` is applied to gold and predicted tags alike.
     pub fn new(labels: &'l LabelSet, orphans: OrphanRule) -> Self {
         let types = labels.types().iter().map(|_| TypeTally::default()).collect();
         Self {
@@ -135,7 +133,7 @@ impl<'l> Scorer<'l> {
         }
     }
 
-    /// Adds one sentence. All three slices are of the sentence's words; what one lacks at its end counts as `O`.
+    /// Adds one sentence, with one gold and one predicted tag per word. Tags missing at the end count as `O`.
     pub fn add(&mut self, words: &[String], gold: &[Tag], predicted: &[Tag]) {
         self.sentences += 1;
         self.words += words.len();
@@ -165,16 +163,13 @@ impl<'l> Scorer<'l> {
     }
 
     fn count(&mut self, entity: &Entity, words: &[String], tally: impl FnOnce(&mut TypeTally, Vec<String>)) {
-        let (index, surface): Surface = (
-            entity.entity_type.0,
-            words.get(entity.words.range()).unwrap_or_default().to_vec(),
-        );
-        if let Some(of_type) = self.types.get_mut(index) {
+        let surface = words.get(entity.words.range()).unwrap_or_default().to_vec();
+        if let Some(of_type) = self.types.get_mut(entity.entity_type.0) {
             tally(of_type, surface);
         }
     }
 
-    /// The score of everything added.
+    /// The score of all sentences added so far.
     pub fn finish(&self) -> Score {
         let mut counts = Counts::default();
         let mut surface_counts = Counts::default();

@@ -1,10 +1,10 @@
-//! A labelled sentence, as a corpus holds it.
+//! A labeled sentence of a corpus.
 
-/// The words of a sentence and one tag for each.
+/// The words of a sentence and their tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sentence {
     /// The words.
     pub words: Vec<String>,
-    /// The tags of the words, as many.
+    /// One tag per word.
     pub tags: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Half-open ranges and indices that cannot be confused with one another.
+//! Distinct types for word indices and for half-open ranges of bytes and of words.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ macro_rules! half_open_span {
         }
 
         impl $name {
-            /// The span `[start, end)`, or `None` where `end` comes before `start`.
+            /// The span `[start, end)`. `None` if `end` is less than `start`.
             pub fn new(start: usize, end: usize) -> Option<Self> {
                 (start <= end).then_some(Self { start, end })
             }
@@ -35,12 +35,12 @@ macro_rules! half_open_span {
                 self.end
             }
 
-            /// How many positions the span covers.
+            /// The number of positions in the span.
             pub fn len(self) -> usize {
                 self.end - self.start
             }
 
-            /// Whether the span covers nothing.
+            /// Whether the span contains no position.
             pub fn is_empty(self) -> bool {
                 self.start == self.end
             }
@@ -50,7 +50,7 @@ macro_rules! half_open_span {
                 self.start..self.end
             }
 
-            /// The smallest span that covers both.
+            /// The smallest span that contains both spans.
             pub fn cover(self, other: Self) -> Self {
                 Self {
                     start: self.start.min(other.start),
@@ -62,17 +62,17 @@ macro_rules! half_open_span {
 }
 
 half_open_span! {
-    /// A half-open range of UTF-8 bytes of a text.
+    /// A half-open range of UTF-8 bytes in a text.
     ByteSpan
 }
 
 half_open_span! {
-    /// A half-open range of words of a sentence or text.
+    /// A half-open range of words in a sentence or text.
     WordSpan
 }
 
 impl ByteSpan {
-    /// The part of `text` the span covers; `None` where it leaves the text or cuts a code point.
+    /// The slice of `text` at the span. `None` if the span extends beyond the text or splits a code point.
     pub fn slice(self, text: &str) -> Option<&str> {
         text.get(self.range())
     }

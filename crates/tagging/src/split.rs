@@ -1,4 +1,4 @@
-//! Running text to words, the way a corpus splits them.
+//! Splitters of running text into words.
 
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -9,19 +9,19 @@ use thiserror::Error;
 
 use crate::span::ByteSpan;
 
-/// How a bundle's training words came about, and so how a text is split before it is encoded.
+/// The rule that splits a text into words before tokenization. It matches the words that the model was trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Splitter {
-    /// As social-media corpora split: [`split_corpus`].
+    /// The conventions of social-media corpora: [`split_corpus`].
     Corpus,
-    /// At white space only: [`split_whitespace`].
+    /// White space only: [`split_whitespace`].
     Whitespace,
-    /// By the tokenizer's own pre-tokens, as the `transformers` pipeline reads a plain export.
+    /// The pre-tokens of the tokenizer, as the `transformers` pipeline splits a text.
     Bert,
 }
 
-/// A name that is not `corpus`, `whitespace` or `bert`.
+/// An unknown splitter name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{0}` is not a splitter: corpus, whitespace or bert")]
 pub struct SplitterError(String);
@@ -38,7 +38,7 @@ impl FromStr for Splitter {
 }
 
 impl Splitter {
-    /// The name in a manifest and on the command line.
+    /// The name of the splitter in a manifest and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Corpus => "corpus",
@@ -48,7 +48,7 @@ impl Splitter {
     }
 }
 
-/// The runs of `text` between Unicode white space.
+/// The spans of `text` between Unicode white space.
 pub fn split_whitespace(text: &str) -> Vec<ByteSpan> {
     let mut spans = Vec::new();
     let mut start = None;
@@ -66,24 +66,24 @@ pub fn split_whitespace(text: &str) -> Vec<ByteSpan> {
     spans
 }
 
-/// A letter, digit, mark or underscore, or an invisible that joins them (soft hyphen, zero-width space and joiner).
+/// A letter, digit, mark, underscore or format character (soft hyphen, zero-width space, zero-width joiner).
 macro_rules! w {
     () => {
         r"[\p{L}\p{M}\p{N}_\p{Cf}]"
     };
 }
 
-// Alternatives in order of precedence; the first that matches at a place wins. None looks behind, and each matches at
-// least one character, so that the matches cover every character that is not white space.
+// Alternatives in order of precedence: the first that matches at a position wins. No alternative looks behind, and each
+// matches at least one character, so the matches cover every character that is not white space.
 static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let alternatives = [
-        // Links, without the punctuation of the sentence around them.
+        // Links, without trailing punctuation of the sentence.
         r#"(?i:(?:https?|ftp)://|www\.)[^\s<>"“”]*[^\s<>"“”.,;:!?'’)\]}…]"#,
         r"[\p{L}\p{N}._%+-]+@[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)+",
         r"(?i:[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|net|org|edu|gov|info|co|io|ly|tv|me|uk|de|fr|ca|au|us|biz)\b(?:/[^\s<>\x22“”]*[^\s<>\x22“”.,;:!?'’)\]}…])?)",
-        // HTML entities that survive in scraped text.
+        // HTML entities in scraped text.
         r"&(?:[a-zA-Z]{2,8}|#[0-9]{1,7});",
-        // Emoticons: eyes first, a heart, and a mouth first.
+        // Emoticons: eyes first, hearts, mouth first, and faces such as -_- and ^^.
         r"(?:[:;=][-'^o]?(?:[)(\]\[|/\\*@}{<>]+|[DdPpOoSsXx3]\b)|[xX]D+\b|</?3+|[)(\]\[][-']?[:;=]|[-^>][_.]+[-^<]|\^\^+)",
         // Emoji: flags, keycaps, and pictographs with their modifiers and joined parts.
         r"\p{Regional_Indicator}{2}",
@@ -96,39 +96,39 @@ static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"(?:\p{L}\.){2,}",
         // Numbers with their separators: 30,000 7:30 1.5 24/7.
         r"\p{N}+(?:[.,:/]\p{N}+)+",
-        // Ideographs stand alone, as the encoder reads them.
+        // Each ideograph is a word, as in BERT's tokenizer.
         r"[\p{Han}]\p{M}*",
         // Words, with inner hyphens and apostrophes.
         concat!(w!(), r"+(?:[-‐‑'’]", w!(), "+)*"),
-        // Runs of one punctuation mark: ... !!! ?! -- and the rest one character at a time.
+        // Runs of punctuation (... !!! ?! --), then any other character by itself.
         r"\.{2,}|…+|[!?]+|-{2,}|\*+|~+|=+",
         r"\S",
     ];
     Regex::new(&alternatives.join("|")).ok()
 });
 
-/// The words of `text` as social-media corpora split them.
+/// The words of `text`, split by the conventions of social-media corpora, in order.
 ///
-/// Whole words are links, e-mail addresses, emoticons, emoji with all their modifiers,
-/// abbreviations (`U.S.`), numbers (`7:30`), hyphenated words, ellipses and runs of one punctuation mark. English
-/// clitics (`'s`, `'m`, `'re`, `'ve`, `'ll`, `'d`) are split off. The sign of a `@mention` or `#hashtag` is a word of its own,
-/// as in WNUT-17's dev and test splits: the entity in `@Gordon` is `Gordon`. Other punctuation stands alone. Every character that
-/// is not white space belongs to exactly one word, and the words come in order. Linear in the text.
+/// Each of these is one word: links, e-mail addresses, emoticons, emoji with their modifiers, abbreviations (`U.S.`),
+/// numbers (`7:30`), hyphenated words, ellipses and runs of one punctuation mark. English clitics (`'s`, `'m`, `'re`, `'ve`,
+/// `'ll`, `'d`) are separate words. So is the sign of a `@mention` or `#hashtag`, as in the dev and test splits of WNUT-17: the
+/// entity in `@Gordon` is `Gordon`. Any other punctuation mark is a word by itself. Every character that is not white space
+/// belongs to exactly one word. Takes linear time.
 pub fn split_corpus(text: &str) -> Vec<ByteSpan> {
     let Some(token) = TOKEN.as_ref() else {
         return split_whitespace(text);
     };
     let mut spans = Vec::with_capacity(text.len() / 5 + 1);
     for found in token.find_iter(text) {
-        let split = found.start() + before_clitic(found.as_str());
+        let split = found.start() + clitic_start(found.as_str());
         spans.extend(ByteSpan::new(found.start(), split));
         spans.extend(ByteSpan::new(split, found.end()).filter(|clitic| !clitic.is_empty()));
     }
     spans
 }
 
-/// Where a word's English clitic begins, or the word's length.
-fn before_clitic(word: &str) -> usize {
+/// The byte offset at which a word's English clitic starts, or the length of the word if it has none.
+fn clitic_start(word: &str) -> usize {
     let Some((at, apostrophe)) = word.char_indices().rev().find(|(_, c)| matches!(c, '\'' | '’')) else {
         return word.len();
     };

@@ -1,4 +1,4 @@
-//! The subwords of words, as a tokenizer yields them.
+//! The subwords that a tokenizer splits words into.
 
 use std::ops::Range;
 
@@ -6,51 +6,52 @@ use thiserror::Error;
 
 use crate::span::WordIndex;
 
-/// A tokenizer's word ids do not describe the words it was given.
+/// Subwords or labels that do not match the words of a text.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AlignError {
-    /// A word's subwords come before those of an earlier word.
+    /// A subword belongs to an earlier word than its predecessor.
     #[error("subword {token} belongs to word {word}, after a subword of word {previous}")]
     OutOfOrder {
-        /// The subword's position.
+        /// The position of the subword.
         token: usize,
-        /// The word it names.
+        /// The word that the subword belongs to.
         word: usize,
-        /// The word of the subword before it.
+        /// The word that the previous subword belongs to.
         previous: usize,
     },
-    /// A subword names a word that does not exist.
+    /// A subword belongs to a word that does not exist.
     #[error("subword {token} belongs to word {word}, but there are {words} words")]
     NoSuchWord {
-        /// The subword's position.
+        /// The position of the subword.
         token: usize,
-        /// The word it names.
+        /// The word that the subword belongs to.
         word: usize,
-        /// How many words there are.
+        /// The number of words.
         words: usize,
     },
-    /// A text has a different number of labels than words.
+    /// The number of labels differs from the number of words.
     #[error("{words} words but {labels} labels")]
     LabelCount {
-        /// How many words there are.
+        /// The number of words.
         words: usize,
-        /// How many labels were given.
+        /// The number of labels.
         labels: usize,
     },
 }
 
-/// The subwords of a text's words, in order, without special tokens.
+/// The subwords of the words of a text, in order, without special tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Subwords {
     ids: Vec<u32>,
-    // Invariant: ascending, first 0, last ids.len(); word w owns ids[starts[w]..starts[w + 1]], perhaps none.
+    // Invariant: ascending from 0 to ids.len(). Word w has the subwords ids[starts[w]..starts[w + 1]], which may be empty.
     starts: Vec<usize>,
 }
 
 impl Subwords {
-    /// The subwords of `words` words, from a tokenizer's ids and word ids; a token with no word (a special) is left out.
+    /// The subwords of `words` words, from the ids and word ids of a tokenizer. Tokens without a word (special tokens) are
+    /// left out.
     pub fn new(ids: &[u32], word_ids: &[Option<u32>], words: usize) -> Result<Self, AlignError> {
-        let mut kept = Vec::with_capacity(ids.len());
+        let mut word_subwords = Vec::with_capacity(ids.len());
         let mut starts = Vec::with_capacity(words + 1);
         let mut previous = 0;
         for (token, (&id, word)) in ids.iter().zip(word_ids).enumerate() {
@@ -68,14 +69,17 @@ impl Subwords {
                 });
             }
             previous = word;
-            starts.resize(starts.len().max(word + 1), kept.len());
-            kept.push(id);
+            starts.resize(starts.len().max(word + 1), word_subwords.len());
+            word_subwords.push(id);
         }
-        starts.resize(words + 1, kept.len());
-        Ok(Self { ids: kept, starts })
+        starts.resize(words + 1, word_subwords.len());
+        Ok(Self {
+            ids: word_subwords,
+            starts,
+        })
     }
 
-    /// Adds the words of `later` after the others.
+    /// Appends the words of `later`.
     pub fn append(&mut self, later: Self) {
         if self.word_count() == 0 {
             *self = later;
@@ -87,7 +91,7 @@ impl Subwords {
             .extend(later.starts.into_iter().skip(1).map(|start| subwords + start));
     }
 
-    /// How many words there are, those without a subword counted.
+    /// The number of words, including words without subwords.
     pub fn word_count(&self) -> usize {
         self.starts.len().saturating_sub(1)
     }
@@ -97,7 +101,7 @@ impl Subwords {
         &self.ids
     }
 
-    /// The positions of a word's subwords in [`Self::ids`]; empty for a word the tokenizer dropped.
+    /// The positions of a word's subwords in [`Self::ids`]. Empty for a word that the tokenizer removed entirely.
     pub fn of_word(&self, word: WordIndex) -> Range<usize> {
         match (self.starts.get(word.0), self.starts.get(word.0 + 1)) {
             (Some(&start), Some(&end)) => start..end,
@@ -110,7 +114,7 @@ impl Subwords {
 pub(crate) mod tests {
     use super::*;
 
-    /// Four words, of which the second is dropped by the tokenizer.
+    /// Four words. The second and the last have no subwords.
     pub(crate) fn sample() -> Subwords {
         // [CLS] | @ paul ##walk | (nothing) | n ' t | [SEP]
         let word_ids = [None, Some(0), Some(0), Some(0), Some(2), Some(2), Some(2), None];

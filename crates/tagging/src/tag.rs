@@ -1,4 +1,4 @@
-//! What one label says of one word.
+//! Tags, label ids and entity types.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,23 +11,23 @@ pub struct LabelId(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntityType(pub usize);
 
-/// What a label says of a word: a tag of IOB2, or of a scheme that also marks the ends of entities.
+/// The position of a word in an entity: a tag of IOB2, or of a scheme that also marks the ends of entities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tag {
     /// `O`: outside every entity.
     Outside,
     /// `B-X`: the first word of an entity.
     Begin(EntityType),
-    /// `I-X`, or `X` where the scheme has nothing else: a further word of an entity.
+    /// `I-X`, or `X` in a scheme without position letters: a further word of an entity.
     Inside(EntityType),
     /// `E-X` or `L-X`: the last word of an entity.
     End(EntityType),
-    /// `S-X` or `U-X`: the one word of an entity.
+    /// `S-X` or `U-X`: the only word of an entity.
     Single(EntityType),
 }
 
 impl Tag {
-    /// The entity type of any tag but `O`.
+    /// The entity type of the tag. `None` for `O`.
     pub fn entity_type(self) -> Option<EntityType> {
         match self {
             Self::Outside => None,

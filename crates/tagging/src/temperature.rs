@@ -1,7 +1,7 @@
-//! How sharp the probabilities are that a model states.
+//! The temperature of a calibrated model.
 
-/// What logits are divided by before they become probabilities (Guo et al. 2017, *On Calibration of Modern Neural
-/// Networks*): above 1 for a model that is surer than it is right. 1 where nothing was fitted.
+/// The divisor of logits before the softmax (Guo et al. 2017, *On Calibration of Modern Neural Networks*): above 1 for an
+/// overconfident model, and 1 by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Temperature(
     // Invariant: finite and greater than 0.
@@ -9,12 +9,12 @@ pub struct Temperature(
 );
 
 impl Temperature {
-    /// The temperature of a number; `None` unless it is finite and greater than 0.
+    /// The temperature with this value. `None` unless the value is finite and greater than 0.
     pub fn new(value: f64) -> Option<Self> {
         (value.is_finite() && value > 0.0).then_some(Self(value))
     }
 
-    /// The number.
+    /// The value of the temperature.
     pub fn get(self) -> f64 {
         self.0
     }

@@ -1,15 +1,15 @@
-//! Which label may follow which, by the scheme a label set is in.
+//! The transitions between labels that a scheme permits.
 
 use crate::label::LabelSet;
 use crate::scheme::TagScheme;
 use crate::tag::{LabelId, Tag};
 
 impl LabelSet {
-    /// Whether a word may have the label `next` after a word with the label `previous`, or as a text's first word.
+    /// Whether the label `next` is permitted after the label `previous`, or on the first word of a text (`None`).
     ///
-    /// In IOB2 and IOBES `I-X` and `E-X` continue `B-X` or `I-X` and nothing else, and what `B-X` began goes on until its
-    /// `E-X`. A rule that the set has no label to obey with does not hold: where there is no `B-X`, `I-X` and `E-X` may begin, and
-    /// where there is no `E-X`, an `X` ends anywhere. In IOB1, IO and bare types anything may follow anything.
+    /// In IOB2 and IOBES, `I-X` and `E-X` are only permitted after `B-X` or `I-X`. In IOBES, an entity that starts with `B-X`
+    /// must end with `E-X`. If the set has no `B-X`, `I-X` and `E-X` may start an entity; if it has no `E-X`, an entity of
+    /// type `X` may end anywhere. In IOB1, IO and bare types every transition is permitted.
     pub fn may_follow(&self, previous: Option<LabelId>, next: LabelId) -> bool {
         match self.scheme() {
             TagScheme::Iob1 | TagScheme::Io | TagScheme::Plain => return true,
@@ -38,7 +38,7 @@ mod tests {
     use crate::entity::{OrphanRule, entities};
     use proptest::prelude::*;
 
-    /// Whether each label of a sequence may follow the one before.
+    /// Whether each label of a sequence may follow its predecessor.
     fn valid(labels: &LabelSet, sequence: &[LabelId]) -> bool {
         let previous = std::iter::once(None).chain(sequence.iter().copied().map(Some));
         previous
@@ -46,7 +46,7 @@ mod tests {
             .all(|(previous, &next)| labels.may_follow(previous, next))
     }
 
-    fn spelt(names: &[&str], sequence: &str) -> bool {
+    fn is_valid(names: &[&str], sequence: &str) -> bool {
         let labels = LabelSet::learn(names.iter().copied()).unwrap();
         let ids: Vec<LabelId> = sequence
             .split(' ')
@@ -63,7 +63,7 @@ mod tests {
             "S-a S-a",
             "B-a E-a S-b B-b I-b I-b E-b",
         ] {
-            assert!(spelt(&iobes, allowed), "{allowed}");
+            assert!(is_valid(&iobes, allowed), "{allowed}");
         }
         for forbidden in [
             "I-a",
@@ -77,19 +77,19 @@ mod tests {
             "S-a I-a",
             "B-a E-a E-a",
         ] {
-            assert!(!spelt(&iobes, forbidden), "{forbidden}");
+            assert!(!is_valid(&iobes, forbidden), "{forbidden}");
         }
         let iob2 = ["O", "B-a", "I-a", "B-b", "I-b"];
-        assert!(spelt(&iob2, "B-a B-a I-a O B-b I-b B-a"));
+        assert!(is_valid(&iob2, "B-a B-a I-a O B-b I-b B-a"));
         for forbidden in ["I-a", "O I-a", "B-b I-a"] {
-            assert!(!spelt(&iob2, forbidden), "{forbidden}");
+            assert!(!is_valid(&iob2, forbidden), "{forbidden}");
         }
-        assert!(spelt(&["O", "I-a", "I-b"], "I-a I-b O I-a"));
-        assert!(spelt(&["O", "B-a", "I-a", "I-b"], "I-a B-a O I-b I-a"));
-        assert!(spelt(&["O", "a", "b"], "a b O b"));
-        // Labels that only mark ends: nothing could begin an entity otherwise, and nothing end one.
-        assert!(spelt(&["O", "I-a", "E-a"], "I-a E-a E-a O"));
-        assert!(spelt(&["O", "B-a", "I-a", "S-a"], "B-a I-a O B-a S-a"));
+        assert!(is_valid(&["O", "I-a", "I-b"], "I-a I-b O I-a"));
+        assert!(is_valid(&["O", "B-a", "I-a", "I-b"], "I-a B-a O I-b I-a"));
+        assert!(is_valid(&["O", "a", "b"], "a b O b"));
+        // Sets without `B-a` and without `E-a`, where an entity may start or end anywhere.
+        assert!(is_valid(&["O", "I-a", "E-a"], "I-a E-a E-a O"));
+        assert!(is_valid(&["O", "B-a", "I-a", "S-a"], "B-a I-a O B-a S-a"));
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Windows over a text that is longer than the encoder takes.
+//! Windows over a text that is longer than the encoder's maximum length.
 
 use std::ops::Range;
 
@@ -7,28 +7,28 @@ use thiserror::Error;
 use crate::span::{WordIndex, WordSpan};
 use crate::subwords::Subwords;
 
-/// How long a window may be and how much two neighbours share, in subwords without special tokens.
+/// The maximum length of a window and of the overlap of two neighboring windows, in subwords without special tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowLimits {
-    // Invariants: max_tokens >= 1; 2 * overlap_tokens <= max_tokens, so that a word is in two windows at most.
+    // Invariants: max_tokens >= 1; 2 * overlap_tokens <= max_tokens, so that a word is in at most two windows.
     max_tokens: usize,
     overlap_tokens: usize,
 }
 
-/// The limits leave no room to move on.
+/// Limits with which windows cannot advance through a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "windows of {max_tokens} tokens cannot overlap by {overlap_tokens}: at least one token, and at most half shared"
+    "windows of {max_tokens} tokens cannot overlap by {overlap_tokens}: the overlap must be at most half a window, and a window at least one token"
 )]
 pub struct WindowLimitsError {
-    /// The window length asked for.
+    /// The requested window length.
     pub max_tokens: usize,
-    /// The overlap asked for.
+    /// The requested overlap.
     pub overlap_tokens: usize,
 }
 
 impl WindowLimits {
-    /// Windows of at most `max_tokens` that share at most `overlap_tokens` (half a window at most).
+    /// Limits of `max_tokens` per window and `overlap_tokens` per overlap, which must be at most half of `max_tokens`.
     pub fn new(max_tokens: usize, overlap_tokens: usize) -> Result<Self, WindowLimitsError> {
         if max_tokens == 0 || overlap_tokens > max_tokens / 2 {
             return Err(WindowLimitsError {
@@ -42,32 +42,34 @@ impl WindowLimits {
         })
     }
 
-    /// The limits for an encoder of `max_length` positions, `specials` of which are special tokens, sharing a quarter.
+    /// The limits for an encoder of `max_length` positions, of which `specials` are special tokens. Windows overlap by a
+    /// quarter.
     pub fn for_encoder(max_length: usize, specials: usize) -> Result<Self, WindowLimitsError> {
         let max_tokens = max_length.saturating_sub(specials);
         Self::new(max_tokens, max_tokens / 4)
     }
 
-    /// The longest a window may be.
+    /// The maximum length of a window.
     pub fn max_tokens(self) -> usize {
         self.max_tokens
     }
 }
 
-/// A run of words that is encoded together.
+/// A run of words that is passed to the encoder as one sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The words whose labels are read from this window: each word of the text is answered by exactly one.
+    /// The words whose labels are read from this window. Each word of a text belongs to exactly one window.
     pub answers: WordSpan,
     /// The subwords of the window, as positions in [`Subwords::ids`].
     pub tokens: Range<usize>,
 }
 
-/// The windows that cover a text, in order; one, perhaps of no tokens, for a text that fits.
+/// The windows that cover a text, in order. A text that fits into one window has one, which has no tokens if the text has
+/// none.
 ///
-/// Windows begin and end at words. A word in the overlap of two is answered by the one in which it sits deepest, that
-/// is, farther from the edge where the text was cut. Of a single word longer than a window only its first subwords are
-/// encoded, which is where its label is read.
+/// Windows start and end at word boundaries. The label of a word in an overlap is read from the window in which the word
+/// is farther from the edge. Of a word that is longer than a window, only the first subwords are encoded; its label is read
+/// from the first.
 pub fn windows(subwords: &Subwords, limits: WindowLimits) -> Vec<Window> {
     let words = subwords.word_count();
     let token_start = |word: usize| {
@@ -96,7 +98,7 @@ pub fn windows(subwords: &Subwords, limits: WindowLimits) -> Vec<Window> {
             next_word -= 1;
         }
         let next_start = token_start(next_word);
-        // Past a word longer than half a window the overlap can lie wholly before what is already answered.
+        // After a word longer than half a window, all words of the overlap can belong to an earlier window already.
         let answer_to = (next_word..end_word)
             .find(|&word| token_start(word) - next_start > end - token_start(word + 1))
             .unwrap_or(end_word)
