@@ -148,7 +148,7 @@ fn a_head_for_other_types_keeps_the_rows_of_the_labels_in_common() {
     let rows = |labels: &LabelSet| {
         let tagger = ModelDir::open(dir.path())
             .unwrap()
-            .into_tagger(labels, 4)
+            .into_tagger(labels, 5)
             .unwrap()
             .0;
         let weight = elements(&tagger, "classifier.weight");

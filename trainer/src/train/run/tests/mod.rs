@@ -179,15 +179,14 @@ fn a_temperature_without_an_optimum_is_not_written_and_the_report_says_why() {
 fn the_loss_on_dev_is_that_of_the_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
-    spoil_dev(dir.path());
     let report = run(TrainOptions {
         loss: Some(crate::train::LossKind::L1),
         ..options(dir.path(), "run")
     })
     .unwrap();
-    let calibration = std::fs::read(report.best.join("calibration.json")).unwrap();
-    let calibration: serde_json::Value = serde_json::from_slice(&calibration).unwrap();
-    let kept = calibration["before"]["nll"].as_f64().unwrap();
+    let best = CheckpointTagger::open(&report.best, None, 1).unwrap();
+    let dev = Corpus::read(&dir.path().join("dev.conll")).unwrap();
+    let kept = crate::evaluate::calibrate(&best, &dev).unwrap().before.nll;
     let recorded = report.best_record().unwrap().dev_loss.unwrap();
     assert!((kept - recorded).abs() < 1e-6, "{kept} {recorded}");
     let page = std::fs::read_to_string(dir.path().join("run/report.html")).unwrap();
@@ -247,7 +246,7 @@ fn the_user_is_told_of_types_that_cannot_be_learnt() {
         let text = std::fs::read_to_string(&path).unwrap();
         let outside = text.replace("B-per", "O").replace("B-loc", "O");
         std::fs::write(&path, outside).unwrap();
-        let report = run(once(file)).unwrap();
+        let report = run(once(&format!("{file}-run"))).unwrap();
         assert!(
             report.notices.contains(&Notice::NoEntities { path }),
             "{:?}",
