@@ -184,9 +184,9 @@ fn the_loss_on_dev_is_that_of_the_checkpoint() {
         ..options(dir.path(), "run")
     })
     .unwrap();
-    let best = CheckpointTagger::open(&report.best, None, 1).unwrap();
+    let mut best = CheckpointTagger::open(&report.best, None, 1).unwrap();
     let dev = Corpus::read(&dir.path().join("dev.conll")).unwrap();
-    let kept = crate::evaluate::calibrate(&best, &dev).unwrap().before.nll;
+    let kept = crate::evaluate::calibrate(&mut best, &dev).unwrap().before.nll;
     let recorded = report.best_record().unwrap().dev_loss.unwrap();
     assert!((kept - recorded).abs() < 1e-6, "{kept} {recorded}");
     let page = std::fs::read_to_string(dir.path().join("run/report.html")).unwrap();
