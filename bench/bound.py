@@ -1,8 +1,8 @@
-"""Prints what ONNX Runtime itself does with a graph, without HTTP, tokenising or decoding: texts a second, as JSON.
+"""Measures ONNX Runtime with a graph, without HTTP, tokenization or decoding. Prints texts per second as JSON.
 
-Batches of texts of like length, padded to their longest, run on sessions of one thread each, which take the next batch as they
-are done. A graph that selects tokens is asked for the first of each word. The sessions are threads of this process, or processes
-(`--processes`).
+Each batch has texts of similar length, padded to the longest. Each session has one thread and takes the next batch when it has
+finished one. A graph that selects tokens computes the first subword of each word. The sessions run in threads of this process or
+in processes (`--processes`).
 
     python bench/bound.py --graph model.onnx --tokenizer tokenizer.json --texts FILE.conll --batch 8
 """
@@ -26,12 +26,12 @@ MAX_LENGTH = 512
 
 
 def batches(options):
-    """The feeds of every batch, longest texts first, so that sessions end a pass together."""
+    """The inputs of each batch, longest texts first, so that the sessions finish a pass at about the same time."""
     tokenizer = Tokenizer.from_file(str(options.tokenizer))
     tokenizer.enable_truncation(MAX_LENGTH)
     tokenizer.no_padding()
     texts = sorted((tokenizer.encode(text) for text in corpus(options.texts)), key=len, reverse=True)
-    made = []
+    batches = []
     for at in range(0, len(texts), options.batch):
         rows = texts[at : at + options.batch]
         shape = len(rows), max(map(len, rows))
@@ -42,12 +42,12 @@ def batches(options):
             feeds["attention_mask"][row, : len(text)] = 1
             selected += [row * shape[1] + position for position in first_subwords(text)]
         feeds["logits_indices"] = numpy.array(selected, numpy.int64)
-        made.append(feeds)
-    return made
+        batches.append(feeds)
+    return batches
 
 
 def first_subwords(text):
-    """Where each word of an encoded text begins."""
+    """The position of the first subword of each word."""
     words = text.word_ids
     return [at for at, word in enumerate(words) if word is not None and (at == 0 or words[at - 1] != word)]
 
@@ -60,7 +60,7 @@ def session(graph):
 
 
 class Passes:
-    """Hands out the batches pass by pass, and ends with the first pass that is over after `end`."""
+    """Passes over the batches, shared by all sessions. The last pass is the first one that finishes after `end`."""
 
     def __init__(self, batches):
         self.batches = batches
@@ -83,7 +83,7 @@ def work(options, feeds, passes, barrier):
     try:
         running = session(options.graph)
     except Exception:
-        # The others wait at the barrier, and end with it.
+        # The other sessions wait at the barrier, and aborting it stops them.
         barrier.abort()
         raise
     names = {node.name for node in running.get_inputs()}

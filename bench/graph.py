@@ -1,12 +1,12 @@
-"""Compares the exported processor graph with others of the same weights: fused operators, packed projections, no padding, words alone.
+"""Compares an exported CPU graph with variants of the same weights: fused operators, packed projections, no padding, first subwords only.
 
-    bench/graph.py BUNDLE --texts test.conll [--beside BUNDLE] [--sizes 1,8] [--rounds 3] [--profile]
+    bench/graph.py BUNDLE --texts test.conll [--compare BUNDLE] [--sizes 1,8] [--rounds 3] [--profile]
 
-BUNDLE is an fp32 or int8 bundle of a BERT, exported with `--logits all`; the one beside it, of the same checkpoint and
-precision, is run as it is: without that option it is the padding-free graph that Nerve serves. Every graph runs the same batches
-on one thread, in turn; the time is that of the thread's processor, so that a machine shared with others disturbs little. Needs
+BUNDLE is an fp32 or int8 bundle of a BERT, exported with `--logits all`. The bundle of `--compare`, of the same checkpoint and
+precision, runs unchanged: exported without `--logits all`, it has the padding-free graph that Nerve serves. All graphs run the
+same batches in turn on one thread. Times are CPU times of the thread, which other load on the machine hardly affects. Needs
 onnxruntime, onnx, numpy and tokenizers.
-Prints texts a second, the ratio to the exported graph, and the largest difference of a logit from it.
+Prints texts per second, the ratio to the exported graph, and the largest difference of a logit from it.
 """
 
 import argparse
@@ -27,7 +27,7 @@ CONTRIB = "com.microsoft"
 
 
 class Graph:
-    """An exported graph, to be rewritten."""
+    """An exported graph that a variant rewrites."""
 
     def __init__(self, bundle):
         self.model = onnx.load(bundle / "model.onnx")
@@ -49,18 +49,18 @@ class Graph:
         return helper.make_node(op, inputs, [output], domain=domain, **attributes)
 
     def replace(self, groups):
-        """Puts each group's nodes where the first of the outputs it replaces was made."""
+        """Replaces nodes. Each group has the outputs of the nodes to remove, and nodes to insert in place of the first of them."""
         outputs = {output: number for number, (names, _) in enumerate(groups) for output in names}
-        kept, begun = [], set()
+        nodes, inserted = [], set()
         for node in self.model.graph.node:
             number = outputs.get(node.output[0])
             if number is None:
-                kept.append(node)
-            elif number not in begun:
-                begun.add(number)
-                kept.extend(groups[number][1])
+                nodes.append(node)
+            elif number not in inserted:
+                inserted.add(number)
+                nodes.extend(groups[number][1])
         self.model.graph.ClearField("node")
-        self.model.graph.node.extend(kept)
+        self.model.graph.node.extend(nodes)
 
     def attentions(self):
         for layer in range(self.layers):
@@ -71,7 +71,7 @@ class Graph:
             yield prefix, projections, replaced
 
     def shaped(self, name, last):
-        """A node that makes the shape [batch, length, *last]."""
+        """A node that computes the shape [batch, length, *last]."""
         return self.node("Concat", ["shape.batch_length", self.constant(f"{name}.last", np.array(last))], name, axis=0)
 
     def after(self, output, nodes):
@@ -129,7 +129,7 @@ def multi_head_attention(graph):
 
 
 def packed_attention(graph):
-    """`Attention` or `QAttention`, which project queries, keys and values themselves."""
+    """`Attention` or `QAttention`, which include the projections of queries, keys and values."""
     groups = []
     for prefix, projections, replaced in graph.attentions():
         first = graph.nodes[projections[0]]
@@ -137,7 +137,7 @@ def packed_attention(graph):
         weight = graph.constant(f"{prefix}.weight", np.concatenate(columns(".weight"), 1))
         nodes = [graph.node("Reshape", [first.input[0], "shape.sequences"], f"{prefix}.sequences")]
         if graph.is_int8:
-            # QAttention scales the scores itself.
+            # QAttention divides the scores by the root of the head size, and the exported query weights already include it.
             root = np.float32(graph.head**0.5)
             scales, biases = columns(".weight.scales"), columns(".bias")
             biases = [bias * scale * graph.weights[first.input[1]] for bias, scale in zip(biases, scales)]
@@ -176,7 +176,7 @@ def skip_layer_norm(graph):
 
 
 def without_padding(graph):
-    """Linear layers over real tokens alone; attention sees them padded. Two further inputs say which is where."""
+    """Linear layers over real tokens only; attention over padded sequences. The inputs `real` and `places` map between the two."""
     groups = []
     real = graph.node("Gather", ["embeddings.rows", "real"], "embeddings.real", axis=0)
     norm = graph.nodes["bert.embeddings.LayerNorm"]
@@ -198,8 +198,8 @@ def without_padding(graph):
         graph.model.graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.INT64, [name]))
 
 
-def words_alone(graph):
-    """The last layer's output, feed-forward part and classifier for words' first subwords alone, whose rows a further input names."""
+def first_subwords_only(graph):
+    """The last layer's attention output, feed-forward part and classifier for first subwords only, selected by `logits_indices`."""
     last = f"bert.encoder.layer.{graph.layers - 1}"
     mixed, before = f"{last}.attention.self.rows", f"bert.encoder.layer.{graph.layers - 2}.output.LayerNorm"
     product = f"{mixed}.quantized" if graph.is_int8 else f"{last}.attention.output.dense"
@@ -221,7 +221,7 @@ VARIANTS = {
     "Attention or QAttention": packed_attention,
     "SkipLayerNormalization": skip_layer_norm,
     "no padding": without_padding,
-    "words alone": words_alone,
+    "first subwords only": first_subwords_only,
 }
 
 
@@ -232,7 +232,7 @@ def read_texts(path, tokenizer):
 
 
 def first_subwords(text):
-    """Where each word of an encoded text begins."""
+    """The position of the first subword of each word."""
     words = text.word_ids
     return [at for at, word in enumerate(words) if word is not None and (at == 0 or words[at - 1] != word)]
 
@@ -252,7 +252,7 @@ def batches(texts, size, by_length):
 
 
 def compare(sessions, made, rounds):
-    """Seconds of each session in each round, and its largest difference from the first."""
+    """The seconds of each session in each round, and the largest difference of its logits from those of the first session."""
     seconds = collections.defaultdict(list)
     difference = collections.defaultdict(float)
     for number in range(rounds + 1):
@@ -272,7 +272,7 @@ def compare(sessions, made, rounds):
                 else:
                     compared = compared[batch["logits_indices"]]
                 difference[name] = max(difference[name], float(np.abs(logits - compared).max()))
-        # The first round warms up.
+        # The first round is the warm-up.
         if number:
             for name in sessions:
                 seconds[name].append(spent[name])
@@ -280,7 +280,7 @@ def compare(sessions, made, rounds):
 
 
 def print_profile(bundle, made):
-    """The share of each operator in the exported graph's time."""
+    """Prints the share of each operator in the run time of the exported graph."""
     with tempfile.TemporaryDirectory() as folder:
         session = Graph(bundle).session(profile=f"{folder}/profile")
         for batch in made:
@@ -298,25 +298,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=pathlib.Path)
     parser.add_argument("--texts", type=pathlib.Path, required=True)
-    parser.add_argument("--beside", type=pathlib.Path, help="another bundle, run as it is")
+    parser.add_argument("--compare", type=pathlib.Path, help="another bundle, which runs unchanged")
     parser.add_argument("--sizes", default="1,8")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--most", type=int, default=480, help="texts to run at most")
+    parser.add_argument("--max-texts", type=int, default=480, help="largest number of texts to run")
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     tokenizer = Tokenizer.from_file(str(arguments.bundle / "tokenizer.json"))
     tokenizer.no_truncation()
     texts = read_texts(arguments.texts, tokenizer)
-    texts = texts[:: -(-len(texts) // arguments.most)]
+    texts = texts[:: -(-len(texts) // arguments.max_texts)]
     sessions = {}
     for name, rewrite in VARIANTS.items():
         graph = Graph(arguments.bundle)
         rewrite(graph)
         sessions[name] = graph.session()
-    if arguments.beside:
-        sessions[arguments.beside.name] = Graph(arguments.beside).session()
+    if arguments.compare:
+        sessions[arguments.compare.name] = Graph(arguments.compare).session()
     for size in map(int, arguments.sizes.split(",")):
-        orders = [("by length", True)] if size == 1 else [("by length", True), ("as they come", False)]
+        orders = [("by length", True)] if size == 1 else [("by length", True), ("in corpus order", False)]
         for order, by_length in orders:
             made = list(batches(texts, size, by_length))
             seconds, difference = compare(sessions, made, arguments.rounds)

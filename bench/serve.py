@@ -1,4 +1,4 @@
-"""Drives nerve-server and its peers with the same load, in turn, and writes tables, a plot and all samples."""
+"""Measures nerve-server and its peers in turn under the same load. Writes tables, a plot and all samples."""
 
 import argparse
 import json
@@ -11,16 +11,16 @@ import sys
 import time
 
 from serving import machine, plot, report
-from serving.models import prepare, same_logits
+from serving.models import largest_difference, prepare
 from serving.progress import say
-from serving.run import Run, some
+from serving.run import Run, sample_of
 from serving.servers import ROOT, launches
 from serving.soak import soak
 from serving.texts import corpus, write_bodies
 
-SWITCHES = {"--no-batch", "--no-bound"}
-PLACES = {"--checkpoint", "--out", "--work", "--binaries", "--load"}
-# What of the options the report tells.
+FLAGS = {"--no-batch", "--no-bound"}
+PATH_OPTIONS = {"--checkpoint", "--out", "--work", "--binaries", "--load"}
+# The options that the report contains.
 SETTINGS = [
     "repetitions", "seconds", "open_seconds", "connections", "open", "peer_workers", "peer_threads", "litserve_workers",
     "litserve_batch", "peer_graph", "nerve_flags",
@@ -33,41 +33,41 @@ def numbers(text):
 
 def parse():
     parser = argparse.ArgumentParser(prog="bench/serve.sh", description=__doc__)
-    parser.add_argument("data", type=pathlib.Path, metavar="DATA", help="the directory of train.conll and test.conll")
-    parser.add_argument("--checkpoint", type=pathlib.Path, required=True, help="a Hugging Face directory")
-    parser.add_argument("--only", help="servers to run, separated by commas [default: all]")
-    parser.add_argument("--connections", type=numbers, default=[1, 8, 32, 128, 512], help="closed-loop levels")
-    parser.add_argument("--open", type=numbers, default=[50, 80, 120], help="open-loop levels, in percent of capacity")
-    parser.add_argument("--seconds", type=float, default=5.0, help="measured at each level, after one second of warm-up")
-    parser.add_argument("--open-seconds", type=float, default=8.0, help="measured at each open-loop level")
+    parser.add_argument("data", type=pathlib.Path, metavar="DATA", help="directory with train.conll and test.conll")
+    parser.add_argument("--checkpoint", type=pathlib.Path, required=True, help="Hugging Face directory of a token classifier")
+    parser.add_argument("--only", help="servers to measure, separated by commas [default: all]")
+    parser.add_argument("--connections", type=numbers, default=[1, 8, 32, 128, 512], help="numbers of connections of the closed loops")
+    parser.add_argument("--open", type=numbers, default=[50, 80, 120], help="arrival rates of the open loops, in percent of each server's best closed-loop throughput")
+    parser.add_argument("--seconds", type=float, default=5.0, help="duration of a closed-loop measurement, after one second of warm-up")
+    parser.add_argument("--open-seconds", type=float, default=8.0, help="duration of an open-loop measurement")
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--no-batch", action="store_true", help="leave /ner/batch out")
-    parser.add_argument("--no-bound", action="store_true", help="leave the bound of ONNX Runtime out")
-    parser.add_argument("--soak", type=float, metavar="SECONDS", help="instead: the memory of each server under load")
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target/bench", help="where results are written")
-    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "target/bench", help="where the models are made")
-    parser.add_argument("--bundle", action="append", default=[], metavar="NAME=DIR", help="one more bundle to serve, as nerve-NAME")
-    parser.add_argument("--nerve-flags", default="", help="further options of nerve-server, in one argument")
+    parser.add_argument("--no-batch", action="store_true", help="do not measure /ner/batch")
+    parser.add_argument("--no-bound", action="store_true", help="do not measure the bound of ONNX Runtime")
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="only measure the memory of each server under load for SECONDS")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target/bench", help="directory of the results")
+    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "target/bench", help="directory of the exported models")
+    parser.add_argument("--bundle", action="append", default=[], metavar="NAME=DIR", help="measure another bundle, as server nerve-NAME")
+    parser.add_argument("--nerve-flags", default="", help="additional options of nerve-server, in one argument")
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
     parser.add_argument("--load", type=pathlib.Path, default=ROOT / "target/bench-load/release/nerve-load")
     cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--peer-workers", type=int, default=cores, help="processes of the tuned FastAPI peers [default: one a core]")
-    parser.add_argument("--peer-threads", type=int, default=1, help="threads of each of their runs")
+    parser.add_argument("--peer-workers", type=int, default=cores, help="processes of the tuned FastAPI peers [default: one per core]")
+    parser.add_argument("--peer-threads", type=int, default=1, help="intra-op threads of the tuned FastAPI peers")
     parser.add_argument("--litserve-workers", type=int, default=cores)
     parser.add_argument("--litserve-batch", type=int, default=8)
-    parser.add_argument("--peer-graph", choices=["torch", "nerve"], default="torch", help="who exports the peers' fp32 graph")
+    parser.add_argument("--peer-graph", choices=["torch", "nerve"], default="torch", help="exporter of the peers' fp32 graph")
     arguments = parser.parse_args()
     if arguments.open and not arguments.connections:
-        parser.error("--open needs --connections: its rates are shares of what those reach")
+        parser.error("--open needs --connections: its rates are percentages of the throughput measured there")
     return arguments
 
 
 def main():
     arguments = parse()
     began = time.time()
-    # An order to stop must reach the servers, too.
+    # SIGTERM must run the handlers that stop the servers.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    # 512 connections are as many descriptors, here and in the servers.
+    # 512 connections need as many file descriptors, in this process and in the servers.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     for directory in (arguments.work, arguments.out):
@@ -75,8 +75,8 @@ def main():
     texts = corpus(arguments.data / "test.conll")
     bodies = write_bodies(texts, arguments.work)
     models = prepare(arguments.checkpoint, arguments.data, arguments.work, arguments.binaries, arguments.peer_graph)
-    logits = same_logits(models, some(texts))
-    say(f"fp32 logits of the peers' graph and of Nerve's differ by at most {logits:.1e} on {len(some(texts))} texts")
+    logits = largest_difference(models, sample_of(texts))
+    say(f"fp32 logits of the peers' graph and of Nerve's differ by at most {logits:.1e} on {len(sample_of(texts))} texts")
     for name, _, bundle in (given.partition("=") for given in arguments.bundle):
         models.bundles[name] = pathlib.Path(bundle)
     chosen = choose(launches(models, arguments), arguments.only)
@@ -101,26 +101,26 @@ def main():
     (arguments.out / "RESULTS.md").write_text(report.markdown(results))
     plot.draw(results, arguments.out / "serve.svg")
     print(report.tables(results))
-    say(f"written: {arguments.out}/RESULTS.md, serve.svg, serve.json")
+    say(f"wrote {arguments.out}/RESULTS.md, serve.svg, serve.json")
 
 
 def choose(found, only):
-    """The servers named, or all."""
+    """The servers with the given names, or all."""
     names = only.split(",") if only else list(found)
     if unknown := set(names) - set(found):
-        sys.exit(f"no such server: {', '.join(sorted(unknown))}; there are {', '.join(found)}")
+        sys.exit(f"unknown servers: {', '.join(sorted(unknown))}; choose from {', '.join(found)}")
     return {name: launch for name, launch in found.items() if name in names}
 
 
 def options():
-    """The options given that say what is measured, and not where its files are."""
+    """The given options, except those that name files."""
     given, kept = iter(sys.argv[1:]), []
     for part in given:
         name, _, value = part.partition("=")
         if not name.startswith("--"):
             continue
-        value = [] if value or name in SWITCHES or part.endswith("=") else [next(given)]
-        if name not in PLACES:
+        value = [] if value or name in FLAGS or part.endswith("=") else [next(given)]
+        if name not in PATH_OPTIONS:
             kept += [part, *value]
     return kept
 

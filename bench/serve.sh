@@ -1,11 +1,11 @@
 #!/bin/sh
-# Serves one model with nerve-server and with what people use instead, drives all with the same load in turn, and prints
-# throughput, latency, errors and memory of each, with ratios. bench/RESULTS.md holds the last table and says what the columns are.
+# Serves one model with nerve-server and with alternatives, puts each in turn under the same load, and prints throughput,
+# latency, errors and memory of each, with ratios. bench/RESULTS.md contains the latest results and describes the columns.
 #
 #     bench/serve.sh DATA --checkpoint DIR [options: bench/serve.sh DATA --help]
 #
-# DATA holds train.conll (int8 ranges are observed on it) and test.conll (whose texts are sent); DIR is a Hugging Face token
-# classifier. The peers come from PyPI into .venv-bench-serve, unless BENCH_VENV names a virtual environment that has them.
+# DATA contains train.conll, for int8 calibration, and test.conll, whose texts are sent. DIR is a Hugging Face token
+# classifier. The peers come from PyPI into .venv-bench-serve, unless BENCH_VENV names a virtual environment that contains them.
 set -eu
 cd "$(dirname "$0")/.."
 if [ -z "${BENCH_VENV:-}" ]; then

@@ -1,9 +1,9 @@
-"""Prints a server's resident memory over texts of as many shapes: what each leaves behind would add up.
+"""Measures whether a server's resident memory grows with the number of different input shapes.
 
     python3 bench/shapes.py BUNDLE [--shapes 10000]
 
-Each pair of words and subwords comes once, in a random order, one text a request; a bundle of --max-length 512 has 10,000 of them.
-Needs tokenizers.
+Sends one text per request, each with another pair of numbers of words and subwords, in random order. A bundle with
+--max-length 512 has more than 10,000 such pairs. Needs tokenizers.
 """
 
 import argparse
@@ -24,7 +24,7 @@ WORDS = "paris berlin reddit hashtags retweets podcasts tweeters youtubers blogg
 
 
 def texts(bundle, count):
-    """So many texts of one window each, no two of the same numbers of words and subwords."""
+    """At most `count` texts of one window each. No two have the same numbers of words and of subwords."""
     tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
     pieces = {word: len(tokenizer.encode(word, add_special_tokens=False).ids) for word in WORDS}
     whole, split = (next(word for word in WORDS if pieces[word] == wanted) for wanted in (1, 2))
@@ -48,7 +48,7 @@ def main():
             answer = connection.getresponse()
             answer.read()
             if answer.status != 200:
-                raise SystemExit(f"a text of {len(text.split())} words was answered with {answer.status}")
+                raise SystemExit(f"a text of {len(text.split())} words was answered with status {answer.status}")
             if number % (len(made) // PARTS) == 0:
                 print(f"{number} shapes: {resident_mib(server):.1f} MiB", flush=True)
 

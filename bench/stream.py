@@ -1,7 +1,7 @@
-"""Measures /ner/stream: its rate beside /ner's over 32 connections, and the server's memory over a long upload.
+"""Measures /ner/stream: its throughput next to that of /ner over 32 connections, and the server's memory during a long upload.
 
-    python3 bench/stream.py rate FILE.conll          # the texts of a corpus, each through both routes
-    python3 bench/stream.py memory --lines 1000000   # lines of one to three words, made as they are sent
+    python3 bench/stream.py rate FILE.conll          # sends the texts of a corpus to both routes
+    python3 bench/stream.py memory --lines 1000000   # sends generated lines of one to three words
 """
 
 import argparse
@@ -38,8 +38,8 @@ async def connect(server):
     return await asyncio.open_connection(host, int(port), limit=1 << 24)
 
 
-async def stream(server, texts, heard=lambda lines: None):
-    """Sends the texts as one stream; yields how many answers came, and checks their order."""
+async def stream(server, texts, on_results=lambda lines: None):
+    """Sends the texts as one stream, checks the order of the results and returns their number."""
     reader, writer = await connect(server)
     head = "POST /ner/stream HTTP/1.1\r\nhost: bench\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n"
     writer.write(head.encode())
@@ -64,14 +64,14 @@ async def stream(server, texts, heard=lambda lines: None):
             answers += 1
             if not line.startswith(b'{"id":%d,"line":%d,"entities"' % (answers, answers)):
                 raise SystemExit(f"answer {answers} is {line[:200]!r}")
-        heard(answers)
+        on_results(answers)
     await sending
     writer.close()
     return answers
 
 
 async def requests(server, texts, connections):
-    """Sends each text as a request of its own."""
+    """Sends each text in a request of its own."""
     texts = iter(texts)
 
     async def client():
@@ -95,7 +95,7 @@ def resident_mib(server):
 
 
 def cpu_seconds(server):
-    """What the server has used of its cores, which other work on the machine does not change much."""
+    """The CPU time of the server in seconds, which other load on the machine hardly affects."""
     fields = pathlib.Path(f"/proc/{server.pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -112,7 +112,7 @@ async def rate(server, options):
             await work()
             seconds, cpu = time.monotonic() - began, cpu_seconds(server) - cpu
             each = 1000 * cpu / len(texts)
-            print(f"round {number}: {name}: {len(texts) / seconds:.0f} texts/s, {each:.2f} ms CPU a text", flush=True)
+            print(f"round {number}: {name}: {len(texts) / seconds:.0f} texts/s, {each:.2f} ms CPU per text", flush=True)
 
 
 async def memory(server, options):
@@ -120,13 +120,13 @@ async def memory(server, options):
     print(f"{0:>6.0f} s {0:>9} lines {resident_mib(server):7.1f} MiB", flush=True)
     shown = [0.0]
 
-    def heard(lines):
+    def on_results(lines):
         seconds = time.monotonic() - began
         if seconds - shown[0] >= options.every or lines == options.lines:
             shown[0] = seconds
             print(f"{seconds:>6.0f} s {lines:>9} lines {resident_mib(server):7.1f} MiB {lines / seconds:7.0f} lines/s", flush=True)
 
-    answers = await stream(server, short_texts(options.lines), heard)
+    answers = await stream(server, short_texts(options.lines), on_results)
     assert answers == options.lines, answers
 
 

@@ -1,4 +1,4 @@
-"""Runs nerve-trainer and PyTorch in turn, on the same batches, and prints what an epoch costs in each."""
+"""Trains with nerve-trainer and PyTorch in turn on the same batches. Prints duration, memory and F1 of both."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def measured(command):
-    """The command's exit time in seconds and its peak memory in MiB; it must succeed."""
+    """The duration of a command in seconds and its peak memory in MiB. The command must succeed."""
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=sys.stderr)
     _, status, usage = os.wait4(process.pid, 0)
@@ -24,7 +24,7 @@ def measured(command):
 
 
 def dev_f1(arguments, predicted):
-    """Entity F1 of a CoNLL file of predictions on dev, by one scorer for both."""
+    """The entity F1 of predictions on dev, in CoNLL format, by the scorer that is used for both programs."""
     score = subprocess.run(
         [arguments.binaries / "nerve-trainer", "score", "--json", "--gold", arguments.data / "dev.conll", "--pred", predicted],
         check=True, capture_output=True,
@@ -41,7 +41,7 @@ def nerve(arguments, out, seed):
     _, memory = measured(command)
     seconds = [json.loads(line)["seconds"] for line in (out / "timings.jsonl").read_text().splitlines()]
     predicted = out / "dev.conll"
-    # As PyTorch's peer decides: each word's most probable label, whatever sequence they make.
+    # Unconstrained, as in train_pytorch.py: each word has its most probable label.
     tag = [
         arguments.binaries / "nerve-trainer", "tag", "--checkpoint", out / "last", "--unconstrained", "--input", "conll",
         "--output", "conll", arguments.data / "dev.conll",
@@ -52,10 +52,10 @@ def nerve(arguments, out, seed):
 
 
 def batches(run, epochs):
-    """The lines at which the sentences of each batch begin, epoch by epoch, as this run of nerve-trainer had them."""
+    """The batches of each epoch of a nerve-trainer run. A batch is a list of the lines on which its sentences start."""
     steps = [json.loads(line)["lines"] for line in (run / "steps.jsonl").read_text().splitlines()]
-    of_epoch = len(steps) // epochs
-    return [steps[at : at + of_epoch] for at in range(0, len(steps), of_epoch)]
+    steps_per_epoch = len(steps) // epochs
+    return [steps[at : at + steps_per_epoch] for at in range(0, len(steps), steps_per_epoch)]
 
 
 def pytorch(arguments, out, seed):
@@ -78,7 +78,7 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--base", type=pathlib.Path, required=True)
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=1, help="of the first repetition; the next has the next")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first repetition; each further one adds 1")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -102,9 +102,9 @@ def main():
             f"{seed:<12}{ours['seconds']:10.1f}{theirs['seconds']:11.1f}{theirs['seconds'] / ours['seconds']:7.2f}x"
             f"{ours['memory']:11.0f}{theirs['memory']:13.0f}{100 * ours['f1']:10.2f}{100 * theirs['f1']:12.2f}"
         )
-    print("F1: dev entities after the last epoch, each word given its most probable label (unconstrained), both scored alike")
+    print("F1: entity F1 on dev after the last epoch, unconstrained decoding, the same scorer for both")
     ratios = sorted(found["pytorch"]["seconds"] / found["nerve"]["seconds"] for found in rows)
-    print(f"median speed {statistics.median(ratios):.2f}x, from {ratios[0]:.2f}x to {ratios[-1]:.2f}x")
+    print(f"median speed {statistics.median(ratios):.2f}x, range {ratios[0]:.2f}x to {ratios[-1]:.2f}x")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Trains the same model on the same corpus with nerve-trainer and with PyTorch, one after the other, and prints seconds an
-# epoch, peak memory and dev entity F1 of each (after the last epoch, unconstrained decoding in both), with their ratio.
+# Trains the same model on the same corpus with nerve-trainer and with PyTorch in turn. Prints seconds per epoch, peak memory and
+# entity F1 on dev (after the last epoch, unconstrained decoding) of both, and the ratio of their speeds.
 #
 #     bench/train.sh DATA BASE [repetitions, 3] [epochs, 1] [further options of bench/train.py]
 #
-# DATA holds train.conll and dev.conll; BASE is a Hugging Face directory. PyTorch and transformers come from PyPI into
+# DATA contains train.conll and dev.conll; BASE is a Hugging Face directory. PyTorch and transformers come from PyPI into
 # .venv-bench, unless BENCH_VENV names a virtual environment that has them.
 set -eu
 cd "$(dirname "$0")/.."

@@ -1,7 +1,7 @@
-"""Fine-tunes a token classifier as `transformers`' Trainer would, without its bookkeeping: the peer of bench/train.py.
+"""Fine-tunes a token classifier in PyTorch as the Trainer of `transformers` does. bench/train.py compares it with nerve-trainer.
 
-First subwords carry the label; AdamW with weight decay 0.01 but for biases and norms, 10% linear warm-up and linear decay from
-2e-4, clipping at norm 1, the given batches padded to their longest sentence.
+First subwords carry the label. AdamW with weight decay 0.01, except for biases and LayerNorm weights; learning rate 2e-4 with 10%
+linear warm-up and linear decay; gradients clipped at norm 1; the given batches, padded to the longest sentence.
 """
 
 import argparse
@@ -16,7 +16,7 @@ IGNORED = -100
 
 
 def sentences(path):
-    """The line at which each sentence begins, its words and their tags."""
+    """For each sentence, the line on which it starts, its words and their tags."""
     words, tags = [], []
     for number, line in enumerate([*path.read_text(encoding="utf-8").splitlines(), ""], 1):
         if line.strip():
@@ -29,7 +29,7 @@ def sentences(path):
 
 
 def first_subwords(encoding):
-    """The token of each word's first subword, by word."""
+    """The position of the first subword of each word, by word."""
     first = {}
     for token, word in enumerate(encoding.word_ids()):
         if word is not None and word not in first:
@@ -84,7 +84,7 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--base", required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--batches", type=pathlib.Path, required=True, help="JSON: epochs of batches of first lines")
+    parser.add_argument("--batches", type=pathlib.Path, required=True, help="JSON: for each epoch a list of batches; a batch is a list of the lines on which its sentences start")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     arguments = parser.parse_args()
@@ -104,7 +104,7 @@ def main():
     model.train()
     exempt = ("bias", "LayerNorm.weight")
     parameters = list(model.named_parameters())
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         [
             {"params": [p for n, p in parameters if not n.endswith(exempt)], "weight_decay": 0.01},
             {"params": [p for n, p in parameters if n.endswith(exempt)], "weight_decay": 0.0},
@@ -112,7 +112,7 @@ def main():
         lr=2e-4,
     )
     steps = sum(map(len, epochs))
-    schedule = get_linear_schedule_with_warmup(optimiser, -(-steps // 10), steps)
+    schedule = get_linear_schedule_with_warmup(optimizer, -(-steps // 10), steps)
     seconds = []
     for epoch, batches in enumerate(epochs, 1):
         began, total = time.monotonic(), 0.0
@@ -121,9 +121,9 @@ def main():
             loss = model(**train.batch(indices, tokenizer.pad_token_id)).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
+            optimizer.step()
             schedule.step()
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             total += loss.item()
         seconds.append(time.monotonic() - began)
         print(f"pytorch epoch {epoch}: loss {total / len(batches):.4f}, {seconds[-1]:.1f} s", flush=True)

@@ -1,4 +1,4 @@
-"""Python ONNX Runtime under FastAPI: one text a run, in FastAPI's thread pool.
+"""Python ONNX Runtime under FastAPI: one text per run, in FastAPI's thread pool.
 
     PEER_MODEL=DIR PEER_GRAPH=FILE PEER_THREADS=1 python -m uvicorn --app-dir bench/peers onnxruntime_fastapi:app
 """

@@ -1,4 +1,4 @@
-"""Python ONNX Runtime under LitServe, which batches the texts that wait.
+"""Python ONNX Runtime under LitServe, which batches waiting texts.
 
     PEER_MODEL=DIR PEER_GRAPH=FILE PEER_THREADS=1 PEER_WORKERS=2 python bench/peers/onnxruntime_litserve.py PORT
 """

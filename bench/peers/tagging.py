@@ -1,4 +1,4 @@
-"""What a Python server needs around ONNX Runtime: texts to arrays, logits to words and entities."""
+"""A tagger on ONNX Runtime in Python: from texts to words and entities."""
 
 import json
 import os
@@ -12,7 +12,7 @@ MAX_LENGTH = 512
 
 
 class Tagger:
-    """A model's tokenizer, labels and session; `threads` compute each run, of 0 as many as there are cores."""
+    """The tokenizer, labels and session of a model. A run uses `threads` threads; 0 means one per core."""
 
     def __init__(self, directory, graph, threads):
         directory = pathlib.Path(directory)
@@ -28,11 +28,11 @@ class Tagger:
 
     @classmethod
     def from_environment(cls):
-        """The tagger that `bench/serving/servers.py` asks for."""
+        """The tagger that the environment variables set by `bench/serving/servers.py` describe."""
         return cls(os.environ["PEER_MODEL"], os.environ["PEER_GRAPH"], int(os.environ["PEER_THREADS"]))
 
     def tag(self, texts):
-        """An answer for each text, all run as one batch padded to the longest."""
+        """The response for each text. The texts run as one batch, padded to the longest."""
         encodings = [self.tokenizer.encode(text) for text in texts]
         shape = len(encodings), max(len(encoding.ids) for encoding in encodings)
         feeds = {name: numpy.zeros(shape, numpy.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
@@ -52,7 +52,7 @@ class Tagger:
                 continue
             start, end = encoding.offsets[place]
             if word == len(words):
-                # A word is labelled by its first token.
+                # A word has the label of its first token.
                 label = self.labels[best[place]]
                 score = float(probabilities[place, best[place]])
                 words.append({"text": text[start:end], "start": start, "end": end, "label": label, "score": score})
@@ -62,7 +62,7 @@ class Tagger:
 
 
 def entities(text, words):
-    """Runs of words labelled B-X, I-X, I-X; an I-X with no X before it begins one."""
+    """The entities that IOB2 labels of words form. An orphan I-X starts an entity."""
     found, kind = [], None
     for number, word in enumerate(words):
         prefix, _, of = word["label"].partition("-")

@@ -1,4 +1,4 @@
-"""Whether the servers answer alike, and each always the same."""
+"""Comparison of the servers' responses with one another and between measurements."""
 
 import http.client
 import json
@@ -6,7 +6,7 @@ import json
 
 def ask(server, text):
     """The entities of a text as (type, start, end)."""
-    # The peers label each word by itself, and so does Nerve for this comparison.
+    # The peers decode each word independently, so this comparison disables constrained decoding in Nerve.
     body = {"text": text, **({"constrained": False} if server.launch.is_nerve else {})}
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("POST", "/ner", json.dumps(body), {"content-type": "application/json"})
@@ -19,7 +19,7 @@ def ask(server, text):
 
 
 def compare(servers, texts):
-    """For each server, how many entities it finds and in how many texts they are those of the first one."""
+    """For each server, the number of entities and the number of texts with the same entities as the first server."""
     found = {}
     for server in servers:
         with server.running():
@@ -36,12 +36,12 @@ def compare(servers, texts):
 
 
 def changing(runs):
-    """In how many texts a server's answers, of status 200, were not byte for byte the same in all these runs."""
+    """The number of texts whose responses with status 200 are not byte-identical in all measurements of a server."""
     seen = {}
     differing = set()
     for run in runs:
         for text, answer in enumerate(run["hashes"]):
             if answer is not None and seen.setdefault(text, answer) != answer:
                 differing.add(text)
-    # Within a run only their number is known.
+    # Of differences within a measurement, nerve-load only reports the number.
     return max(len(differing), max((min(run["differing"], len(run["hashes"])) for run in runs), default=0))

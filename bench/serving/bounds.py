@@ -1,4 +1,4 @@
-"""The bound: what bench/bound.py finds for the graphs of this run."""
+"""The bound: the throughput that bench/bound.py measures for the graphs of this run."""
 
 import functools
 import json
@@ -13,7 +13,7 @@ BATCHES = (1, 4, 8, 16)
 
 
 def measure(repetition, arguments, models, chosen, found):
-    """Adds the bounds of each graph that is served; after the first repetition, of the best loop found in it alone."""
+    """Adds the bounds of each served graph to `found`. Repetitions after the first one only measure its best configuration."""
     graphs = {f"nerve-{name}": bundle / "model.onnx" for name, bundle in models.bundles.items()}
     graphs |= {f"python-{precision}": graph for precision, graph in models.graphs.items()}
     for name, graph in graphs.items():
@@ -43,7 +43,7 @@ def run(repetition, arguments, models, name, graph, batch, processes):
 
 
 def best(found, graph):
-    """The best loop's texts a second by repetition."""
+    """The texts per second of the best configuration, by repetition."""
     won = winner(found, graph)
     return {
         bound["repetition"]: bound["texts_per_second"]
@@ -53,13 +53,13 @@ def best(found, graph):
 
 
 def best_loop(found, graph):
-    """The best loop in words: its batches, and what its sessions are."""
+    """The batch size of the best configuration, and whether its sessions are threads or processes."""
     won = winner(found, graph)
     return str(won["batch"]), "processes" if won["processes"] else "threads"
 
 
 def winner(found, graph):
-    """What the best loop of the first repetition did, in which all are tried."""
+    """The measurement of the best configuration in the first repetition, which tries all configurations."""
     of_graph = [bound for bound in found if bound["graph"] == graph]
     first = [bound for bound in of_graph if bound["repetition"] == of_graph[0]["repetition"]]
     return max(first, key=lambda bound: bound["texts_per_second"], default=None)

@@ -1,4 +1,4 @@
-"""What Nerve says of itself, held against the samples."""
+"""The performance claims of Nerve, checked against the samples."""
 
 import statistics
 
@@ -11,12 +11,12 @@ AT_1, AT_32 = "1 connection", "32 connections"
 
 
 def claims(samples, bounds):
-    """Each claim as (what, wanted, found, whether it holds); without those whose figures were not measured."""
+    """The claims as (description, required, measured, whether it holds), without claims whose figures were not measured."""
     peak = peaks(samples, "closed")
     rows = [
         *(
-            compared(f"int8, 32 connections: throughput to the bound of {graph}", ">= 0.95", over(samples.values(INT8, AT_32, throughput), best(bounds, of)))
-            for of, graph in [("python-int8", "dynamic int8, as first measured"), (INT8, "its own graph")]
+            compared(f"int8, 32 connections: throughput / bound of {graph}", ">= 0.95", over(samples.values(INT8, AT_32, throughput), best(bounds, of)))
+            for of, graph in [("python-int8", "the peers' dynamic int8 graph"), (INT8, "its own graph")]
         ),
         *(
             compared(f"{ours.removeprefix('nerve-')}, 32 connections: x `{peer}`", wanted, samples.ratios((ours, AT_32), (peer, AT_32)))
@@ -28,19 +28,19 @@ def claims(samples, bounds):
             for peer in peers
         ),
         *(
-            compared(f"int8, 1 connection: p50 to that of `{peer}`", "<= 0.85", samples.ratios((INT8, AT_1), (peer, AT_1), latency("p50")))
+            compared(f"int8, 1 connection: p50 / p50 of `{peer}`", "<= 0.85", samples.ratios((INT8, AT_1), (peer, AT_1), latency("p50")))
             for peer in ("python-int8", "python-int8-plain")
         ),
         *(
-            compared(f"int8, {level}: throughput to the peak", ">= 0.95", over(samples.values(INT8, level, throughput), peak))
+            compared(f"int8, {level}: throughput / peak throughput", ">= 0.95", over(samples.values(INT8, level, throughput), peak))
             for level in ("512 connections", "open loop, 120%")
         ),
-        compared("int8, /ner/batch: throughput to the peak of single requests", ">= 1", over(peaks(samples, "batch"), peak)),
+        compared("int8, /ner/batch: throughput / peak throughput of single requests", ">= 1", over(peaks(samples, "batch"), peak)),
     ]
     runs = [sample for sample in samples.samples if sample["server"] == INT8 and sample["kind"] != "batch"]
     if runs:
         count = changing(runs)
-        rows.append(("int8: texts whose answers change with the load", "0", str(count), count == 0))
+        rows.append(("int8: texts whose responses vary with the load", "0", str(count), count == 0))
     return [row for row in rows if row]
 
 
@@ -59,7 +59,7 @@ def over(ours, theirs):
 
 
 def compared(what, wanted, values):
-    """A row, or none where nothing was measured."""
+    """The row of a claim, or None if nothing was measured."""
     if not values:
         return None
     sign, _, limit = wanted.partition(" ")

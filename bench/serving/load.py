@@ -1,4 +1,4 @@
-"""One measurement: nerve-load against one server."""
+"""A measurement of one server with nerve-load."""
 
 import dataclasses
 import json
@@ -6,13 +6,13 @@ import subprocess
 
 from serving.machine import Others
 
-# A server that answers 35 requests a second has these seconds' worth of answers to give to 512 connections.
+# With 512 connections, a server that answers 35 requests per second needs this time for the last requests.
 DRAIN_SECONDS = 40
 
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """How much load: connections of a closed loop, or arrivals of an open one in percent of the server's own capacity."""
+    """A level of load: the connections of a closed loop, or the arrival rate of an open loop in percent of the server's capacity."""
 
     connections: int | None = None
     percent: int | None = None
@@ -24,7 +24,7 @@ class Level:
 
 
 def measure(server, arguments, bodies, seconds, connections=32, rate=None, path="/ner", warmup=1.0, seed=1):
-    """What nerve-load reports, with the seconds of the cores that the server used (`server_cpu`) and others' share (`others`)."""
+    """The report of nerve-load, with the server's CPU seconds (`server_cpu`) and the CPU share of other processes (`others`)."""
     command = [
         arguments.load, "--address", f"127.0.0.1:{server.port}", "--path", path, "--bodies", bodies,
         "--connections", str(connections), "--seconds", str(seconds), "--warmup-seconds", str(warmup),

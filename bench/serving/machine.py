@@ -1,4 +1,4 @@
-"""The machine: what it is, and whether something else was at work on it."""
+"""Description of the machine, and detection of other load on it."""
 
 import os
 import pathlib
@@ -9,12 +9,12 @@ import time
 
 from serving.servers import ROOT
 
-# The share of the cores that others may use before a measurement is called disturbed.
+# A measurement counts as disturbed if other processes use more than this share of the cores.
 TOLERATED = 0.05
 
 
 def describe():
-    """The processor and the software that matters."""
+    """The processor, the kernel and the commit."""
     lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     command = ["git", "-C", ROOT, "describe", "--always", "--dirty"]
@@ -27,19 +27,19 @@ def describe():
 
 
 class Others:
-    """Counts, from its making on, what the machine does beside a measurement."""
+    """The CPU use of other processes since this object was created."""
 
     def __init__(self):
         self.began, self.busy, self.own = time.monotonic(), busy_seconds(), own_seconds()
 
     def share(self, server_cpu=0.0):
-        """The share of the cores that neither the server nor this process and its ended children used."""
+        """The share of the cores used by neither the server nor this process and its finished children."""
         others = busy_seconds() - self.busy - (own_seconds() - self.own) - server_cpu
         return max(0.0, others / ((time.monotonic() - self.began) * os.cpu_count()))
 
 
 def busy_seconds():
-    """What all processes have used of all cores, and what the host has withheld of them."""
+    """The CPU seconds of all processes, including time that the hypervisor gave to others (steal)."""
     user, nice, system, _, _, irq, softirq, steal = map(int, pathlib.Path("/proc/stat").read_text().split()[1:9])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
@@ -50,5 +50,5 @@ def own_seconds():
 
 
 def remark(share):
-    """What is said of a measurement that was disturbed."""
-    return f" (disturbed: others used {share:.0%} of the cores)" if share > TOLERATED else ""
+    """The remark on a disturbed measurement; empty for any other."""
+    return f" (disturbed: other processes used {share:.0%} of the cores)" if share > TOLERATED else ""

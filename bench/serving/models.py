@@ -1,4 +1,4 @@
-"""The one model in all its forms: Nerve's bundles, and the graphs the peers run."""
+"""The model that all servers serve: Nerve's bundles, and the graphs of the peers."""
 
 import dataclasses
 import hashlib
@@ -14,13 +14,13 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from tokenizers import Tokenizer
 from transformers import AutoModelForTokenClassification
 
-# Longer than any text of the corpus, so that every server reads the same tokens and none needs windows.
+# Longer than every text of the corpus, so that all servers process the same tokens and none needs windows.
 MAX_LENGTH = 512
 
 
 @dataclasses.dataclass
 class Models:
-    """Where the forms of the model are."""
+    """The paths of the checkpoint, of the bundles by name and of the peers' graphs by precision."""
 
     checkpoint: pathlib.Path
     bundles: dict[str, pathlib.Path]
@@ -28,7 +28,7 @@ class Models:
 
 
 def prepare(checkpoint, data, work, binaries, graphs_from):
-    """Makes the bundles anew, and the peers' graphs where there are none of this checkpoint."""
+    """Exports the bundles, and the peers' graphs if there are none of this checkpoint."""
 
     def export(bundle, precision, *options):
         shutil.rmtree(bundle, ignore_errors=True)
@@ -50,7 +50,7 @@ def prepare(checkpoint, data, work, binaries, graphs_from):
     else:
         of = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()[:12]
         graphs = {precision: work / f"peer-{precision}-{of}.onnx" for precision in bundles}
-        # The second is written last, and renamed when it is whole.
+        # The int8 graph is written last and renamed when it is complete, so its existence means that both are complete.
         if not graphs["int8"].exists():
             export_torch(checkpoint, graphs["fp32"])
             quantize_dynamic(graphs["fp32"], work / "unfinished.onnx", weight_type=QuantType.QInt8)
@@ -59,7 +59,7 @@ def prepare(checkpoint, data, work, binaries, graphs_from):
 
 
 class Logits(torch.nn.Module):
-    """A token classifier that gives its logits alone."""
+    """A token classifier that returns only its logits."""
 
     def __init__(self, model):
         super().__init__()
@@ -70,7 +70,7 @@ class Logits(torch.nn.Module):
 
 
 def export_torch(checkpoint, graph):
-    """Exports the checkpoint as Optimum does, by torch.onnx."""
+    """Exports the checkpoint with torch.onnx, as Optimum does."""
     model = AutoModelForTokenClassification.from_pretrained(checkpoint, attn_implementation="eager").eval()
     names = ["input_ids", "attention_mask", "token_type_ids"]
     ids = torch.tensor([[101, 7592, 2088, 102], [101, 2088, 102, 0]])
@@ -81,7 +81,7 @@ def export_torch(checkpoint, graph):
     )  # fmt: skip
 
 
-def same_logits(models, texts):
+def largest_difference(models, texts):
     """The largest difference between the logits of the peers' fp32 graph and of Nerve's."""
     tokenizer = Tokenizer.from_file(str(models.checkpoint / "tokenizer.json"))
     tokenizer.enable_truncation(MAX_LENGTH)

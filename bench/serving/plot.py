@@ -1,18 +1,18 @@
-"""The results as a picture."""
+"""The results as a plot."""
 
 import statistics
 
 import matplotlib
 
 matplotlib.use("svg")
-# The same results make the same file.
+# Makes the file depend on the results only.
 matplotlib.rcParams["svg.hashsalt"] = "nerve"
 
 from matplotlib import pyplot  # noqa: E402
 
 from serving.samples import Samples, latency, throughput  # noqa: E402
 
-COLOURS = {
+COLORS = {
     "pipeline-plain": "#c49c94",
     "pipeline": "#8c564b",
     "python-fp32": "#31a354",
@@ -25,7 +25,7 @@ COLOURS = {
 
 
 def draw(results, path):
-    """Throughput and p99 by connections, and p99 by open-loop load; medians, with the spread of the repetitions."""
+    """Plots throughput and p99 by connections, and p99 by open-loop load: medians with the range over the repetitions."""
     samples = Samples(results["samples"])
     connections, shares = results["settings"]["connections"], results["settings"]["open"]
     closed = [f"{count} connection{'s' * (count > 1)}" for count in connections]
@@ -43,7 +43,7 @@ def draw(results, path):
             middle = [statistics.median(values) for _, values in points]
             low = [at - min(values) for at, (_, values) in zip(middle, points)]
             high = [max(values) - at for at, (_, values) in zip(middle, points)]
-            axis.errorbar([place for place, _ in points], middle, [low, high], marker="o", capsize=2, label=server, color=COLOURS.get(server))
+            axis.errorbar([place for place, _ in points], middle, [low, high], marker="o", capsize=2, label=server, color=COLORS.get(server))
         if below == "connections":
             axis.set_xscale("log", base=2)
         axis.set_xticks(places, map(str, places))

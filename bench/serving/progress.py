@@ -1,4 +1,4 @@
-"""What is said while it goes on."""
+"""Progress messages on standard error."""
 
 import sys
 

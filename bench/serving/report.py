@@ -1,4 +1,4 @@
-"""The results as Markdown: bench/RESULTS.md."""
+"""The results in Markdown, as in bench/RESULTS.md."""
 
 import functools
 
@@ -8,9 +8,9 @@ from serving.claims import claims
 from serving.machine import TOLERATED
 from serving.samples import Samples, cpu_ms, errors, latency, peer_of, refusals, spread, throughput
 
-FRAME = """# Serving, side by side
+FRAME = """# Comparison of servers
 
-One model, one machine, one load, in turn. `{command}`, {began}, {minutes:.0f} minutes, at `{commit}`:
+All servers serve the same model on the same machine and are measured in turn under the same load. `{command}`, {began}, {minutes:.0f} minutes, at `{commit}`:
 {processor}, {cores} cores, Linux {kernel}.
 
 ![Throughput and latency](serve.svg)
@@ -18,69 +18,69 @@ One model, one machine, one load, in turn. `{command}`, {began}, {minutes:.0f} m
 ## How to reproduce it
 
 ```console
-$ bench/serve.sh DATA --checkpoint DIR                                   # everything: half an hour and more on two cores
+$ bench/serve.sh DATA --checkpoint DIR                                   # all measurements; over half an hour on two cores
 $ bench/serve.sh DATA --checkpoint DIR --only nerve-int8,python-int8 --connections 1,32 --open= \\
-    --repetitions 1 --no-batch --no-bound                                # a look: under two minutes
+    --repetitions 1 --no-batch --no-bound                                # a quick look; under two minutes
 $ bench/serve.sh DATA --checkpoint DIR --only nerve-int8 --soak 600      # memory over ten minutes
 ```
 
-DATA is the directory of the WNUT-17 files, DIR a Hugging Face token classifier, such as `runs/first/best` of `nerve-trainer train`.
-The machine should do nothing else. Results are written to `target/bench`; this file is the RESULTS.md found there.
+DATA is the directory of the WNUT-17 files. DIR is a Hugging Face token classifier, such as `runs/first/best` of `nerve-trainer train`.
+The machine should have no other load. Results are written to `target/bench`; this file is a copy of the RESULTS.md there.
 
 ## What is compared
 
 | server | |
 |---|---|
 | `pipeline` | the `transformers` token-classification pipeline (`first`) under FastAPI and uvicorn, fp32 |
-| `python-fp32`, `python-int8` | Python ONNX Runtime under FastAPI and uvicorn, one text a run in FastAPI's thread pool |
-| `litserve-int8` | Python ONNX Runtime under LitServe, which batches what waits, up to {litserve_batch}; {litserve_workers} workers of one thread |
-| `nerve-fp32`, `nerve-int8` | `nerve-server` with its defaults{nerve_flags} and the bundles that `nerve-export` makes |
+| `python-fp32`, `python-int8` | Python ONNX Runtime under FastAPI and uvicorn, one text per run in FastAPI's thread pool |
+| `litserve-int8` | Python ONNX Runtime under LitServe, which batches up to {litserve_batch} waiting texts; {litserve_workers} workers of one thread |
+| `nerve-fp32`, `nerve-int8` | `nerve-server` with its defaults{nerve_flags} and bundles from `nerve-export` |
 
-`-plain` is what `uvicorn module:app` runs: one process, and the library's own choice of threads, one a core in each run. Without it,
-processes and threads are those that gave the most answers over 32 connections in a quick look: {peer_workers} x {peer_threads}
-(of 1 x 1, 1 x 2, 2 x 1 and 2 x 2 on two cores; LitServe was tried with batches of 4, 8, 16 and 32).
+`-plain` is the default of `uvicorn module:app`: one process, and one thread per core in each run. The others have the number of
+processes x threads with the highest throughput over 32 connections in a short trial: {peer_workers} x {peer_threads} (out of 1 x 1,
+1 x 2, 2 x 1 and 2 x 2 on two cores; LitServe was tried with batches of 4, 8, 16 and 32).
 
-The peers' fp32 graph is {graph}, their int8 graph ONNX Runtime's own dynamic quantisation of it. The logits of their fp32 graph
-and of Nerve's differ by at most {logits:.1e} on 100 texts. All servers read the same tokens (up to 512, which no text reaches) of
-the same words, those of BERT's own pre-tokenizer, and answer with entities and labelled words; the pipeline with entities alone.
+The peers' fp32 graph is {graph}; their int8 graph is ONNX Runtime's dynamic quantization of it. The logits of their fp32 graph
+and of Nerve's differ by at most {logits:.1e} on 100 texts. All servers process the same tokens (up to 512, which no text reaches) of
+the same words, which are the pre-tokens of BERT's tokenizer. They respond with entities and labeled words, the pipeline with
+entities only.
 
 ## How it is measured
 
-`bench/load` sends the {texts} WNUT-17 test texts, one a request, over keep-alive connections on loopback, round and round. In a
-closed loop each connection sends its next request when it has its answer, for {seconds:g} s after one second of warm-up; both are longer where a
-server needs more to answer each connection once. In an open
-loop requests arrive at random (Poisson), for {open_seconds:g} s, at a share of the *server's own* best closed-loop throughput of the same
-repetition, whatever the answers do; latencies count from when a request arrives, so that a late answer delays none of the later requests.
-Each repetition ({repetitions}) starts every server anew, and at every level takes the servers in turn; those whose turn it is not are
-stopped (SIGSTOP). The load's own use of the cores is part of everybody's figures.
+`bench/load` sends the {texts} WNUT-17 test texts repeatedly, one per request, over keep-alive connections on loopback. In a closed
+loop, each connection sends its next request after it has received a response, for {seconds:g} s after one second of warm-up; both last
+longer if the server needs more time to answer each connection once. In an open loop, requests arrive at random (a Poisson process)
+for {open_seconds:g} s, at a percentage of the *same server's* best closed-loop throughput in the same repetition, independently of the
+responses. Latencies are measured from the arrival of a request. Each of the {repetitions} repetitions starts every server and measures
+the servers in turn at each level; the other servers are suspended (SIGSTOP). The load generator uses the same cores as the servers.
 
-`/ner/batch` calls take seconds each: their texts a second are connections x 1,000 / p50.
+A `/ner/batch` request takes seconds, so its texts per second are computed as connections x 1,000 / p50.
 
-Figures are medians over the repetitions, with the least and the greatest in brackets.
+Figures are medians over the repetitions, with the range in brackets.
 
-- **answers/s**: answers of status 200 within the time measured.
-- **x Python**: their ratio to those of Python ONNX Runtime under FastAPI at the same precision (`pipeline`: fp32), repetition by
-  repetition.
-- **p50**, **p99** ms: from sending (open loop: arrival) to the last byte, of answers of status 200. A request that is not answered
-  within 40 s after the time measured counts with the time it has waited, and among the errors.
-- **errors**: requests with no answer, or with one of a status other than 200 and 429. **429**: requests refused, and
-  the p99 of how long that took, in the worst repetition.
-- **CPU ms**: what the server's processes used of the cores, for each answer.
-- **ready s**: from the start of the process to the first 200 of its health check. **peak MiB**: the most resident memory (`VmHWM`),
-  summed over the server's processes, pages that they share counted for each, overload included.
-- **as the first**: of 100 texts, those with the same entities as the first server's; Nerve decides each label by itself here
-  (`"constrained": false`), as the others do. **changing**: of all texts, those whose answers were not the same, byte for byte, at every
-  level and in every repetition.
-- **bound**: texts a second of the best loop over ONNX Runtime alone (`bench/bound.py`): no HTTP, no tokenising, no decoding, batches of
-  texts of like length, one session of one thread a core; the best of batches of 1, 4, 8 and 16 and, for the best of these, of
-  threads and processes. Nerve's graphs are asked for the first subword of each word, as the server asks them.
+- **answers/s**: responses with status 200 per second of the measured period.
+- **x Python**: ratio of the throughput to that of Python ONNX Runtime under FastAPI at the same precision (`pipeline`: fp32) in the
+  same repetition.
+- **p50**, **p99** ms: time from sending (open loop: arrival) to the last byte of responses with status 200. A request without a
+  response 40 s after the measured period counts with the time it has waited, and as an error.
+- **errors**: requests without a response, or with a status other than 200 and 429. **429**: refused requests, and the p99 of the
+  time until the refusal in the worst repetition.
+- **CPU ms**: CPU time of the server's processes per response.
+- **ready s**: time from the start of the process to the first status 200 of its health check. **peak MiB**: peak resident memory
+  (`VmHWM`) including overload, summed over the server's processes; shared pages count for each process.
+- **same entities**: number of texts, out of 100, with the same entities as the first server's; Nerve decodes words independently here
+  (`"constrained": false`), as the others do. **varying**: number of texts whose responses were not byte-identical at all levels and in
+  all repetitions.
+- **bound**: texts per second of ONNX Runtime alone (`bench/bound.py`), without HTTP, tokenization and decoding: batches of texts of
+  similar length, and one session with one thread per core. It is the best of batch sizes 1, 4, 8 and 16, and of threads and processes
+  at the best batch size. Nerve's graphs compute the first subword of each word, as in the server.
 """
 
-GRAPHS = {"torch": "what `torch.onnx` exports", "nerve": "that of Nerve's fp32 bundle"}
+GRAPHS = {"torch": "exported by `torch.onnx`", "nerve": "that of Nerve's fp32 bundle"}
 
 
 def markdown(results):
-    """The whole file."""
+    """The complete file."""
     settings = results["settings"]
     values = results["machine"] | settings | {name: results[name] for name in ("command", "began", "minutes", "texts", "logits")}
     values["graph"] = GRAPHS[settings["peer_graph"]]
@@ -89,12 +89,12 @@ def markdown(results):
 
 
 def tables(results):
-    """All that was measured."""
+    """The tables of all measurements."""
     samples = Samples(results["samples"])
     parts = [disturbance(results["samples"] + results["bounds"])]
     if rows := claims(samples, results["bounds"]):
         marked = [(what, wanted, found, "yes" if holds else "**no**") for what, wanted, found, holds in rows]
-        parts.append("### What is claimed\n\n" + table(["", "wanted", "found", "holds"], marked))
+        parts.append("### Claims\n\n" + table(["", "required", "measured", "holds"], marked))
     for level in dict.fromkeys(sample["level"] for sample in samples.samples):
         parts.append(f"### {level[0].upper()}{level[1:]}\n\n" + level_table(samples, results["servers"], level))
     parts.append("### Servers\n\n" + server_table(samples, results))
@@ -104,12 +104,12 @@ def tables(results):
 
 
 def disturbance(measurements):
-    """Whether the machine did nothing else."""
+    """A sentence on the load of other processes during the measurements."""
     disturbed = [each for each in measurements if each["others"] > TOLERATED]
     worst = max((each["others"] for each in measurements), default=0.0)
     return (
-        f"In {len(disturbed)} of {len(measurements)} measurements other processes (or the host) used more than {TOLERATED:.0%} of the cores; "
-        f"at most, {worst:.0%}.\n"
+        f"In {len(disturbed)} of {len(measurements)} measurements other processes (or the host) used more than {TOLERATED:.0%} of the cores. "
+        f"The maximum was {worst:.0%}.\n"
     )
 
 
@@ -140,7 +140,7 @@ def middle(samples, server, level, value, form):
 
 
 def refused(of_level):
-    """How many requests, and how long the slowest hundredth of them was kept waiting for it."""
+    """The number of refused requests, and the largest p99 of the time until the refusal."""
     times = [sample["refusal_ms"]["p99"] for sample in of_level if sample["refusal_ms"]]
     return f"{sum(map(refusals, of_level))}" + (f" ({max(times):.1f} ms)" if times else "")
 
@@ -162,7 +162,7 @@ def server_table(samples, results):
                 f"{runs[0]['mean_body_bytes']:.0f}" if runs else "-",
             )
         )
-    return table(["server", "ready s", "peak MiB", "as the first", "entities", "changing", "bytes an answer"], rows)
+    return table(["server", "ready s", "peak MiB", "same entities", "entities", "varying", "bytes/response"], rows)
 
 
 def bound_table(bounds):
@@ -173,7 +173,7 @@ def bound_table(bounds):
 
 
 def table(heads, rows):
-    """A Markdown table, aligned for those who read it as text."""
+    """A Markdown table with aligned columns."""
     rows = [heads, *rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]

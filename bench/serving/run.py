@@ -1,17 +1,17 @@
-"""A whole run: repetitions, in each of them levels, and at each level the servers in turn."""
+"""A complete run: each repetition measures every level of load on each server in turn."""
 
 from serving import answers, bounds
 from serving.load import Level, measure
 from serving.machine import remark
 from serving.progress import say
 from serving.servers import Server
-from serving.texts import TEXTS_A_CALL
+from serving.texts import TEXTS_PER_REQUEST
 
 COMPARED_TEXTS = 100
 
 
 class Run:
-    """Measures `launches` and gathers what was found in `results`."""
+    """Measures the servers of `launches` and collects the measurements in `results`."""
 
     def __init__(self, arguments, models, launches, texts, bodies, log):
         self.arguments = arguments
@@ -23,7 +23,7 @@ class Run:
         self.results = {"answers": {}, "samples": [], "starts": [], "bounds": []}
 
     def repeat(self, repetition):
-        """One repetition: every server is started anew, and every level measured on each in turn."""
+        """Starts every server and measures every level on each of them in turn."""
         servers = []
         try:
             for launch in self.launches.values():
@@ -32,10 +32,10 @@ class Run:
                 server.freeze()
                 say(f"repetition {repetition}: {launch.name} ready after {server.ready_seconds:.2f} s")
             if not self.results["answers"]:
-                self.results["answers"] = answers.compare(servers, some(self.texts))
-            self.singles(repetition, turned(servers, repetition))
+                self.results["answers"] = answers.compare(servers, sample_of(self.texts))
+            self.singles(repetition, rotated(servers, repetition))
             if not self.arguments.no_batch:
-                self.batches(repetition, turned([server for server in servers if server.launch.is_nerve], repetition))
+                self.batches(repetition, rotated([server for server in servers if server.launch.is_nerve], repetition))
             for server in servers:
                 start = {"repetition": repetition, "server": server.launch.name, "ready_seconds": server.ready_seconds}
                 self.results["starts"].append(start | {"peak_mib": server.memory_mib("VmHWM")})
@@ -46,7 +46,7 @@ class Run:
             bounds.measure(repetition, self.arguments, self.models, self.launches, self.results["bounds"])
 
     def singles(self, repetition, servers):
-        """One text a request: the closed loops, then the open ones at shares of what those reached."""
+        """Requests with one text: closed loops, then open loops at percentages of the best closed-loop throughput."""
         capacity = {}
         for count in self.arguments.connections:
             for server in servers:
@@ -65,7 +65,7 @@ class Run:
                 self.keep(repetition, server.launch.name, "open", Level(percent=share), found | {"rate": rate})
 
     def batches(self, repetition, servers):
-        """`/ner/batch`; its throughput is in texts, and of calls that long comes from how long they take, the first included."""
+        """`/ner/batch` requests. They take so long that the throughput, in texts, is computed from their median duration."""
         for connections in (1, 2):
             for server in servers:
                 with server.running():
@@ -74,8 +74,8 @@ class Run:
                         path="/ner/batch", warmup=0.0,
                     )  # fmt: skip
                 if times := found["latency_ms"]:
-                    found["throughput"] = connections * TEXTS_A_CALL / (times["p50"] / 1000)
-                level = f"/ner/batch, {TEXTS_A_CALL} texts a call, {Level(connections=connections)}"
+                    found["throughput"] = connections * TEXTS_PER_REQUEST / (times["p50"] / 1000)
+                level = f"/ner/batch, {TEXTS_PER_REQUEST} texts per request, {Level(connections=connections)}"
                 self.keep(repetition, server.launch.name, "batch", level, found)
 
     def keep(self, repetition, server, kind, level, found):
@@ -86,12 +86,12 @@ class Run:
         say(f"repetition {repetition}: {server}, {level}: {found['throughput']:.0f}/s, {shown}, {found['statuses']}{remark(found['others'])}")
 
 
-def some(texts):
-    """Texts from all over the corpus."""
+def sample_of(texts):
+    """A sample of the texts, spread evenly over the corpus."""
     return texts[:: max(1, len(texts) // COMPARED_TEXTS)][:COMPARED_TEXTS]
 
 
-def turned(servers, repetition):
-    """The servers from another one on each time, so that none always comes first."""
+def rotated(servers, repetition):
+    """The servers, rotated by repetition so that each is measured first at some time."""
     at = (repetition - 1) % max(len(servers), 1)
     return servers[at:] + servers[:at]

@@ -1,18 +1,18 @@
-"""Medians and spreads over the repetitions."""
+"""Medians and ranges over the repetitions."""
 
 import statistics
 
-# What a server is a multiple of: the tuned Python ONNX Runtime peer of its precision.
+# The server that ratios compare with: the tuned Python ONNX Runtime peer of the same precision.
 PEER = {"int8": "python-int8", "fp32": "python-fp32"}
 
 
 def peer_of(server):
-    """The peer a server's ratios are to; the pipeline computes in fp32."""
+    """The peer that a server is compared with. The pipeline computes in fp32."""
     return PEER["int8" if "int8" in server else "fp32"]
 
 
 class Samples:
-    """All measurements of a run: dictionaries with repetition, server, level and its kind (closed, open, batch) beside what nerve-load reports."""
+    """The measurements of a run: reports of nerve-load with repetition, server, level and kind (closed, open, batch)."""
 
     def __init__(self, samples):
         self.samples = samples
@@ -21,12 +21,12 @@ class Samples:
         return [sample for sample in self.samples if (sample["server"], sample["level"]) == (server, level)]
 
     def values(self, server, level, value):
-        """A value by repetition, where it was measured."""
+        """The values of a server at a level, by repetition, without repetitions that did not measure it."""
         found = {sample["repetition"]: value(sample) for sample in self.of(server, level)}
         return {repetition: number for repetition, number in found.items() if number is not None}
 
     def ratios(self, one, other, value=lambda sample: sample["throughput"]):
-        """`one` over `other`, each a (server, level), repetition by repetition."""
+        """The ratios of `one` to `other`, each a (server, level), of each repetition."""
         ours, theirs = self.values(*one, value), self.values(*other, value)
         return [ours[at] / theirs[at] for at in ours if theirs.get(at)]
 
@@ -40,7 +40,7 @@ def latency(percentile):
 
 
 def errors(sample):
-    """Requests with no answer, or with one that is neither 200 nor 429."""
+    """The number of requests without a response, or with a status other than 200 and 429."""
     wrong = sum(count for status, count in sample["statuses"].items() if status not in ("200", "429"))
     return wrong + sum(sample["failures"].values()) + sample["unfinished"]
 
@@ -50,12 +50,12 @@ def refusals(sample):
 
 
 def cpu_ms(sample):
-    """Of an answer: the load's warm-up and drain are in both."""
+    """CPU milliseconds per response. Both figures include warm-up and drain."""
     return 1000 * sample["server_cpu"] / sample["answers"] if sample["answers"] else None
 
 
 def spread(numbers, form):
-    """The median, with the least and the greatest in brackets where there are several."""
+    """The median, followed by the range in brackets if there are several numbers."""
     numbers = sorted(numbers)
     if not numbers:
         return "-"

@@ -1,4 +1,4 @@
-"""The servers that are compared, each as a group of processes on a port of its own."""
+"""The servers to compare. Each is a process group with a port of its own."""
 
 import contextlib
 import dataclasses
@@ -19,7 +19,7 @@ STOPPED_WITHIN = 20
 
 @dataclasses.dataclass
 class Launch:
-    """How a server is started: its command, with {port} to be filled in."""
+    """The command that starts a server, with the placeholder {port}, and its environment."""
 
     name: str
     command: list[str]
@@ -34,7 +34,7 @@ class Launch:
 def launches(models, arguments):
     """All servers by name, in the order of the tables."""
     tuned = {"threads": arguments.peer_threads, "workers": arguments.peer_workers}
-    # As `uvicorn module:app` runs it: one process, and the library's own choice of threads.
+    # The defaults of `uvicorn module:app`: one process, and the default number of threads of the library.
     plain = {"threads": 0, "workers": 1}
     found = [
         uvicorn("pipeline-plain", "pipeline_fastapi", models, None, **plain),
@@ -52,7 +52,7 @@ def uvicorn(name, module, models, precision, threads, workers):
     command = [
         sys.executable, "-m", "uvicorn", "--app-dir", str(PEERS), f"{module}:app", "--host", "127.0.0.1", "--port", "{port}",
         "--workers", str(workers), "--log-level", "warning", "--no-access-log",
-        # While the others are measured it is stopped, and must not take its workers for dead afterwards.
+        # The server is frozen while the others are measured. After that, it must not consider its workers dead.
         "--timeout-worker-healthcheck", "3600",
     ]  # fmt: skip
     return Launch(name, command, peer(models, precision, threads))
@@ -80,7 +80,7 @@ def nerve(name, bundle, arguments):
 
 
 class Server:
-    """A running server; it takes no time of the cores while it is frozen."""
+    """A running server, which can be frozen so that it uses no CPU time."""
 
     def __init__(self, launch, log):
         self.launch = launch
@@ -90,7 +90,7 @@ class Server:
         command = [part.replace("{port}", str(self.port)) for part in launch.command]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NERVE_")}
         began = time.monotonic()
-        # A session of its own, whose processes signals reach together.
+        # In a session of its own, so that signals reach all processes of the server.
         self.process = subprocess.Popen(
             command, env=environment | launch.environment, stdout=log, stderr=log, start_new_session=True
         )
@@ -116,7 +116,7 @@ class Server:
 
     @contextlib.contextmanager
     def running(self):
-        """Lets a frozen server run for the block."""
+        """Resumes a frozen server for the duration of the block."""
         self._signal(signal.SIGCONT)
         time.sleep(0.2)
         try:
@@ -133,7 +133,7 @@ class Server:
         end = time.monotonic() + STOPPED_WITHIN
         while any(fields(directory)[0] != "Z" for directory in self.processes()) and time.monotonic() < end:
             time.sleep(0.05)
-        # Before its first process is waited for, the group's number is nobody else's.
+        # Sent before the first process is waited for, because after that the group's id may be reused.
         self._signal(signal.SIGKILL)
         self.process.wait()
 
@@ -142,14 +142,14 @@ class Server:
             os.killpg(self.process.pid, number)
 
     def processes(self):
-        """The processes of the group: /proc/PID directories."""
+        """The /proc/PID directories of the group's processes."""
         for directory in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if int(fields(directory)[2]) == self.process.pid:
                     yield directory
 
     def memory_mib(self, field):
-        """`VmRSS` or its peak, `VmHWM`, summed over the processes."""
+        """The resident memory (`VmRSS`) or its peak (`VmHWM`) in MiB, summed over the processes."""
         total = 0
         for directory in self.processes():
             with contextlib.suppress(OSError, IndexError):
@@ -157,7 +157,7 @@ class Server:
         return total / 1024
 
     def cpu_seconds(self):
-        """What the processes have used of the cores so far."""
+        """The CPU seconds of the processes so far."""
         used = 0
         for directory in self.processes():
             with contextlib.suppress(OSError):
@@ -166,5 +166,5 @@ class Server:
 
 
 def fields(directory):
-    """The fields of /proc/PID/stat from the state on; a name may hold spaces."""
+    """The fields of /proc/PID/stat from the state on. The name before it may contain spaces."""
     return (directory / "stat").read_text().rsplit(")", 1)[1].split()

@@ -1,4 +1,4 @@
-"""Memory under load that goes on."""
+"""Memory of the servers under sustained load."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ def soak(chosen, arguments, bodies, log):
                 watching.set()
                 watcher.join()
             settled = resident[min(resident, key=lambda second: abs(second - SETTLED_AFTER))]
-            # The last reading under load, not the one of the drained server.
+            # The last reading under load, not one from the drain after it.
             last = resident[max(second for second in resident if second <= arguments.soak)]
             print(
                 f"{launch.name:16}{server.ready_seconds:9.2f}{settled:11.1f}{last:10.1f}{server.memory_mib('VmHWM'):10.1f}"
@@ -38,7 +38,7 @@ def soak(chosen, arguments, bodies, log):
 
 
 def watch(server, resident, done):
-    """Reads the memory each second into `resident`, by seconds since the load began."""
+    """Records the resident memory every second in `resident`, by seconds since the start of the load."""
     began = time.monotonic()
     while not done.wait(1.0):
         resident[time.monotonic() - began] = server.memory_mib("VmRSS")

@@ -1,10 +1,10 @@
-"""What is sent: the texts of a corpus, one a request or many."""
+"""The request bodies: one text or many texts of a corpus per request."""
 
 import dataclasses
 import json
 import pathlib
 
-TEXTS_A_CALL = 1000
+TEXTS_PER_REQUEST = 1000
 
 
 def corpus(path):
@@ -21,16 +21,16 @@ def corpus(path):
 
 @dataclasses.dataclass
 class Bodies:
-    """Files of request bodies, one a line."""
+    """The files of request bodies, one per line."""
 
     singles: pathlib.Path
     batches: pathlib.Path
 
 
 def write_bodies(texts, directory):
-    """The bodies of `/ner`, a text each, and of `/ner/batch`: the first 1,000 texts, and the 1,000 that follow them in the cycle."""
-    cycled = texts * (2 * TEXTS_A_CALL // len(texts) + 1)
-    calls = [cycled[at : at + TEXTS_A_CALL] for at in (0, TEXTS_A_CALL)]
+    """Writes the bodies for `/ner`, one text each, and two bodies for `/ner/batch` of 1,000 texts each, cycling through the texts."""
+    cycled = texts * (2 * TEXTS_PER_REQUEST // len(texts) + 1)
+    calls = [cycled[at : at + TEXTS_PER_REQUEST] for at in (0, TEXTS_A_CALL)]
     bodies = Bodies(directory / "singles.jsonl", directory / "batches.jsonl")
     write_lines(bodies.singles, ({"text": text} for text in texts))
     write_lines(bodies.batches, ({"items": [{"text": text} for text in call]} for call in calls))
