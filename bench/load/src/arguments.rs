@@ -1,4 +1,4 @@
-//! The command line, and the plan it spells.
+//! The command line and the plan of requests that it describes.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,57 +7,58 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
-/// Sends the bodies of a file to a server on this machine, one a request, over and over.
+/// Sends the request bodies of a file repeatedly to a server on this machine and prints the measurements as JSON.
 ///
-/// Without --rate the loop is closed: each connection sends its next request when it has its answer. With --rate it is
-/// open: requests arrive at random (Poisson) whatever the answers do, and latencies count from the arrival.
+/// Without --rate the loop is closed: each connection sends its next request after it has received a response. With --rate
+/// the loop is open: requests arrive at random (a Poisson process), independently of the responses, and latencies are measured
+/// from the arrival.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Arguments {
-    /// The server; a loopback address
+    /// Address of the server; must be a loopback address
     #[arg(long)]
     address: SocketAddr,
-    /// The path that is posted to
+    /// Path of the POST requests
     #[arg(long, default_value = "/ner")]
     path: String,
-    /// A JSON body a line
+    /// File with one JSON request body per line
     #[arg(long, value_name = "FILE")]
     bodies: PathBuf,
-    /// Connections; of an open loop, those it begins with
+    /// Number of connections; for an open loop, the initial number
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// Arrivals a second, for an open loop
+    /// Mean arrivals per second of an open loop
     #[arg(long)]
     rate: Option<f64>,
-    /// The most connections of an open loop; later arrivals wait for one, and that counts
+    /// Maximum number of connections of an open loop; if all are busy, requests wait, which adds to their latency
     #[arg(long, default_value_t = 4096)]
     max_connections: usize,
-    /// How long is measured; of a closed loop, until each connection has had an answer, if that takes longer
+    /// Duration of the measurement; a closed loop continues until it has had one response per connection
     #[arg(long, default_value_t = 6.0)]
     seconds: f64,
-    /// How long load is on before that; of a closed loop, as above
+    /// Duration of the load before the measurement; a closed loop continues as above
     #[arg(long, default_value_t = 1.0)]
     warmup_seconds: f64,
-    /// How long answers are waited for after that, and by how much the above may be longer
+    /// Maximum wait for responses after the measurement, and maximum extension of the durations above
     #[arg(long, default_value_t = 30.0)]
     drain_seconds: f64,
-    /// How long a closed loop's connection rests after anything but an answer of status 200
+    /// Pause of a connection of a closed loop after a failure or a status other than 200
     #[arg(long, default_value_t = 100)]
     rest_ms: u64,
-    /// The seed of an open loop's arrivals
+    /// Seed of the arrivals of an open loop
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// What is sent, how and for how long.
+/// A validated plan: the requests, the kind of loop and the durations.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
-    /// The requests as they are written, head and body.
+    /// The bytes of the requests, head and body.
     pub(crate) requests: Vec<Vec<u8>>,
     pub(crate) connections: usize,
     pub(crate) max_connections: usize,
-    /// Arrivals a second; a closed loop where absent.
+    /// Arrivals per second of an open loop; `None` for a closed loop.
     pub(crate) rate: Option<f64>,
     pub(crate) warmup: Duration,
     pub(crate) measured: Duration,
@@ -76,7 +77,7 @@ impl Arguments {
         ensure!(self.connections > 0, "--connections must be at least 1");
         ensure!(
             self.rate.is_none_or(|rate| rate.is_finite() && rate > 0.0),
-            "--rate must be above 0"
+            "--rate must be greater than 0"
         );
         let bodies = std::fs::read_to_string(&self.bodies)
             .with_context(|| format!("cannot read {}", self.bodies.display()))?;
@@ -85,9 +86,14 @@ impl Arguments {
             .filter(|body| !body.is_empty())
             .map(|body| request(self.address, &self.path, body))
             .collect();
-        ensure!(!requests.is_empty(), "{} holds no body", self.bodies.display());
+        ensure!(
+            !requests.is_empty(),
+            "{} contains no request body",
+            self.bodies.display()
+        );
         let seconds = |option: &str, value: f64| {
-            Duration::try_from_secs_f64(value).with_context(|| format!("--{option} is {value}"))
+            Duration::try_from_secs_f64(value)
+                .with_context(|| format!("--{option} {value} is not a duration in seconds"))
         };
         Ok(Plan {
             address: self.address,

@@ -1,8 +1,8 @@
-//! When the requests of an open loop arrive.
+//! The arrival times of the requests of an open loop.
 
 use std::time::Duration;
 
-/// The times of a Poisson process, counted from its beginning, in order and without end.
+/// The arrival times of a Poisson process since its start, as an infinite iterator.
 pub(crate) struct Arrivals {
     rate: f64,
     seconds: f64,
@@ -10,7 +10,7 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// So many arrivals a second on average.
+    /// A process with `rate` arrivals per second on average.
     pub(crate) fn new(rate: f64, seed: u64) -> Self {
         Self {
             rate,
@@ -44,7 +44,7 @@ mod tests {
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
         assert!((mean * 200.0 - 1.0).abs() < 0.03, "{mean}");
-        // Of an exponential distribution the standard deviation is the mean.
+        // The standard deviation of an exponential distribution equals its mean.
         assert!((variance.sqrt() / mean - 1.0).abs() < 0.05, "{variance}");
     }
 }

@@ -1,4 +1,4 @@
-//! One keep-alive connection: a request out, its response in.
+//! A keep-alive connection that sends one request at a time and receives its response.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{ErrorKind, Read, Write};
@@ -7,65 +7,65 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 
-/// A request that has arrived: which of the bodies, and when it should have been sent.
+/// A request that has arrived: the index of its body, and the time at which it should be sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrived {
     pub(crate) body: usize,
     pub(crate) at: Instant,
 }
 
-/// A whole response.
+/// A complete response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) status: u16,
-    /// A hash of the body's bytes.
+    /// A hash of the body.
     pub(crate) hash: u64,
     pub(crate) body_bytes: usize,
-    /// Whether the server ends the connection with it.
+    /// Whether the server closes the connection after the response.
     pub(crate) last: bool,
 }
 
-/// Why a connection gave no response.
+/// The reason why a request has no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// Not opened, reset or not written to.
+    /// The connection could not be opened or written to, or was reset.
     Broken,
-    /// Closed before the response was whole.
+    /// The connection was closed before the response was complete.
     Closed,
-    /// No HTTP/1.1 response with a length.
+    /// The response is not HTTP/1.1 with a content length.
     Malformed,
 }
 
-/// An open connection and the request it carries.
+/// An open connection and its current request.
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
-    pub(crate) carries: Option<Arrived>,
+    pub(crate) request: Option<Arrived>,
     written: usize,
     received: Vec<u8>,
 }
 
 impl Connection {
-    /// Begins to connect.
+    /// Starts to connect, without waiting.
     pub(crate) fn open(address: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address)?;
-        // Requests are written whole; waiting for more would only delay them.
+        // Each write is a whole request, so Nagle's algorithm would only delay it.
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
-            carries: None,
+            request: None,
             written: 0,
             received: Vec::with_capacity(8192),
         })
     }
 
-    /// Takes a request on; `write` sends it.
-    pub(crate) fn carry(&mut self, request: Arrived) {
-        self.carries = Some(request);
+    /// Makes `request` the current request. [`Self::write`] sends it.
+    pub(crate) fn start(&mut self, request: Arrived) {
+        self.request = Some(request);
         self.written = 0;
         self.received.clear();
     }
 
-    /// Writes what the socket takes of the request's bytes.
+    /// Writes as many of the remaining bytes of the request as the socket accepts.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         while self.written < bytes.len() {
             match self.stream.write(&bytes[self.written..]) {
@@ -81,7 +81,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The response, once it is whole.
+    /// The response if it is complete, or `None` if bytes are missing.
     pub(crate) fn read(&mut self) -> Result<Option<Response>, Failure> {
         let mut closed = false;
         let mut chunk = [0; 65536];
@@ -110,7 +110,7 @@ impl Connection {
     }
 }
 
-/// The response that these bytes are, or none while some are missing.
+/// Parses a response. `None` if bytes are missing.
 fn response(bytes: &[u8]) -> Result<Option<Response>, Failure> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Response::new(&mut headers);

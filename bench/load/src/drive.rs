@@ -1,4 +1,4 @@
-//! The event loop: one thread, all connections.
+//! The event loop, which drives all connections in one thread.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,20 +18,20 @@ use crate::arrivals::Arrivals;
 use crate::connection::{Arrived, Connection, Failure};
 use crate::tally::{Report, Tally};
 
-/// Of the timer; a connection's token is its place.
+/// The token of the timer. The token of a connection is its slot.
 const TIMER: Token = Token(usize::MAX);
 
-/// Carries a plan out.
+/// Executes a plan and returns the measurements.
 pub(crate) fn drive(plan: &Plan) -> io::Result<Report> {
     let mut drive = Drive::new(plan)?;
     drive.run()?;
     let now = Instant::now();
-    let carried = drive
+    let outstanding = drive
         .connections
         .iter()
         .flatten()
-        .filter_map(|connection| connection.carries);
-    for request in carried.chain(drive.waiting.iter().copied()) {
+        .filter_map(|connection| connection.request);
+    for request in outstanding.chain(drive.waiting.iter().copied()) {
         drive.tally.unfinished(request, now);
     }
     let cpu = clock_gettime(ClockId::ProcessCPUTime);
@@ -41,14 +41,14 @@ pub(crate) fn drive(plan: &Plan) -> io::Result<Report> {
 struct Drive<'a> {
     plan: &'a Plan,
     poll: Poll,
-    /// Wakes the loop to the microsecond, where epoll's own timeout counts milliseconds.
+    /// Wakes the loop with microsecond precision; the timeout of epoll has milliseconds.
     timer: OwnedFd,
     connections: Vec<Option<Connection>>,
-    /// Places that carry nothing; one whose connection has ended is opened again when it is needed.
+    /// Slots without a request. A slot whose connection was closed is reopened before its next request.
     idle: Vec<usize>,
-    /// Places of a closed loop that rest, and until when.
+    /// Slots of a closed loop that pause, with the end of the pause.
     resting: VecDeque<(Instant, usize)>,
-    /// Requests of an open loop that have arrived.
+    /// Requests that have arrived and are not yet sent.
     waiting: VecDeque<Arrived>,
     arrivals: Option<Peekable<Arrivals>>,
     in_flight: usize,
@@ -58,14 +58,14 @@ struct Drive<'a> {
     tally: Tally,
 }
 
-/// What goes on, and until when at least.
+/// A phase of the run, with its earliest end.
 #[derive(Clone, Copy)]
 enum Phase {
-    /// Load is on; `ended` requests had come to an end when the phase began.
+    /// Warm-up: load without measuring. `ended` is the number of requests that had ended at the start of the phase.
     Warming { until: Instant, ended: u64 },
-    /// The same, and it counts.
+    /// Load with measuring. `ended` as above.
     Measuring { until: Instant, ended: u64 },
-    /// Nothing more is sent.
+    /// No more requests are sent; outstanding responses are received.
     Draining { until: Instant },
 }
 
@@ -98,8 +98,8 @@ impl<'a> Drive<'a> {
             tally: Tally::new(plan.requests.len()),
         };
         for _ in 0..plan.connections {
-            let place = drive.open()?;
-            drive.idle.push(place);
+            let slot = drive.open()?;
+            drive.idle.push(slot);
         }
         Ok(drive)
     }
@@ -132,7 +132,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Goes on to the next phase when this one is over.
+    /// Enters the next phase if the current one is over.
     fn advance(&mut self, now: Instant) {
         if let Phase::Warming { until, ended } = self.phase
             && self.is_over(now, until, ended)
@@ -153,20 +153,21 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Whether a phase has had its time and, in a closed loop, an answer for each connection: of a server that answers a
-    /// whole round of them in more than that time, a shorter one would show nothing. Even so it has an end.
+    /// Whether a phase is over: its time has passed and, in a closed loop, as many requests have ended as there are
+    /// connections. Without this condition, a slow server could have no response in the measured period. The extension is
+    /// limited by the duration of the drain.
     fn is_over(&self, now: Instant, until: Instant, ended: u64) -> bool {
         let round = self.tally.ended() - ended >= self.plan.connections as u64;
         now >= until && (self.plan.rate.is_some() || round || now >= until + self.plan.drain)
     }
 
-    /// Makes the requests that are due.
+    /// Adds the requests that are due to the waiting ones.
     fn arrive(&mut self, now: Instant) {
-        while let Some(&(until, place)) = self.resting.front()
+        while let Some(&(until, slot)) = self.resting.front()
             && until <= now
         {
             self.resting.pop_front();
-            self.idle.push(place);
+            self.idle.push(slot);
         }
         if let Some(arrivals) = &mut self.arrivals {
             while let Some(at) = arrivals.next_if(|after| self.began + *after <= now) {
@@ -188,38 +189,38 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Sends what has arrived as far as there are connections for it.
+    /// Sends waiting requests while connections are available.
     fn dispatch(&mut self) -> io::Result<()> {
         while let Some(&request) = self.waiting.front() {
-            let place = match self.idle.pop() {
-                Some(place) => place,
+            let slot = match self.idle.pop() {
+                Some(slot) => slot,
                 None if self.connections.len() < self.plan.max_connections => self.open()?,
                 None => return Ok(()),
             };
             self.waiting.pop_front();
-            if self.connections[place].is_none() {
-                self.reopen(place)?;
+            if self.connections[slot].is_none() {
+                self.reopen(slot)?;
             }
-            if let Some(connection) = &mut self.connections[place] {
-                connection.carry(request);
+            if let Some(connection) = &mut self.connections[slot] {
+                connection.start(request);
                 self.in_flight += 1;
                 if let Err(failure) = connection.write(&self.plan.requests[request.body]) {
-                    self.lose(place, failure);
+                    self.lose(slot, failure);
                 }
             }
         }
         Ok(())
     }
 
-    /// Writes and reads what a connection is ready for.
-    fn proceed(&mut self, place: usize) {
-        let Some(connection) = self.connections.get_mut(place).and_then(Option::as_mut) else {
+    /// Writes to and reads from a connection that is ready.
+    fn proceed(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else {
             return;
         };
-        let Some(request) = connection.carries else {
-            // Not asked: the server ends a connection that was idle, which costs no request.
+        let Some(request) = connection.request else {
+            // The server closed an idle connection, or sent something without a request. No request is lost.
             if connection.read() != Ok(None) {
-                self.close(place);
+                self.close(slot);
             }
             return;
         };
@@ -227,66 +228,66 @@ impl<'a> Drive<'a> {
         match written.and_then(|()| connection.read()) {
             Ok(None) => {}
             Ok(Some(response)) => {
-                connection.carries = None;
+                connection.request = None;
                 self.in_flight -= 1;
                 self.tally.answered(request, response, Instant::now());
                 if response.last {
-                    self.close(place);
+                    self.close(slot);
                 }
-                self.rest(place, response.status == 200);
+                self.rest(slot, response.status == 200);
             }
-            Err(failure) => self.lose(place, failure),
+            Err(failure) => self.lose(slot, failure),
         }
     }
 
-    /// Gives up a connection that failed, and the request it carried.
-    fn lose(&mut self, place: usize, failure: Failure) {
-        if let Some(request) = self.connections[place]
+    /// Closes a connection that failed and counts its request as failed.
+    fn lose(&mut self, slot: usize, failure: Failure) {
+        if let Some(request) = self.connections[slot]
             .as_mut()
-            .and_then(|connection| connection.carries.take())
+            .and_then(|connection| connection.request.take())
         {
             self.in_flight -= 1;
             self.tally.failed(request, failure);
         }
-        self.close(place);
-        self.rest(place, false);
+        self.close(slot);
+        self.rest(slot, false);
     }
 
-    /// Has a place take requests again: at once after an answer and in an open loop, else after a pause.
-    fn rest(&mut self, place: usize, answered: bool) {
+    /// Makes a slot available again: immediately after status 200 and in an open loop, otherwise after a pause.
+    fn rest(&mut self, slot: usize, answered: bool) {
         if answered || self.plan.rate.is_some() {
-            self.idle.push(place);
+            self.idle.push(slot);
         } else {
-            self.resting.push_back((Instant::now() + self.plan.rest, place));
+            self.resting.push_back((Instant::now() + self.plan.rest, slot));
         }
     }
 
-    fn close(&mut self, place: usize) {
-        if let Some(mut connection) = self.connections[place].take() {
-            // A descriptor that is closed leaves the poll with it.
+    fn close(&mut self, slot: usize) {
+        if let Some(mut connection) = self.connections[slot].take() {
+            // An error can be ignored, because closing the descriptor deregisters it as well.
             let _ = self.poll.registry().deregister(&mut connection.stream);
         }
     }
 
-    /// A new place with a connection.
+    /// A new slot with a connection.
     fn open(&mut self) -> io::Result<usize> {
-        let place = self.connections.len();
+        let slot = self.connections.len();
         self.connections.push(None);
-        self.reopen(place)?;
-        Ok(place)
+        self.reopen(slot)?;
+        Ok(slot)
     }
 
-    fn reopen(&mut self, place: usize) -> io::Result<()> {
+    fn reopen(&mut self, slot: usize) -> io::Result<()> {
         let mut connection = Connection::open(self.plan.address)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
-            .register(&mut connection.stream, Token(place), interest)?;
-        self.connections[place] = Some(connection);
+            .register(&mut connection.stream, Token(slot), interest)?;
+        self.connections[slot] = Some(connection);
         Ok(())
     }
 
-    /// When there is something to do even if no connection is ready.
+    /// The time of the next action that does not depend on a connection.
     fn next_moment(&mut self, now: Instant) -> Instant {
         let end = match self.phase {
             Phase::Draining { until } => return until,
@@ -303,7 +304,7 @@ impl<'a> Drive<'a> {
     }
 
     fn wake_at(&self, moment: Instant) -> io::Result<()> {
-        // Zero would turn the timer off.
+        // Zero would disarm the timer.
         let wait = moment
             .saturating_duration_since(Instant::now())
             .max(Duration::from_nanos(1));
@@ -331,7 +332,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers the nth request of a connection with `respond(n)`, or leaves it unanswered.
+    /// A server that answers the nth request of a connection with `respond(n)`; `None` means no response.
     fn serve(respond: fn(usize) -> Option<&'static str>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -347,7 +348,7 @@ mod tests {
     fn answer(mut stream: TcpStream, respond: fn(usize) -> Option<&'static str>) {
         let mut buffer = [0; 4096];
         for number in 0.. {
-            // The requests below fit one segment.
+            // Each request of these tests fits into one segment.
             match stream.read(&mut buffer) {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
@@ -409,7 +410,7 @@ mod tests {
         };
         let found = report(&plan(serve(refuse), Some(400.0)));
         let count = |status: &str| found["statuses"][status].as_u64().unwrap();
-        // 200 are expected, with a standard deviation of 14.
+        // The expected number of requests is 200, with a standard deviation of 14.
         assert!((130..270).contains(&(count("200") + count("429"))), "{found}");
         assert!(
             count("429") > 0 && found["refusal_ms"]["p50"].as_f64().unwrap() < 100.0,
@@ -428,7 +429,7 @@ mod tests {
         plan.drain = Duration::from_secs(5);
         let found = report(&plan);
         let throughput = found["throughput"].as_f64().unwrap();
-        // Four connections, an answer each 0.4 s.
+        // Four connections with one response per 0.4 s each.
         assert!((5.0..=11.0).contains(&throughput), "{found}");
         assert!(found["latency_ms"]["p50"].as_f64().unwrap() >= 400.0, "{found}");
     }

@@ -1,4 +1,4 @@
-//! `nerve-load`: drives an HTTP server with the bodies of a file and prints what came back, as JSON.
+//! `nerve-load` sends the request bodies of a file to an HTTP server and prints the measurements as JSON.
 
 mod arguments;
 mod arrivals;

@@ -1,4 +1,4 @@
-//! What came back, and how long it took.
+//! The outcomes and latencies of requests.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::connection::{Arrived, Failure, Response};
 
-/// Collects outcomes. Counts and latencies are of the requests that arrived in the window.
+/// The outcomes of requests. Counts and latencies are of the requests that arrived in the measured period.
 pub(crate) struct Tally {
     window: Window,
-    /// Requests that have come to an end, in whatever way.
+    /// Requests with any outcome.
     ended: u64,
     answers: u64,
     answered_in_window: u64,
@@ -24,7 +24,7 @@ pub(crate) struct Tally {
     differing: u64,
 }
 
-/// The time that is measured; its ends are known as they come.
+/// The measured period. A bound is `None` until it has been reached.
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
     from: Option<Instant>,
@@ -44,7 +44,7 @@ impl Window {
     }
 }
 
-/// Requests without a response, by what happened to their connection.
+/// The numbers of requests without a response, by [`Failure`].
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Failures {
     broken: u64,
@@ -52,32 +52,32 @@ pub(crate) struct Failures {
     malformed: u64,
 }
 
-/// What is printed.
+/// The measurements that the program prints.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// Answers of status 200 a second within the window, whenever their requests arrived.
+    /// Responses with status 200 per second of the measured period, regardless of when their requests arrived.
     throughput: f64,
     seconds: f64,
-    /// Answers of status 200 in all, warm-up and drain included.
+    /// All responses with status 200, including warm-up and drain.
     answers: u64,
-    /// Of answers of status 200; an unfinished request counts with the time it has waited.
+    /// Latencies of responses with status 200. An unfinished request counts with the time it has waited.
     latency_ms: Option<Latencies>,
-    /// Of answers of status 429.
+    /// Latencies of responses with status 429.
     refusal_ms: Option<Latencies>,
     statuses: BTreeMap<u16, u64>,
     failures: Failures,
-    /// Requests whose answers did not come by the end of the drain.
+    /// Requests without an outcome at the end of the drain.
     unfinished: u64,
-    /// Answers of status 200 whose bytes are not those of the first answer to the same body, warm-up included.
+    /// Responses with status 200 whose body differs from the first response to the same request body, including warm-up.
     differing: u64,
     mean_body_bytes: f64,
-    /// What this process used of the cores in all.
+    /// The CPU time of this process.
     cpu_seconds: f64,
-    /// For each body, a hash of the first answer of status 200.
+    /// For each request body, a hash of the first response with status 200.
     hashes: Vec<Option<String>>,
 }
 
-/// Percentiles by nearest rank.
+/// Latencies in milliseconds. Percentiles are by nearest rank.
 #[derive(Debug, Serialize)]
 pub(crate) struct Latencies {
     mean: f64,
@@ -105,22 +105,22 @@ impl Tally {
         }
     }
 
-    /// Begins to measure.
+    /// Starts the measured period.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.window.from = Some(now);
     }
 
-    /// Measures no longer.
+    /// Ends the measured period.
     pub(crate) fn end(&mut self, now: Instant) {
         self.window.to = Some(now);
     }
 
-    /// How many requests have come to an end, in whatever way.
+    /// The number of requests with any outcome.
     pub(crate) fn ended(&self) -> u64 {
         self.ended
     }
 
-    /// Counts a response that became whole at `now`.
+    /// Counts a response that was complete at `now`.
     pub(crate) fn answered(&mut self, request: Arrived, response: Response, now: Instant) {
         self.ended += 1;
         if response.status == 200 {
@@ -156,7 +156,7 @@ impl Tally {
         }
     }
 
-    /// Counts a request that still waits at the end.
+    /// Counts a request without an outcome at the end of the drain.
     pub(crate) fn unfinished(&mut self, request: Arrived, now: Instant) {
         if self.window.contains(request.at) {
             self.unfinished += 1;
@@ -189,7 +189,7 @@ impl Tally {
 }
 
 impl Latencies {
-    /// None of none.
+    /// The latencies of these durations. `None` if there are none.
     fn of(times: &mut [Duration]) -> Option<Self> {
         times.sort_unstable();
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
