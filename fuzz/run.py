@@ -1,9 +1,9 @@
-"""Runs the fuzz targets for a bounded time each, and prints a table; exits with 1 if one found something.
+"""Runs each fuzz target for a limited time and prints a table. The exit status is 1 if there are findings.
 
     fuzz/run.py [--seconds 60] [TARGET ...]
 
-cargo-fuzz must be on the path. Each target goes on from what it learnt before (fuzz/corpus, which git ignores) and begins
-with fuzz/seeds.
+Requires cargo-fuzz. Each target starts with the inputs in fuzz/seeds and those that earlier runs stored in fuzz/corpus, which git
+ignores.
 """
 
 import argparse
@@ -15,9 +15,9 @@ import tomllib
 
 FUZZ = pathlib.Path(__file__).resolve().parent
 DICTIONARIES = {"requests": "requests", "lines": "requests", "tokenizer": "json", "config": "json", "manifest": "json"}
-# Of one input: seconds, and MiB of the process. More is a finding.
-PATIENCE, MEMORY = 20, 2048
-# No sanitizer: stable Rust has none, and the code is safe Rust; coverage guides all the same.
+# Limits for one input: seconds, and MiB of the process. To exceed one is a finding.
+TIMEOUT_SECONDS, MEMORY_MIB = 20, 2048
+# Stable Rust has no sanitizers, and the code is safe Rust. Coverage works without one.
 CARGO_FUZZ = ["cargo", "fuzz"]
 STABLE = ["--sanitizer", "none"]
 
@@ -31,12 +31,12 @@ def artifacts(target):
 
 
 def fuzz(target, seconds):
-    """Executions, coverage and findings of one target."""
+    """Runs a target. Returns its executions, its coverage and its new findings."""
     corpus = FUZZ / "corpus" / target
     corpus.mkdir(parents=True, exist_ok=True)
     before = artifacts(target)
     command = [*CARGO_FUZZ, "run", *STABLE, target, corpus, FUZZ / "seeds" / target, "--"]
-    command += [f"-max_total_time={seconds}", "-print_final_stats=1", f"-timeout={PATIENCE}", f"-rss_limit_mb={MEMORY}"]
+    command += [f"-max_total_time={seconds}", "-print_final_stats=1", f"-timeout={TIMEOUT_SECONDS}", f"-rss_limit_mb={MEMORY_MIB}"]
     if target in DICTIONARIES:
         command.append(f"-dict={FUZZ / 'dictionaries' / DICTIONARIES[target]}.dict")
     ran = subprocess.run(command, cwd=FUZZ.parent, stderr=subprocess.PIPE, text=True, errors="replace")
@@ -46,17 +46,17 @@ def fuzz(target, seconds):
     if ran.returncode != 0 or not executions:
         sys.stderr.write(ran.stderr[-8000:])
     if ran.returncode != 0 and not found:
-        sys.exit(f"{target} ended with {ran.returncode} and left no finding")
+        sys.exit(f"{target} ended with status {ran.returncode} and without a finding")
     return int(executions[-1]) if executions else 0, int(coverage[-1]) if coverage else 0, found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(targets())} [default: all]")
-    parser.add_argument("--seconds", type=int, default=60, help="for each target [default: 60]")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"targets to run, out of {', '.join(targets())} [default: all]")
+    parser.add_argument("--seconds", type=int, default=60, help="duration of each target [default: 60]")
     options = parser.parse_args()
     if unknown := set(options.targets) - set(targets()):
-        parser.error(f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(targets())}")
+        parser.error(f"unknown targets: {', '.join(sorted(unknown))}; choose from {', '.join(targets())}")
     subprocess.run([*CARGO_FUZZ, "build", *STABLE], cwd=FUZZ.parent, check=True)
     rows, findings = [], set()
     for target in options.targets or targets():
@@ -69,7 +69,7 @@ def main():
     for target, seeds, seconds, executions, coverage, found in rows:
         print(f"{target:12} {seeds:>6} {seconds:>8} {executions:>11} {coverage:>7} {found:>9}")
     for finding in sorted(findings):
-        print(f"found: {finding.relative_to(FUZZ.parent)}")
+        print(f"finding: {finding.relative_to(FUZZ.parent)}")
     sys.exit(1 if findings else 0)
 
 

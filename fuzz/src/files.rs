@@ -1,5 +1,5 @@
-//! Model files that somebody else wrote: each function puts hostile bytes in the place of one file of a good model, opens the
-//! model and uses it. Anything but a panic is fine.
+//! Untrusted model files. Each function replaces one file of a valid model by the given bytes, opens the model and uses it.
+//! Every result except a panic is accepted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use nerve_inference::{Model, Runtime, SessionOptions, TextTokenizer};
 use nerve_repository::ModelConfig;
 use tempfile::TempDir;
 
-/// Texts of every kind that tokenizers stumble over.
+/// Texts with characters that are difficult for tokenizers.
 const TEXTS: [&str; 8] = [
     "",
     "Barack Obama met Beyoncé in São Paulo.",
@@ -27,16 +27,16 @@ fn fixtures() -> PathBuf {
     root.unwrap_or(Path::new(".")).join("tests/plain/fixtures")
 }
 
-/// A copy of a good model's files, to put others between.
+/// A copy of a valid model whose files can be replaced.
 struct Copy(TempDir);
 
 impl Copy {
     fn of(model: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        for entry in fs::read_dir(fixtures().join(model)).expect("the fixture") {
-            let from = entry.expect("an entry").path();
+        let dir = tempfile::tempdir().expect("a temporary directory can be created");
+        for entry in fs::read_dir(fixtures().join(model)).expect("fixtures can be read") {
+            let from = entry.expect("a directory entry can be read").path();
             if from.is_file() {
-                fs::copy(&from, dir.path().join(from.file_name().unwrap_or_default())).expect("a copy");
+                fs::copy(&from, dir.path().join(from.file_name().unwrap_or_default())).expect("a file can be copied");
             }
         }
         Self(dir)
@@ -47,7 +47,7 @@ impl Copy {
     }
 
     fn put(&self, file: &str, bytes: &[u8]) {
-        fs::write(self.path().join(file), bytes).expect("a file in a temporary directory");
+        fs::write(self.path().join(file), bytes).expect("a temporary file can be written");
     }
 }
 
@@ -59,20 +59,20 @@ thread_local! {
     static GRAPH: Copy = Copy::of("graphs");
 }
 
-/// `tokenizer.json`.
+/// Reads `tokenizer.json`.
 pub fn tokenizer(bytes: &[u8]) {
     TOKENIZER.with(|model| {
         model.put("tokenizer.json", bytes);
         if let Ok(tokenizer) = TextTokenizer::open_dir(model.path()) {
-            read_texts(&tokenizer);
+            check_texts(&tokenizer);
         }
         if let Ok(model) = Model::open(model.path()) {
-            classify_texts(&model);
+            check_all_texts(&model);
         }
     });
 }
 
-/// `config.json`, and `tokenizer_config.json` beside it, of bundles and of plain exports.
+/// Reads `config.json` and `tokenizer_config.json`.
 pub fn config(bytes: &[u8]) {
     let path = Path::new("config.json");
     if let Some(config) = std::str::from_utf8(bytes)
@@ -85,52 +85,52 @@ pub fn config(bytes: &[u8]) {
     CONFIG.with(|model| {
         model.put("config.json", bytes);
         if let Ok(model) = Model::open(model.path()) {
-            classify_texts(&model);
+            check_all_texts(&model);
         }
     });
     TOKENIZER_CONFIG.with(|model| {
         model.put("tokenizer_config.json", bytes);
         if let Ok(model) = Model::open(model.path()) {
-            classify_texts(&model);
+            check_all_texts(&model);
         }
     });
 }
 
-/// `manifest.json`.
+/// Reads `manifest.json`.
 pub fn manifest(bytes: &[u8]) {
     MANIFEST.with(|model| {
         model.put("manifest.json", bytes);
         if let Ok(model) = Model::open(model.path()) {
-            classify_texts(&model);
+            check_all_texts(&model);
         }
     });
 }
 
-/// `model.onnx`, as far as it is read before ONNX Runtime reads it.
+/// Reads those parts of `model.onnx` that Nerve parses itself.
 pub fn graph(bytes: &[u8]) {
     GRAPH.with(|model| {
         model.put("model.onnx", bytes);
-        let _either = Model::open(model.path());
+        let _result = Model::open(model.path());
     });
 }
 
-/// `model.onnx`, read by ONNX Runtime and run; `ORT_DYLIB_PATH` names its library.
+/// Opens and runs `model.onnx` in ONNX Runtime, whose library `ORT_DYLIB_PATH` names.
 pub fn session(bytes: &[u8]) {
     static RUNTIME: OnceLock<Arc<Runtime>> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| Runtime::load(None).expect("ONNX Runtime"));
+    let runtime = RUNTIME.get_or_init(|| Runtime::load(None).expect("ORT_DYLIB_PATH names ONNX Runtime"));
     GRAPH.with(|model| {
         model.put("model.onnx", bytes);
         let Ok(model) = Model::open(model.path()) else {
             return;
         };
         if let Ok(mut session) = model.session(runtime, &SessionOptions::default()) {
-            let _either = session.run(&[&[2, 5, 6, 3], &[2, 3]]);
+            let _result = session.run(&[&[2, 5, 6, 3], &[2, 3]]);
         }
     });
 }
 
-/// Every way to read a text; each part of it that is answered lies within it.
-fn read_texts(tokenizer: &TextTokenizer) {
+/// Tokenizes the texts in every way and checks that all spans lie within the text.
+fn check_texts(tokenizer: &TextTokenizer) {
     for text in TEXTS {
         let words: Vec<&str> = text.split(' ').collect();
         let _subwords = tokenizer.encode_words(&words);
@@ -151,9 +151,9 @@ fn read_texts(tokenizer: &TextTokenizer) {
     }
 }
 
-/// The texts as the `transformers` pipeline reads them.
-fn classify_texts(model: &Model) {
-    read_texts(model.tokenizer());
+/// Tokenizes the texts as `/ner` and as the `transformers` pipeline does, and checks the offsets.
+fn check_all_texts(model: &Model) {
+    check_texts(model.tokenizer());
     let tokenizer = model.pipeline_tokenizer();
     for text in TEXTS {
         if let Ok(read) = tokenizer.encode(text) {
