@@ -1,4 +1,4 @@
-//! A bundle that is broken in each way is refused, each with its own error.
+//! Broken bundles are refused, each defect with its own error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::fixture::{binary, copy_files, fail, succeed, tiny};
 
-/// A copy of the fp32 bundle, to break.
+/// A copy of the fp32 bundle that a test can damage.
 fn copy() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let bundle = dir.path().join("bundle");
@@ -32,7 +32,7 @@ fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Edits the manifest and states the version that its content then makes.
+/// Edits the manifest and updates its version.
 fn edit_manifest(bundle: &Path, change: impl FnOnce(&mut Value)) {
     edit(&bundle.join("manifest.json"), |manifest| {
         change(manifest);
@@ -41,7 +41,7 @@ fn edit_manifest(bundle: &Path, change: impl FnOnce(&mut Value)) {
     });
 }
 
-/// Makes the manifest describe the files as they now are.
+/// Updates the sizes, hashes and version in the manifest to the current files.
 fn seal(bundle: &Path) {
     edit_manifest(bundle, |manifest| {
         for name in [
@@ -239,7 +239,7 @@ fn a_graph_that_is_no_graph() {
     );
 }
 
-/// What `nerve-export verify` says of a bundle that it refuses.
+/// The error of `nerve-export verify` for a bundle that must fail.
 fn verification_failure(bundle: &Path, checkpoint: Option<&Path>) -> String {
     let mut verify = binary("nerve-export");
     verify.arg("verify").arg(bundle);
@@ -250,7 +250,7 @@ fn verification_failure(bundle: &Path, checkpoint: Option<&Path>) -> String {
     fail(&mut verify)
 }
 
-/// Where the biases of a checkpoint's head are in its `model.safetensors`.
+/// The bytes of the classifier biases in a `model.safetensors`.
 fn head_bias(weights: &[u8]) -> std::ops::Range<usize> {
     let header = u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize + 8;
     let fields: Value = serde_json::from_slice(&weights[8..header]).unwrap();
@@ -263,7 +263,7 @@ fn a_bundle_of_another_checkpoint_fails_verification_in_every_precision() {
     let dir = tempfile::tempdir().unwrap();
     let other = dir.path().join("checkpoint");
     copy_files(&tiny().checkpoint(), &other);
-    // Another bias of `O` changes some labels and no shape.
+    // A different bias of `O` changes labels, but no shape.
     let path = other.join("model.safetensors");
     let mut weights = fs::read(&path).unwrap();
     let bias = head_bias(&weights);

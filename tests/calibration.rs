@@ -1,4 +1,4 @@
-//! A temperature from `nerve-trainer calibrate` to the server's scores.
+//! A temperature is fitted by `nerve-trainer calibrate`, exported, and applied to the server's scores.
 
 use std::fs;
 use std::path::Path;
@@ -19,8 +19,8 @@ fn export(checkpoint: &Path, out: &Path) {
     );
 }
 
-/// Sets the temperature of a checkpoint's calibration.
-fn heat(checkpoint: &Path, temperature: f64) {
+/// Writes a temperature into the calibration of a checkpoint.
+fn set_temperature(checkpoint: &Path, temperature: f64) {
     let path = checkpoint.join("calibration.json");
     let mut calibration: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     calibration["temperature"] = temperature.into();
@@ -65,8 +65,8 @@ fn a_fitted_temperature_reaches_every_score_and_no_label() {
         "{fitted}"
     );
 
-    // A temperature of which the scores show the effect, whatever the fixture fits.
-    heat(&checkpoint, 2.5);
+    // A temperature with a visible effect on the scores, independent of the fitted one.
+    set_temperature(&checkpoint, 2.5);
     let (warm, plain) = (dir.path().join("warm"), tiny().bundle("fp32"));
     export(&checkpoint, &warm);
     let manifest = |bundle: &Path| -> Value {
@@ -92,11 +92,11 @@ fn a_fitted_temperature_reaches_every_score_and_no_label() {
             .all(|(warm, plain)| warm < plain),
         "{warm_answer}"
     );
-    // The pipeline of `transformers` knows no temperature.
+    // `POST /` applies no temperature, like the pipeline of `transformers`.
     let inputs = json!({"inputs": "Ann Lee went to São Paulo."});
     assert_eq!(warm.post("/", &inputs).body, plain.post("/", &inputs).body);
 
-    // The checkpoint itself states the scores that its bundle does.
+    // The checkpoint has the same scores as its bundle.
     let file = dir.path().join("text.txt");
     fs::write(&file, "Ann Lee went to São Paulo. In Rome, I met Zoë today!\n").unwrap();
     let tagged = succeed(

@@ -1,4 +1,4 @@
-//! The default model and the tools on the real corpus: run where `WNUT17_DIR` names its directory.
+//! The default model and the commands on the WNUT-17 corpus. Skipped unless `WNUT17_DIR` names its directory.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use crate::fixture::{binary, repository, succeed};
 
-/// The corpus' directory; `None`, said aloud, where it is not there.
+/// The directory of the corpus. Prints a message and returns `None` if it is not set.
 fn wnut17() -> Option<PathBuf> {
     let dir = std::env::var_os("WNUT17_DIR");
     if dir.is_none() {
         println!("skipped: WNUT17_DIR is not set");
     }
-    // Tests run in the directory of their package, the variable is written for the repository's.
+    // The variable is relative to the repository, and tests run in the directory of their package.
     dir.map(|dir| repository().join(dir))
 }
 
@@ -20,7 +20,7 @@ fn default_model() -> PathBuf {
     repository().join("models/default")
 }
 
-/// What `nerve-trainer evaluate` says of the default model on a file.
+/// The report of `nerve-trainer evaluate` for the default model on a file.
 fn evaluation(data: &Path, raw: bool) -> Value {
     let json = tempfile::NamedTempFile::new().unwrap();
     let mut command = binary("nerve-trainer");
@@ -70,10 +70,10 @@ fn corpus_score_of_the_default_model_is_what_its_manifest_says() {
     assert_eq!(manifest["evaluation"]["split"], "dev");
     let stated = manifest["evaluation"]["f1"].as_f64().unwrap();
     let found = f1(&evaluation(&dir.join("dev.conll"), false));
-    // Integer products are exact, but a processor with other vector units rounds the float operators differently.
+    // Integer products are exact, but float operators round differently on processors with other vector units.
     assert!(
         (found - stated).abs() < 0.003,
-        "{found}, the manifest says {stated}"
+        "measured {found}, manifest {stated}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! What runs where: bundles for processors and for accelerators, and devices that are not there.
+//! Devices: bundles for CPUs and for GPUs, and devices that are unavailable.
 
 use nerve_inference::{Device, Model, Runtime, SessionError, SessionOptions};
 use nerve_repository::Manifest;
@@ -6,7 +6,7 @@ use nerve_repository::Manifest;
 use crate::fixture::{binary, fail, tiny};
 use crate::server::Server;
 
-/// Why no session of a bundle opens on CUDA here.
+/// The error of opening a session of a bundle on CUDA.
 fn refusal(precision: &str) -> SessionError {
     let model = Model::open(&tiny().bundle(precision)).unwrap();
     let runtime = Runtime::load(None).unwrap();
@@ -17,7 +17,7 @@ fn refusal(precision: &str) -> SessionError {
     model
         .session(&runtime, &on_cuda)
         .err()
-        .expect("the library has no CUDA")
+        .expect("the library does not support CUDA")
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_library_without_cuda_is_named() {
     assert!(said.contains("has no CUDA execution provider"), "{said}");
 }
 
-/// An accelerator leaves operators that compute shapes to the processor, which its sessions refuse.
+/// ONNX Runtime places operators that compute shapes on the CPU, which sessions for a GPU refuse.
 #[test]
 fn the_fp16_graph_computes_no_shape() {
     let manifest = Manifest::read(&tiny().bundle("fp16")).unwrap();

@@ -1,6 +1,6 @@
-//! Every model family, from a base directory to a served bundle.
+//! Each model family, from a base directory to a served bundle.
 //!
-//! `tests/families/make_fixtures.py` made the fixtures.
+//! `tests/families/make_fixtures.py` creates the fixtures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::fixture::{binary, fail, repository, succeed, tiny_corpus};
 use crate::server::Server;
 
-/// The longest sequence of every fixture.
+/// The maximum length of every fixture, in tokens.
 const LONGEST: &str = "40";
 
 fn base(family: Family) -> PathBuf {
@@ -21,7 +21,7 @@ fn base(family: Family) -> PathBuf {
         .join(family.model_type())
 }
 
-/// What `transformers` says of sentences of given words.
+/// The token ids and logits of `transformers` for sentences of given words.
 fn expected(family: Family) -> Vec<Value> {
     let text = fs::read(base(family).join("expected.json")).unwrap();
     serde_json::from_slice(&text).unwrap()
@@ -67,7 +67,7 @@ fn the_exported_graph_has_the_logits_of_transformers() {
             .iter()
             .map(|case| serde_json::from_value(case["ids"].clone()).unwrap())
             .collect();
-        // Together, so that the shorter ones are padded.
+        // In one batch, so that the shorter ones are padded.
         let batch: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
         let logits = session.run(&batch).unwrap();
         for (sequence, case) in cases.iter().enumerate() {
@@ -142,7 +142,7 @@ fn train_to_serve(family: Family) {
         let agreement = found["label_agreement"].as_f64().unwrap();
         assert!(agreement > 0.9, "{family:?} {precision}: {found}");
     }
-    // The same words are labelled by candle and by ONNX Runtime: tokens and windows are the same in both.
+    // candle and ONNX Runtime find the same entities, because tokens and windows are the same in both.
     let (trained, exported) = (score("--checkpoint", &best), score("--bundle", &fp32));
     assert_eq!(trained["entity"], exported["entity"], "{family:?}");
     assert!(
@@ -182,7 +182,7 @@ fn train_to_serve(family: Family) {
 fn a_length_beyond_the_positions_left_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     tiny_corpus(dir.path());
-    // 42 rows, of which the first two are never used.
+    // The table has 42 positions, of which the first two are never used.
     let base = base(Family::Roberta);
     let mut train = binary("nerve-trainer");
     train

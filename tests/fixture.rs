@@ -1,4 +1,4 @@
-//! A tiny tagger, trained from scratch once for all tests, and the commands that made it.
+//! A tiny tagger that is trained from scratch once for all tests, and functions that run commands.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
-/// The directory the binaries under test are in: that of the test binary's profile.
+/// The directory of the binaries under test, which have the profile of the test binary.
 fn profile_dir() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.ancestors().nth(2).unwrap().to_owned()
@@ -21,12 +21,12 @@ pub(crate) fn binary(name: &str) -> Command {
     command
 }
 
-/// Runs a command to its end.
+/// Runs a command until it exits.
 pub(crate) fn output(command: &mut Command) -> Output {
     command.output().unwrap()
 }
 
-/// Runs a command that must succeed, and yields what it printed.
+/// Runs a command that must succeed, and returns its standard output.
 pub(crate) fn succeed(command: &mut Command) -> String {
     let output = output(command);
     let shown = String::from_utf8_lossy(&output.stderr);
@@ -34,7 +34,7 @@ pub(crate) fn succeed(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs a command that must fail with a message, and yields the message.
+/// Runs a command that must exit with status 1, and returns its standard error.
 pub(crate) fn fail(command: &mut Command) -> String {
     let output = output(command);
     assert_eq!(output.status.code(), Some(1), "{command:?}");
@@ -93,7 +93,7 @@ pub(crate) fn tiny_corpus(dir: &Path) {
         }
     }
     sentences.extend(PLAIN.map(outside));
-    // Longer texts too, so that every position of a window is trained.
+    // Joined sentences, so that every position of a window is trained.
     let joined: Vec<String> = sentences.chunks(6).map(<[std::string::String]>::concat).collect();
     sentences.extend(joined);
     let text = sentences.join("\n") + "\n";
@@ -104,7 +104,7 @@ pub(crate) fn tiny_corpus(dir: &Path) {
         .map(str::to_owned)
         .to_vec();
     for word in text.lines().filter_map(|line| line.split('\t').next()) {
-        // A long word is two pieces, so that labels are read from first subwords and not from last ones.
+        // A long word has two pieces, so that reading labels from last subwords instead of first ones fails tests.
         let word = word.to_lowercase().replace('ë', "e").replace('ã', "a");
         for part in word.split_inclusive(|c: char| !c.is_alphanumeric()) {
             let (head, tail) = part.split_at(part.len().min(3));
@@ -168,7 +168,7 @@ static TINY: LazyLock<Tiny> = LazyLock::new(|| {
     tiny
 });
 
-/// The tagger all tests share.
+/// The tagger that all tests share.
 pub(crate) fn tiny() -> &'static Tiny {
     &TINY
 }

@@ -1,4 +1,4 @@
-//! Every command reads the files of a corpus alike, whatever their format.
+//! All commands read a corpus in the same way in every format.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{binary, fail, output, succeed, tiny, tiny_corpus, train};
 
-/// The tiny corpus in other formats, by file name: the same sentences and entities.
+/// The tiny corpus in other formats, by file name, with the same sentences and entities.
 fn formats(dir: &Path) -> Vec<PathBuf> {
     let columns = fs::read_to_string(tiny().corpus()).unwrap();
     let iobes = iobes(&columns);
@@ -28,7 +28,7 @@ fn formats(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// CoNLL text with its IOB2 tags as IOBES.
+/// CoNLL text with IOB2 tags, converted to IOBES.
 fn iobes(columns: &str) -> String {
     let lines: Vec<&str> = columns.lines().collect();
     let continues = |at: usize| lines.get(at + 1).is_some_and(|next| next.contains("\tI-"));
@@ -46,7 +46,7 @@ fn iobes(columns: &str) -> String {
         + "\n"
 }
 
-/// CoNLL text as JSON lines of words and tags.
+/// CoNLL text, converted to JSON lines of words and tags.
 fn json_lines(columns: &str) -> String {
     let sentence = |text: &str| {
         let rows = text.lines().map(|line| line.split_once('\t').unwrap());
@@ -133,7 +133,7 @@ fn a_training_on_any_format_is_published() {
         command.args(["--epochs", "1", "--publish"]).arg(&store);
         command
     };
-    // What publishing needs is looked for before the training.
+    // The requirements of publishing are checked before training.
     let message = fail(publish().args(["--onnxruntime", "/nowhere/libonnxruntime.so"]));
     assert!(message.contains("/nowhere/libonnxruntime.so"), "{message}");
     assert!(!run.exists());
@@ -141,7 +141,7 @@ fn a_training_on_any_format_is_published() {
     succeed(&mut publish());
     let found = manifest(&store.join("current"));
     assert_eq!(found["evaluation"]["split"], "dev");
-    // The same checkpoint, calibrated on the same sentences as CoNLL.
+    // The reference: the same checkpoint, calibrated on the same sentences in CoNLL format.
     let (file, bundle) = (dir.path().join("columns.conll"), dir.path().join("bundle"));
     fs::write(&file, &columns).unwrap();
     succeed(

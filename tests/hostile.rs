@@ -1,4 +1,4 @@
-//! The files that the fuzz targets begin with, and every finding, which is one of them since.
+//! The seeds of the fuzz targets, which include all earlier findings.
 
 use crate::fixture::repository;
 

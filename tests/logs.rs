@@ -1,4 +1,4 @@
-//! What a server says of its requests: nothing of what they hold.
+//! The log of a server does not contain the texts of requests.
 
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ fn no_text_is_logged_whatever_becomes_of_it() {
     let log = server.log();
     assert!(log.contains("request answered"), "{log}");
     assert!(!log.contains("Xanthippe"), "{log}");
-    // Each line is a JSON object with what a collector of logs looks for.
+    // Each line is a JSON object with the fields that log collectors expect.
     for line in log.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
         for field in ["timestamp", "level", "target", "fields"] {

@@ -1,4 +1,4 @@
-//! What crosses crates, through the commands and routes a user has.
+//! Tests across crates, through commands and routes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod broken_bundles;

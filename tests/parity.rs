@@ -1,4 +1,4 @@
-//! Checkpoint and bundles of every precision give the same answers, and batched texts the same as single ones.
+//! A checkpoint and its bundles have the same labels in every precision, and a text has the same answer in any batch.
 
 use nerve_inference::{Model, Runtime, SessionOptions};
 use serde_json::{Value, json};
@@ -149,7 +149,7 @@ fn a_graph_that_selects_tokens_has_the_logits_of_one_that_does_not() {
         for (sequence, ids) in batch.iter().enumerate() {
             for position in 0..ids.len() {
                 let found = whole.row(sequence, position).unwrap();
-                // In half precision the one graph's products are of matrices, the other's of batches of them.
+                // In half precision, one graph multiplies matrices and the other batches of matrices, which round differently.
                 let within = if precision == "fp16" { 1e-5 } else { 0.0 };
                 for (found, expected) in found.iter().zip(all.row(sequence, position).unwrap()) {
                     assert!(
@@ -161,7 +161,7 @@ fn a_graph_that_selects_tokens_has_the_logits_of_one_that_does_not() {
                 assert_eq!(some.row(sequence, position), wanted, "{precision}");
             }
         }
-        // One row alone must not take another way through a product.
+        // A single row must not be computed by another kernel.
         let one = selecting.run_selected(&batch[..1], &[&[1]]).unwrap();
         assert_eq!(one.row(0, 1), whole.row(0, 1), "{precision}");
         assert!(selecting.run_selected(&batch, &[]).is_ok());

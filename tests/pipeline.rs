@@ -1,4 +1,4 @@
-//! Train, export, serve, ask.
+//! From training to a response: a tagger is trained, exported and served.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
-//! `POST /` against stored answers of the `transformers` pipeline.
+//! `POST /` returns the stored answers of the `transformers` pipeline.
 //!
-//! `tests/parity/run.py --write-fixture` wrote the checkpoint, which is tiny and random, and the answers.
+//! `tests/parity/run.py --write-fixture` creates the answers and the checkpoint, which is tiny and random.
 
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ fn answers_are_those_of_the_pipeline() {
     );
 }
 
-/// Whether all fields are equal, scores within 1e-4.
+/// Whether all fields are equal, with a tolerance of 1e-4 for scores.
 fn same(expected: &Value, found: &Value) -> bool {
     let score = |entity: &Value| entity["score"].as_f64().unwrap();
     let others = |entity: &Value| {

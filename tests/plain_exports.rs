@@ -1,6 +1,6 @@
-//! Exports that others made: opened, answered as torch answers, and refused where they cannot be served.
+//! Plain Hugging Face ONNX exports: they have the logits of torch, and those that cannot be served are refused.
 //!
-//! `tests/plain/make_fixtures.py` made the fixtures.
+//! `tests/plain/make_fixtures.py` creates the fixtures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::fixture::{binary, fail, repository, succeed};
 use crate::server::Server;
 
-/// An export, the graph of it that is meant, and how far its logits may be from torch's, absolutely and relatively.
+/// An export, the name of its graph, and the absolute and relative tolerance of its logits to those of torch.
 struct Fixture {
     name: &'static str,
     onnx_file: Option<&'static str>,
@@ -66,7 +66,7 @@ impl Fixture {
         Model::open_with(&dir(self.name), &options).unwrap()
     }
 
-    /// What torch says of each text.
+    /// The expected tokens, logits, words and entities of each text.
     fn expected(&self) -> Vec<Value> {
         let text = fs::read_to_string(dir(self.name).join("expected.json")).unwrap();
         serde_json::from_str(&text).unwrap()
@@ -83,7 +83,7 @@ fn session(model: &Model) -> Session {
     model.session(&runtime, &SessionOptions::default()).unwrap()
 }
 
-/// The token ids of a text that fits one window.
+/// The token ids of a text that fits into one window.
 fn ids(model: &Model, text: &str) -> Vec<u32> {
     let (_, subwords) = model.tokenizer().encode_text(text).unwrap();
     let planned = windows(&subwords, model.limits());
@@ -207,7 +207,7 @@ fn a_model_says_what_was_learnt_of_it() {
         precisions,
         ["fp32", "fp32", "fp16", "fp32", "int8-dynamic", "fp32", "fp32"]
     );
-    // `model_max_length` where it is shorter; positions less those before RoBERTa's first.
+    // `model_max_length` if it is shorter than the positions; in RoBERTa the first positions are unused.
     let lengths: Vec<usize> = (0..FIXTURES.len()).map(|at| of(at).info().max_length).collect();
     assert_eq!(lengths, [32, 40, 40, 40, 40, 40, 40]);
     let versions: std::collections::BTreeSet<String> = (0..FIXTURES.len())
@@ -229,7 +229,7 @@ fn the_longest_window_is_one_the_graph_takes() {
             .map(|window| model.tokenizer().window_ids(&subwords, window))
             .collect();
         let longest = ids.iter().map(Vec::len).max().unwrap();
-        // A word's subwords stay together, so the last places may be empty.
+        // A window ends between words, so it may be shorter than the limit.
         let max_length = model.info().max_length;
         assert!(
             (max_length - 4..=max_length).contains(&longest),
@@ -253,7 +253,7 @@ fn a_dynamically_quantised_graph_runs_texts_one_by_one_and_says_so() {
 
 #[test]
 fn given_words_are_read_as_after_a_space() {
-    // The space before a word is part of its first subword in byte-level BPE and SentencePiece.
+    // In byte-level BPE and SentencePiece, the space before a word is part of its first subword.
     for name in ["roberta", "xlm-roberta"] {
         let server = Server::start(&dir(name), &[]);
         let words = ["what", "a", "day", "", " ", "Ann", "Lee"];
@@ -317,7 +317,7 @@ fn conll(cases: &[Value]) -> String {
     corpus
 }
 
-/// A copy of a fixture, to break.
+/// A copy of a fixture that a test can damage.
 fn copy(name: &str) -> (TempDir, PathBuf) {
     let temporary = tempfile::tempdir().unwrap();
     let export = temporary.path().join(name);
@@ -356,7 +356,7 @@ fn error(dir: &Path) -> ModelError {
     open(dir, None).err().expect("the export is refused")
 }
 
-/// The error of a graph of three labels.
+/// The error of opening a graph with a configuration of three labels.
 fn graph_error(name: &str) -> GraphError {
     match open(&dir("graphs"), Some(&format!("{name}.onnx"))) {
         Err(ModelError::Graph(error)) => {
@@ -364,7 +364,7 @@ fn graph_error(name: &str) -> GraphError {
             error
         }
         Err(other) => panic!("{name}: {other}"),
-        Ok(_) => panic!("{name} is opened"),
+        Ok(_) => panic!("{name} was not refused"),
     }
 }
 
@@ -705,7 +705,7 @@ fn no_damage_to_a_graph_is_a_panic() {
     let (_guard, export) = copy("distilbert");
     let path = export.join("onnx/model.onnx");
     let graph = fs::read(&path).unwrap();
-    // The description lies in front and behind, the weights between; a fixed stride meets all of it.
+    // A fixed stride covers the structure at both ends of the file and the weights between.
     for at in (0..graph.len()).step_by(graph.len() / 300) {
         let mut damaged = graph.clone();
         damaged[at] ^= 0x5a;

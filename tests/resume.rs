@@ -1,4 +1,4 @@
-//! A training that is killed or interrupted, and resumed.
+//! A training run that is killed or interrupted, and resumed.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -59,7 +59,7 @@ fn a_training_killed_at_any_moment_and_resumed_is_the_one_that_was_not() {
     let duration = began.elapsed();
     let killed = dir.path().join("killed");
     let mut kills = 0;
-    // Each attempt lives a little longer, by no round number, so that the kills fall everywhere.
+    // Each attempt lives longer than the last by an odd duration, so that the kills happen at many points.
     let mut patience = duration / 6;
     loop {
         let mut command = train(dir.path(), &killed);

@@ -1,4 +1,4 @@
-"""A running nerve-server of its own port, for the scripts in this folder."""
+"""Runs a nerve-server on a port of its own, for the scripts in this folder."""
 
 import contextlib
 import dataclasses
@@ -17,7 +17,7 @@ MODEL = REPOSITORY / "models" / "default"
 
 @dataclasses.dataclass
 class Served:
-    """Where a server listens, as http://127.0.0.1:PORT, and its process."""
+    """The URL of a server, http://127.0.0.1:PORT, and its process id."""
 
     url: str
     pid: int
@@ -31,12 +31,12 @@ def served(*options, model=MODEL):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         url = f"http://{_address(process)}"
-        # Someone must read on, or the server would block on a full pipe.
+        # The pipe must be read, because the server blocks when it is full.
         threading.Thread(target=process.stderr.read, daemon=True).start()
         _wait_until_ready(url)
         yield Served(url, process.pid)
         if process.poll() is not None:
-            raise SystemExit(f"the server ended by itself with {process.returncode}")
+            raise SystemExit(f"the server exited with status {process.returncode}")
     finally:
         process.terminate()
         process.wait(60)
@@ -51,7 +51,7 @@ def _address(process):
             continue
         if "address" in fields:
             return fields["address"]
-    raise SystemExit(f"the server ended before it listened, with {process.wait()}")
+    raise SystemExit(f"the server exited with status {process.wait()} before it was listening")
 
 
 def _wait_until_ready(url):

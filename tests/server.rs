@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::fixture::binary;
 
-/// A server of its own port, ended when dropped.
+/// A server on a port of its own, stopped when dropped.
 pub(crate) struct Server {
     child: Child,
     /// The server's address, without a slash at its end.
@@ -18,7 +18,7 @@ pub(crate) struct Server {
     log: Arc<Mutex<String>>,
 }
 
-/// A response: status, body, request id.
+/// A response.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
@@ -31,7 +31,7 @@ impl Server {
         Self::start_with(model, options, &[])
     }
 
-    /// The same with variables of the environment.
+    /// [`Self::start`] with environment variables.
     pub(crate) fn start_with(model: &Path, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = binary("nerve-server")
             .arg("--model")
@@ -49,7 +49,7 @@ impl Server {
             line.clear();
             assert!(
                 lines.read_line(&mut line).unwrap() > 0,
-                "the server ended before it listened"
+                "the server exited before it was listening"
             );
             log.lock().unwrap().push_str(&line);
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -57,7 +57,7 @@ impl Server {
                 break address.to_owned();
             }
         };
-        // Someone must read on, or the server would block on a full pipe.
+        // The pipe must be read, because the server blocks when it is full.
         let heard = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
@@ -93,7 +93,7 @@ impl Server {
         answer(request.send(body).unwrap())
     }
 
-    /// Asks the server to end and yields its exit code.
+    /// Sends SIGTERM and returns the exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         self.signal("TERM");
         self.child.wait().unwrap().code()

@@ -1,4 +1,4 @@
-//! Stores and plain exports open as bundles do.
+//! Stores: publishing, the versions that servers load, and failures in between.
 
 use std::fs;
 use std::path::Path;
@@ -82,7 +82,7 @@ fn a_damaged_version_is_published_again_and_served() {
     assert_eq!(served(&store), "fp32");
 }
 
-/// The maximum length of the bundle that an export without `--max-length` makes, and what the export says of it.
+/// The maximum length of a bundle exported without `--max-length`, and the standard error of the export.
 fn exported_max_length(checkpoint: &Path, out: &Path) -> (usize, String) {
     let mut export = binary("nerve-export");
     export
@@ -128,7 +128,7 @@ fn an_export_takes_its_maximum_length_from_the_checkpoint() {
 fn only_what_is_better_on_the_same_file_is_published() {
     let dir = tempfile::tempdir().unwrap();
     let (store, dev) = (dir.path().join("store"), dir.path().join("dev.conll"));
-    // All that the tiny model finds is right; with one word changed, one entity less is.
+    // The tiny model finds both entities.
     fs::write(&dev, "I\tO\nmet\tO\nBob\tB-person\n\nin\tO\nRome\tB-location\n").unwrap();
     let command = |bundle: &str| {
         let mut command = binary("nerve-export");
@@ -143,7 +143,7 @@ fn only_what_is_better_on_the_same_file_is_published() {
     let first = succeed(&mut command("fp32"));
     let current = fs::read_link(store.join("current")).unwrap();
     assert!(first.trim().ends_with(current.to_str().unwrap()), "{first}");
-    // The other arithmetic is as good, not better.
+    // The int8 bundle has the same score, so it is not better.
     let refused = command("int8").output().unwrap();
     assert_eq!(refused.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("not better"));
@@ -168,7 +168,7 @@ fn a_training_publishes_its_run_and_again_only_what_is_better() {
     assert!(said.trim().ends_with(current.to_str().unwrap()), "{said}");
     let server = Server::start(&store, &[]);
     assert_eq!(server.get("/info").body["model"]["name"], "run");
-    // The same training again is as good, not better; by another name, it is the model of the same name still.
+    // The same training again has the same score. Its bundle keeps the name of the current model.
     let again = dir.path().join("again");
     let refused = publish(&again).arg("--only-if-better").output().unwrap();
     assert_eq!(refused.status.code(), Some(3));
@@ -210,7 +210,7 @@ fn a_published_run_records_its_base_model() {
     );
 }
 
-/// The version that a store has current, which must be whole.
+/// The precision of the current version of a store, after a server has opened the version and answered a request.
 fn served(store: &Path) -> String {
     let server = Server::start(store, &[]);
     assert_eq!(server.post("/ner", &json!({"text": "I met Bob"})).status, 200);
@@ -229,7 +229,7 @@ fn a_publisher_killed_at_any_moment_leaves_a_whole_version_current() {
     let whole = began.elapsed();
     let (mut killed, mut finished) = (0, 0);
     for step in 0..60 {
-        // What is there already would be done at once.
+        // Without its directory, a version has to be copied again.
         let current = fs::canonicalize(store.join("current")).unwrap();
         for version in fs::read_dir(store.join("versions")).unwrap() {
             let version = version.unwrap().path();
@@ -256,7 +256,7 @@ fn a_publisher_killed_at_any_moment_leaves_a_whole_version_current() {
             true => finished += 1,
             false => killed += 1,
         }
-        // The hashes of what is current are right, whichever it is.
+        // Opening checks the hashes of the current version.
         Model::open(&store).unwrap();
     }
     println!("killed {killed}, finished {finished}");
@@ -283,7 +283,7 @@ fn a_disk_that_is_full_leaves_the_store_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");
     publish(&tiny().bundle("fp32"), &store);
-    // A limit of file sizes fails writes as a full disk does, at every size that is not enough.
+    // A file size limit lets writes fail in the same way as a full disk.
     for blocks in [0, 1, 2, 8] {
         let mut limited = std::process::Command::new("sh");
         limited
@@ -304,7 +304,10 @@ fn a_disk_that_is_full_leaves_the_store_as_it_was() {
             !failed.status.success() && said.contains("File too large"),
             "{blocks}: {said}"
         );
-        assert!(said.contains(".incoming-"), "it names the file: {said}");
+        assert!(
+            said.contains(".incoming-"),
+            "the message does not name the file: {said}"
+        );
         assert_eq!(
             fs::read_dir(store.join("versions")).unwrap().count(),
             1,
@@ -328,7 +331,7 @@ fn of_publishers_at_the_same_time_each_has_the_store_to_itself() {
     Model::open(&store).unwrap();
 }
 
-/// What the server says of its model once `until` holds of it.
+/// The response of `/info` as soon as `until` holds for it.
 fn info_once(server: &Server, until: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
     let began = Instant::now();
     loop {
@@ -338,7 +341,7 @@ fn info_once(server: &Server, until: impl Fn(&serde_json::Value) -> bool) -> ser
         }
         assert!(
             began.elapsed() < Duration::from_secs(30),
-            "it never came true: {info}"
+            "the condition did not become true: {info}"
         );
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -353,7 +356,7 @@ fn a_server_follows_its_store_through_every_half_done_step() {
     let precision = |info: &serde_json::Value| info["model"]["precision"].clone();
     assert_eq!(precision(&server.get("/info").body), "fp32");
 
-    // A publisher that was killed before the manifest was written, or before the directory had its name.
+    // Publishers killed before they renamed the directory, before they wrote the manifest, and during a copy of the graph.
     let versions = store.join("versions");
     for (name, complete) in [(".incoming-x", false), ("half", false), ("whole", true)] {
         let half = versions.join(name);
@@ -370,7 +373,7 @@ fn a_server_follows_its_store_through_every_half_done_step() {
         std::os::unix::fs::symlink(Path::new("versions").join(name), &link).unwrap();
         fs::rename(&link, store.join("current")).unwrap();
     };
-    // A version that is not there, one without its manifest, one whose graph was cut short.
+    // A missing version, a version without a manifest, and a version with a truncated graph.
     let graph = versions.join("whole/model.onnx");
     let bytes = fs::read(&graph).unwrap();
     fs::write(&graph, &bytes[..bytes.len() / 2]).unwrap();
@@ -384,7 +387,7 @@ fn a_server_follows_its_store_through_every_half_done_step() {
         point_at(Path::new(first.trim()).file_name().unwrap().to_str().unwrap());
         info_once(&server, |info| !refused(info));
     }
-    // The slow copy is complete at last.
+    // The copy of the graph is completed.
     point_at("whole");
     info_once(&server, refused);
     fs::write(&graph, &bytes).unwrap();
@@ -406,7 +409,7 @@ fn a_version_is_taken_up_at_file_events_or_at_sighup() {
     let store = dir.path().join("store");
     publish(&tiny().bundle("fp32"), &store);
     let precision = |info: &serde_json::Value| info["model"]["precision"].clone();
-    // An hour goes by between two looks.
+    // One server polls once an hour, the other never.
     let watching = Server::start(&store, &["--reload-poll-ms", "3600000"]);
     let waiting = Server::start(&store, &["--reload-poll-ms", "0"]);
     publish(&tiny().bundle("int8"), &store);

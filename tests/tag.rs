@@ -1,4 +1,4 @@
-//! `nerve-server tag`: files in, files out.
+//! `nerve-server tag` tags files.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -36,7 +36,8 @@ impl Copy {
         for entry in fs::read_dir(fixtures().join(model)).expect("fixtures can be read") {
             let from = entry.expect("a directory entry can be read").path();
             if from.is_file() {
-                fs::copy(&from, dir.path().join(from.file_name().unwrap_or_default())).expect("a file can be copied");
+                fs::copy(&from, dir.path().join(from.file_name().unwrap_or_default()))
+                    .expect("a file can be copied");
             }
         }
         Self(dir)

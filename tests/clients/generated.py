@@ -1,4 +1,4 @@
-"""A client that openapi-python-client makes from openapi/openapi.json, calling /ner, /ner/batch and /info."""
+"""Calls /ner, /ner/batch and /info with a client that openapi-python-client generates from openapi/openapi.json."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ CONTRACT = pathlib.Path(__file__).resolve().parents[2] / "openapi" / "openapi.js
 
 with tempfile.TemporaryDirectory() as folder:
     config = pathlib.Path(folder, "config.yml")
-    # No formatter afterwards: nobody reads the code.
+    # `post_hooks` would format the generated code, which is not needed here.
     config.write_text("package_name_override: nerve_client\nproject_name_override: nerve-client\npost_hooks: []\n")
     tool = pathlib.Path(sys.executable).with_name("openapi-python-client")
     made = pathlib.Path(folder, "made")

@@ -1,4 +1,4 @@
-// @huggingface/inference's tokenClassification against POST /.
+// Calls POST / with tokenClassification of @huggingface/inference.
 
 import assert from "node:assert/strict";
 import { InferenceClient } from "@huggingface/inference";

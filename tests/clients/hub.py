@@ -1,4 +1,4 @@
-"""huggingface_hub.InferenceClient.token_classification against POST /."""
+"""Calls POST / with huggingface_hub.InferenceClient.token_classification."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Plain Open Inference Protocol v2 calls with nothing but the standard library."""
+"""Calls the Open Inference Protocol v2 with Python's standard library."""
 
 import json
 import os
@@ -9,7 +9,7 @@ URL = os.environ["NERVE_URL"]
 
 
 def call(path, body=None):
-    """The status and the JSON of an answer; prints both."""
+    """Sends a request. Prints and returns the status and the JSON body of the response."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(URL + path, data=data, headers={"content-type": "application/json"})
     try:

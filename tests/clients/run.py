@@ -1,4 +1,4 @@
-"""Runs every client of this folder against one server, and fails if one of them does.
+"""Runs the clients of this folder against a server. The exit status is 1 if one of them fails.
 
     make clients                # all
     make clients CLIENT=triton  # one
@@ -27,13 +27,13 @@ CLIENTS = {
 def main():
     wanted = sys.argv[1:] or list(CLIENTS)
     if unknown := set(wanted) - set(CLIENTS):
-        raise SystemExit(f"no such client: {', '.join(sorted(unknown))}; there are {', '.join(CLIENTS)}")
+        raise SystemExit(f"unknown clients: {', '.join(sorted(unknown))}; choose from {', '.join(CLIENTS)}")
     failed, skipped = [], []
     with served() as server:
         for name in wanted:
             print(f"\n=== {name}", flush=True)
             if name == "node" and shutil.which("npm") is None:
-                print("SKIPPED: node and npm are not here, so @huggingface/inference was NOT tried")
+                print("SKIPPED: npm is not installed, so @huggingface/inference is NOT tested")
                 skipped.append(name)
                 continue
             if name == "node":

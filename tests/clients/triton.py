@@ -1,4 +1,4 @@
-"""tritonclient[http] against /v2: health, metadata, and infer with tensors as bytes and as JSON."""
+"""Calls /v2 with tritonclient[http]: health, metadata, and inference with binary and JSON tensors."""
 
 import json
 import os
@@ -14,7 +14,7 @@ client = triton.InferenceServerClient(os.environ["NERVE_URL"].removeprefix("http
 assert client.is_server_live() and client.is_server_ready()
 server = client.get_server_metadata()
 print("server metadata:", server)
-# The model's name and version are asked of the server's own description.
+# tritonclient cannot list models, so /info provides the name and version.
 import urllib.request  # noqa: E402
 
 with urllib.request.urlopen(os.environ["NERVE_URL"] + "/info") as answer:

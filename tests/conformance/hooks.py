@@ -1,4 +1,4 @@
-"""What schemathesis must be told about JSON lines: how to make them, and what each line of an answer must be."""
+"""Hooks of schemathesis for JSON lines: generation of request bodies, and validation of each line of a response."""
 
 import json
 
@@ -21,7 +21,7 @@ schemathesis.openapi.media_type("application/x-ndjson", strategies.lists(LINES, 
 
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
-    """Schemathesis takes no textual example where it is told how to make bodies; the server's own tests send it."""
+    """Removes the examples of JSON lines, which schemathesis cannot use together with a strategy. The server's tests send them."""
     for operations in raw_schema["paths"].values():
         for operation in operations.values():
             operation.get("requestBody", {}).get("content", {}).get("application/x-ndjson", {}).pop("example", None)
@@ -29,14 +29,14 @@ def before_load_schema(context, raw_schema):
 
 @schemathesis.deserializer("application/x-ndjson")
 def json_lines(context, response):
-    """The whole body as text, once every line of it is known to be an answer or an error."""
+    """The body as text. Raises ValueError if a line is neither a result nor an error, or out of order."""
     text = response.content.decode()
     before = 0
     for line in text.removesuffix("\n").split("\n") if text else []:
         answer = json.loads(line)
         if not isinstance(answer, dict) or answer["line"] <= before:
-            raise ValueError(f"not the line after {before}: {line}")
+            raise ValueError(f"a line after line {before} is out of order: {line}")
         if not isinstance(answer.get("entities"), list) and not isinstance(answer.get("error"), dict):
-            raise ValueError(f"neither an answer nor an error: {line}")
+            raise ValueError(f"neither a result nor an error: {line}")
         before = answer["line"]
     return text

@@ -1,4 +1,4 @@
-"""Checks a running server against its own /openapi.json with schemathesis.
+"""Checks a running server against its /openapi.json with schemathesis.
 
     make conformance
 """
@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent))
 from served import served  # noqa: E402
 
 
-# Without a key /admin takes no orders, and none of its other answers would be seen.
+# Without a key, the /admin routes would only return errors.
 ADMIN_KEY = "conformance"
 
 
@@ -30,7 +30,7 @@ def main():
 
 
 def run(tool, keys):
-    """What schemathesis makes of a server whose admin keys are in this file."""
+    """Runs schemathesis against a server with the admin keys in the file `keys`."""
     with served("--admin-keys-file", keys) as server:
         with urllib.request.urlopen(f"{server.url}/info") as answer:
             model = json.load(answer)["model"]

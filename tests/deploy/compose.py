@@ -1,8 +1,8 @@
-"""Validates deploy/compose.yaml against Compose's schema, and that its services, files and settings fit together.
+"""Validates deploy/compose.yaml against Compose's schema, and checks that its services, files and settings are consistent.
 
-    make deploy-checks    # or, in a Python with requirements.txt: tests/deploy/compose.py
+    make deploy-checks    # or, with the packages of requirements.txt: tests/deploy/compose.py
 
-Needs Debian's haproxy and a built nerve-server.
+Requires Debian's haproxy and a built nerve-server.
 """
 
 import importlib.metadata
@@ -21,14 +21,14 @@ from replicas import CONFIGURATION, REPOSITORY  # noqa: E402
 from settings import known_settings  # noqa: E402
 
 COMPOSE = REPOSITORY / "deploy" / "compose.yaml"
-# A service's port, as other services' files name it.
+# The address of a service in the files of other services.
 ADDRESS = re.compile(r"\b([a-z][a-z0-9-]*):(\d+)\b")
-# What listens where, where its image says so.
+# The ports that the images listen on.
 PORTS = {"nerve-1": "8080", "nerve-2": "8080", "nerve-3": "8080", "haproxy": "8404", "prometheus": "9090"}
 
 
 def filled_in(text):
-    """The file with the defaults of its variables."""
+    """The file with its variables replaced by their defaults."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
@@ -36,47 +36,47 @@ def check_schema(compose):
     schema = importlib.metadata.distribution("docker-compose").locate_file("compose/config/compose_spec.json")
     validator = jsonschema.Draft7Validator(json.loads(schema.read_text()))
     yield from (f"{error.json_path}: {error.message}" for error in validator.iter_errors(compose))
-    spoilt = json.loads(json.dumps(compose))
-    spoilt["services"]["haproxy"]["nonsense"] = 1
-    if validator.is_valid(spoilt):
-        yield "the schema takes any field"
+    invalid = json.loads(json.dumps(compose))
+    invalid["services"]["haproxy"]["nonsense"] = 1
+    if validator.is_valid(invalid):
+        yield "the schema accepts unknown fields"
 
 
 def check_files(services):
-    """Yields what is mounted but not there, and addresses that no service has."""
+    """Yields mounted files that do not exist, and addresses without a service."""
     for name, service in services.items():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             if source.startswith(".") and not (COMPOSE.parent / source).exists():
-                yield f"{name} mounts {source}, which is not there"
+                yield f"{name} mounts {source}, which does not exist"
     files = ["prometheus/prometheus.yml", "grafana/provisioning/datasources/prometheus.yml"]
     texts = {file: (COMPOSE.parent / file).read_text() for file in files}
     texts["compose.yaml"] = "\n".join(services["haproxy"]["environment"].values())
     for file, text in texts.items():
         for host, port in ADDRESS.findall(text):
             if PORTS.get(host) != port:
-                yield f"{file} names {host}:{port}"
+                yield f"{file} contains the address {host}:{port}, which no service has"
     (provider,) = yaml.safe_load((COMPOSE.parent / "grafana/provisioning/dashboards/nerve.yml").read_text())["providers"]
     if not any(volume.split(":")[1] == provider["options"]["path"] for volume in services["grafana"]["volumes"]):
-        yield "Grafana's dashboards are mounted elsewhere"
+        yield "Grafana's dashboards are not mounted at the path of their provider"
 
 
 def check_settings(services):
-    """Yields settings that no server knows, here and in the Dockerfile, and times that do not fit."""
+    """Yields settings unknown to nerve-server, also those in the Dockerfile, and grace periods shorter than a drain."""
     dockerfile = set(re.findall(r"\b(NERVE_[A-Z_]+)=", (REPOSITORY / "Dockerfile").read_text()))
     for name in ("nerve-1", "nerve-2", "nerve-3"):
         given = services[name]["environment"]
-        yield from (f"nerve-server knows no {setting}" for setting in (dockerfile | given.keys()) - known_settings())
+        yield from (f"nerve-server does not know {setting}" for setting in (dockerfile | given.keys()) - known_settings())
         grace = int(services[name]["stop_grace_period"].removesuffix("s")) * 1000
         if grace < given["NERVE_DRAIN_DELAY_MS"] + given["NERVE_DRAIN_DEADLINE_MS"]:
             yield f"{name} is killed before it has drained"
 
 
 def check_haproxy(service):
-    """Yields what HAProxy says to its configuration with the service's settings."""
+    """Yields the errors and warnings of HAProxy for its configuration with the service's settings."""
     command = ["haproxy", "-c", "-f", CONFIGURATION]
     outcome = subprocess.run(command, env=os.environ | service["environment"], capture_output=True, text=True)
-    # Here nobody knows the replicas' names; HAProxy starts without and asks again.
+    # The names of the replicas cannot be resolved here. HAProxy starts nevertheless and resolves them later.
     warnings = [line for line in outcome.stderr.splitlines() if "[WARNING]" in line and "could not resolve" not in line]
     if outcome.returncode != 0 or warnings:
         yield f"haproxy -c: exit status {outcome.returncode}: {outcome.stderr}"
@@ -95,7 +95,7 @@ def main():
     ]
     for violation in wrong:
         print(f"VIOLATION: {violation}")
-    print(f"compose.yaml: {len(services)} services, {len(wrong)} violations; NOT RUN: the containers themselves")
+    print(f"compose.yaml: {len(services)} services, {len(wrong)} violations; NOT RUN: the containers")
     raise SystemExit(1 if wrong else 0)
 
 

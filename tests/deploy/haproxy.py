@@ -1,6 +1,6 @@
-"""Restarts, refreshes, kills and freezes the replicas behind deploy/haproxy/haproxy.cfg under load; counts what clients saw.
+"""Restarts, updates, kills and freezes replicas behind deploy/haproxy/haproxy.cfg under load, and counts the outcomes of requests.
 
-    python3 tests/deploy/haproxy.py                         # every fault; needs Debian's haproxy and a built nerve-server
+    python3 tests/deploy/haproxy.py                         # all faults; requires Debian's haproxy and a built nerve-server
     python3 tests/deploy/haproxy.py --only kill,freeze
 """
 
@@ -27,14 +27,14 @@ from versions import MODEL, another_version, publish  # noqa: E402
 
 DRAIN_DELAY_MS = 2000
 RELOAD_POLL_MS = 500
-# haproxy.cfg: inter + timeout check + fastinter + timeout check, and what it takes to look.
+# haproxy.cfg: inter + timeout check + fastinter + timeout check, plus the time until this script notices.
 HEALTH_INTERVAL_SECONDS = 0.5 + 0.5 + 0.25 + 0.5 + 0.25
 FROZEN_SECONDS = 2
 CALM_SECONDS = 1
 
 
 class Site:
-    """The replicas, HAProxy, and how to load them."""
+    """The replicas, HAProxy, and the rate of the load."""
 
     def __init__(self, balancer, replicas, rate):
         self.balancer, self.replicas, self.rate = balancer, replicas, rate
@@ -42,7 +42,7 @@ class Site:
 
     @contextlib.asynccontextmanager
     async def loaded(self, row):
-        """Load from a while before the fault until a while after it."""
+        """Applies load from before the first fault until after the last."""
         row.load = Load(self.balancer.address, self.rate, self.answers)
         await asyncio.sleep(CALM_SECONDS)
         yield row.load
@@ -60,7 +60,7 @@ class Site:
 
 
 async def happens(what, holds):
-    """Waits without holding up the load."""
+    """Waits for a condition without blocking the load."""
     await asyncio.to_thread(wait_for, what, holds)
 
 
@@ -72,7 +72,7 @@ async def nothing(site, row, options):
 
 async def rolling_restart(site, row, options):
     if not options.has_drain_delay:
-        row.violations.append("nerve-server has no --drain-delay-ms, so it closes its door before HAProxy knows")
+        row.violations.append("nerve-server has no --drain-delay-ms, so it refuses requests before HAProxy notices")
         if not options.without_drain_delay:
             return
     async with site.loaded(row):
@@ -84,7 +84,7 @@ async def rolling_restart(site, row, options):
                 await site.out(replica)
                 row.out.append(time.monotonic() - began)
                 await asyncio.to_thread(replica.process.wait, 60)
-                row.check(replica.process.returncode == 0, f"{replica.name} ended with {replica.process.returncode}")
+                row.check(replica.process.returncode == 0, f"{replica.name} exited with status {replica.process.returncode}")
                 await asyncio.to_thread(replica.start)
                 await site.back(replica)
                 row.recovered.append(time.monotonic() - began)
@@ -105,7 +105,7 @@ async def refresh(site, row, options):
                     row.recovered.append(time.monotonic() - began)
                 settled = time.time()
                 await asyncio.sleep(CALM_SECONDS)
-                row.check(load.versions(settled) == {version}, f"{load.versions(settled)} answered after {version} was live")
+                row.check(load.versions(settled) == {version}, f"{load.versions(settled)} answered after {version} was current")
     row.check(not row.load.failed(), "requests failed")
     row.check(row.load.versions() == {old, new}, f"{row.load.versions()} answered, not {old} and {new}")
 
@@ -127,13 +127,13 @@ async def kill(site, row, options):
                 row.recovered.append(time.monotonic() - began)
     logged = site.balancer.logged()
     for request in row.load.failed():
-        # HAProxy logs no request that it ends without a word, as it does where a client's connection was used before.
+        # On a reused client connection, HAProxy may close it without a response. It does not log such a request.
         replica = logged[request.id]["replica"] if request.id in logged else None
         excused = any(replica in (name, None) and request.spans(moment) for name, moment in kills)
-        row.check(excused, f"a request failed that no killed replica had in flight: {request.detail} by {replica}")
+        row.check(excused, f"a request failed without being in flight on a killed replica: {request.detail} by {replica}")
     again = sum(logged.get(request.id, {}).get("retries", "0") != "0" for request in row.load.requests)
-    row.notes.append(f"{again} requests were answered by another replica at the second try; "
-                     f"{len(row.load.failed())} failed, in flight on a replica when it was killed")
+    row.notes.append(f"{again} requests were retried on another replica; "
+                     f"{len(row.load.failed())} requests failed, in flight on a replica when it was killed")
 
 
 async def freeze(site, row, options):
@@ -155,7 +155,7 @@ async def freeze(site, row, options):
                 await site.back(replica)
                 row.recovered.append(time.monotonic() - began)
                 stuck = [request for request in load.requests if request.began < frozen and request.spans(thawed)]
-                row.notes.append(f"{len(stuck)} requests waited on frozen {replica.name} until it went on")
+                row.notes.append(f"{len(stuck)} requests waited for the frozen {replica.name} until it continued")
                 await asyncio.sleep(CALM_SECONDS)
                 logged = site.balancer.logged()
                 misled = [
@@ -177,14 +177,14 @@ FAULTS = {
 NAMES = {
     "nothing": "no fault",
     "rolling": "rolling restart (SIGTERM)",
-    "refresh": "model refresh",
+    "refresh": "model update",
     "kill": "replica killed (SIGKILL)",
     "freeze": "replica frozen (SIGSTOP)",
 }
 
 
 def check_doors(balancer):
-    """What concerns one replica is not to be had through HAProxy, and a replica's answer is passed on as it is."""
+    """HAProxy denies /metrics and /admin, and forwards the responses of other routes unchanged."""
     for method, path, expected in [
         ("GET", "/metrics", 403),
         ("POST", "/admin/reload", 403),
@@ -202,7 +202,7 @@ def check_doors(balancer):
 
 
 def check_stream(balancer, lines=50):
-    """A stream is answered line by line while it is being sent."""
+    """The results of a stream arrive line by line while the stream is being sent."""
     host, port = balancer.address.split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         head = "POST /ner/stream?include_words=false HTTP/1.1\r\nhost: nerve\r\ncontent-type: application/x-ndjson\r\n"
@@ -222,7 +222,7 @@ def check_stream(balancer, lines=50):
 
 
 def check_leaving(balancer, replicas):
-    """A client that leaves HAProxy withdraws its request from the replica."""
+    """When a client disconnects from HAProxy, the replica aborts its request."""
 
     def left():
         lines = "".join(replica.metrics() for replica in replicas).splitlines()
@@ -265,11 +265,11 @@ async def main():
             check_doors(balancer)
             check_stream(balancer)
             check_leaving(balancer, replicas)
-            print("doors, stream and withdrawal through HAProxy: as they should be", flush=True)
+            print("denied routes, streams and aborted requests through HAProxy: ok", flush=True)
             site = Site(balancer, replicas, options.rate)
             for fault, row in zip(faults, rows):
                 if fault == "refresh" and not has_reload:
-                    print("model refresh: SKIPPED, nerve-server has no --reload-poll-ms; NOTHING about refresh was shown")
+                    print("model update: SKIPPED, nerve-server has no --reload-poll-ms")
                     row.check(not options.require_reload, "nerve-server has no --reload-poll-ms")
                     continue
                 await FAULTS[fault](site, row, options)

@@ -17,9 +17,9 @@ PLAIN = {
 
 
 class KServe:
-    """Schemas of the package's classes. Its files are read, not run: importing one would want the whole of its server.
+    """Schemas of the classes of the package. Its files are parsed, not imported, because an import requires its whole server.
 
-    `kubernetes` are the definitions of Kubernetes' own types, by their full names.
+    `kubernetes` are the definitions of Kubernetes' types, by their full names.
     """
 
     def __init__(self, kubernetes):
@@ -29,7 +29,7 @@ class KServe:
         self._made = {}
 
     def resource(self, version, kind):
-        """The schema of a resource, whose apiVersion and kind must be named."""
+        """The schema of a resource, which must have an apiVersion and a kind."""
         schema = self._reference(f"{version.capitalize()}{kind}")
         return {**schema, "required": ["apiVersion", "kind", "metadata", "spec"], "$defs": self._made}
 
@@ -51,13 +51,13 @@ class KServe:
         return {"$ref": f"#/$defs/{name}"}
 
     def _kubernetes_name(self, name):
-        """V1Container is io.k8s.api.core.v1.Container; K8sIoApiAppsV1DeploymentStrategy says its group itself."""
+        """V1Container is io.k8s.api.core.v1.Container; K8sIoApiAppsV1DeploymentStrategy includes its group."""
         if match := re.fullmatch(r"K8sIoApi([A-Z][a-z]+)(V\d\w*?)([A-Z]\w*)", name):
             candidates = [f"io.k8s.api.{match[1].lower()}.{match[2].lower()}.{match[3]}"]
         else:
             places = ("io.k8s.api.core.v1.", "io.k8s.apimachinery.pkg.apis.meta.v1.")
             candidates = [place + name.removeprefix("V1") for place in places]
-        # A type of another project stays as it is: to use it is an error, since its schema is not here.
+        # A type of another project is returned unchanged. Using it fails, because its schema is missing.
         return next((candidate for candidate in candidates if candidate in self._kubernetes), name)
 
     def _class(self, source):

@@ -1,6 +1,6 @@
-"""Validates deploy/kubernetes against the schemas of Kubernetes and KServe, and what its files say of each other.
+"""Validates deploy/kubernetes against the schemas of Kubernetes and KServe, and checks that its files are consistent.
 
-    make deploy-checks    # or, in a Python with requirements.txt: tests/deploy/kubernetes.py
+    make deploy-checks    # or, with the packages of requirements.txt: tests/deploy/kubernetes.py
 """
 
 import copy
@@ -19,12 +19,12 @@ from settings import known_settings  # noqa: E402
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
 FOLDER = REPOSITORY / "deploy" / "kubernetes"
-# The oldest and the newest of the package.
+# The oldest and the newest version of the package.
 VERSIONS = ["1.25.0", "1.37.0"]
 
 
 def resources():
-    """Every resource, with its file; Helm's values are none."""
+    """Every resource with its file, except Helm values."""
     for path in sorted(FOLDER.rglob("*.yaml")):
         if path.name != "values.yaml":
             for resource in yaml.safe_load_all(path.read_text()):
@@ -37,7 +37,7 @@ def definitions(version):
 
 
 def schema_errors(resource):
-    """What the schemas have against a resource."""
+    """The violations of the schemas by a resource."""
     group, _, version = resource["apiVersion"].rpartition("/")
     if group != "serving.kserve.io":
         for wanted in VERSIONS:
@@ -47,7 +47,7 @@ def schema_errors(resource):
                 yield f"{wanted}: {'.'.join(map(str, error.path))}: {error.message}"
         return
     known = definitions(VERSIONS[-1])
-    # What refers to Kubernetes' definitions must stand beside them.
+    # The `$id` must be next to Kubernetes' definitions, because references to them are relative.
     schema = {"$id": "https://kubernetes.io/api/kserve.json", **KServe(known["$defs"]).resource(version, resource["kind"])}
     registry = referencing.Resource.from_contents(known) @ referencing.Registry()
     validator = jsonschema.Draft202012Validator(schema, registry=registry)
@@ -57,17 +57,17 @@ def schema_errors(resource):
 def check_schemas(found):
     for path, resource in found:
         errors = list(schema_errors(resource))
-        print(f"{path}: {resource['kind']} {resource['metadata']['name']}: {'as the schema says' if not errors else 'WRONG'}")
+        print(f"{path}: {resource['kind']} {resource['metadata']['name']}: {'INVALID' if errors else 'valid'}")
         yield from (f"{path}: {error}" for error in errors)
-        # A validator that accepts anything would not notice.
-        spoilt = copy.deepcopy(resource)
-        spoilt["spec"]["nonsense"] = 1
-        if not list(schema_errors(spoilt)):
-            yield f"{path}: the schema takes any field"
+        # An unknown field must be rejected. Otherwise the validator checks nothing.
+        invalid = copy.deepcopy(resource)
+        invalid["spec"]["nonsense"] = 1
+        if not list(schema_errors(invalid)):
+            yield f"{path}: the schema accepts unknown fields"
 
 
 def check_agreement(found):
-    """Yields where the files contradict one another, or the server."""
+    """Yields contradictions between the files, and between the files and the server."""
     by_kind = {resource["kind"]: resource for _, resource in found}
     deployment = by_kind["Deployment"]
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
@@ -80,9 +80,9 @@ def check_agreement(found):
     yield from (f"{kind} selects other pods" for kind, selector in selectors.items() if not selector.items() <= labels)
     autoscaler = by_kind["HorizontalPodAutoscaler"]["spec"]
     if autoscaler["scaleTargetRef"]["name"] != deployment["metadata"]["name"]:
-        yield "the autoscaler scales something else"
+        yield "the autoscaler does not scale the Deployment"
     if autoscaler["minReplicas"] <= by_kind["PodDisruptionBudget"]["spec"]["minAvailable"]:
-        yield "the disruption budget lets no pod go"
+        yield "the disruption budget permits no disruption"
 
     pods = {"Deployment": deployment["spec"]["template"]["spec"], "ServingRuntime": by_kind["ServingRuntime"]["spec"]}
     paths = json.loads((REPOSITORY / "openapi" / "openapi.json").read_text())["paths"]
@@ -92,33 +92,33 @@ def check_agreement(found):
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             asked = container.get(probe, {}).get("httpGet")
             if asked and asked["path"] not in paths:
-                yield f"{kind}: {probe} asks {asked['path']}, which the contract has not"
+                yield f"{kind}: {probe} requests {asked['path']}, which openapi.json does not contain"
             if asked and asked["port"] not in (*ports, *ports.values()):
-                yield f"{kind}: {probe} asks at port {asked['port']}"
+                yield f"{kind}: {probe} uses port {asked['port']}, which the container does not have"
         given = {setting["name"]: setting["value"] for setting in container["env"]}
-        yield from (f"{kind}: nerve-server knows no {name}" for name in given.keys() - known_settings())
-        # What a pod has by default is 30 s.
+        yield from (f"{kind}: nerve-server does not know {name}" for name in given.keys() - known_settings())
+        # The default is 30 s.
         grace = pod.get("terminationGracePeriodSeconds", 30)
         if grace * 1000 < int(given["NERVE_DRAIN_DELAY_MS"]) + int(given["NERVE_DRAIN_DEADLINE_MS"]):
             yield f"{kind}: the pod is killed before it has drained"
     for target in [port["targetPort"] for port in by_kind["Service"]["spec"]["ports"]]:
         if target not in {port["name"] for port in pods["Deployment"]["containers"][0]["ports"]}:
-            yield f"the Service leads to port {target}"
+            yield f"the Service targets port {target}, which the container does not have"
 
     predictor = by_kind["InferenceService"]["spec"]["predictor"]["model"]
     runtime = by_kind["ServingRuntime"]
     if predictor["runtime"] != runtime["metadata"]["name"]:
-        yield "the InferenceService asks another runtime"
+        yield "the InferenceService uses another runtime"
     if predictor["protocolVersion"] not in runtime["spec"]["protocolVersions"]:
-        yield "the runtime does not speak the InferenceService's protocol"
+        yield "the runtime does not support the protocol of the InferenceService"
     model = json.loads((REPOSITORY / "models" / "default" / "manifest.json").read_text())["name"]
     if by_kind["InferenceService"]["metadata"]["name"] != model:
-        yield f"the InferenceService is not named {model}, as the model is"
+        yield f"the InferenceService must have the name of the model, {model}"
 
     rules = yaml.safe_load((FOLDER / "prometheus-adapter" / "values.yaml").read_text())["rules"]["custom"]
     metric = autoscaler["metrics"][0]["pods"]["metric"]["name"]
     if not any(rule["seriesQuery"].startswith(f"{metric}{{") for rule in rules):
-        yield f"prometheus-adapter is not told of {metric}"
+        yield f"prometheus-adapter has no rule for {metric}"
 
 
 def main():

@@ -1,4 +1,4 @@
-"""A steady load of /ner and /ner/batch requests, every one accounted for."""
+"""A constant load of /ner and /ner/batch requests, with the outcome of each."""
 
 import asyncio
 import contextlib
@@ -19,23 +19,23 @@ TEXTS = [
     "my new iPhone fell into the Thames",
 ]
 BATCH = 16
-# More than HAProxy keeps for a second try (16 KiB), and long work.
+# Over 16 KiB, so that HAProxy cannot retry it, and slow to process.
 LONG_TEXT = " ".join(TEXTS * 45)
-# One request in this many is a batch, or has the long text.
+# One request in so many is a batch, and one in so many has the long text.
 BATCH_EVERY, LONG_EVERY = 10, 50
-# Longer than HAProxy waits for a replica: whoever is not answered by then never will be.
+# Longer than HAProxy waits for a replica, so a request without a response by then never gets one.
 PATIENCE_SECONDS = 90
 
 
 @dataclasses.dataclass
 class Request:
-    """A request that was sent and what became of it: answered, refused or failed; None while it waits."""
+    """A request and its outcome: "answered", "refused" or "failed", or None while it waits."""
 
     id: str
     began: float
     ended: float | None = None
     outcome: str | None = None
-    # Why it was not answered, or the version of the model that did.
+    # The reason of a refusal or failure, or the version of the model that answered.
     detail: str = ""
 
     def spans(self, moment):
@@ -43,19 +43,19 @@ class Request:
 
 
 class Load:
-    """Sends requests at a steady rate, whatever becomes of those before, until told to stop."""
+    """Sends requests at a constant rate, independently of responses, until it is stopped."""
 
     def __init__(self, address, rate, answers):
         self.requests = []
         self._host, self._port = address.split(":")
         self._rate = rate
-        # The answer to each text by each version, which every replica must give alike.
+        # The answer to each text by each version, which must be the same on all replicas.
         self._answers = answers
         self._idle, self._running = [], set()
         self._sending = asyncio.create_task(self._send())
 
     async def stop(self):
-        """Stops sending and waits for what is under way; a request without an outcome after that is lost."""
+        """Stops sending and waits for outstanding requests. A request without an outcome after that is lost."""
         self._sending.cancel()
         if self._running:
             await asyncio.wait(self._running, timeout=PATIENCE_SECONDS + 10)
@@ -72,7 +72,7 @@ class Load:
         return {request.detail for request in self.requests if request.outcome == "answered" and request.began >= since}
 
     def milliseconds(self):
-        """Median and greatest duration of the answered."""
+        """The median and the longest duration of answered requests."""
         took = [1000 * (request.ended - request.began) for request in self.requests if request.outcome == "answered"]
         return (statistics.median(took), max(took)) if took else (float("nan"), float("nan"))
 
@@ -138,11 +138,11 @@ class Load:
                 return "failed", f"{status} {answer['error']['code']}"
             return "failed", str(status)
         if headers.get("x-request-id") != name:
-            return "failed", "the answer to another request"
+            return "failed", "the response has the id of another request"
         version = answer["model"]["version"]
         results = answer.get("results", [answer])
         if len(results) != len(texts):
-            return "failed", f"{len(results)} answers to {len(texts)} texts"
+            return "failed", f"{len(results)} results for {len(texts)} texts"
         for text, result in zip(texts, results):
             found = json.dumps(result["entities"]), json.dumps(result["words"])
             if self._answers.setdefault((text, version), found) != found:

@@ -1,8 +1,8 @@
-"""Checks alert rules and dashboard with promtool, and against the metrics of live replicas and HAProxy in a live Prometheus.
+"""Checks the alert rules and the dashboard with promtool and against the metrics of running replicas and HAProxy in Prometheus.
 
-    make deploy-checks    # or, in a Python with requirements.txt: tests/deploy/metrics.py
+    make deploy-checks    # or, with the packages of requirements.txt: tests/deploy/metrics.py
 
-Needs Debian's prometheus and haproxy, and a built nerve-server.
+Requires Debian's prometheus and haproxy, and a built nerve-server.
 """
 
 import collections
@@ -25,10 +25,10 @@ from replicas import REPOSITORY, balanced, fetch, free_addresses, wait_for  # no
 
 PROMETHEUS = REPOSITORY / "deploy" / "prometheus"
 GRAFANA = REPOSITORY / "deploy" / "grafana"
-# What follows these is a list of labels.
+# Keywords before a list of labels.
 GROUPINGS = {"by", "without", "on", "ignoring", "group_left", "group_right"}
 OPERATORS = {"and", "or", "unless", "bool", "offset"}
-# What follows the name of a function or an aggregation.
+# The text after the name of a function or an aggregation.
 FUNCTION = re.compile(r"\(|(by|without)\b")
 
 
@@ -41,13 +41,13 @@ def promtool(*arguments, **options):
 
 
 def expressions():
-    """Every PromQL expression of the alerts and of the dashboard, with where it stands."""
+    """Every PromQL expression of the alerts and of the dashboard, with its alert or panel."""
     for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]:
         for rule in group["rules"]:
             yield rule["alert"], rule["expr"]
     for panel in dashboard()["panels"]:
         for target in panel["targets"]:
-            # Grafana's variables, as it fills them in.
+            # Replaces Grafana's variables.
             yield panel["title"], target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*")
 
 
@@ -56,7 +56,7 @@ def dashboard():
 
 
 def selectors(expression):
-    """The series an expression selects, and the labels it groups or joins by."""
+    """The series that an expression selects, and the labels that it groups or joins by."""
     found, labels, place = [], set(), 0
     word = re.compile(r'"[^"]*"|\d+[smhd]|[a-zA-Z_:][a-zA-Z0-9_:]*')
     while match := word.search(expression, place):
@@ -74,7 +74,7 @@ def selectors(expression):
 
 
 class Prometheus:
-    """Prometheus with deploy/prometheus/prometheus.yml, its targets replaced by live ones."""
+    """Prometheus with deploy/prometheus/prometheus.yml and running processes as targets."""
 
     def __init__(self, directory, targets):
         (self.address,) = free_addresses(1)
@@ -99,7 +99,7 @@ class Prometheus:
 
     def up(self):
         if self.process.poll() is not None:
-            raise SystemExit(f"prometheus ended with {self.process.returncode}:\n{self.log.read_text()}")
+            raise SystemExit(f"prometheus exited with status {self.process.returncode}:\n{self.log.read_text()}")
         with contextlib.suppress(OSError):
             return [series["value"][1] for series in self.query("up")] == ["1"] * 4
         return False
@@ -110,7 +110,7 @@ class Prometheus:
 
 
 def check_dashboard():
-    """Yields what Grafana would not show."""
+    """Yields defects of the dashboard that prevent Grafana from showing it correctly."""
     (source,) = yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "prometheus.yml").read_text())["datasources"]
     panels = dashboard()["panels"]
     ids = collections.Counter(panel["id"] for panel in panels)
@@ -121,16 +121,16 @@ def check_dashboard():
         cells = [(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])]
         taken.update(cells)
         if place["x"] + place["w"] > 24:
-            yield f"panel {panel['title']} is out of the grid"
+            yield f"panel {panel['title']} exceeds the grid"
         for part in [panel, *panel["targets"]]:
             if part["datasource"]["uid"] != source["uid"]:
-                yield f"panel {panel['title']} asks another data source"
+                yield f"panel {panel['title']} uses another data source"
     if any(times > 1 for times in taken.values()):
         yield "panels overlap"
 
 
 def check_live(prometheus):
-    """Yields what the live series do not have, and what stirs where all is well."""
+    """Yields selectors and labels that no series has, and alerts that are active although nothing is wrong."""
     names = 0
     for where, expression in expressions():
         try:
@@ -144,21 +144,21 @@ def check_live(prometheus):
             series = prometheus.query(selector)
             names += 1
             if not series:
-                yield f"{where}: no live series is {selector}"
+                yield f"{where}: no series matches {selector}"
             known.update(*(one["metric"] for one in series))
         if lacking := grouped - known:
-            yield f"{where}: no live series has the labels {', '.join(sorted(lacking))}"
+            yield f"{where}: no series has the labels {', '.join(sorted(lacking))}"
     for group in prometheus.ask("rules")["groups"]:
         for rule in group["rules"]:
             if rule["health"] != "ok" or rule["state"] != "inactive":
                 yield f"{rule['name']}: {rule['health']}, {rule['state']} {rule.get('lastError', '')}"
-    print(f"live: {names} selectors looked up, each in series of a running server")
+    print(f"{names} selectors looked up in the series of running servers")
 
 
 def main():
     missing = [tool for tool in ("promtool", "prometheus", "haproxy") if shutil.which(tool) is None]
     if missing:
-        raise SystemExit(f"{', '.join(missing)} needed: apt-get install prometheus haproxy")
+        raise SystemExit(f"missing programs: {', '.join(missing)}. Install them with: apt-get install prometheus haproxy")
     promtool("check", "config", "prometheus.yml")
     promtool("check", "rules", "--lint=all", "--lint-fatal", "alerts.yml")
     promtool("test", "rules", "alerts_test.yml")
@@ -177,7 +177,7 @@ def main():
         for _ in range(12):
             with urllib.request.urlopen(asked, timeout=10) as answer:
                 answer.read()
-        # Two scrapes more, for rates, and the rules' evaluation.
+        # Time for two more scrapes, which rates need, and for the evaluation of the rules.
         time.sleep(3)
         promtool("check", "metrics", input=replicas[0].metrics())
         wrong += check_live(prometheus)

@@ -1,4 +1,4 @@
-"""Three nerve-server processes and HAProxy in front of them, with deploy/haproxy/haproxy.cfg, on loopback."""
+"""Runs three nerve-server processes behind HAProxy with deploy/haproxy/haproxy.cfg, on loopback."""
 
 import collections
 import contextlib
@@ -20,7 +20,7 @@ STARTING_SECONDS = 60
 
 
 def environment():
-    """The caller's, without what would configure a server."""
+    """The environment of this process without variables that configure nerve-server."""
     return {name: value for name, value in os.environ.items() if not name.startswith("NERVE_")}
 
 
@@ -30,7 +30,7 @@ def fetch(url, timeout=5):
 
 
 def wait_for(what, holds, seconds=STARTING_SECONDS, every=0.02):
-    """How long it took until `holds()` was true."""
+    """Waits until `holds()` is true and returns the seconds that it took."""
     began = time.monotonic()
     while not holds():
         if time.monotonic() - began > seconds:
@@ -40,7 +40,7 @@ def wait_for(what, holds, seconds=STARTING_SECONDS, every=0.02):
 
 
 class Replica:
-    """A nerve-server that keeps its address over restarts."""
+    """A nerve-server process that can be restarted at the same address."""
 
     def __init__(self, name, model, options, logs):
         self.name, self.log = name, logs / f"{name}.log"
@@ -48,7 +48,7 @@ class Replica:
         self.process, self.address = None, "127.0.0.1:0"
 
     def start(self):
-        """Starts the process; it listens when this returns, and is ready later."""
+        """Starts the process and returns when it is listening, which is before it is ready."""
         began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             command = [*self._command, "--listen", self.address]
@@ -56,7 +56,7 @@ class Replica:
 
         def listening():
             if self.process.poll() is not None:
-                raise SystemExit(f"{self.name} ended with {self.process.returncode}:\n{self.log.read_text()[began:]}")
+                raise SystemExit(f"{self.name} exited with status {self.process.returncode}:\n{self.log.read_text()[began:]}")
             for line in self.log.read_bytes()[began:].splitlines():
                 with contextlib.suppress(ValueError, KeyError):
                     self.address = json.loads(line)["fields"]["address"]
@@ -82,13 +82,13 @@ class Replica:
 
     def end(self):
         if self.process is not None and self.process.poll() is None:
-            # A frozen process takes no other signal.
+            # SIGKILL also ends a frozen process.
             self.process.kill()
             self.process.wait(60)
 
 
 class Balancer:
-    """HAProxy with the configuration that deploy/compose.yaml runs."""
+    """HAProxy with the configuration of deploy/compose.yaml."""
 
     def __init__(self, replicas, logs):
         self.address, self.stats_address = free_addresses(2)
@@ -100,23 +100,23 @@ class Balancer:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment() | addresses)
 
     def states(self):
-        """The state of each replica as HAProxy sees it: UP, NOLB, DOWN, or a change under way as `UP 1/2`."""
+        """The state of each replica in HAProxy: UP, NOLB, DOWN, or a pending change such as `UP 1/2`."""
         rows = csv.DictReader(io.StringIO(fetch(f"http://{self.stats_address}/;csv")))
         return {row["svname"]: row["status"] for row in rows if row["# pxname"] == "nerve" and row["svname"] != "BACKEND"}
 
     def takes(self, replica):
-        """Whether requests are sent to the replica."""
+        """Whether HAProxy sends requests to the replica."""
         return self.states()[replica.name].startswith("UP")
 
     def serves(self):
         if self.process.poll() is not None:
-            raise SystemExit(f"haproxy ended with {self.process.returncode}:\n{self.log.read_text()}")
+            raise SystemExit(f"haproxy exited with status {self.process.returncode}:\n{self.log.read_text()}")
         with contextlib.suppress(OSError):
             return set(self.states().values()) == {"UP"}
         return False
 
     def logged(self):
-        """What HAProxy logged of each request, by its id."""
+        """HAProxy's log entry of each request, by request id."""
         entries = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
         return {entry["request_id"]: entry for entry in entries}
 
@@ -126,15 +126,15 @@ class Balancer:
 
 
 def free_addresses(count):
-    """Addresses that are free now; all are held until the last is known, so that they differ."""
-    with contextlib.ExitStack() as held:
-        listeners = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+    """Free addresses. All sockets stay open until the last address is known, so that the addresses differ."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
 
 
 @contextlib.contextmanager
 def balanced(model, options):
-    """Three replicas of a model, all ready, behind HAProxy; yields (balancer, replicas)."""
+    """Yields HAProxy and three replicas of a model behind it, all ready."""
     with contextlib.ExitStack() as ending:
         logs = pathlib.Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="nerve-haproxy-")))
         replicas = [Replica(f"nerve-{number}", model, options, logs) for number in (1, 2, 3)]
@@ -150,7 +150,7 @@ def balanced(model, options):
 
 
 def accounts(replicas):
-    """What a replica received but cannot account for, where it counts both."""
+    """A message for each replica whose counters of requests do not add up."""
     found = []
     for replica in replicas:
         sums = collections.Counter()
@@ -159,7 +159,7 @@ def accounts(replicas):
                 name, value = line.rsplit(" ", 1)
                 sums[name.split("{")[0]] += float(value)
         if "nerve_received_total" in sums:
-            # The scrape itself is in flight.
+            # The request for the metrics is in flight.
             rest = sums["nerve_received_total"] - sums["nerve_outcomes_total"] - sums["nerve_in_flight"]
             if rest:
                 found.append(f"{replica.name}: {rest:.0f} requests received but not accounted for")

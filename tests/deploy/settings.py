@@ -9,6 +9,6 @@ from replicas import SERVER, environment
 
 @functools.cache
 def known_settings():
-    """Those that the built server's help names."""
+    """The variables in the help text of the built server."""
     shown = subprocess.run([SERVER, "--help"], check=True, capture_output=True, text=True, env=environment()).stdout
     return set(re.findall(r"\bNERVE_[A-Z_]+", shown))

@@ -1,4 +1,4 @@
-"""The table of faults: what happened, and what became of the requests meanwhile."""
+"""The table of faults and of the outcomes of requests during each."""
 
 import collections
 import dataclasses
@@ -8,12 +8,12 @@ from load import Load
 
 @dataclasses.dataclass
 class Row:
-    """One fault's line of the table."""
+    """The row of a fault."""
 
     fault: str
     injected: int = 0
     load: Load | None = None
-    # Of each injection: until a balancer sent no more requests there, and until all was well again.
+    # Seconds from each fault until HAProxy sent no more requests to the replica, and until the recovery.
     out: list = dataclasses.field(default_factory=list)
     recovered: list = dataclasses.field(default_factory=list)
     violations: list = dataclasses.field(default_factory=list)
@@ -25,7 +25,7 @@ class Row:
 
 
 def show(rows):
-    """Prints the table; `lost` are requests that had no end at all."""
+    """Prints the table. `lost` requests have no outcome."""
     print(f"\n{'fault':34} {'times':>5} {'requests':>8} {'answered':>8} {'refused':>7} {'failed':>6} {'lost':>4} "
           f"{'ms median/max':>14} {'out s':>11} {'recovered s':>11}")
     for row in rows:
@@ -37,11 +37,11 @@ def show(rows):
         out, recovered = (f"{min(of):.2f}-{max(of):.2f}" if of else "-" for of in (row.out, row.recovered))
         print(f"{row.fault:34} {row.injected:>5} {len(load.requests):>8} {load.count('answered'):>8} {load.count('refused'):>7} "
               f"{load.count('failed'):>6} {load.count(None):>4} {f'{median:.0f}/{most:.0f}':>14} {out:>11} {recovered:>11}")
-    print("out: from the fault until HAProxy sends nothing there; recovered: until it does again, or the current version answers")
+    print("out s: from the fault until HAProxy sends no more requests to the replica; recovered s: until it does again, or until the current version answers")
 
 
 def say(row):
-    """Prints what the table has no column for."""
+    """Prints the notes, failures and violations of a row."""
     for note in row.notes:
         print(f"{row.fault}: {note}")
     if row.load is not None:

@@ -1,4 +1,4 @@
-"""Versions of the default model, and how they come into a store."""
+"""Another version of the default model, and publishing to a store."""
 
 import contextlib
 import hashlib
@@ -16,7 +16,7 @@ EXPORT = SERVER.with_name("nerve-export")
 
 @contextlib.contextmanager
 def another_version():
-    """The default model with its scores at another temperature; yields the bundle and its version."""
+    """Yields the default model with another temperature, as a bundle and its version."""
     with tempfile.TemporaryDirectory(prefix="nerve-bundle-") as directory:
         bundle = pathlib.Path(directory) / "bundle"
         shutil.copytree(MODEL, bundle)

@@ -1,7 +1,7 @@
-"""Makes one tiny random checkpoint of each model family, with the token ids and logits that transformers gives.
+"""Creates a tiny random checkpoint of each model family, with the token ids and logits of transformers.
 
-Every parameter is drawn, layer normalisations and biases too, so that no two can be exchanged unnoticed; nothing is trained.
-Run it where requirements.txt is installed:
+All parameters are random, including those of LayerNorm and biases, so that exchanging two of them changes the logits. Requires the
+packages of requirements.txt:
 
     python tests/families/make_fixtures.py
 """
@@ -36,7 +36,7 @@ SENTENCES = [
 
 
 def wordpiece(lowercase):
-    """A BERT tokenizer that knows every letter and the first three of each word."""
+    """A BERT tokenizer whose vocabulary has all letters and the first three letters of each word."""
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     words = []
@@ -93,7 +93,7 @@ def sentencepiece():
 
 
 BERT_SIZE = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
-# As the published ones: one token type, a wider epsilon, and positions up to the padding token's id unused.
+# As in published models: one token type, a larger epsilon, and no use of the positions up to the id of the padding token.
 ROBERTA_SIZE = dict(
     **BERT_SIZE,
     max_position_embeddings=LONGEST + 2,
@@ -126,8 +126,8 @@ def camembert():
     return CamembertConfig(**ROBERTA_SIZE, classifier_dropout=0.2), sentencepiece()
 
 
-def drawn(config):
-    """A token classifier whose every parameter is drawn."""
+def random_model(config):
+    """A token classifier with random parameters."""
     model = AutoModelForTokenClassification.from_config(config, attn_implementation="eager").eval()
     generator = torch.Generator().manual_seed(11)
     with torch.no_grad():
@@ -138,7 +138,7 @@ def drawn(config):
 
 
 def cases(model, tokenizer):
-    """What the tokenizer and the model say of the sentences' words, and of words that fill the longest sequence."""
+    """The token ids, word ids and logits of the sentences, and of words that fill the maximum length exactly."""
     made = [sentence.split(" ") for sentence in SENTENCES]
     words = " ".join(SENTENCES).split(" ") * 3
     while len(tokenizer(words, is_split_into_words=True)["input_ids"]) > LONGEST:
@@ -166,13 +166,13 @@ def write(make):
     config.vocab_size = tokenizer.get_vocab_size()
     config.id2label = dict(enumerate(LABELS))
     config.label2id = {label: id for id, label in enumerate(LABELS)}
-    model = drawn(config)
+    model = random_model(config)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(model.config.to_dict(), indent=1, sort_keys=True) + "\n")
-    # What transformers has to be told where words are given: their spaces are part of the tokens, and case stays as it is.
-    told = {"roberta": {"add_prefix_space": True}, "bert": {"do_lower_case": False}}
-    loaded = AutoTokenizer.from_pretrained(folder, **told.get(config.model_type, {}))
+    # Options for input in words: RoBERTa needs the space before each word, and this BERT is cased.
+    options = {"roberta": {"add_prefix_space": True}, "bert": {"do_lower_case": False}}
+    loaded = AutoTokenizer.from_pretrained(folder, **options.get(config.model_type, {}))
     expected = list(cases(model, loaded))
     assert max(len(case["ids"]) for case in expected) == LONGEST
     (folder / "expected.json").write_text(json.dumps(expected, ensure_ascii=False, separators=(",", ":")) + "\n")

@@ -1,17 +1,17 @@
-"""Does to a store, and to the server that follows it, what machines do to them, under load; prints a table of what clients saw.
+"""Injects faults into a store and the server that serves it, under load. Prints a table of the outcomes of requests.
 
-    python3 tests/operations/faults.py                      # every fault; needs a built nerve-server, and Debian's strace
+    python3 tests/operations/faults.py                      # all faults; requires a built nerve-server and Debian's strace
     python3 tests/operations/faults.py --only publisher,full
 
-| fault | what happens |
+| fault | description |
 |---|---|
-| publisher | `nerve-export publish` is killed with -9 before each system call that opens, writes, names or removes a file |
-| full | the disk of the store is full before a new version is all written, at several sizes |
-| damaged | `current` is made to name a version that is not there, has no manifest, or is cut short |
-| server | the server is killed with -9 at moments from before until after it takes up a new version, and started again |
+| publisher | `nerve-export publish` is killed (SIGKILL) before each system call that opens, writes, renames or removes a file |
+| full | the disk of the store is full before a new version is completely written, at several sizes |
+| damaged | `current` names a version that does not exist, has no manifest, or has a truncated graph |
+| server | the server is killed (SIGKILL) before, during and after the reload of a new version, and started again |
 
-Of the first three no request may fail. ORT_DYLIB_PATH names the ONNX Runtime library. As root the full disk is a small file
-system of its own; else a limit of file sizes.
+During the first three faults no request may fail. ORT_DYLIB_PATH names the ONNX Runtime library. The full disk is a small file
+system if the script runs as root, and a limit on file sizes otherwise.
 """
 
 import argparse
@@ -33,31 +33,31 @@ from replicas import Replica, accounts, environment, wait_for  # noqa: E402
 from table import Row, say, show  # noqa: E402
 from versions import EXPORT, MODEL, another_version, publish  # noqa: E402
 
-# What changes a store, and what looks at it in between.
+# The system calls that change or read a store.
 STEPS = (
     "mkdir,mkdirat,openat,flock,write,copy_file_range,sendfile,fsync,fdatasync,ftruncate,fchmod,fchmodat,chmod,"
     "rename,renameat,renameat2,symlink,symlinkat,unlink,unlinkat,rmdir,getdents64"
 )
 MOST_STEPS = 1000
 SERVER_KILLS = 24
-# Bytes of the new version for which there is room.
+# Free bytes on the full disk.
 ROOM = [0, 1 << 10, 1 << 14, 1 << 18, 1 << 20, 4 << 20, 16 << 20, 22 << 20]
 CALM_SECONDS = 1
 
 
 class Site:
-    """A store with two versions of a model, and the server that follows it."""
+    """A store, two versions of a model, and the server of the store."""
 
     def __init__(self, store, server, bundles, rate):
         self.store, self.server, self.rate = pathlib.Path(store), server, rate
-        # Bundles by their versions.
+        # Bundles by version.
         self.bundles, self.answers = bundles, {}
 
     def current(self):
         return (self.store / "current").resolve().name
 
     def other(self):
-        """The bundle that is not current."""
+        """The bundle whose version is not current."""
         return next(bundle for version, bundle in self.bundles.items() if version != self.current())
 
     def served(self):
@@ -66,7 +66,7 @@ class Site:
         return {}
 
     async def follows(self):
-        """How long it takes until the server answers with the current version, and has nothing to complain of."""
+        """Waits until the server serves the current version without a problem, and returns the seconds that it took."""
 
         def holds():
             track = self.served()
@@ -75,14 +75,14 @@ class Site:
         return await asyncio.to_thread(wait_for, f"version {self.current()} served", holds)
 
     def forget_others(self):
-        """Removes every version but the current one, so that it has to be copied again."""
+        """Removes every version except the current one, so that the other one has to be copied again."""
         for version in (self.store / "versions").iterdir():
             if version.name != self.current():
                 shutil.rmtree(version)
 
     @contextlib.asynccontextmanager
     async def loaded(self, row):
-        """Load from a while before the first fault until a while after the last."""
+        """Applies load from before the first fault until after the last."""
         row.load = Load(self.server.address, self.rate, self.answers)
         await asyncio.sleep(CALM_SECONDS)
         yield row.load
@@ -103,14 +103,14 @@ async def publisher(site, row):
                 subprocess.run, command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment()
             )
             if ended.returncode == 0:
-                row.notes.append(f"a publisher that is left alone takes {step - 1} such steps")
+                row.notes.append(f"a complete publication has {step - 1} such system calls")
                 break
             if ended.returncode != -signal.SIGKILL:
-                row.violations.append(f"a publisher ended with {ended.returncode}: {ended.stderr.decode()[-300:]}")
+                row.violations.append(f"a publisher exited with status {ended.returncode}: {ended.stderr.decode()[-300:]}")
                 break
             row.injected += 1
             row.recovered.append(await site.follows())
-        # What killed publishers left is gone with the next one.
+        # The next publication removes the files that killed publishers left.
         await asyncio.to_thread(publish, site.other(), site.store)
         row.recovered.append(await site.follows())
         left = [path.name for path in (*site.store.iterdir(), *(site.store / "versions").iterdir())]
@@ -122,7 +122,7 @@ async def publisher(site, row):
 
 async def full(site, row):
     mounted = os.path.ismount(site.store)
-    row.notes.append("a file system of its own" if mounted else "a limit of file sizes: not root, or nothing may be mounted")
+    row.notes.append("with a small file system" if mounted else "with a limit on file sizes, because a file system cannot be mounted")
     async with site.loaded(row):
         for room in ROOM:
             site.forget_others()
@@ -150,7 +150,7 @@ async def full(site, row):
         began = time.monotonic()
         await asyncio.to_thread(publish, site.other(), site.store)
         await site.follows()
-        row.notes.append(f"with room again, the next version was published and served within {time.monotonic() - began:.2f} s")
+        row.notes.append(f"with free space again, the next version was published and served within {time.monotonic() - began:.2f} s")
     row.check(not row.load.failed(), "requests failed")
 
 
@@ -189,7 +189,7 @@ async def damaged(site, row):
 async def server(site, row):
     outages = []
     async with site.loaded(row):
-        # Twice: the first time files may have to be read from the disk.
+        # The first time, files may have to be read from disk. The second time is the measurement.
         for _ in range(2):
             began = time.monotonic()
             await asyncio.to_thread(publish, site.other(), site.store)
@@ -208,7 +208,7 @@ async def server(site, row):
             await site.follows()
             row.recovered.append(time.monotonic() - began)
             outages.append((moment, time.time()))
-    row.notes.append(f"a version takes {whole:.2f} s from publishing to answering; killed at {SERVER_KILLS} moments of 1.5 times that")
+    row.notes.append(f"publishing and reloading takes {whole:.2f} s; the server was killed at {SERVER_KILLS} points within 1.5 times that")
     during = 0
     for request in row.load.failed():
         hit = any(request.began <= until and request.ended >= since for since, until in outages)
@@ -221,7 +221,7 @@ FAULTS = {"publisher": publisher, "full": full, "damaged": damaged, "server": se
 NAMES = {
     "publisher": "publisher killed at each step",
     "full": "disk full while publishing",
-    "damaged": "version gone, half or cut short",
+    "damaged": "version missing or incomplete",
     "server": "server killed during a reload",
 }
 
@@ -237,7 +237,7 @@ def limit_files(size):
 
 @contextlib.contextmanager
 def small_disk():
-    """A directory that is a file system of its own where that can be had."""
+    """Yields a directory, which is a file system of its own if one can be mounted."""
     with tempfile.TemporaryDirectory(prefix="nerve-store-") as store:
         mount = ["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", store]
         mounted = os.geteuid() == 0 and subprocess.run(mount, stderr=subprocess.DEVNULL).returncode == 0
@@ -250,14 +250,14 @@ def small_disk():
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help=f"some of {','.join(FAULTS)}")
-    parser.add_argument("--rate", type=float, default=20, help="requests a second [default: 20]")
+    parser.add_argument("--only", help=f"faults to inject, separated by commas, out of {','.join(FAULTS)} [default: all]")
+    parser.add_argument("--rate", type=float, default=20, help="requests per second [default: 20]")
     options = parser.parse_args()
     faults = options.only.split(",") if options.only else list(FAULTS)
     if unknown := set(faults) - set(FAULTS):
-        raise SystemExit(f"no such fault: {', '.join(unknown)}; there are {', '.join(FAULTS)}")
+        raise SystemExit(f"unknown faults: {', '.join(unknown)}; choose from {', '.join(FAULTS)}")
     if shutil.which("strace") is None:
-        raise SystemExit("strace is needed: apt-get install strace")
+        raise SystemExit("strace is missing. Install it with: apt-get install strace")
 
     rows = [Row(NAMES[fault]) for fault in faults]
     with contextlib.ExitStack() as ending:

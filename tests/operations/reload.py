@@ -1,10 +1,10 @@
-"""Publishes one version after another while a server answers: no request may fail, and memory must stay flat.
+"""Publishes versions repeatedly while a server is under load. No request may fail, and memory must not grow.
 
     tests/operations/reload.py [BUNDLE BUNDLE] [--reloads 100] [--clients 8]
 
-The bundles are the default model's two versions, the second with its scores at another temperature, unless two are given.
-Prints the requests by their end, the versions that answered, the time from publishing to answering, and resident memory
-after every tenth reload. ORT_DYLIB_PATH names the ONNX Runtime library.
+Without arguments, the two bundles are the default model and the same model with another temperature. Prints the outcomes of the
+requests, the versions that answered, the time from publishing to the first answer, and resident memory after every tenth reload.
+ORT_DYLIB_PATH names the ONNX Runtime library.
 """
 
 import argparse
@@ -24,14 +24,14 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/deploy")]
 from served import served  # noqa: E402
 from versions import MODEL, another_version  # noqa: E402
 
-# By how much the second half may have more resident memory than the first: versions come and go at any moment.
+# Permitted ratio of peak resident memory in the second half to the first. It varies with the time at which old versions are freed.
 GROWTH = 1.25
 
 TEXTS = ["Angela Merkel met Tim Cook in Berlin", "just saw Batman with my cat at Walmart", "so tired today"]
 
 
 class Load(threading.Thread):
-    """Texts one after another on one connection, each counted by its end and by the version that answered."""
+    """Sends texts one after another on one connection, and counts outcomes and the versions that answered."""
 
     def __init__(self, port):
         super().__init__(daemon=True)
@@ -93,7 +93,7 @@ def main():
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
     arguments = parser.parse_args()
     if len(arguments.bundles) not in (0, 2):
-        parser.error("give two bundles, or none")
+        parser.error("give two bundles or none")
     with contextlib.ExitStack() as ending:
         work = ending.enter_context(tempfile.TemporaryDirectory())
         bundles = arguments.bundles or [MODEL, ending.enter_context(another_version())[0]]
@@ -130,10 +130,10 @@ def main():
                 load.join()
             metrics = get(port, "/metrics")[0].decode()
     ends = total(load.ends for load in loads)
-    print("requests by end:", ends)
+    print("requests by outcome:", ends)
     print("answers by version:", total(load.versions for load in loads))
-    print(f"from publishing to answering: median {sorted(waits)[len(waits) // 2]:.2f} s, longest {max(waits):.2f} s")
-    print(f"slowest /health/ready while loading: {1000 * slowest:.0f} ms")
+    print(f"from publishing to the first answer: median {sorted(waits)[len(waits) // 2]:.2f} s, longest {max(waits):.2f} s")
+    print(f"slowest /health/ready during a reload: {1000 * slowest:.0f} ms")
     print("resident MiB after every tenth reload:", " ".join(f"{mib:.0f}" for mib in memory))
     for line in metrics.splitlines():
         if line.startswith(("nerve_reloads_total", "nerve_received_total", "nerve_outcomes_total", "nerve_in_flight")):
@@ -147,7 +147,7 @@ def main():
             name = series.split("{")[0]
             sums[name] = sums.get(name, 0) + float(value)
     if sums["nerve_received_total"] != sums["nerve_outcomes_total"] + sums["nerve_in_flight"]:
-        sys.exit("the counters do not add up")
+        sys.exit("the counters of requests do not add up")
     half = (1 + len(memory)) // 2
     if len(memory) >= 4 and max(memory[half:]) > GROWTH * max(memory[1:half]):
         sys.exit("resident memory grows")

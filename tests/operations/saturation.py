@@ -1,10 +1,10 @@
-"""Asks a saturated server for its health and its metrics: each must answer within 50 ms.
+"""Requests health and metrics of a saturated server. Each response must arrive within 50 ms.
 
     tests/operations/saturation.py [--model BUNDLE] [--clients 64] [--seconds 20]
 
-Saturated is more than the queue takes, so that requests are refused. Prints the load's requests by their end, and the median,
-99th percentile and longest time of each route. Clients and server share the machine's cores, so that the clients run at a lower
-priority, as if they were on machines of their own. ORT_DYLIB_PATH names the ONNX Runtime library.
+The load exceeds the limit of the queue, so that requests are refused. Prints the outcomes of the load's requests, and the median,
+the 99th percentile and the maximum of the response times of each route. The clients share the cores with the server, so they run
+at a lower priority, as if they were on other machines. ORT_DYLIB_PATH names the ONNX Runtime library.
 """
 
 import argparse
@@ -25,14 +25,14 @@ ROUTES = ["/health/live", "/health/ready", "/metrics"]
 LIMIT = 0.050
 TEXT = "Angela Merkel met Tim Cook in Berlin before the summit of the European Union in Paris . " * 4
 TEXTS = 64
-# Windows: two clients' batches, so that all but a few are refused.
+# Windows. The batches of a few clients fill the queue, so most requests are refused.
 QUEUE = 256
-# A request that is refused and does not wait as long as it is told: the rudest of clients, but for one that does not wait at all.
+# Wait after a refusal, in seconds. It is shorter than the server's Retry-After.
 PAUSE = 0.05
 
 
 def load(port, until, ends):
-    """Batches one after another, each more than a worker computes in a quarter of a second."""
+    """Sends batches one after another. A worker needs more than a quarter of a second for each."""
     os.nice(10)
     body = json.dumps({"items": [{"text": TEXT}] * TEXTS, "include_words": False})
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -53,7 +53,7 @@ def load(port, until, ends):
 
 
 def ask(connection, route):
-    """The answer's body, and the seconds it took."""
+    """The body of the response, and the seconds until it was complete."""
     began = time.perf_counter()
     connection.request("GET", route)
     response = connection.getresponse()
@@ -65,7 +65,7 @@ def ask(connection, route):
 
 
 def series(metrics, name):
-    """The sum of a metric's series."""
+    """The sum over all series of a metric."""
     lines = [line for line in metrics.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
@@ -101,13 +101,13 @@ def main():
         for client in clients:
             client.join()
         metrics, _ = ask(connection, "/metrics")
-    print("load, requests by end:", total)
-    print(f"windows that waited: {min(waiting):.0f} to {max(waiting):.0f} of {QUEUE}")
+    print("load, requests by outcome:", total)
+    print(f"waiting windows: {min(waiting):.0f} to {max(waiting):.0f} of {QUEUE}")
     late = False
     for route, took in times.items():
         took.sort()
         median, tail, longest = (1000 * took[int(len(took) * part)] for part in (0.5, 0.99, 1 - 1e-9))
-        print(f"{route:14} {len(took)} times, ms: median {median:.1f}, p99 {tail:.1f}, longest {longest:.1f}")
+        print(f"{route:14} {len(took)} times, ms: median {median:.1f}, p99 {tail:.1f}, maximum {longest:.1f}")
         late |= took[-1] > LIMIT
     received, ended = (series(metrics, f"nerve_{name}_total") for name in ("received", "outcomes"))
     in_flight = series(metrics, "nerve_in_flight")
@@ -115,9 +115,9 @@ def main():
     if set(total) - {200, 429}:
         sys.exit("requests failed")
     if 429 not in total:
-        sys.exit("nothing was refused: the server was not saturated")
+        sys.exit("no request was refused, so the server was not saturated")
     if received != ended + in_flight:
-        sys.exit("the counters do not add up")
+        sys.exit("the counters of requests do not add up")
     if late:
         sys.exit("a route took longer than 50 ms")
 

