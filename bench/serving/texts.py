@@ -30,7 +30,7 @@ class Bodies:
 def write_bodies(texts, directory):
     """Writes the bodies for `/ner`, one text each, and two bodies for `/ner/batch` of 1,000 texts each, cycling through the texts."""
     cycled = texts * (2 * TEXTS_PER_REQUEST // len(texts) + 1)
-    calls = [cycled[at : at + TEXTS_PER_REQUEST] for at in (0, TEXTS_A_CALL)]
+    calls = [cycled[at : at + TEXTS_PER_REQUEST] for at in (0, TEXTS_PER_REQUEST)]
     bodies = Bodies(directory / "singles.jsonl", directory / "batches.jsonl")
     write_lines(bodies.singles, ({"text": text} for text in texts))
     write_lines(bodies.batches, ({"items": [{"text": text} for text in call]} for call in calls))

@@ -1,14 +1,14 @@
 //! axe-core's rules, run in the page.
 //!
-//! Chromium's own accessibility tree tells names and roles but judges neither contrast nor structure, so the tests keep
-//! axe-core. `make browser-test` takes its script out of a wheel from PyPI, and no Node.js is needed.
+//! Chromium's accessibility tree has names and roles, but no checks of contrast and structure, so the tests use axe-core.
+//! `make browser-test` takes its script from a wheel on PyPI, so Node.js is not needed.
 
 use serde_json::{Value, json};
 
 use crate::page::Page;
 
 impl Page {
-    /// Fails with the rules that the page breaks, except for those of `known`.
+    /// Fails if the page violates rules other than `known`, and lists them.
     pub(crate) async fn assert_accessible(&self, known: &[&str]) {
         let axe = std::fs::read_to_string(&self.tools.axe).unwrap();
         self.run(&axe).await;
@@ -27,7 +27,7 @@ impl Page {
         assert_eq!(found["broken"], json!([]));
         assert!(
             found["passes"].as_u64().unwrap() > 10,
-            "axe-core checked almost nothing"
+            "axe-core has checked too few rules"
         );
     }
 }

@@ -13,7 +13,7 @@ const DOCS: Visit = Visit {
     expected: &[],
 };
 
-/// Rules of axe-core that Swagger UI's own elements break; no setting of it changes that.
+/// Rules of axe-core that elements of Swagger UI violate, regardless of its settings.
 const KNOWN: [&str; 6] = [
     "button-name",
     "heading-order",
@@ -29,7 +29,7 @@ impl Page {
         self.element(".opblock").await;
     }
 
-    /// Opens the operation with this ID and yields the selector of its element.
+    /// Opens the operation with this ID and returns the selector of its element.
     async fn open_operation(&self, id: &str) -> String {
         let operation = format!("#operations-{id}");
         self.click(&format!("{operation} .opblock-summary-control")).await;
@@ -37,7 +37,7 @@ impl Page {
         operation
     }
 
-    /// Sends the request of an open operation and yields the status of the response.
+    /// Sends the request of an open operation and returns the status of the response.
     async fn execute(&self, operation: &str) -> String {
         self.click(&format!("{operation} .execute")).await;
         self.text(&format!(

@@ -34,7 +34,7 @@ static TOOLS: LazyLock<Result<Tools, &str>> = LazyLock::new(|| {
     })
 });
 
-/// The tools, or `None` after a message where one is missing. With BROWSER_TEST=required a missing tool fails the test.
+/// The tools. Prints a message and returns `None` if one is missing. With BROWSER_TEST=required a missing tool fails the test.
 pub(crate) fn tools() -> Option<&'static Tools> {
     match &*TOOLS {
         Ok(tools) => Some(tools),
@@ -61,11 +61,11 @@ fn program(variable: &str, names: &[&str]) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// A chromedriver process, which ends with its browsers when dropped.
+/// A chromedriver process, which is stopped together with its browsers when dropped.
 pub(crate) struct Driver {
     process: Child,
     url: String,
-    /// Open as long as the process, which may write to it at any time.
+    /// Stays open as long as the process, which may write to it at any time.
     _output: BufReader<ChildStdout>,
 }
 
@@ -101,7 +101,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Killed outright it would leave its browsers running.
+        // SIGKILL would leave its browsers running.
         let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
         let _ = agent.get(format!("{}/shutdown", self.url)).call();
         let _ = self.process.kill();
@@ -114,7 +114,7 @@ impl Tools {
         Driver::start(&self.chromedriver)
     }
 
-    /// A new browser, which records what it writes to the console and requests from the network.
+    /// A new browser, which records its console messages and its requests.
     pub(crate) async fn browser(&self, driver: &Driver) -> Client {
         let capabilities = json!({
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },

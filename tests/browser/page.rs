@@ -1,4 +1,4 @@
-//! A page in a browser of its own, and what a visitor does with it.
+//! A page in a browser of its own, and the actions of a visitor.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ use crate::fixture::repository;
 use crate::proxy;
 use crate::server::Server;
 
-/// How long a page may take to show what a test waits for.
+/// The time limit of a test's wait for a condition.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Records in `calls` each request that a page makes with `fetch`, and lets a test's `stub` answer in the server's place.
+/// Records in `calls` each request that a page makes with `fetch`, and lets a test's `stub` answer instead of the server.
 const RECORD_CALLS: &str = r#"
     window.calls = [];
     const realFetch = window.fetch;
@@ -49,8 +49,8 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// Opens the page and passes it to `test`. Fails if the page then has logged an error or a warning, or has requested
-    /// something from elsewhere.
+    /// Opens the page and passes it to `test`. Then fails if the page has logged an error or a warning, or has sent a request
+    /// to another server.
     pub(crate) fn run(self, test: impl AsyncFnOnce(&Page)) {
         let Some(tools) = chromium::tools() else { return };
         let model = repository().join("models/default");
@@ -220,7 +220,7 @@ impl Page {
         }
     }
 
-    /// Fails where the page is wider than its window.
+    /// Fails if the page is wider than its window.
     pub(crate) async fn assert_fits_the_width(&self) {
         let widths = "const { scrollWidth, clientWidth } = document.documentElement; return [scrollWidth, clientWidth];";
         let widths = self.run(widths).await;
@@ -230,7 +230,7 @@ impl Page {
         );
     }
 
-    /// Keeps a picture of the window under target/browser.
+    /// Saves a screenshot of the window in target/browser.
     pub(crate) async fn screenshot(&self, name: &str) {
         let directory: PathBuf = repository().join("target/browser");
         std::fs::create_dir_all(&directory).unwrap();
@@ -256,7 +256,7 @@ impl Page {
             if event["message"]["method"] == "Network.requestWillBeSent" {
                 let url = event["message"]["params"]["request"]["url"].as_str().unwrap();
                 requests += 1;
-                // An image inside a style sheet is no request to anyone.
+                // A `data:` URL, such as an image in a style sheet, needs no connection.
                 if !url.starts_with(&format!("{}/", self.base)) && !url.starts_with("data:") {
                     wrong.push(format!("request to {url}"));
                 }
@@ -271,13 +271,13 @@ impl Page {
         log.as_array().unwrap().clone()
     }
 
-    /// Gives a command of Chromium's developer tools.
+    /// Executes a command of the Chrome DevTools Protocol.
     async fn devtools(&self, command: &str, params: Value) -> Value {
         self.command("goog/cdp/execute", json!({ "cmd": command, "params": params }))
             .await
     }
 
-    /// Gives a command of chromedriver's own, or one that fantoccini does not have.
+    /// Executes a command of chromedriver that fantoccini does not have.
     async fn command(&self, path: &'static str, body: Value) -> Value {
         self.client.issue_cmd(PostCommand { path, body }).await.unwrap()
     }

@@ -11,7 +11,7 @@ pub(crate) fn serve_below_prefix(target: &str) -> String {
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let target = target.clone();
-            // A browser that ends while it waits for an answer is no fault.
+            // An error is ignored, because a browser may disconnect before it has the response.
             std::thread::spawn(move || forward(client, &target).ok());
         }
     });

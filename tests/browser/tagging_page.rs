@@ -18,7 +18,7 @@ const HOME: Visit = Visit {
 };
 
 impl Page {
-    /// Waits for the response to the request that `act` makes the page send, and yields the request's body.
+    /// Waits for the response to the request that `act` causes, and returns the body of the request.
     async fn request_of(&self, act: impl Future<Output = ()>) -> Value {
         self.request_answered_with(200, act).await
     }
@@ -43,7 +43,7 @@ impl Page {
         self.press(&[Key::Control, Key::Enter]).await;
     }
 
-    /// Waits until the response to the text that the page starts with is shown.
+    /// Waits until the page shows the response to its initial text.
     async fn loaded(&self) {
         self.wait_until(
             "document.querySelector('#reading .entity') && !document.body.classList.contains('busy')",
@@ -51,7 +51,7 @@ impl Page {
         .await;
     }
 
-    /// The marked parts of the text: what each marks and its type.
+    /// The text and the type of each marked entity.
     async fn marks(&self) -> Vec<(String, String)> {
         let marks = "return [...document.querySelectorAll('#reading .entity')].map(
             (entity) => [entity.firstChild.data, entity.querySelector('.type').textContent]);";
@@ -71,7 +71,7 @@ impl Page {
         self.marks().await.iter().any(|(text, _)| text == name)
     }
 
-    /// The text as it is shown, without the labels.
+    /// The displayed text without the labels.
     async fn shown_text(&self) -> Value {
         self.run(
             "const copy = document.querySelector('#reading').cloneNode(true);
@@ -139,7 +139,7 @@ fn the_controls_are_in_the_request_and_in_what_is_shown() {
         assert_eq!(body["threshold"], 0.99);
         assert!(
             page.marks().await.len() < 3,
-            "a threshold of 0.99 leaves something out"
+            "a threshold of 0.99 excludes entities"
         );
         page.request_of(page.fill("#threshold", "0")).await;
         let body = page.request_of(page.click("#words")).await;
@@ -407,7 +407,7 @@ fn the_page_is_accessible_in_light_and_dark_colors() {
     }
 }
 
-/// Answers in the place of a model of 60 entity types with a text that has each of them once.
+/// Answers instead of the server, with one entity of each of 60 types.
 const SIXTY_TYPES: &str = r#"
     const types = Array.from({ length: 60 }, (_, place) => `TYPE_${place}`);
     const model = { name: "many", version: "1" };

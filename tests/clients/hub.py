@@ -14,7 +14,7 @@ for strategy in ["none", "simple", "first", "average", "max"]:
     print(f"token_classification(TEXT, aggregation_strategy={strategy!r})")
     for entity in found:
         print("   ", dict(entity))
-        # A subword of `none` may stand for other characters than its own; its place never does.
+        # The `word` of a subword can differ from the text at its offsets, so only the offsets are checked.
         assert TEXT[entity.start : entity.end].strip(), entity
         assert 0 <= entity.score <= 1, entity
     kinds = {entity.entity if strategy == "none" else entity.entity_group for entity in found}

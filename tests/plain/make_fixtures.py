@@ -181,7 +181,7 @@ class Named(torch.nn.Module):
     def __init__(self, model, names):
         super().__init__()
         self.model, self.names = model, names
-        # The exporter restores the mode of the module, so it must be in evaluation mode before.
+        # torch.onnx.export restores the mode that the module had before, so dropout would be active afterwards.
         self.eval()
 
     def forward(self, *values):
@@ -242,8 +242,8 @@ def check_labels(labels, words, entities, scheme):
     """Checks that seqeval finds the same entities in the labels, in the schemes that it supports."""
     if scheme in ("io", "plain"):
         return
-    iobes = [label.replace("L-", "E-").replace("U-", "S-") for label in labels]
-    read = [(words[first][1], words[last][2], kind) for kind, first, last in get_entities(iobes)]
+    converted = [label.replace("L-", "E-").replace("U-", "S-") for label in labels]
+    read = [(words[first][1], words[last][2], kind) for kind, first, last in get_entities(converted)]
     assert read == entities, (labels, read, entities)
 
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::imports::Imports;
 
-/// Every set of files of which each imports every other, directly or through others. No file is in two sets.
+/// The sets of files that import one another, directly or through other files. No file is in two sets.
 pub(crate) fn find_cycles(imports: &Imports) -> Vec<BTreeSet<PathBuf>> {
     let mut cycles: Vec<BTreeSet<PathBuf>> = vec![];
     for file in imports.keys() {
@@ -38,7 +38,7 @@ fn reachable(imports: &Imports, file: &Path) -> BTreeSet<PathBuf> {
     reached
 }
 
-/// The files of a cycle and the names that tie them, one import a line.
+/// The files of a cycle and the names that they import from one another, one import per line.
 pub(crate) fn describe(cycle: &BTreeSet<PathBuf>, imports: &Imports, folder: &Path) -> String {
     let shown = |file: &Path| file.strip_prefix(folder).unwrap_or(file).display().to_string();
     let mut text = format!("{} files import one another:\n", cycle.len());

@@ -1,17 +1,17 @@
-//! Which file of a crate takes names from which other file.
+//! The imports between the files of a crate.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::modules::{Module, read_modules};
 
-/// For each file, the files that it imports from, with each imported name and the first line that has it.
+/// For each file, the files that it imports from, with each imported name and the first line that uses the name.
 pub(crate) type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeMap<String, usize>>>;
 
-/// The imports between the files that a crate's root file leads to.
+/// The imports between the files that are reachable from a crate's root file.
 ///
 /// A name that a module re-exports is imported from that module's file and from the file that defines the name. Declaring a
-/// child module is no import, nor is passing through a module on the way to a name below it.
+/// child module is not an import, and neither is a module in the middle of a path.
 pub(crate) fn read_imports(root: &Path) -> Imports {
     let modules = read_modules(root);
     let mut imports = Imports::new();
@@ -60,7 +60,7 @@ fn add(imports: &mut Imports, modules: &[Module], number: usize, line: usize, so
     }
 }
 
-/// Finds what a path in a module's code names.
+/// Resolves a path in a module's code.
 fn resolve<'a>(modules: &'a [Module], module: usize, path: &[String]) -> Resolver<'a> {
     let mut resolver = Resolver {
         modules,
@@ -98,7 +98,7 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// None for what is not of this crate.
+    /// `None` if the path does not belong to this crate.
     fn resolve(&mut self, module: usize, path: &[String]) -> Option<Target> {
         let mut current = module;
         let supers = path

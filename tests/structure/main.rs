@@ -53,7 +53,7 @@ fn programs_and_tests_need_each_crate_with_the_same_features() {
     );
 }
 
-/// Writes files, given by path and text, below a new temporary folder.
+/// Writes files, given as path and text, to a new temporary folder.
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let folder = TempDir::new().unwrap();
     for (path, text) in files {

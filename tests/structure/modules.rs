@@ -1,5 +1,5 @@
-//! The modules of a crate, read from its source files: what each defines, imports and names. Code that is compiled for tests
-//! alone is left out.
+//! The modules of a crate, parsed from its source files: definitions, imports and paths of each. Code that is only compiled for
+//! tests is left out.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
-/// A path as written, `crate::corpus::Sentence`, with the line that it stands on.
+/// A path in the source code, such as `crate::corpus::Sentence`, with its line.
 pub(crate) struct NamedPath {
     pub(crate) segments: Vec<String>,
     pub(crate) line: usize,
@@ -16,7 +16,7 @@ pub(crate) struct NamedPath {
 /// One name that a `use` declaration brings into scope.
 pub(crate) struct Import {
     pub(crate) path: NamedPath,
-    /// None for a glob import.
+    /// `None` for a glob import.
     pub(crate) name: Option<String>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Module {
     folder: PathBuf,
 }
 
-/// The modules that a crate's root file leads to; the root is the first.
+/// The modules that are reachable from a crate's root file. The root is the first.
 pub(crate) fn read_modules(root: &Path) -> Vec<Module> {
     let mut modules = vec![Module::new(root, None, root.parent().unwrap())];
     Reader {
@@ -70,7 +70,7 @@ fn parse(file: &Path) -> syn::File {
     parsed.unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// Removes what `#[cfg(test)]` or `#[test]` marks, with its other attributes.
+/// Removes items with `#[cfg(test)]` or `#[test]`, together with their other attributes.
 fn without_tests(tokens: TokenStream) -> TokenStream {
     let mut kept = vec![];
     let mut tokens = tokens.into_iter();
@@ -98,7 +98,7 @@ fn without_tests(tokens: TokenStream) -> TokenStream {
     kept.into_iter().collect()
 }
 
-/// Takes off the item, statement, field or match arm that follows an attribute.
+/// Skips the item, statement, field or match arm that follows an attribute.
 fn skip_marked(tokens: &mut impl Iterator<Item = TokenTree>) {
     let (mut ends_at_brace, mut ends_at_comma, mut angles) = (true, true, 0);
     for token in tokens {
@@ -125,7 +125,7 @@ fn skip_marked(tokens: &mut impl Iterator<Item = TokenTree>) {
     }
 }
 
-/// Whether an attribute compiles what follows for tests alone: `test`, or `cfg` of a condition that cannot hold otherwise.
+/// Whether an attribute restricts an item to tests: `test`, or `cfg` with a condition that only holds in tests.
 fn is_test_attribute(attribute: TokenStream) -> bool {
     match syn::parse2(attribute) {
         Ok(syn::Meta::Path(path)) => path.is_ident("test"),
@@ -153,7 +153,7 @@ fn can_hold_without_test(condition: &syn::Meta) -> bool {
 struct Reader<'a> {
     modules: &'a mut Vec<Module>,
     module: usize,
-    /// How many items the current one is inside of.
+    /// The number of items around the current one.
     depth: usize,
 }
 
@@ -334,6 +334,6 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         }
     }
 
-    /// The path in `pub(in path)` names a module that contains this one, and takes nothing from it.
+    /// Ignores `pub(in path)`, which names a parent module without importing from it.
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 }

@@ -1,4 +1,4 @@
-//! Which packages of the workspace may depend on which, and with which features their crates are compiled.
+//! The permitted dependencies between the packages of the workspace, and the features of the crates that they use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The packages of this workspace that each may depend on; dependencies of tests and benches alone are not limited.
+/// For each package, the packages of this workspace that it may depend on. Dependencies of tests and benches are not limited.
 const ALLOWED: [(&str, &[&str]); 11] = [
     ("nerve-tagging", &[]),
     ("nerve-kernels", &[]),
@@ -126,7 +126,7 @@ fn cargo(workspace: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Every dependency that `ALLOWED` or `FORBIDDEN` does not permit.
+/// The dependencies that `ALLOWED` or `FORBIDDEN` does not permit.
 pub(crate) fn find_violations(workspace: &Path) -> Vec<String> {
     let packages = read_packages(workspace);
     let mut violations = vec![];
@@ -167,7 +167,7 @@ pub(crate) fn find_violations(workspace: &Path) -> Vec<String> {
     violations
 }
 
-/// The crates that programs are compiled with and tests are not: those that tests need with other features.
+/// The crates that the tests need with other features than the programs, so that cargo compiles them twice.
 pub(crate) fn crates_compiled_twice(workspace: &Path) -> Vec<String> {
     let crates = |edges: &str| -> BTreeSet<String> {
         let tree = cargo(
