@@ -26,7 +26,8 @@ use crate::train::record::{
 use crate::train::run_dir::{Reported, RunDir};
 use crate::train::state::TrainingState;
 use crate::train::tensorboard::TensorBoardLog;
-use crate::train::training::{Fitted, Training, labels, notices};
+use crate::train::training::{Training, labels, notices};
+use crate::train::training_set::TrainingSet;
 use nerve_corpus::{Corpus, Splits};
 
 /// Where a run begins.
@@ -81,18 +82,18 @@ pub fn train(
     let head = base.head_labels();
     let tagger = Training::tagger(config, base, labels)?;
     let mut hooks = Hooks::new(own_hooks(config, &dir), hooks);
-    let fitted = Fitted::new(config, corpus, &tagger, &mut hooks)?;
+    let training_set = TrainingSet::new(config, corpus, &tagger, &mut hooks)?;
     let notices = match &state {
         Some(_) => dir.notices(),
-        None => notices(given, head.as_ref(), &tagger, &fitted, &dev),
+        None => notices(given, head.as_ref(), &tagger, &training_set, &dev),
     };
-    let mut training = Training::new(config, tagger, &fitted)?;
+    let mut training = Training::new(config, tagger, &training_set)?;
     let lock = match lock {
         Some(lock) => lock,
         None => dir.create(config.options())?,
     };
     if let Some(state) = &state {
-        if state.examples != fitted.hash() {
+        if state.examples != training_set.hash() {
             return Err(TrainError::OtherExamples { path: splits.train });
         }
         state.restore(&dir.last(), &mut training.optimiser)?;
@@ -104,7 +105,7 @@ pub fn train(
         steps: dir.steps()?,
         dir,
         dev,
-        set: &fitted,
+        set: &training_set,
         saved: training.optimiser.steps(),
         training,
         device,
@@ -112,7 +113,7 @@ pub fn train(
         notices,
         _lock: lock,
     };
-    hooks.on_start(&plan(&run.training, &fitted), &run.records)?;
+    hooks.on_start(&plan(&run.training, &training_set), &run.records)?;
     run.notices
         .iter()
         .try_for_each(|notice| hooks.on_notice(notice))?;
@@ -149,16 +150,16 @@ fn own_hooks(config: &TrainConfig, dir: &RunDir) -> Vec<Box<dyn TrainingHook>> {
     hooks
 }
 
-fn plan(training: &Training<'_>, fitted: &Fitted) -> Plan {
+fn plan(training: &Training<'_>, training_set: &TrainingSet) -> Plan {
     let network = training.tagger.network();
     let parameters = network.parameters();
     let trained = parameters.iter().filter(|(name, _)| !parameters.is_frozen(name));
     Plan {
-        sentences: fitted.sentences,
-        windows: fitted.examples.len(),
+        sentences: training_set.sentences,
+        windows: training_set.examples.len(),
         labels: network.config().id2label.len(),
         parameters: trained.map(|(_, var)| var.elem_count()).sum(),
-        steps: fitted.steps.total,
+        steps: training_set.steps.total,
         done: training.optimiser.steps(),
         threads: training.config.threads,
     }
@@ -168,7 +169,7 @@ fn plan(training: &Training<'_>, fitted: &Fitted) -> Plan {
 struct Run<'r> {
     dir: RunDir,
     dev: Corpus,
-    set: &'r Fitted,
+    set: &'r TrainingSet,
     training: Training<'r>,
     records: Vec<EvaluationRecord>,
     steps: Vec<StepRecord>,

@@ -37,7 +37,7 @@ pub enum OptimiserKind {
 
 /// How a gradient becomes a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rule {
+pub enum UpdateRule {
     /// AdamW (Loshchilov and Hutter 2019) with the paper's constants.
     AdamW,
     /// Stochastic gradient descent, its weight decay part of the gradient, as PyTorch has it.
@@ -49,7 +49,7 @@ pub enum Rule {
     },
 }
 
-impl Rule {
+impl UpdateRule {
     /// What the state of a parameter consists of, by name.
     fn moments(self) -> &'static [&'static str] {
         match self {
@@ -63,7 +63,7 @@ impl Rule {
 /// The optimiser's state: the gradient and the moments of every trained variable.
 pub(crate) struct Optimiser {
     slots: Vec<Slot>,
-    rule: Rule,
+    rule: UpdateRule,
     threads: usize,
     weight_decay: f64,
     steps: usize,
@@ -77,7 +77,7 @@ impl Optimiser {
     pub(crate) fn new(
         parameters: &Parameters,
         plan: impl Fn(&str) -> ParameterPlan,
-        rule: Rule,
+        rule: UpdateRule,
         weight_decay: f64,
         threads: usize,
     ) -> Result<Self> {
@@ -109,8 +109,8 @@ impl Optimiser {
             let rate = learning_rate * slot.plan.rate_factor;
             let decay = if slot.plan.decays { weight_decay } else { 0.0 };
             match rule {
-                Rule::AdamW => slot.apply(&adamw::Update::new(steps, rate, decay, scale)),
-                Rule::Sgd { momentum, nesterov } => {
+                UpdateRule::AdamW => slot.apply(&adamw::Update::new(steps, rate, decay, scale)),
+                UpdateRule::Sgd { momentum, nesterov } => {
                     let update = sgd::Update::new(rate, decay, scale, momentum, nesterov);
                     slot.apply(&update)
                 }

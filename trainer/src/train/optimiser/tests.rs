@@ -31,7 +31,7 @@ fn parameters() -> Parameters {
     .unwrap()
 }
 
-fn optimiser(parameters: &Parameters, rule: Rule) -> Optimiser {
+fn optimiser(parameters: &Parameters, rule: UpdateRule) -> Optimiser {
     let plan = |name: &str| ParameterPlan::new(name, 0, 1.0, 1.0);
     Optimiser::new(parameters, plan, rule, DECAY, 2).unwrap()
 }
@@ -99,7 +99,7 @@ fn elements(parameters: &Parameters, name: &str) -> Vec<f32> {
 #[test]
 fn adamw_is_the_papers_update_with_exemptions_and_rows() {
     let parameters = parameters();
-    two_steps(&mut optimiser(&parameters, Rule::AdamW));
+    two_steps(&mut optimiser(&parameters, UpdateRule::AdamW));
     assert_moved(&parameters, |mut w, gradients, decay| {
         let (mut m, mut v) = (0.0, 0.0);
         for (step, g) in (1..).zip(gradients) {
@@ -116,7 +116,10 @@ fn adamw_is_the_papers_update_with_exemptions_and_rows() {
 fn sgd_is_pytorchs_with_and_without_momentum() {
     for (momentum, nesterov) in [(0.0, false), (0.9, false), (0.9, true)] {
         let parameters = parameters();
-        two_steps(&mut optimiser(&parameters, Rule::Sgd { momentum, nesterov }));
+        two_steps(&mut optimiser(
+            &parameters,
+            UpdateRule::Sgd { momentum, nesterov },
+        ));
         assert_moved(&parameters, |mut w, gradients, decay| {
             let mut buffer = 0.0;
             for g in gradients {
@@ -132,8 +135,8 @@ fn sgd_is_pytorchs_with_and_without_momentum() {
 #[test]
 fn restored_moments_go_on_to_the_last_bit() {
     for rule in [
-        Rule::AdamW,
-        Rule::Sgd {
+        UpdateRule::AdamW,
+        UpdateRule::Sgd {
             momentum: 0.9,
             nesterov: true,
         },
@@ -159,7 +162,7 @@ fn restored_moments_go_on_to_the_last_bit() {
 fn a_frozen_parameter_stays_as_it_is() {
     let mut parameters = parameters();
     parameters.freeze(|name| name == WORD_EMBEDDINGS);
-    let mut optimiser = optimiser(&parameters, Rule::AdamW);
+    let mut optimiser = optimiser(&parameters, UpdateRule::AdamW);
     let mut part = gradients([&[1.0, 1.0], &[1.0]], &[0], &[1.0]);
     part.word_rows = None;
     optimiser.accumulate(&[part]).unwrap();
