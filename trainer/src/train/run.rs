@@ -96,7 +96,7 @@ pub fn train(
         if state.examples != training_set.hash() {
             return Err(TrainError::OtherExamples { path: splits.train });
         }
-        state.restore(&dir.last(), &mut training.optimiser)?;
+        state.restore(&dir.last(), &mut training.optimizer)?;
     } else {
         dir.write_notices(&notices)?;
     }
@@ -106,7 +106,7 @@ pub fn train(
         dir,
         dev,
         set: &training_set,
-        saved: training.optimiser.steps(),
+        saved: training.optimizer.steps(),
         training,
         device,
         since: Clock::default(),
@@ -160,7 +160,7 @@ fn plan(training: &Training<'_>, training_set: &TrainingSet) -> Plan {
         labels: network.config().id2label.len(),
         parameters: trained.map(|(_, var)| var.elem_count()).sum(),
         steps: training_set.steps.total,
-        done: training.optimiser.steps(),
+        done: training.optimizer.steps(),
         threads: training.config.threads,
     }
 }
@@ -198,7 +198,7 @@ impl Run<'_> {
     /// Makes the remaining steps.
     fn fit(&mut self, hooks: &mut Hooks<'_, '_>) -> Result<End, TrainError> {
         let (config, set) = (self.training.config, self.set);
-        let done = self.training.optimiser.steps();
+        let done = self.training.optimizer.steps();
         if let Some(end) = hooks.stop().filter(|_| done < set.steps.total) {
             return Ok(end);
         }
@@ -262,7 +262,7 @@ impl Run<'_> {
         let (found, dev_loss) = evaluate_with_loss(&mut self.training.tagger, &self.dev)?;
         let last = self.records.last().map_or(0, |record| record.step);
         let since = &self.steps[last.min(self.steps.len())..];
-        let step = self.training.optimiser.steps();
+        let step = self.training.optimizer.steps();
         let best = self.records.iter().rev().find(|record| record.best);
         let mut record = EvaluationRecord {
             epoch: step.div_ceil(self.set.steps.per_epoch),
@@ -286,7 +286,7 @@ impl Run<'_> {
 
     /// Writes the checkpoint of the steps made, with the state that a resumed run needs, unless it is there.
     fn save(&mut self) -> Result<(), TrainError> {
-        let step = self.training.optimiser.steps();
+        let step = self.training.optimizer.steps();
         if self.saved == step {
             return Ok(());
         }
@@ -299,7 +299,7 @@ impl Run<'_> {
             records: self.records.len(),
             examples: self.set.hash(),
         };
-        state.write(&path, &self.training.optimiser)?;
+        state.write(&path, &self.training.optimizer)?;
         self.saved = step;
         Ok(())
     }
@@ -315,7 +315,7 @@ impl Run<'_> {
         let checkpoint = self.training.config.test_checkpoint;
         let (dir, step) = match checkpoint {
             TestedCheckpoint::Best => (self.dir.best(), self.best_step()),
-            TestedCheckpoint::Last => (self.dir.last(), self.training.optimiser.steps()),
+            TestedCheckpoint::Last => (self.dir.last(), self.training.optimizer.steps()),
         };
         if let Some(found) = self.dir.tested(checkpoint, step) {
             return Ok(found);

@@ -12,10 +12,10 @@ use crate::threads::joined;
 use crate::train::example::{Example, pack};
 use crate::train::hook::Prediction;
 use crate::train::loss::Loss;
-use crate::train::optimiser::Optimiser;
+use crate::train::optimizer::Optimizer;
 use crate::train::shard::shards;
 
-/// The loss of the batches of a step, the norm of their gradient and their predictions. The optimiser holds the gradient.
+/// The loss of the batches of a step, the norm of their gradient and their predictions. The optimizer holds the gradient.
 pub(super) struct AccumulatedGradients<'e> {
     /// Weighted mean loss of the step's labelled tokens.
     pub(super) loss: f64,
@@ -25,14 +25,14 @@ pub(super) struct AccumulatedGradients<'e> {
     pub(super) predicted: Vec<Vec<Prediction<'e>>>,
 }
 
-/// Computes the gradient of a step of these batches and adds it to the optimiser.
+/// Computes the gradient of a step of these batches and adds it to the optimizer.
 ///
 /// Every labelled token of the step counts alike, whichever batch it is in. A shard's dropout follows from `seed` and its
 /// place in the step, and gradients are added in that order: the same seed and thread count give the same result to
 /// the last bit.
 pub(super) fn differentiate<'e>(
     tagger: &BertTagger,
-    optimiser: &mut Optimiser,
+    optimizer: &mut Optimizer,
     batches: &[Vec<&'e Example>],
     loss: &Loss,
     threads: usize,
@@ -78,7 +78,7 @@ pub(super) fn differentiate<'e>(
             }
         }
         found.predicted.push(predicted);
-        found.norm = optimiser.accumulate(&parts)?;
+        found.norm = optimizer.accumulate(&parts)?;
     }
     Ok(found)
 }

@@ -16,8 +16,8 @@ use crate::train::hook::Prediction;
 use crate::train::learning_rate::learning_rate;
 use crate::train::loss::Loss;
 use crate::train::notice::Notice;
-use crate::train::optimiser::Optimiser;
-use crate::train::optimiser::plan::{ParameterPlan, is_embedding, layer_of};
+use crate::train::optimizer::Optimizer;
+use crate::train::optimizer::plan::{ParameterPlan, is_embedding, layer_of};
 use crate::train::order;
 use crate::train::record::{EvaluationRecord, StepRecord};
 use crate::train::schedule::DevScore;
@@ -29,7 +29,7 @@ use nerve_corpus::{Corpus, entity_types};
 pub(super) struct Training<'c> {
     pub(super) config: &'c TrainConfig,
     pub(super) tagger: CheckpointTagger,
-    pub(super) optimiser: Optimiser,
+    pub(super) optimizer: Optimizer,
     loss: Loss,
     learning_rate: f64,
 }
@@ -76,10 +76,10 @@ impl<'c> Training<'c> {
             .map_or(1.0, |rate| rate / learning_rate);
         let plan = |name: &str| ParameterPlan::new(name, layers, optimisation.layer_decay, head);
         let decay = optimisation.weight_decay;
-        let optimiser = Optimiser::new(parameters, plan, optimisation.rule, decay, config.threads)?;
+        let optimizer = Optimizer::new(parameters, plan, optimisation.rule, decay, config.threads)?;
         Ok(Self {
             config,
-            optimiser,
+            optimizer,
             loss: loss(config, tagger.labels(), set)?,
             learning_rate,
             tagger,
@@ -94,7 +94,7 @@ impl<'c> Training<'c> {
         records: &[EvaluationRecord],
     ) -> Result<(StepRecord, Vec<Vec<Prediction<'e>>>), TrainError> {
         let optimisation = &self.config.optimisation;
-        let step = self.optimiser.steps();
+        let step = self.optimizer.steps();
         let scores: Vec<DevScore> = records.iter().map(EvaluationRecord::dev_score).collect();
         let rate = optimisation
             .schedule
@@ -106,13 +106,13 @@ impl<'c> Training<'c> {
             DeviceChoice::Cpu => self.config.threads,
             DeviceChoice::Cuda(_) => 1,
         };
-        let found = differentiate(network, &mut self.optimiser, batches, &self.loss, threads, seed)?;
+        let found = differentiate(network, &mut self.optimizer, batches, &self.loss, threads, seed)?;
         set.finite(step, batches, "loss", found.loss)?;
         set.finite(step, batches, "gradient norm", found.norm)?;
         let scale = optimisation
             .clip
             .map_or(1.0, |clip| (clip / found.norm.max(1e-6)).min(1.0));
-        self.optimiser.step(rate, scale)?;
+        self.optimizer.step(rate, scale)?;
         let record = StepRecord {
             step: step + 1,
             loss: found.loss,

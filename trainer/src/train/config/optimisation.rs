@@ -2,7 +2,7 @@
 
 use crate::train::config::checks::{MOST_EPOCHS, check, check_absent, check_count};
 use crate::train::config::error::OptionError;
-use crate::train::optimiser::{OptimiserKind, UpdateRule};
+use crate::train::optimizer::{OptimizerKind, UpdateRule};
 use crate::train::options::TrainOptions;
 use crate::train::schedule::{Decay, Schedule, ScheduleKind};
 
@@ -61,7 +61,7 @@ impl Optimisation {
 }
 
 fn rule(options: &mut TrainOptions) -> Result<UpdateRule, OptionError> {
-    if *options.optimiser.get_or_insert_default() == OptimiserKind::Adamw {
+    if *options.optimiser.get_or_insert_default() == OptimizerKind::Adamw {
         let given = [
             ("momentum", options.momentum.is_some()),
             ("nesterov", options.nesterov.is_some()),

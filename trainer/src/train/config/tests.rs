@@ -1,5 +1,5 @@
 use super::*;
-use crate::train::optimiser::UpdateRule;
+use crate::train::optimizer::UpdateRule;
 use crate::train::schedule::Decay;
 
 fn options(text: &str) -> TrainOptions {

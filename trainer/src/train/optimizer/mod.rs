@@ -24,10 +24,10 @@ use slot::Slot;
 
 pub(crate) use plan::ParameterPlan;
 
-/// An optimiser, as an option names it.
+/// An optimizer, as an option names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum OptimiserKind {
+pub enum OptimizerKind {
     /// Adam with decoupled weight decay.
     #[default]
     Adamw,
@@ -60,8 +60,8 @@ impl UpdateRule {
     }
 }
 
-/// The optimiser's state: the gradient and the moments of every trained variable.
-pub(crate) struct Optimiser {
+/// The optimizer's state: the gradient and the moments of every trained variable.
+pub(crate) struct Optimizer {
     slots: Vec<Slot>,
     rule: UpdateRule,
     threads: usize,
@@ -72,7 +72,7 @@ pub(crate) struct Optimiser {
 /// The parameters' moments under the names they are kept by.
 pub(crate) type Moments<'m> = BTreeMap<String, Cow<'m, [f32]>>;
 
-impl Optimiser {
+impl Optimizer {
     /// Moments of 0 for the trained ones of these parameters.
     pub(crate) fn new(
         parameters: &Parameters,
@@ -153,7 +153,7 @@ impl Optimiser {
         Ok(None)
     }
 
-    /// Runs over all slots on the optimiser's threads; the results come in the order of the names.
+    /// Runs over all slots on the optimizer's threads; the results come in the order of the names.
     fn each<T: Send>(&mut self, work: impl Fn(&mut Slot) -> Result<T> + Sync) -> Result<Vec<T>> {
         let mut bins: Vec<(usize, Vec<&mut Slot>)> = Vec::new();
         bins.resize_with(self.threads.clamp(1, self.slots.len().max(1)), Default::default);
