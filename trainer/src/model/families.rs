@@ -178,7 +178,7 @@ fn renamed(family: Family, rename: impl Fn(&str) -> Option<String>) -> tempfile:
 fn an_encoder_without_prefix_is_a_base_with_a_fresh_head() {
     for family in Family::ALL {
         let (known, _) = open(&fixture(family));
-        // Without the head, and a normalisation under the names that old files have.
+        // Without the head, and a normalization under the names that old files have.
         let bare = renamed(family, |name| {
             let (_, bare) = name
                 .split_once('.')

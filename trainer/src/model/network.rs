@@ -176,7 +176,7 @@ impl Layer {
             self.value.forward(x, pass)?,
         );
         let mask = pass.dropout.next(shape.attention_dropout);
-        let context = attention(&q, &k, &v, batch.bounds(), shape.heads, mask)?;
+        let context = attention(&q, &k, &v, batch.cu_seqlens(), shape.heads, mask)?;
         let attended = self.attended.forward(&context, pass)?;
         let attended = pass.dropout.apply(&attended, p)?;
         let x = self.attended_norm.forward(&(attended + x)?)?;

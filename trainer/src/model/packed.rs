@@ -7,24 +7,24 @@ use std::sync::Arc;
 pub struct Packed {
     ids: Vec<u32>,
     positions: Vec<u32>,
-    // Invariant: ascending from 0 to ids.len(); sequence i owns ids[bounds[i]..bounds[i + 1]].
-    bounds: Arc<[usize]>,
+    // Invariant: ascending from 0 to ids.len(); sequence i owns ids[cu_seqlens[i]..cu_seqlens[i + 1]].
+    cu_seqlens: Arc<[usize]>,
 }
 
 impl Packed {
     /// The sequences of these token ids, special tokens included, in order.
     pub fn new<S: AsRef<[u32]>>(sequences: impl IntoIterator<Item = S>) -> Self {
-        let (mut ids, mut positions, mut bounds) = (Vec::new(), Vec::new(), vec![0]);
+        let (mut ids, mut positions, mut cu_seqlens) = (Vec::new(), Vec::new(), vec![0]);
         for sequence in sequences {
             let sequence = sequence.as_ref();
             ids.extend_from_slice(sequence);
             positions.extend((0u32..).take(sequence.len()));
-            bounds.push(ids.len());
+            cu_seqlens.push(ids.len());
         }
         Self {
             ids,
             positions,
-            bounds: bounds.into(),
+            cu_seqlens: cu_seqlens.into(),
         }
     }
 
@@ -34,8 +34,8 @@ impl Packed {
     }
 
     /// Where each sequence begins, and the number of tokens at the end.
-    pub fn bounds(&self) -> &Arc<[usize]> {
-        &self.bounds
+    pub fn cu_seqlens(&self) -> &Arc<[usize]> {
+        &self.cu_seqlens
     }
 
     /// Each token's position in its sequence.

@@ -49,7 +49,7 @@ pub fn parameter_shapes(config: &ModelConfig, labels: usize) -> BTreeMap<String,
     shapes
 }
 
-/// Whether weight decay leaves a parameter alone: biases and layer normalisations, which shrinking does not regularise.
+/// Whether weight decay leaves a parameter alone: biases and layer normalizations, which shrinking does not regularise.
 pub(crate) fn is_exempt_from_decay(name: &str) -> bool {
     name.ends_with(".bias") || name.contains("LayerNorm")
 }

@@ -14,13 +14,13 @@ use crate::ops::vector::{dot, exp, max, sum};
 
 /// The attention of each sequence's tokens to one another, head by head.
 ///
-/// `q`, `k` and `v` are `[tokens, heads * size]`; sequence `i` owns the tokens `bounds[i]..bounds[i + 1]`. `mask` drops
+/// `q`, `k` and `v` are `[tokens, heads * size]`; sequence `i` owns the tokens `cu_seqlens[i]..cu_seqlens[i + 1]`. `mask` drops
 /// attention weights.
 pub(crate) fn attention(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
-    bounds: &Arc<[usize]>,
+    cu_seqlens: &Arc<[usize]>,
     heads: usize,
     mask: Option<Mask>,
 ) -> Result<Tensor> {
@@ -28,14 +28,14 @@ pub(crate) fn attention(
     if k.dims2()? != (tokens, width) || v.dims2()? != (tokens, width) || !width.is_multiple_of(heads) {
         candle_core::bail!("attention of {heads} heads cannot take {:?}", q.shape());
     }
-    if bounds.last().is_none_or(|&end| end != tokens) || !bounds.is_sorted() {
+    if cu_seqlens.last().is_none_or(|&end| end != tokens) || !cu_seqlens.is_sorted() {
         candle_core::bail!("the sequences do not cover {tokens} tokens");
     }
     if !q.device().is_cpu() {
-        return plain::attention(q, k, v, bounds, heads, mask);
+        return plain::attention(q, k, v, cu_seqlens, heads, mask);
     }
     let operator = Attention {
-        bounds: bounds.clone(),
+        cu_seqlens: cu_seqlens.clone(),
         heads,
         mask,
         keep: q.track_op() || k.track_op() || v.track_op(),
@@ -45,7 +45,7 @@ pub(crate) fn attention(
 }
 
 struct Attention {
-    bounds: Arc<[usize]>,
+    cu_seqlens: Arc<[usize]>,
     heads: usize,
     mask: Option<Mask>,
     keep: bool,
@@ -66,7 +66,7 @@ struct Head {
 impl Attention {
     fn heads(&self, size: usize) -> impl Iterator<Item = Head> + '_ {
         let mut weights = 0;
-        self.bounds
+        self.cu_seqlens
             .windows(2)
             .map(|pair| (pair[0], pair[1] - pair[0]))
             .filter(|(_, length)| *length > 0)
@@ -278,8 +278,8 @@ mod tests {
     #[test]
     fn sequences_attend_to_themselves_alone() {
         let (q, k, v) = (random((9, 6), 1), random((9, 6), 2), random((9, 6), 3));
-        let bounds: Arc<[usize]> = Arc::from([0, 4, 4, 9]);
-        let together = attention(&q, &k, &v, &bounds, 2, None).unwrap();
+        let cu_seqlens: Arc<[usize]> = Arc::from([0, 4, 4, 9]);
+        let together = attention(&q, &k, &v, &cu_seqlens, 2, None).unwrap();
         for (start, length) in [(0, 4), (4, 5)] {
             let part = |x: &Tensor| x.narrow(0, start, length).unwrap();
             let alone = plain(&part(&q), &part(&k), &part(&v), 2).unwrap();
@@ -290,10 +290,10 @@ mod tests {
     #[test]
     fn gradients_with_and_without_dropout() {
         let inputs = [random((7, 4), 1), random((7, 4), 2), random((7, 4), 3)];
-        let bounds: Arc<[usize]> = Arc::from([0, 3, 7]);
+        let cu_seqlens: Arc<[usize]> = Arc::from([0, 3, 7]);
         for p in [0.0, 0.3] {
             assert_gradients(&inputs, |x| {
-                attention(&x[0], &x[1], &x[2], &bounds, 2, Dropout::seeded(5).next(p))
+                attention(&x[0], &x[1], &x[2], &cu_seqlens, 2, Dropout::seeded(5).next(p))
             });
         }
     }
@@ -315,8 +315,8 @@ mod tests {
     #[test]
     fn bounds_must_cover_the_tokens() {
         let x = random((5, 4), 1);
-        for bounds in [vec![0, 4], vec![], vec![0, 6, 5]] {
-            assert!(attention(&x, &x, &x, &Arc::from(bounds), 2, None).is_err());
+        for cu_seqlens in [vec![0, 4], vec![], vec![0, 6, 5]] {
+            assert!(attention(&x, &x, &x, &Arc::from(cu_seqlens), 2, None).is_err());
         }
     }
 }

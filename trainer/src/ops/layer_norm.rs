@@ -1,4 +1,4 @@
-//! Layer normalisation (Ba et al. 2016).
+//! Layer normalization (Ba et al. 2016).
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use pulp::Arch;
@@ -12,7 +12,7 @@ pub(crate) fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) ->
     let (_, width) = x.dims2()?;
     if gamma.dims1()? != width || beta.dims1()? != width {
         candle_core::bail!(
-            "a normalisation of width {:?} cannot take {:?}",
+            "a normalization of width {:?} cannot take {:?}",
             gamma.shape(),
             x.shape()
         );

@@ -1,6 +1,6 @@
 //! The network's operators over rows of tokens: on the CPU fused and vectorised, elsewhere candle's own.
 //!
-//! candle's own fused layer normalisation and softmax have no backward and cut the graph without a word, and its
+//! candle's own fused layer normalization and softmax have no backward and cut the graph without a word, and its
 //! element-wise operators use neither wide vectors nor several threads. Each operator here is a candle custom operator
 //! with its gradient, checked against finite differences and against candle's plain operators.
 

@@ -47,13 +47,13 @@ pub(super) fn attention(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
-    bounds: &[usize],
+    cu_seqlens: &[usize],
     heads: usize,
     mask: Option<Mask>,
 ) -> Result<Tensor> {
     let (tokens, width) = q.dims2()?;
     let size = width / heads;
-    let padded = Padded::new(bounds);
+    let padded = Padded::new(cu_seqlens);
     if padded.lengths.is_empty() {
         return q.zeros_like();
     }
@@ -91,8 +91,8 @@ struct Padded {
 }
 
 impl Padded {
-    fn new(bounds: &[usize]) -> Self {
-        let sequences = || bounds.windows(2).filter(|pair| pair[0] < pair[1]);
+    fn new(cu_seqlens: &[usize]) -> Self {
+        let sequences = || cu_seqlens.windows(2).filter(|pair| pair[0] < pair[1]);
         let lengths: Vec<usize> = sequences().map(|pair| pair[1] - pair[0]).collect();
         let longest = lengths.iter().copied().max().unwrap_or_default();
         let (mut gather, mut scatter) = (Vec::new(), Vec::new());
@@ -187,12 +187,12 @@ mod tests {
         let x = random((7, 6), 1);
         let dropped = Dropout::seeded(5).apply(&x, 0.4).unwrap();
         assert_close(&dropped, &dropout(&x, mask().unwrap()).unwrap(), 0.0);
-        let bounds: Arc<[usize]> = [0, 3, 3, 4, 7].into();
+        let cu_seqlens: Arc<[usize]> = [0, 3, 3, 4, 7].into();
         for mask in [None, mask()] {
             assert_same(
                 &[x.clone(), random((7, 6), 2), random((7, 6), 3)],
-                |t| super::super::attention(&t[0], &t[1], &t[2], &bounds, 2, mask),
-                |t| attention(&t[0], &t[1], &t[2], &bounds, 2, mask),
+                |t| super::super::attention(&t[0], &t[1], &t[2], &cu_seqlens, 2, mask),
+                |t| attention(&t[0], &t[1], &t[2], &cu_seqlens, 2, mask),
             );
         }
     }

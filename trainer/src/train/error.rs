@@ -125,7 +125,7 @@ pub enum TrainError {
         /// The training file.
         path: PathBuf,
     },
-    /// The optimiser's state is unusable.
+    /// The optimizer's state is unusable.
     #[error("{}: {reason}", path.display())]
     Moments {
         /// The file.

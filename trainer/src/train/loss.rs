@@ -1,4 +1,4 @@
-//! What a training minimises over the labelled tokens.
+//! The loss functions over the labelled tokens.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use nerve_tagging::LabelSet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A loss, as an option names it.
+/// The values of the option `loss`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossKind {
@@ -51,7 +51,7 @@ pub enum ClassWeights {
     Named(BTreeMap<String, f32>),
 }
 
-/// Text that gives no weights.
+/// Why a text is not a list of class weights.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClassWeightsError {
     /// A part is not a label with a weight.

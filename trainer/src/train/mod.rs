@@ -13,7 +13,7 @@ pub(crate) mod lock;
 mod log;
 pub(crate) mod loss;
 mod notice;
-mod optimiser;
+mod optimizer;
 mod options;
 mod order;
 mod progress;
@@ -28,6 +28,7 @@ mod step;
 mod subwords;
 mod tensorboard;
 mod training;
+mod training_set;
 
 pub use config::{
     InitialModel, MOST_THREADS, Objective, Optimisation, OptionError, Scratch, TokenizerSource, TrainConfig,
@@ -40,7 +41,7 @@ pub use files::JsonLines;
 pub use hook::{ExampleContext, Plan, Prediction, StepEvent, TrainingHook};
 pub use loss::{ClassWeights, ClassWeightsError, LossFunction, LossKind};
 pub use notice::Notice;
-pub use optimiser::{OptimiserKind, Rule};
+pub use optimizer::{OptimizerKind, UpdateRule};
 pub use options::{FixedOptions, Init, OptionDifference, TrainOptions};
 pub use order::batches;
 pub use progress::TerminalProgress;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::train::config::error::OptionError;
 use crate::train::device::DeviceChoice;
 use crate::train::loss::{ClassWeights, LossKind};
-use crate::train::optimiser::OptimiserKind;
+use crate::train::optimizer::OptimizerKind;
 use crate::train::record::TestedCheckpoint;
 use crate::train::schedule::ScheduleKind;
 use crate::train::subwords::LabelledSubwords;
@@ -154,7 +154,7 @@ options! {
         group_by_length: bool,
         /// How a gradient changes the weights [default: adamw].
         #[arg(long, value_enum)]
-        optimiser: OptimiserKind,
+        optimiser: OptimizerKind,
         /// Highest learning rate; must be given for sgd [default: the one for the hidden size, 2e-4 below 512, 5e-5 below
         /// 1024, 2e-5 from 1024].
         #[arg(long)]

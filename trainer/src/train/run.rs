@@ -26,7 +26,8 @@ use crate::train::record::{
 use crate::train::run_dir::{Reported, RunDir};
 use crate::train::state::TrainingState;
 use crate::train::tensorboard::TensorBoardLog;
-use crate::train::training::{Fitted, Training, labels, notices};
+use crate::train::training::{Training, labels, notices};
+use crate::train::training_set::TrainingSet;
 use nerve_corpus::{Corpus, Splits};
 
 /// Where a run begins.
@@ -81,21 +82,21 @@ pub fn train(
     let head = base.head_labels();
     let tagger = Training::tagger(config, base, labels)?;
     let mut hooks = Hooks::new(own_hooks(config, &dir), hooks);
-    let fitted = Fitted::new(config, corpus, &tagger, &mut hooks)?;
+    let training_set = TrainingSet::new(config, corpus, &tagger, &mut hooks)?;
     let notices = match &state {
         Some(_) => dir.notices(),
-        None => notices(given, head.as_ref(), &tagger, &fitted, &dev),
+        None => notices(given, head.as_ref(), &tagger, &training_set, &dev),
     };
-    let mut training = Training::new(config, tagger, &fitted)?;
+    let mut training = Training::new(config, tagger, &training_set)?;
     let lock = match lock {
         Some(lock) => lock,
         None => dir.create(config.options())?,
     };
     if let Some(state) = &state {
-        if state.examples != fitted.hash() {
+        if state.examples != training_set.hash() {
             return Err(TrainError::OtherExamples { path: splits.train });
         }
-        state.restore(&dir.last(), &mut training.optimiser)?;
+        state.restore(&dir.last(), &mut training.optimizer)?;
     } else {
         dir.write_notices(&notices)?;
     }
@@ -104,15 +105,15 @@ pub fn train(
         steps: dir.steps()?,
         dir,
         dev,
-        set: &fitted,
-        saved: training.optimiser.steps(),
+        set: &training_set,
+        saved: training.optimizer.steps(),
         training,
         device,
         since: Clock::default(),
         notices,
         _lock: lock,
     };
-    hooks.on_start(&plan(&run.training, &fitted), &run.records)?;
+    hooks.on_start(&plan(&run.training, &training_set), &run.records)?;
     run.notices
         .iter()
         .try_for_each(|notice| hooks.on_notice(notice))?;
@@ -149,17 +150,17 @@ fn own_hooks(config: &TrainConfig, dir: &RunDir) -> Vec<Box<dyn TrainingHook>> {
     hooks
 }
 
-fn plan(training: &Training<'_>, fitted: &Fitted) -> Plan {
+fn plan(training: &Training<'_>, training_set: &TrainingSet) -> Plan {
     let network = training.tagger.network();
     let parameters = network.parameters();
     let trained = parameters.iter().filter(|(name, _)| !parameters.is_frozen(name));
     Plan {
-        sentences: fitted.sentences,
-        windows: fitted.examples.len(),
+        sentences: training_set.sentences,
+        windows: training_set.examples.len(),
         labels: network.config().id2label.len(),
         parameters: trained.map(|(_, var)| var.elem_count()).sum(),
-        steps: fitted.steps.total,
-        done: training.optimiser.steps(),
+        steps: training_set.steps.total,
+        done: training.optimizer.steps(),
         threads: training.config.threads,
     }
 }
@@ -168,7 +169,7 @@ fn plan(training: &Training<'_>, fitted: &Fitted) -> Plan {
 struct Run<'r> {
     dir: RunDir,
     dev: Corpus,
-    set: &'r Fitted,
+    set: &'r TrainingSet,
     training: Training<'r>,
     records: Vec<EvaluationRecord>,
     steps: Vec<StepRecord>,
@@ -197,7 +198,7 @@ impl Run<'_> {
     /// Makes the remaining steps.
     fn fit(&mut self, hooks: &mut Hooks<'_, '_>) -> Result<End, TrainError> {
         let (config, set) = (self.training.config, self.set);
-        let done = self.training.optimiser.steps();
+        let done = self.training.optimizer.steps();
         if let Some(end) = hooks.stop().filter(|_| done < set.steps.total) {
             return Ok(end);
         }
@@ -261,7 +262,7 @@ impl Run<'_> {
         let (found, dev_loss) = evaluate_with_loss(&mut self.training.tagger, &self.dev)?;
         let last = self.records.last().map_or(0, |record| record.step);
         let since = &self.steps[last.min(self.steps.len())..];
-        let step = self.training.optimiser.steps();
+        let step = self.training.optimizer.steps();
         let best = self.records.iter().rev().find(|record| record.best);
         let mut record = EvaluationRecord {
             epoch: step.div_ceil(self.set.steps.per_epoch),
@@ -285,7 +286,7 @@ impl Run<'_> {
 
     /// Writes the checkpoint of the steps made, with the state that a resumed run needs, unless it is there.
     fn save(&mut self) -> Result<(), TrainError> {
-        let step = self.training.optimiser.steps();
+        let step = self.training.optimizer.steps();
         if self.saved == step {
             return Ok(());
         }
@@ -298,7 +299,7 @@ impl Run<'_> {
             records: self.records.len(),
             examples: self.set.hash(),
         };
-        state.write(&path, &self.training.optimiser)?;
+        state.write(&path, &self.training.optimizer)?;
         self.saved = step;
         Ok(())
     }
@@ -314,7 +315,7 @@ impl Run<'_> {
         let checkpoint = self.training.config.test_checkpoint;
         let (dir, step) = match checkpoint {
             TestedCheckpoint::Best => (self.dir.best(), self.best_step()),
-            TestedCheckpoint::Last => (self.dir.last(), self.training.optimiser.steps()),
+            TestedCheckpoint::Last => (self.dir.last(), self.training.optimizer.steps()),
         };
         if let Some(found) = self.dir.tested(checkpoint, step) {
             return Ok(found);

@@ -5,27 +5,27 @@ use std::f64::consts::PI;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// How a learning rate falls, as an option names it.
+/// The values of the option `schedule`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ScheduleKind {
-    /// It does not.
+    /// It stays constant.
     Constant,
-    /// By the same amount each step, to 0.
+    /// It falls by the same amount each step, to 0.
     #[default]
     Linear,
-    /// Along half a cosine, to 0.
+    /// It falls along half a cosine, to 0.
     Cosine,
-    /// By a factor every few epochs.
+    /// It falls by a factor every few epochs.
     Step,
-    /// By a factor when dev entity F1 no longer rises.
+    /// It falls by a factor when dev entity F1 no longer rises.
     Plateau,
 }
 
 /// How the learning rate falls after warm-up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Decay {
-    /// It does not.
+    /// It stays constant.
     Constant,
     /// By the same amount each step; the step after the last one would have rate 0.
     Linear,
@@ -43,7 +43,7 @@ pub enum Decay {
     Plateau {
         /// The factor.
         gamma: f64,
-        /// Evaluations that are waited for.
+        /// Evaluations without a better score before the rate falls.
         patience: usize,
     },
 }
@@ -51,18 +51,18 @@ pub enum Decay {
 /// How the learning rate changes over a training's steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// Share of the steps, from the first, in which the rate rises from 0 to the peak.
+    /// Fraction of the steps, from the first, in which the rate rises from 0 to the peak.
     pub warmup: f64,
-    /// How it falls from then on.
+    /// How the rate falls after warm-up.
     pub decay: Decay,
 }
 
-/// How many steps a training has.
+/// The number of steps of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
-    /// Of all epochs.
+    /// Steps of all epochs.
     pub total: usize,
-    /// Of one.
+    /// Steps of one epoch.
     pub per_epoch: usize,
 }
 

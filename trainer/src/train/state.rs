@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::safetensors_file::{F32Tensor, write_tensors};
 use crate::train::error::TrainError;
 use crate::train::files::{failed, replace};
-use crate::train::optimiser::{Moments, Optimiser};
+use crate::train::optimizer::{Moments, Optimizer};
 
 const DIR: &str = "training";
 const STATE: &str = "state.json";
@@ -39,12 +39,12 @@ impl TrainingState {
         })
     }
 
-    /// Adds the state and the optimiser's moments to a checkpoint.
-    pub(super) fn write(&self, checkpoint: &Path, optimiser: &Optimiser) -> Result<(), TrainError> {
+    /// Adds the state and the optimizer's moments to a checkpoint.
+    pub(super) fn write(&self, checkpoint: &Path, optimizer: &Optimizer) -> Result<(), TrainError> {
         let dir = checkpoint.join(DIR);
         fs::create_dir_all(&dir).map_err(failed(&dir))?;
         let path = dir.join(MOMENTS);
-        let tensors = optimiser.moments()?.into_iter().map(|(name, values)| {
+        let tensors = optimizer.moments()?.into_iter().map(|(name, values)| {
             let shape = vec![values.len()];
             (name, F32Tensor { shape, values })
         });
@@ -57,8 +57,8 @@ impl TrainingState {
         replace(&path, &text.map_err(failed(&path))?)
     }
 
-    /// Gives an optimiser the moments in a checkpoint.
-    pub(super) fn restore(&self, checkpoint: &Path, optimiser: &mut Optimiser) -> Result<(), TrainError> {
+    /// Gives an optimizer the moments in a checkpoint.
+    pub(super) fn restore(&self, checkpoint: &Path, optimizer: &mut Optimizer) -> Result<(), TrainError> {
         let path = checkpoint.join(DIR).join(MOMENTS);
         let bytes = fs::read(&path).map_err(unreadable(&path))?;
         let wrong = |reason: String| TrainError::Moments {
@@ -76,7 +76,7 @@ impl TrainingState {
             .filter(|(_, view)| view.dtype() == Dtype::F32)
             .map(|(name, view)| (name, elements(view).into()))
             .collect();
-        match optimiser.restore(self.step, moments)? {
+        match optimizer.restore(self.step, moments)? {
             None => Ok(()),
             Some(name) => Err(wrong(format!("the tensor {name} is missing or of another size"))),
         }

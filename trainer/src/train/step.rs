@@ -1,4 +1,4 @@
-//! The gradient of one step, its batches one after another, their shards on threads of their own.
+//! The gradient of one step: its batches one after another, the shards of a batch in parallel.
 
 use std::thread;
 
@@ -12,11 +12,11 @@ use crate::threads::joined;
 use crate::train::example::{Example, pack};
 use crate::train::hook::Prediction;
 use crate::train::loss::Loss;
-use crate::train::optimiser::Optimiser;
+use crate::train::optimizer::Optimizer;
 use crate::train::shard::shards;
 
-/// What the batches of a step came to; the optimiser holds their gradient.
-pub(super) struct Differentiated<'e> {
+/// The loss of the batches of a step, the norm of their gradient and their predictions. The optimizer holds the gradient.
+pub(super) struct AccumulatedGradients<'e> {
     /// Weighted mean loss of the step's labelled tokens.
     pub(super) loss: f64,
     /// Norm of its gradient.
@@ -25,24 +25,24 @@ pub(super) struct Differentiated<'e> {
     pub(super) predicted: Vec<Vec<Prediction<'e>>>,
 }
 
-/// The loss of a step of these batches, whose gradient the optimiser then holds.
+/// Computes the gradient of a step of these batches and adds it to the optimizer.
 ///
 /// Every labelled token of the step counts alike, whichever batch it is in. A shard's dropout follows from `seed` and its
 /// place in the step, and gradients are added in that order: the same seed and thread count give the same result to
 /// the last bit.
 pub(super) fn differentiate<'e>(
     tagger: &BertTagger,
-    optimiser: &mut Optimiser,
+    optimizer: &mut Optimizer,
     batches: &[Vec<&'e Example>],
     loss: &Loss,
     threads: usize,
     seed: u64,
-) -> Result<Differentiated<'e>> {
+) -> Result<AccumulatedGradients<'e>> {
     let labels = batches.iter().flatten().flat_map(|example| &example.labelled);
     let weight = loss.weight(labels.map(|(_, label)| *label));
     // Where no label of the step counts, the loss is 0 rather than no number.
     let weight = if weight > 0.0 { weight } else { 1.0 };
-    let mut found = Differentiated {
+    let mut found = AccumulatedGradients {
         loss: 0.0,
         norm: 0.0,
         predicted: Vec::with_capacity(batches.len()),
@@ -78,7 +78,7 @@ pub(super) fn differentiate<'e>(
             }
         }
         found.predicted.push(predicted);
-        found.norm = optimiser.accumulate(&parts)?;
+        found.norm = optimizer.accumulate(&parts)?;
     }
     Ok(found)
 }

@@ -1,9 +1,8 @@
-//! A network being fitted to examples.
+//! A network, its optimizer and its loss: what a training step changes.
 
 use std::collections::BTreeSet;
 
-use nerve_tagging::{LabelId, LabelSet};
-use sha2::{Digest, Sha256};
+use nerve_tagging::LabelSet;
 
 use crate::evaluate::Tagger;
 use crate::evaluate::checkpoint::CheckpointTagger;
@@ -12,141 +11,31 @@ use crate::model::checkpoint::ModelDir;
 use crate::train::config::TrainConfig;
 use crate::train::device::DeviceChoice;
 use crate::train::error::TrainError;
-use crate::train::example::{Example, examples};
-use crate::train::hook::{ExampleContext, Prediction, TrainingHook};
+use crate::train::example::Example;
+use crate::train::hook::Prediction;
 use crate::train::learning_rate::learning_rate;
 use crate::train::loss::Loss;
 use crate::train::notice::Notice;
-use crate::train::optimiser::Optimiser;
-use crate::train::optimiser::plan::{ParameterPlan, is_embedding, layer_of};
+use crate::train::optimizer::Optimizer;
+use crate::train::optimizer::plan::{ParameterPlan, is_embedding, layer_of};
 use crate::train::order;
 use crate::train::record::{EvaluationRecord, StepRecord};
-use crate::train::schedule::{DevScore, Steps};
+use crate::train::schedule::DevScore;
 use crate::train::step::differentiate;
+use crate::train::training_set::TrainingSet;
 use nerve_corpus::{Corpus, entity_types};
 
-/// What a network is fitted to.
-pub(super) struct Fitted {
-    pub(super) examples: Vec<Example>,
-    pub(super) steps: Steps,
-    /// How many sentences it is of.
-    pub(super) sentences: usize,
-    // The training split, to say where an example is from.
-    corpus: Corpus,
-}
-
-/// A network being fitted.
+/// A network that is trained, with its optimizer and loss.
 pub(super) struct Training<'c> {
     pub(super) config: &'c TrainConfig,
     pub(super) tagger: CheckpointTagger,
-    pub(super) optimiser: Optimiser,
+    pub(super) optimizer: Optimizer,
     loss: Loss,
     learning_rate: f64,
 }
 
-impl Fitted {
-    /// The windows of a corpus, or of the configured part of it, for this tagger. The hook may change them.
-    pub(super) fn new(
-        config: &TrainConfig,
-        corpus: Corpus,
-        tagger: &CheckpointTagger,
-        hook: &mut dyn TrainingHook,
-    ) -> Result<Self, TrainError> {
-        let (labels, tokenizer) = (tagger.labels(), tagger.tokenizer());
-        let labelled = config.label_subwords.into();
-        let mut examples = examples(&corpus, tokenizer, labels, tagger.limits(), labelled)?;
-        let context = ExampleContext {
-            labels,
-            specials: tokenizer.specials(),
-            padding_id: tagger.network().config().pad_token_id,
-        };
-        hook.on_examples(&mut examples, &context)?;
-        let mut sentences = corpus.sentences.len();
-        if let Some(size) = config.subset {
-            // After the hooks, which see the whole split.
-            let drawn = order::subset(sentences, size, config.seed);
-            examples.retain(|example| drawn.binary_search(&example.sentence).is_ok());
-            sentences = drawn.len();
-        }
-        if examples.is_empty() {
-            return Err(TrainError::NoExamples {
-                path: corpus.path.clone(),
-            });
-        }
-        let batches = examples.len().div_ceil(config.batch_size);
-        let per_epoch = batches.div_ceil(config.accumulate);
-        Ok(Self {
-            steps: Steps {
-                total: per_epoch.saturating_mul(config.epochs),
-                per_epoch,
-            },
-            examples,
-            sentences,
-            corpus,
-        })
-    }
-
-    /// The entity types that a training label names.
-    fn types(&self, labels: &LabelSet) -> BTreeSet<String> {
-        let present: BTreeSet<u32> = self
-            .examples
-            .iter()
-            .flat_map(|example| example.labelled.iter().map(|(_, label)| *label))
-            .collect();
-        let name = |label: u32| labels.type_name(labels.tag(LabelId(label as usize))?.entity_type()?);
-        present.into_iter().filter_map(name).map(str::to_owned).collect()
-    }
-
-    /// A hash of every token and label.
-    pub(super) fn hash(&self) -> String {
-        let mut hasher = Sha256::new();
-        let mut add = |number: usize| hasher.update((number as u64).to_le_bytes());
-        for example in &self.examples {
-            add(example.ids.len());
-            example.ids.iter().for_each(|&id| add(id as usize));
-            add(example.labelled.len());
-            for &(position, label) in &example.labelled {
-                add(position as usize);
-                add(label as usize);
-            }
-        }
-        hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    }
-
-    /// The line at which the sentence of each window begins.
-    fn lines(&self, batches: &[Vec<&Example>]) -> impl Iterator<Item = usize> {
-        let windows = batches.iter().flatten();
-        windows.map(|example| self.corpus.line(example.sentence, 0))
-    }
-
-    /// An error that names the lines of a step's sentences, unless the value is finite.
-    fn finite(
-        &self,
-        step: usize,
-        batches: &[Vec<&Example>],
-        what: &'static str,
-        value: f64,
-    ) -> Result<(), TrainError> {
-        if value.is_finite() {
-            return Ok(());
-        }
-        let lines: BTreeSet<usize> = self.lines(batches).collect();
-        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-        Err(TrainError::NotFinite {
-            step: step + 1,
-            what,
-            value,
-            batch: format!("{}, lines {}", self.corpus.path.display(), lines.join(", ")),
-        })
-    }
-}
-
 impl<'c> Training<'c> {
-    /// A training that begins with the weights of a model.
+    /// The tagger that starts with the weights of a model.
     pub(super) fn tagger(
         config: &TrainConfig,
         base: ModelDir,
@@ -171,11 +60,11 @@ impl<'c> Training<'c> {
         )?)
     }
 
-    /// The training of a tagger on examples.
+    /// The training of a tagger on a training set.
     pub(super) fn new(
         config: &'c TrainConfig,
         tagger: CheckpointTagger,
-        fitted: &Fitted,
+        set: &TrainingSet,
     ) -> Result<Self, TrainError> {
         let optimisation = &config.optimisation;
         let parameters = tagger.network().parameters();
@@ -187,11 +76,11 @@ impl<'c> Training<'c> {
             .map_or(1.0, |rate| rate / learning_rate);
         let plan = |name: &str| ParameterPlan::new(name, layers, optimisation.layer_decay, head);
         let decay = optimisation.weight_decay;
-        let optimiser = Optimiser::new(parameters, plan, optimisation.rule, decay, config.threads)?;
+        let optimizer = Optimizer::new(parameters, plan, optimisation.rule, decay, config.threads)?;
         Ok(Self {
             config,
-            optimiser,
-            loss: loss(config, tagger.labels(), fitted)?,
+            optimizer,
+            loss: loss(config, tagger.labels(), set)?,
             learning_rate,
             tagger,
         })
@@ -200,42 +89,43 @@ impl<'c> Training<'c> {
     /// Makes the step of these batches, after these evaluations.
     pub(super) fn step<'e>(
         &mut self,
-        fitted: &Fitted,
+        set: &TrainingSet,
         batches: &[Vec<&'e Example>],
         records: &[EvaluationRecord],
     ) -> Result<(StepRecord, Vec<Vec<Prediction<'e>>>), TrainError> {
         let optimisation = &self.config.optimisation;
-        let step = self.optimiser.steps();
+        let step = self.optimizer.steps();
         let scores: Vec<DevScore> = records.iter().map(EvaluationRecord::dev_score).collect();
         let rate = optimisation
             .schedule
-            .rate(self.learning_rate, step, fitted.steps, &scores);
+            .rate(self.learning_rate, step, set.steps, &scores);
         let seed = order::dropout_seed(self.config.seed, step);
         let network = self.tagger.network();
-        // Only the CPU gains by shards; elsewhere they would be smaller batches one after another.
+        // Shards run in parallel on the CPU only; on another device they would be smaller batches one after another.
         let threads = match self.config.device {
             DeviceChoice::Cpu => self.config.threads,
             DeviceChoice::Cuda(_) => 1,
         };
-        let found = differentiate(network, &mut self.optimiser, batches, &self.loss, threads, seed)?;
-        fitted.finite(step, batches, "loss", found.loss)?;
-        fitted.finite(step, batches, "gradient norm", found.norm)?;
+        let found = differentiate(network, &mut self.optimizer, batches, &self.loss, threads, seed)?;
+        set.finite(step, batches, "loss", found.loss)?;
+        set.finite(step, batches, "gradient norm", found.norm)?;
         let scale = optimisation
             .clip
             .map_or(1.0, |clip| (clip / found.norm.max(1e-6)).min(1.0));
-        self.optimiser.step(rate, scale)?;
+        self.optimizer.step(rate, scale)?;
         let record = StepRecord {
             step: step + 1,
             loss: found.loss,
             learning_rate: rate,
             gradient_norm: found.norm,
-            lines: fitted.lines(batches).collect(),
+            lines: set.lines(batches).collect(),
         };
         Ok((record, found.predicted))
     }
 }
 
-/// The labels to train: the base's own where it tags the corpus' types, so that its head is kept, else fresh ones.
+/// The labels to train: those of the base model if it has the entity types of the corpora, so that its head is kept, else
+/// IOB2 labels of these types.
 pub(super) fn labels(base: &ModelDir, corpora: [&Corpus; 2]) -> Result<LabelSet, TrainError> {
     let types = entity_types(corpora);
     let own = base
@@ -254,7 +144,7 @@ pub(super) fn notices(
     config: &TrainConfig,
     head: Option<&LabelSet>,
     tagger: &CheckpointTagger,
-    fitted: &Fitted,
+    set: &TrainingSet,
     dev: &Corpus,
 ) -> Vec<Notice> {
     let hidden_size = tagger.network().config().hidden_size;
@@ -268,12 +158,12 @@ pub(super) fn notices(
         });
     let labels = tagger.labels();
     let head = head.and_then(|head| Notice::of_heads(head, labels));
-    let (trained, evaluated) = (fitted.types(labels), entity_types([dev]));
-    let data = Notice::of_types((&fitted.corpus.path, &trained), (&dev.path, &evaluated));
+    let (trained, evaluated) = (set.types(labels), entity_types([dev]));
+    let data = Notice::of_types((set.path(), &trained), (&dev.path, &evaluated));
     rate.into_iter().chain(head).chain(data).collect()
 }
 
-/// The network without what the configuration leaves alone.
+/// The network with the parameters frozen that the configuration does not train.
 fn frozen(config: &TrainConfig, network: BertTagger) -> Result<BertTagger, TrainError> {
     let patterns = config.frozen()?;
     if patterns.is_empty() && config.freeze_layers == 0 && !config.freeze_embeddings {
@@ -305,13 +195,8 @@ fn frozen(config: &TrainConfig, network: BertTagger) -> Result<BertTagger, Train
     Ok(network.frozen(matches)?)
 }
 
-fn loss(config: &TrainConfig, labels: &LabelSet, fitted: &Fitted) -> Result<Loss, TrainError> {
-    let mut counts = vec![0u64; labels.len()];
-    for (_, label) in fitted.examples.iter().flat_map(|example| &example.labelled) {
-        if let Some(count) = counts.get_mut(*label as usize) {
-            *count += 1;
-        }
-    }
+fn loss(config: &TrainConfig, labels: &LabelSet, set: &TrainingSet) -> Result<Loss, TrainError> {
+    let counts = set.label_counts(labels.len());
     let weights = config.objective.class_weights.as_ref();
     let weights = weights.map(|weights| weights.resolve(labels, &counts));
     Ok(Loss {

@@ -2,7 +2,7 @@
 
 use crate::train::config::checks::{MOST_EPOCHS, check, check_absent, check_count};
 use crate::train::config::error::OptionError;
-use crate::train::optimiser::{OptimiserKind, Rule};
+use crate::train::optimizer::{OptimizerKind, UpdateRule};
 use crate::train::options::TrainOptions;
 use crate::train::schedule::{Decay, Schedule, ScheduleKind};
 
@@ -10,7 +10,7 @@ use crate::train::schedule::{Decay, Schedule, ScheduleKind};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Optimisation {
     /// How a gradient changes the weights.
-    pub rule: Rule,
+    pub rule: UpdateRule,
     /// Weight decay of matrices and embeddings.
     pub weight_decay: f64,
     /// Largest norm of the gradient; unlimited if absent.
@@ -60,14 +60,14 @@ impl Optimisation {
     }
 }
 
-fn rule(options: &mut TrainOptions) -> Result<Rule, OptionError> {
-    if *options.optimiser.get_or_insert_default() == OptimiserKind::Adamw {
+fn rule(options: &mut TrainOptions) -> Result<UpdateRule, OptionError> {
+    if *options.optimiser.get_or_insert_default() == OptimizerKind::Adamw {
         let given = [
             ("momentum", options.momentum.is_some()),
             ("nesterov", options.nesterov.is_some()),
         ];
         check_absent(&given, "`optimiser` is sgd")?;
-        return Ok(Rule::AdamW);
+        return Ok(UpdateRule::AdamW);
     }
     if options.learning_rate.is_none() {
         return Err(OptionError::Needed {
@@ -82,7 +82,7 @@ fn rule(options: &mut TrainOptions) -> Result<Rule, OptionError> {
         &[("nesterov", nesterov && momentum == 0.0)],
         "`momentum` is above 0",
     )?;
-    Ok(Rule::Sgd { momentum, nesterov })
+    Ok(UpdateRule::Sgd { momentum, nesterov })
 }
 
 fn schedule(options: &mut TrainOptions) -> Result<Schedule, OptionError> {

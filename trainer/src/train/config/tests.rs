@@ -1,5 +1,5 @@
 use super::*;
-use crate::train::optimiser::Rule;
+use crate::train::optimizer::UpdateRule;
 use crate::train::schedule::Decay;
 
 fn options(text: &str) -> TrainOptions {
@@ -21,7 +21,7 @@ fn defaults_are_the_reference_settings_and_validate() {
     assert_eq!((config.optimisation.learning_rate, schedule.warmup), (None, 0.1));
     assert_eq!(
         (schedule.decay, config.optimisation.rule),
-        (Decay::Linear, Rule::AdamW)
+        (Decay::Linear, UpdateRule::AdamW)
     );
     assert_eq!(config.optimisation.clip, Some(1.0));
 }

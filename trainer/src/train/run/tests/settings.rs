@@ -49,7 +49,7 @@ fn accumulated_batches_are_one_larger_batch_whatever_their_tokens_weigh() {
 }
 
 #[test]
-fn every_optimiser_schedule_and_loss_trains() {
+fn every_optimizer_schedule_and_loss_trains() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
     for (at, text) in [

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor, Var};
 
 use crate::model::gradients::Gradients;
 use crate::model::parameters::WORD_EMBEDDINGS;
-use crate::train::optimiser::update::Update;
+use crate::train::optimizer::update::Update;
 
 /// The gradient and the moments of a variable that is not on the CPU.
 pub(super) struct OnDevice {

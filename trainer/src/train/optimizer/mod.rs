@@ -24,10 +24,10 @@ use slot::Slot;
 
 pub(crate) use plan::ParameterPlan;
 
-/// An optimiser, as an option names it.
+/// An optimizer, as an option names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum OptimiserKind {
+pub enum OptimizerKind {
     /// Adam with decoupled weight decay.
     #[default]
     Adamw,
@@ -37,7 +37,7 @@ pub enum OptimiserKind {
 
 /// How a gradient becomes a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rule {
+pub enum UpdateRule {
     /// AdamW (Loshchilov and Hutter 2019) with the paper's constants.
     AdamW,
     /// Stochastic gradient descent, its weight decay part of the gradient, as PyTorch has it.
@@ -49,7 +49,7 @@ pub enum Rule {
     },
 }
 
-impl Rule {
+impl UpdateRule {
     /// What the state of a parameter consists of, by name.
     fn moments(self) -> &'static [&'static str] {
         match self {
@@ -60,10 +60,10 @@ impl Rule {
     }
 }
 
-/// The optimiser's state: the gradient and the moments of every trained variable.
-pub(crate) struct Optimiser {
+/// The optimizer's state: the gradient and the moments of every trained variable.
+pub(crate) struct Optimizer {
     slots: Vec<Slot>,
-    rule: Rule,
+    rule: UpdateRule,
     threads: usize,
     weight_decay: f64,
     steps: usize,
@@ -72,12 +72,12 @@ pub(crate) struct Optimiser {
 /// The parameters' moments under the names they are kept by.
 pub(crate) type Moments<'m> = BTreeMap<String, Cow<'m, [f32]>>;
 
-impl Optimiser {
+impl Optimizer {
     /// Moments of 0 for the trained ones of these parameters.
     pub(crate) fn new(
         parameters: &Parameters,
         plan: impl Fn(&str) -> ParameterPlan,
-        rule: Rule,
+        rule: UpdateRule,
         weight_decay: f64,
         threads: usize,
     ) -> Result<Self> {
@@ -109,8 +109,8 @@ impl Optimiser {
             let rate = learning_rate * slot.plan.rate_factor;
             let decay = if slot.plan.decays { weight_decay } else { 0.0 };
             match rule {
-                Rule::AdamW => slot.apply(&adamw::Update::new(steps, rate, decay, scale)),
-                Rule::Sgd { momentum, nesterov } => {
+                UpdateRule::AdamW => slot.apply(&adamw::Update::new(steps, rate, decay, scale)),
+                UpdateRule::Sgd { momentum, nesterov } => {
                     let update = sgd::Update::new(rate, decay, scale, momentum, nesterov);
                     slot.apply(&update)
                 }
@@ -153,7 +153,7 @@ impl Optimiser {
         Ok(None)
     }
 
-    /// Runs over all slots on the optimiser's threads; the results come in the order of the names.
+    /// Runs over all slots on the optimizer's threads; the results come in the order of the names.
     fn each<T: Send>(&mut self, work: impl Fn(&mut Slot) -> Result<T> + Sync) -> Result<Vec<T>> {
         let mut bins: Vec<(usize, Vec<&mut Slot>)> = Vec::new();
         bins.resize_with(self.threads.clamp(1, self.slots.len().max(1)), Default::default);

@@ -8,11 +8,11 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Var};
 use crate::model::gradients::Gradients;
 use crate::model::parameters::WORD_EMBEDDINGS;
 use crate::ops::values;
-use crate::train::optimiser::on_device::OnDevice;
-use crate::train::optimiser::plan::ParameterPlan;
-use crate::train::optimiser::rows::Rows;
-use crate::train::optimiser::sums::{add, squared};
-use crate::train::optimiser::update::Update;
+use crate::train::optimizer::on_device::OnDevice;
+use crate::train::optimizer::plan::ParameterPlan;
+use crate::train::optimizer::rows::Rows;
+use crate::train::optimizer::sums::{add, squared};
+use crate::train::optimizer::update::Update;
 
 /// One variable with its gradient and its moments.
 pub(super) struct Slot {
@@ -148,7 +148,7 @@ struct Apply<'s> {
 
 impl InplaceOp1 for Apply<'_> {
     fn name(&self) -> &'static str {
-        "optimiser"
+        "optimizer"
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {

@@ -31,35 +31,35 @@ fn parameters() -> Parameters {
     .unwrap()
 }
 
-fn optimiser(parameters: &Parameters, rule: Rule) -> Optimiser {
+fn optimizer(parameters: &Parameters, rule: UpdateRule) -> Optimizer {
     let plan = |name: &str| ParameterPlan::new(name, 0, 1.0, 1.0);
-    Optimiser::new(parameters, plan, rule, DECAY, 2).unwrap()
+    Optimizer::new(parameters, plan, rule, DECAY, 2).unwrap()
 }
 
 /// Two steps: the first of two shards, the second of two accumulated batches, clipped to half.
-fn two_steps(optimiser: &mut Optimiser) {
-    first_step(optimiser);
-    second_step(optimiser);
+fn two_steps(optimizer: &mut Optimizer) {
+    first_step(optimizer);
+    second_step(optimizer);
 }
 
-fn first_step(optimiser: &mut Optimiser) {
+fn first_step(optimizer: &mut Optimizer) {
     let shards = [
         gradients([&[0.1, 0.2], &[1.0]], &[2, 2], &[0.25, 0.25]),
         gradients([&[0.2, 0.0], &[2.0]], &[2], &[0.5]),
     ];
-    let norm = optimiser.accumulate(&shards).unwrap();
+    let norm = optimizer.accumulate(&shards).unwrap();
     assert!((norm - (0.09f64 + 0.04 + 9.0 + 1.0).sqrt()).abs() < 1e-6);
-    optimiser.step(RATE, 1.0).unwrap();
+    optimizer.step(RATE, 1.0).unwrap();
 }
 
-fn second_step(optimiser: &mut Optimiser) {
+fn second_step(optimizer: &mut Optimizer) {
     for part in [
         gradients([&[-0.25, 1.0], &[0.5]], &[0], &[1.5]),
         gradients([&[-0.75, 0.0], &[0.0]], &[0], &[0.5]),
     ] {
-        optimiser.accumulate(&[part]).unwrap();
+        optimizer.accumulate(&[part]).unwrap();
     }
-    optimiser.step(RATE, 0.5).unwrap();
+    optimizer.step(RATE, 0.5).unwrap();
 }
 
 fn assert_moved(parameters: &Parameters, reference: impl Fn(f64, [f64; 2], f64) -> f64) {
@@ -99,7 +99,7 @@ fn elements(parameters: &Parameters, name: &str) -> Vec<f32> {
 #[test]
 fn adamw_is_the_papers_update_with_exemptions_and_rows() {
     let parameters = parameters();
-    two_steps(&mut optimiser(&parameters, Rule::AdamW));
+    two_steps(&mut optimizer(&parameters, UpdateRule::AdamW));
     assert_moved(&parameters, |mut w, gradients, decay| {
         let (mut m, mut v) = (0.0, 0.0);
         for (step, g) in (1..).zip(gradients) {
@@ -116,7 +116,10 @@ fn adamw_is_the_papers_update_with_exemptions_and_rows() {
 fn sgd_is_pytorchs_with_and_without_momentum() {
     for (momentum, nesterov) in [(0.0, false), (0.9, false), (0.9, true)] {
         let parameters = parameters();
-        two_steps(&mut optimiser(&parameters, Rule::Sgd { momentum, nesterov }));
+        two_steps(&mut optimizer(
+            &parameters,
+            UpdateRule::Sgd { momentum, nesterov },
+        ));
         assert_moved(&parameters, |mut w, gradients, decay| {
             let mut buffer = 0.0;
             for g in gradients {
@@ -132,19 +135,19 @@ fn sgd_is_pytorchs_with_and_without_momentum() {
 #[test]
 fn restored_moments_go_on_to_the_last_bit() {
     for rule in [
-        Rule::AdamW,
-        Rule::Sgd {
+        UpdateRule::AdamW,
+        UpdateRule::Sgd {
             momentum: 0.9,
             nesterov: true,
         },
     ] {
         let whole = parameters();
-        two_steps(&mut optimiser(&whole, rule));
+        two_steps(&mut optimizer(&whole, rule));
         let parted = parameters();
-        let mut first = optimiser(&parted, rule);
+        let mut first = optimizer(&parted, rule);
         first_step(&mut first);
         let moments = first.moments().unwrap();
-        let mut second = optimiser(&parted, rule);
+        let mut second = optimizer(&parted, rule);
         assert_eq!(second.restore(first.steps(), moments).unwrap(), None);
         second_step(&mut second);
         for (name, _) in whole.iter() {
@@ -159,11 +162,11 @@ fn restored_moments_go_on_to_the_last_bit() {
 fn a_frozen_parameter_stays_as_it_is() {
     let mut parameters = parameters();
     parameters.freeze(|name| name == WORD_EMBEDDINGS);
-    let mut optimiser = optimiser(&parameters, Rule::AdamW);
+    let mut optimizer = optimizer(&parameters, UpdateRule::AdamW);
     let mut part = gradients([&[1.0, 1.0], &[1.0]], &[0], &[1.0]);
     part.word_rows = None;
-    optimiser.accumulate(&[part]).unwrap();
-    optimiser.step(RATE, 1.0).unwrap();
+    optimizer.accumulate(&[part]).unwrap();
+    optimizer.step(RATE, 1.0).unwrap();
     assert_eq!(elements(&parameters, WORD_EMBEDDINGS), [1.0, 2.0, 3.0]);
     assert_ne!(elements(&parameters, "a.weight"), [1.0, -2.0]);
 }

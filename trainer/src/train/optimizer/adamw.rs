@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use pulp::Arch;
 
-use crate::train::optimiser::update;
+use crate::train::optimizer::update;
 
 /// The exponential decay rates and the denominator's constant, as in the paper and in PyTorch.
 const BETA1: f32 = 0.9;

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use pulp::Arch;
 
-use crate::train::optimiser::update;
+use crate::train::optimizer::update;
 
 /// The numbers of one step.
 #[derive(Clone, Copy)]

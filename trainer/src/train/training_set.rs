@@ -1,0 +1,144 @@
+//! Training sentences as windows of token ids with labels.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use nerve_corpus::Corpus;
+use nerve_tagging::{LabelId, LabelSet};
+use sha2::{Digest, Sha256};
+
+use crate::evaluate::Tagger;
+use crate::evaluate::checkpoint::CheckpointTagger;
+use crate::train::config::TrainConfig;
+use crate::train::error::TrainError;
+use crate::train::example::{Example, examples};
+use crate::train::hook::{ExampleContext, TrainingHook};
+use crate::train::order;
+use crate::train::schedule::Steps;
+
+/// The windows a network is trained on, and the number of steps that they make.
+pub(super) struct TrainingSet {
+    pub(super) examples: Vec<Example>,
+    pub(super) steps: Steps,
+    /// The number of training sentences.
+    pub(super) sentences: usize,
+    // The training split: errors and records name its lines.
+    corpus: Corpus,
+}
+
+impl TrainingSet {
+    /// The windows of a corpus, or of the configured part of it, for this tagger. The hook may change them.
+    pub(super) fn new(
+        config: &TrainConfig,
+        corpus: Corpus,
+        tagger: &CheckpointTagger,
+        hook: &mut dyn TrainingHook,
+    ) -> Result<Self, TrainError> {
+        let (labels, tokenizer) = (tagger.labels(), tagger.tokenizer());
+        let labelled = config.label_subwords.into();
+        let mut examples = examples(&corpus, tokenizer, labels, tagger.limits(), labelled)?;
+        let context = ExampleContext {
+            labels,
+            specials: tokenizer.specials(),
+            padding_id: tagger.network().config().pad_token_id,
+        };
+        hook.on_examples(&mut examples, &context)?;
+        let mut sentences = corpus.sentences.len();
+        if let Some(size) = config.subset {
+            // After the hooks, which see the whole split.
+            let drawn = order::subset(sentences, size, config.seed);
+            examples.retain(|example| drawn.binary_search(&example.sentence).is_ok());
+            sentences = drawn.len();
+        }
+        if examples.is_empty() {
+            return Err(TrainError::NoExamples {
+                path: corpus.path.clone(),
+            });
+        }
+        let batches = examples.len().div_ceil(config.batch_size);
+        let per_epoch = batches.div_ceil(config.accumulate);
+        Ok(Self {
+            steps: Steps {
+                total: per_epoch.saturating_mul(config.epochs),
+                per_epoch,
+            },
+            examples,
+            sentences,
+            corpus,
+        })
+    }
+
+    /// The entity types that a training label names.
+    pub(super) fn types(&self, labels: &LabelSet) -> BTreeSet<String> {
+        let present: BTreeSet<u32> = self
+            .examples
+            .iter()
+            .flat_map(|example| example.labelled.iter().map(|(_, label)| *label))
+            .collect();
+        let name = |label: u32| labels.type_name(labels.tag(LabelId(label as usize))?.entity_type()?);
+        present.into_iter().filter_map(name).map(str::to_owned).collect()
+    }
+
+    /// A hash of every token and label.
+    pub(super) fn hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        let mut add = |number: usize| hasher.update((number as u64).to_le_bytes());
+        for example in &self.examples {
+            add(example.ids.len());
+            example.ids.iter().for_each(|&id| add(id as usize));
+            add(example.labelled.len());
+            for &(position, label) in &example.labelled {
+                add(position as usize);
+                add(label as usize);
+            }
+        }
+        hasher
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// The line at which the sentence of each window begins.
+    pub(super) fn lines(&self, batches: &[Vec<&Example>]) -> impl Iterator<Item = usize> {
+        let windows = batches.iter().flatten();
+        windows.map(|example| self.corpus.line(example.sentence, 0))
+    }
+
+    /// An error that names the lines of a step's sentences, unless the value is finite.
+    pub(super) fn finite(
+        &self,
+        step: usize,
+        batches: &[Vec<&Example>],
+        what: &'static str,
+        value: f64,
+    ) -> Result<(), TrainError> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        let lines: BTreeSet<usize> = self.lines(batches).collect();
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        Err(TrainError::NotFinite {
+            step: step + 1,
+            what,
+            value,
+            batch: format!("{}, lines {}", self.corpus.path.display(), lines.join(", ")),
+        })
+    }
+
+    /// The training file.
+    pub(super) fn path(&self) -> &Path {
+        &self.corpus.path
+    }
+
+    /// How often each label occurs; `labels` is their number.
+    pub(super) fn label_counts(&self, labels: usize) -> Vec<u64> {
+        let mut counts = vec![0; labels];
+        for (_, label) in self.examples.iter().flat_map(|example| &example.labelled) {
+            if let Some(count) = counts.get_mut(*label as usize) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+}
