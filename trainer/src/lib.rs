@@ -21,7 +21,7 @@ pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
     Beginning, ClassWeights, ClassWeightsError, Decay, DevScore, DeviceChoice, DeviceChoiceError, End,
     EvaluationRecord, Example, ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines,
-    LabelledSubwords, LossFunction, LossKind, MOST_THREADS, Notice, Objective, Optimisation, OptimizerKind,
+    LabelledSubwords, LossFunction, LossKind, MOST_THREADS, Notice, Objective, Optimization, OptimizerKind,
     OptionDifference, OptionError, Plan, Prediction, Schedule, ScheduleKind, Scratch, SeedResult,
     SeedsReport, Spread, StepEvent, StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, Timing,
     TokenizerSource, TrainConfig, TrainError, TrainOptions, TrainReport, TrainingHook, UpdateRule, batches,

@@ -1,4 +1,4 @@
-//! The one way from words to labels: tokenize, cut into windows, compute logits, merge the windows, decode.
+//! Words to labels for one caller at a time: tokenize, cut into windows, run, read each word from its window, decode.
 
 use std::cmp::Reverse;
 use std::sync::Arc;

@@ -31,7 +31,7 @@ mod training;
 mod training_set;
 
 pub use config::{
-    InitialModel, MOST_THREADS, Objective, Optimisation, OptionError, Scratch, TokenizerSource, TrainConfig,
+    InitialModel, MOST_THREADS, Objective, Optimization, OptionError, Scratch, TokenizerSource, TrainConfig,
     seed_configs,
 };
 pub use device::{DeviceChoice, DeviceChoiceError};

@@ -153,8 +153,9 @@ options! {
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         group_by_length: bool,
         /// How a gradient changes the weights [default: adamw].
-        #[arg(long, value_enum)]
-        optimiser: OptimizerKind,
+        #[arg(long, value_enum, alias = "optimiser")]
+        #[serde(alias = "optimiser")]
+        optimizer: OptimizerKind,
         /// Highest learning rate; must be given for sgd [default: the one for the hidden size, 2e-4 below 512, 5e-5 below
         /// 1024, 2e-5 from 1024].
         #[arg(long)]

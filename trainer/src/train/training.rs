@@ -66,17 +66,17 @@ impl<'c> Training<'c> {
         tagger: CheckpointTagger,
         set: &TrainingSet,
     ) -> Result<Self, TrainError> {
-        let optimisation = &config.optimisation;
+        let optimization = &config.optimization;
         let parameters = tagger.network().parameters();
         let shape = tagger.network().config();
         let layers = shape.num_hidden_layers;
-        let learning_rate = learning_rate(optimisation.learning_rate, shape.hidden_size);
-        let head = optimisation
+        let learning_rate = learning_rate(optimization.learning_rate, shape.hidden_size);
+        let head = optimization
             .head_learning_rate
             .map_or(1.0, |rate| rate / learning_rate);
-        let plan = |name: &str| ParameterPlan::new(name, layers, optimisation.layer_decay, head);
-        let decay = optimisation.weight_decay;
-        let optimizer = Optimizer::new(parameters, plan, optimisation.rule, decay, config.threads)?;
+        let plan = |name: &str| ParameterPlan::new(name, layers, optimization.layer_decay, head);
+        let decay = optimization.weight_decay;
+        let optimizer = Optimizer::new(parameters, plan, optimization.rule, decay, config.threads)?;
         Ok(Self {
             config,
             optimizer,
@@ -93,10 +93,10 @@ impl<'c> Training<'c> {
         batches: &[Vec<&'e Example>],
         records: &[EvaluationRecord],
     ) -> Result<(StepRecord, Vec<Vec<Prediction<'e>>>), TrainError> {
-        let optimisation = &self.config.optimisation;
+        let optimization = &self.config.optimization;
         let step = self.optimizer.steps();
         let scores: Vec<DevScore> = records.iter().map(EvaluationRecord::dev_score).collect();
-        let rate = optimisation
+        let rate = optimization
             .schedule
             .rate(self.learning_rate, step, set.steps, &scores);
         let seed = order::dropout_seed(self.config.seed, step);
@@ -109,7 +109,7 @@ impl<'c> Training<'c> {
         let found = differentiate(network, &mut self.optimizer, batches, &self.loss, threads, seed)?;
         set.finite(step, batches, "loss", found.loss)?;
         set.finite(step, batches, "gradient norm", found.norm)?;
-        let scale = optimisation
+        let scale = optimization
             .clip
             .map_or(1.0, |clip| (clip / found.norm.max(1e-6)).min(1.0));
         self.optimizer.step(rate, scale)?;
@@ -149,11 +149,11 @@ pub(super) fn notices(
 ) -> Vec<Notice> {
     let hidden_size = tagger.network().config().hidden_size;
     let rate = config
-        .optimisation
+        .optimization
         .learning_rate
         .is_none()
         .then(|| Notice::DefaultLearningRate {
-            learning_rate: learning_rate(config.optimisation.learning_rate, hidden_size),
+            learning_rate: learning_rate(config.optimization.learning_rate, hidden_size),
             hidden_size,
         });
     let labels = tagger.labels();

@@ -15,7 +15,7 @@ pub enum TagError {
     #[error("{}", .0.problem())]
     NotReady(Readiness),
     /// Too many requests wait to be split and tokenized.
-    #[error("too many requests wait to be tokenized")]
+    #[error("too many requests wait to be tokenized (--queue-requests)")]
     TextThreadsFull,
     /// The queue refuses the windows.
     #[error(transparent)]

@@ -29,13 +29,13 @@ pub enum SubmitError {
     #[error("a window of the text has more tokens than the queue holds (--queue-tokens)")]
     NeverFits,
     /// Too many windows are waiting.
-    #[error("too many texts wait for the model")]
+    #[error("too many windows wait for the model (--queue-requests)")]
     WindowsFull {
         /// Seconds after which the queue is expected to have space.
         retry_after: u32,
     },
     /// Too many tokens are waiting.
-    #[error("too many tokens wait for the model")]
+    #[error("too many tokens wait for the model (--queue-tokens)")]
     TokensFull {
         /// Seconds after which the queue is expected to have space.
         retry_after: u32,

@@ -3,7 +3,7 @@
 mod checks;
 pub(crate) mod error;
 mod objective;
-mod optimisation;
+mod optimization;
 pub(crate) mod start;
 
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use nerve_corpus::WNUT17_URL;
 pub use checks::MOST_THREADS;
 pub use error::OptionError;
 pub use objective::Objective;
-pub use optimisation::Optimisation;
+pub use optimization::Optimization;
 pub use start::{InitialModel, Scratch, TokenizerSource};
 
 /// The configuration of a training run.
@@ -46,7 +46,7 @@ pub struct TrainConfig {
     /// Whether the windows of a batch have similar lengths.
     pub group_by_length: bool,
     /// Update rule, learning rate and clipping.
-    pub optimisation: Optimisation,
+    pub optimization: Optimization,
     /// Loss function.
     pub objective: Objective,
     /// Number of encoder layers, counted from the first, that are not trained.
@@ -95,7 +95,7 @@ impl TrainConfig {
         let evaluate_test = *options.evaluate_test.get_or_insert(false);
         let config = Self {
             start: InitialModel::resolve(&mut options)?,
-            optimisation: Optimisation::resolve(&mut options)?,
+            optimization: Optimization::resolve(&mut options)?,
             objective: Objective::resolve(&mut options)?,
             data: options.data.clone().ok_or(OptionError::Missing("data"))?,
             out: options.out.clone().ok_or(OptionError::Missing("out"))?,
@@ -175,8 +175,8 @@ impl TrainConfig {
     /// The same configuration with the learning rate that it gives to a model of this hidden size.
     pub(super) fn with_learning_rate(&self, hidden_size: usize) -> Self {
         let mut config = self.clone();
-        let rate = Some(learning_rate(self.optimisation.learning_rate, hidden_size));
-        (config.optimisation.learning_rate, config.options.learning_rate) = (rate, rate);
+        let rate = Some(learning_rate(self.optimization.learning_rate, hidden_size));
+        (config.optimization.learning_rate, config.options.learning_rate) = (rate, rate);
         config
     }
 

@@ -13,17 +13,17 @@ fn error(text: &str) -> String {
 #[test]
 fn defaults_are_the_reference_settings_and_validate() {
     let config = TrainConfig::new(options("")).unwrap();
-    let schedule = config.optimisation.schedule;
+    let schedule = config.optimization.schedule;
     assert_eq!(
         (config.epochs, config.batch_size, config.max_length),
         (5, 16, 128)
     );
-    assert_eq!((config.optimisation.learning_rate, schedule.warmup), (None, 0.1));
+    assert_eq!((config.optimization.learning_rate, schedule.warmup), (None, 0.1));
     assert_eq!(
-        (schedule.decay, config.optimisation.rule),
+        (schedule.decay, config.optimization.rule),
         (Decay::Linear, UpdateRule::AdamW)
     );
-    assert_eq!(config.optimisation.clip, Some(1.0));
+    assert_eq!(config.optimization.clip, Some(1.0));
 }
 
 /// Every `[default: ...]` in the help that is a value of the option is the value of the resolved configuration.
@@ -31,7 +31,7 @@ fn defaults_are_the_reference_settings_and_validate() {
 fn help_states_the_defaults() {
     let texts = [
         "init = \"scratch\"",
-        "optimiser = \"sgd\"\nlearning_rate = 0.1\nschedule = \"step\"\nloss = \"focal\"\nevaluate_test = true",
+        "optimizer = \"sgd\"\nlearning_rate = 0.1\nschedule = \"step\"\nloss = \"focal\"\nevaluate_test = true",
         "schedule = \"plateau\"",
     ];
     let resolved = texts.map(|text| {
@@ -107,7 +107,7 @@ fn what_is_written_reads_as_the_same_configuration() {
     for text in [
         "",
         "init = \"scratch\"\nlayers = 3\ndropout = 0.2\nseed = 7",
-        "optimiser = \"sgd\"\nlearning_rate = 0.1\nmomentum = 0.9\nnesterov = true\nschedule = \"step\"\nstep_epochs = 2\nclip = 0.0",
+        "optimizer = \"sgd\"\nlearning_rate = 0.1\nmomentum = 0.9\nnesterov = true\nschedule = \"step\"\nstep_epochs = 2\nclip = 0.0",
         "schedule = \"plateau\"\ngamma = 0.5\nplateau_patience = 3\nfreeze = [\"embeddings\", \"layer\\\\.0\\\\.\"]",
         "loss = \"focal\"\nfocal_gamma = 3.0\nclass_weights = \"O=0.5\"\nlayer_decay = 0.9\nlayers = 4",
         "init = \"scratch\"\nevaluate_test = true\ntest_checkpoint = \"last\"\nfreeze_layers = 1\nfreeze_embeddings = true\nattention_dropout = 0.3",
@@ -126,7 +126,7 @@ fn unusable_options_are_named() {
     assert!(error("learning_rate = -1.0").contains("`learning_rate`"));
     assert!(error("dropout = 1.0").contains("`dropout`"));
     assert!(error("attention_dropout = -0.1").contains("`attention_dropout`"));
-    assert!(error("optimiser = \"sgd\"").contains("`learning_rate` must be given where `optimiser` is sgd"));
+    assert!(error("optimizer = \"sgd\"").contains("`learning_rate` must be given where `optimizer` is sgd"));
     assert!(error("clip = -1.0").contains("`clip`"));
     assert!(error("layer_decay = 0.0").contains("`layer_decay`"));
     assert!(error("freeze = [\"(\"]").contains("`freeze`"));
@@ -142,7 +142,7 @@ fn an_option_without_effect_is_an_error() {
         ("heads = 3", "heads"),
         ("momentum = 0.9", "momentum"),
         (
-            "optimiser = \"sgd\"\nlearning_rate = 0.1\nnesterov = true",
+            "optimizer = \"sgd\"\nlearning_rate = 0.1\nnesterov = true",
             "nesterov",
         ),
         ("gamma = 0.5", "gamma"),

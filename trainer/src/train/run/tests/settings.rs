@@ -53,7 +53,7 @@ fn every_optimizer_schedule_and_loss_trains() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
     for (at, text) in [
-        "optimiser = \"sgd\"\nmomentum = 0.9\nnesterov = true\nlearning_rate = 0.1",
+        "optimizer = \"sgd\"\nmomentum = 0.9\nnesterov = true\nlearning_rate = 0.1",
         "schedule = \"cosine\"\nlayer_decay = 0.9\nhead_learning_rate = 0.01",
         "schedule = \"step\"\nstep_epochs = 6\ngroup_by_length = true",
         "schedule = \"plateau\"\nplateau_patience = 3\nclip = 0.0",

@@ -8,7 +8,7 @@ use crate::train::schedule::{Decay, Schedule, ScheduleKind};
 
 /// Update rule, learning rate and clipping.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Optimisation {
+pub struct Optimization {
     /// How a gradient changes the weights.
     pub rule: UpdateRule,
     /// Weight decay of matrices and embeddings.
@@ -25,7 +25,7 @@ pub struct Optimisation {
     pub layer_decay: f64,
 }
 
-impl Optimisation {
+impl Optimization {
     pub(super) fn resolve(options: &mut TrainOptions) -> Result<Self, OptionError> {
         let found = Self {
             rule: rule(options)?,
@@ -61,18 +61,18 @@ impl Optimisation {
 }
 
 fn rule(options: &mut TrainOptions) -> Result<UpdateRule, OptionError> {
-    if *options.optimiser.get_or_insert_default() == OptimizerKind::Adamw {
+    if *options.optimizer.get_or_insert_default() == OptimizerKind::Adamw {
         let given = [
             ("momentum", options.momentum.is_some()),
             ("nesterov", options.nesterov.is_some()),
         ];
-        check_absent(&given, "`optimiser` is sgd")?;
+        check_absent(&given, "`optimizer` is sgd")?;
         return Ok(UpdateRule::AdamW);
     }
     if options.learning_rate.is_none() {
         return Err(OptionError::Needed {
             option: "learning_rate",
-            when: "`optimiser` is sgd: the default is one of adamw",
+            when: "`optimizer` is sgd: the default is one of adamw",
         });
     }
     let momentum = *options.momentum.get_or_insert(0.0);
