@@ -20,7 +20,7 @@ use nerve_trainer::evaluate::{CheckpointTagger, TaggerError};
 use nerve_trainer::model::ModelDir;
 use nerve_trainer::{
     BaseError, Beginning, End, EvaluationRecord, Example, Tested, Timing, TrainConfig, TrainError,
-    TrainOptions, TrainingHook, base_dir, batches, examples, train,
+    TrainOptions, TrainingHook, base_dir, batches, examples, open_device, train,
 };
 
 /// Trains the variants that have no outcome yet and writes `report.html`, `study.csv` and `study.json`; `None` if it was
@@ -216,7 +216,7 @@ fn without_path(text: &str, path: &Path) -> String {
 /// The scores of the tested checkpoint, with the original study's metric.
 fn tested(settings: &StudySettings, config: &TrainConfig, test: &Tested) -> Result<TestOutcome, StudyError> {
     let checkpoint = config.out.join(test.checkpoint.to_string());
-    let device = config.device.open().map_err(TaggerError::from)?;
+    let device = open_device(config.device).map_err(TaggerError::from)?;
     let tagger = CheckpointTagger::open_on(&checkpoint, config.max_length, config.threads, device)?;
     let corpus = Corpus::read(settings.splits()?.test.as_deref().unwrap_or(Path::new("test")))?;
     let padded = evaluate_padded(&tagger, &corpus)?;

@@ -1,5 +1,6 @@
 //! An open model: its tokenizer, its sessions, and the labels of words.
 
+mod device;
 mod encoded;
 mod interface;
 mod model;
@@ -13,11 +14,12 @@ mod window_logits;
 mod word_cache;
 mod word_tagger;
 
+pub use device::{Device, DeviceError};
 pub use encoded::{EncodedWindow, encode};
 pub use interface::{GraphError, OneByOne};
 pub use model::{Model, ModelError, ModelInfo, OpenOptions};
 pub use pipeline_tokenizer::{PipelineText, PipelineToken, PipelineTokenizer};
-pub use runtime::{Device, DeviceError, Runtime, RuntimeError, SessionOptions};
+pub use runtime::{Runtime, RuntimeError, SessionOptions};
 pub use session::{Logits, Session, SessionError};
 pub use tagger::{TagError, TaggedSentences, Tagger, WordLogits, evaluate};
 pub use text_tokenizer::{TextTokenizer, TokenizerError, WordToken};

@@ -12,9 +12,10 @@ use nerve_tagging::{Decoder, LabelSet, Splitter, TagScheme, Temperature, WindowL
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::device::Device;
 use crate::interface::{GraphError, Interface, OneByOne, precision};
 use crate::pipeline_tokenizer::PipelineTokenizer;
-use crate::runtime::{Device, Runtime, SessionOptions};
+use crate::runtime::{Runtime, SessionOptions};
 use crate::session::{Session, SessionError};
 use crate::text_tokenizer::{TextTokenizer, TokenizerError};
 use crate::word_tagger::WordTagger;

@@ -1,13 +1,14 @@
 //! ONNX Runtime, loaded from its shared library, and the devices it runs on.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use thiserror::Error;
+
+use crate::device::Device;
 
 /// Why ONNX Runtime cannot be used.
 #[derive(Debug, Error)]
@@ -31,48 +32,6 @@ pub enum RuntimeError {
         /// The library requested.
         requested: PathBuf,
     },
-}
-
-/// Where a session computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Device {
-    /// The processor.
-    #[default]
-    Cpu,
-    /// The CUDA device with this index.
-    Cuda(i32),
-}
-
-/// A device name that is not `cpu`, `cuda` or `cuda:N`.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is not a device; use cpu, cuda or cuda:N")]
-pub struct DeviceError(String);
-
-impl FromStr for Device {
-    type Err = DeviceError;
-
-    fn from_str(name: &str) -> Result<Self, DeviceError> {
-        match name.split_once(':') {
-            None if name == "cpu" => Ok(Self::Cpu),
-            None if name == "cuda" => Ok(Self::Cuda(0)),
-            Some(("cuda", index)) => index
-                .parse()
-                .ok()
-                .filter(|index| *index >= 0)
-                .map(Self::Cuda)
-                .ok_or_else(|| DeviceError(name.to_owned())),
-            _ => Err(DeviceError(name.to_owned())),
-        }
-    }
-}
-
-impl std::fmt::Display for Device {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(index) => write!(f, "cuda:{index}"),
-        }
-    }
 }
 
 /// The device and threads of a session.
@@ -188,19 +147,4 @@ fn default_library() -> Option<PathBuf> {
         .ancestors()
         .map(|dir| dir.join(".onnxruntime/libonnxruntime.so"))
         .find(|path| path.exists())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn device_names() {
-        assert_eq!("cpu".parse(), Ok(Device::Cpu));
-        assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
-        assert_eq!("cuda:3".parse::<Device>().unwrap().to_string(), "cuda:3");
-        for wrong in ["", "gpu", "cuda:", "cuda:-1", "cpu:0"] {
-            assert!(wrong.parse::<Device>().is_err(), "{wrong}");
-        }
-    }
 }

@@ -7,8 +7,9 @@ use ort::session::SessionInputValue;
 use ort::value::{Shape, TensorRef};
 use thiserror::Error;
 
+use crate::device::Device;
 use crate::interface::{Float, GraphError, Input, Integer, Interface};
-use crate::runtime::{Device, Runtime, SessionOptions};
+use crate::runtime::{Runtime, SessionOptions};
 use nerve_repository::onnx::{Outline, SELECTION};
 
 /// Why a session cannot be opened or run.

@@ -12,10 +12,10 @@ use crate::evaluate::error::TaggerError;
 use crate::model::checkpoint::CheckpointError;
 use crate::report::error::ReportError;
 use crate::train::config::error::OptionError;
-use crate::train::device::DeviceChoice;
 use crate::train::example::ExampleError;
 use crate::train::options::OptionDifference;
 use nerve_corpus::CorpusError;
+use nerve_inference::Device;
 
 /// Why a training stopped.
 #[derive(Debug, Error)]
@@ -208,7 +208,7 @@ pub enum TrainError {
     )]
     Device {
         /// The device asked for.
-        device: DeviceChoice,
+        device: Device,
         /// What candle said.
         source: candle_core::Error,
     },

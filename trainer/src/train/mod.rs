@@ -34,7 +34,7 @@ pub use config::{
     InitialModel, MOST_THREADS, Objective, Optimization, OptionError, Scratch, TokenizerSource, TrainConfig,
     seed_configs,
 };
-pub use device::{DeviceChoice, DeviceChoiceError};
+pub use device::open_device;
 pub use error::TrainError;
 pub use example::{Example, ExampleError, examples};
 pub use files::JsonLines;

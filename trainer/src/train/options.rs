@@ -6,12 +6,12 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::train::config::error::OptionError;
-use crate::train::device::DeviceChoice;
 use crate::train::loss::{ClassWeights, LossKind};
 use crate::train::optimizer::OptimizerKind;
 use crate::train::record::TestedCheckpoint;
 use crate::train::schedule::ScheduleKind;
 use crate::train::subwords::LabelledSubwords;
+use nerve_inference::Device;
 
 /// Options of earlier versions, which may still be there as `false`.
 const RETIRED: [&str; 2] = ["train_on_padding", "padded_metric"];
@@ -248,7 +248,7 @@ options! {
         seeds: Vec<u64>,
         /// Device to train on: cpu, or cuda[:N] in a program built with the feature `cuda` [default: cpu].
         #[arg(long, value_name = "cpu|cuda[:N]")]
-        device: DeviceChoice,
+        device: Device,
         /// Threads [default: as many as the machine offers].
         #[arg(long)]
         threads: usize,

@@ -11,6 +11,7 @@ use crate::evaluate::evaluate;
 use crate::evaluate::evaluation::evaluate_with_loss;
 use crate::model::checkpoint::{ModelDir, write_checkpoint};
 use crate::train::config::TrainConfig;
+use crate::train::device::open_device;
 use crate::train::early_stopping::EarlyStopping;
 use crate::train::error::TrainError;
 use crate::train::example::Example;
@@ -73,7 +74,7 @@ pub fn train(
         Beginning::New => None,
         Beginning::Resumed => dir.resume(config.options())?,
     };
-    let device = config.device.open().map_err(|source| TrainError::Device {
+    let device = open_device(config.device).map_err(|source| TrainError::Device {
         device: config.device,
         source,
     })?;

@@ -9,7 +9,6 @@ use crate::evaluate::checkpoint::CheckpointTagger;
 use crate::model::bert::BertTagger;
 use crate::model::checkpoint::ModelDir;
 use crate::train::config::TrainConfig;
-use crate::train::device::DeviceChoice;
 use crate::train::error::TrainError;
 use crate::train::example::Example;
 use crate::train::hook::Prediction;
@@ -24,6 +23,7 @@ use crate::train::schedule::DevScore;
 use crate::train::step::differentiate;
 use crate::train::training_set::TrainingSet;
 use nerve_corpus::{Corpus, entity_types};
+use nerve_inference::Device;
 
 /// A network that is trained, with its optimizer and loss.
 pub(super) struct Training<'c> {
@@ -103,8 +103,8 @@ impl<'c> Training<'c> {
         let network = self.tagger.network();
         // Shards run in parallel on the CPU only; on another device they would be smaller batches one after another.
         let threads = match self.config.device {
-            DeviceChoice::Cpu => self.config.threads,
-            DeviceChoice::Cuda(_) => 1,
+            Device::Cpu => self.config.threads,
+            Device::Cuda(_) => 1,
         };
         let found = differentiate(network, &mut self.optimizer, batches, &self.loss, threads, seed)?;
         set.finite(step, batches, "loss", found.loss)?;

@@ -10,13 +10,13 @@ use std::path::PathBuf;
 
 use regex::Regex;
 
-use crate::train::device::DeviceChoice;
 use crate::train::learning_rate::learning_rate;
 use crate::train::options::TrainOptions;
 use crate::train::record::TestedCheckpoint;
 use crate::train::subwords::LabelledSubwords;
 use checks::{MOST_EPOCHS, MOST_LENGTH, MOST_WINDOWS, check, check_absent, check_count};
 use nerve_corpus::WNUT17_URL;
+use nerve_inference::Device;
 
 pub use checks::MOST_THREADS;
 pub use error::OptionError;
@@ -68,7 +68,7 @@ pub struct TrainConfig {
     /// Seed of the order of the sentences, dropout, subset and random weights.
     pub seed: u64,
     /// Device to train on.
-    pub device: DeviceChoice,
+    pub device: Device,
     /// Threads. On another device than the CPU they only read and write.
     pub threads: usize,
     /// Whether a checkpoint is evaluated on the test split.
