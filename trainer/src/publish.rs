@@ -46,7 +46,7 @@ pub enum PublishError {
     Compare(#[from] CompareError),
     /// The run is being written.
     #[error(transparent)]
-    Run(#[from] TrainError),
+    Run(#[from] Box<TrainError>),
     /// The bundle of an earlier publication cannot be replaced.
     #[error("{}: {source}", path.display())]
     Replace {
@@ -121,7 +121,7 @@ impl Publisher {
     /// int8 takes its ranges from the training split.
     pub fn publish(&self, config: &TrainConfig, best: &Path) -> Result<Comparison, PublishError> {
         let run = &config.out;
-        let _lock = RunLock::acquire(run)?;
+        let _lock = RunLock::acquire(run).map_err(Box::new)?;
         let publication = &self.publication;
         let out = run.join(BUNDLE);
         match fs::remove_dir_all(&out) {
