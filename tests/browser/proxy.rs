@@ -12,14 +12,14 @@ pub(crate) fn serve_below_prefix(target: &str) -> String {
         for client in listener.incoming().flatten() {
             let target = target.clone();
             // An error is ignored, because a browser may disconnect before it has the response.
-            std::thread::spawn(move || forward(client, &target).ok());
+            std::thread::spawn(move || forward(&client, &target).ok());
         }
     });
     format!("http://{address}")
 }
 
 /// Forwards one request and its response, and closes the connection.
-fn forward(client: TcpStream, target: &str) -> std::io::Result<()> {
+fn forward(client: &TcpStream, target: &str) -> std::io::Result<()> {
     let mut request = BufReader::new(client.try_clone()?);
     let (mut head, mut length) = (String::new(), 0);
     loop {
@@ -40,6 +40,6 @@ fn forward(client: TcpStream, target: &str) -> std::io::Result<()> {
     let mut server = TcpStream::connect(target)?;
     write!(server, "{head}connection: close\r\n\r\n")?;
     copy(&mut request.take(length), &mut server)?;
-    copy(&mut server, &mut &client)?;
+    copy(&mut server, &mut &*client)?;
     Ok(())
 }

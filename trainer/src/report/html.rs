@@ -111,7 +111,7 @@ pub fn definitions(rows: &[(String, String)]) -> Markup {
 }
 
 /// Content that a click on `summary` shows. It is always printed.
-pub fn details(summary: impl Render, content: Markup) -> Markup {
+pub fn details(summary: impl Render, content: &Markup) -> Markup {
     html! {
         details {
             summary { (summary) }

@@ -46,7 +46,7 @@ pub(super) fn calibration(report: &CalibrationReport) -> Markup {
             ]
             .map(|(name, before, after)| [name.to_owned(), before, after]),
         ))
-        (details("The bins", html! { @for (name, reliability) in bins { (bin_table(name, reliability)) } }))
+        (details("The bins", &html! { @for (name, reliability) in bins { (bin_table(name, reliability)) } }))
     }
 }
 

@@ -104,14 +104,14 @@ pub(super) fn errors(errors: &ErrorAnalysis) -> Markup {
             span class="found" { "predictions shaded" } "."
         }
         @for (kind, name, meaning) in KINDS {
-            (examples(name, meaning, errors.errors.iter().filter(|error| error.kind == kind).collect()))
+            (examples(name, meaning, &errors.errors.iter().filter(|error| error.kind == kind).collect::<Vec<_>>()))
         }
     }
 }
 
 /// The examples of one kind; nothing without errors.
-fn examples(name: &str, meaning: &str, errors: Vec<&EntityError>) -> Markup {
-    let (open, folded) = spread(&errors);
+fn examples(name: &str, meaning: &str, errors: &[&EntityError]) -> Markup {
+    let (open, folded) = spread(errors);
     html! {
         @if !errors.is_empty() {
             h3 { (name) " (" (errors.len()) ")" }
@@ -119,7 +119,7 @@ fn examples(name: &str, meaning: &str, errors: Vec<&EntityError>) -> Markup {
             (list(&open))
         }
         @if !folded.is_empty() {
-            (details(format!("{} more", folded.len()), list(&folded)))
+            (details(format!("{} more", folded.len()), &list(&folded)))
         }
     }
 }
