@@ -23,7 +23,7 @@ pub(crate) enum Command {
         /// TOML file of the options below, their hyphens as underscores; the command line overrides it.
         #[arg(long, value_name = "FILE.toml")]
         config: Option<PathBuf>,
-        /// Go on with the run in `--out`, of the same options, where it was stopped.
+        /// Continue the run in `--out` where it was stopped, with its own options where none are given here.
         #[arg(long)]
         resume: bool,
         #[command(flatten)]

@@ -76,7 +76,7 @@ pub fn train_seeds(
     let _lock = RunLock::acquire(out)?;
     let mut seeds = Vec::with_capacity(configs.len());
     for config in configs {
-        let begun = config.out.join("steps.jsonl").exists();
+        let begun = RunDir::new(&config.out).holds_run();
         let beginning = if begun { beginning } else { Beginning::New };
         let report = train(config, beginning, hooks)?;
         if report.end == End::Interrupted {
