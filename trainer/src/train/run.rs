@@ -229,6 +229,11 @@ impl Run<'_> {
         let (config, set) = (self.training.config, self.set);
         let done = self.training.optimizer.steps();
         if let Some(end) = hooks.stop().filter(|_| done < set.steps.total) {
+            if let (End::OutOfPatience, Some(patience)) = (end, config.patience) {
+                let notice = Notice::OutOfPatience { patience };
+                hooks.on_notice(&notice)?;
+                self.notices.push(notice);
+            }
             return Ok(end);
         }
         let (first, skipped) = (done / set.steps.per_epoch, done % set.steps.per_epoch);

@@ -298,6 +298,8 @@ fn patience_ends_a_training_and_resuming_it_changes_nothing() {
         let report = train(&config, beginning, &mut []).unwrap();
         assert_eq!((report.end, report.records.len()), (End::OutOfPatience, 3));
         assert!(report.records[0].best && !report.records[2].best);
+        let told = report.notices.contains(&Notice::OutOfPatience { patience: 2 });
+        assert_eq!(told, beginning == Beginning::Resumed);
     }
 }
 
