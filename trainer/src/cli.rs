@@ -174,7 +174,10 @@ mod tests {
         let command = Cli::command();
         let train = command.find_subcommand("train").unwrap();
         let in_file = TrainOptions::augment_args(clap::Command::new("train"));
-        let in_file: BTreeSet<&str> = in_file.get_arguments().filter_map(|option| option.get_long()).collect();
+        let in_file: BTreeSet<&str> = in_file
+            .get_arguments()
+            .filter_map(|option| option.get_long())
+            .collect();
         let config = train
             .get_arguments()
             .find(|option| option.get_id() == "config")

@@ -17,7 +17,8 @@ use nerve_trainer::evaluate::{
 use nerve_trainer::report::RunReport;
 use nerve_trainer::{
     Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, Publisher, SeedsReport,
-    TerminalProgress, TrainConfig, TrainOptions, interrupt_flag, resumed_config, resumed_seed_configs, seed_configs, tag_file, train_seeds,
+    TerminalProgress, TrainConfig, TrainOptions, interrupt_flag, resumed_config, resumed_seed_configs,
+    seed_configs, tag_file, train_seeds,
 };
 use serde::Serialize;
 
