@@ -20,10 +20,11 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Fine-tune a model on a corpus.
     Train {
-        /// TOML file of the options below, their hyphens as underscores; the command line overrides it.
+        /// TOML file of the options below, their hyphens as underscores; the command line overrides it. Options of the
+        /// command line alone: --resume, --publish, --publish-name, --publish-precision, --only-if-better, --onnxruntime.
         #[arg(long, value_name = "FILE.toml")]
         config: Option<PathBuf>,
-        /// Go on with the run in `--out`, of the same options, where it was stopped.
+        /// Continue the run in `--out` where it was stopped, with its own options where none are given here.
         #[arg(long)]
         resume: bool,
         #[command(flatten)]
@@ -158,4 +159,38 @@ pub(crate) struct ModelArgs {
     /// Threads [default: as many as the machine offers].
     #[arg(long)]
     pub(crate) threads: Option<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_help_of_config_names_the_options_that_it_does_not_take() {
+        let command = Cli::command();
+        let train = command.find_subcommand("train").unwrap();
+        let in_file = TrainOptions::augment_args(clap::Command::new("train"));
+        let in_file: BTreeSet<&str> = in_file
+            .get_arguments()
+            .filter_map(|option| option.get_long())
+            .collect();
+        let config = train
+            .get_arguments()
+            .find(|option| option.get_id() == "config")
+            .unwrap();
+        let help = config.get_help().unwrap().to_string();
+        let named: BTreeSet<&str> = help
+            .split([' ', ',', '.'])
+            .filter_map(|word| word.strip_prefix("--"))
+            .collect();
+        let other = train.get_arguments().filter_map(|option| option.get_long());
+        let other: BTreeSet<&str> = other
+            .filter(|option| *option != "config" && !in_file.contains(option))
+            .collect();
+        assert_eq!(named, other);
+    }
 }

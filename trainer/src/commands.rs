@@ -17,7 +17,8 @@ use nerve_trainer::evaluate::{
 use nerve_trainer::report::RunReport;
 use nerve_trainer::{
     Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, Publisher, SeedsReport,
-    TerminalProgress, TrainConfig, TrainOptions, interrupt_flag, seed_configs, tag_file, train_seeds,
+    TerminalProgress, TrainConfig, TrainOptions, interrupt_flag, resumed_config, resumed_seed_configs,
+    seed_configs, tag_file, train_seeds,
 };
 use serde::Serialize;
 
@@ -52,8 +53,11 @@ pub(crate) fn train(
             ));
         }
         let out = options.out.clone().unwrap_or_default();
-        let Some(report) = train_seeds(&seed_configs(&options)?, &out, beginning, &mut [&mut progress])?
-        else {
+        let configs = match beginning {
+            Beginning::New => seed_configs(&options)?,
+            Beginning::Resumed => resumed_seed_configs(&options)?,
+        };
+        let Some(report) = train_seeds(&configs, &out, beginning, &mut [&mut progress])? else {
             eprintln!(
                 "stopped. Continue with: {}",
                 resume_command(std::env::args_os().skip(1))
@@ -63,7 +67,10 @@ pub(crate) fn train(
         print!("{}", seeds_table(&report));
         return Ok(Outcome::Done);
     }
-    let config = TrainConfig::new(options)?;
+    let config = match beginning {
+        Beginning::New => TrainConfig::new(options)?,
+        Beginning::Resumed => resumed_config(options)?,
+    };
     let publisher = publication
         .map(|publication| Publisher::new(publication, &Splits::find(&config.data, &config.wnut17_url)?))
         .transpose()?;

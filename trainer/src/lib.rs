@@ -25,5 +25,5 @@ pub use train::{
     OptionError, Plan, Prediction, Schedule, ScheduleKind, Scratch, SeedResult, SeedsReport, Spread,
     StepEvent, StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, Timing, TokenizerSource,
     TrainConfig, TrainError, TrainOptions, TrainReport, TrainingHook, UpdateRule, batches, examples,
-    open_device, seed_configs, train, train_seeds,
+    open_device, resumed_config, resumed_seed_configs, seed_configs, train, train_seeds,
 };

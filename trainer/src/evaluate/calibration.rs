@@ -95,9 +95,14 @@ pub struct CalibrationReport {
 #[derive(Clone, Debug, PartialEq, Error, Serialize, Deserialize)]
 #[error(
     "no temperature is written: the best one for the {words} words of {split} is the {} one that is tried, {temperature:.2}, \
-     because {}; scores are stated at temperature 1. Calibrate on sentences that the model makes some errors on",
+     because {}",
     if *temperature < 1.0 { "lowest" } else { "highest" },
-    if *temperature < 1.0 { "every word is tagged right" } else { "the logits do not tell right labels from wrong ones" }
+    if *temperature < 1.0 {
+        "every word is tagged right; scores are stated at temperature 1. Calibrate on sentences that the model makes some errors on"
+    } else {
+        "the logits do not tell right labels from wrong ones; scores are stated at temperature 1. \
+         Train the model for longer, or check that the labels of these words are those that it was trained on"
+    }
 )]
 pub struct TemperatureAtBound {
     /// The temperature.

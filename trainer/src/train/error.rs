@@ -100,24 +100,36 @@ pub enum TrainError {
         dir: PathBuf,
     },
     /// There is nothing to resume.
-    #[error("{} holds no run to resume", dir.display())]
+    #[error("{} holds no run to resume; a training of several seeds is resumed with its --seeds", dir.display())]
     NoRun {
         /// The directory.
         dir: PathBuf,
     },
     /// A run is resumed with the options that determine its weights as it was started with.
     #[error(
-        "the run in {} was started with `{}` {}, not {}; resume it with the same value, or choose another directory by --out",
+        "the run in {} was started with other options; resume it with the same values, or choose another directory by --out:{}",
         dir.display(),
-        difference.option,
-        difference.first,
-        difference.second
+        differences.iter().map(|difference| format!("\n  {difference}")).collect::<String>()
     )]
     OtherOptions {
         /// The directory.
         dir: PathBuf,
-        /// The option, with the value it was started with first.
-        difference: OptionDifference,
+        /// The options, with the value it was started with first.
+        differences: Vec<OptionDifference>,
+    },
+    /// A run is resumed for fewer epochs than it has begun.
+    #[error(
+        "`epochs` is {epochs}, but the run in {} has already made steps of epoch {begun}; \
+         give at least {begun}, or choose another directory by --out",
+        dir.display()
+    )]
+    FewerEpochs {
+        /// The directory.
+        dir: PathBuf,
+        /// The epochs asked for.
+        epochs: usize,
+        /// The epoch of the last step, counted from 1.
+        begun: usize,
     },
     /// A run can only be resumed on the corpus it was begun on.
     #[error("the training sentences in {} or the tokenizer are not those the run was begun on", path.display())]

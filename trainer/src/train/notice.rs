@@ -41,6 +41,11 @@ pub enum Notice {
         /// The types.
         types: Vec<String>,
     },
+    /// The run that is resumed has ended by its patience, so that no step is made.
+    OutOfPatience {
+        /// The patience.
+        patience: usize,
+    },
     /// A temperature was fitted, but not written.
     NoTemperature(TemperatureAtBound),
 }
@@ -80,7 +85,7 @@ impl Notice {
     /// Whether the user should change something.
     pub fn is_warning(&self) -> bool {
         match self {
-            Self::DefaultLearningRate { .. } | Self::NewHead { .. } => false,
+            Self::DefaultLearningRate { .. } | Self::NewHead { .. } | Self::OutOfPatience { .. } => false,
             Self::NoEntities { .. } | Self::UntrainedTypes { .. } | Self::NoTemperature(_) => true,
         }
     }
@@ -114,6 +119,11 @@ impl fmt::Display for Notice {
                 "{} has entities of types that no training sentence has ({}): the model cannot learn them, and they count as missed",
                 path.display(),
                 list(types)
+            ),
+            Self::OutOfPatience { patience } => write!(
+                f,
+                "no step is made: the last {patience} evaluations or more have no better dev entity F1 than an earlier one, \
+                 and --patience is {patience}; a higher --patience continues the run"
             ),
             Self::NoTemperature(reason) => reason.fmt(f),
         }

@@ -1,5 +1,6 @@
 //! The options of a training run: one definition for the flags, the TOML file and the resolved `config.toml` of a run.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -27,7 +28,7 @@ pub enum Init {
     Scratch,
 }
 
-/// The first option in which two sets of options differ, with both values as JSON.
+/// An option in which two sets of options differ, with both values as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OptionDifference {
     /// The option, as the TOML file spells it.
@@ -49,6 +50,12 @@ impl OptionDifference {
             first: shown(first),
             second: shown(second),
         }
+    }
+}
+
+impl fmt::Display for OptionDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}, not {}", self.option, self.first, self.second)
     }
 }
 
@@ -88,7 +95,7 @@ macro_rules! options {
 
             /// The first option in which these options differ from `other`.
             pub fn first_difference(&self, other: &Self) -> Option<OptionDifference> {
-                if let Some(difference) = self.fixed().first_difference(&other.fixed()) {
+                if let Some(difference) = self.fixed().differences(&other.fixed()).into_iter().next() {
                     return Some(difference);
                 }
                 $(if self.$name != other.$name {
@@ -99,12 +106,13 @@ macro_rules! options {
         }
 
         impl FixedOptions {
-            /// The first option in which these options differ from `other`.
-            pub fn first_difference(&self, other: &Self) -> Option<OptionDifference> {
+            /// The options in which these options differ from `other`.
+            pub fn differences(&self, other: &Self) -> Vec<OptionDifference> {
+                let mut differences = Vec::new();
                 $(if self.$fixed != other.$fixed {
-                    return Some(OptionDifference::new(stringify!($fixed), &self.$fixed, &other.$fixed));
+                    differences.push(OptionDifference::new(stringify!($fixed), &self.$fixed, &other.$fixed));
                 })*
-                None
+                differences
             }
         }
     };

@@ -1,6 +1,6 @@
 //! A training run from corpus to checkpoints.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::Device;
@@ -24,6 +24,7 @@ use crate::train::order;
 use crate::train::record::{
     End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, TrainReport,
 };
+use crate::train::resume::check_options;
 use crate::train::run_dir::{Reported, RunDir};
 use crate::train::state::TrainingState;
 use crate::train::tensorboard::TensorBoardLog;
@@ -72,7 +73,11 @@ pub fn train(
     let config = &given.with_learning_rate(base.config.hidden_size);
     let state = match beginning {
         Beginning::New => None,
-        Beginning::Resumed => dir.resume(config.options())?,
+        Beginning::Resumed => {
+            let recorded = dir.config()?.with_learning_rate(base.config.hidden_size);
+            check_options(&config.out, recorded.options(), config.options())?;
+            dir.resume()?
+        }
     };
     let device = open_device(config.device).map_err(|source| TrainError::Device {
         device: config.device,
@@ -89,16 +94,18 @@ pub fn train(
         None => notices(given, head.as_ref(), &tagger, &training_set, &dev),
     };
     let mut training = Training::new(config, tagger, &training_set)?;
+    if let Some(state) = &state {
+        check_state(state, config, &training_set, splits.train)?;
+        state.restore(&dir.last(), &mut training.optimizer)?;
+    }
     let lock = match lock {
-        Some(lock) => lock,
+        Some(lock) => {
+            dir.write_options(config.options())?;
+            lock
+        }
         None => dir.create(config.options())?,
     };
-    if let Some(state) = &state {
-        if state.examples != training_set.hash() {
-            return Err(TrainError::OtherExamples { path: splits.train });
-        }
-        state.restore(&dir.last(), &mut training.optimizer)?;
-    } else {
+    if state.is_none() {
         dir.write_notices(&notices)?;
     }
     let mut run = Run {
@@ -137,6 +144,27 @@ pub fn train(
         test: found,
         notices: run.notices,
     })
+}
+
+/// An error unless the steps made are steps of this training set and no more than the configured ones.
+fn check_state(
+    state: &TrainingState,
+    config: &TrainConfig,
+    training_set: &TrainingSet,
+    path: PathBuf,
+) -> Result<(), TrainError> {
+    if state.examples != training_set.hash() {
+        return Err(TrainError::OtherExamples { path });
+    }
+    let steps = &training_set.steps;
+    if state.step > steps.total {
+        return Err(TrainError::FewerEpochs {
+            dir: config.out.clone(),
+            epochs: config.epochs,
+            begun: state.step.div_ceil(steps.per_epoch),
+        });
+    }
+    Ok(())
 }
 
 /// The hooks that every run of this configuration has.
@@ -201,6 +229,11 @@ impl Run<'_> {
         let (config, set) = (self.training.config, self.set);
         let done = self.training.optimizer.steps();
         if let Some(end) = hooks.stop().filter(|_| done < set.steps.total) {
+            if let (End::OutOfPatience, Some(patience)) = (end, config.patience) {
+                let notice = Notice::OutOfPatience { patience };
+                hooks.on_notice(&notice)?;
+                self.notices.push(notice);
+            }
             return Ok(end);
         }
         let (first, skipped) = (done / set.steps.per_epoch, done % set.steps.per_epoch);

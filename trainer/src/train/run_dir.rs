@@ -56,22 +56,43 @@ impl RunDir {
         Self { dir: dir.to_owned() }
     }
 
+    /// Whether the directory holds a run.
+    pub(super) fn holds_run(&self) -> bool {
+        // Written last: without it no step was made.
+        self.path(STEPS).exists()
+    }
+
+    /// An error unless the directory holds a run.
+    fn check_holds_run(&self) -> Result<(), TrainError> {
+        match self.holds_run() {
+            true => Ok(()),
+            false => Err(TrainError::NoRun {
+                dir: self.dir.clone(),
+            }),
+        }
+    }
+
     /// Locks the directory of a run; an error where it holds none.
     pub(super) fn lock(&self) -> Result<RunLock, TrainError> {
-        if !self.path(STEPS).exists() {
-            return Err(TrainError::NoRun {
-                dir: self.dir.clone(),
-            });
-        }
+        self.check_holds_run()?;
         RunLock::acquire(&self.dir)
+    }
+
+    /// The configuration that the run was started with; an error where there is none.
+    pub(super) fn config(&self) -> Result<TrainConfig, TrainError> {
+        self.check_holds_run()?;
+        // A run's directory may be moved, and an older version knew fewer options, which have their defaults then.
+        Ok(TrainConfig::new(TrainOptions {
+            out: Some(self.dir.clone()),
+            ..TrainOptions::read(&self.path(CONFIG))?
+        })?)
     }
 
     /// Makes the directory of a new run, and locks it; an error where it holds a run already.
     pub(super) fn create(&self, options: &TrainOptions) -> Result<RunLock, TrainError> {
         fs::create_dir_all(&self.dir).map_err(failed(&self.dir))?;
         let lock = RunLock::acquire(&self.dir)?;
-        // Written last: without it no step was made.
-        if self.path(STEPS).exists() {
+        if self.holds_run() {
             return Err(TrainError::HoldsRun {
                 dir: self.dir.clone(),
             });
@@ -92,20 +113,8 @@ impl RunDir {
         Ok(lock)
     }
 
-    /// The state that the last checkpoint holds, where there is one; the files of a run of the same options are cut
-    /// back to it.
-    pub(super) fn resume(&self, options: &TrainOptions) -> Result<Option<TrainingState>, TrainError> {
-        // A run's directory may be moved, and an older version knew fewer options, which have their defaults then.
-        let kept = TrainConfig::new(TrainOptions {
-            out: options.out.clone(),
-            ..TrainOptions::read(&self.path(CONFIG))?
-        })?;
-        if let Some(difference) = kept.options().fixed().first_difference(&options.fixed()) {
-            return Err(TrainError::OtherOptions {
-                dir: self.dir.clone(),
-                difference,
-            });
-        }
+    /// The state that the last checkpoint holds, where there is one; the files of the run are cut back to it.
+    pub(super) fn resume(&self) -> Result<Option<TrainingState>, TrainError> {
         self.remove_unfinished()?;
         let state = match self.has_last()? {
             true => Some(TrainingState::read(&self.last())?),
@@ -119,7 +128,6 @@ impl RunDir {
         if let Some(best) = best {
             link(&self.path(BEST), &self.checkpoint(best.step))?;
         }
-        self.write_options(options)?;
         Ok(state)
     }
 
@@ -237,7 +245,7 @@ impl RunDir {
         self.write_json(REPORTED, reported)
     }
 
-    fn write_options(&self, options: &TrainOptions) -> Result<(), TrainError> {
+    pub(super) fn write_options(&self, options: &TrainOptions) -> Result<(), TrainError> {
         let path = self.path(CONFIG);
         let text = toml::to_string(options).map_err(std::io::Error::other);
         replace(&path, text.map_err(failed(&path))?.as_bytes())

@@ -1,5 +1,6 @@
 //! One configuration trained from several seeds.
 
+use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
@@ -7,7 +8,9 @@ use serde::Serialize;
 use crate::train::config::TrainConfig;
 use crate::train::config::error::OptionError;
 use crate::train::error::TrainError;
+use crate::train::files::failed;
 use crate::train::hook::TrainingHook;
+use crate::train::lock::RunLock;
 use crate::train::record::{End, TrainReport};
 use crate::train::run::{Beginning, train};
 use crate::train::run_dir::RunDir;
@@ -58,7 +61,7 @@ impl Spread {
 
 /// Trains every configuration and writes `seeds.json` to `out`; `None` where one was interrupted.
 ///
-/// There must be one at least. Resumed, a seed that is done is not trained, tested or reported again, and one that has not
+/// There must be one at least. `out` is locked until all are trained. Resumed, a seed that is done is not trained, tested or reported again, and one that has not
 /// begun begins.
 pub fn train_seeds(
     configs: &[TrainConfig],
@@ -69,9 +72,11 @@ pub fn train_seeds(
     if configs.is_empty() {
         return Err(OptionError::NoSeeds.into());
     }
+    fs::create_dir_all(out).map_err(failed(out))?;
+    let _lock = RunLock::acquire(out)?;
     let mut seeds = Vec::with_capacity(configs.len());
     for config in configs {
-        let begun = config.out.join("steps.jsonl").exists();
+        let begun = RunDir::new(&config.out).holds_run();
         let beginning = if begun { beginning } else { Beginning::New };
         let report = train(config, beginning, hooks)?;
         if report.end == End::Interrupted {
@@ -105,6 +110,49 @@ fn result(seed: u64, report: &TrainReport) -> SeedResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::write_corpus;
+    use crate::train::config::seed_configs;
+    use crate::train::hook::StepEvent;
+    use crate::train::options::{Init, TrainOptions};
+
+    #[test]
+    fn the_directory_of_several_seeds_is_written_by_one_training_at_a_time() {
+        struct Intruder<'c>(&'c [TrainConfig], &'c Path, Option<TrainError>);
+        impl TrainingHook for Intruder<'_> {
+            fn on_step(&mut self, _step: &StepEvent<'_>) -> Result<(), TrainError> {
+                if self.2.is_none() {
+                    self.2 = train_seeds(self.0, self.1, Beginning::New, &mut []).err();
+                }
+                Ok(())
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        write_corpus(dir.path());
+        let out = dir.path().join("run");
+        let of_seeds = |seeds| {
+            let options = TrainOptions {
+                data: Some(dir.path().to_string_lossy().into_owned()),
+                out: Some(out.clone()),
+                init: Some(Init::Scratch),
+                vocab: Some(dir.path().to_owned()),
+                hidden_size: Some(32),
+                epochs: Some(1),
+                seeds: Some(seeds),
+                ..TrainOptions::default()
+            };
+            seed_configs(&options).unwrap()
+        };
+        let (first, second) = (of_seeds(vec![1]), of_seeds(vec![2]));
+        let mut intruder = Intruder(&second, &out, None);
+        train_seeds(&first, &out, Beginning::New, &mut [&mut intruder]).unwrap();
+        let error = intruder.2.unwrap();
+        assert!(
+            matches!(&error, TrainError::InUse { dir } if *dir == out),
+            "{error}"
+        );
+        assert!(!out.join("seed-2").exists());
+        train_seeds(&second, &out, Beginning::New, &mut []).unwrap();
+    }
 
     #[test]
     fn the_spread_is_the_samples() {

@@ -86,9 +86,23 @@ fn words_that_say_nothing_are_left_out_and_entities_are_scored_whole() {
     let error = report.to_calibration("dev").unwrap_err();
     assert_eq!((error.words, error.split.as_str()), (2, "dev"));
     assert!(
-        error.to_string().contains("every word is tagged right"),
+        error.to_string().contains("every word is tagged right")
+            && error.to_string().contains("makes some errors on"),
         "{error}"
     );
+    let all_are_wrong = vec![vec![
+        Some(vec![4.0, 0.0, 0.0]),
+        Some(vec![4.0, 0.0, 0.0]),
+        None,
+        Some(vec![3.0, 0.0, 0.0]),
+    ]];
+    let report = calibration_report(&labels, &all_are_wrong, &corpus).unwrap();
+    let error = report.to_calibration("dev").unwrap_err().to_string();
+    assert!(
+        error.contains("highest") && error.contains("Train the model for longer"),
+        "{error}"
+    );
+    assert!(!error.contains("makes some errors on"), "{error}");
     let one_is_wrong = vec![vec![
         Some(vec![0.0, 2.0, 0.0]),
         Some(vec![0.0, 0.5, 0.0]),

@@ -188,6 +188,11 @@ impl TrainConfig {
 
 /// One configuration for each of the options' `seeds`, at least one, each with its own directory `out/seed-N`.
 pub fn seed_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, OptionError> {
+    seed_options(options)?.into_iter().map(TrainConfig::new).collect()
+}
+
+/// The options of one run for each of the options' `seeds`, at least one, each with its own directory `out/seed-N`.
+pub(super) fn seed_options(options: &TrainOptions) -> Result<Vec<TrainOptions>, OptionError> {
     let seeds = options.seeds.clone().unwrap_or_default();
     if seeds.is_empty() {
         return Err(OptionError::NoSeeds);
@@ -196,18 +201,18 @@ pub fn seed_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, OptionEr
         return Err(OptionError::SeedAndSeeds);
     }
     let out = options.out.clone().ok_or(OptionError::Missing("out"))?;
-    let config = |(at, &seed): (usize, &u64)| {
+    let of_seed = |(at, &seed): (usize, &u64)| {
         if seeds[..at].contains(&seed) {
             return Err(OptionError::SameSeed(seed));
         }
-        TrainConfig::new(TrainOptions {
+        Ok(TrainOptions {
             seed: Some(seed),
             seeds: None,
             out: Some(out.join(format!("seed-{seed}"))),
             ..options.clone()
         })
     };
-    seeds.iter().enumerate().map(config).collect()
+    seeds.iter().enumerate().map(of_seed).collect()
 }
 
 #[cfg(test)]

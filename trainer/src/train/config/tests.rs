@@ -73,14 +73,17 @@ fn help_states_the_defaults() {
 fn only_what_determines_the_weights_is_fixed() {
     let run = options("epochs = 3\nthreads = 1\nreports = false\npatience = 2");
     let more = options("epochs = 9\nthreads = 2\nevaluate_test = true\ndevice = \"cuda:1\"");
-    assert_eq!(run.fixed().first_difference(&more.fixed()), None);
+    assert!(run.fixed().differences(&more.fixed()).is_empty());
     assert_eq!(run.first_difference(&more).unwrap().option, "epochs");
     let other = options("batch_size = 4\nschedule = \"cosine\"");
-    let difference = run.fixed().first_difference(&other.fixed()).unwrap();
-    let [first, second] = [difference.first, difference.second];
+    let differences = run.fixed().differences(&other.fixed());
+    let lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
     assert_eq!(
-        (difference.option, &*first, &*second),
-        ("batch_size", "not set", "4")
+        lines,
+        [
+            "`batch_size` not set, not 4",
+            "`schedule` not set, not \"cosine\""
+        ]
     );
 }
 

@@ -3,7 +3,6 @@ mod resuming;
 mod settings;
 
 use super::*;
-use std::path::PathBuf;
 
 use crate::testing::write_corpus;
 use crate::train::notice::Notice;

@@ -1,6 +1,7 @@
 //! What is left of a training that was stopped, and how it goes on.
 
 use super::*;
+use crate::train::resume::{resumed_config, resumed_seed_configs};
 
 pub(super) struct Stop {
     after: Option<usize>,
@@ -133,6 +134,135 @@ fn a_run_is_neither_overwritten_nor_resumed_as_another() {
 }
 
 #[test]
+fn every_option_that_must_not_change_is_named_with_both_values() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = two_epochs(dir.path(), "run");
+    train(&config, Beginning::New, &mut [&mut Stop::after(1)]).unwrap();
+    let given = TrainOptions {
+        out: Some(config.out.clone()),
+        seed: Some(9),
+        // Label smoothing, which is on record, has no effect with it.
+        loss: Some(crate::train::LossKind::L1),
+        ..TrainOptions::default()
+    };
+    let text = resumed_config(given).unwrap_err().to_string();
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        ["  `loss` \"cross-entropy\", not \"l1\"", "  `seed` 42, not 9"]
+    );
+}
+
+#[test]
+fn a_path_may_be_spelled_in_another_way() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = two_epochs(dir.path(), "run");
+    train(&config, Beginning::New, &mut [&mut Stop::after(1)]).unwrap();
+    let other = |name: &str| TrainOptions {
+        data: Some(dir.path().join(name).to_string_lossy().into_owned()),
+        vocab: Some(dir.path().join(name)),
+        ..config.options().clone()
+    };
+    let respelled = TrainConfig::new(other("run/..")).unwrap();
+    train(&respelled, Beginning::Resumed, &mut [&mut Stop::after(2)]).unwrap();
+    std::fs::create_dir(dir.path().join("copy")).unwrap();
+    write_corpus(&dir.path().join("copy"));
+    let copied = TrainConfig::new(other("copy")).unwrap();
+    let error = train(&copied, Beginning::Resumed, &mut []).unwrap_err();
+    assert!(
+        matches!(&error, TrainError::OtherOptions { differences, .. } if differences.len() == 2),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_run_is_not_resumed_for_fewer_epochs_than_it_has_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = two_epochs(dir.path(), "run");
+    let for_one = TrainConfig::new(TrainOptions {
+        epochs: Some(1),
+        ..config.options().clone()
+    })
+    .unwrap();
+    // An epoch has three steps.
+    train(&config, Beginning::New, &mut [&mut Stop::after(4)]).unwrap();
+    let error = train(&for_one, Beginning::Resumed, &mut []).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            TrainError::FewerEpochs {
+                epochs: 1,
+                begun: 2,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let kept = TrainOptions::read(&config.out.join("config.toml")).unwrap();
+    assert_eq!(kept.epochs, Some(2));
+}
+
+#[test]
+fn an_option_that_is_not_given_has_the_value_that_the_run_was_started_with() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = TrainConfig::new(TrainOptions {
+        learning_rate: None,
+        evaluate_test: Some(true),
+        ..two_epochs(dir.path(), "run").options().clone()
+    })
+    .unwrap();
+    let none = resumed_config(config.options().clone());
+    assert!(matches!(none, Err(TrainError::NoRun { .. })));
+    train(&config, Beginning::New, &mut [&mut Stop::after(1)]).unwrap();
+    // The default of an earlier version was another one.
+    let file = config.out.join("config.toml");
+    let kept = std::fs::read_to_string(&file).unwrap();
+    let old = kept.replace("learning_rate = 0.0002\n", "learning_rate = 0.00005\n");
+    assert_ne!(old, kept);
+    std::fs::write(&file, old).unwrap();
+    let out_alone = TrainOptions {
+        out: Some(config.out.clone()),
+        ..TrainOptions::default()
+    };
+    for given in [config.options().clone(), out_alone.clone()] {
+        let resumed = resumed_config(given).unwrap();
+        assert_eq!(resumed.optimization.learning_rate, Some(5e-5));
+        assert_eq!((resumed.epochs, resumed.evaluate_test), (2, true));
+    }
+    let untested = TrainOptions {
+        evaluate_test: Some(false),
+        ..out_alone
+    };
+    let resumed = resumed_config(untested).unwrap();
+    let report = train(&resumed, Beginning::Resumed, &mut []).unwrap();
+    assert_eq!((report.end, report.steps.len()), (End::Finished, 6));
+}
+
+#[test]
+fn seeds_are_resumed_with_the_options_that_the_first_was_started_with() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = two_epochs(dir.path(), "run/seed-42");
+    train(&config, Beginning::New, &mut [&mut Stop::after(1)]).unwrap();
+    let given = TrainOptions {
+        out: Some(dir.path().join("run")),
+        seeds: Some(vec![7, 42]),
+        ..TrainOptions::default()
+    };
+    let configs = resumed_seed_configs(&given).unwrap();
+    let expected = TrainOptions {
+        seed: Some(7),
+        out: Some(dir.path().join("run/seed-7")),
+        ..config.options().clone()
+    };
+    assert_eq!(configs, [TrainConfig::new(expected).unwrap(), config]);
+}
+
+#[test]
 fn a_run_goes_on_with_other_threads_more_epochs_and_without_reports() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
@@ -168,6 +298,8 @@ fn patience_ends_a_training_and_resuming_it_changes_nothing() {
         let report = train(&config, beginning, &mut []).unwrap();
         assert_eq!((report.end, report.records.len()), (End::OutOfPatience, 3));
         assert!(report.records[0].best && !report.records[2].best);
+        let told = report.notices.contains(&Notice::OutOfPatience { patience: 2 });
+        assert_eq!(told, beginning == Beginning::Resumed);
     }
 }
 

@@ -1,0 +1,75 @@
+//! The configuration of a run that is resumed.
+
+use std::fs;
+use std::path::Path;
+
+use crate::train::config::error::OptionError;
+use crate::train::config::{TrainConfig, seed_options};
+use crate::train::error::TrainError;
+use crate::train::options::TrainOptions;
+use crate::train::run_dir::RunDir;
+
+/// The configuration of the run in `options.out`: the options given, and for the others the values that it was started
+/// with. An error names every option that was given another value and must not change.
+pub fn resumed_config(options: TrainOptions) -> Result<TrainConfig, TrainError> {
+    let out = options.out.clone().ok_or(OptionError::Missing("out"))?;
+    let mut recorded = RunDir::new(&out).config()?.options().clone();
+    if options.evaluate_test == Some(false) {
+        // It has no effect then.
+        recorded.test_checkpoint = None;
+    }
+    let completed = options.over(recorded.clone());
+    check_options(&out, &recorded, &completed)?;
+    Ok(TrainConfig::new(completed)?)
+}
+
+/// One configuration for each of the options' `seeds`, as [`resumed_config`] yields it. A seed that has not begun gets the
+/// options of the first one that has.
+pub fn resumed_seed_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, TrainError> {
+    let seeds = seed_options(options)?;
+    let has_begun = |of_seed: &TrainOptions| {
+        let out = of_seed.out.as_deref();
+        out.is_some_and(|out| RunDir::new(out).holds_run())
+    };
+    let Some(first) = seeds.iter().find(|of_seed| has_begun(of_seed)) else {
+        return Ok(seeds
+            .into_iter()
+            .map(TrainConfig::new)
+            .collect::<Result<_, _>>()?);
+    };
+    let first = resumed_config(first.clone())?;
+    let config = |of_seed: TrainOptions| match has_begun(&of_seed) {
+        true => resumed_config(of_seed),
+        false => Ok(TrainConfig::new(of_seed.over(first.options().clone()))?),
+    };
+    seeds.into_iter().map(config).collect()
+}
+
+/// An error unless a run that was started with `recorded` can be resumed with `options`. A path may be spelled in another
+/// way.
+pub(super) fn check_options(
+    dir: &Path,
+    recorded: &TrainOptions,
+    options: &TrainOptions,
+) -> Result<(), TrainError> {
+    let (mut recorded, options) = (recorded.fixed(), options.fixed());
+    respell(&mut recorded.data, &options.data);
+    respell(&mut recorded.base, &options.base);
+    respell(&mut recorded.vocab, &options.vocab);
+    let differences = recorded.differences(&options);
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(TrainError::OtherOptions {
+            dir: dir.to_owned(),
+            differences,
+        }),
+    }
+}
+
+/// Spells a path as `given` is spelled if both lead to the same directory.
+fn respell<P: AsRef<Path> + Clone>(path: &mut Option<P>, given: &Option<P>) {
+    let canonical = |path: &Option<P>| fs::canonicalize(path.as_ref()?).ok();
+    if canonical(path).is_some_and(|found| canonical(given) == Some(found)) {
+        path.clone_from(given);
+    }
+}
