@@ -87,7 +87,7 @@ pub enum ExportError {
         positions: usize,
     },
     /// The maximum length leaves no room for text.
-    #[error(transparent)]
+    #[error("--max-length: {0}")]
     Limits(#[from] WindowLimitsError),
     /// The target exists.
     #[error("{} exists already; remove it or choose another --out", path.display())]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use nerve_corpus::{Corpus, read_words};
 use nerve_export::{BundleRequest, LogitsOf};
@@ -84,7 +85,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
     /// Greatest number of texts to observe, taken at even distances from the file
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 512, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     calibration_texts: usize,
     /// A labelled file (CoNLL, JSON lines); the bundle's scores on it go into the manifest
     #[arg(long, value_name = "FILE")]
@@ -137,5 +138,21 @@ impl ExportArgs {
             max_length,
             splitter: self.splitter,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_least_one_text_is_observed() {
+        let parse = |texts: &str| {
+            let given = "nerve-export --checkpoint c --out b --precision int8 --calibration-texts";
+            Cli::try_parse_from(given.split(' ').chain([texts]))
+        };
+        let refused = parse("0").err().unwrap().to_string();
+        assert!(refused.contains("--calibration-texts"), "{refused}");
+        assert!(parse("1").is_ok());
     }
 }

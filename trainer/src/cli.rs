@@ -53,6 +53,9 @@ pub(crate) enum Command {
         unconstrained: bool,
     },
     /// Score a file of predicted tags against a gold one, both CoNLL or JSON lines.
+    ///
+    /// A JSON line has `words` and `tags`, or `text` and `entities`, each of `start`, `end` and `label`. What `tag` writes can
+    /// be scored as CoNLL, not as ndjson.
     Score {
         /// The gold file.
         #[arg(long, value_name = "FILE")]
@@ -78,7 +81,8 @@ pub(crate) enum Command {
         /// Labelled sentences that it was not trained on: CoNLL, or JSON lines.
         #[arg(long, value_name = "FILE")]
         data: PathBuf,
-        /// Longest window in tokens [default: the one that the checkpoint was trained with, else 128].
+        /// Longest window in tokens, special tokens included [default: model_max_length of the checkpoint's
+        /// tokenizer_config.json, else 512; at most the positions of the model].
         #[arg(long)]
         max_length: Option<usize>,
         /// Threads [default: as many as the machine offers].
@@ -110,16 +114,16 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "STORE", conflicts_with = "seeds")]
     pub(crate) publish: Option<PathBuf>,
     /// The published model's name [default: that of the live version, else the run's].
-    #[arg(long, value_name = "NAME", requires = "publish")]
+    #[arg(long, value_name = "NAME", requires = "publish", conflicts_with = "seeds")]
     pub(crate) publish_name: Option<String>,
     /// The arithmetic of the published bundle: fp32, fp16 or int8 [default: int8].
-    #[arg(long, requires = "publish")]
+    #[arg(long, requires = "publish", conflicts_with = "seeds")]
     pub(crate) publish_precision: Option<Precision>,
     /// Publish only if the bundle's entity F1 on dev is higher than that of the version that is live.
-    #[arg(long, requires = "publish")]
+    #[arg(long, requires = "publish", conflicts_with = "seeds")]
     pub(crate) only_if_better: bool,
     /// ONNX Runtime library for publishing [default: ORT_DYLIB_PATH, else a `.onnxruntime/` above the program].
-    #[arg(long, value_name = "FILE", requires = "publish")]
+    #[arg(long, value_name = "FILE", requires = "publish", conflicts_with = "seeds")]
     pub(crate) onnxruntime: Option<PathBuf>,
 }
 
@@ -135,6 +139,8 @@ impl PublishArgs {
     }
 }
 
+// Each option of one kind of model conflicts with the other kind: that it requires its own is not checked beside the other, as
+// the two exclude each other.
 #[derive(Args)]
 #[command(group = ArgGroup::new("model").required(true).args(["checkpoint", "bundle"]))]
 pub(crate) struct ModelArgs {
@@ -144,17 +150,18 @@ pub(crate) struct ModelArgs {
     /// Bundle, store or plain export to run on ONNX Runtime.
     #[arg(long, value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
-    /// Longest window of a checkpoint in tokens [default: the one that it was trained with, else 128].
-    #[arg(long, requires = "checkpoint")]
+    /// Longest window of a checkpoint in tokens, special tokens included [default: model_max_length of its
+    /// tokenizer_config.json, else 512; at most the positions of the model].
+    #[arg(long, conflicts_with = "bundle")]
     pub(crate) max_length: Option<usize>,
     /// ONNX Runtime library for a bundle [default: ORT_DYLIB_PATH, else a `.onnxruntime/` above the program].
-    #[arg(long, value_name = "FILE", requires = "bundle")]
+    #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
     pub(crate) onnxruntime: Option<PathBuf>,
     /// The graph of a plain export, relative to its directory [default: model.onnx, else onnx/model.onnx].
-    #[arg(long, value_name = "FILE", requires = "bundle")]
+    #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
     pub(crate) onnx_file: Option<PathBuf>,
     /// How a plain export's running text is split: corpus, whitespace or bert [default: bert].
-    #[arg(long, requires = "bundle")]
+    #[arg(long, conflicts_with = "checkpoint")]
     pub(crate) splitter: Option<Splitter>,
     /// Threads [default: as many as the machine offers].
     #[arg(long)]
@@ -166,6 +173,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use clap::CommandFactory;
+    use clap::error::ErrorKind;
 
     use super::*;
 
@@ -192,5 +200,31 @@ mod tests {
             .filter(|option| *option != "config" && !in_file.contains(option))
             .collect();
         assert_eq!(named, other);
+    }
+
+    fn parse(command: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(command.split(' '))
+    }
+
+    #[test]
+    fn an_option_without_effect_on_the_model_is_refused() {
+        for given in [
+            "evaluate --data f --bundle b --max-length 5",
+            "tag f --bundle b --max-length 5",
+            "evaluate --data f --checkpoint c --splitter bert",
+            "evaluate --data f --checkpoint c --onnx-file g",
+            "tag f --checkpoint c --onnxruntime l",
+            "train --seeds 1,2 --publish-name n",
+        ] {
+            let refused = parse(&format!("nerve-trainer {given}")).err();
+            let kind = refused.map(|error| error.kind());
+            assert_eq!(kind, Some(ErrorKind::ArgumentConflict), "{given}");
+        }
+        for given in [
+            "evaluate --data f --checkpoint c --max-length 5",
+            "tag f --bundle b --splitter bert --onnx-file g --onnxruntime l",
+        ] {
+            assert!(parse(&format!("nerve-trainer {given}")).is_ok(), "{given}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::conll;
+use crate::conll::{columns, is_separator, is_tag};
 
 /// How a file holds sentences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +31,8 @@ impl Format {
     /// The format of a file from its path and its first bytes.
     ///
     /// The extension decides, except that a `txt` file and a file of another extension have the format of their content:
-    /// JSON lines when the first line is a JSON object; CoNLL when most lines have several columns, of which the last is a
-    /// tag. A file whose content shows neither is running text when its extension is `txt`, else `otherwise`.
+    /// JSON lines when the first line is a JSON object; CoNLL when there is evidence of columns that end in a tag. A file
+    /// whose content shows neither is running text when its extension is `txt`, else `otherwise`.
     pub fn detect(path: &Path, beginning: &[u8], otherwise: Self) -> Self {
         match Self::of_path(path) {
             Some(format @ (Self::Conll | Self::JsonLines)) => format,
@@ -48,19 +48,43 @@ impl Format {
             Some(end) => &text[..end],
             None => text,
         };
-        let mut lines = whole.lines().filter(|line| !conll::is_separator(line)).peekable();
-        let first = lines.peek()?;
+        let first = whole.lines().find(|line| !line.trim().is_empty())?;
         if first.trim_start().starts_with('{') && serde_json::from_str::<serde_json::Value>(first).is_ok() {
             return Some(Self::JsonLines);
         }
-        let (mut tagged, mut total) = (0, 0);
-        for line in lines {
-            total += 1;
-            let tag = conll::columns(line).1;
-            tagged += usize::from(tag.is_some_and(conll::is_tag));
-        }
-        (2 * tagged > total).then_some(Self::Conll)
+        let documents = first.starts_with("-DOCSTART-");
+        (documents || has_tag_column(whole)).then_some(Self::Conll)
     }
+}
+
+/// Whether lines are words in columns, of which the last is a tag.
+///
+/// A line of running text can end in what looks like a tag: `My blood type is O`, `Vitamin B-12`. So either a tab is before
+/// the tag in most lines, or nearly all of several lines have the shape of CoNLL with spaces. Defective lines do not make
+/// columns a text, so that a reader can name them.
+fn has_tag_column(text: &str) -> bool {
+    let (mut tabs, mut spaces, mut total) = (0, 0, 0);
+    for line in text.lines().filter(|line| !is_separator(line)) {
+        total += 1;
+        if !columns(line).1.is_some_and(is_tag) {
+            continue;
+        }
+        match line.contains('\t') {
+            true => tabs += 1,
+            false => spaces += usize::from(has_inner_tags(line)),
+        }
+    }
+    2 * tabs > total || (total > 1 && 10 * (tabs + spaces) >= 9 * total)
+}
+
+/// Whether the columns between word and tag are parts of speech (`NNP`, `.`) or tags of phrases (`B-NP`), as in CoNLL-2003;
+/// there may be none.
+fn has_inner_tags(line: &str) -> bool {
+    let columns: Vec<&str> = line.split_whitespace().collect();
+    let inner = columns.get(1..columns.len() - 1).unwrap_or_default();
+    inner
+        .iter()
+        .all(|column| is_tag(column) || !column.contains(char::is_lowercase))
 }
 
 #[cfg(test)]
@@ -102,6 +126,37 @@ mod tests {
     #[test]
     fn one_defective_line_does_not_make_columns_text() {
         assert_eq!(detected("a.txt", "a\tO\nb\nc\tB-x\n"), Format::Conll);
+        let spaces = "a O\n".repeat(9) + "b\n";
+        assert_eq!(detected("a.txt", &spaces), Format::Conll);
+    }
+
+    #[test]
+    fn columns_of_real_files_are_conll() {
+        for text in [
+            "Bob\tB-per\n",
+            "New York\tNNP\tB-loc\n\nok\tUH\tO\n",
+            "In O\nRome B-loc\n\n. O\n",
+            "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n. . O O\n",
+            // Dutch parts of speech have lower-case letters.
+            "-DOCSTART- -DOCSTART- O\nDe Art O\n",
+        ] {
+            assert_eq!(detected("a.txt", text), Format::Conll, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_with_lines_that_end_like_a_tag_is_text() {
+        for text in [
+            "My blood type is O\n",
+            "Who is on Team A? Not O\nParis B-roll\n",
+            "Vitamin B-12\n",
+            "My type is O\nHer type is O\n",
+            "1\tIn Rome\n2\tNot O\n",
+        ] {
+            assert_eq!(detected("a.txt", text), Format::Text, "{text}");
+            let stdin = Format::detect(Path::new("-"), text.as_bytes(), Format::Text);
+            assert_eq!(stdin, Format::Text, "{text}");
+        }
     }
 
     #[test]

@@ -4,6 +4,9 @@ use serde::Deserialize;
 
 use crate::entry::{Content, TextEntity};
 
+/// What a line must be, for errors.
+const EXPECTED: &str = "expected an object with `words` and perhaps `tags`, or `text` and perhaps `entities`, each of `start`, `end` and `label`";
+
 /// The fields of one line; fields of other names are ignored.
 #[derive(Deserialize)]
 struct Line {
@@ -24,7 +27,7 @@ struct JsonEntity {
 /// a line has both, then the words. An error says what is wrong.
 pub(crate) fn parse(line: &str) -> Result<Content, String> {
     let line: Line = serde_json::from_str(line).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => format!("not the fields of a sentence: {error}"),
+        serde_json::error::Category::Data => format!("not the fields of a sentence: {error}; {EXPECTED}"),
         _ => format!("not JSON: {error}"),
     })?;
     match (line.words, line.tags, line.text, line.entities) {
@@ -43,9 +46,7 @@ pub(crate) fn parse(line: &str) -> Result<Content, String> {
             text,
             entities: entities.map(|entities| entities.into_iter().map(TextEntity::from).collect()),
         }),
-        (None, _, None, _) => {
-            Err("expected an object with `words` and `tags`, or `text` and `entities`".to_owned())
-        }
+        (None, _, None, _) => Err(EXPECTED.to_owned()),
     }
 }
 
@@ -89,6 +90,12 @@ mod tests {
         assert!(error("{\"words\": [\"a\"], \"tags\": []}").contains("1 words but 0 tags"));
         assert!(error("{\"words\": 1}").contains("invalid type: integer `1`, expected a sequence"));
         assert!(error("{\"id\": 1}").contains("expected an object"));
+        // `tag` writes such lines, of which `words` are objects and entities have a `type`.
+        let tagged = error("{\"entities\": [{\"type\": \"x\", \"words\": [0, 1]}], \"words\": []}");
+        assert!(
+            tagged.contains("missing field `start`") && tagged.contains("`start`, `end` and `label`"),
+            "{tagged}"
+        );
         assert!(error("[1]").contains("not the fields of a sentence"));
         assert!(error("{").contains("not JSON"));
     }

@@ -12,10 +12,10 @@ use crate::labels::words_of;
 
 /// The words of every sentence of a file: CoNLL, JSON lines with or without labels, or one running text a line.
 ///
-/// The format is found by [`Format::detect`]. Running text is split as social-media corpora split.
+/// The format is found by [`Format::detect`]; a file that shows none is running text. Running text is split as social-media corpora split.
 pub fn read_words(path: &Path) -> Result<Vec<Vec<String>>, CorpusError> {
     let mut sentences = Vec::new();
-    for entry in Entries::open(path, Format::Conll)? {
+    for entry in Entries::open(path, Format::Text)? {
         let words = match entry?.content {
             Content::Words { words, .. } => words,
             Content::Text { text, .. } => words_of(&text, &split_corpus(&text)),
@@ -45,6 +45,7 @@ mod tests {
             ("a.conll", columns),
             ("columns.txt", columns),
             ("text.txt", "In Rome!\n\nok\n"),
+            ("text", "In Rome!\n\nok\n"),
             (
                 "words.jsonl",
                 "{\"words\": [\"In\", \"Rome\", \"!\"], \"tags\": [\"O\", \"S-loc\", \"O\"]}\n{\"words\": [\"ok\"]}\n",
@@ -59,6 +60,15 @@ mod tests {
             let expected = [vec!["In", "Rome", "!"], vec!["ok"]];
             assert_eq!(read_words(&path).unwrap(), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn no_word_of_a_text_that_ends_like_a_tag_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("u1.txt");
+        std::fs::write(&path, "My blood type is O\n").unwrap();
+        let expected = [["My", "blood", "type", "is", "O"]];
+        assert_eq!(read_words(&path).unwrap(), expected);
     }
 
     #[test]

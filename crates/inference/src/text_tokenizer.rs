@@ -93,8 +93,6 @@ pub struct TextTokenizer {
     cuts_as_bert: bool,
     /// The fields of its `tokenizer_config.json`.
     config: Map<String, Value>,
-    /// Its `model_max_length`.
-    max_length: Option<usize>,
 }
 
 impl TextTokenizer {
@@ -221,7 +219,6 @@ impl TextTokenizer {
             spaces,
             words: WordCache::default(),
             config: config.fields.clone(),
-            max_length: config.model_max_length,
         })
     }
 
@@ -412,11 +409,6 @@ impl TextTokenizer {
     pub fn vocab_size(&self) -> usize {
         let ids = self.tokenizer.get_vocab(true);
         ids.values().max().map_or(0, |&highest| highest as usize + 1)
-    }
-
-    /// The longest sequence that `tokenizer_config.json` states, special tokens included.
-    pub fn max_length(&self) -> Option<usize> {
-        self.max_length
     }
 
     /// The id of a vocabulary entry.

@@ -17,21 +17,35 @@ pub struct WindowLimits {
 
 /// Limits with which windows cannot advance through a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "windows of {max_tokens} tokens cannot overlap by {overlap_tokens}: the overlap must be at most half a window, and a window at least one token"
-)]
-pub struct WindowLimitsError {
-    /// The requested window length.
-    pub max_tokens: usize,
-    /// The requested overlap.
-    pub overlap_tokens: usize,
+pub enum WindowLimitsError {
+    /// A window is empty, or the overlap is more than half of it.
+    #[error(
+        "windows of {max_tokens} tokens cannot overlap by {overlap_tokens}: the overlap must be at most half a window, and a window at least one token"
+    )]
+    Overlap {
+        /// The requested window length.
+        max_tokens: usize,
+        /// The requested overlap.
+        overlap_tokens: usize,
+    },
+    /// The special tokens fill a window.
+    #[error(
+        "{max_length} tokens have no room for text beside {specials} special tokens; the least is {}",
+        specials + 1
+    )]
+    NoRoom {
+        /// The requested window length, special tokens included.
+        max_length: usize,
+        /// How many of them are special tokens.
+        specials: usize,
+    },
 }
 
 impl WindowLimits {
     /// Limits of `max_tokens` per window and `overlap_tokens` per overlap, which must be at most half of `max_tokens`.
     pub fn new(max_tokens: usize, overlap_tokens: usize) -> Result<Self, WindowLimitsError> {
         if max_tokens == 0 || overlap_tokens > max_tokens / 2 {
-            return Err(WindowLimitsError {
+            return Err(WindowLimitsError::Overlap {
                 max_tokens,
                 overlap_tokens,
             });
@@ -45,7 +59,10 @@ impl WindowLimits {
     /// The limits for an encoder of `max_length` positions, of which `specials` are special tokens. Windows overlap by a
     /// quarter.
     pub fn for_encoder(max_length: usize, specials: usize) -> Result<Self, WindowLimitsError> {
-        let max_tokens = max_length.saturating_sub(specials);
+        if max_length <= specials {
+            return Err(WindowLimitsError::NoRoom { max_length, specials });
+        }
+        let max_tokens = max_length - specials;
         Self::new(max_tokens, max_tokens / 4)
     }
 
@@ -151,7 +168,13 @@ mod tests {
     fn limits_that_cannot_move_on_are_refused() {
         assert!(WindowLimits::new(0, 0).is_err());
         assert!(WindowLimits::new(5, 3).is_err());
-        assert!(WindowLimits::for_encoder(2, 2).is_err());
+        for max_length in 0..3 {
+            let refused = WindowLimits::for_encoder(max_length, 2).unwrap_err();
+            let expected =
+                format!("{max_length} tokens have no room for text beside 2 special tokens; the least is 3");
+            assert_eq!(refused.to_string(), expected);
+        }
+        assert!(WindowLimits::for_encoder(3, 2).is_ok());
     }
 
     proptest! {

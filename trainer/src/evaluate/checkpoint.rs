@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use nerve_inference::{TagError, TaggedSentences, Tagger, TextTokenizer, WordTagger};
-use nerve_repository::Calibration;
+use nerve_repository::{Calibration, MaxLength};
 use nerve_tagging::{ByteSpan, Decoding, LabelSet, Temperature, WindowLimits};
 
 use crate::evaluate::error::TaggerError;
@@ -13,15 +13,12 @@ use crate::model::bert::BertTagger;
 use crate::model::checkpoint::{CheckpointError, ModelDir};
 use crate::model::threaded::ThreadedNetwork;
 
-/// The longest window of a checkpoint that does not say what it was trained with.
-const MAX_LENGTH: usize = 128;
-
 /// A network with its tokenizer and labels.
 pub struct CheckpointTagger(WordTagger<ThreadedNetwork>);
 
 impl CheckpointTagger {
-    /// The tagger of a checkpoint directory, with windows of at most `max_length` tokens, where absent as many as it was
-    /// trained with, and scores at the temperature of its `calibration.json`, where it has one.
+    /// The tagger of a checkpoint directory, with windows of at most `max_length` tokens, where absent of its
+    /// [`MaxLength`] as an export has, and scores at the temperature of its `calibration.json`, where it has one.
     pub fn open(
         dir: &Path,
         max_length: impl Into<Option<usize>>,
@@ -42,10 +39,12 @@ impl CheckpointTagger {
             .config
             .labels(&dir.join("config.json"))
             .map_err(CheckpointError::from)?;
-        let trained = model.max_length().unwrap_or(MAX_LENGTH);
-        let max_length = max_length
-            .into()
-            .unwrap_or_else(|| trained.min(model.config.max_length()));
+        let max_length = match max_length.into() {
+            Some(max_length) => max_length,
+            None => MaxLength::of_checkpoint(dir)
+                .map_err(CheckpointError::from)?
+                .tokens(),
+        };
         let (network, tokenizer) = model.into_tagger(&labels, 0)?;
         let temperature = Calibration::temperature(dir)?;
         let tagger = Self::new(network, tokenizer, labels, max_length, threads)?;
@@ -115,5 +114,41 @@ impl Tagger for CheckpointTagger {
 
     fn tag(&mut self, sentences: &[Vec<String>]) -> Result<TaggedSentences, TagError> {
         self.0.tag(sentences)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::checkpoint::write_checkpoint;
+    use crate::model::gradients::tests::tiny_config;
+    use crate::testing::write_corpus;
+    use nerve_repository::ModelConfig;
+
+    #[test]
+    fn the_longest_window_is_that_of_an_export() {
+        let dir = tempfile::tempdir().unwrap();
+        write_corpus(dir.path());
+        let checkpoint = dir.path().join("checkpoint");
+        let shape = |vocab_size| ModelConfig {
+            vocab_size,
+            max_position_embeddings: 200,
+            ..tiny_config()
+        };
+        let model = ModelDir::scratch(dir.path(), shape).unwrap();
+        let (network, tokenizer) = model.into_tagger(&LabelSet::iob2(["per"]).unwrap(), 1).unwrap();
+        write_checkpoint(&checkpoint, &network, &tokenizer, 150).unwrap();
+        let tokens = |max_length: Option<usize>| {
+            let tagger = CheckpointTagger::open(&checkpoint, max_length, 1).unwrap();
+            tagger.limits().max_tokens() + 2
+        };
+        assert_eq!((tokens(None), tokens(Some(40))), (150, 40));
+        std::fs::write(checkpoint.join("tokenizer_config.json"), "{}").unwrap();
+        assert_eq!(tokens(None), 200);
+        let refused = CheckpointTagger::open(&checkpoint, 2, 1).err().unwrap();
+        assert_eq!(
+            refused.to_string(),
+            "--max-length: 2 tokens have no room for text beside 2 special tokens; the least is 3"
+        );
     }
 }

@@ -19,7 +19,7 @@ pub enum TaggerError {
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
     /// The windows' limits leave no room.
-    #[error(transparent)]
+    #[error("--max-length: {0}")]
     Window(#[from] WindowLimitsError),
     /// The longest window is longer than the network has positions.
     #[error("a window of {max_length} tokens is longer than the model's {positions} positions")]

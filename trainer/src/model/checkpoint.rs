@@ -119,12 +119,6 @@ impl ModelDir {
         Self { device, ..self }
     }
 
-    /// The longest window that the model was trained with, special tokens included; `None` where the directory does not
-    /// say.
-    pub fn max_length(&self) -> Option<usize> {
-        self.tokenizer.max_length()
-    }
-
     /// The labels of the directory's own head; `None` where it has none or its labels are not IOB2.
     pub fn labels(&self) -> Option<LabelSet> {
         LabelSet::from_id2label(&self.config.id2label).ok()

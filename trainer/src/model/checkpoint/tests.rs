@@ -114,7 +114,8 @@ fn what_is_written_reads_as_the_same_weights() {
         ),
         (0.3, 0.2)
     );
-    assert_eq!(again.max_length(), Some(7));
+    let max_length = nerve_repository::MaxLength::of_checkpoint(&out).unwrap();
+    assert_eq!(max_length.tokens(), 7);
     let (again, _) = again.into_tagger(&labels, 99).unwrap();
     for (name, _) in tagger.parameters().iter() {
         assert_eq!(elements(&again, name), elements(&tagger, name), "{name}");
