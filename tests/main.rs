@@ -5,6 +5,7 @@ mod broken_bundles;
 mod calibration;
 mod corpus;
 mod devices;
+mod failed_starts;
 mod families;
 mod fixture;
 mod formats;

@@ -4,7 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use clap::Parser;
 use nerve_corpus::{Corpus, read_words};
 use nerve_export::{Comparison, export, publish_if_better, verify};
@@ -84,7 +84,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         (None, None) => {
             <Cli as clap::CommandFactory>::command()
                 .print_help()
-                .context("cannot print the help")?;
+                .map_err(|error| anyhow!("cannot print the help: {error}"))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -3,13 +3,13 @@
 use std::net::TcpListener;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use clap::Parser;
 use nerve_server::{
     Command, Flags, SERVING, ServeFlags, Stopped, TAGGING, TagFlags, healthcheck, openapi_json, run,
     start_logging, tag_file,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The exit status of a server that had unfinished work at the drain deadline.
 const LATE: u8 = 3;
@@ -34,7 +34,8 @@ fn main() -> ExitCode {
             ExitCode::from(LATE)
         }
         Err(error) => {
-            eprintln!("nerve-server: {error:#}");
+            // Every error of the library names its cause in its own text.
+            eprintln!("nerve-server: {error}");
             ExitCode::FAILURE
         }
     }
@@ -58,13 +59,13 @@ fn serve(flags: &ServeFlags) -> anyhow::Result<Stopped> {
     let config = flags.config()?;
     // Dropped last, so that the end of the server is logged too.
     let _logging = start_logging(flags.log.format, SERVING, flags.otlp_endpoint.as_deref())?;
-    let listener =
-        TcpListener::bind(flags.listen).with_context(|| format!("cannot listen on {}", flags.listen))?;
+    let listener = TcpListener::bind(flags.listen)
+        .map_err(|error| anyhow!("cannot listen on {}: {error}", flags.listen))?;
     let system = actix_web::rt::System::new();
     let served = system.block_on(async {
         // Registered before the model is opened, so that a signal during that time is not lost.
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let mut terminate = listen_for(SignalKind::terminate(), "SIGTERM")?;
+        let mut interrupt = listen_for(SignalKind::interrupt(), "SIGINT")?;
         let shutdown = async move {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -78,16 +79,19 @@ fn serve(flags: &ServeFlags) -> anyhow::Result<Stopped> {
     served
 }
 
+fn listen_for(kind: SignalKind, name: &str) -> anyhow::Result<Signal> {
+    signal(kind).map_err(|error| anyhow!("cannot listen for {name}: {error}"))
+}
+
 fn tag(flags: &TagFlags) -> anyhow::Result<()> {
     let (config, work) = flags.work()?;
     let _logging = start_logging(flags.log.format, TAGGING, None)?;
     let tally = actix_web::rt::System::new().block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-        tokio::select! {
-            tally = tag_file(config, work) => Ok(tally?),
-            // The incomplete output file is removed.
-            _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
-        }
+        let mut interrupt = listen_for(SignalKind::interrupt(), "SIGINT")?;
+        let interrupt = async move {
+            interrupt.recv().await;
+        };
+        Ok::<_, anyhow::Error>(tag_file(config, work, interrupt).await?)
     })?;
     anyhow::ensure!(
         tally.failed == 0,

@@ -89,19 +89,44 @@ pub(crate) async fn serve(
     let mut shutdown = pin!(shutdown);
     // Registered before the models are opened: without a handler, the signal ends the process.
     let hangup = signal(SignalKind::hangup())?;
+    // Everything that can be wrong besides the models is checked before they are opened.
+    let entrance = Entrance::new(listener, &config)?;
+    let mut opening = pin!(engine);
     let engine = tokio::select! {
-        opened = engine => Arc::new(opened?),
-        () = &mut shutdown => return Ok(Stopped::Drained),
+        opened = &mut opening => Arc::new(opened?),
+        () = &mut shutdown => {
+            // ONNX Runtime may be opening a session, during which the process must not exit.
+            let limit = Duration::from_millis(config.http.drain_deadline_ms);
+            if let Ok(Ok(engine)) = timeout(limit, opening).await {
+                engine.close().await;
+            }
+            return Ok(Stopped::Drained);
+        }
     };
-    let keys = Arc::new(Keys::read(&config)?);
-    let (server, address) = http_server(listener, &config, Arc::clone(&engine), Arc::clone(&keys))?;
+    let served = serve_engine(entrance, &config, &engine, hangup, shutdown).await;
+    if served.is_err() {
+        engine.close().await;
+    }
+    served
+}
+
+/// Serves an open engine. After an error, the caller closes the engine.
+async fn serve_engine(
+    entrance: Entrance,
+    config: &ServerConfig,
+    engine: &Arc<Engine>,
+    hangup: Signal,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Stopped, ServerError> {
+    let (address, keys) = (entrance.address, Arc::clone(&entrance.keys));
+    let server = http_server(entrance, config, Arc::clone(engine))?;
     let handle = server.handle();
     let mut server = pin!(server);
     info!(%address, workers = engine.config().model.workers(), "listening");
 
     tokio::select! {
-        ended = &mut server => return Ok(ended.map(|()| Stopped::Late)?),
-        told = until_told(&engine, &keys, hangup, shutdown) => told?,
+        ended = &mut server => return ended_early(ended, engine).await,
+        told = until_told(engine, &keys, hangup, shutdown) => told?,
     }
 
     let http = &config.http;
@@ -113,7 +138,7 @@ pub(crate) async fn serve(
     engine.drain();
     // Load balancers see that readiness fails, and send no more requests, before the listener closes.
     tokio::select! {
-        ended = &mut server => return Ok(ended.map(|()| Stopped::Late)?),
+        ended = &mut server => return ended_early(ended, engine).await,
         () = sleep(Duration::from_millis(http.drain_delay_ms)) => {}
     }
     let deadline = Instant::now() + Duration::from_millis(http.drain_deadline_ms);
@@ -136,18 +161,42 @@ pub(crate) async fn serve(
     Ok(stopped)
 }
 
-/// The HTTP or HTTPS server on a listener, and its address.
-fn http_server(
+/// The result of a server that was not told to end.
+async fn ended_early(ended: std::io::Result<()>, engine: &Engine) -> Result<Stopped, ServerError> {
+    engine.close().await;
+    Ok(ended.map(|()| Stopped::Late)?)
+}
+
+/// What connections go through before they reach the engine.
+struct Entrance {
     listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<rustls::ServerConfig>,
+    keys: Arc<Keys>,
+}
+
+impl Entrance {
+    /// Reads the keys and the TLS files, and sets the options of the listener.
+    fn new(listener: TcpListener, config: &ServerConfig) -> Result<Self, ServerError> {
+        let http = &config.http;
+        give_up_on_clients_that_do_not_read(&listener, Duration::from_millis(http.idle_timeout_ms))?;
+        Ok(Self {
+            address: listener.local_addr()?,
+            listener,
+            tls: http.tls.as_ref().map(tls_config).transpose()?,
+            keys: Arc::new(Keys::read(config)?),
+        })
+    }
+}
+
+/// The HTTP or HTTPS server of an engine.
+fn http_server(
+    entrance: Entrance,
     config: &ServerConfig,
     engine: Arc<Engine>,
-    keys: Arc<Keys>,
-) -> Result<(Server, SocketAddr), ServerError> {
+) -> Result<Server, ServerError> {
     let http = &config.http;
-    let tls = http.tls.as_ref().map(tls_config).transpose()?;
-    let state = AppState::new(engine, keys, http.clone())?;
-    let address = listener.local_addr()?;
-    give_up_on_clients_that_do_not_read(&listener, Duration::from_millis(http.idle_timeout_ms))?;
+    let state = AppState::new(engine, entrance.keys, http.clone())?;
     let drain = Duration::from_millis(http.drain_deadline_ms);
     let server = HttpServer::new(move || app(state.clone()))
         .workers(http.http_threads)
@@ -159,11 +208,11 @@ fn http_server(
         .client_request_timeout(Duration::from_millis(http.read_timeout_ms) + CLOCK_STEP)
         .disable_signals()
         .shutdown_timeout(drain.as_secs().saturating_add(1));
-    let server = match tls {
-        None => server.listen(listener)?,
-        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+    let server = match entrance.tls {
+        None => server.listen(entrance.listener)?,
+        Some(tls) => server.listen_rustls_0_23(entrance.listener, tls)?,
     };
-    Ok((server.run(), address))
+    Ok(server.run())
 }
 
 /// Reads the keys again when their files change; never returns.

@@ -8,7 +8,7 @@ use nerve_export::{
     BundleRequest, CompareError, Comparison, ExportError, LogitsOf, export, publish_if_better,
 };
 use nerve_inference::{Runtime, RuntimeError};
-use nerve_repository::{Manifest, Precision, StoreError, publish};
+use nerve_repository::{Manifest, Precision, StoreError, check_store, publish};
 use nerve_tagging::Splitter;
 use thiserror::Error;
 
@@ -101,8 +101,9 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Opens ONNX Runtime and reads the splits.
+    /// Checks the store, opens ONNX Runtime and reads the splits.
     pub fn new(publication: Publication, splits: &Splits) -> Result<Self, PublishError> {
+        check_store(&publication.store)?;
         let runtime = Runtime::load(publication.onnxruntime.as_deref())?;
         let calibration = match publication.precision {
             Precision::Int8 => splits.read_train()?.words(),

@@ -6,7 +6,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nerve_inference::{Device, Runtime};
 use tokio::task::spawn_blocking;
@@ -23,6 +23,9 @@ use crate::models::source::{Files, ModelSource};
 use crate::models::track::{Reload, ReloadTrigger, Track};
 use crate::pipeline::tagger::Tagger;
 use crate::scheduler::pool::{SessionReady, all_started};
+
+/// How long [`Engine::close`] waits for a worker, which may be opening a session.
+const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The models that answer, and their workers.
 pub struct Engine {
@@ -79,7 +82,13 @@ impl Engine {
         let canary = match canary.zip(context.config.versions.canary.as_ref()) {
             None => None,
             Some((source, canary)) => {
-                let (track, more) = Track::start("canary", source, &context).await?;
+                let (track, more) = match Track::start("canary", source, &context).await {
+                    Ok(track) => track,
+                    Err(error) => {
+                        close([&stable]).await;
+                        return Err(error);
+                    }
+                };
                 started.extend(more);
                 let percent = canary.percent;
                 Some(Canary { track, percent })
@@ -221,6 +230,23 @@ impl Engine {
             stopped &= tagger.pool.stop(deadline).await;
         }
         stopped
+    }
+
+    /// Drops the waiting windows and ends the workers, for at most 30 s.
+    ///
+    /// A program that gives up calls this before it exits: exiting while a worker opens or runs a session can crash in ONNX
+    /// Runtime.
+    pub async fn close(&self) {
+        close(self.tracks()).await;
+    }
+}
+
+/// [`Engine::close`] for these tracks.
+async fn close<'t>(tracks: impl IntoIterator<Item = &'t Track>) {
+    let deadline = Instant::now() + CLOSE_LIMIT;
+    for tagger in tracks.into_iter().flat_map(Track::all) {
+        tagger.queue.abort();
+        let _busy = tagger.pool.stop(deadline).await;
     }
 }
 

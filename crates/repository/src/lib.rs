@@ -34,5 +34,5 @@ pub use manifest::{
 pub use max_length::MaxLength;
 pub use plain::{PlainConfig, plain_version};
 pub use precision::{Precision, PrecisionError};
-pub use store::{LockedStore, StoreError, publish};
+pub use store::{LockedStore, StoreError, check_store, publish};
 pub use tokenizer_config::TokenizerConfig;

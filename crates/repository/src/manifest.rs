@@ -277,6 +277,16 @@ impl Manifest {
         Ok(hasher.finish())
     }
 
+    /// The manifest of the bundle `dir` in [`FORMAT_VERSION`], with the version that this format makes.
+    pub(crate) fn into_current_format(mut self, dir: &Path) -> Result<Self, ManifestError> {
+        self.format_version = FORMAT_VERSION;
+        self.version = self.content_version().map_err(|source| ManifestError::Parse {
+            path: dir.join(MANIFEST),
+            source,
+        })?;
+        Ok(self)
+    }
+
     /// The temperature of the scores; the error names `path`.
     pub fn scores_temperature(&self, path: &Path) -> Result<Temperature, ManifestError> {
         let Some(found) = self.temperature else {

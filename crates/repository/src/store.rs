@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use thiserror::Error;
 
-use crate::files::{FileError, copy_synced, create_dir_synced, rename_synced, set_readable, sync};
-use crate::manifest::{MANIFEST, Manifest, ManifestError};
+use crate::files::{
+    FileError, copy_synced, create_dir_synced, rename_synced, set_readable, sync, write_synced,
+};
+use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, ManifestError};
 
 /// The file that a publisher locks.
 const LOCK: &str = ".lock";
@@ -26,6 +28,20 @@ pub enum StoreError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The manifest of a copy cannot be written as JSON.
+    #[error("{}: {source}", path.display())]
+    Json {
+        /// The manifest.
+        path: PathBuf,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// The store would be inside a bundle.
+    #[error("{} is a bundle (it has {MANIFEST}), not a store; name another directory with --store", path.display())]
+    IsBundle {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The bundle was replaced while it was copied.
     #[error("{}: the version was {was} and became {now} while the bundle was copied; publish it again", path.display())]
     Changed {
@@ -47,6 +63,7 @@ pub struct LockedStore<'s> {
 impl<'s> LockedStore<'s> {
     /// Locks the store, which is made if it does not exist; waits while another process publishes to it.
     pub fn acquire(store: &'s Path) -> Result<Self, StoreError> {
+        check_store(store)?;
         create_dir_synced(store)?;
         let path = store.join(LOCK);
         let file = File::create(&path).map_err(FileError::at(&path))?;
@@ -61,7 +78,7 @@ impl<'s> LockedStore<'s> {
 
     /// [`publish`] under this lock.
     pub fn publish(&self, bundle: &Path) -> Result<PathBuf, StoreError> {
-        let manifest = Manifest::read(bundle)?;
+        let manifest = Manifest::read(bundle)?.into_current_format(bundle)?;
         let versions = self.store.join("versions");
         create_dir_synced(&versions)?;
         remove_temporary(&versions, STAGING)?;
@@ -89,11 +106,22 @@ impl<'s> LockedStore<'s> {
     }
 }
 
+/// Fails if the directory of a store is a bundle: servers of that bundle would then serve the versions inside it.
+pub fn check_store(store: &Path) -> Result<(), StoreError> {
+    match store.join(MANIFEST).symlink_metadata() {
+        Ok(_) => Err(StoreError::IsBundle {
+            path: store.to_owned(),
+        }),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Puts a bundle into a store as `versions/<version>/`, makes it the current version and yields its directory.
 ///
 /// The bundle is copied to a temporary directory beside its place, checked against its hashes, synced and renamed; `current` is
 /// replaced by a rename. A version that the store already has is made current again; if its copy in the store is damaged, or was
-/// made from elsewhere (base model, evaluation), the bundle's files replace it. Only one publisher works at a time, and the
+/// made from elsewhere (base model, evaluation), the bundle's files replace it. The version in the store is that of the current
+/// format: in format 1, bundles that answer differently can have the same version. Only one publisher works at a time, and the
 /// next one removes what a killed one left.
 pub fn publish(bundle: &Path, store: &Path) -> Result<PathBuf, StoreError> {
     LockedStore::acquire(store)?.publish(bundle)
@@ -108,13 +136,23 @@ fn stage(bundle: &Path, manifest: &Manifest, versions: &Path) -> Result<TempDir,
     for name in manifest.known_files().chain([MANIFEST]) {
         copy_synced(&bundle.join(name), &staging.path().join(name))?;
     }
-    let copied = Manifest::read(staging.path())?;
+    let read = Manifest::read(staging.path())?;
+    let is_current = read.format_version == FORMAT_VERSION;
+    let copied = read.into_current_format(staging.path())?;
     if copied.version != manifest.version {
         return Err(StoreError::Changed {
             path: bundle.to_owned(),
             was: manifest.version.clone(),
             now: copied.version,
         });
+    }
+    if !is_current {
+        let path = staging.path().join(MANIFEST);
+        let text = serde_json::to_vec_pretty(&copied).map_err(|source| StoreError::Json {
+            path: path.clone(),
+            source,
+        })?;
+        write_synced(&path, &text)?;
     }
     set_readable(staging.path())?;
     sync(staging.path())?;

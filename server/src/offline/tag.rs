@@ -1,6 +1,7 @@
 //! Tags the lines of a file.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -21,22 +22,47 @@ pub struct Tally {
     pub failed: u64,
 }
 
-/// Tags every line of the input and writes the results in order, in bounded memory.
+/// Tags every line of the input and writes the results in order, in bounded memory, unless `interrupt` completes before.
 ///
 /// A line that cannot be tagged is written as an error (NDJSON, HTML) or reported on standard error (CoNLL). A file
 /// appears at its path when it is complete.
-pub async fn tag_file(config: EngineConfig, work: TagFile) -> Result<Tally, TagFileError> {
+pub async fn tag_file(
+    config: EngineConfig,
+    work: TagFile,
+    interrupt: impl Future<Output = ()>,
+) -> Result<Tally, TagFileError> {
+    let mut interrupt = pin!(interrupt);
     let (input, size) = input::open(&work.file)?;
-    let mut output = Output::create(work.out.as_deref())?;
+    let output = Output::create(work.out.as_deref())?;
     let limits = BulkLimits::of(&config);
-    let engine = Engine::open(config).await?;
+    let engine = tokio::select! {
+        opened = Engine::open(config) => opened?,
+        () = &mut interrupt => return Err(TagFileError::Interrupted),
+    };
+    let tally = tokio::select! {
+        tally = tag_with(&engine, limits, work, (input, size), output) => tally,
+        // The incomplete output file is removed.
+        () = &mut interrupt => Err(TagFileError::Interrupted),
+    };
+    engine.close().await;
+    tally
+}
+
+/// [`tag_file`] with an open engine.
+async fn tag_with(
+    engine: &Engine,
+    limits: BulkLimits,
+    work: TagFile,
+    (input, size): (Box<dyn Read + Send>, Option<u64>),
+    mut output: Output,
+) -> Result<Tally, TagFileError> {
     let tagger = engine.live();
     let reading = work.options.reading();
     let view = work.options.view(&tagger.model().labels)?;
     engine.ready().await?;
     let bar = Bar::new(size);
     let chunks = bar.watch(input::chunks(input).map_err(EngineError::Io)?);
-    let mut answers = std::pin::pin!(tag_lines(
+    let mut answers = pin!(tag_lines(
         Arc::clone(&tagger),
         chunks,
         work.input,

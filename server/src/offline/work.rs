@@ -79,6 +79,9 @@ pub enum TagFileError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The user interrupted the program.
+    #[error("interrupted")]
+    Interrupted,
     /// The workers ended before the input did.
     #[error("the workers stopped before the end of the input")]
     Stopped,

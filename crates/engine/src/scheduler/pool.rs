@@ -1,6 +1,6 @@
 //! The worker threads.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// The running workers.
 pub(crate) struct Pool {
-    threads: Vec<JoinHandle<()>>,
+    /// Empty once all threads have been joined.
+    threads: Mutex<Vec<JoinHandle<()>>>,
     queue: Arc<Queue>,
 }
 
@@ -39,8 +40,8 @@ impl Pool {
     pub(crate) fn start(worker: Worker, count: usize) -> std::io::Result<(Self, Vec<SessionReady>)> {
         let queue = Arc::clone(&worker.queue);
         let worker = Arc::new(worker);
-        let mut pool = Self {
-            threads: Vec::with_capacity(count),
+        let pool = Self {
+            threads: Mutex::new(Vec::with_capacity(count)),
             queue,
         };
         let mut started = Vec::with_capacity(count);
@@ -54,17 +55,35 @@ impl Pool {
                 drop(worker);
                 give_back();
             };
-            pool.threads.push(thread.spawn(run)?);
+            pool.threads().push(thread.spawn(run)?);
             started.push(hears);
         }
         Ok((pool, started))
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        // No code panics while it holds the lock.
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Joins the threads if all of them have returned. False if one is still busy.
+    fn join_if_finished(&self) -> bool {
+        let mut threads = self.threads();
+        let finished = threads.iter().all(JoinHandle::is_finished);
+        if finished {
+            for thread in threads.drain(..) {
+                // A worker that panicked has ended too.
+                let _panicked = thread.join();
+            }
+        }
+        finished
     }
 
     /// Closes the queue and waits for the workers until the deadline. False if a worker is still busy then.
     pub(crate) async fn stop(&self, deadline: Instant) -> bool {
         self.queue.close();
         loop {
-            if self.threads.iter().all(JoinHandle::is_finished) {
+            if self.join_if_finished() {
                 return true;
             }
             if Instant::now() >= deadline {

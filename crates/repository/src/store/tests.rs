@@ -6,7 +6,7 @@ use nerve_tagging::Splitter;
 use super::*;
 use crate::file_info::FileInfo;
 use crate::files::SYNCED;
-use crate::manifest::{FILES, FORMAT_VERSION, GraphInfo};
+use crate::manifest::{FILES, GraphInfo};
 use crate::precision::Precision;
 
 /// A bundle whose files are the text `content` each.
@@ -42,6 +42,16 @@ fn bundle(dir: &Path, content: &str, base: Option<&str>) -> PathBuf {
     manifest.version = manifest.content_version().unwrap();
     fs::write(bundle.join(MANIFEST), serde_json::to_vec(&manifest).unwrap()).unwrap();
     bundle
+}
+
+/// Rewrites the manifest of a bundle as one of format 1, after `edit`.
+fn rewrite_in_format_1(bundle: &Path, edit: impl FnOnce(&mut Manifest)) -> String {
+    let mut manifest = Manifest::read(bundle).unwrap();
+    manifest.format_version = 1;
+    edit(&mut manifest);
+    manifest.version = manifest.content_version().unwrap();
+    fs::write(bundle.join(MANIFEST), serde_json::to_vec(&manifest).unwrap()).unwrap();
+    manifest.version
 }
 
 fn current(store: &Path) -> Result<Manifest, ManifestError> {
@@ -139,4 +149,52 @@ fn everything_is_on_the_disk_before_a_name_points_at_it() {
     for above in [dir.path().to_owned(), dir.path().join("new")] {
         assert!(synced.contains(&above), "{}", above.display());
     }
+}
+
+#[test]
+fn bundles_of_format_1_that_share_a_version_are_different_versions_in_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, bundle) = (dir.path().join("store"), bundle(dir.path(), "same", None));
+    let first = rewrite_in_format_1(&bundle, |manifest| manifest.max_length = 64);
+    let first_version = publish(&bundle, &store).unwrap();
+    let second = rewrite_in_format_1(&bundle, |manifest| {
+        (manifest.max_length, manifest.splitter) = (128, Splitter::Whitespace);
+    });
+    assert_eq!(first, second);
+    let second_version = publish(&bundle, &store).unwrap();
+    assert_ne!(first_version, second_version);
+    let (one, other) = (
+        Manifest::read(&first_version).unwrap(),
+        Manifest::read(&second_version).unwrap(),
+    );
+    assert_eq!((one.max_length, one.splitter), (64, Splitter::Corpus));
+    assert_eq!((other.max_length, other.splitter), (128, Splitter::Whitespace));
+    assert_eq!(current(&store).unwrap(), other);
+    assert_eq!(publish(&bundle, &store).unwrap(), second_version);
+}
+
+#[test]
+fn a_version_of_format_1_that_a_store_has_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, bundle) = (dir.path().join("store"), bundle(dir.path(), "same", None));
+    let version = rewrite_in_format_1(&bundle, |_| ());
+    let before = store.join("versions").join(&version);
+    fs::create_dir_all(store.join("versions")).unwrap();
+    fs::rename(&bundle, &before).unwrap();
+    symlink(Path::new("versions").join(&version), store.join("current")).unwrap();
+    let whole = current(&store).unwrap();
+    assert_ne!(publish(&before, &store).unwrap(), before);
+    assert_eq!(Manifest::read(&before).unwrap(), whole);
+}
+
+#[test]
+fn a_store_is_not_made_inside_a_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bundle, other) = (bundle(dir.path(), "a", None), bundle(dir.path(), "b", None));
+    let refused = publish(&bundle, &other).unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::IsBundle { path } if *path == other),
+        "{refused}"
+    );
+    assert!(!other.join("versions").exists());
 }
