@@ -32,14 +32,14 @@ pub struct Bin {
 
 /// Confidence against accuracy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Reliability {
+pub struct ReliabilityDiagram {
     /// [`BINS`] bins, from 0 to 1; a bin has its upper end.
     pub bins: Vec<Bin>,
     /// The expected calibration error: the mean distance of confidence from accuracy over the bins, by their counts.
     pub ece: f64,
 }
 
-impl Reliability {
+impl ReliabilityDiagram {
     /// The reliability of confidences in [0, 1], each with whether it was right (Naeini et al. 2015; Guo et al. 2017).
     pub fn of(samples: impl IntoIterator<Item = (f64, bool)>) -> Self {
         let mut sums = [(0_usize, 0.0, 0_usize); BINS];
@@ -69,13 +69,13 @@ impl Reliability {
 
 /// How believable probabilities are at one temperature.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Believability {
+pub struct CalibrationMetrics {
     /// Mean negative log-likelihood of the gold labels, in nats a word.
     pub nll: f64,
     /// Of each word's most probable label.
-    pub words: Reliability,
+    pub words: ReliabilityDiagram,
     /// Of each predicted entity, its score the mean of its words' and right where its words and type are gold's.
-    pub entities: Reliability,
+    pub entities: ReliabilityDiagram,
 }
 
 /// A fitted temperature and what it does.
@@ -86,9 +86,9 @@ pub struct CalibrationReport {
     /// Words it was fitted on: those with logits and a gold label that the tagger knows.
     pub words: usize,
     /// At temperature 1.
-    pub before: Believability,
+    pub before: CalibrationMetrics,
     /// At the fitted temperature.
-    pub after: Believability,
+    pub after: CalibrationMetrics,
 }
 
 /// A fitted temperature that is the lowest or the highest that is tried, so that it says nothing of the model.
@@ -122,7 +122,7 @@ impl CalibrationReport {
                 words: self.words,
             });
         }
-        let fit = |of: &Believability| Fit {
+        let fit = |of: &CalibrationMetrics| Fit {
             nll: of.nll,
             ece: of.words.ece,
         };
@@ -159,7 +159,7 @@ pub fn calibration_report(
     let rows = labelled_rows(labels, logits, corpus);
     let temperature = fit_temperature(&rows)?;
     let at = |temperature| {
-        Some(Believability {
+        Some(CalibrationMetrics {
             nll: mean_nll(&rows, temperature),
             words: word_reliability(&rows, temperature),
             entities: entity_reliability(labels, logits, corpus, temperature)?,
@@ -240,8 +240,8 @@ fn mean_nll(rows: &[(&[f32], usize)], temperature: Temperature) -> f64 {
     rows.iter().map(nll).sum::<f64>() / rows.len().max(1) as f64
 }
 
-fn word_reliability(rows: &[(&[f32], usize)], temperature: Temperature) -> Reliability {
-    Reliability::of(rows.iter().map(|&(row, gold)| {
+fn word_reliability(rows: &[(&[f32], usize)], temperature: Temperature) -> ReliabilityDiagram {
+    ReliabilityDiagram::of(rows.iter().map(|&(row, gold)| {
         let first = |best: (usize, f32), next: (usize, f32)| if next.1 > best.1 { next } else { best };
         let (best, highest) = row
             .iter()
@@ -258,7 +258,7 @@ fn entity_reliability(
     logits: &WordLogits,
     corpus: &Corpus,
     temperature: Temperature,
-) -> Option<Reliability> {
+) -> Option<ReliabilityDiagram> {
     let decoder = Decoder::new(labels).with_temperature(temperature);
     let mut samples = Vec::new();
     for (sentence, rows) in corpus.sentences.iter().zip(logits) {
@@ -278,7 +278,7 @@ fn entity_reliability(
                 .map(|entity| (score(entity, &found), gold.contains(entity))),
         );
     }
-    Some(Reliability::of(samples))
+    Some(ReliabilityDiagram::of(samples))
 }
 
 /// The mean score of an entity's words, as the server states it.

@@ -14,7 +14,7 @@ mod spans;
 
 pub use bundle::{BundleError, open_bundle};
 pub use calibration::{
-    BINS, Believability, Bin, CalibrationReport, Reliability, TemperatureAtBound, calibrate,
+    BINS, Bin, CalibrationMetrics, CalibrationReport, ReliabilityDiagram, TemperatureAtBound, calibrate,
     calibration_report, fit_temperature,
 };
 pub use checkpoint::CheckpointTagger;

@@ -55,14 +55,14 @@ fn what_has_no_best_temperature_stays_within_bounds() {
 fn the_calibration_error_is_the_weighted_gap_of_the_bins() {
     // Three at 0.9 of which two are right, one at 0.55 that is right; 1.0 falls into the last bin.
     let samples = [(0.9, true), (0.9, true), (0.9, false), (0.55, true)];
-    let found = Reliability::of(samples);
+    let found = ReliabilityDiagram::of(samples);
     let expected = 0.75 * (0.9 - 2.0 / 3.0) + 0.25 * 0.45;
     assert!((found.ece - expected).abs() < 1e-12);
     assert_eq!(found.bins.len(), BINS);
-    let ends = Reliability::of([(0.0, false), (1.0, true)]);
+    let ends = ReliabilityDiagram::of([(0.0, false), (1.0, true)]);
     assert_eq!((ends.bins[0].count, ends.bins[BINS - 1].count), (1, 1));
     assert_eq!(ends.ece, 0.0);
-    assert_eq!(Reliability::of([]).ece, 0.0);
+    assert_eq!(ReliabilityDiagram::of([]).ece, 0.0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::evaluate::calibration::{CalibrationReport, Reliability};
+use crate::evaluate::calibration::{CalibrationReport, ReliabilityDiagram};
 use crate::report::chart::line::{LineChart, Series};
 use crate::report::html::{details, figures, table};
 use crate::report::number::{format_number, format_percent};
@@ -50,8 +50,8 @@ pub(super) fn calibration(report: &CalibrationReport) -> Markup {
     }
 }
 
-fn diagram(title: &str, before: &Reliability, after: &Reliability) -> Markup {
-    let points = |reliability: &Reliability| {
+fn diagram(title: &str, before: &ReliabilityDiagram, after: &ReliabilityDiagram) -> Markup {
+    let points = |reliability: &ReliabilityDiagram| {
         let filled = reliability.bins.iter().filter(|bin| bin.count > 0);
         filled.map(|bin| (bin.confidence, bin.accuracy)).collect()
     };
@@ -70,7 +70,7 @@ fn diagram(title: &str, before: &Reliability, after: &Reliability) -> Markup {
     .figure()
 }
 
-fn bin_table(name: &str, reliability: &Reliability) -> Markup {
+fn bin_table(name: &str, reliability: &ReliabilityDiagram) -> Markup {
     let width = 1.0 / reliability.bins.len().max(1) as f64;
     let filled = reliability
         .bins
