@@ -10,7 +10,7 @@ use crate::ops::weights::WeightGradients;
 /// `x W^T + b` as `[tokens, outputs]`, for `x` of `[tokens, inputs]`, `weight` of `[outputs, inputs]` and `bias` of
 /// `[outputs]`.
 ///
-/// On the CPU the gradient of `weight` is added to `weight_gradients`, not to candle's gradient store. `weight` must therefore
+/// On the CPU the gradient of `weight` is added to `weight_gradients`, not to candle's gradient store. Therefore `weight` must
 /// be a variable or outside the graph.
 pub(crate) fn linear(
     x: &Tensor,
