@@ -15,7 +15,7 @@ use crate::model::parameters::{Parameters, parameter_shapes};
 use crate::ops::values;
 use crate::safetensors_file::{F32Tensor, write_tensors};
 
-/// Reasons why a model directory cannot be read or written.
+/// Why a model directory cannot be read or written.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
     /// The configuration is invalid.
