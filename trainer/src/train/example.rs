@@ -1,4 +1,4 @@
-//! Sentences to what the network is fitted to.
+//! Training examples: tokenized windows of sentences with their labels.
 
 use nerve_inference::{TextTokenizer, TokenizerError};
 use nerve_tagging::{AlignError, LabelId, LabelSet, SubwordLabels, WindowLimits, windows};
@@ -8,34 +8,35 @@ use crate::model::gradients::Targets;
 use crate::model::packed::Packed;
 use nerve_corpus::{Corpus, CorpusError};
 
-/// Why a sentence makes no example.
+/// Why a sentence cannot become an example.
 #[derive(Debug, Error)]
 pub enum ExampleError {
-    /// The corpus is at fault.
+    /// The corpus is invalid.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
     /// The tokenizer failed.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// Words and labels do not fit one another.
+    /// The words and the labels do not match.
     #[error(transparent)]
     Align(#[from] AlignError),
 }
 
-/// One window of a sentence, encoded, with the labels of the tokens that carry one.
+/// One tokenized window of a sentence, with the labels of its labeled tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Example {
-    /// The sentence it is of, counted from 0.
+    /// The index of the sentence, counted from 0.
     pub sentence: usize,
-    /// Its number among the windows of the sentence, counted from 0.
+    /// The index of the window in the sentence, counted from 0.
     pub window: usize,
-    /// Token ids, special tokens included.
+    /// The token ids, special tokens included.
     pub ids: Vec<u32>,
-    /// Positions and labels of the labelled tokens.
+    /// The position and the label of each labeled token.
     pub labelled: Vec<(u32, u32)>,
 }
 
-/// The windows of a corpus' sentences that hold a labelled token; a long sentence becomes several, none is cut.
+/// The windows of all sentences of a corpus that contain a labeled token. A long sentence yields several windows; it
+/// is never truncated.
 pub fn examples(
     corpus: &Corpus,
     tokenizer: &TextTokenizer,
@@ -77,7 +78,7 @@ pub fn examples(
     Ok(examples)
 }
 
-/// Examples laid end to end, as the network reads them, with their targets.
+/// Packs examples for one pass through the network, with their target labels.
 pub(super) fn pack(examples: &[&Example]) -> (Packed, Targets) {
     let mut targets = Targets::default();
     let mut start = 0;
@@ -132,7 +133,7 @@ mod tests {
         let made = examples(&corpus, &tokenizer, &labels, limits, SubwordLabels::First).unwrap();
         assert!(made.len() > 3 && made.iter().all(|e| e.ids.len() <= 18));
         assert_eq!(made.iter().map(|e| e.labelled.len()).sum::<usize>(), 50);
-        // A word in two windows is labelled in the one that answers for it.
+        // A word that is in two windows is labeled in only one of them.
         let every = examples(&corpus, &tokenizer, &labels, limits, SubwordLabels::All).unwrap();
         assert_eq!(every.iter().map(|e| e.labelled.len()).sum::<usize>(), 50);
         let unknown = LabelSet::iob2(["y"]).unwrap();
