@@ -31,11 +31,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         publish: PublishArgs,
     },
-    /// Score a checkpoint or a bundle on a labelled file.
+    /// Score a checkpoint or a bundle on a labeled file.
     Evaluate {
         #[command(flatten)]
         model: ModelArgs,
-        /// Labelled sentences: CoNLL, or JSON lines.
+        /// Labeled sentences: CoNLL, or JSON lines.
         #[arg(long, value_name = "FILE")]
         data: PathBuf,
         /// Also write the figures as JSON.
@@ -74,7 +74,7 @@ pub(crate) enum Command {
         /// The checkpoint.
         #[arg(long, value_name = "DIR")]
         checkpoint: PathBuf,
-        /// Labelled sentences that it was not trained on: CoNLL, or JSON lines.
+        /// Labeled sentences that it was not trained on: CoNLL, or JSON lines.
         #[arg(long, value_name = "FILE")]
         data: PathBuf,
         /// Longest window in tokens [default: the one that the checkpoint was trained with, else 128].

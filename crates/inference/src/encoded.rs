@@ -11,7 +11,7 @@ pub struct EncodedWindow {
     pub sentence: usize,
     /// The token ids, special tokens included.
     pub ids: Vec<u32>,
-    /// The words that are labelled from this window, ascending.
+    /// The words that are labeled from this window, ascending.
     pub words: Vec<usize>,
     /// The position in `ids` of the first subword of each of these words.
     pub reads: Vec<usize>,
@@ -29,7 +29,7 @@ impl EncodedWindow {
 
 /// The windows of sentences that have a token, sentence by sentence.
 ///
-/// Every word that has a subword is labelled from exactly one window.
+/// Every word that has a subword is labeled from exactly one window.
 pub fn encode<S: AsRef<str>>(
     tokenizer: &TextTokenizer,
     limits: WindowLimits,

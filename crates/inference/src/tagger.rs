@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::text_tokenizer::TokenizerError;
 use crate::window_logits::LogitsError;
 
-/// Why words could not be labelled.
+/// Why words could not be labeled.
 #[derive(Debug, Error)]
 pub enum TagError {
     /// The tokenizer failed.

@@ -49,4 +49,4 @@ pub use record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Ti
 pub use run::{Beginning, train};
 pub use schedule::{Decay, DevScore, Schedule, ScheduleKind, Steps};
 pub use seeds::{SeedResult, SeedsReport, Spread, train_seeds};
-pub use subwords::LabelledSubwords;
+pub use subwords::LabeledSubwords;

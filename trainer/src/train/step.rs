@@ -38,7 +38,7 @@ pub(super) fn differentiate<'e>(
     threads: usize,
     seed: u64,
 ) -> Result<AccumulatedGradients<'e>> {
-    let labels = batches.iter().flatten().flat_map(|example| &example.labelled);
+    let labels = batches.iter().flatten().flat_map(|example| &example.labeled);
     let weight = loss.weight(labels.map(|(_, label)| *label));
     // If every label of the step has weight 0, the loss is 0 instead of NaN.
     let weight = if weight > 0.0 { weight } else { 1.0 };

@@ -35,8 +35,8 @@ impl TrainingSet {
         hook: &mut dyn TrainingHook,
     ) -> Result<Self, TrainError> {
         let (labels, tokenizer) = (tagger.labels(), tagger.tokenizer());
-        let labelled = config.label_subwords.into();
-        let mut examples = examples(&corpus, tokenizer, labels, tagger.limits(), labelled)?;
+        let labeled = config.label_subwords.into();
+        let mut examples = examples(&corpus, tokenizer, labels, tagger.limits(), labeled)?;
         let context = ExampleContext {
             labels,
             specials: tokenizer.specials(),
@@ -73,7 +73,7 @@ impl TrainingSet {
         let present: BTreeSet<u32> = self
             .examples
             .iter()
-            .flat_map(|example| example.labelled.iter().map(|(_, label)| *label))
+            .flat_map(|example| example.labeled.iter().map(|(_, label)| *label))
             .collect();
         let name = |label: u32| labels.type_name(labels.tag(LabelId(label as usize))?.entity_type()?);
         present.into_iter().filter_map(name).map(str::to_owned).collect()
@@ -86,8 +86,8 @@ impl TrainingSet {
         for example in &self.examples {
             add(example.ids.len());
             example.ids.iter().for_each(|&id| add(id as usize));
-            add(example.labelled.len());
-            for &(position, label) in &example.labelled {
+            add(example.labeled.len());
+            for &(position, label) in &example.labeled {
                 add(position as usize);
                 add(label as usize);
             }
@@ -134,7 +134,7 @@ impl TrainingSet {
     /// The number of occurrences of each of the `labels` labels.
     pub(super) fn label_counts(&self, labels: usize) -> Vec<u64> {
         let mut counts = vec![0; labels];
-        for (_, label) in self.examples.iter().flat_map(|example| &example.labelled) {
+        for (_, label) in self.examples.iter().flat_map(|example| &example.labeled) {
             if let Some(count) = counts.get_mut(*label as usize) {
                 *count += 1;
             }
