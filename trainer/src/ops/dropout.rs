@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_and_masks_are_dropped_independently() {
+    fn neighbors_and_masks_are_dropped_independently() {
         let kept = |mask: Mask| {
             let mut values = vec![1f32; 100_000];
             mask.multiply(&mut values, 0);

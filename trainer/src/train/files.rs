@@ -67,7 +67,7 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
     write().map_err(failed(path))
 }
 
-/// Returns after all files in a directory, the directory and its entry in its parent are synced to the disk.
+/// Syncs all files in a directory, the directory and its entry in its parent to the disk.
 pub(super) fn sync_all(dir: &Path) -> Result<(), TrainError> {
     for entry in fs::read_dir(dir).map_err(failed(dir))? {
         let path = entry.map_err(failed(dir))?.path();
@@ -80,7 +80,7 @@ pub(super) fn sync_all(dir: &Path) -> Result<(), TrainError> {
     sync_parent(dir)
 }
 
-/// Returns after the directory entry of a file is synced to the disk.
+/// Syncs the directory entry of a file to the disk.
 pub(super) fn sync_parent(path: &Path) -> Result<(), TrainError> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync(parent),

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 pub enum Aggregation {
     /// Tokens, each by itself.
     None,
-    /// Tokens; neighbours of one entity are joined.
+    /// Tokens; neighbors of one entity are joined.
     Simple,
     /// Words, by their first token.
     // Training labels the first token of a word.
