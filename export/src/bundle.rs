@@ -1,4 +1,4 @@
-//! Exports a checkpoint as a bundle, which is written, opened and evaluated before it gets its name.
+//! Exports a checkpoint as a bundle. The bundle is written, opened and evaluated before it is renamed to its path.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,92 +21,92 @@ use crate::calibrate::calibrate;
 use crate::graph::classifier::build;
 use crate::graph::options::{Arithmetic, LogitsOf};
 
-/// What to export and where.
+/// The inputs and options of an export.
 #[derive(Clone, Debug)]
 pub struct BundleRequest {
-    /// A Hugging Face checkpoint directory.
+    /// The directory of a Hugging Face checkpoint.
     pub checkpoint: PathBuf,
-    /// The bundle directory to make; it must not exist.
+    /// The directory of the bundle, which must not exist yet.
     pub out: PathBuf,
-    /// The arithmetic.
+    /// The precision of the graph.
     pub precision: Precision,
-    /// Which tokens the graph computes logits for, and so whether it is padding-free.
+    /// The tokens whose logits the graph computes, which also decides whether it is padding-free.
     pub logits_of: LogitsOf,
-    /// The words of the sentences that int8 ranges are observed on; other precisions need none.
+    /// The words of the sentences from which int8 ranges are measured; other precisions need none.
     pub calibration: Vec<Vec<String>>,
-    /// How many of those sentences are observed at most, evenly spaced.
+    /// The maximum number of these sentences that are used, evenly spaced.
     pub calibration_texts: usize,
-    /// The corpus to evaluate the bundle on before it is written.
+    /// The corpus on which the bundle is evaluated before it is renamed to its path.
     pub evaluate: Option<Corpus>,
-    /// The model's name.
+    /// The name of the model.
     pub name: String,
-    /// The base model's name.
+    /// The name of the base model.
     pub base: Option<String>,
-    /// Longest window in tokens, special tokens included; at most the positions of the model.
+    /// The longest window in tokens, special tokens included; at most the number of positions of the model.
     pub max_length: usize,
     /// How running text is split into words.
     pub splitter: Splitter,
 }
 
-/// Why a checkpoint was not exported.
+/// Why a checkpoint cannot be exported.
 #[derive(Debug, Error)]
 pub enum ExportError {
-    /// The checkpoint is unusable.
+    /// The checkpoint is invalid.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The tokenizer is unusable.
+    /// The tokenizer is invalid.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// The checkpoint's temperature is unusable.
+    /// The temperature of the checkpoint is invalid.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
-    /// ONNX Runtime refuses the graph.
+    /// ONNX Runtime cannot open or run the graph.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// The written bundle does not open.
+    /// The written bundle cannot be opened.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The written bundle does not answer.
+    /// The written bundle cannot label the evaluation corpus.
     #[error(transparent)]
     Tag(#[from] TagError),
-    /// int8 was asked for without text to observe.
+    /// int8 is requested without calibration sentences.
     #[error("int8 needs --calibration FILE: activation ranges are fixed by observing real text")]
     NoCalibration,
-    /// The calibration sentences have no token.
+    /// The calibration sentences have no tokens.
     #[error("int8: the tokenizer makes no token of the {sentences} calibration sentences")]
     EmptyCalibration {
-        /// How many sentences were given.
+        /// The number of calibration sentences.
         sentences: usize,
     },
-    /// The maximum length does not fit the model.
+    /// The maximum length exceeds the number of positions of the model.
     #[error("--max-length is {max_length}, but the model has {positions} positions")]
     MaxLength {
-        /// The maximum length requested.
+        /// The maximum length requested, in tokens.
         max_length: usize,
-        /// The positions of the model.
+        /// The number of positions of the model.
         positions: usize,
     },
     /// The maximum length leaves no room for text.
     #[error("--max-length: {0}")]
     Limits(#[from] WindowLimitsError),
-    /// The target exists.
+    /// The bundle directory already exists.
     #[error("{} exists already; remove it or choose another --out", path.display())]
     Exists {
-        /// The target.
+        /// The bundle directory.
         path: PathBuf,
     },
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The manifest cannot be written as JSON.
+    /// The manifest cannot be serialized as JSON.
     #[error("manifest: {0}")]
     Manifest(#[from] serde_json::Error),
 }
 
-/// Exports a checkpoint as a bundle and yields its manifest.
+/// Exports a checkpoint as a bundle and returns its manifest.
 ///
-/// The bundle is written to a temporary directory beside the target, synced, opened, evaluated and then renamed, so that the
-/// target is a complete bundle or does not exist.
+/// The bundle is written to a temporary directory next to its path, synced, opened, evaluated, and then renamed. So
+/// the path contains a complete bundle or does not exist.
 pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, ExportError> {
     let out = &request.out;
     if out.symlink_metadata().is_ok() {
@@ -216,7 +216,8 @@ fn sample(sentences: &[Vec<String>], most: usize) -> Vec<Vec<String>> {
     sentences.iter().step_by(step).cloned().collect()
 }
 
-/// Entity precision, recall and F1 of a model on a corpus; entities of types that the model lacks count as missed.
+/// The entity precision, recall and F1 of a model on a corpus. A gold entity whose type the model does not have
+/// counts as missed.
 pub(crate) fn evaluate(
     model: &Model,
     corpus: &Corpus,

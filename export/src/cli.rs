@@ -50,7 +50,7 @@ pub(crate) enum Command {
         /// The store, which is made if it does not exist
         #[arg(long, value_name = "DIR")]
         store: PathBuf,
-        /// Only if its entity F1 on this labelled file (CoNLL, JSON lines) is higher than that of the version that is live; else
+        /// Only if its entity F1 on this labeled file (CoNLL, JSON lines) is higher than that of the version that is live; else
         /// exit with 3. Entities of types that a version lacks count as missed
         #[arg(long, value_name = "FILE")]
         only_if_better: Option<PathBuf>,
@@ -87,7 +87,7 @@ pub(crate) struct ExportArgs {
     /// Greatest number of texts to observe, taken at even distances from the file
     #[arg(long, value_name = "NUMBER", default_value_t = 512, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     calibration_texts: usize,
-    /// A labelled file (CoNLL, JSON lines); the bundle's scores on it go into the manifest
+    /// A labeled file (CoNLL, JSON lines); the bundle's scores on it go into the manifest
     #[arg(long, value_name = "FILE")]
     evaluate: Option<PathBuf>,
     /// Name of the model [default: the name of the bundle directory]

@@ -1,4 +1,4 @@
-//! Publishes a bundle only if it is better than the live version.
+//! Publishes a bundle only if its score is higher than that of the live version.
 
 use std::path::{Path, PathBuf};
 
@@ -9,40 +9,42 @@ use thiserror::Error;
 
 use crate::bundle::{ExportError, evaluate};
 
-/// Why a bundle was not compared with the live version, or not published.
+/// Why a bundle cannot be compared with the live version or published.
 #[derive(Debug, Error)]
 pub enum CompareError {
-    /// The store refuses the bundle.
+    /// The store rejects the bundle.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The bundle, or the live version, cannot be opened.
+    /// The bundle or the live version cannot be opened.
     #[error("cannot open {}: {source}", path.display())]
     Open {
-        /// The model.
+        /// The path of the model.
         path: PathBuf,
-        /// The defect.
+        /// The reason.
         source: ModelError,
     },
-    /// The bundle, or the live version, cannot be evaluated.
+    /// The bundle or the live version cannot be evaluated.
     #[error(transparent)]
     Evaluate(#[from] ExportError),
 }
 
-/// The outcome of a comparison with the live version.
+/// The result of a comparison with the live version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// The published version's directory; absent if the bundle is not better and the store is unchanged.
+    /// The directory of the published version; absent if the bundle is not better, in which case the store is
+    /// unchanged.
     pub published: Option<PathBuf>,
-    /// The bundle's entity F1.
+    /// The entity F1 of the bundle.
     pub f1: f64,
-    /// The entity F1 of the version that was live; absent if the store had none.
+    /// The entity F1 of the previously live version; absent if the store had none.
     pub live_f1: Option<f64>,
 }
 
-/// Publishes a bundle, if it has a higher entity F1 on `dev` than the live version.
+/// Publishes a bundle if its entity F1 on `dev` is higher than that of the live version.
 ///
-/// Both bundles are run on the same sentences; the scores in their manifests are not used. Entities of types that a bundle
-/// lacks count as missed. A store without a live version takes any bundle that can be evaluated. Nobody else publishes between the comparison and its outcome.
+/// Both bundles are evaluated on the same sentences; the scores in their manifests are not used. Entities of types
+/// that a bundle lacks count as missed. A store without a live version accepts every bundle that can be evaluated.
+/// The store is locked from the comparison to the publication.
 pub fn publish_if_better(
     bundle: &Path,
     store: &Path,

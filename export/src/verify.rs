@@ -1,4 +1,4 @@
-//! Verifies that a bundle answers as its checkpoint does, and that the answer to a text does not depend on its batch.
+//! Verifies that a bundle gives the same labels as its checkpoint, and that its logits do not depend on the batch.
 
 use std::path::Path;
 
@@ -16,16 +16,16 @@ use nerve_inference::{Model, ModelError};
 use nerve_inference::{Runtime, SessionOptions};
 use nerve_repository::{Checkpoint, CheckpointError, Precision};
 
-/// The largest difference of a logit of an fp32 bundle from the checkpoint's that passes.
+/// The largest accepted difference between a logit of an fp32 bundle and of the checkpoint.
 const FP32_DIFFERENCE: f32 = 1e-3;
 /// The same for an fp16 bundle, whose operands have 11 significant bits.
 const FP16_DIFFERENCE: f32 = 0.1;
-/// The number of windows that the slow reference computes.
+/// The number of windows that the reference implementation computes, because it is slow.
 const REFERENCE_WINDOWS: usize = 32;
-/// The batch size with which single runs are compared.
+/// The batch size of the runs that are compared with runs of single windows.
 const BATCH: usize = 8;
 
-/// Texts of many lengths and scripts, for a verification without a corpus.
+/// Texts of different lengths and scripts, for a verification without a corpus.
 const PROBES: [&str; 8] = [
     "Hi",
     "Empire State Building = ESB .",
@@ -37,91 +37,92 @@ const PROBES: [&str; 8] = [
     "The quick brown fox jumps over the lazy dog while the five boxing wizards jump quickly and pack my box with five dozen liquor jugs , as the saying goes in at least three languages spoken north of the river and south of the hills",
 ];
 
-/// The measurements of a verification that passed.
+/// The measurements of a successful verification.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verification {
-    /// The bundle's version.
+    /// The version of the bundle.
     pub version: String,
-    /// The bundle's precision.
+    /// The precision of the bundle.
     pub precision: String,
-    /// The number of windows with bit-identical logits alone and in mixed batches.
+    /// The number of windows whose logits are bit-identical alone and in mixed batches.
     pub batch_invariant_windows: usize,
-    /// The largest absolute difference of a logit from the reference's.
+    /// The largest absolute difference between a logit and the reference; absent if no reference is computed.
     pub max_abs_difference: Option<f32>,
-    /// The fraction of tokens whose label is the checkpoint's.
+    /// The fraction of tokens that have the same label as with the checkpoint; absent without a checkpoint.
     pub label_agreement: Option<f64>,
-    /// The number of tokens whose labels were compared.
+    /// The number of tokens whose labels are compared.
     pub labels_compared: usize,
 }
 
-/// Why a bundle fails verification.
+/// Why a bundle fails the verification.
 #[derive(Debug, Error)]
 pub enum VerifyError {
-    /// The bundle does not open.
+    /// The bundle cannot be opened.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// ONNX Runtime refuses or fails.
+    /// ONNX Runtime cannot open or run a graph.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// The checkpoint is unusable.
+    /// The checkpoint is invalid.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// The tokenizer fails.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// The checkpoint has other labels than the bundle.
+    /// The labels of the checkpoint differ from those of the bundle.
     #[error("the checkpoint's labels are not the bundle's")]
     OtherLabels,
-    /// The logits are too far from the checkpoint's.
+    /// The logits differ too much from those of the checkpoint.
     #[error("logits differ from the checkpoint's by {found}, at most {allowed} is allowed")]
     Difference {
         /// The largest difference.
         found: f32,
-        /// The largest difference that passes in this precision.
+        /// The largest accepted difference for the precision of the bundle.
         allowed: f32,
     },
-    /// Too few labels are the checkpoint's.
+    /// Too few tokens have the same label as with the checkpoint.
     #[error(
         "the labels of {equal} of {compared} tokens are the checkpoint's, {:.4}; at least {required} is required: \
          the bundle is of another checkpoint, or its int8 ranges are of other text",
         *equal as f64 / *compared as f64
     )]
     Agreement {
-        /// Tokens that have the checkpoint's label.
+        /// The number of tokens with the same label.
         equal: usize,
-        /// Tokens compared.
+        /// The number of tokens compared.
         compared: usize,
-        /// The smallest agreement that passes.
+        /// The smallest accepted fraction of equal labels.
         required: f64,
     },
     /// A logit is NaN or infinite.
     #[error("window {window} ({tokens} tokens) has logits that are not finite")]
     NotFinite {
-        /// The window, counted from 0.
+        /// The index of the window, counted from 0.
         window: usize,
-        /// Its length in tokens.
+        /// The number of its tokens.
         tokens: usize,
     },
-    /// The texts have no token, so nothing can be verified.
+    /// The texts have no tokens, so there is nothing to verify.
     #[error("the texts have no token: nothing can be verified")]
     NoText,
-    /// The logits of a text depend on its batch, or on which of its tokens are selected.
+    /// The logits of a window depend on its batch, or on which of its tokens are selected.
     #[error(
         "window {window} ({tokens} tokens) has other logits in a batch of mixed lengths, or for selected tokens, than alone"
     )]
     NotInvariant {
-        /// The window, counted from 0.
+        /// The index of the window, counted from 0.
         window: usize,
-        /// Its length in tokens.
+        /// The number of its tokens.
         tokens: usize,
     },
 }
 
-/// Checks a bundle on the words of sentences (built-in ones where none are given).
+/// Verifies a bundle on the words of sentences, or on built-in sentences if none are given.
 ///
-/// Always: every logit is finite, and every window's logits are bit-identical alone and in batches of mixed lengths. With a
-/// checkpoint: an fp32 bundle's logits are within 1e-3 of the plain reference on up to 32 windows, an fp16 bundle's within 0.1,
-/// and the labels of at least `min_agreement` (a fraction) of all tokens are those of the checkpoint's fp32 graph.
+/// Every logit must be finite, and the logits of every window must be bit-identical alone and in batches of mixed
+/// lengths. With a checkpoint, the logits of up to 32 windows must be within 1e-3 (fp32) or 0.1 (fp16) of the
+/// reference implementation, and at least the fraction `min_agreement` of all tokens must have the same label as with
+/// the checkpoint's fp32 graph.
 pub fn verify(
     bundle: &Path,
     checkpoint: Option<&Path>,
@@ -186,7 +187,7 @@ pub fn verify(
     Ok(found)
 }
 
-/// The logits of each window run by itself.
+/// The logits of each window, run alone.
 fn alone(
     session: &mut Session,
     windows: &[EncodedWindow],
@@ -213,7 +214,8 @@ fn check_batches(
     alone: &[Vec<f32>],
     width: usize,
 ) -> Result<(), VerifyError> {
-    // Every batch has windows of all lengths: they are dealt out in the order of their lengths.
+    // Windows are distributed over the batches in the order of their lengths, so every batch contains short and long
+    // windows.
     let mut by_length: Vec<usize> = (0..windows.len()).collect();
     by_length.sort_by_key(|&window| windows[window].ids.len());
     let batches = windows.len().div_ceil(BATCH);
@@ -223,7 +225,7 @@ fn check_batches(
             .iter()
             .map(|&window| windows[window].ids.as_slice())
             .collect();
-        // A server selects some tokens of each window; here every second one.
+        // As a server does, the run selects some tokens of each window: every second one.
         let some = |&window: &usize| (window % 2..windows[window].ids.len()).step_by(2).collect();
         let some: Vec<Vec<usize>> = members.iter().map(some).collect();
         let positions: Vec<&[usize]> = some.iter().map(Vec::as_slice).collect();
@@ -266,7 +268,7 @@ fn difference(
         }
         for (a, b) in expected.iter().zip(found) {
             let difference = (a - b).abs();
-            // `max` would drop a NaN.
+            // `f32::max` would ignore NaN.
             largest = if difference.is_nan() {
                 f32::INFINITY
             } else {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Claim;
 use super::error::StudyError;
-use nerve_trainer::{LabelledSubwords, TrainOptions};
+use nerve_trainer::{LabeledSubwords, TrainOptions};
 
 /// A study.
 #[derive(Clone, Debug, Deserialize)]
@@ -196,7 +196,7 @@ impl Study {
         }
         let every_subword = |variant: &Variant, start: &Start| {
             let options = self.options(variant, start);
-            options.is_none_or(|options| options.label_subwords == Some(LabelledSubwords::All))
+            options.is_none_or(|options| options.label_subwords == Some(LabeledSubwords::All))
         };
         for variant in &self.variants {
             if !self.starts.iter().all(|start| every_subword(variant, start)) {

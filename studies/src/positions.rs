@@ -28,7 +28,7 @@ impl Positions {
     pub(crate) fn of(examples: &[Example], (before, after): (usize, usize)) -> Self {
         let sentences = || examples.chunk_by(|one, next| one.sentence == next.sentence);
         let length = |sentence: &[Example]| {
-            let subwords: usize = sentence.iter().map(|example| example.labelled.len()).sum();
+            let subwords: usize = sentence.iter().map(|example| example.labeled.len()).sum();
             before + subwords + after
         };
         let longest = sentences().map(length).max().unwrap_or_default();
@@ -69,7 +69,7 @@ impl Positions {
                 .get(position as usize)
                 .map_or(usize::MAX, |&label| label as usize)
         };
-        for &(position, right) in &example.labelled {
+        for &(position, right) in &example.labeled {
             confusion.add(right as usize, given(position));
         }
         if let Some(unlabeled) = self.examples.get(&(example.sentence, example.window)) {
@@ -90,7 +90,7 @@ pub(crate) fn pad(examples: &mut [Example], padding: u32, outside: u32) {
         let longest = longest.unwrap_or(length);
         example.ids.resize(longest, padding);
         let positions = (length..longest).map(|position| (position as u32, outside));
-        example.labelled.extend(positions);
+        example.labeled.extend(positions);
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
             sentence,
             window,
             ids: vec![7; length as usize],
-            labelled: (first..length - 1).map(|position| (position, 0)).collect(),
+            labeled: (first..length - 1).map(|position| (position, 0)).collect(),
         }
     }
 
@@ -132,7 +132,7 @@ mod tests {
         pad(&mut made, 9, 3);
         assert_eq!(made[0], example(0, 0, 4, 1));
         assert_eq!(
-            (&made[1].ids[..], &made[1].labelled[..]),
+            (&made[1].ids[..], &made[1].labeled[..]),
             (&[7, 7, 9, 9][..], &[(2, 3), (3, 3)][..])
         );
     }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn tokens_that_another_window_answers_for_are_left_out() {
         let first = Example {
-            labelled: vec![(1, 1), (2, 0)],
+            labeled: vec![(1, 1), (2, 0)],
             ..example(0, 0, 5, 1)
         };
         let examples = [first, example(0, 1, 4, 1), example(1, 0, 10, 1)];

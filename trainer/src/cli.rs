@@ -32,11 +32,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         publish: PublishArgs,
     },
-    /// Score a checkpoint or a bundle on a labelled file.
+    /// Score a checkpoint or a bundle on a labeled file.
     Evaluate {
         #[command(flatten)]
         model: ModelArgs,
-        /// Labelled sentences: CoNLL, or JSON lines.
+        /// Labeled sentences: CoNLL, or JSON lines.
         #[arg(long, value_name = "FILE")]
         data: PathBuf,
         /// Also write the figures as JSON.
@@ -78,7 +78,7 @@ pub(crate) enum Command {
         /// The checkpoint.
         #[arg(long, value_name = "DIR")]
         checkpoint: PathBuf,
-        /// Labelled sentences that it was not trained on: CoNLL, or JSON lines.
+        /// Labeled sentences that it was not trained on: CoNLL, or JSON lines.
         #[arg(long, value_name = "FILE")]
         data: PathBuf,
         /// Longest window in tokens, special tokens included [default: model_max_length of the checkpoint's

@@ -20,7 +20,7 @@ pub use publish::{Publication, PublishError, Publisher};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
     Beginning, ClassWeights, ClassWeightsError, Decay, DevScore, End, EvaluationRecord, Example,
-    ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines, LabelledSubwords,
+    ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines, LabeledSubwords,
     LossFunction, LossKind, MOST_THREADS, Notice, Objective, Optimization, OptimizerKind, OptionDifference,
     OptionError, Plan, Prediction, Schedule, ScheduleKind, Scratch, SeedResult, SeedsReport, Spread,
     StepEvent, StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, Timing, TokenizerSource,

@@ -1,4 +1,4 @@
-//! One file of labelled sentences.
+//! One file of labeled sentences.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::error::CorpusError;
 use crate::format::Format;
 use crate::labels::label_text;
 
-/// Labelled sentences and the lines they are on.
+/// Labeled sentences and the lines they are on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corpus {
     /// The file.
@@ -62,7 +62,7 @@ impl Corpus {
         for entry in entries.with_format(format) {
             let Entry { line, content } = entry?;
             let sentence = match content {
-                Content::Words { words, tags } => corpus.labelled(words, tags, line)?,
+                Content::Words { words, tags } => corpus.labeled(words, tags, line)?,
                 Content::Text { text, entities } => entities
                     .ok_or_else(|| "the text has no `entities`".to_owned())
                     .and_then(|entities| label_text(&text, &entities))
@@ -78,7 +78,7 @@ impl Corpus {
     }
 
     /// The sentence of words that must all have a tag.
-    fn labelled(
+    fn labeled(
         &self,
         words: Vec<String>,
         tags: Vec<Option<String>>,

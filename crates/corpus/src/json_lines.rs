@@ -23,7 +23,7 @@ struct JsonEntity {
     label: String,
 }
 
-/// What a line holds: `words` with perhaps `tags`, or `text` with perhaps `entities`. The labelled of the two is taken where
+/// What a line holds: `words` with perhaps `tags`, or `text` with perhaps `entities`. The labeled of the two is taken where
 /// a line has both, then the words. An error says what is wrong.
 pub(crate) fn parse(line: &str) -> Result<Content, String> {
     let line: Line = serde_json::from_str(line).map_err(|error| match error.classify() {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_labelled_of_words_and_text_is_taken() {
+    fn the_labeled_of_words_and_text_is_taken() {
         let both = "{\"text\": \"a\", \"words\": [\"a\"], \"entities\": []}";
         assert!(matches!(parse(both).unwrap(), Content::Text { .. }));
         let both = "{\"text\": \"a\", \"words\": [\"a\"], \"tags\": [\"O\"]}";

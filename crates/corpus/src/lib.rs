@@ -1,4 +1,4 @@
-//! Files of labelled or running text: CoNLL, JSON lines and plain text.
+//! Files of labeled or running text: CoNLL, JSON lines and plain text.
 //!
 //! In: the path of a file, a directory of splits, or the name of a corpus to download. Out: sentences, as words with IOB2
 //! tags ([`Corpus`]), as words alone ([`read_words`]) or one at a time ([`Entries`]). Errors name the file and the line.

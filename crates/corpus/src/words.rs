@@ -1,4 +1,4 @@
-//! The sentences of a file, labelled or not, as words alone.
+//! The sentences of a file, labeled or not, as words alone.
 
 use std::path::Path;
 

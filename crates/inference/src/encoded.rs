@@ -1,24 +1,24 @@
-//! Sentences as windows of token ids.
+//! Tokenized windows of sentences.
 
 use nerve_tagging::{SubwordLabels, Subwords, Window, WindowLimits, WordIndex, windows};
 
 use crate::text_tokenizer::{TextTokenizer, TokenizerError};
 use crate::window_logits::TokenWindow;
 
-/// One window of a sentence.
+/// One tokenized window of a sentence.
 pub struct EncodedWindow {
-    /// The sentence it is of, counted from 0.
+    /// The index of its sentence, counted from 0.
     pub sentence: usize,
     /// The token ids, special tokens included.
     pub ids: Vec<u32>,
-    /// The words that are labelled from this window, ascending.
+    /// The words that are labeled from this window, ascending.
     pub words: Vec<usize>,
     /// The position in `ids` of the first subword of each of these words.
     pub reads: Vec<usize>,
 }
 
 impl EncodedWindow {
-    /// What is computed of the window.
+    /// The input of the window to [`crate::WindowLogits`].
     pub fn as_tokens(&self) -> TokenWindow<'_> {
         TokenWindow {
             ids: &self.ids,
@@ -27,9 +27,9 @@ impl EncodedWindow {
     }
 }
 
-/// The windows of sentences that have a token, sentence by sentence.
+/// Tokenizes sentences and divides them into windows, in sentence order.
 ///
-/// Every word that has a subword is labelled from exactly one window.
+/// A sentence without tokens has no window. Every word that has a subword is labeled from exactly one window.
 pub fn encode<S: AsRef<str>>(
     tokenizer: &TextTokenizer,
     limits: WindowLimits,
@@ -57,7 +57,7 @@ pub fn encode<S: AsRef<str>>(
     Ok(encoded)
 }
 
-/// The words that a window answers for, and the positions of their first subwords.
+/// The words that are labeled from a window, and the positions of their first subwords.
 fn first_subwords(subwords: &Subwords, window: &Window, specials: usize) -> (Vec<usize>, Vec<usize>) {
     let position = |word| {
         let mut labeled = subwords.labeled_in_window(WordIndex(word), window, SubwordLabels::First);

@@ -1,4 +1,4 @@
-//! The inputs and the logits of a graph, checked to be those of a token classifier.
+//! The inputs and the logits of a graph, checked against those of a token classifier.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use nerve_repository::onnx::{DimensionValue, Outline, SELECTION, TensorTypeProto, ValueInfoProto};
 
-/// Why a graph cannot be served.
+/// Why a graph cannot be used.
 #[derive(Debug, Error)]
 pub enum GraphError {
     /// The file cannot be read.
@@ -16,7 +16,7 @@ pub enum GraphError {
     Read {
         /// The model file.
         path: PathBuf,
-        /// The error of the system.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The file is not an ONNX model.
@@ -24,10 +24,10 @@ pub enum GraphError {
     NotOnnx {
         /// The model file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A file of weights is missing, or not beside the model.
+    /// A weights file is missing or in another directory than the model.
     #[error("{}: the weights file `{file}` is not in the same directory", path.display())]
     Weights {
         /// The model file.
@@ -35,7 +35,7 @@ pub enum GraphError {
         /// The file that the model names.
         file: String,
     },
-    /// The graph has an input that Nerve cannot fill.
+    /// The graph has an unsupported input.
     #[error(
         "{}: the model has an input `{input}`; only input_ids, attention_mask, token_type_ids and {SELECTION} are supported",
         path.display()
@@ -43,7 +43,7 @@ pub enum GraphError {
     UnknownInput {
         /// The model file.
         path: PathBuf,
-        /// The input's name.
+        /// The name of the input.
         input: String,
     },
     /// The graph has no input `input_ids`.
@@ -52,41 +52,41 @@ pub enum GraphError {
         /// The model file.
         path: PathBuf,
     },
-    /// An input has another element type or shape than token ids have.
+    /// An input does not have the element type or the shape of token ids.
     #[error("{}: the model's input `{input}` is {found}; it must be {expected}", path.display())]
     InputType {
         /// The model file.
         path: PathBuf,
-        /// The input's name.
+        /// The name of the input.
         input: String,
-        /// Its type.
+        /// The type of the input.
         found: String,
-        /// The type it must have.
+        /// The supported type.
         expected: &'static str,
     },
-    /// An axis has a fixed extent.
+    /// An axis of an input has a fixed size.
     #[error("{}: the {axis} axis of the model's input `{input}` is fixed to {extent}; export it with dynamic axes", path.display())]
     FixedAxis {
         /// The model file.
         path: PathBuf,
-        /// The input's name.
+        /// The name of the input.
         input: String,
         /// `batch` or `length`.
         axis: &'static str,
-        /// Its extent.
+        /// The size of the axis.
         extent: i64,
     },
-    /// No output has the type of logits.
+    /// No output has the element type and the shape of logits.
     #[error("{}: no output is float32 or float16 {expected}, as the logits of a token classifier; the outputs are {found}", path.display())]
     NoLogits {
         /// The model file.
         path: PathBuf,
-        /// The axes of logits.
+        /// The expected axes.
         expected: &'static str,
         /// The outputs and their types.
         found: String,
     },
-    /// Several outputs may be the logits.
+    /// Several outputs have the type of logits, and none is named `logits`.
     #[error("{}: several outputs may be the logits, and none is named `logits`: {found}", path.display())]
     ManyLogits {
         /// The model file.
@@ -99,9 +99,9 @@ pub enum GraphError {
     LabelCount {
         /// The model file.
         path: PathBuf,
-        /// Labels in the configuration.
+        /// The number of labels in the configuration.
         labels: usize,
-        /// The extent of the logits' last axis.
+        /// The size of the last axis of the logits.
         logits: i64,
     },
 }
@@ -128,15 +128,16 @@ pub(crate) enum Float {
     F16,
 }
 
-/// Why texts must not share a batch.
+/// Why sequences cannot share a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OneByOne {
-    /// The graph takes the range of its activations from the whole batch, so the answer to a text would depend on the other texts.
+    /// The graph derives the range of its activations from the whole batch, so the logits of a sequence would depend
+    /// on the others.
     DynamicQuantization,
-    /// The graph takes batches of one text only.
+    /// The batch size of the graph is fixed to 1.
     FixedBatch,
-    /// The graph has no attention mask, so padding would be read as text.
+    /// The graph has no attention mask, so padding would change the logits.
     NoAttentionMask,
 }
 
@@ -153,22 +154,22 @@ impl std::fmt::Display for OneByOne {
 /// The inputs and the logits of a token classifier's graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Interface {
-    /// Each `[batch, length]` input with its name, in the order of the graph.
+    /// The name, the kind and the element type of each `[batch, length]` input, in graph order.
     pub(crate) inputs: Vec<(String, Input, Integer)>,
-    /// Whether the graph has the input [`SELECTION`], which selects the tokens whose logits a run yields.
+    /// Whether the graph has the input [`SELECTION`], which selects the tokens whose logits it computes.
     pub(crate) selects: bool,
-    /// The name of the output with the logits.
+    /// The name of the logits output.
     pub(crate) logits: String,
     /// The element type of the logits.
     pub(crate) float: Float,
-    /// The width of the logits.
+    /// The width of the logits, which is the number of labels.
     pub(crate) labels: usize,
-    /// Why sequences run one by one; absent if they may share a batch.
+    /// Why sequences run one by one; absent if they can share a batch.
     pub(crate) one_by_one: Option<OneByOne>,
 }
 
 impl Interface {
-    /// The interface of the graph at `path`, whose logits must be `labels` wide.
+    /// Checks the graph of the file at `path`, whose logits must be `labels` wide.
     pub(crate) fn of(outline: &Outline, path: &Path, labels: usize) -> Result<Self, GraphError> {
         let (inputs, fixed_batch) = inputs(outline, path)?;
         let selects = selects(outline, path)?;
@@ -196,7 +197,7 @@ impl Interface {
     }
 }
 
-/// The name of the arithmetic that a graph's operators and weights show.
+/// The precision of a graph, as shown by its operators and weights.
 pub(crate) fn precision(outline: &Outline) -> &'static str {
     let operators = outline.operators();
     if operators.iter().any(|op| op.starts_with("DynamicQuantize")) {
@@ -217,7 +218,7 @@ pub(crate) fn precision(outline: &Outline) -> &'static str {
 
 type Inputs = Vec<(String, Input, Integer)>;
 
-/// The inputs, and whether the batch axis is fixed to 1.
+/// The inputs of a graph, and whether its batch axis is fixed to 1.
 fn inputs(outline: &Outline, path: &Path) -> Result<(Inputs, bool), GraphError> {
     let mut inputs = Vec::new();
     let mut fixed_batch = false;
@@ -291,10 +292,11 @@ fn selects(outline: &Outline, path: &Path) -> Result<bool, GraphError> {
     })
 }
 
-/// The name and element type of the logits.
+/// The name and the element type of the logits output.
 ///
-/// The logits are a float output with three axes, or two if tokens are selected, whose last axis may be as wide as the number
-/// of labels. Of several, it is the one named `logits`, else the only one whose width is known to fit.
+/// The logits are a float output with three axes, or two if tokens are selected; the size of the last axis is unknown
+/// or equal to the number of labels. If several outputs qualify, the one named `logits` is used, or else the only one
+/// whose size is known.
 fn logits(
     outline: &Outline,
     path: &Path,
@@ -320,7 +322,7 @@ fn logits(
     };
     let labels_wide = i64::try_from(labels).unwrap_or(i64::MAX);
     let mut fitting = candidates.clone();
-    // If the file does not state the width of an output, the first run checks it.
+    // If the file does not state the size of the last axis of an output, the first run checks it.
     fitting.retain(|(output, _)| width(output).is_none_or(|width| width == labels_wide));
     let mut known = fitting.clone();
     known.retain(|(output, _)| width(output).is_some());
@@ -381,7 +383,7 @@ fn tensor(value: &ValueInfoProto) -> Option<&TensorTypeProto> {
     value.r#type.as_ref()?.tensor_type.as_ref()
 }
 
-/// The extents of a value's axes, each `None` if it is dynamic; `None` if the file states no shape.
+/// The sizes of the axes of a value, with `None` for a dynamic axis; `None` if the file states no shape.
 fn extents(value: &ValueInfoProto) -> Option<Vec<Option<i64>>> {
     let axes = &tensor(value)?.shape.as_ref()?.dim;
     let extent = |axis: &Option<DimensionValue>| match axis {
@@ -400,7 +402,7 @@ fn describe(value: &ValueInfoProto) -> String {
     if let Some(axes) = extents(value) {
         let axis = |axis: &Option<i64>| axis.map_or("?".to_owned(), |extent| extent.to_string());
         let axes: Vec<String> = axes.iter().map(axis).collect();
-        // Writing to a string never fails.
+        // Writing to a String never fails.
         let _ = write!(text, " [{}]", axes.join(", "));
     }
     text

@@ -1,4 +1,4 @@
-//! An open model: its tokenizer, its sessions, and the labels of words.
+//! Runs token-classification models: tokenizer, windows, ONNX Runtime sessions, and the labels of words.
 
 mod device;
 mod encoded;

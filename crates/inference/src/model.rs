@@ -1,4 +1,4 @@
-//! An open model, from a bundle, the current version of a store, or a plain Hugging Face export.
+//! An open model, read from a bundle, from the current version of a store, or from a plain Hugging Face export.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -23,35 +23,35 @@ use crate::word_tagger::WordTagger;
 /// Why a model directory cannot be opened.
 #[derive(Debug, Error)]
 pub enum ModelError {
-    /// The path holds no model.
+    /// The path contains no model.
     #[error(transparent)]
     Locate(#[from] LocateError),
-    /// An option of plain exports was given with a bundle.
+    /// An option for plain exports is given with a bundle.
     #[error("{}: --{option} is for plain exports; the manifest of this bundle states it", path.display())]
     NotPlain {
-        /// The bundle.
+        /// The path of the bundle.
         path: PathBuf,
-        /// The option.
+        /// The name of the option.
         option: &'static str,
     },
-    /// The graph of a bundle uses an operator that this program does not have.
+    /// The graph of a bundle uses an unsupported operator.
     #[error("{}: the graph uses the operator {operator}, which belongs neither to ONNX nor to ONNX Runtime", path.display())]
     Operator {
-        /// The manifest.
+        /// The path of the manifest.
         path: PathBuf,
-        /// The operator, with its domain.
+        /// The name of the operator, with its domain.
         operator: String,
     },
-    /// The graph is not that of a token classifier.
+    /// The graph is not a supported token classifier.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// The manifest or a file it describes is wrong.
+    /// The manifest is invalid, or a file does not match it.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// The configuration or its labels are wrong.
+    /// The configuration or its labels are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The tokenizer is wrong.
+    /// The tokenizer is invalid.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// The maximum length leaves no room for text.
@@ -59,63 +59,64 @@ pub enum ModelError {
     MaxLength {
         /// The directory.
         path: PathBuf,
-        /// The length stated.
+        /// The maximum length, in tokens.
         max_length: usize,
-        /// The problem.
+        /// The reason.
         source: WindowLimitsError,
     },
-    /// The tokenizer has ids outside the embedding table.
+    /// The tokenizer has ids beyond the last row of the embedding table.
     #[error("{}: the tokenizer has {tokens} ids, but the embedding table has {rows} rows; the tokenizer is of another model", path.display())]
     Vocabulary {
         /// The directory.
         path: PathBuf,
-        /// One more than the tokenizer's highest id.
+        /// The highest id of the tokenizer plus one.
         tokens: usize,
-        /// The rows of the table.
+        /// The number of rows of the embedding table.
         rows: usize,
     },
 }
 
-/// Options of plain exports, which have no manifest.
+/// Options for plain exports, which have no manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {
-    /// The graph, relative to the directory; `model.onnx` or `onnx/model.onnx` if absent.
+    /// The path of the graph, relative to the directory; `model.onnx` or `onnx/model.onnx` if absent.
     pub onnx_file: Option<PathBuf>,
-    /// How running text is split into words; by the tokenizer's own pre-tokens if absent.
+    /// How running text is split into words; at the tokenizer's pre-tokens if absent.
     pub splitter: Option<Splitter>,
 }
 
 /// The description of a model that `/info` shows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ModelInfo {
-    /// The model's name.
+    /// The name of the model.
     pub name: String,
-    /// The hash of everything that changes its answers.
+    /// The hash of everything that affects the answers of the model.
     pub version: String,
-    /// `fp32`, `fp16` or `int8`; for a plain export, what its graph shows: `fp32`, `fp16`, `int8`, `int8-dynamic` or `int4`.
+    /// `fp32`, `fp16` or `int8`. For a plain export, the graph shows the precision: `fp32`, `fp16`, `int8`,
+    /// `int8-dynamic` or `int4`.
     pub precision: String,
-    /// Label names, in output order.
+    /// The label names, in the order of the logits.
     pub labels: Vec<String>,
     /// The tagging scheme of the labels.
     pub label_scheme: TagScheme,
-    /// Longest window in tokens, special tokens included.
+    /// The longest window in tokens, special tokens included.
     pub max_length: usize,
     /// How running text is split into words.
     pub splitter: Splitter,
-    /// The divisor of logits before they become scores; 1 if none was fitted.
+    /// The temperature by which logits are divided to compute scores; 1 if none is fitted.
     pub temperature: f64,
     /// Why windows run one by one; absent if they share batches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_by_one: Option<OneByOne>,
-    /// Whether the graph computes real tokens alone, so that windows of different lengths can share a batch at no cost.
+    /// Whether the graph computes no padding, so that windows of different lengths can share a batch at no cost.
     pub padding_free: bool,
-    /// The base model it was fine-tuned from.
+    /// The base model from which the model was fine-tuned.
     pub base: Option<String>,
-    /// The scores measured when it was exported.
+    /// The scores measured at the export.
     pub evaluation: Option<BundleEvaluation>,
 }
 
-/// An open and checked model, from which sessions are made.
+/// An open and validated model, which opens sessions.
 pub struct Model {
     info: ModelInfo,
     labels: LabelSet,
@@ -127,26 +128,27 @@ pub struct Model {
     graph: PathBuf,
     interface: Interface,
     pad: u32,
-    /// An operator because of which a bundle runs on the CPU only.
+    /// An operator for which a bundle runs only on the CPU.
     processor_operator: Option<String>,
 }
 
 impl Model {
-    /// The model at a path: a bundle, a store (its `current`), or a directory with `config.json`, a tokenizer and
-    /// `model.onnx` or `onnx/model.onnx`.
+    /// Opens the model at a path: a bundle, a store (its version `current`), or a directory with `config.json`, a
+    /// tokenizer and `model.onnx` or `onnx/model.onnx`.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         Self::open_with(path, &OpenOptions::default())
     }
 
-    /// [`Self::open`] with options of plain exports.
+    /// The same as [`Self::open`], with options for plain exports.
     pub fn open_with(path: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
-        // The link is followed once, so that a store that changes `current` meanwhile does not mix the files of two versions.
+        // The link is resolved once, so that files of two versions are not mixed if `current` changes in the
+        // meantime.
         Self::open_located(&locate(path)?, options)
     }
 
-    /// The model in this directory.
+    /// Opens the model in a located directory.
     pub fn open_located(at: &Located, options: &OpenOptions) -> Result<Self, ModelError> {
-        // A version of a store without its manifest is an incomplete copy, not a plain export.
+        // A version of a store without a manifest is an incomplete copy, not a plain export.
         if at.in_store || at.dir.join(MANIFEST).is_file() {
             Self::open_bundle(&at.dir, options)
         } else {
@@ -276,7 +278,7 @@ impl Model {
                 source,
             }
         })?;
-        // A length without room for text cannot be meant for truncation.
+        // A maximum length without room for text cannot be a truncation length.
         let pipeline_max_length = parts
             .pipeline_max_length
             .filter(|&length| length > before + after);
@@ -300,25 +302,25 @@ impl Model {
         &self.info
     }
 
-    /// Its labels.
+    /// The labels of the model.
     pub fn labels(&self) -> &LabelSet {
         &self.labels
     }
 
-    /// The decoder from logits to the labels of words, with scores at the model's temperature.
+    /// The decoder from logits to word labels, with scores at the temperature of the model.
     pub fn decoder(&self) -> Decoder {
         Decoder::new(&self.labels).with_temperature(self.temperature)
     }
 
-    /// Its tokenizer.
+    /// The tokenizer of the model.
     pub fn tokenizer(&self) -> &Arc<TextTokenizer> {
         &self.tokenizer
     }
 
     /// A tokenizer that reads text as the `transformers` pipeline does.
     ///
-    /// Its longest sequence is `model_max_length` of the directory's `tokenizer_config.json`, else the model's own
-    /// maximum length.
+    /// Its longest sequence is `model_max_length` of the directory's `tokenizer_config.json`, or else the maximum
+    /// length of the model.
     pub fn pipeline_tokenizer(&self) -> PipelineTokenizer {
         PipelineTokenizer::new(&self.tokenizer, self.pipeline_max_length)
     }
@@ -328,12 +330,12 @@ impl Model {
         self.info.splitter
     }
 
-    /// The longest window.
+    /// The limits of a window.
     pub fn limits(&self) -> WindowLimits {
         self.limits
     }
 
-    /// A new session of the model; each run checks that the logits are as wide as the number of labels.
+    /// Opens a session of the model; each run checks that the width of the logits is the number of labels.
     pub fn session(&self, runtime: &Runtime, options: &SessionOptions) -> Result<Session, SessionError> {
         if let Some(operator) = &self.processor_operator
             && options.device != Device::Cpu
@@ -347,7 +349,7 @@ impl Model {
         Session::open(&self.graph, runtime, options, self.interface.clone(), self.pad)
     }
 
-    /// The tagger of the model on a new session.
+    /// A tagger on a new session of the model.
     pub fn tagger(
         &self,
         runtime: &Runtime,
@@ -366,32 +368,32 @@ impl Model {
     }
 }
 
-/// The parts of a model from any kind of directory.
+/// The parts of a model, read from any kind of directory.
 struct ModelParts {
     labels: LabelSet,
     temperature: Temperature,
     tokenizer: TextTokenizer,
     graph: PathBuf,
     interface: Interface,
-    /// The rows of the word embedding table, if they are known.
+    /// The number of rows of the word embedding table, if known.
     rows: Option<usize>,
     pad: u32,
-    /// The longest sequence of the `transformers` pipeline, if it is not that of the model.
+    /// The longest sequence of the `transformers` pipeline, if it differs from that of the model.
     pipeline_max_length: Option<usize>,
     processor_operator: Option<String>,
 }
 
-/// Operators of bundles that run on the CPU only: integer products, and operators that compute shapes.
+/// Operators of bundles that run only on the CPU: integer matrix products, and operators that compute shapes.
 const PROCESSOR_OPERATORS: [&str; 2] = ["com.microsoft.QGemm", "Shape"];
 
-/// Whether an operator, named as in a manifest, belongs to a domain other than those of ONNX and ONNX Runtime.
+/// Whether an operator, named as in a manifest, belongs neither to ONNX nor to ONNX Runtime.
 fn is_foreign(operator: &str) -> bool {
     operator
         .rsplit_once('.')
         .is_some_and(|(domain, _)| domain != CONTRIB)
 }
 
-/// The outline of a model file whose weight files all exist.
+/// The outline of a model file, after a check that all its weight files exist.
 fn read_outline(path: &Path) -> Result<Outline, GraphError> {
     let bytes = std::fs::read(path).map_err(|source| GraphError::Read {
         path: path.to_owned(),
@@ -403,7 +405,7 @@ fn read_outline(path: &Path) -> Result<Outline, GraphError> {
     })?;
     let dir = path.parent().unwrap_or(Path::new("."));
     for file in outline.external_files() {
-        // A file elsewhere is not hashed, and newer versions of ONNX Runtime do not open it.
+        // A file in another directory is not hashed, and recent versions of ONNX Runtime do not open it.
         let inside = Path::new(file)
             .components()
             .all(|part| matches!(part, Component::Normal(_)));

@@ -1,4 +1,4 @@
-//! Text to tokens, as in the `transformers` token-classification pipeline.
+//! Tokenizes text as the `transformers` token-classification pipeline does.
 
 use std::ops::Range;
 
@@ -12,16 +12,17 @@ use crate::text_tokenizer::{TextTokenizer, TokenizerError, guarded};
 /// One token of a text, with the fields that the pipeline reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PipelineToken {
-    /// The vocabulary entry; for the unknown token, the text it covers.
+    /// The vocabulary entry, or for the unknown token the text that it covers.
     pub word: String,
-    /// Its start in the text, in code points.
+    /// The index of its first code point in the text.
     pub start: usize,
-    /// Its end: the first code point after it.
+    /// The index of the code point after its last one.
     pub end: usize,
-    /// Whether the pipeline takes it for a continuation of the token before it.
+    /// Whether the pipeline treats it as a continuation of the previous token.
     ///
-    /// If subwords have a prefix (`##`), this is a token longer or shorter than its text; else a token without a space before
-    /// it. This is a heuristic of the pipeline, which stripped accents and punctuation can mislead.
+    /// With a subword prefix (`##`), these are the tokens whose length differs from that of their text; without one,
+    /// the tokens without a space before them. This is a heuristic of the pipeline, which stripped accents and
+    /// punctuation can mislead.
     pub is_subword: bool,
 }
 
@@ -34,7 +35,8 @@ pub struct PipelineText {
     pub tokens: Vec<PipelineToken>,
 }
 
-/// A tokenizer that reads text as `transformers` does: by its own pre-tokens, and with `[SEP]` in a text as the special token.
+/// A tokenizer that reads text as `transformers` does: it splits at the tokenizer's pre-tokens, and `[SEP]` in a text
+/// is the special token.
 pub struct PipelineTokenizer {
     tokenizer: Tokenizer,
     before: Vec<u32>,
@@ -47,7 +49,7 @@ pub struct PipelineTokenizer {
 }
 
 impl PipelineTokenizer {
-    /// The pipeline's tokenizer for sequences of at most `max_length` tokens, special tokens included.
+    /// A tokenizer for sequences of at most `max_length` tokens, special tokens included.
     pub fn new(text_tokenizer: &TextTokenizer, max_length: usize) -> Self {
         let mut tokenizer = text_tokenizer.inner().clone();
         tokenizer.set_encode_special_tokens(false);
@@ -77,7 +79,7 @@ impl PipelineTokenizer {
         }
     }
 
-    /// The tokens of a text, without truncation.
+    /// Tokenizes a text without truncation.
     pub fn encode(&self, text: &str) -> Result<PipelineText, TokenizerError> {
         let encoding = guarded(|| self.tokenizer.encode(text, true)).map_err(TokenizerError::Encode)?;
         let code_points = OffsetMap::new(text, OffsetUnit::Codepoint);
@@ -99,7 +101,7 @@ impl PipelineTokenizer {
         Ok(found)
     }
 
-    /// The token at these bytes of the text, without its offsets.
+    /// The token at a byte range of the text; its offsets are not set.
     fn token(&self, id: u32, text: &str, bytes: Range<usize>) -> PipelineToken {
         let part = text.get(bytes.clone()).unwrap_or_default();
         let known = (self.unknown != Some(id)).then(|| self.tokenizer.id_to_token(id));
@@ -117,38 +119,38 @@ impl PipelineTokenizer {
         }
     }
 
-    /// The input of the network: the ids between the special tokens.
+    /// The input of the network: the ids, enclosed in the special tokens.
     pub fn sequence(&self, ids: &[u32]) -> Vec<u32> {
         [self.before.as_slice(), ids, &self.after].concat()
     }
 
-    /// The number of special tokens before and after a sequence.
+    /// The numbers of special tokens before and after a sequence.
     pub fn specials(&self) -> (usize, usize) {
         (self.before.len(), self.after.len())
     }
 
-    /// The number of tokens that fit a sequence: `model_max_length` less the special tokens.
+    /// The number of tokens that fit into a sequence: `model_max_length` minus the special tokens.
     pub fn room(&self) -> usize {
         self.max_length
             .saturating_sub(self.before.len() + self.after.len())
     }
 
-    /// The text of tokens, made by the decoder of the tokenizer: `convert_tokens_to_string`.
+    /// The text of tokens, from the decoder of the tokenizer, as `convert_tokens_to_string` yields it.
     pub fn tokens_to_string(&self, tokens: Vec<String>) -> Result<String, TokenizerError> {
         let decoders = (self.tokenizer.get_decoder(), self.tokenizer.get_model());
-        let spelt = guarded(|| match decoders {
+        let decoded = guarded(|| match decoders {
             (Some(decoder), _) => decoder.decode(tokens),
-            // `transformers` gives every BERT tokenizer this decoder, regardless of its file.
+            // `transformers` uses this decoder for every BERT tokenizer, whatever its file states.
             (None, ModelWrapper::WordPiece(model)) => {
                 WordPiece::new(model.continuing_subword_prefix.clone(), true).decode(tokens)
             }
             (None, _) => Ok(tokens.join(" ")),
         });
-        spelt.map_err(TokenizerError::Decode)
+        decoded.map_err(TokenizerError::Decode)
     }
 }
 
-/// Whether the character before a byte of the text, or the one that begins there, is a space.
+/// Whether the character before or at a byte index of the text is a space.
 fn touches_space(text: &str, at: usize) -> bool {
     let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
     before.ends_with(' ') || after.starts_with(' ')
@@ -180,7 +182,8 @@ mod tests {
         ];
         let expected = expected.map(|(word, start, end, sub)| (word.to_owned(), start, end, sub));
         assert_eq!(shown("PaulWalk Zoë"), expected);
-        // The combining mark counts in the text and not in the token: the length deceives.
+        // The combining mark counts in the length of the text but not in that of the token, so the heuristic is
+        // wrong.
         assert_eq!(shown("Zo\u{308}e"), [("zoe".to_owned(), 0, 4, true)]);
     }
 

@@ -1,4 +1,4 @@
-//! ONNX Runtime, loaded from its shared library, and the devices it runs on.
+//! ONNX Runtime: the shared library and the devices on which it runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,18 +13,18 @@ use crate::device::Device;
 /// Why ONNX Runtime cannot be used.
 #[derive(Debug, Error)]
 pub enum RuntimeError {
-    /// No library is named, and the default places have none.
+    /// No library is specified, and none is in the default locations.
     #[error(
         "no ONNX Runtime library found; name one with --onnxruntime or ORT_DYLIB_PATH, or download one to .onnxruntime/ with `make onnxruntime`"
     )]
     NotFound,
-    /// The library cannot be opened or is too old.
+    /// The library cannot be loaded or is too old.
     #[error("cannot open ONNX Runtime: {reason}")]
     Open {
         /// The error of the loader.
         reason: String,
     },
-    /// The process has loaded another library; it can load one only.
+    /// The process has already loaded another library; it can load only one.
     #[error("ONNX Runtime is already loaded from {}; this process cannot load {} too", open.display(), requested.display())]
     AlreadyLoaded {
         /// The loaded library.
@@ -37,9 +37,10 @@ pub enum RuntimeError {
 /// The device and threads of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionOptions {
-    /// The device. If it is absent, opening the session is an error; no other device is used instead.
+    /// The device. If it is not available, opening the session is an error; no other device is used instead.
     pub device: Device,
-    /// Threads inside one operator. Several sessions with one thread each answer more texts than one session with several.
+    /// The number of threads in one operator. Several sessions with one thread each have a higher throughput than one
+    /// session with several threads.
     pub intra_threads: usize,
 }
 
@@ -61,9 +62,10 @@ pub struct Runtime {
 static OPEN: Mutex<Option<Arc<Runtime>>> = Mutex::new(None);
 
 impl Runtime {
-    /// Loads `library`, else that of `ORT_DYLIB_PATH`, else the one in the nearest `.onnxruntime/` above the executable.
+    /// Loads `library`, or else the library named by `ORT_DYLIB_PATH`, or else the one in the nearest `.onnxruntime/`
+    /// above the executable.
     ///
-    /// A process loads one library. Further calls yield the same one; a call for another library is an error.
+    /// A process loads one library. Later calls return the same one; a call for another library is an error.
     pub fn load(library: Option<&Path>) -> Result<Arc<Self>, RuntimeError> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         let requested = library.map(Path::to_owned);
@@ -96,8 +98,8 @@ impl Runtime {
         }
     }
 
-    /// Whether the library was built with CUDA. Only opening a session shows whether a device, its driver and its libraries are
-    /// present.
+    /// Whether the library was built with CUDA. Whether a device, its driver and its libraries are available is known
+    /// only when a session is opened.
     pub fn has_cuda(&self) -> bool {
         ep::CUDA::is_available().unwrap_or(false)
     }
@@ -107,17 +109,17 @@ impl Runtime {
         &self.library
     }
 
-    /// A builder of sessions with these options.
+    /// A builder for sessions with these options.
     pub(crate) fn builder(&self, options: &SessionOptions) -> ort::Result<SessionBuilder> {
         let builder = ort::session::Session::builder(&self.environment)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(options.intra_threads)?
             .with_inter_threads(1)?
-            // Batches differ in shape; a memory pattern would be planned for each shape and never freed.
+            // Batches have different shapes, and ONNX Runtime would keep a memory pattern for each shape.
             .with_memory_pattern(false)?;
         let builder = match options.intra_threads {
             1 => builder,
-            // Threads spin while they wait for the next operator, and sleep while they wait for the next run.
+            // Threads spin while they wait for the next operator and sleep while they wait for the next run.
             _ => builder.with_config_entry("session.force_spinning_stop", "1")?,
         };
         Ok(match options.device {

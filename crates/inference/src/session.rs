@@ -1,4 +1,4 @@
-//! An ONNX Runtime session of a model: token ids in, label logits out.
+//! An ONNX Runtime session of a model, from token ids to label logits.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use nerve_repository::onnx::{Outline, SELECTION};
 /// Why a session cannot be opened or run.
 #[derive(Debug, Error)]
 pub enum SessionError {
-    /// ONNX Runtime refuses the model or the device.
+    /// ONNX Runtime cannot open the model on the device.
     #[error("{}: ONNX Runtime cannot open the model: {reason}", path.display())]
     Open {
         /// The model file.
@@ -23,16 +23,16 @@ pub enum SessionError {
         /// The error of ONNX Runtime.
         reason: String,
     },
-    /// The device is CUDA, and the library was built without it.
+    /// The device is CUDA, but the library was built without CUDA.
     #[error(
         "{} has no CUDA execution provider; download a library that has one with `make onnxruntime-cuda` and name it with --onnxruntime",
         library.display()
     )]
     NoCuda {
-        /// The ONNX Runtime library.
+        /// The path of the ONNX Runtime library.
         library: PathBuf,
     },
-    /// The device is CUDA, and the bundle's graph runs on the CPU only.
+    /// The device is CUDA, but the graph of the bundle runs only on the CPU.
     #[error(
         "{}: its operator {operator} runs on the CPU only; for {device}, export the model with --precision fp16",
         path.display()
@@ -40,12 +40,12 @@ pub enum SessionError {
     ProcessorGraph {
         /// The model file.
         path: PathBuf,
-        /// The operator.
+        /// The name of the operator.
         operator: String,
         /// The device.
         device: Device,
     },
-    /// The graph is not a token classifier's.
+    /// The graph is not a supported token classifier.
     #[error(transparent)]
     Graph(#[from] GraphError),
     /// A run failed.
@@ -64,7 +64,7 @@ impl SessionError {
     }
 }
 
-/// One session of a model. A run needs it exclusively, so each worker has its own.
+/// One session of a model. A run needs exclusive access, so each worker has its own session.
 pub struct Session {
     session: ort::session::Session,
     path: PathBuf,
@@ -72,7 +72,7 @@ pub struct Session {
     pad: u32,
 }
 
-/// The label logits of a batch's tokens.
+/// The label logits of the tokens of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logits {
     data: Vec<f32>,
@@ -80,17 +80,17 @@ pub struct Logits {
     labels: usize,
 }
 
-/// The tokens to which the rows belong.
+/// The tokens to which the rows of logits belong.
 #[derive(Clone, Debug, PartialEq)]
 enum Rows {
-    /// Every token, padding included; every sequence has this length.
+    /// Every token of every sequence; all sequences are padded to this length.
     EveryToken { length: usize },
-    /// These tokens, as (sequence, position), ascending.
+    /// These tokens as (sequence, position) pairs, ascending.
     Selected(Vec<(usize, usize)>),
 }
 
 impl Logits {
-    /// The label logits of one token of one sequence; `None` if it is outside the batch or was not selected.
+    /// The label logits of one token; `None` if the token is not in the batch or not selected.
     pub fn row(&self, sequence: usize, position: usize) -> Option<&[f32]> {
         let row = match &self.rows {
             Rows::EveryToken { length } if position < *length => sequence * length + position,
@@ -101,7 +101,7 @@ impl Logits {
     }
 }
 
-/// The tokens whose logits a run yields.
+/// The tokens whose logits a run computes.
 #[derive(Clone, Copy)]
 enum TokenSelection<'a> {
     EveryToken,
@@ -110,8 +110,8 @@ enum TokenSelection<'a> {
 }
 
 impl TokenSelection<'_> {
-    /// The selected tokens of these sequences, as (sequence, position), ascending. If none is selected, the first token, since
-    /// ONNX Runtime cannot multiply a matrix without rows.
+    /// The selected tokens of these sequences as (sequence, position) pairs, ascending. If none is selected, the
+    /// first token, because ONNX Runtime cannot multiply a matrix without rows.
     fn tokens(self, sequences: &[&[u32]]) -> Vec<(usize, usize)> {
         let mut tokens = Vec::new();
         for (number, sequence) in sequences.iter().enumerate() {
@@ -158,7 +158,7 @@ impl Session {
         Ok(Self::new(session, path, interface, pad))
     }
 
-    /// Opens a model in memory whose logits must be `labels` wide; errors call it `path`.
+    /// Opens a model in memory, whose logits must be `labels` wide; errors name it `path`.
     pub fn from_bytes(
         bytes: &[u8],
         path: &Path,
@@ -193,14 +193,17 @@ impl Session {
 
     /// The logits of every token of these sequences of token ids, special tokens included.
     ///
-    /// They run as one batch, padded to the longest, unless the graph would make them depend on one another ([`crate::OneByOne`]).
+    /// The sequences run as one batch, padded to the longest one, unless their logits would then depend on one
+    /// another ([`crate::OneByOne`]).
     pub fn run(&mut self, sequences: &[&[u32]]) -> Result<Logits, SessionError> {
         self.run_batch(sequences, TokenSelection::EveryToken)
     }
 
-    /// The logits of the tokens at these positions of each sequence, and of all tokens if the graph cannot select.
+    /// The logits of the tokens at these positions of each sequence, or of all tokens if the graph cannot select
+    /// tokens.
     ///
-    /// The rows equal those of [`Self::run`] bit by bit; the last layer skips the other tokens after its attention.
+    /// The rows are bit-identical to those of [`Self::run`]. After its attention, the last layer computes only the
+    /// selected tokens.
     pub fn run_selected(
         &mut self,
         sequences: &[&[u32]],
@@ -232,7 +235,7 @@ impl Session {
         Ok(Logits { data, rows, labels })
     }
 
-    /// The values of these further outputs of the graph for one sequence.
+    /// The values of these additional outputs of the graph for one sequence.
     pub fn run_observed(
         &mut self,
         sequence: &[u32],
@@ -322,7 +325,8 @@ impl Session {
     }
 }
 
-/// Checks that the shape of a run's logits is `tokens` and the labels, since a file need not state the width of its logits.
+/// Checks that the shape of the logits is `[tokens.., labels]`, because a model file need not state the width of its
+/// logits.
 fn check_shape(
     interface: &Interface,
     path: &Path,
@@ -352,7 +356,7 @@ fn check_shape(
     }
 }
 
-/// The values of one input of a run.
+/// The elements of one input of a run.
 enum Integers {
     I64(Vec<i64>),
     I32(Vec<i32>),
@@ -362,7 +366,7 @@ impl Integers {
     fn new(integer: Integer, values: &[u32]) -> Self {
         match integer {
             Integer::I64 => Self::I64(values.iter().map(|&value| i64::from(value)).collect()),
-            // No table has so many rows, so ONNX Runtime refuses an id that does not fit.
+            // No embedding table has that many rows, so ONNX Runtime rejects an id that does not fit.
             Integer::I32 => Self::I32(
                 values
                     .iter()

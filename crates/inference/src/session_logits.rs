@@ -1,9 +1,9 @@
-//! The logits of windows from an ONNX Runtime session.
+//! Window logits from an ONNX Runtime session.
 
 use crate::session::Session;
 use crate::window_logits::{LogitsError, TokenWindow, WindowLogits};
 
-/// Windows that run together. They are of like length, so that little of a batch is padding.
+/// The number of windows in a batch. Windows of similar length share a batch, so it contains little padding.
 const BATCH: usize = 8;
 
 impl WindowLogits for Session {

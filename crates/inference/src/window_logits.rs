@@ -1,24 +1,24 @@
-//! The logits of windows, whatever computes them.
+//! The interface of a model that computes the logits of windows.
 
 use std::error::Error;
 
-/// One window to compute.
+/// One window, the input of a model.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenWindow<'w> {
     /// The token ids, special tokens included.
     pub ids: &'w [u32],
-    /// The positions in `ids` whose logits are wanted, ascending.
+    /// The positions in `ids` whose logits are computed, ascending.
     pub reads: &'w [usize],
 }
 
-/// Why logits could not be computed: an error of whatever computes them.
+/// The error of a model that cannot compute logits.
 pub type LogitsError = Box<dyn Error + Send + Sync>;
 
-/// Computes the label logits of windows: an ONNX Runtime session, or a network that is being trained.
+/// Computes the label logits of windows. An ONNX Runtime session and a candle network implement it.
 pub trait WindowLogits {
-    /// The logits of the tokens that each window reads, one row after the other, window by window.
+    /// The logits at the `reads` positions of each window, one row after the other, in window order.
     ///
-    /// There may be any number of windows, the longest first: the implementation decides how many run together. The logits
-    /// of a window may not depend on the windows it runs with.
+    /// The caller passes any number of windows, the longest first, and the implementation divides them into batches.
+    /// The logits of a window must not depend on its batch.
     fn window_logits(&mut self, windows: &[TokenWindow]) -> Result<Vec<Vec<f32>>, LogitsError>;
 }

@@ -1,22 +1,22 @@
-//! A cache of the subwords of recent words.
+//! A cache of the subword ids of recent words.
 
 use std::collections::HashMap;
 use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The number of words in one generation.
+/// The number of words in a generation.
 const GENERATION: usize = 1 << 15;
-/// The longest cached word, in bytes. Longer words are rare.
+/// The longest word that is cached, in bytes. Longer words are rare.
 const LONGEST: usize = 32;
 
-/// The ids of a word's subwords.
+/// The ids of the subwords of a word.
 pub(crate) type WordIds = Arc<[u32]>;
 
 /// The subword ids of recent words, in bounded memory.
 ///
-/// Text repeats its words, and tokenizing them is the most expensive step between a request and its batch. The cache has two
-/// generations: when the young one is full, it replaces the old one; a word found in the old one moves to the young one. So
-/// frequent words stay and rare ones leave.
+/// Words recur in text, and tokenizing them is the most expensive step between a request and its batch. The cache has
+/// a young and an old generation. A full young generation replaces the old one, and a word that is found in the old
+/// generation moves to the young one. So frequent words stay cached.
 #[derive(Default)]
 pub(crate) struct WordCache(Mutex<Generations>);
 
@@ -29,13 +29,13 @@ pub(crate) struct Generations {
 impl WordCache {
     /// Locks the cache.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Generations> {
-        // No code under the lock panics halfway through a change.
+        // No code panics in the middle of a change while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Generations {
-    /// The ids of a word's subwords, if they are cached.
+    /// The cached subword ids of a word.
     pub(crate) fn get(&mut self, word: &str) -> Option<WordIds> {
         if let Some(ids) = self.young.get(word) {
             return Some(Arc::clone(ids));
@@ -45,7 +45,7 @@ impl Generations {
         Some(ids)
     }
 
-    /// Caches the ids of a word's subwords, unless the word is too long.
+    /// Caches the subword ids of a word, unless the word is too long.
     pub(crate) fn keep(&mut self, word: &str, ids: &WordIds) {
         if word.len() <= LONGEST {
             self.insert(word.into(), Arc::clone(ids));

@@ -1,4 +1,4 @@
-//! Words to labels for one caller at a time: tokenize, cut into windows, run, read each word from its window, decode.
+//! Labels words for one caller: tokenizes, divides into windows, runs the model, and decodes the logits of each word.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::tagger::{TagError, TaggedSentences, Tagger, WordLogits};
 use crate::text_tokenizer::TextTokenizer;
 use crate::window_logits::{TokenWindow, WindowLogits};
 
-/// A tagger over whatever computes the logits of windows.
+/// A tagger on any model that computes the logits of windows.
 pub struct WordTagger<M> {
     model: M,
     tokenizer: Arc<TextTokenizer>,
@@ -25,7 +25,7 @@ pub struct WordTagger<M> {
 }
 
 impl<M> WordTagger<M> {
-    /// The tagger of a model whose logits are those of `labels`; text is split as social-media corpora split.
+    /// A tagger whose model has the labels `labels`. It splits running text as social-media corpora do.
     pub fn new(model: M, tokenizer: Arc<TextTokenizer>, labels: LabelSet, limits: WindowLimits) -> Self {
         Self {
             model,
@@ -38,22 +38,22 @@ impl<M> WordTagger<M> {
         }
     }
 
-    /// The same tagger, splitting running text in another way.
+    /// The same tagger with another splitter of running text.
     pub fn with_splitter(self, splitter: Splitter) -> Self {
         Self { splitter, ..self }
     }
 
-    /// The same tagger, its scores stated at a temperature.
+    /// The same tagger with scores at this temperature.
     pub fn with_temperature(self, temperature: Temperature) -> Self {
         Self { temperature, ..self }
     }
 
-    /// The same tagger, deciding labels in another way.
+    /// The same tagger with another method of decoding labels.
     pub fn with_decoding(self, decoding: Decoding) -> Self {
         Self { decoding, ..self }
     }
 
-    /// What computes the logits.
+    /// The model that computes the logits.
     pub fn model(&self) -> &M {
         &self.model
     }
@@ -63,14 +63,14 @@ impl<M> WordTagger<M> {
         &self.tokenizer
     }
 
-    /// How long the windows may be.
+    /// The limits of a window.
     pub fn limits(&self) -> WindowLimits {
         self.limits
     }
 }
 
 impl<M: WindowLogits> WordTagger<M> {
-    /// The logits of the words of sentences, read at their first subwords.
+    /// The logits of the words of sentences, at their first subwords.
     fn word_logits(&mut self, sentences: &[Vec<String>]) -> Result<WordLogits, TagError> {
         let mut encoded = encode(&self.tokenizer, self.limits, sentences)?;
         encoded.retain(|window| !window.reads.is_empty());

@@ -1,4 +1,4 @@
-//! A Hugging Face checkpoint: configuration, label set and f32 weights.
+//! A Hugging Face checkpoint: its configuration, its labels and its weights as f32.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::config_error::ConfigError;
 /// Why a checkpoint cannot be used.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
-    /// The configuration or its labels are unusable.
+    /// The configuration or its labels are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The weights cannot be read.
@@ -22,78 +22,78 @@ pub enum CheckpointError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The file is not safetensors.
+    /// The file is not a safetensors file.
     #[error("{}: not a safetensors file: {source}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// The defect.
+        /// The error of the safetensors library.
         source: safetensors::SafeTensorError,
     },
-    /// A tensor is not of floating-point numbers.
+    /// A tensor does not contain floating-point numbers.
     #[error("{}: tensor `{tensor}` is {dtype}, not F32, F16 or BF16", path.display())]
     Type {
         /// The file.
         path: PathBuf,
-        /// The tensor.
+        /// The name of the tensor.
         tensor: String,
-        /// Its element type.
+        /// The element type of the tensor.
         dtype: String,
     },
-    /// A tensor the architecture needs is absent.
+    /// A tensor that the architecture needs is missing.
     #[error("{}: tensor `{tensor}` is missing", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
-        /// The tensor.
+        /// The name of the tensor.
         tensor: String,
     },
-    /// A tensor's shape is not what the configuration says.
+    /// The shape of a tensor is not that of the configuration.
     #[error("{}: tensor `{tensor}` is {found:?}, config.json makes it {expected:?}", path.display())]
     Shape {
         /// The file.
         path: PathBuf,
-        /// The tensor.
+        /// The name of the tensor.
         tensor: String,
-        /// Its shape.
+        /// The shape of the tensor.
         found: Vec<usize>,
-        /// The shape the configuration gives it.
+        /// The shape according to the configuration.
         expected: Vec<usize>,
     },
-    /// A tensor holds a NaN or an infinity.
+    /// A tensor contains NaN or infinity.
     #[error("{}: tensor `{tensor}` holds a number that is not finite", path.display())]
     NotFinite {
         /// The file.
         path: PathBuf,
-        /// The tensor.
+        /// The name of the tensor.
         tensor: String,
     },
 }
 
-/// One weight tensor, row-major.
+/// A tensor of weights, in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weight {
-    /// The extent of each axis.
+    /// The size of each axis.
     pub shape: Vec<usize>,
     /// The elements.
     pub data: Vec<f32>,
 }
 
-/// A token classifier's configuration, labels and weights.
+/// The configuration, the labels and the weights of a token classifier.
 pub struct Checkpoint {
     /// The contents of `config.json`.
     pub config: ModelConfig,
-    /// The label set of `config.json`.
+    /// The labels of `config.json`.
     pub labels: LabelSet,
     path: PathBuf,
     weights: BTreeMap<String, Weight>,
 }
 
 impl Checkpoint {
-    /// The checkpoint in a directory: `config.json` and `model.safetensors` (f32, f16 or bf16).
+    /// Opens a directory with `config.json` and `model.safetensors` (f32, f16 or bf16).
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let config_path = dir.join("config.json");
         let config = ModelConfig::read(&config_path)?;
@@ -108,8 +108,8 @@ impl Checkpoint {
         })
     }
 
-    /// The elements of the tensor that BERT's files call `name`, whatever this family's do; its shape must be the one
-    /// given.
+    /// The elements of the tensor that is called `name` in BERT's files, by its name in this model family. An error
+    /// if its shape is not `shape`.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&[f32], CheckpointError> {
         let names = self.config.family.tensor_names(name);
         let found = names.iter().find_map(|name| self.weights.get(name));
@@ -132,10 +132,11 @@ impl Checkpoint {
     }
 }
 
-/// All floating-point tensors of a safetensors file, widened to f32, by name.
+/// Reads all floating-point tensors of a safetensors file as f32, by name.
 ///
-/// Layer normalisations that old files give a `gamma` and `beta` have a `weight` and `bias`, as in `transformers`.
-/// Integer tensors (such as the `position_ids` of old exports) are left out; a number that is not finite is an error.
+/// As in `transformers`, the names `gamma` and `beta` that old files use for layer normalizations become `weight` and
+/// `bias`. Integer tensors, such as the `position_ids` of old exports, are left out. A value that is not finite is an
+/// error.
 pub fn read_weights(path: &Path) -> Result<BTreeMap<String, Weight>, CheckpointError> {
     let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read {
         path: path.to_owned(),

@@ -33,7 +33,7 @@ macro_rules! with_tag_options {
             threshold: Option<f64>,
             /// The entity types to answer with; all where absent.
             labels: Option<Vec<String>>,
-            /// What is labelled and by which tokens; `first` where absent.
+            /// What is labeled and by which tokens; `first` where absent.
             aggregation: Option<Aggregation>,
             /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
             constrained: Option<bool>,
@@ -62,7 +62,7 @@ with_tag_options! {
     NerRequest {
         /// Running text, split into words the way the model was trained.
         text: Option<String>,
-        /// Words, each labelled as given and never split again. Offsets are into the words joined by single spaces.
+        /// Words, each labeled as given and never split again. Offsets are into the words joined by single spaces.
         words: Option<Vec<String>>,
     }
     /// Whether the answer lists every word; yes where absent.
@@ -86,7 +86,7 @@ with_tag_options! {
 pub(crate) struct Item {
     /// Running text, split into words the way the model was trained.
     text: Option<String>,
-    /// Words, each labelled as given and never split again. Offsets are into the words joined by single spaces.
+    /// Words, each labeled as given and never split again. Offsets are into the words joined by single spaces.
     words: Option<Vec<String>>,
 }
 

@@ -254,7 +254,7 @@ impl Seen {
         }
     }
 
-    /// What a server answers whose metrics cannot be written and whose tokenising threads lose their work.
+    /// What a server answers whose metrics cannot be written and whose tokenizing threads lose their work.
     async fn on_a_broken_server(&mut self) {
         let source = Arc::new(FakeSource(Arc::default()));
         let engine = engine_that_loses_tasks(EngineConfig::default(), source)

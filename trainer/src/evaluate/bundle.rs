@@ -1,4 +1,4 @@
-//! A bundle as a tagger, on ONNX Runtime.
+//! A bundle as a tagger that runs on ONNX Runtime.
 
 use std::path::Path;
 
@@ -10,18 +10,18 @@ use thiserror::Error;
 /// Why a bundle cannot be opened.
 #[derive(Debug, Error)]
 pub enum BundleError {
-    /// ONNX Runtime cannot be opened.
+    /// ONNX Runtime cannot be loaded.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// The bundle is unusable.
+    /// The bundle is invalid.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// Its graph is unusable.
+    /// ONNX Runtime cannot open the bundle's graph.
     #[error(transparent)]
     Session(#[from] SessionError),
 }
 
-/// The tagger of a bundle, store or plain export, on one session of so many threads.
+/// The tagger of a bundle, a store or a plain export, with one session of `threads` threads.
 pub fn open_bundle(
     dir: &Path,
     plain: &OpenOptions,

@@ -1,4 +1,4 @@
-//! How far a tagger's probabilities can be believed, and the temperature that makes them believable.
+//! The calibration of a tagger's probabilities: its measurement, and the temperature that improves it.
 
 use nerve_inference::{Tagger, WordLogits};
 use nerve_repository::{Calibration, Fit};
@@ -11,36 +11,38 @@ use thiserror::Error;
 use crate::evaluate::error::TaggerError;
 use nerve_corpus::Corpus;
 
-/// Bins of equal width that confidences fall into.
+/// The number of confidence bins, which have equal widths.
 pub const BINS: usize = 15;
-/// The temperatures looked at.
+/// The lowest and the highest temperature of the search.
 const LEAST: f64 = 0.05;
 const MOST: f64 = 20.0;
-/// How closely the logarithm of the temperature is found.
+/// The precision of the search, in units of the logarithm of the temperature.
 const TOLERANCE: f64 = 1e-6;
 
-/// The confidences of one bin.
+/// The predictions whose confidences fall into one bin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bin {
-    /// How many there are.
+    /// The number of predictions.
     pub count: usize,
-    /// Their mean; 0 where there are none.
+    /// Their mean confidence; 0 for an empty bin.
     pub confidence: f64,
-    /// The share of them that was right; 0 where there are none.
+    /// The fraction of them that is correct; 0 for an empty bin.
     pub accuracy: f64,
 }
 
-/// Confidence against accuracy.
+/// A reliability diagram: accuracy as a function of confidence.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Reliability {
-    /// [`BINS`] bins, from 0 to 1; a bin has its upper end.
+pub struct ReliabilityDiagram {
+    /// [`BINS`] bins from 0 to 1; a confidence on an edge belongs to the lower bin.
     pub bins: Vec<Bin>,
-    /// The expected calibration error: the mean distance of confidence from accuracy over the bins, by their counts.
+    /// The expected calibration error: the difference between confidence and accuracy, averaged over the bins by
+    /// their counts.
     pub ece: f64,
 }
 
-impl Reliability {
-    /// The reliability of confidences in [0, 1], each with whether it was right (Naeini et al. 2015; Guo et al. 2017).
+impl ReliabilityDiagram {
+    /// The diagram of predictions, each with its confidence in [0, 1] and whether it is correct (Naeini et al. 2015;
+    /// Guo et al. 2017).
     pub fn of(samples: impl IntoIterator<Item = (f64, bool)>) -> Self {
         let mut sums = [(0_usize, 0.0, 0_usize); BINS];
         for (confidence, right) in samples {
@@ -67,31 +69,32 @@ impl Reliability {
     }
 }
 
-/// How believable probabilities are at one temperature.
+/// The calibration metrics of a tagger at one temperature.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Believability {
-    /// Mean negative log-likelihood of the gold labels, in nats a word.
+pub struct CalibrationMetrics {
+    /// The mean negative log-likelihood of the gold labels, in nats per word.
     pub nll: f64,
-    /// Of each word's most probable label.
-    pub words: Reliability,
-    /// Of each predicted entity, its score the mean of its words' and right where its words and type are gold's.
-    pub entities: Reliability,
+    /// The words; the confidence of a word is the probability of its most probable label.
+    pub words: ReliabilityDiagram,
+    /// The predicted entities. The confidence of an entity is the mean score of its words; it is correct if a gold
+    /// entity has the same words and type.
+    pub entities: ReliabilityDiagram,
 }
 
-/// A fitted temperature and what it does.
+/// A fitted temperature and the calibration metrics without and with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationReport {
-    /// The temperature.
+    /// The fitted temperature.
     pub temperature: f64,
-    /// Words it was fitted on: those with logits and a gold label that the tagger knows.
+    /// The number of words that it is fitted on: those with logits and with a gold label that the tagger knows.
     pub words: usize,
-    /// At temperature 1.
-    pub before: Believability,
-    /// At the fitted temperature.
-    pub after: Believability,
+    /// The metrics at temperature 1.
+    pub before: CalibrationMetrics,
+    /// The metrics at the fitted temperature.
+    pub after: CalibrationMetrics,
 }
 
-/// A fitted temperature that is the lowest or the highest that is tried, so that it says nothing of the model.
+/// The error of a fitted temperature at a bound of the search, which is not an optimum.
 #[derive(Clone, Debug, PartialEq, Error, Serialize, Deserialize)]
 #[error(
     "no temperature is written: the best one for the {words} words of {split} is the {} one that is tried, {temperature:.2}, \
@@ -105,29 +108,35 @@ pub struct CalibrationReport {
     }
 )]
 pub struct TemperatureAtBound {
-    /// The temperature.
+    /// The fitted temperature.
     pub temperature: f64,
-    /// What it was fitted on.
+    /// The split that it is fitted on.
     pub split: String,
-    /// How many words that is.
+    /// The number of words that it is fitted on.
     pub words: usize,
 }
 
 impl CalibrationReport {
-    /// What a checkpoint keeps of it; `split` names what it was fitted on. An error where the temperature has no optimum
-    /// within the bounds: at the lowest one the model would be certain of whatever it is asked.
-    pub fn to_calibration(&self, split: impl Into<String>) -> Result<Calibration, TemperatureAtBound> {
-        let at_bound = [LEAST, MOST]
+    /// Whether the fitted temperature is a bound of the search, so that it is not an optimum.
+    pub fn is_at_bound(&self) -> bool {
+        [LEAST, MOST]
             .iter()
-            .any(|bound| (self.temperature / bound).ln().abs() < 10.0 * TOLERANCE);
-        if at_bound {
+            .any(|bound| (self.temperature / bound).ln().abs() < 10.0 * TOLERANCE)
+    }
+
+    /// The calibration that a checkpoint stores; `split` names the split that the temperature is fitted on.
+    ///
+    /// An error if the temperature is a bound of the search, because the likelihood then has no optimum inside the
+    /// bounds. At the lower bound, nearly every prediction would have a score near 1.
+    pub fn to_calibration(&self, split: impl Into<String>) -> Result<Calibration, TemperatureAtBound> {
+        if self.is_at_bound() {
             return Err(TemperatureAtBound {
                 temperature: self.temperature,
                 split: split.into(),
                 words: self.words,
             });
         }
-        let fit = |of: &Believability| Fit {
+        let fit = |of: &CalibrationMetrics| Fit {
             nll: of.nll,
             ece: of.words.ece,
         };
@@ -141,7 +150,7 @@ impl CalibrationReport {
     }
 }
 
-/// The temperature that fits a checkpoint to a corpus, and how believable its probabilities are without and with it.
+/// Fits the temperature of a checkpoint to a corpus and measures its calibration without and with it.
 pub fn calibrate(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<CalibrationReport, TaggerError> {
     let tagged = tagger.tag(&corpus.words())?;
     let report = tagged
@@ -152,19 +161,19 @@ pub fn calibrate(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<Calibration
     })
 }
 
-/// The temperature fitted to the logits of a corpus' words, and how believable they are without and with it.
+/// Fits a temperature to the word logits of a corpus and measures the calibration without and with it.
 ///
-/// Words without logits, and those whose gold label the tagger does not have, are left out. `None` where no word is left
-/// or a logit is not finite.
+/// Words without logits are left out, and so are words whose gold label the tagger does not have. `None` if no word
+/// remains or a logit is not finite.
 pub fn calibration_report(
     labels: &LabelSet,
     logits: &WordLogits,
     corpus: &Corpus,
 ) -> Option<CalibrationReport> {
-    let rows = labelled_rows(labels, logits, corpus);
+    let rows = labeled_rows(labels, logits, corpus);
     let temperature = fit_temperature(&rows)?;
     let at = |temperature| {
-        Some(Believability {
+        Some(CalibrationMetrics {
             nll: mean_nll(&rows, temperature),
             words: word_reliability(&rows, temperature),
             entities: entity_reliability(labels, logits, corpus, temperature)?,
@@ -178,8 +187,8 @@ pub fn calibration_report(
     })
 }
 
-/// The words' logits with their gold labels, of those that have both.
-fn labelled_rows<'l>(labels: &LabelSet, logits: &'l WordLogits, corpus: &Corpus) -> Vec<(&'l [f32], usize)> {
+/// The logits and the gold label of every word that has both.
+fn labeled_rows<'l>(labels: &LabelSet, logits: &'l WordLogits, corpus: &Corpus) -> Vec<(&'l [f32], usize)> {
     let mut rows: Vec<(&[f32], usize)> = Vec::new();
     for (sentence, of_sentence) in corpus.sentences.iter().zip(logits) {
         for (tag, row) in sentence.tags.iter().zip(of_sentence) {
@@ -191,23 +200,24 @@ fn labelled_rows<'l>(labels: &LabelSet, logits: &'l WordLogits, corpus: &Corpus)
     rows
 }
 
-/// Mean negative log-likelihood of the gold labels, in nats a word; `None` where no word has logits and a label that the
-/// tagger knows.
+/// The mean negative log-likelihood of the gold labels, in nats per word; `None` if no word has both logits and a
+/// label that the tagger knows.
 pub(super) fn negative_log_likelihood(
     labels: &LabelSet,
     logits: &WordLogits,
     corpus: &Corpus,
 ) -> Option<f64> {
-    let rows = labelled_rows(labels, logits, corpus);
+    let rows = labeled_rows(labels, logits, corpus);
     (!rows.is_empty()).then(|| mean_nll(&rows, Temperature::default()))
 }
 
-/// The temperature at which the gold labels are most probable (Guo et al. 2017): of rows of logits, each with its gold
-/// label.
+/// The temperature that maximizes the likelihood of the gold labels (Guo et al. 2017); each row of logits has its
+/// gold label.
 ///
-/// The negative log-likelihood is convex in 1/T, so it has one valley in the logarithm of T, which a golden-section search
-/// finds to within 1e-6 (Kiefer 1953). The answer lies in [0.05, 20]: where every row is right, or none tells anything, the
-/// valley has no floor. `None` where there are no rows, or a logit is not finite.
+/// The negative log-likelihood is convex in 1/T, so it is unimodal in the logarithm of T. A golden-section search
+/// (Kiefer 1953) finds the minimum to within 1e-6 of that logarithm. The result lies in [0.05, 20]. It is one of
+/// these bounds if there is no minimum between them, for example if every row is predicted correctly. `None` if there
+/// are no rows or a logit is not finite.
 pub fn fit_temperature(rows: &[(&[f32], usize)]) -> Option<Temperature> {
     let finite =
         |(row, gold): &(&[f32], usize)| *gold < row.len() && row.iter().all(|logit| logit.is_finite());
@@ -234,7 +244,7 @@ pub fn fit_temperature(rows: &[(&[f32], usize)]) -> Option<Temperature> {
     Temperature::new((0.5 * (low + high)).exp())
 }
 
-/// Mean negative log-likelihood of the gold labels, in nats a row.
+/// The mean negative log-likelihood of the gold labels, in nats per row.
 fn mean_nll(rows: &[(&[f32], usize)], temperature: Temperature) -> f64 {
     let nll = |&(row, gold): &(&[f32], usize)| {
         let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -245,8 +255,8 @@ fn mean_nll(rows: &[(&[f32], usize)], temperature: Temperature) -> f64 {
     rows.iter().map(nll).sum::<f64>() / rows.len().max(1) as f64
 }
 
-fn word_reliability(rows: &[(&[f32], usize)], temperature: Temperature) -> Reliability {
-    Reliability::of(rows.iter().map(|&(row, gold)| {
+fn word_reliability(rows: &[(&[f32], usize)], temperature: Temperature) -> ReliabilityDiagram {
+    ReliabilityDiagram::of(rows.iter().map(|&(row, gold)| {
         let first = |best: (usize, f32), next: (usize, f32)| if next.1 > best.1 { next } else { best };
         let (best, highest) = row
             .iter()
@@ -263,7 +273,7 @@ fn entity_reliability(
     logits: &WordLogits,
     corpus: &Corpus,
     temperature: Temperature,
-) -> Option<Reliability> {
+) -> Option<ReliabilityDiagram> {
     let decoder = Decoder::new(labels).with_temperature(temperature);
     let mut samples = Vec::new();
     for (sentence, rows) in corpus.sentences.iter().zip(logits) {
@@ -283,10 +293,10 @@ fn entity_reliability(
                 .map(|entity| (score(entity, &found), gold.contains(entity))),
         );
     }
-    Some(Reliability::of(samples))
+    Some(ReliabilityDiagram::of(samples))
 }
 
-/// The mean score of an entity's words, as the server states it.
+/// The score of an entity: the mean score of its words, as the server computes it.
 fn score(entity: &Entity, words: &[WordLabel]) -> f64 {
     let words = words.get(entity.words.range()).unwrap_or_default();
     words.iter().map(|word| f64::from(word.score)).sum::<f64>() / words.len().max(1) as f64

@@ -1,4 +1,4 @@
-//! Everything a person wants to know of a tagger's work on a corpus.
+//! The detailed evaluation of a tagger on a corpus: scores, errors and calibration.
 
 use nerve_corpus::Corpus;
 use nerve_inference::{TagError, TaggedSentences, Tagger};
@@ -6,22 +6,23 @@ use nerve_tagging::{ComparableTags, Entity, Evaluation, OrphanRule, entities};
 use serde::Serialize;
 
 use crate::evaluate::calibration::{CalibrationReport, calibration_report};
-use crate::evaluate::errors::{AnalysedSentence, ErrorAnalysis, analyse_errors};
+use crate::evaluate::errors::{AnalyzedSentence, ErrorAnalysis, analyze_errors};
 
-/// A tagger's score on a corpus, its errors and how believable its probabilities are.
+/// The scores, the errors and the calibration of a tagger on a corpus.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DetailedEvaluation {
-    /// The corpus' file, without its extension: `dev`.
+    /// The name of the corpus file without its extension, such as `dev`.
     pub split: String,
-    /// The score.
+    /// The scores.
     pub evaluation: Evaluation,
     /// The errors.
     pub errors: ErrorAnalysis,
-    /// The temperature that fits the corpus best; absent where the tagger shows no logits, or knows no label of the corpus.
+    /// The fitted temperature and the calibration metrics; absent if the tagger has no logits or no label of the
+    /// corpus.
     pub calibration: Option<CalibrationReport>,
 }
 
-/// The work of a tagger on a corpus' words, in one pass over them.
+/// Evaluates a tagger on the words of a corpus, which it tags once.
 pub fn evaluate_in_detail(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<DetailedEvaluation, TagError> {
     let TaggedSentences {
         labels: found,
@@ -42,12 +43,12 @@ pub fn evaluate_in_detail(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<De
         })
         .collect();
     let sentences = corpus.sentences.iter().zip(&pairs);
-    let analysed = sentences
-        .map(|(sentence, (gold, predicted))| -> AnalysedSentence { (&sentence.words, gold, predicted) });
+    let analyzed = sentences
+        .map(|(sentence, (gold, predicted))| -> AnalyzedSentence { (&sentence.words, gold, predicted) });
     Ok(DetailedEvaluation {
         split: corpus.split_name(),
         evaluation: Evaluation::of(own, &corpus.sentences, &found),
-        errors: analyse_errors(comparable.labels(), analysed),
+        errors: analyze_errors(comparable.labels(), analyzed),
         calibration: logits.and_then(|logits| calibration_report(own, &logits, corpus)),
     })
 }

@@ -1,4 +1,4 @@
-//! What can stop an evaluation.
+//! The errors of an evaluation.
 
 use std::path::PathBuf;
 
@@ -12,33 +12,33 @@ use crate::model::checkpoint::CheckpointError;
 /// Why a tagger cannot be opened or evaluated.
 #[derive(Debug, Error)]
 pub enum TaggerError {
-    /// The checkpoint is unusable.
+    /// The checkpoint is invalid.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The checkpoint's temperature is unusable.
+    /// The calibration of the checkpoint is invalid.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
-    /// The windows' limits leave no room.
+    /// The window limits leave no room for text.
     #[error("--max-length: {0}")]
     Window(#[from] WindowLimitsError),
-    /// The longest window is longer than the network has positions.
+    /// The maximum window length exceeds the number of positions of the model.
     #[error("a window of {max_length} tokens is longer than the model's {positions} positions")]
     MaxLength {
-        /// The length asked for.
+        /// The maximum length requested, in tokens.
         max_length: usize,
-        /// The network's positions.
+        /// The number of positions of the model.
         positions: usize,
     },
-    /// candle failed.
+    /// A candle operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
-    /// The words could not be labelled.
+    /// The words cannot be labeled.
     #[error(transparent)]
     Tag(#[from] TagError),
     /// No temperature can be fitted.
     #[error("{}: no temperature fits: no word has a label of the model, or a logit is not a finite number", path.display())]
     NothingToFit {
-        /// The corpus.
+        /// The corpus file.
         path: PathBuf,
     },
 }

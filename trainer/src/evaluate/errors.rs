@@ -1,4 +1,4 @@
-//! What a tagger gets wrong: missed, invented, wrongly bounded and wrongly typed entities, counted and shown.
+//! The entity errors of a tagger: missed, invented, wrongly bounded and wrongly typed entities, counted and listed.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -6,38 +6,39 @@ use std::collections::BTreeMap;
 use nerve_tagging::{Entity, LabelSet, WordSpan};
 use serde::{Deserialize, Serialize};
 
-/// Words shown on either side of an error.
+/// The number of words shown before and after an error.
 const CONTEXT: usize = 8;
 
-/// What a gold entity and a prediction are to each other.
+/// The kind of an entity error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// A gold entity with no prediction.
+    /// A gold entity without a prediction.
     Missed,
-    /// A prediction with no gold entity.
+    /// A prediction without a gold entity.
     Invented,
-    /// A pair of one type that starts or ends elsewhere.
+    /// A pair of the same type with different boundaries.
     WrongBoundary,
-    /// A pair of two types, whatever their bounds.
+    /// A pair of different types, whatever their boundaries.
     WrongType,
 }
 
-/// A gold entity and the prediction it is paired with, by their positions; one of them alone has no partner.
+/// A gold entity and its prediction, as indices; one without the other is unpaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The gold entity.
+    /// The index of the gold entity.
     pub gold: Option<usize>,
-    /// The prediction.
+    /// The index of the prediction.
     pub predicted: Option<usize>,
 }
 
-/// The pairing of a sentence's gold entities with its predictions: each stands in exactly one pair.
+/// Pairs the gold entities of a sentence with its predictions; each of them is in exactly one pair.
 ///
-/// Of all that share a word, the best pairs are taken first, each entity once: equal bounds and type, then equal bounds,
-/// then equal types, then any; among those the pair with most words in common, then the earlier gold entity, then the
-/// earlier prediction. Whatever is left has no partner. So of a long entity found in two pieces, one piece is the entity
-/// with a wrong boundary and the other is invented; of nested entities, each takes the prediction that fits it best.
+/// Only entities that share a word are paired. The best pairs are made first, and each entity is used once. Pairs
+/// rank by: equal boundaries and type, then equal boundaries, then equal types, then any other. Among equals, the
+/// pair with most common words comes first, then the earlier gold entity, then the earlier prediction. The rest stays
+/// unpaired. So if a long entity is predicted as two pieces, one piece is a wrong boundary and the other is invented;
+/// of nested entities, each gets the prediction that fits it best.
 pub fn pair_entities(gold: &[Entity], predicted: &[Entity]) -> Vec<Pair> {
     let mut candidates = Vec::new();
     for (g, gold) in gold.iter().enumerate() {
@@ -85,78 +86,78 @@ fn common_words(one: WordSpan, other: WordSpan) -> usize {
         .saturating_sub(one.start().max(other.start()))
 }
 
-/// One type's gold entities and predictions, each counted once.
+/// The error counts of one entity type.
 ///
-/// Its gold entities are `correct + missed + wrong_boundary + mistyped`, its predictions
-/// `correct + invented + wrong_boundary + mistaken`.
+/// The number of its gold entities is `correct + missed + wrong_boundary + mistyped`; the number of its predictions
+/// is `correct + invented + wrong_boundary + mistaken`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TypeErrors {
-    /// Pairs of equal bounds and type.
+    /// Pairs with equal boundaries and type.
     pub correct: usize,
-    /// Gold entities with no prediction.
+    /// Gold entities without a prediction.
     pub missed: usize,
-    /// Predictions with no gold entity.
+    /// Predictions without a gold entity.
     pub invented: usize,
-    /// Pairs of this type with other bounds.
+    /// Pairs of this type with different boundaries.
     pub wrong_boundary: usize,
-    /// Gold entities of this type that are predicted as another.
+    /// Gold entities of this type that are predicted as another type.
     pub mistyped: usize,
-    /// Predictions of this type whose gold entity is of another.
+    /// Predictions of this type whose gold entity has another type.
     pub mistaken: usize,
 }
 
-/// A typed span of the words shown.
+/// A typed span of the shown words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownEntity {
-    /// Its first word.
+    /// The index of its first word.
     pub start: usize,
-    /// The first word after it.
+    /// The index after its last word.
     pub end: usize,
-    /// Its type.
+    /// The entity type.
     #[serde(rename = "type")]
     pub entity_type: String,
 }
 
-/// One error and the words around it.
+/// One error with its context.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntityError {
-    /// What is wrong.
+    /// The kind of error.
     pub kind: ErrorKind,
-    /// The sentence, counted from 0.
+    /// The index of the sentence, counted from 0.
     pub sentence: usize,
-    /// The words around the error.
+    /// The words of the error and of its context.
     pub words: Vec<String>,
-    /// Whether the sentence has words before these.
+    /// Whether the sentence has words before `words`.
     pub cut_before: bool,
-    /// Whether the sentence has words after these.
+    /// Whether the sentence has words after `words`.
     pub cut_after: bool,
-    /// The gold entity, in positions of `words`; absent where it is invented.
+    /// The gold entity, as indices into `words`; absent if the prediction is invented.
     pub gold: Option<ShownEntity>,
-    /// The prediction, in positions of `words`; absent where it is missed.
+    /// The prediction, as indices into `words`; absent if the gold entity is missed.
     pub predicted: Option<ShownEntity>,
 }
 
-/// Everything a tagger got wrong on a corpus, and how much it got right.
+/// All entity errors of a tagger on a corpus, with the counts of correct predictions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorAnalysis {
-    /// The types that occur in gold or prediction, sorted: rows and columns of `confusion`.
+    /// The entity types of gold and predicted entities, sorted. They are the rows and columns of `confusion`.
     pub types: Vec<String>,
-    /// Pairs by gold type (row) and predicted type (column). The last column counts what is missed, the last row what is
-    /// invented; a pair with a wrong boundary counts as one of its type.
+    /// The number of pairs by gold type (row) and predicted type (column). The last column counts missed entities,
+    /// the last row invented ones. A pair with different boundaries counts under its type.
     pub confusion: Vec<Vec<usize>>,
-    /// The counts of each type, by name.
+    /// The counts by entity type.
     pub by_type: BTreeMap<String, TypeErrors>,
-    /// All errors, in order of the text.
+    /// All errors, in text order.
     pub errors: Vec<EntityError>,
 }
 
-/// A sentence's words, gold entities and predictions.
-pub type AnalysedSentence<'s> = (&'s [String], &'s [Entity], &'s [Entity]);
+/// The words, gold entities and predicted entities of a sentence.
+pub type AnalyzedSentence<'s> = (&'s [String], &'s [Entity], &'s [Entity]);
 
 /// The errors in sentences whose entity types are those of `labels`.
-pub fn analyse_errors<'s>(
+pub fn analyze_errors<'s>(
     labels: &LabelSet,
-    sentences: impl IntoIterator<Item = AnalysedSentence<'s>>,
+    sentences: impl IntoIterator<Item = AnalyzedSentence<'s>>,
 ) -> ErrorAnalysis {
     let name = |entity: &Entity| labels.type_name(entity.entity_type).unwrap_or("?").to_owned();
     let mut cells: BTreeMap<(Option<String>, Option<String>), usize> = BTreeMap::new();
@@ -219,7 +220,7 @@ pub fn analyse_errors<'s>(
     }
 }
 
-/// What is wrong with a pair; `None` where nothing is.
+/// The kind of error of a pair; `None` if the pair is correct.
 fn kind(gold: Option<&Entity>, predicted: Option<&Entity>) -> Option<ErrorKind> {
     match (gold, predicted) {
         (Some(gold), Some(predicted)) if gold == predicted => None,

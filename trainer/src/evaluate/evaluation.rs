@@ -1,4 +1,4 @@
-//! The score of a tagger on the words of a corpus.
+//! The evaluation of a tagger on the words of a corpus.
 
 use nerve_corpus::Corpus;
 use nerve_inference::{TagError, Tagger};
@@ -6,8 +6,11 @@ use nerve_tagging::Evaluation;
 
 use crate::evaluate::calibration::negative_log_likelihood;
 
-/// The score of the labels that a tagger gives to the words of a corpus, and the mean negative log-likelihood of the labels of the words, read at their first subwords; none where
-/// the tagger gives no logits or knows no label of the corpus.
+/// The scores of a tagger on the words of a corpus, and the mean negative log-likelihood of the gold labels in nats
+/// per word.
+///
+/// The logits of a word are those of its first subword. The negative log-likelihood is `None` if the tagger has no
+/// logits or no label of the corpus.
 pub(crate) fn evaluate_with_loss(
     tagger: &mut dyn Tagger,
     corpus: &Corpus,
@@ -26,7 +29,7 @@ pub(crate) mod tests {
     use nerve_inference::TaggedSentences;
     use nerve_tagging::{ByteSpan, LabelSet, WordLabel, split_corpus};
 
-    /// Tags the words it knows.
+    /// A tagger that labels the words of a fixed list.
     pub(crate) struct Lexicon {
         pub(crate) labels: LabelSet,
         pub(crate) words: Vec<(&'static str, &'static str)>,

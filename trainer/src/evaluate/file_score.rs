@@ -1,4 +1,4 @@
-//! The score of one file of tags against another.
+//! Scores a file of predicted tags against a gold file.
 
 use std::path::{Path, PathBuf};
 
@@ -6,10 +6,10 @@ use nerve_corpus::{Corpus, CorpusError, entity_types};
 use nerve_tagging::{LabelError, LabelSet, OrphanRule, Score, Scorer, Sentence, Tag};
 use thiserror::Error;
 
-/// Why two files cannot be scored.
+/// Why two files cannot be compared.
 #[derive(Debug, Error)]
 pub enum ScoreError {
-    /// A file is unusable.
+    /// A file is invalid.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
     /// The files have different numbers of sentences.
@@ -17,40 +17,39 @@ pub enum ScoreError {
     Sentences {
         /// The file of predictions.
         path: PathBuf,
-        /// Its number of sentences.
+        /// The number of its sentences.
         found: usize,
-        /// That of the gold file.
+        /// The number of sentences of the gold file.
         gold: usize,
     },
-    /// The types that the tags name make no label set.
+    /// The entity types of the tags do not form a label set.
     #[error(transparent)]
     Labels(#[from] LabelError),
 }
 
-/// What a word of the predictions that is not the gold file's word means.
+/// How words that differ between the two files are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WordDifferences {
-    /// The tags are compared by position, and the differences are counted.
+    /// The tags are compared by position, and the differing words are counted.
     Count,
-    /// The files cannot be scored.
+    /// A differing word is an error.
     Refuse,
 }
 
-/// The score of one file against another.
+/// The scores of a file of predictions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileScore {
-    /// The score.
+    /// The scores.
     pub score: Score,
-    /// How many words of the predictions differ from those of the gold file.
+    /// The number of words that differ from those of the gold file.
     pub different_words: usize,
-    /// The first of them, with its file and line; absent where all words are the same.
+    /// The first differing word, with its file and line; absent if all words are equal.
     pub first_difference: Option<String>,
 }
 
-/// The score of the tags in one file against those of another, sentence by sentence and word by word; tags are read as they
-/// are, IOB2.
+/// Scores the tags of a file against those of a gold file, sentence by sentence and word by word.
 ///
-/// Surface forms are made of the gold file's words.
+/// The tags must be IOB2; they are not converted. The surface forms consist of the words of the gold file.
 pub fn score_files(
     gold: &Path,
     predicted: &Path,
@@ -110,7 +109,7 @@ pub fn score_files(
     })
 }
 
-/// The tags of a sentence, which must be IOB2.
+/// The tags of a sentence; a tag that is not IOB2 is an error.
 fn iob2_tags(
     labels: &LabelSet,
     sentence: &Sentence,
@@ -156,7 +155,7 @@ mod tests {
 
     #[test]
     fn orphans_are_not_converted_away() {
-        // All entities open with `I-`, which a corpus reader would take for IOB1.
+        // Every entity begins with `I-`, which a corpus reader would read as IOB1.
         let (gold, predicted) = ("x I-a\ny O\n", "x I-a\ny O\n");
         assert_eq!(score(gold, predicted, OrphanRule::Start).counts.correct, 1);
         assert_eq!(score(gold, predicted, OrphanRule::Drop).counts.gold, 0);

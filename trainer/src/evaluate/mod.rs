@@ -14,14 +14,14 @@ mod spans;
 
 pub use bundle::{BundleError, open_bundle};
 pub use calibration::{
-    BINS, Believability, Bin, CalibrationReport, Reliability, TemperatureAtBound, calibrate,
+    BINS, Bin, CalibrationMetrics, CalibrationReport, ReliabilityDiagram, TemperatureAtBound, calibrate,
     calibration_report, fit_temperature,
 };
 pub use checkpoint::CheckpointTagger;
 pub use detail::{DetailedEvaluation, evaluate_in_detail};
 pub use error::TaggerError;
 pub use errors::{
-    AnalysedSentence, EntityError, ErrorAnalysis, ErrorKind, Pair, ShownEntity, TypeErrors, analyse_errors,
+    AnalyzedSentence, EntityError, ErrorAnalysis, ErrorKind, Pair, ShownEntity, TypeErrors, analyze_errors,
     pair_entities,
 };
 pub use file_score::{FileScore, ScoreError, WordDifferences, score_files};

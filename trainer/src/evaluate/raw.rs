@@ -1,4 +1,4 @@
-//! A tagger's score on running text: what is lost where text comes as people type it.
+//! The evaluation of a tagger on running text, which includes the errors of splitting text into words.
 
 use nerve_corpus::Corpus;
 use nerve_inference::{TagError, Tagger};
@@ -6,7 +6,7 @@ use nerve_tagging::{ByteSpan, ComparableTags, LabelSet, OrphanRule, Tag, detoken
 
 use crate::evaluate::spans::{SpanScore, TextEntity, score_spans};
 
-/// The score, on character spans, of a tagger that is given each sentence as running text and splits it itself.
+/// The score, by character spans, of a tagger that splits each sentence of a corpus into words itself.
 pub fn evaluate_raw(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<SpanScore, TagError> {
     let texts: Vec<(String, Vec<ByteSpan>)> = corpus.sentences.iter().map(|s| detokenize(&s.words)).collect();
     let split = texts
@@ -41,7 +41,7 @@ pub fn evaluate_raw(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<SpanScor
     ))
 }
 
-/// The entities that the words' tags spell, as spans of the text the words stand in.
+/// The entities of tagged words, as spans of the text that contains the words.
 fn text_entities(labels: &LabelSet, tags: Vec<Tag>, words: &[ByteSpan]) -> Vec<TextEntity> {
     entities(tags, OrphanRule::Start)
         .into_iter()
@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn spans_agree_where_the_words_differ() {
-        // The corpus splits `It's` in three and the dots in two; the splitter does neither, so that no word is `s`.
+        // The corpus splits `It's` into three words and the dots into two. The splitter makes one word of each, so no
+        // word is `s`.
         let corpus = corpus("It\tO\n'\tO\ns\tO\nNew\tB-loc\nYork\tI-loc\n.\tO\n.\tO\n\n#\tO\nAnn\tB-per\n");
         let mut tagger = Lexicon {
             labels: LabelSet::iob2(["loc", "per"]).unwrap(),

@@ -1,4 +1,4 @@
-//! Scores as people read them.
+//! Human-readable tables of scores.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use nerve_tagging::{Evaluation, Prf, Score};
 use crate::evaluate::calibration::CalibrationReport;
 use crate::evaluate::spans::SpanScore;
 
-/// A score as a table: a line a type, then the averages.
+/// A table of scores: a row for each type, then the averages.
 pub fn score_table(score: &Score) -> String {
     let mut rows: Vec<(&str, Prf)> = Vec::new();
     rows.extend(
@@ -21,7 +21,7 @@ pub fn score_table(score: &Score) -> String {
     rows.push(("surface", score.surface));
     let mut text = table(&rows);
     let (counts, surface) = (score.counts, score.surface_counts);
-    // Writing to a String cannot fail.
+    // Writing to a String never fails.
     let _ = writeln!(
         text,
         "entities: {} gold, {} predicted, {} correct; surface forms: {}, {}, {}",
@@ -37,7 +37,7 @@ pub fn score_table(score: &Score) -> String {
     text
 }
 
-/// An evaluation as a table, strict IOB2 below.
+/// A table of an evaluation; the scores under strict IOB2 follow below.
 pub fn evaluation_table(evaluation: &Evaluation) -> String {
     let strict = evaluation.strict.entity;
     format!(
@@ -49,7 +49,7 @@ pub fn evaluation_table(evaluation: &Evaluation) -> String {
     )
 }
 
-/// A score on spans as a table: a line a type, then the average.
+/// A table of span scores: a row for each type, then the average.
 pub fn span_table(score: &SpanScore) -> String {
     let mut rows: Vec<(&str, Prf)> = score
         .types
@@ -67,7 +67,7 @@ pub fn span_table(score: &SpanScore) -> String {
     )
 }
 
-/// A fitted temperature and what it does, as a table.
+/// A table of a fitted temperature and the calibration metrics without and with it.
 pub fn calibration_table(report: &CalibrationReport) -> String {
     let (before, after) = (&report.before, &report.after);
     let rows = [
@@ -81,7 +81,7 @@ pub fn calibration_table(report: &CalibrationReport) -> String {
     ];
     let mut text = format!("{:27}  before   after\n", "");
     for (name, before, after) in rows {
-        // Writing to a String cannot fail.
+        // Writing to a String never fails.
         let _ = writeln!(text, "{name:27}  {before:6.4}  {after:6.4}");
     }
     let _ = writeln!(
@@ -100,7 +100,7 @@ fn table(rows: &[(&str, Prf)]) -> String {
         .unwrap_or(0);
     let mut text = format!("{:width$}  precision  recall      F1\n", "");
     for (name, prf) in rows {
-        // Writing to a String cannot fail.
+        // Writing to a String never fails.
         let _ = writeln!(
             text,
             "{name:width$}  {:9.2}  {:6.2}  {:6.2}",

@@ -1,4 +1,4 @@
-//! Agreement of entities as spans of running texts.
+//! Scores of entities as spans of running text.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,24 +8,25 @@ use serde::Serialize;
 /// A typed span of a text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TextEntity {
-    /// Its bytes.
+    /// The bytes of the text that the entity covers.
     pub span: ByteSpan,
-    /// Its type.
+    /// The entity type.
     pub entity_type: String,
 }
 
-/// How far found spans are the gold ones.
+/// The scores of predicted spans.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SpanScore {
-    /// Over all types.
+    /// Precision, recall and F1 over all types.
     pub entity: Prf,
-    /// Over all types.
+    /// The counts over all types.
     pub counts: Counts,
-    /// Each type that occurs, by name.
+    /// Precision, recall and F1 of each type that occurs, by type name.
     pub types: BTreeMap<String, Prf>,
 }
 
-/// The agreement of each text's gold entities with those found: equal start, end and type.
+/// Scores the predicted entities of texts; each text is given as its gold and its predicted entities. A prediction is
+/// correct if a gold entity has the same start, end and type.
 pub fn score_spans<'e>(texts: impl IntoIterator<Item = (&'e [TextEntity], &'e [TextEntity])>) -> SpanScore {
     let mut types: BTreeMap<&str, Counts> = BTreeMap::new();
     for (gold, found) in texts {

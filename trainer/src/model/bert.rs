@@ -1,4 +1,4 @@
-//! BERT (Devlin et al. 2019) or one of its kin with a token-classification head, over shared variables.
+//! A BERT-like encoder (Devlin et al. 2019) with a token-classification head, over shared variables.
 
 use candle_core::{Device, Result, Tensor, Var};
 use nerve_repository::ModelConfig;
@@ -8,26 +8,27 @@ use crate::model::packed::Packed;
 use crate::model::parameters::{Parameters, WORD_EMBEDDINGS};
 use crate::ops::dropout::Dropout;
 
-/// A token classifier of BERT's kin.
+/// A trainable token classifier: a BERT-like encoder and a linear head.
 pub struct BertTagger {
     config: ModelConfig,
     parameters: Parameters,
     trained: Network,
-    // The same storages outside of every graph, so that an evaluation frees each activation as soon as it is read.
+    // The same weights without a gradient graph, so that an evaluation frees each activation as soon as it has been
+    // used.
     frozen: Network,
 }
 
-/// A forward pass that can be differentiated.
+/// The result of a differentiable forward pass.
 pub(super) struct Training {
-    /// `[tokens, labels]`.
+    /// The label logits of every token: `[tokens, labels]`.
     pub(super) logits: Tensor,
-    /// The tokens' rows of the word embedding table as a leaf: `[tokens, hidden]`. Its gradient is the table's, row by
-    /// row, without a table-sized tensor of zeros. `None` where the table is frozen.
+    /// The word embeddings of the tokens as a leaf of the graph: `[tokens, hidden]`. Its gradient is the gradient of
+    /// the table's rows, without a tensor of the table's size. `None` if the table is frozen.
     pub(super) word_rows: Option<Var>,
 }
 
 impl BertTagger {
-    /// The network of this shape over these parameters.
+    /// The network of this configuration over these parameters.
     pub fn new(config: ModelConfig, parameters: Parameters) -> Result<Self> {
         let trained = Network::new(&config, &|name| parameters.tensor(name))?;
         let frozen = Network::new(&config, &|name| Ok(parameters.tensor(name)?.detach()))?;
@@ -39,18 +40,18 @@ impl BertTagger {
         })
     }
 
-    /// The same network, in which every parameter whose name `matches` is not trained.
+    /// The same network, with every parameter whose name `matches` excluded from training.
     pub(crate) fn frozen(mut self, matches: impl Fn(&str) -> bool) -> Result<Self> {
         self.parameters.freeze(matches);
         Self::new(self.config, self.parameters)
     }
 
-    /// The network's shape.
+    /// The configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// The network's variables.
+    /// The variables.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
@@ -97,7 +98,8 @@ mod tests {
     use candle_transformers::models::bert;
     use std::collections::HashMap;
 
-    /// The largest difference of our hidden states from those of candle-transformers, sequence by sequence.
+    /// The largest difference between these hidden states and those of candle-transformers, which runs one sequence
+    /// at a time.
     fn difference(tagger: &BertTagger, config: &bert::Config, sequences: &[&[u32]]) -> f32 {
         let tensors: HashMap<String, Tensor> = tagger
             .parameters()

@@ -1,4 +1,4 @@
-//! Model directories in the Hugging Face layout: read as a base or a tagger, written as a checkpoint.
+//! Model directories in the Hugging Face layout: reading a base model or a tagger, and writing a checkpoint.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -18,47 +18,47 @@ use crate::safetensors_file::{F32Tensor, write_tensors};
 /// Why a model directory cannot be read or written.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
-    /// The configuration is unusable.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] nerve_repository::ConfigError),
-    /// The weights are unusable.
+    /// The weights are invalid.
     #[error(transparent)]
     Weights(#[from] nerve_repository::CheckpointError),
-    /// The tokenizer is unusable.
+    /// The tokenizer is invalid.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// The tokenizer knows ids that the embedding table has no row for.
+    /// The tokenizer has ids beyond the last row of the embedding table.
     #[error("{}: the tokenizer has {tokens} entries, the embedding table {rows} rows", dir.display())]
     Vocabulary {
-        /// The directory.
+        /// The model directory.
         dir: PathBuf,
-        /// Entries of the tokenizer.
+        /// The number of entries of the tokenizer.
         tokens: usize,
-        /// Rows of the table.
+        /// The number of rows of the embedding table.
         rows: usize,
     },
-    /// A file could not be written.
+    /// A file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The weights could not be written as safetensors.
+    /// The weights cannot be written as safetensors.
     #[error("cannot write {}: {source}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// What the library said.
+        /// The error of the safetensors library.
         source: safetensors::SafeTensorError,
     },
-    /// candle failed.
+    /// A candle operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
-/// An opened model directory: shape, tokenizer and weights.
+/// An open model directory: configuration, tokenizer and weights.
 pub struct ModelDir {
     /// The contents of `config.json`.
     pub config: ModelConfig,
@@ -70,21 +70,22 @@ pub struct ModelDir {
 }
 
 enum Source {
-    /// Tensors by the name the file gives them.
+    /// The tensors of a file, by their names in it.
     File(BTreeMap<String, Weight>),
-    /// None: everything is drawn.
+    /// No weights: all are initialized at random.
     Fresh,
 }
 
 impl ModelDir {
-    /// The model in a directory: `config.json`, `model.safetensors` and `tokenizer.json` or `vocab.txt`.
+    /// Opens a directory with `config.json`, `model.safetensors` and `tokenizer.json` or `vocab.txt`.
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let config = ModelConfig::read(&dir.join("config.json"))?;
         let weights = read_weights(&dir.join("model.safetensors"))?;
         Self::new(dir, config, TextTokenizer::open_dir(dir)?, Source::File(weights))
     }
 
-    /// A model with freshly drawn weights and the tokenizer in a directory; `shape` is given the size of its vocabulary.
+    /// A model with random weights and the tokenizer of a directory; `shape` yields the configuration for a
+    /// vocabulary size.
     pub fn scratch(dir: &Path, shape: impl FnOnce(usize) -> ModelConfig) -> Result<Self, CheckpointError> {
         let tokenizer = TextTokenizer::open_dir(dir)?;
         let config = shape(tokenizer.vocab_size());
@@ -114,17 +115,17 @@ impl ModelDir {
         })
     }
 
-    /// The same model, its network to be on this device.
+    /// The same model, to be loaded on this device.
     pub fn on(self, device: Device) -> Self {
         Self { device, ..self }
     }
 
-    /// The labels of the directory's own head; `None` where it has none or its labels are not IOB2.
+    /// The labels of the classifier in the directory; `None` if it has no classifier or its labels are not IOB2.
     pub fn labels(&self) -> Option<LabelSet> {
         LabelSet::from_id2label(&self.config.id2label).ok()
     }
 
-    /// The labels of the classifier in the directory, in whatever scheme; `None` where it has no classifier.
+    /// The labels of the classifier in the directory, in any scheme; `None` if it has no classifier.
     pub(crate) fn head_labels(&self) -> Option<LabelSet> {
         match &self.weights {
             Source::File(weights) if weights.contains_key("classifier.weight") => {
@@ -134,7 +135,7 @@ impl ModelDir {
         }
     }
 
-    /// The same model with these dropout probabilities, its own where one is absent.
+    /// The same model with these dropout probabilities; an absent one keeps the model's own.
     pub(crate) fn with_dropout(mut self, hidden: Option<f64>, attention: Option<f64>) -> Self {
         let config = &mut self.config;
         config.hidden_dropout_prob = hidden.unwrap_or(config.hidden_dropout_prob);
@@ -142,10 +143,10 @@ impl ModelDir {
         self
     }
 
-    /// The network for these labels, and the tokenizer.
+    /// The network with a head for these labels, and the tokenizer.
     ///
-    /// The rows of the head are the directory's own for every label that its head has too; the others are drawn by the
-    /// seed.
+    /// For every label that the directory's classifier also has, the head keeps the classifier's row. The other rows
+    /// are initialized from the seed.
     pub fn into_tagger(
         self,
         labels: &LabelSet,
@@ -154,7 +155,8 @@ impl ModelDir {
         let head_labels = self.head_labels();
         let own_head = self.labels().as_ref() == Some(labels);
         let mut config = self.config.with_labels(labels);
-        // All is f32 from here on; `transformers` would round what is written to the type that the base names.
+        // The network computes in f32. With these keys, `transformers` would round the written weights to the type of
+        // the base model.
         for key in ["dtype", "torch_dtype"] {
             config.other.remove(key);
         }
@@ -186,8 +188,8 @@ impl ModelDir {
     }
 }
 
-/// Replaces the drawn rows of a classifier with those that a file has for the same label, where the file has a classifier
-/// of these labels.
+/// Replaces the random rows of a classifier by a file's rows for the same labels, if the shape of the file's
+/// classifier fits its labels `own`.
 fn keep_rows(
     drawn: &mut [(String, Vec<usize>, Vec<f32>)],
     labels: &LabelSet,
@@ -210,7 +212,7 @@ fn keep_rows(
     }
 }
 
-/// The elements of a tensor, found under either name: with a tagger's prefix or without.
+/// The elements of a tensor, which a file names either with the prefix of a tagger or without it.
 fn take(
     weights: &mut BTreeMap<String, Weight>,
     names: [String; 2],
@@ -236,11 +238,11 @@ fn take(
     Ok(weight.data)
 }
 
-/// Writes a tagger as `config.json`, `model.safetensors`, `tokenizer.json` and `tokenizer_config.json` to `dir`, all at
-/// once.
+/// Writes a tagger to `dir`: `config.json`, `model.safetensors`, `tokenizer.json` and `tokenizer_config.json`.
 ///
-/// `max_length` is the longest window it was trained with, special tokens included: the `model_max_length` of
-/// `tokenizer_config.json`. What stands at `dir` is replaced when everything is written.
+/// `max_length` is the longest window of the training in tokens, special tokens included; it becomes
+/// `model_max_length` of `tokenizer_config.json`. The files are written to a temporary directory, which then replaces
+/// `dir`.
 pub fn write_checkpoint(
     dir: &Path,
     tagger: &BertTagger,
@@ -284,7 +286,7 @@ fn write_weights(path: &Path, tagger: &BertTagger) -> Result<(), CheckpointError
             ))
         })
         .collect::<Result<Vec<_>, CheckpointError>>()?;
-    // `transformers` refuses a file that does not say which framework's layout it has.
+    // `transformers` refuses a file whose metadata does not name the framework.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     write_tensors(path, tensors, Some(metadata)).map_err(|source| CheckpointError::Format {
         path: path.to_owned(),
@@ -292,7 +294,7 @@ fn write_weights(path: &Path, tagger: &BertTagger) -> Result<(), CheckpointError
     })
 }
 
-/// Fills a temporary directory beside `dir` and renames it to `dir`, replacing what stands there.
+/// Fills a temporary directory next to `dir` and renames it to `dir`, which replaces an existing one.
 fn replace_dir(
     dir: &Path,
     fill: impl FnOnce(&Path) -> Result<(), CheckpointError>,

@@ -1,4 +1,4 @@
-//! Every family against `transformers`, on the fixtures of `tests/families/make_fixtures.py`.
+//! Compares every model family with `transformers`, on the fixtures of `tests/families/make_fixtures.py`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::model::checkpoint::{ModelDir, write_checkpoint};
 use crate::model::packed::Packed;
 use crate::ops::values;
 
-/// How far a logit may be from that of `transformers`.
+/// The largest accepted difference of a logit from that of `transformers`.
 const TOLERANCE: f32 = 1e-4;
 
 fn fixture(family: Family) -> PathBuf {
@@ -25,7 +25,7 @@ fn fixture(family: Family) -> PathBuf {
         .join(family.model_type())
 }
 
-/// What `transformers` says of one sentence of given words.
+/// The output of `transformers` for one sentence of given words.
 #[derive(Deserialize)]
 struct Case {
     words: Vec<String>,
@@ -39,14 +39,14 @@ fn cases(family: Family) -> Vec<Case> {
     serde_json::from_slice(&text).unwrap()
 }
 
-/// The tagger of a directory with its own head.
+/// The tagger of a directory, with the head of the directory.
 fn open(dir: &Path) -> (BertTagger, TextTokenizer) {
     let model = ModelDir::open(dir).unwrap();
     let labels = model.labels().unwrap();
     model.into_tagger(&labels, 1).unwrap()
 }
 
-/// The largest difference of the logits of all cases, run together, from those expected.
+/// The largest difference between the logits of all cases, run in one batch, and the expected logits.
 fn difference(tagger: &BertTagger, cases: &[Case]) -> f32 {
     let logits = tagger
         .logits(&Packed::new(cases.iter().map(|case| &case.ids)))
@@ -83,7 +83,7 @@ fn given_words_have_the_ids_and_word_ids_of_transformers() {
     }
 }
 
-/// The word of each subword.
+/// The index of the word of each subword.
 fn words_of(subwords: &Subwords) -> Vec<usize> {
     (0..subwords.word_count())
         .flat_map(|word| subwords.of_word(WordIndex(word)).map(move |_| word))
@@ -105,7 +105,7 @@ fn tensor_names(dir: &Path) -> Vec<String> {
 fn config(dir: &Path) -> Map<String, Value> {
     let text = std::fs::read(dir.join("config.json")).unwrap();
     let mut fields: Map<String, Value> = serde_json::from_slice(&text).unwrap();
-    // What a file leaves out and what it says to be nothing are the same; the class is named by whoever writes last.
+    // An absent field and a null field are equivalent. `architectures` depends on the program that wrote the file.
     fields.retain(|key, value| !value.is_null() && key != "architectures");
     fields
 }
@@ -152,7 +152,7 @@ fn transformers_is_told_how_the_words_were_read() {
     );
 }
 
-/// Copies a fixture, its tensors under the names that `rename` gives, without those that it gives none.
+/// Copies a fixture and renames its tensors with `rename`; a tensor for which it yields `None` is left out.
 fn renamed(family: Family, rename: impl Fn(&str) -> Option<String>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for file in ["config.json", "tokenizer.json"] {
@@ -178,7 +178,7 @@ fn renamed(family: Family, rename: impl Fn(&str) -> Option<String>) -> tempfile:
 fn an_encoder_without_prefix_is_a_base_with_a_fresh_head() {
     for family in Family::ALL {
         let (known, _) = open(&fixture(family));
-        // Without the head, and a normalization under the names that old files have.
+        // Without the head, and with the layer normalization parameters named as in old files.
         let bare = renamed(family, |name| {
             let (_, bare) = name
                 .split_once('.')
@@ -201,7 +201,7 @@ fn an_encoder_without_prefix_is_a_base_with_a_fresh_head() {
         assert_eq!(tagger.logits(&batch).unwrap().dims()[1], labels.len());
         let class = &tagger.config().architectures[0];
         assert!(class.ends_with("ForTokenClassification"), "{class}");
-        // What is trained is f32.
+        // The trained weights are f32.
         assert!(!tagger.config().other.contains_key("torch_dtype"));
     }
 }

@@ -1,4 +1,4 @@
-//! The loss of a batch's shard and its gradients.
+//! The loss and the gradients of one shard of a batch.
 
 use candle_core::{DType, Result, Tensor};
 
@@ -9,31 +9,33 @@ use crate::model::parameters::WORD_EMBEDDINGS;
 use crate::ops::dropout::Dropout;
 use crate::train::loss::Loss;
 
-/// Which tokens of a [`Packed`] run carry a label; the loss ignores all others.
+/// The labeled tokens of a [`Packed`] batch; the loss ignores all other tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Targets {
-    /// Positions in the run, ascending.
+    /// The positions of the labeled tokens in the packed batch, ascending.
     pub(crate) tokens: Vec<u32>,
-    /// Their labels, as many.
+    /// The label of each of these tokens.
     pub(crate) labels: Vec<u32>,
 }
 
-/// A shard's part of a step's loss and of its gradients.
+/// The contribution of one shard to the loss and the gradients of a step.
 pub(crate) struct Gradients {
-    /// The shard's part of the mean loss.
+    /// The shard's contribution to the mean loss of the step.
     pub(crate) loss: f64,
-    /// The most probable label of each token of the batch.
+    /// The most probable label of each labeled token.
     pub(crate) predicted: Vec<u32>,
-    /// The gradient of each parameter in the order of the names; `None` for the word embeddings and what is frozen.
+    /// The gradient of each parameter, in name order; `None` for the word embeddings and for frozen parameters.
     pub(crate) dense: Vec<Option<Tensor>>,
     /// The vocabulary id of each row of `word_rows`.
     pub(crate) word_ids: Vec<u32>,
-    /// The gradient of the word embeddings, one row a token: `[tokens, hidden]`; `None` where they are frozen.
+    /// The gradient of the word embeddings, one row per token: `[tokens, hidden]`; `None` if they are frozen.
     pub(crate) word_rows: Option<Tensor>,
 }
 
-/// The loss of a shard, its sum divided by `weight`, that of the labelled tokens of the whole step, and its gradients: the
-/// shards' add up to the step's.
+/// The loss and the gradients of one shard.
+///
+/// The sum of the token losses is divided by `weight`, the total weight of the labeled tokens of the whole step, so
+/// the results of all shards add up to those of the step.
 pub(crate) fn gradients(
     tagger: &BertTagger,
     batch: &Packed,
@@ -90,7 +92,7 @@ pub(crate) mod tests {
         ModelConfig::parse(text, "config.json".as_ref()).unwrap()
     }
 
-    /// The same network as another family has it.
+    /// The configuration of the same network for another model family.
     fn tiny_config_of(family: Family) -> ModelConfig {
         let bert = tiny_config();
         let (type_vocab_size, pad_token_id) = match family {
@@ -153,7 +155,8 @@ pub(crate) mod tests {
                     Some(gradient) => gradient.abs().unwrap().max_all().unwrap().to_scalar().unwrap(),
                     None => row_sums(&found).concat().into_iter().fold(0f32, f32::max),
                 };
-                // Attention weights do not change when every key moves by the same vector, so this one's is rounding.
+                // Adding the same vector to every key leaves the attention weights unchanged, so the gradient of a
+                // key bias is only rounding error.
                 let exempt = name.ends_with("key.bias");
                 assert!(exempt || largest > 1e-5, "{family:?} {name}: {largest}");
             }
@@ -253,11 +256,12 @@ pub(crate) mod tests {
                 .len()
         };
         let all = nodes(&[]);
-        // The gradient of the embeddings passes through every operator of the two frozen layers of 16 parameters each.
+        // The gradient of the embeddings passes through every operator of the two frozen layers, which have 16
+        // parameters each.
         assert_eq!(nodes(&[".layer."]), all - 2 * 16);
         let lower = nodes(&[".embeddings.", ".layer.0."]);
         assert!(2 * lower < all, "{lower} of {all}");
-        // The head alone: its weight, its bias and its product.
+        // Only the head remains: its weight, its bias and its product.
         assert_eq!(nodes(&[".embeddings.", ".layer."]), 3);
     }
 

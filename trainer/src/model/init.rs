@@ -1,4 +1,4 @@
-//! Initial weights.
+//! Initial values of the weights.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
 
-/// Initial values of parameters of these shapes, as BERT draws them: weights normal with mean 0 and standard deviation
-/// `initializer_range`, biases 0, layer normalization the identity.
+/// Initial values of the parameters of these shapes, as in BERT: weights are normally distributed with mean 0 and
+/// standard deviation `initializer_range`, biases are 0, and layer normalization is the identity.
 ///
-/// Each parameter's values depend on the seed and its name alone, so leaving one out does not change the others.
+/// The values of a parameter depend only on the seed and on its name, so leaving out a parameter does not change the
+/// others.
 pub(crate) fn initial(
     config: &ModelConfig,
     shapes: &BTreeMap<String, Vec<usize>>,
@@ -33,7 +34,7 @@ pub(crate) fn initial(
     shapes.iter().map(draw).collect()
 }
 
-/// Normally distributed numbers with mean 0.
+/// Normally distributed numbers with mean 0 and this standard deviation.
 fn normal(count: usize, deviation: f64, seed: u64) -> Vec<f32> {
     let deviates = StdRng::seed_from_u64(seed).sample_iter::<f64, _>(StandardNormal);
     deviates.take(count).map(|z| (z * deviation) as f32).collect()

@@ -1,4 +1,4 @@
-//! The network: BERT's encoder, whatever the family, with a token-classification head, in candle.
+//! The network in candle: the encoder of any supported model family with a token-classification head.
 
 pub(crate) mod bert;
 pub(crate) mod checkpoint;

@@ -1,4 +1,4 @@
-//! The layers of BERT and its kin, as tensors and the order in which they are applied.
+//! The layers of a BERT-like encoder: their tensors and the order in which they are applied.
 
 use candle_core::{Result, Tensor};
 use nerve_repository::{Activation, ModelConfig};
@@ -9,15 +9,15 @@ use crate::ops::dropout::Dropout;
 use crate::ops::weights::WeightGradients;
 use crate::ops::{activation, attention, layer_norm, linear};
 
-/// What one pass through a network needs beside its batch.
+/// The state of one pass through a network: its dropout source and its weight gradients.
 pub(super) struct Pass {
     pub(super) dropout: Dropout,
-    /// Where the pass back leaves what is not in candle's store.
+    /// The gradients of weight matrices, which the backward pass does not put into candle's gradient store.
     pub(super) weights: WeightGradients,
 }
 
 impl Pass {
-    /// A pass with this dropout.
+    /// A pass with this source of dropout masks.
     pub(super) fn new(dropout: Dropout) -> Self {
         Self {
             dropout,
@@ -31,7 +31,7 @@ pub(super) struct Network {
     shape: Shape,
     words: Tensor,
     positions: Tensor,
-    // The row of `positions` that a sequence's first token has.
+    // The row of `positions` for the first token of a sequence.
     first_position: u32,
     token_types: Option<Tensor>,
     embedded: Norm,
@@ -83,7 +83,7 @@ impl Norm {
 }
 
 impl Network {
-    /// The network of this shape, its tensors found by the names that BERT's files give them.
+    /// The network of this configuration. `tensor` yields a tensor by its name in BERT's files.
     pub(super) fn new(config: &ModelConfig, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Self> {
         let dense = |name: String| -> Result<Dense> {
             Ok(Dense {
@@ -137,7 +137,7 @@ impl Network {
         &self.words
     }
 
-    /// The last hidden states `[tokens, hidden]` of tokens with these rows of the word embedding table.
+    /// The last hidden states, `[tokens, hidden]`, of the tokens of `batch`, whose word embeddings are `word_rows`.
     pub(super) fn encode(&self, word_rows: Tensor, batch: &Packed, pass: &mut Pass) -> Result<Tensor> {
         let p = self.shape.hidden_dropout;
         let positions: Vec<u32> = batch
@@ -148,7 +148,7 @@ impl Network {
         let positions = Tensor::new(positions, word_rows.device())?;
         let mut summed = word_rows;
         if let Some(types) = &self.token_types {
-            // Every token is of the first segment.
+            // All tokens belong to the first segment.
             let segments = Tensor::zeros(batch.ids().len(), candle_core::DType::U32, summed.device())?;
             summed = (summed + types.index_select(&segments, 0)?)?;
         }
@@ -160,7 +160,7 @@ impl Network {
         Ok(x)
     }
 
-    /// The logits `[tokens, labels]` of hidden states.
+    /// The label logits, `[tokens, labels]`, of hidden states.
     pub(super) fn classify(&self, hidden: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         let hidden = pass.dropout.apply(hidden, self.shape.classifier_dropout)?;
         self.classifier.forward(&hidden, pass)

@@ -1,18 +1,18 @@
-//! Sequences of different lengths as one run of tokens, without padding.
+//! Sequences of different lengths in one packed tensor, without padding.
 
 use std::sync::Arc;
 
-/// Token sequences laid end to end.
+/// Token sequences that are concatenated without padding.
 #[derive(Clone, Debug)]
 pub struct Packed {
     ids: Vec<u32>,
     positions: Vec<u32>,
-    // Invariant: ascending from 0 to ids.len(); sequence i owns ids[cu_seqlens[i]..cu_seqlens[i + 1]].
+    // Invariant: ascending from 0 to ids.len(). Sequence i is ids[cu_seqlens[i]..cu_seqlens[i + 1]].
     cu_seqlens: Arc<[usize]>,
 }
 
 impl Packed {
-    /// The sequences of these token ids, special tokens included, in order.
+    /// Packs sequences of token ids, which include the special tokens, in this order.
     pub fn new<S: AsRef<[u32]>>(sequences: impl IntoIterator<Item = S>) -> Self {
         let (mut ids, mut positions, mut cu_seqlens) = (Vec::new(), Vec::new(), vec![0]);
         for sequence in sequences {
@@ -33,12 +33,12 @@ impl Packed {
         &self.ids
     }
 
-    /// Where each sequence begins, and the number of tokens at the end.
+    /// The cumulative sequence lengths: the start of each sequence, then the number of all tokens.
     pub fn cu_seqlens(&self) -> &Arc<[usize]> {
         &self.cu_seqlens
     }
 
-    /// Each token's position in its sequence.
+    /// The position of each token in its sequence, counted from 0.
     pub(super) fn positions(&self) -> &[u32] {
         &self.positions
     }

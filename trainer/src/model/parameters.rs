@@ -1,14 +1,14 @@
-//! The network's trainable tensors, named as BERT's files name them, whatever the family.
+//! The trainable tensors of the network, with the names of BERT's files for every model family.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Result, Tensor, Var};
 use nerve_repository::ModelConfig;
 
-/// The word embedding table, the one parameter whose gradient touches few rows.
+/// The word embedding table, the only parameter with a sparse gradient: a step touches few of its rows.
 pub(crate) const WORD_EMBEDDINGS: &str = "bert.embeddings.word_embeddings.weight";
 
-/// The name and shape of every parameter of a token classifier of this shape with `labels` outputs.
+/// The name and the shape of every parameter of a token classifier with `labels` labels.
 pub fn parameter_shapes(config: &ModelConfig, labels: usize) -> BTreeMap<String, Vec<usize>> {
     let (hidden, wide) = (config.hidden_size, config.intermediate_size);
     let mut shapes = BTreeMap::new();
@@ -17,7 +17,7 @@ pub fn parameter_shapes(config: &ModelConfig, labels: usize) -> BTreeMap<String,
         ("position", config.max_position_embeddings),
         ("token_type", config.type_vocab_size),
     ];
-    // A family without token types has a table of no rows.
+    // A family without segments has a segment table without rows.
     for (table, rows) in tables.into_iter().filter(|(_, rows)| *rows > 0) {
         shapes.insert(
             format!("bert.embeddings.{table}_embeddings.weight"),
@@ -49,21 +49,22 @@ pub fn parameter_shapes(config: &ModelConfig, labels: usize) -> BTreeMap<String,
     shapes
 }
 
-/// Whether weight decay leaves a parameter alone: biases and layer normalizations, which shrinking does not regularise.
+/// Whether a parameter is exempt from weight decay: biases and layer normalizations, for which decay does not
+/// regularize.
 pub(crate) fn is_exempt_from_decay(name: &str) -> bool {
     name.ends_with(".bias") || name.contains("LayerNorm")
 }
 
-/// Every parameter as a variable, in the order of the names.
+/// All parameters as variables, in name order.
 #[derive(Debug)]
 pub struct Parameters {
     vars: BTreeMap<String, Var>,
-    // Invariant: names in `vars`.
+    // Invariant: every name is a key of `vars`.
     frozen: BTreeSet<String>,
 }
 
 impl Parameters {
-    /// The variables of these shapes and elements.
+    /// The variables of these names, shapes and elements.
     pub(crate) fn new(
         tensors: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>,
         device: &Device,
@@ -79,7 +80,7 @@ impl Parameters {
         })
     }
 
-    /// The names and variables, by name.
+    /// The names and the variables, in name order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Var)> {
         self.vars.iter().map(|(name, var)| (name.as_str(), var))
     }
@@ -89,18 +90,18 @@ impl Parameters {
         self.vars.get(name)
     }
 
-    /// Leaves out of training every parameter whose name `matches`.
+    /// Excludes from training every parameter whose name `matches`.
     pub(crate) fn freeze(&mut self, matches: impl Fn(&str) -> bool) {
         let matching = self.vars.keys().filter(|name| matches(name));
         self.frozen.extend(matching.cloned());
     }
 
-    /// Whether this parameter is left out of training.
+    /// Whether this parameter is excluded from training.
     pub(crate) fn is_frozen(&self, name: &str) -> bool {
         self.frozen.contains(name)
     }
 
-    /// The tensor of this name, outside of every graph where it is frozen.
+    /// The tensor of this name; outside the gradient graph if the parameter is frozen.
     pub(super) fn tensor(&self, name: &str) -> Result<Tensor> {
         match self.vars.get(name) {
             Some(var) if self.is_frozen(name) => Ok(var.as_tensor().detach()),

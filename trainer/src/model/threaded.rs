@@ -1,4 +1,4 @@
-//! The logits of windows from a network, on several threads.
+//! Window logits from a candle network that runs on several threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -10,17 +10,18 @@ use crate::model::packed::Packed;
 use crate::ops::values;
 use crate::threads::joined;
 
-/// Tokens of a forward pass: enough for the matrix products, little enough for the caches.
+/// The number of tokens in a forward pass: large enough for efficient matrix products, small enough for the CPU
+/// caches.
 const PASS_TOKENS: usize = 512;
 
-/// A network whose forward passes run side by side.
+/// A network that runs several forward passes in parallel.
 pub struct ThreadedNetwork {
     network: BertTagger,
     threads: usize,
 }
 
 impl ThreadedNetwork {
-    /// The network on at least one thread.
+    /// The network with this number of threads, at least one.
     pub fn new(network: BertTagger, threads: usize) -> Self {
         let threads = threads.max(1);
         Self { network, threads }
@@ -75,7 +76,7 @@ impl WindowLogits for ThreadedNetwork {
     }
 }
 
-/// Runs of windows that are one forward pass each.
+/// Divides the windows into the batches of the forward passes.
 fn passes<'p, 'w>(windows: &'p [TokenWindow<'w>]) -> Vec<&'p [TokenWindow<'w>]> {
     let mut passes = Vec::new();
     let (mut start, mut tokens) = (0, 0);

@@ -1,4 +1,4 @@
-//! The feed-forward activations.
+//! The activation functions of the feed-forward layers: GELU, its tanh approximation and ReLU.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use nerve_repository::Activation;
@@ -8,7 +8,7 @@ use crate::ops::plain;
 use crate::ops::values::{slice, values};
 use crate::ops::vector::exp;
 
-/// The activation of every element.
+/// Applies an activation function to every element; the output has the shape of `x`.
 pub(crate) fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
     if !x.device().is_cpu() {
         return plain::activation(x, function);
@@ -16,7 +16,8 @@ pub(crate) fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
     x.apply_op1(Activate(function))
 }
 
-/// `Phi(x)` and `e^(-x^2/2)`, by formula 7.1.26 of Abramowitz and Stegun (error below 1e-7), which needs the latter anyway.
+/// `Phi(x)` and `e^(-x^2/2)`. `Phi` is formula 7.1.26 of Abramowitz and Stegun (error below 1e-7), which computes the
+/// exponential anyway.
 #[inline(always)]
 fn normal(x: f32) -> (f32, f32) {
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
@@ -103,7 +104,7 @@ impl CustomOp1 for Activate {
             Activation::GeluTanh => map(x, gelu_tanh),
             Activation::Relu => map(
                 x,
-                // A comparison that is false for NaN, which a broken step must not hide.
+                // The comparison is false for NaN, so NaN passes through and reveals a diverged training.
                 #[inline(always)]
                 |x| if x <= 0.0 { 0.0 } else { x },
             ),
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn gradients_are_finite_differences() {
-        // Away from 0, where the slope of `max(x, 0)` jumps.
+        // The points avoid 0, where the derivative of `max(x, 0)` is discontinuous.
         let x: Vec<f32> = (0..60).map(|i| (i - 30) as f32 / 7.0 + 0.05).collect();
         let x = Tensor::new(x, &candle_core::Device::Cpu).unwrap();
         for function in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {

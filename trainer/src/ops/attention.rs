@@ -12,10 +12,10 @@ use crate::ops::plain;
 use crate::ops::values::{slice, values};
 use crate::ops::vector::{dot, exp, max, sum};
 
-/// The attention of each sequence's tokens to one another, head by head.
+/// Multi-head self-attention within each sequence: `[tokens, heads * size]`.
 ///
-/// `q`, `k` and `v` are `[tokens, heads * size]`; sequence `i` owns the tokens `cu_seqlens[i]..cu_seqlens[i + 1]`. `mask` drops
-/// attention weights.
+/// `q`, `k` and `v` are `[tokens, heads * size]`; sequence `i` consists of the tokens `cu_seqlens[i]..cu_seqlens[i +
+/// 1]`. `mask` is the dropout mask of the attention weights.
 pub(crate) fn attention(
     q: &Tensor,
     k: &Tensor,
@@ -49,17 +49,17 @@ struct Attention {
     heads: usize,
     mask: Option<Mask>,
     keep: bool,
-    /// Softmax weights before dropout, sequence by sequence and head by head: the backward needs them again.
+    /// Softmax weights before dropout, ordered by sequence and head. The backward pass needs them again.
     weights: Mutex<Vec<f32>>,
 }
 
-/// One head of one sequence.
+/// One attention head of one sequence.
 struct Head {
-    /// Where its first element stands in a `[tokens, heads * size]` tensor.
+    /// The index of its first element in a `[tokens, heads * size]` tensor.
     start: usize,
-    /// Tokens of the sequence.
+    /// The number of tokens of the sequence.
     length: usize,
-    /// Its `length * length` attention weights among all.
+    /// The range of its `length * length` attention weights in the weights of all heads.
     weights: Range<usize>,
 }
 
@@ -102,8 +102,8 @@ fn softmax_rows(scores: &mut [f32], width: usize) {
     );
 }
 
-/// `scores` becomes `weights * (scores - rowsum(weights * scores))`: the gradient through softmax.
-fn softmax_slope(scores: &mut [f32], weights: &[f32], width: usize) {
+/// Replaces `scores` by `weights * (scores - rowsum(weights * scores))`, the gradient through the softmax.
+fn softmax_gradient(scores: &mut [f32], weights: &[f32], width: usize) {
     Arch::new().dispatch(
         #[inline(always)]
         || {
@@ -227,7 +227,7 @@ impl CustomOp3 for Attention {
                 width,
                 Into::Replace,
             );
-            softmax_slope(&mut scores, weights, length);
+            softmax_gradient(&mut scores, weights, length);
             let slope = Matrix::new(&scores, length, length, length);
             multiply(
                 scale,
@@ -257,7 +257,7 @@ mod tests {
     use crate::ops::check::{assert_close, assert_gradients, random};
     use crate::ops::dropout::Dropout;
 
-    /// One sequence by candle's differentiable operators.
+    /// The attention of one sequence, composed of candle's differentiable operators.
     fn plain(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
         let (tokens, width) = q.dims2()?;
         let split = |x: &Tensor| {

@@ -1,4 +1,4 @@
-//! What operators are tested against: finite differences.
+//! Helpers for the tests of the operators: gradients are compared with finite differences.
 
 use candle_core::{Device, Result, Shape, Tensor, Var};
 use rand::rngs::StdRng;
@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::ops::weights::WeightGradients;
 
-/// A tensor of numbers in [-1, 1).
+/// A tensor of pseudo-random numbers in [-1, 1).
 pub(crate) fn random(shape: impl Into<Shape>, seed: u64) -> Tensor {
     let shape = shape.into();
     let mut generator = StdRng::seed_from_u64(seed);
@@ -27,14 +27,14 @@ pub(crate) fn assert_close(a: &Tensor, b: &Tensor, tolerance: f32) {
     }
 }
 
-/// Asserts that the gradients of a random weighting of the operator's output are its central differences.
+/// Asserts that the gradients of a randomly weighted sum of the operator's output equal its central differences.
 pub(crate) fn assert_gradients(inputs: &[Tensor], operator: impl Fn(&[Tensor]) -> Result<Tensor>) {
     assert_gradients_in(&WeightGradients::default(), inputs, operator);
 }
 
-/// [`assert_gradients`] of an operator that puts gradients aside.
+/// The same as [`assert_gradients`], for an operator that stores weight gradients in a [`WeightGradients`].
 pub(crate) fn assert_gradients_in(
-    aside: &WeightGradients,
+    weight_gradients: &WeightGradients,
     inputs: &[Tensor],
     operator: impl Fn(&[Tensor]) -> Result<Tensor>,
 ) {
@@ -52,7 +52,7 @@ pub(crate) fn assert_gradients_in(
             .sum()
     };
     for (index, input) in inputs.iter().enumerate() {
-        let kept = aside.take(&tensors[index]);
+        let kept = weight_gradients.take(&tensors[index]);
         let found = flat(kept.as_ref().or(gradients.get(&tensors[index])).unwrap());
         let elements = flat(input);
         for at in 0..elements.len() {

@@ -1,35 +1,35 @@
-//! Inverted dropout (Srivastava et al. 2014) with masks of its own seeded generator.
+//! Inverted dropout (Srivastava et al. 2014), whose masks come from a seeded generator.
 
 use candle_core::{Result, Tensor};
 
 use crate::ops::mask::Mask;
 use crate::ops::plain;
 
-/// Where dropout masks come from: nowhere in evaluation, a seeded sequence in training.
+/// The source of dropout masks: a seeded sequence in training, none in evaluation.
 #[derive(Clone, Debug)]
 pub(crate) struct Dropout {
     sequence: Option<u64>,
 }
 
 impl Dropout {
-    /// No dropout.
+    /// A source without dropout.
     pub(crate) fn off() -> Self {
         Self { sequence: None }
     }
 
-    /// Masks that follow from the seed and the order of the calls.
+    /// A source whose masks depend only on the seed and on the number of earlier calls.
     pub(crate) fn seeded(seed: u64) -> Self {
         Self { sequence: Some(seed) }
     }
 
-    /// The mask of the next call at probability `p`; `None` where nothing is dropped.
+    /// The mask of the next call for drop probability `p`; `None` if nothing is dropped.
     pub(crate) fn next(&mut self, p: f64) -> Option<Mask> {
         let sequence = self.sequence.as_mut()?;
         *sequence = sequence.wrapping_add(1);
         (p > 0.0).then(|| Mask::new(mix(*sequence), p))
     }
 
-    /// `x` with elements dropped at probability `p` and the rest scaled by `1 / (1 - p)`.
+    /// Sets elements of `x` to 0 with probability `p` and scales the others by `1 / (1 - p)`.
     pub(crate) fn apply(&mut self, x: &Tensor, p: f64) -> Result<Tensor> {
         match self.next(p) {
             Some(mask) if x.device().is_cpu() => x.apply_op1(mask),
@@ -39,7 +39,7 @@ impl Dropout {
     }
 }
 
-/// The finaliser of SplitMix64 (Steele et al. 2014).
+/// The finalizer of SplitMix64 (Steele et al. 2014).
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_and_masks_are_dropped_independently() {
+    fn neighbors_and_masks_are_dropped_independently() {
         let kept = |mask: Mask| {
             let mut values = vec![1f32; 100_000];
             mask.multiply(&mut values, 0);

@@ -7,7 +7,8 @@ use crate::ops::plain;
 use crate::ops::values::{slice, values};
 use crate::ops::vector::{dot, squared_distance, sum};
 
-/// Each row of `x` brought to mean 0 and variance 1, times `gamma`, plus `beta`.
+/// Normalizes each row of `x` to mean 0 and variance 1, multiplies it by `gamma` and adds `beta`; the shape is that
+/// of `x`.
 pub(crate) fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
     let (_, width) = x.dims2()?;
     if gamma.dims1()? != width || beta.dims1()? != width {
@@ -27,7 +28,7 @@ struct LayerNorm {
     eps: f32,
 }
 
-/// A row's mean and the reciprocal of its standard deviation.
+/// The mean of a row and the reciprocal of its standard deviation.
 #[inline(always)]
 fn moments(row: &[f32], eps: f32) -> (f32, f32) {
     let count = row.len() as f32;

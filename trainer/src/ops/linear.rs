@@ -1,4 +1,4 @@
-//! `x W^T + b`, fused.
+//! The fused linear layer `x W^T + b`.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
@@ -7,10 +7,17 @@ use crate::ops::plain;
 use crate::ops::values::{slice, values};
 use crate::ops::weights::WeightGradients;
 
-/// `x W^T + b` for `x` of `[tokens, inputs]`, `weight` of `[outputs, inputs]` and `bias` of `[outputs]`.
+/// `x W^T + b` as `[tokens, outputs]`, for `x` of `[tokens, inputs]`, `weight` of `[outputs, inputs]` and `bias` of
+/// `[outputs]`.
 ///
-/// On the CPU the gradient of `weight` is put into `aside`, and so it must be a variable or no part of a graph.
-pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, aside: &WeightGradients) -> Result<Tensor> {
+/// On the CPU the gradient of `weight` is added to `weight_gradients`, not to candle's gradient store. Therefore `weight` must
+/// be a variable or outside the graph.
+pub(crate) fn linear(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    weight_gradients: &WeightGradients,
+) -> Result<Tensor> {
     let (outputs, inputs) = weight.dims2()?;
     let (_, columns) = x.dims2()?;
     if columns != inputs || bias.dims1()? != outputs {
@@ -20,14 +27,16 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, aside: &WeightG
         return plain::linear(x, weight, bias);
     }
     if weight.track_op() && !weight.is_variable() {
-        candle_core::bail!("the gradient of a weight that is computed has no place");
+        candle_core::bail!("the weight of a linear layer must be a variable or outside the graph");
     }
-    let operator = Linear { aside: aside.clone() };
+    let operator = Linear {
+        weight_gradients: weight_gradients.clone(),
+    };
     x.apply_op3(weight, bias, operator)
 }
 
 struct Linear {
-    aside: WeightGradients,
+    weight_gradients: WeightGradients,
 }
 
 impl CustomOp3 for Linear {
@@ -87,7 +96,7 @@ impl CustomOp3 for Linear {
             let x = values(x)?;
             let found = product(dy_matrix.transposed(), Matrix::new(&x, tokens, inputs, inputs));
             let dw = Tensor::from_vec(found, (outputs, inputs), device)?;
-            self.aside.add(weight, dw)?;
+            self.weight_gradients.add(weight, dw)?;
         }
         let mut db = None;
         if bias.track_op() {
@@ -113,18 +122,20 @@ mod tests {
     fn it_equals_the_plain_operators() {
         let (x, w, b) = (random((5, 7), 1), random((3, 7), 2), random(3, 3));
         let plain = x.matmul(&w.t().unwrap()).unwrap().broadcast_add(&b).unwrap();
-        let aside = WeightGradients::default();
-        assert_close(&linear(&x, &w, &b, &aside).unwrap(), &plain, 1e-6);
-        assert_gradients_in(&aside, &[x, w, b], |v| linear(&v[0], &v[1], &v[2], &aside));
+        let weight_gradients = WeightGradients::default();
+        assert_close(&linear(&x, &w, &b, &weight_gradients).unwrap(), &plain, 1e-6);
+        assert_gradients_in(&weight_gradients, &[x, w, b], |v| {
+            linear(&v[0], &v[1], &v[2], &weight_gradients)
+        });
     }
 
     #[test]
     fn widths_must_agree_and_weights_be_leaves() {
-        let aside = WeightGradients::default();
+        let weight_gradients = WeightGradients::default();
         let (x, b) = (random((5, 7), 1), random(3, 3));
-        assert!(linear(&x, &random((3, 6), 2), &b, &aside).is_err());
+        assert!(linear(&x, &random((3, 6), 2), &b, &weight_gradients).is_err());
         let leaf = Var::from_tensor(&random((3, 7), 2)).unwrap();
-        assert!(linear(&x, leaf.as_tensor(), &b, &aside).is_ok());
-        assert!(linear(&x, &(leaf.as_tensor() * 2.0).unwrap(), &b, &aside).is_err());
+        assert!(linear(&x, leaf.as_tensor(), &b, &weight_gradients).is_ok());
+        assert!(linear(&x, &(leaf.as_tensor() * 2.0).unwrap(), &b, &weight_gradients).is_err());
     }
 }

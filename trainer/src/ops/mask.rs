@@ -1,21 +1,21 @@
-//! The mask of one dropout: which elements it keeps.
+//! Dropout masks.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use pulp::Arch;
 
 use crate::ops::values::{slice, values};
 
-/// Which elements of a tensor are kept: a function of the element's position, so that it need not be stored.
+/// A dropout mask, computed from the position of each element, so that it is not stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mask {
     keys: [u32; 2],
-    // Kept where 32 random bits are at least this.
+    // An element is kept if its 32 random bits are at least this value.
     threshold: u32,
     scale: f32,
 }
 
-/// 32 random bits of a position: a bijective mixing of 32-bit words (Wellons' `lowbias32`), which fill the CPU's vectors
-/// better than longer ones.
+/// 32 random bits for a position, by a bijective 32-bit hash (Wellons' `lowbias32`). A 32-bit hash uses all lanes of
+/// a CPU vector, a 64-bit hash half as many.
 #[inline(always)]
 fn bits(position: u32, keys: [u32; 2]) -> u32 {
     let mut z = position ^ keys[0];
@@ -34,7 +34,7 @@ impl Mask {
         }
     }
 
-    /// Multiplies elements by their mask; `from` is the position of the first.
+    /// Multiplies elements by their mask; `from` is the position of the first element.
     pub(super) fn multiply(self, values: &mut [f32], from: usize) {
         Arch::new().dispatch(
             #[inline(always)]

@@ -1,21 +1,21 @@
-//! Products of row-major matrices inside slices.
+//! Products of row-major matrices that are stored in slices.
 
 use gemm::{Parallelism, gemm};
 use pulp::Arch;
 
-/// A matrix inside a slice: rows of elements next to one another, or the transpose of such.
+/// A view of a slice as a matrix with contiguous rows, or as the transpose of such a matrix.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'d> {
     data: &'d [f32],
     rows: usize,
     columns: usize,
-    // Invariant: (rows - 1) * row_stride + (columns - 1) * column_stride < data.len(), for a matrix of any element.
+    // Invariant: for a matrix with elements, (rows - 1) * row_stride + (columns - 1) * column_stride < data.len().
     row_stride: usize,
     column_stride: usize,
 }
 
 impl<'d> Matrix<'d> {
-    /// The matrix whose row `i` begins at `data[i * row_stride]`. Panics where it leaves the slice.
+    /// A view whose row `i` begins at `data[i * row_stride]`. Panics if it exceeds the slice.
     pub(super) fn new(data: &'d [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
         assert!(
             inside(data.len(), rows, columns, row_stride),
@@ -30,7 +30,7 @@ impl<'d> Matrix<'d> {
         }
     }
 
-    /// The matrix with rows and columns exchanged.
+    /// The transposed view.
     pub(super) fn transposed(self) -> Self {
         Self {
             data: self.data,
@@ -46,18 +46,18 @@ fn inside(length: usize, rows: usize, columns: usize, row_stride: usize) -> bool
     rows == 0 || columns == 0 || (columns <= row_stride && (rows - 1) * row_stride + columns <= length)
 }
 
-/// What becomes of a product's destination.
+/// How a product is written to its destination.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Into {
-    /// The product replaces it.
+    /// The product replaces the destination.
     Replace,
-    /// The product is added to it.
+    /// The product is added to the destination.
     Add,
 }
 
-/// `scale * a * b` into the rows of `out` that begin `row_stride` apart, on this thread alone.
+/// Writes `scale * a * b` to `out`, whose rows begin `row_stride` elements apart, on the calling thread.
 ///
-/// Panics where the matrices do not fit one another.
+/// Panics if the shapes do not match.
 pub(super) fn multiply(
     scale: f32,
     a: Matrix<'_>,
@@ -71,21 +71,22 @@ pub(super) fn multiply(
         inside(out.len(), a.rows, b.columns, row_stride),
         "a product leaves its slice"
     );
-    // SAFETY: the assertions hold the product inside `out`, which is borrowed mutably and so apart from `a` and `b`.
+    // SAFETY: the assertions keep the product inside `out`, which is mutably borrowed and therefore does not overlap
+    // `a` or `b`.
     #[allow(unsafe_code)]
     unsafe {
         gemm_into(scale, a, b, out.as_mut_ptr(), row_stride, into);
     }
 }
 
-/// `a * b`, its rows next to one another, on this thread alone.
+/// The product `a * b` with contiguous rows, computed on the calling thread.
 ///
-/// Panics where the matrices do not fit one another.
+/// Panics if the shapes do not match.
 pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     assert_eq!(a.columns, b.rows, "the inner extents of a product differ");
     let mut out = Vec::with_capacity(a.rows * b.columns);
-    // SAFETY: `Matrix::new` and the assertion above hold every element that is read inside its slice; `out` has room for
-    // every element of the product, and each of them is written and none read before.
+    // SAFETY: `Matrix::new` and the assertion above keep every read inside its slice. `out` has the capacity for
+    // every element of the product; each element is written, and none is read before it is written.
     #[allow(unsafe_code)]
     unsafe {
         gemm_into(1.0, a, b, out.as_mut_ptr(), b.columns, Into::Replace);
@@ -94,12 +95,13 @@ pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     out
 }
 
-/// Edge of the square blocks in which a matrix is transposed: a vector's elements.
+/// The edge of the square blocks in which a matrix is transposed: the elements of one vector.
 const BLOCK: usize = 16;
 
-/// The transpose, `[columns, rows]`, of the elements of a matrix `[rows, columns]`.
+/// The transpose, `[columns, rows]`, of a `[rows, columns]` matrix.
 ///
-/// A product packs a matrix that lies across its vectors element by element; it is faster to turn it over by blocks first.
+/// The matrix product packs a transposed operand element by element, so it is faster to transpose the matrix by
+/// blocks first.
 pub(super) fn transposed(data: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     assert_eq!(data.len(), rows * columns, "a matrix is not its slice");
     let mut out = vec![0f32; data.len()];
@@ -111,7 +113,7 @@ pub(super) fn transposed(data: &[f32], rows: usize, columns: usize) -> Vec<f32> 
                 for column in (0..columns).step_by(BLOCK) {
                     let width = BLOCK.min(columns - column);
                     if height == BLOCK && width == BLOCK {
-                        turn(data, columns, row, column, &mut out, rows);
+                        transpose_block(data, columns, row, column, &mut out, rows);
                         continue;
                     }
                     for i in row..row + height {
@@ -126,9 +128,9 @@ pub(super) fn transposed(data: &[f32], rows: usize, columns: usize) -> Vec<f32> 
     out
 }
 
-/// One whole block of a transpose.
+/// Transposes one whole block.
 #[inline(always)]
-fn turn(data: &[f32], columns: usize, row: usize, column: usize, out: &mut [f32], rows: usize) {
+fn transpose_block(data: &[f32], columns: usize, row: usize, column: usize, out: &mut [f32], rows: usize) {
     let mut block = [[0f32; BLOCK]; BLOCK];
     for (i, line) in block.iter_mut().enumerate() {
         line.copy_from_slice(&data[(row + i) * columns + column..][..BLOCK]);
@@ -139,14 +141,15 @@ fn turn(data: &[f32], columns: usize, row: usize, column: usize, out: &mut [f32]
     }
 }
 
-/// `scale * a * b` into rows that begin `row_stride` apart.
+/// Writes `scale * a * b` to rows that begin `row_stride` elements apart.
 ///
 /// # Safety
-/// The inner extents of `a` and `b` agree, and every element of the product has its place behind `out`, which nobody else
-/// reads or writes meanwhile and which is initialised where it is added to.
+///
+/// The inner dimensions of `a` and `b` must agree. `out` must be valid for every element of the product, nothing else
+/// may read or write these elements during the call, and they must be initialized if the product is added to them.
 #[allow(unsafe_code)]
 unsafe fn gemm_into(scale: f32, a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, row_stride: usize, into: Into) {
-    // SAFETY: `Matrix::new` holds every element of `a` and `b` inside its slice; the caller answers for the rest.
+    // SAFETY: `Matrix::new` keeps every element of `a` and `b` inside its slice; the caller guarantees the rest.
     unsafe {
         gemm(
             a.rows,
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn strided_and_transposed_products() {
-        // Two columns of a three-column table, times a row of numbers standing as a column.
+        // Two columns of a table with three columns, multiplied by a row that is viewed as a column.
         let table = [1.0, 2.0, 9.0, 3.0, 4.0, 9.0];
         let a = Matrix::new(&table, 2, 2, 3);
         let b = Matrix::new(&[10.0, 100.0], 1, 2, 2).transposed();

@@ -1,8 +1,8 @@
-//! The network's operators over rows of tokens: on the CPU fused and vectorised, elsewhere candle's own.
+//! The operators of the network on rows of tokens: fused and vectorized on the CPU, candle's own on other devices.
 //!
-//! candle's own fused layer normalization and softmax have no backward and cut the graph without a word, and its
-//! element-wise operators use neither wide vectors nor several threads. Each operator here is a candle custom operator
-//! with its gradient, checked against finite differences and against candle's plain operators.
+//! candle's fused layer normalization and softmax have no backward pass and end the graph silently. Its element-wise
+//! operators use neither wide vectors nor several threads. Each operator here is a candle custom operator with its
+//! gradient, tested against finite differences and against candle's plain operators.
 
 pub(crate) mod activation;
 pub(crate) mod attention;

@@ -1,7 +1,7 @@
-//! The operators out of candle's own, which differentiate themselves and run on any device.
+//! The operators composed of candle's differentiable operators, for any device.
 //!
-//! What the fused ones are on the CPU, these are elsewhere; the tests hold them against each other. Dropout masks are the
-//! same on every device.
+//! They are used on devices other than the CPU. The tests compare them with the fused operators. Dropout masks are
+//! the same on every device.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::ops::softmax;
@@ -9,7 +9,8 @@ use nerve_repository::Activation;
 
 use crate::ops::mask::Mask;
 
-/// Added to the scores of padding, whose weights it makes 0; a row of it alone would still be a row of numbers.
+/// Added to the attention scores of padding, so that its weights become 0. Being finite, it keeps a row of padding
+/// alone free of NaN.
 const MASKED: f32 = -1e9;
 
 /// See [`super::linear`].
@@ -19,9 +20,9 @@ pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tenso
 
 /// See [`super::layer_norm`].
 pub(super) fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
-    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-    let normal = centred.broadcast_div(&(variance + eps)?.sqrt()?)?;
+    let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
+    let normal = centered.broadcast_div(&(variance + eps)?.sqrt()?)?;
     normal.broadcast_mul(gamma)?.broadcast_add(beta)
 }
 
@@ -30,19 +31,19 @@ pub(super) fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
     match function {
         Activation::Gelu => x.gelu_erf(),
         Activation::GeluTanh => x.gelu(),
-        // candle's `relu` makes 0 of NaN.
+        // candle's `relu` turns NaN into 0.
         Activation::Relu => x.le(0.0)?.where_cond(&x.zeros_like()?, x),
     }
 }
 
-/// `x` with the elements that the mask drops at 0 and the others scaled.
+/// Sets the elements that the mask drops to 0 and scales the others.
 pub(super) fn dropout(x: &Tensor, mask: Mask) -> Result<Tensor> {
     let mut kept = vec![1f32; x.elem_count()];
     mask.multiply(&mut kept, 0);
     x * Tensor::from_vec(kept, x.shape(), x.device())?
 }
 
-/// See [`super::attention`]: the sequences are padded to the longest, and taken apart again.
+/// See [`super::attention`]. The sequences are padded to the longest one; the padding is removed from the output.
 pub(super) fn attention(
     q: &Tensor,
     k: &Tensor,
@@ -71,7 +72,7 @@ pub(super) fn attention(
     let scores = scores.broadcast_add(&padded.bias(device)?)?;
     let mut weights = softmax(&scores, D::Minus1)?;
     if let Some(mask) = mask {
-        weights = (weights * padded.kept(heads, mask, device)?)?;
+        weights = (weights * padded.dropout_factors(heads, mask, device)?)?;
     }
     let scatter = Tensor::new(padded.scatter.as_slice(), device)?;
     let out = weights.matmul(&v)?.transpose(1, 2)?.contiguous()?;
@@ -80,13 +81,13 @@ pub(super) fn attention(
     Ok(out)
 }
 
-/// Where the tokens of sequences stand once each is as long as the longest.
+/// The positions of the tokens of sequences that are padded to the longest one.
 struct Padded {
     lengths: Vec<usize>,
     longest: usize,
-    /// The token at each padded place; some token of the sequence where there is none.
+    /// The token at each padded position; any token of the sequence at a position of padding.
     gather: Vec<u32>,
-    /// The padded place of each token.
+    /// The padded position of each token.
     scatter: Vec<u32>,
 }
 
@@ -108,7 +109,7 @@ impl Padded {
         }
     }
 
-    /// What is added to scores: `[sequences, 1, 1, longest]`.
+    /// The bias that is added to attention scores: `[sequences, 1, 1, longest]`.
     fn bias(&self, device: &Device) -> Result<Tensor> {
         let of_place =
             |length: usize| (0..self.longest).map(move |key| if key < length { 0.0 } else { MASKED });
@@ -116,8 +117,9 @@ impl Padded {
         Tensor::from_vec(bias, (self.lengths.len(), 1, 1, self.longest), device)
     }
 
-    /// What weights are multiplied by: `[sequences, heads, longest, longest]`, the mask laid over the sequences' own weights.
-    fn kept(&self, heads: usize, mask: Mask, device: &Device) -> Result<Tensor> {
+    /// The factors of the attention weights by the dropout mask: `[sequences, heads, longest, longest]`. The mask is
+    /// indexed as in the unpadded weights.
+    fn dropout_factors(&self, heads: usize, mask: Mask, device: &Device) -> Result<Tensor> {
         let longest = self.longest;
         let mut kept = vec![0f32; self.lengths.len() * heads * longest * longest];
         let mut from = 0;
@@ -148,7 +150,8 @@ mod tests {
     use crate::ops::weights::WeightGradients;
     use std::sync::Arc;
 
-    /// The values of both, and the plain one's gradients, which are the finite differences of it.
+    /// Asserts that both operators yield the same values, and that the gradients of `plain` equal its finite
+    /// differences.
     fn assert_same(
         inputs: &[Tensor],
         fused: impl Fn(&[Tensor]) -> Result<Tensor>,

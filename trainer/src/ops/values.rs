@@ -1,10 +1,10 @@
-//! The elements of a CPU tensor, borrowed.
+//! Borrowed elements of CPU tensors.
 
 use std::ops::{Deref, Range};
 
 use candle_core::{CpuStorage, Error, Layout, Result, Storage, Tensor};
 
-/// The elements of a contiguous f32 tensor on the CPU, in row-major order.
+/// The elements of a contiguous f32 tensor on the CPU, in row-major order. An error for any other tensor.
 pub(crate) fn values(tensor: &Tensor) -> Result<impl Deref<Target = [f32]>> {
     let (storage, layout) = tensor.storage_and_layout();
     let range = match &*storage {
@@ -16,7 +16,7 @@ pub(crate) fn values(tensor: &Tensor) -> Result<impl Deref<Target = [f32]>> {
 
 struct Values<S> {
     storage: S,
-    // Invariant: inside the f32 storage.
+    // Invariant: this range lies inside the f32 storage.
     range: Range<usize>,
 }
 
@@ -31,7 +31,7 @@ impl<S: Deref<Target = Storage>> Deref for Values<S> {
     }
 }
 
-/// The elements a layout selects from a storage, and where they stand in it.
+/// The elements of a storage that a layout selects, and their range in the storage.
 pub(super) fn contiguous<'s>(storage: &'s CpuStorage, layout: &Layout) -> Result<(&'s [f32], Range<usize>)> {
     let (start, end) = layout
         .contiguous_offsets()
@@ -40,7 +40,7 @@ pub(super) fn contiguous<'s>(storage: &'s CpuStorage, layout: &Layout) -> Result
     Ok((&all[start..end], start..end))
 }
 
-/// The elements a layout selects from a storage.
+/// The elements of a storage that a layout selects.
 pub(super) fn slice<'s>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [f32]> {
     contiguous(storage, layout).map(|(values, _)| values)
 }

@@ -1,7 +1,7 @@
-//! Arithmetic over slices that the compiler turns into wide vectors.
+//! Vectorized arithmetic on slices.
 //!
-//! Everything here is inlined into a closure under [`pulp::Arch::dispatch`], which compiles it for the CPU's widest
-//! vectors. Sums run over fixed lanes, so they are the same on every call.
+//! Every function is inlined into a closure under [`pulp::Arch::dispatch`], which compiles it for the CPU's widest
+//! vectors. Sums have a fixed number of lanes, so the same input always gives the same result.
 
 const LANES: usize = 16;
 
@@ -23,7 +23,7 @@ pub(super) fn sum(values: &[f32]) -> f32 {
     total(lanes) + rest.iter().sum::<f32>()
 }
 
-/// The sum of the products of like elements.
+/// The dot product of two slices.
 #[inline(always)]
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
@@ -37,11 +37,11 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     total(lanes) + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
-/// The sum of the squared distances from `centre`.
+/// The sum of the squared differences from `center`.
 #[inline(always)]
-pub(super) fn squared_distance(values: &[f32], centre: f32) -> f32 {
+pub(super) fn squared_distance(values: &[f32], center: f32) -> f32 {
     let (chunks, rest) = values.as_chunks::<LANES>();
-    let square = |x: f32| (x - centre) * (x - centre);
+    let square = |x: f32| (x - center) * (x - center);
     let mut lanes = [0f32; LANES];
     for chunk in chunks {
         for lane in 0..LANES {
@@ -51,7 +51,7 @@ pub(super) fn squared_distance(values: &[f32], centre: f32) -> f32 {
     total(lanes) + rest.iter().map(|&x| square(x)).sum::<f32>()
 }
 
-/// The largest element; negative infinity of none.
+/// The largest element; negative infinity for an empty slice.
 #[inline(always)]
 pub(super) fn max(values: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
@@ -65,12 +65,12 @@ pub(super) fn max(values: &[f32]) -> f32 {
     lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger)
 }
 
-/// `e^x` to within two units in the last place; 0 or the largest finite power past the ends of f32.
+/// `e^x` to within two units in the last place, for `x` clamped to [-87.3, 88.3], so that the result is finite.
 ///
-/// Range reduction to `[-ln2/2, ln2/2]` and a polynomial of degree 6, free of branches (after Cephes' `expf`).
+/// Range reduction to `[-ln2/2, ln2/2]` and a polynomial of degree 6, without branches (after Cephes' `expf`).
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    // Adding 1.5 * 2^23 rounds to an integer that then stands in the low bits.
+    // Adding 1.5 * 2^23 rounds to an integer, which is then in the low bits.
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;

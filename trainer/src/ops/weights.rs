@@ -1,14 +1,14 @@
-//! The gradients of weight matrices, apart from candle's.
+//! The gradients of weight matrices, stored outside candle's gradient store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Result, Tensor, TensorId};
 
-/// The gradients of the weight matrices of one pass.
+/// The gradients of the weight matrices of one backward pass.
 ///
-/// candle's backward adds every gradient to a fresh tensor of zeros, which for weights, larger than any activation of a
-/// batch, is several times the memory traffic of the gradient itself.
+/// candle's backward pass adds every gradient to a new tensor of zeros. Weights are larger than the activations of a
+/// batch, so for them this takes several times the memory traffic of the gradient itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WeightGradients(Arc<Mutex<HashMap<TensorId, Tensor>>>);
 
@@ -24,7 +24,7 @@ impl WeightGradients {
         Ok(())
     }
 
-    /// The gradient of a variable, if it has one.
+    /// Removes the gradient of a variable and returns it, if there is one.
     pub(crate) fn take(&self, variable: &Tensor) -> Option<Tensor> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(&variable.id())

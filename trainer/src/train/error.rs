@@ -43,7 +43,7 @@ pub enum TrainError {
     /// A sentence makes no example.
     #[error(transparent)]
     Example(#[from] ExampleError),
-    /// No sentence has a labelled token.
+    /// No sentence has a labeled token.
     #[error("{} has no word the tokenizer knows a subword of", path.display())]
     NoExamples {
         /// The training file.
@@ -188,7 +188,7 @@ pub enum TrainError {
     /// The dev or test split could not be tagged.
     #[error(transparent)]
     Tagger(#[from] TaggerError),
-    /// The words of a corpus could not be labelled.
+    /// The words of a corpus could not be labeled.
     #[error(transparent)]
     Tag(#[from] TagError),
     /// A checkpoint could not be written or read.

@@ -1,4 +1,4 @@
-//! Sentences to what the network is fitted to.
+//! Training examples: tokenized windows of sentences with their labels.
 
 use nerve_inference::{TextTokenizer, TokenizerError};
 use nerve_tagging::{AlignError, LabelId, LabelSet, SubwordLabels, WindowLimits, windows};
@@ -8,40 +8,41 @@ use crate::model::gradients::Targets;
 use crate::model::packed::Packed;
 use nerve_corpus::{Corpus, CorpusError};
 
-/// Why a sentence makes no example.
+/// Why a sentence cannot become an example.
 #[derive(Debug, Error)]
 pub enum ExampleError {
-    /// The corpus is at fault.
+    /// The corpus is invalid.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
     /// The tokenizer failed.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// Words and labels do not fit one another.
+    /// The words and the labels do not match.
     #[error(transparent)]
     Align(#[from] AlignError),
 }
 
-/// One window of a sentence, encoded, with the labels of the tokens that carry one.
+/// One tokenized window of a sentence, with the labels of its labeled tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Example {
-    /// The sentence it is of, counted from 0.
+    /// The index of the sentence, counted from 0.
     pub sentence: usize,
-    /// Its number among the windows of the sentence, counted from 0.
+    /// The index of the window in the sentence, counted from 0.
     pub window: usize,
-    /// Token ids, special tokens included.
+    /// The token ids, special tokens included.
     pub ids: Vec<u32>,
-    /// Positions and labels of the labelled tokens.
-    pub labelled: Vec<(u32, u32)>,
+    /// The position and the label of each labeled token.
+    pub labeled: Vec<(u32, u32)>,
 }
 
-/// The windows of a corpus' sentences that hold a labelled token; a long sentence becomes several, none is cut.
+/// The windows of all sentences of a corpus that contain a labeled token. A long sentence yields several windows; it
+/// is never truncated.
 pub fn examples(
     corpus: &Corpus,
     tokenizer: &TextTokenizer,
     labels: &LabelSet,
     limits: WindowLimits,
-    labelled: SubwordLabels,
+    labeled: SubwordLabels,
 ) -> Result<Vec<Example>, ExampleError> {
     let mut examples: Vec<Example> = Vec::with_capacity(corpus.sentences.len());
     for (index, sentence) in corpus.sentences.iter().enumerate() {
@@ -58,18 +59,18 @@ pub fn examples(
             .collect::<Result<Vec<LabelId>, _>>()?;
         let subwords = tokenizer.encode_words(&sentence.words)?;
         for (number, window) in windows(&subwords, limits).into_iter().enumerate() {
-            let at = subwords.window_labels(&word_labels, &window, tokenizer.specials(), labelled)?;
-            let labelled: Vec<(u32, u32)> = (0u32..)
+            let at = subwords.window_labels(&word_labels, &window, tokenizer.specials(), labeled)?;
+            let labeled: Vec<(u32, u32)> = (0u32..)
                 .zip(at)
                 .filter_map(|(position, label)| Some((position, u32::try_from(label?.0).ok()?)))
                 .collect();
-            if !labelled.is_empty() {
+            if !labeled.is_empty() {
                 let ids = tokenizer.window_ids(&subwords, &window);
                 examples.push(Example {
                     sentence: index,
                     window: number,
                     ids,
-                    labelled,
+                    labeled,
                 });
             }
         }
@@ -77,12 +78,12 @@ pub fn examples(
     Ok(examples)
 }
 
-/// Examples laid end to end, as the network reads them, with their targets.
+/// Packs examples for one pass through the network, with their target labels.
 pub(super) fn pack(examples: &[&Example]) -> (Packed, Targets) {
     let mut targets = Targets::default();
     let mut start = 0;
     for example in examples {
-        for (position, label) in &example.labelled {
+        for (position, label) in &example.labeled {
             targets.tokens.push(start + position);
             targets.labels.push(*label);
         }
@@ -95,10 +96,10 @@ pub(super) fn pack(examples: &[&Example]) -> (Packed, Targets) {
 mod tests {
     use super::*;
 
-    fn example(length: usize, labelled: &[(u32, u32)]) -> Example {
+    fn example(length: usize, labeled: &[(u32, u32)]) -> Example {
         Example {
             ids: vec![7; length],
-            labelled: labelled.to_vec(),
+            labeled: labeled.to_vec(),
             ..Example::default()
         }
     }
@@ -131,10 +132,10 @@ mod tests {
         let limits = WindowLimits::for_encoder(18, 2).unwrap();
         let made = examples(&corpus, &tokenizer, &labels, limits, SubwordLabels::First).unwrap();
         assert!(made.len() > 3 && made.iter().all(|e| e.ids.len() <= 18));
-        assert_eq!(made.iter().map(|e| e.labelled.len()).sum::<usize>(), 50);
-        // A word in two windows is labelled in the one that answers for it.
+        assert_eq!(made.iter().map(|e| e.labeled.len()).sum::<usize>(), 50);
+        // A word that is in two windows is labeled in only one of them.
         let every = examples(&corpus, &tokenizer, &labels, limits, SubwordLabels::All).unwrap();
-        assert_eq!(every.iter().map(|e| e.labelled.len()).sum::<usize>(), 50);
+        assert_eq!(every.iter().map(|e| e.labeled.len()).sum::<usize>(), 50);
         let unknown = LabelSet::iob2(["y"]).unwrap();
         let error = examples(&corpus, &tokenizer, &unknown, limits, SubwordLabels::First).unwrap_err();
         assert!(

@@ -1,4 +1,4 @@
-//! Files of records that are complete at every moment.
+//! Record files whose content is complete at any time.
 
 use std::fs;
 use std::io::Write;
@@ -10,17 +10,18 @@ use serde::de::DeserializeOwned;
 
 use crate::train::error::TrainError;
 
-/// Prefix of the names of files that are being written.
+/// The name prefix of files that are still being written.
 pub(super) const UNFINISHED: &str = ".write-";
 
-/// A file of JSON lines that a hook keeps, one line per step.
+/// A file of JSON lines that a hook writes, with one line per step.
 #[derive(Debug)]
 pub struct JsonLines {
     path: PathBuf,
 }
 
 impl JsonLines {
-    /// The file with its first `lines` lines, which must be there; further lines are cut off. It is made if `lines` is 0.
+    /// Opens a file and keeps its first `lines` lines, which must exist; later lines are cut off. Creates the file if
+    /// `lines` is 0.
     pub fn open(path: &Path, lines: usize) -> Result<Self, TrainError> {
         match lines {
             0 => replace(path, b"")?,
@@ -43,7 +44,7 @@ impl JsonLines {
         write().map_err(failed(&self.path))
     }
 
-    /// All records.
+    /// Reads all records.
     pub fn read<T: DeserializeOwned>(&self) -> Result<Vec<T>, TrainError> {
         read_lines(&self.path)
     }
@@ -54,7 +55,7 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let write = || {
         let mut made = tempfile::Builder::new()
-            // By default only the owner can read a temporary file, also under its new name.
+            // A temporary file can be read only by its owner, even after it is renamed.
             .prefix(UNFINISHED)
             .permissions(fs::Permissions::from_mode(0o666))
             .tempfile_in(parent)?;
@@ -66,7 +67,7 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
     write().map_err(failed(path))
 }
 
-/// Returns once every file below a directory, the directory and its name in its parent are on the disk.
+/// Syncs all files in a directory, the directory and its entry in its parent to the disk.
 pub(super) fn sync_all(dir: &Path) -> Result<(), TrainError> {
     for entry in fs::read_dir(dir).map_err(failed(dir))? {
         let path = entry.map_err(failed(dir))?.path();
@@ -79,7 +80,7 @@ pub(super) fn sync_all(dir: &Path) -> Result<(), TrainError> {
     sync_parent(dir)
 }
 
-/// Returns once the name of a file in its directory is on the disk.
+/// Syncs the directory entry of a file to the disk.
 pub(super) fn sync_parent(path: &Path) -> Result<(), TrainError> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync(parent),
@@ -102,14 +103,14 @@ pub(super) fn append_at_once(path: &Path, record: &impl Serialize) -> Result<(),
     replace(path, &append().map_err(failed(path))?)
 }
 
-/// A record as a line of JSON.
+/// A record as one line of JSON.
 pub(super) fn line(record: &impl Serialize) -> std::io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(record)?;
     line.push(b'\n');
     Ok(line)
 }
 
-/// Cuts a file back to its first `lines` lines, which must be there.
+/// Truncates a file to its first `lines` lines, which must exist.
 pub(super) fn cut(path: &Path, lines: usize) -> Result<(), TrainError> {
     let content = fs::read(path).map_err(|source| TrainError::Read {
         path: path.to_owned(),
@@ -129,7 +130,7 @@ pub(super) fn cut(path: &Path, lines: usize) -> Result<(), TrainError> {
     replace(path, &kept.concat())
 }
 
-/// The records of a file of JSON lines.
+/// Reads the records of a file of JSON lines.
 pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, TrainError> {
     let content = fs::read(path).map_err(failed(path))?;
     serde_json::Deserializer::from_slice(&content)
@@ -145,7 +146,7 @@ pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Tra
         .collect()
 }
 
-/// The error of a file that cannot be written.
+/// The error of a failed write to a file.
 pub(super) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
     let path = path.to_owned();
     move |source| TrainError::Write { path, source }

@@ -14,7 +14,7 @@ use crate::train::config::start::InitialModel;
 use crate::train::error::TrainError;
 use crate::train::notice::Notice;
 use crate::train::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
-use crate::train::subwords::LabelledSubwords;
+use crate::train::subwords::LabeledSubwords;
 use nerve_corpus::{Corpus, is_wnut17};
 
 /// The results of a finished training run.
@@ -121,7 +121,7 @@ impl Finished<'_> {
                 },
                 false => CardName::of(&config.data, None),
             },
-            every_subword: config.label_subwords == LabelledSubwords::All,
+            every_subword: config.label_subwords == LabeledSubwords::All,
             dev: Some(dev.evaluation.clone()),
             // The card describes the best checkpoint.
             test: self

@@ -1,4 +1,4 @@
-//! The loss functions over the labelled tokens.
+//! Loss functions on the labeled tokens.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,49 +15,50 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossKind {
-    /// Negative log-likelihood of the right label.
+    /// Negative log-likelihood of the gold label.
     #[default]
     CrossEntropy,
-    /// Distance of every logit from the right label's index, as the original study had it.
+    /// Distances of all logits from the index of the gold label, as in the original study.
     L1,
-    /// Cross-entropy that counts easy tokens less.
+    /// Cross-entropy with a lower weight for easy tokens.
     Focal,
 }
 
-/// A loss of one token.
+/// The loss function of one token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LossFunction {
-    /// Cross-entropy with the target `1 - smoothing` on the right label and the rest spread over all (Szegedy et al. 2016).
+    /// Cross-entropy with the target probability `1 - smoothing` for the gold label; the rest is spread evenly over
+    /// all labels (Szegedy et al. 2016).
     CrossEntropy {
-        /// The share that is spread.
+        /// The probability that is spread over all labels.
         smoothing: f64,
     },
-    /// Cross-entropy times `(1 - p)^gamma`, `p` the right label's probability (Lin et al. 2017).
+    /// Cross-entropy multiplied by `(1 - p)^gamma`, where `p` is the probability of the gold label (Lin et al. 2017).
     Focal {
         /// The exponent.
         gamma: f64,
     },
-    /// Sum over the labels of the distances of their logits from the right label's index.
+    /// The sum over all labels of the distance of their logit from the index of the gold label.
     L1,
 }
 
-/// The weights of labels in the loss, as an option gives them.
+/// The weights of the labels in the loss, as given by an option.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ClassWeights {
-    /// Inverse to how often each label occurs, 1 on average over the tokens.
+    /// Inversely proportional to the frequency of each label, with mean 1 over the tokens.
     Balanced,
-    /// By name; 1 for the rest.
+    /// Weights by label name; the other labels have weight 1.
     Named(BTreeMap<String, f32>),
 }
 
 /// Why a text is not a list of class weights.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClassWeightsError {
-    /// A part is not a label with a weight.
+    /// A part is not of the form LABEL=WEIGHT.
     #[error("`{0}` is neither `balanced` nor LABEL=WEIGHT with a weight of at least 0")]
     Part(String),
-    /// A label is named twice.
+    /// A label has two weights.
     #[error("the label `{0}` has two weights; give it one")]
     Repeated(String),
 }
@@ -112,7 +113,8 @@ impl From<ClassWeights> for String {
 }
 
 impl ClassWeights {
-    /// A weight for each label, given how often each occurs; the name of a label that is not of the set where there is one.
+    /// The weight of each label, given the number of its occurrences. An error is the name of a label that is not in
+    /// the set.
     pub(super) fn resolve(&self, labels: &LabelSet, counts: &[u64]) -> std::result::Result<Vec<f32>, String> {
         match self {
             Self::Balanced => {
@@ -136,17 +138,17 @@ impl ClassWeights {
     }
 }
 
-/// A loss over tokens whose labels may weigh differently.
+/// The loss of labeled tokens, with optional label weights.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Loss {
-    /// The loss of a token.
+    /// The loss function of one token.
     pub(crate) function: LossFunction,
-    /// A weight for each label; all 1 where absent.
+    /// The weight of each label; 1 for all labels if absent.
     pub(crate) weights: Option<Vec<f32>>,
 }
 
 impl Loss {
-    /// The sum of these labels' weights, by which a batch's sum is divided.
+    /// The sum of the weights of these labels, by which the loss of a step is divided.
     pub(crate) fn weight(&self, labels: impl Iterator<Item = u32>) -> f64 {
         match &self.weights {
             None => labels.count() as f64,
@@ -154,7 +156,7 @@ impl Loss {
         }
     }
 
-    /// The weighted sum of the tokens' losses, a scalar that can be differentiated; `logits` is `[tokens, labels]`.
+    /// The weighted sum of the token losses, a differentiable scalar; `logits` is `[tokens, labels]`.
     pub(crate) fn sum(&self, logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
         let targets = Tensor::new(labels, logits.device())?;
         let each = match self.function {
@@ -165,7 +167,7 @@ impl Loss {
                 let likelihoods = log_softmax(logits, D::Minus1)?
                     .gather(&targets.unsqueeze(1)?, 1)?
                     .squeeze(1)?;
-                // Rounding may put a probability above 1, whose power would not be a number.
+                // Rounding can yield a probability above 1; the power of the negative difference would be NaN.
                 let doubt = (1.0 - likelihoods.exp()?)?.relu()?;
                 (doubt.powf(gamma)? * likelihoods.neg()?)?
             }
@@ -180,7 +182,8 @@ impl Loss {
         }
     }
 
-    /// As PyTorch has it with weights and smoothing: the spread part of each label counts with that label's weight.
+    /// As in PyTorch with weights and smoothing: the share of each label in the smoothed target is multiplied by that
+    /// label's weight.
     fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, smoothing: f64) -> Result<Tensor> {
         let mut losses = log_softmax(logits, D::Minus1)?.neg()?;
         if let Some(weights) = &self.weights {
@@ -226,7 +229,8 @@ mod tests {
         f64::from(sum.to_scalar::<f32>().unwrap()) / loss.weight(LABELS.into_iter())
     }
 
-    /// The figures are PyTorch's: `torch.nn.functional.cross_entropy(logits, labels, weight=, label_smoothing=)`.
+    /// The expected values are from PyTorch: `torch.nn.functional.cross_entropy(logits, labels, weight=,
+    /// label_smoothing=)`.
     #[test]
     fn cross_entropy_is_pytorchs() {
         let plain = LossFunction::CrossEntropy { smoothing: 0.0 };
@@ -297,7 +301,8 @@ mod tests {
                     let moved = Tensor::from_vec(elements, (3, 3), &Device::Cpu).unwrap();
                     f64::from(sum(&moved).to_scalar::<f32>().unwrap())
                 };
-                // L1 has kinks at whole numbers, which this step does not reach from any element but those on one.
+                // L1 is not differentiable at whole numbers. With this step size, only an element that is itself a whole
+                // number reaches one.
                 let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
                 let on_kink = function == LossFunction::L1 && elements[at] == LABELS[at / 3] as f32;
                 assert!(

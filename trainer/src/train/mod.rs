@@ -51,4 +51,4 @@ pub use resume::{resumed_config, resumed_seed_configs};
 pub use run::{Beginning, train};
 pub use schedule::{Decay, DevScore, Schedule, ScheduleKind, Steps};
 pub use seeds::{SeedResult, SeedsReport, Spread, train_seeds};
-pub use subwords::LabelledSubwords;
+pub use subwords::LabeledSubwords;

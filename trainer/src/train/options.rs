@@ -11,7 +11,7 @@ use crate::train::loss::{ClassWeights, LossKind};
 use crate::train::optimizer::OptimizerKind;
 use crate::train::record::TestedCheckpoint;
 use crate::train::schedule::ScheduleKind;
-use crate::train::subwords::LabelledSubwords;
+use crate::train::subwords::LabeledSubwords;
 use nerve_inference::Device;
 
 /// Options of earlier versions, which may still be there as `false`.
@@ -150,7 +150,7 @@ options! {
         subset: usize,
         /// Which subwords of a word carry its label in training [default: first].
         #[arg(long, value_enum)]
-        label_subwords: LabelledSubwords,
+        label_subwords: LabeledSubwords,
         /// Windows per batch [default: 16].
         #[arg(long)]
         batch_size: usize,

@@ -1,4 +1,4 @@
-//! The order of the windows in each epoch.
+//! The order of the training windows in each epoch.
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -6,22 +6,22 @@ use rand::{Rng, SeedableRng};
 
 use crate::train::example::Example;
 
-/// Batches among which windows are sorted by length.
+/// The number of consecutive batches whose windows are sorted by length together.
 const GROUPED_BATCHES: usize = 50;
 
-/// A generator for one use of a seed, so that what is drawn at one place does not depend on what was drawn before it.
-fn generator(seed: u64, purpose: u64, place: usize) -> StdRng {
+/// A random generator for one purpose of the seed, so that random choices for different purposes are independent.
+fn generator(seed: u64, purpose: u64, index: usize) -> StdRng {
     let mut bytes = [0; 32];
     for (to, from) in bytes
         .chunks_exact_mut(8)
-        .zip([seed, purpose, place as u64, 0x006e_6572_7665])
+        .zip([seed, purpose, index as u64, 0x006e_6572_7665])
     {
         to.copy_from_slice(&from.to_le_bytes());
     }
     StdRng::from_seed(bytes)
 }
 
-/// The batches of an epoch, counted from 0: every example once, in an order that follows from the seed and the epoch.
+/// The batches of an epoch, counted from 0. Each example occurs once; the order depends on the seed and on the epoch.
 pub fn batches(
     examples: &[Example],
     batch_size: usize,
@@ -44,12 +44,12 @@ pub fn batches(
     grouped
 }
 
-/// The seed of a step's dropout, the step counted from 0.
+/// The seed of the dropout in a step, counted from 0.
 pub(super) fn dropout_seed(seed: u64, step: usize) -> u64 {
     generator(seed, 1, step).random()
 }
 
-/// So many of the indices below `count`, drawn without replacement, ascending.
+/// Draws `size` indices below `count` without replacement, and returns them in ascending order.
 pub(super) fn subset(count: usize, size: usize, seed: u64) -> Vec<usize> {
     let mut indices: Vec<usize> = (0..count).collect();
     indices.shuffle(&mut generator(seed, 2, 0));

@@ -12,48 +12,50 @@ use crate::evaluate::Evaluation;
 use crate::train::notice::Notice;
 use crate::train::schedule::DevScore;
 
-/// One step, a line of `steps.jsonl`.
+/// The record of one step, a line of `steps.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The step, counted from 1.
     pub step: usize,
-    /// Mean loss of its labelled tokens.
+    /// The mean loss of its labeled tokens.
     pub loss: f64,
-    /// Learning rate.
+    /// The learning rate.
     pub learning_rate: f64,
-    /// Norm of the gradient before clipping.
+    /// The norm of the gradient before clipping.
     pub gradient_norm: f64,
-    /// For each window of its batches, the line of the training file at which the window's sentence begins.
+    /// For each window of its batches, the line of the training file at which the sentence of the window begins.
     #[serde(default)]
     pub lines: Vec<usize>,
 }
 
-/// One evaluation, a line of `records.jsonl`.
+/// The record of one evaluation, a line of `records.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRecord {
-    /// The epoch at whose end or within which it is made, counted from 1.
+    /// The current epoch, counted from 1.
     pub epoch: usize,
-    /// Steps made since the start of the run.
+    /// The number of steps since the start of the run.
     pub step: usize,
-    /// Mean loss of the steps since the last evaluation.
+    /// The mean loss of the steps since the previous evaluation.
     pub loss: f64,
-    /// Learning rate of the last step.
+    /// The learning rate of the last step.
     pub learning_rate: f64,
     /// Entity precision, recall and F1 on the dev split.
     pub dev_entity: Prf,
     /// Surface-form F1 on the dev split.
     pub dev_surface_f1: f64,
-    /// Fraction of dev words with the correct tag.
+    /// The fraction of dev words with the correct tag.
     pub dev_token_accuracy: f64,
-    /// Mean negative log-likelihood of the dev words' labels, read at their first subwords, for every loss function.
+    /// The mean negative log-likelihood of the dev labels in nats per word, whatever the loss function; absent if it
+    /// cannot be computed. The logits of a word are those of its first subword.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dev_loss: Option<f64>,
-    /// Whether this is the best evaluation so far: the highest dev entity F1, and of those the lowest dev loss.
+    /// Whether this is the best evaluation so far: it has the highest dev entity F1 and, among equals, the lowest dev
+    /// loss.
     pub best: bool,
 }
 
 impl EvaluationRecord {
-    /// Its score, and when it was made.
+    /// The score and the step of the evaluation.
     pub(super) fn dev_score(&self) -> DevScore {
         DevScore {
             step: self.step,
@@ -61,8 +63,8 @@ impl EvaluationRecord {
         }
     }
 
-    /// Whether its checkpoint is preferred to that of another evaluation: by dev entity F1, and of equal ones by the lower
-    /// dev loss.
+    /// Whether the checkpoint of this evaluation is preferred to that of `other`: higher dev entity F1 or, if that is
+    /// equal, lower dev loss.
     pub(super) fn is_better_than(&self, other: &Self) -> bool {
         let loss = |record: &Self| record.dev_loss.unwrap_or(f64::INFINITY);
         match self.dev_entity.f1.total_cmp(&other.dev_entity.f1) {
@@ -73,16 +75,16 @@ impl EvaluationRecord {
     }
 }
 
-/// The speed of the steps before an evaluation, a line of `timings.jsonl`.
+/// The speed of the steps since the previous evaluation, a line of `timings.jsonl`.
 ///
-/// It is not part of the records, which are the same to the last bit whenever a run is repeated or resumed.
+/// It is not part of the evaluation records, which are bit-identical when a run is repeated or resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
-    /// Steps made since the start of the run.
+    /// The number of steps since the start of the run.
     pub step: usize,
-    /// Seconds of training, without evaluation and writing.
+    /// The seconds of training, without evaluations and without writing files.
     pub seconds: f64,
-    /// Tokens per second, special tokens included.
+    /// The number of tokens per second, special tokens included.
     pub tokens_per_second: f64,
 }
 
@@ -90,19 +92,19 @@ pub struct Timing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    /// All epochs are done.
+    /// All epochs are complete.
     Finished,
-    /// There was no better score in as many evaluations as the configured patience.
+    /// The number of evaluations without a better score reached the configured patience.
     OutOfPatience,
-    /// It was interrupted and can be resumed.
+    /// The run was interrupted and can be resumed.
     Interrupted,
 }
 
-/// Which of a run's checkpoints is evaluated on test.
+/// The checkpoint of a run that is evaluated on the test split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum TestedCheckpoint {
-    /// The checkpoint with the best dev entity F1, and of equal ones with the lowest dev loss.
+    /// The checkpoint with the highest dev entity F1; among equals, the lowest dev loss.
     #[default]
     Best,
     /// The checkpoint after the last step.
@@ -118,12 +120,12 @@ impl fmt::Display for TestedCheckpoint {
     }
 }
 
-/// A checkpoint's evaluation on the test split, as `test.json` keeps it.
+/// The evaluation of a checkpoint on the test split, the content of `test.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tested {
-    /// Which checkpoint.
+    /// The checkpoint that is evaluated.
     pub checkpoint: TestedCheckpoint,
-    /// Steps made before it.
+    /// The number of steps before it.
     pub step: usize,
     /// Its scores.
     #[serde(flatten)]
@@ -133,22 +135,22 @@ pub struct Tested {
 /// The result of a training run.
 #[derive(Clone, Debug)]
 pub struct TrainReport {
-    /// Every evaluation.
+    /// All evaluations.
     pub records: Vec<EvaluationRecord>,
-    /// Every step.
+    /// All steps.
     pub steps: Vec<StepRecord>,
-    /// The checkpoint with the best dev entity F1, and of equal ones with the lowest dev loss.
+    /// The checkpoint with the highest dev entity F1; among equals, the lowest dev loss.
     pub best: PathBuf,
-    /// Why it ended.
+    /// Why the run ended.
     pub end: End,
     /// The evaluation on the test split, if the configuration asks for it.
     pub test: Option<Tested>,
-    /// What the user was told.
+    /// The notices shown to the user.
     pub notices: Vec<Notice>,
 }
 
 impl TrainReport {
-    /// The evaluation of the best checkpoint.
+    /// The record of the best evaluation.
     pub fn best_record(&self) -> Option<&EvaluationRecord> {
         self.records.iter().rev().find(|record| record.best)
     }

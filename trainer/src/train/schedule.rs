@@ -1,4 +1,4 @@
-//! The learning rate of a step.
+//! The learning rate of each step.
 
 use std::f64::consts::PI;
 
@@ -9,74 +9,74 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ScheduleKind {
-    /// It stays constant.
+    /// The rate stays constant.
     Constant,
-    /// It falls by the same amount each step, to 0.
+    /// The rate falls linearly to 0.
     #[default]
     Linear,
-    /// It falls along half a cosine, to 0.
+    /// The rate falls to 0 along half a cosine.
     Cosine,
-    /// It falls by a factor every few epochs.
+    /// The rate is multiplied by a factor every few epochs.
     Step,
-    /// It falls by a factor when dev entity F1 no longer rises.
+    /// The rate is multiplied by a factor when dev entity F1 stops rising.
     Plateau,
 }
 
-/// How the learning rate falls after warm-up.
+/// How the learning rate falls after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Decay {
-    /// It stays constant.
+    /// The rate stays constant.
     Constant,
-    /// By the same amount each step; the step after the last one would have rate 0.
+    /// The rate falls linearly; it would be 0 in the step after the last one.
     Linear,
-    /// Along half a cosine (Loshchilov and Hutter 2017, without restarts), to 0.
+    /// The rate falls to 0 along half a cosine (Loshchilov and Hutter 2017, without restarts).
     Cosine,
-    /// By the factor `gamma` every `epochs`.
+    /// The rate is multiplied by `gamma` every `epochs` epochs.
     Step {
         /// The factor.
         gamma: f64,
-        /// Epochs between falls.
+        /// The number of epochs between two reductions.
         epochs: usize,
     },
-    /// By the factor `gamma` after more than `patience` evaluations without a better score. Evaluations during warm-up
-    /// and those that score 0 do not count: the training has not reached a plateau, it has not begun to learn.
+    /// The rate is multiplied by `gamma` after more than `patience` evaluations without a better score. Evaluations
+    /// during the warm-up and those with score 0 do not count, because the model has not yet begun to learn.
     Plateau {
         /// The factor.
         gamma: f64,
-        /// Evaluations without a better score before the rate falls.
+        /// The number of evaluations without a better score before the rate falls.
         patience: usize,
     },
 }
 
-/// How the learning rate changes over a training's steps.
+/// The learning rate as a function of the step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// Fraction of the steps, from the first, in which the rate rises from 0 to the peak.
+    /// The fraction of all steps in which the rate rises linearly from 0 to its peak.
     pub warmup: f64,
-    /// How the rate falls after warm-up.
+    /// How the rate falls after the warm-up.
     pub decay: Decay,
 }
 
-/// The number of steps of a run.
+/// The numbers of steps of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
-    /// Steps of all epochs.
+    /// The number of steps of all epochs.
     pub total: usize,
-    /// Steps of one epoch.
+    /// The number of steps of one epoch.
     pub per_epoch: usize,
 }
 
-/// The score of an evaluation on dev, and when it was made.
+/// The score of an evaluation on the dev split.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DevScore {
-    /// Steps made before the evaluation.
+    /// The number of steps before the evaluation.
     pub step: usize,
     /// Entity F1.
     pub f1: f64,
 }
 
 impl Schedule {
-    /// The learning rate of a step, counted from 0, after these evaluations; `peak` is the highest rate.
+    /// The learning rate of a step, counted from 0, given all earlier evaluations; `peak` is the highest rate.
     pub fn rate(&self, peak: f64, step: usize, steps: Steps, evaluations: &[DevScore]) -> f64 {
         let warm = (steps.total as f64 * self.warmup).ceil();
         let at = step as f64;
@@ -84,11 +84,11 @@ impl Schedule {
             return peak * at / warm;
         }
         let length = (steps.total as f64 - warm).max(1.0);
-        let gone = ((at - warm) / length).min(1.0);
+        let progress = ((at - warm) / length).min(1.0);
         peak * match self.decay {
             Decay::Constant => 1.0,
-            Decay::Linear => 1.0 - gone,
-            Decay::Cosine => (1.0 + (PI * gone).cos()) / 2.0,
+            Decay::Linear => 1.0 - progress,
+            Decay::Cosine => (1.0 + (PI * progress).cos()) / 2.0,
             Decay::Step { gamma, epochs } => {
                 power(gamma, step / epochs.saturating_mul(steps.per_epoch).max(1))
             }
@@ -101,9 +101,9 @@ fn power(gamma: f64, times: usize) -> f64 {
     gamma.powi(i32::try_from(times).unwrap_or(i32::MAX))
 }
 
-/// How often the score has not risen for more than `patience` evaluations in a row, each such row counted once.
+/// The number of times that more than `patience` evaluations in a row had no better score.
 ///
-/// Evaluations within the first `warm` steps, and those that score 0, may set the best score but do not count.
+/// Evaluations in the first `warm` steps, and those with score 0, can set the best score but do not count as waiting.
 fn falls(evaluations: &[DevScore], warm: f64, patience: usize) -> usize {
     let (mut best, mut waited, mut falls) = (f64::NEG_INFINITY, 0, 0);
     for &DevScore { step, f1 } in evaluations {
@@ -131,7 +131,7 @@ mod tests {
         per_epoch: 5,
     };
 
-    /// Evaluations with these scores, the first after step 1.
+    /// Evaluations with these scores, one after each step, from step 1.
     fn evaluations(scores: &[f64]) -> Vec<DevScore> {
         let score = |(step, &f1)| DevScore { step, f1 };
         (1..).zip(scores).map(score).collect()
@@ -205,7 +205,7 @@ mod tests {
             gamma: 0.5,
             patience: 0,
         };
-        // Warm-up is 4 of the 10 steps; the rate it rises to is the peak, whatever was evaluated meanwhile.
+        // The warm-up takes 4 of the 10 steps. It ends at the peak rate, whatever the evaluations in it.
         assert_eq!(rates(plateau, 0.4, &[0.1, 0.1, 0.1, 0.1])[4], 8.0);
     }
 

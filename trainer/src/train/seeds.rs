@@ -1,4 +1,4 @@
-//! One configuration trained from several seeds.
+//! Trains one configuration with several seeds.
 
 use std::fs;
 use std::path::Path;
@@ -15,39 +15,39 @@ use crate::train::record::{End, TrainReport};
 use crate::train::run::{Beginning, train};
 use crate::train::run_dir::RunDir;
 
-/// What one seed came to, as entity F1.
+/// The entity F1 of the training with one seed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct SeedResult {
     /// The seed.
     pub seed: u64,
-    /// On dev, at the best evaluation.
+    /// Entity F1 on the dev split at the best evaluation.
     pub dev_f1: f64,
-    /// On test, where it was asked for.
+    /// Entity F1 on the test split, if the configuration asks for it.
     pub test_f1: Option<f64>,
 }
 
-/// Mean and sample standard deviation.
+/// The mean and the sample standard deviation of several values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
     /// The mean.
     pub mean: f64,
-    /// The sample standard deviation; absent for one value.
+    /// The sample standard deviation; absent for a single value.
     pub deviation: Option<f64>,
 }
 
-/// What all seeds came to.
+/// The results of all seeds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SeedsReport {
-    /// Each seed, in the order asked for.
+    /// The result of each seed, in the configured order.
     pub seeds: Vec<SeedResult>,
-    /// Entity F1 on dev.
+    /// Entity F1 on the dev split.
     pub dev_f1: Spread,
-    /// Entity F1 on test, where it was asked for.
+    /// Entity F1 on the test split, if the configuration asks for it.
     pub test_f1: Option<Spread>,
 }
 
 impl Spread {
-    /// The spread of at least one value.
+    /// The mean and the deviation of these values; `None` if there are none.
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
@@ -59,10 +59,10 @@ impl Spread {
     }
 }
 
-/// Trains every configuration and writes `seeds.json` to `out`; `None` where one was interrupted.
+/// Trains every configuration and writes `seeds.json` to `out`; `None` if a training was interrupted.
 ///
-/// There must be one at least. `out` is locked until all are trained. Resumed, a seed that is done is not trained, tested or reported again, and one that has not
-/// begun begins.
+/// An error if there is no configuration. `out` is locked until all are trained. On resume, a seed that is finished is not
+/// trained, tested or reported again, and a seed that has not started is started.
 pub fn train_seeds(
     configs: &[TrainConfig],
     out: &Path,
@@ -76,8 +76,8 @@ pub fn train_seeds(
     let _lock = RunLock::acquire(out)?;
     let mut seeds = Vec::with_capacity(configs.len());
     for config in configs {
-        let begun = RunDir::new(&config.out).holds_run();
-        let beginning = if begun { beginning } else { Beginning::New };
+        let started = RunDir::new(&config.out).holds_run();
+        let beginning = if started { beginning } else { Beginning::New };
         let report = train(config, beginning, hooks)?;
         if report.end == End::Interrupted {
             return Ok(None);

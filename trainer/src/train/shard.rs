@@ -1,13 +1,13 @@
-//! A batch in parts of like work, one a thread.
+//! The division of a batch into shards of similar size, one for each thread.
 
 use crate::train::example::Example;
 
-/// Tokens that cost as much as the fixed part of one more pass.
+/// The fixed cost of a forward and backward pass, as an equivalent number of tokens.
 const PASS_OVERHEAD_TOKENS: usize = 16;
 
-/// The batch in at most `count` shards whose numbers of tokens are as equal as a greedy division makes them; none empty.
+/// Divides a batch into at most `count` non-empty shards, with a greedy balance of their numbers of tokens.
 ///
-/// The division follows from the examples alone, so the same batch always falls into the same shards.
+/// The division depends only on the examples and on `count`, so the same batch always yields the same shards.
 pub(super) fn shards<'e>(batch: &[&'e Example], count: usize) -> Vec<Vec<&'e Example>> {
     let mut by_length = batch.to_vec();
     by_length.sort_by_key(|example| std::cmp::Reverse(example.ids.len()));

@@ -1,4 +1,4 @@
-//! What a checkpoint contains besides the model, so that a run can be resumed from it.
+//! The files of a checkpoint from which a run is resumed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,16 +19,16 @@ const MOMENTS: &str = "optimiser.safetensors";
 /// The state of a training run at a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct TrainingState {
-    /// Steps made.
+    /// The number of completed steps.
     pub(super) step: usize,
-    /// Evaluations made.
+    /// The number of completed evaluations.
     pub(super) records: usize,
     /// A hash of the training examples.
     pub(super) examples: String,
 }
 
 impl TrainingState {
-    /// The state in a checkpoint.
+    /// Reads the state from a checkpoint.
     pub(super) fn read(checkpoint: &Path) -> Result<Self, TrainError> {
         let path = checkpoint.join(DIR).join(STATE);
         let text = fs::read(&path).map_err(unreadable(&path))?;
@@ -39,7 +39,7 @@ impl TrainingState {
         })
     }
 
-    /// Adds the state and the optimizer's moments to a checkpoint.
+    /// Adds the state and the moments of the optimizer to a checkpoint.
     pub(super) fn write(&self, checkpoint: &Path, optimizer: &Optimizer) -> Result<(), TrainError> {
         let dir = checkpoint.join(DIR);
         fs::create_dir_all(&dir).map_err(failed(&dir))?;
@@ -57,7 +57,7 @@ impl TrainingState {
         replace(&path, &text.map_err(failed(&path))?)
     }
 
-    /// Gives an optimizer the moments in a checkpoint.
+    /// Restores the moments of an optimizer from a checkpoint.
     pub(super) fn restore(&self, checkpoint: &Path, optimizer: &mut Optimizer) -> Result<(), TrainError> {
         let path = checkpoint.join(DIR).join(MOMENTS);
         let bytes = fs::read(&path).map_err(unreadable(&path))?;
@@ -83,7 +83,7 @@ impl TrainingState {
     }
 }
 
-/// Removes from a checkpoint what is only needed to resume the run.
+/// Removes the files that only a resumed run needs from a checkpoint.
 pub(super) fn forget(checkpoint: &Path) -> Result<(), TrainError> {
     let dir: PathBuf = checkpoint.join(DIR);
     match fs::remove_dir_all(&dir) {

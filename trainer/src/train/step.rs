@@ -1,4 +1,4 @@
-//! The gradient of one step: its batches one after another, the shards of a batch in parallel.
+//! The gradient of one step: its batches are computed in sequence, the shards of a batch in parallel.
 
 use std::thread;
 
@@ -15,21 +15,21 @@ use crate::train::loss::Loss;
 use crate::train::optimizer::Optimizer;
 use crate::train::shard::shards;
 
-/// The loss of the batches of a step, the norm of their gradient and their predictions. The optimizer holds the gradient.
+/// The loss, the gradient norm and the predictions of a step, whose gradient is in the optimizer.
 pub(super) struct AccumulatedGradients<'e> {
-    /// Weighted mean loss of the step's labelled tokens.
+    /// The weighted mean loss of the step's labeled tokens.
     pub(super) loss: f64,
-    /// Norm of its gradient.
+    /// The norm of its gradient.
     pub(super) norm: f64,
     /// The predictions for the examples of each batch.
     pub(super) predicted: Vec<Vec<Prediction<'e>>>,
 }
 
-/// Computes the gradient of a step of these batches and adds it to the optimizer.
+/// Computes the gradient of a step with these batches and adds it to the optimizer.
 ///
-/// Every labelled token of the step counts alike, whichever batch it is in. A shard's dropout follows from `seed` and its
-/// place in the step, and gradients are added in that order: the same seed and thread count give the same result to
-/// the last bit.
+/// Each labeled token of the step has the same influence, whatever its batch. The dropout of a shard depends on
+/// `seed` and on the index of the shard in the step, and gradients are added in this order. So the same seed and
+/// number of threads give a bit-identical result.
 pub(super) fn differentiate<'e>(
     tagger: &BertTagger,
     optimizer: &mut Optimizer,
@@ -38,31 +38,31 @@ pub(super) fn differentiate<'e>(
     threads: usize,
     seed: u64,
 ) -> Result<AccumulatedGradients<'e>> {
-    let labels = batches.iter().flatten().flat_map(|example| &example.labelled);
+    let labels = batches.iter().flatten().flat_map(|example| &example.labeled);
     let weight = loss.weight(labels.map(|(_, label)| *label));
-    // Where no label of the step counts, the loss is 0 rather than no number.
+    // If every label of the step has weight 0, the loss is 0 instead of NaN.
     let weight = if weight > 0.0 { weight } else { 1.0 };
     let mut found = AccumulatedGradients {
         loss: 0.0,
         norm: 0.0,
         predicted: Vec::with_capacity(batches.len()),
     };
-    let mut place = 0u64;
+    let mut shard_index = 0u64;
     for batch in batches {
-        let of_shard = |place: u64, shard: &[&Example]| -> Result<Gradients> {
+        let of_shard = |shard_index: u64, shard: &[&Example]| -> Result<Gradients> {
             let (packed, targets) = pack(shard);
-            let dropout = Dropout::seeded(seed ^ place.rotate_right(16));
+            let dropout = Dropout::seeded(seed ^ shard_index.rotate_right(16));
             gradients(tagger, &packed, &targets, loss, weight, dropout)
         };
         let shards = shards(batch, threads);
         let parts: Vec<Result<Gradients>> = thread::scope(|scope| {
-            let handles: Vec<_> = (place..)
+            let handles: Vec<_> = (shard_index..)
                 .zip(&shards)
-                .map(|(place, shard)| scope.spawn(move || of_shard(place, shard)))
+                .map(|(shard_index, shard)| scope.spawn(move || of_shard(shard_index, shard)))
                 .collect();
             handles.into_iter().map(joined).collect()
         });
-        place += parts.len() as u64;
+        shard_index += parts.len() as u64;
         let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
         let mut predicted = Vec::with_capacity(batch.len());
         for (part, shard) in parts.iter().zip(&shards) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Which subwords of a word carry its label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum LabelledSubwords {
+pub enum LabeledSubwords {
     /// The first, which serving reads.
     #[default]
     First,
@@ -15,11 +15,11 @@ pub enum LabelledSubwords {
     All,
 }
 
-impl From<LabelledSubwords> for SubwordLabels {
-    fn from(of: LabelledSubwords) -> Self {
+impl From<LabeledSubwords> for SubwordLabels {
+    fn from(of: LabeledSubwords) -> Self {
         match of {
-            LabelledSubwords::First => Self::First,
-            LabelledSubwords::All => Self::All,
+            LabeledSubwords::First => Self::First,
+            LabeledSubwords::All => Self::All,
         }
     }
 }

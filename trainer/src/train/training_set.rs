@@ -1,4 +1,4 @@
-//! Training sentences as windows of token ids with labels.
+//! The training set: windows of the training sentences, as token ids with labels.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,18 +16,18 @@ use crate::train::hook::{ExampleContext, TrainingHook};
 use crate::train::order;
 use crate::train::schedule::Steps;
 
-/// The windows a network is trained on, and the number of steps that they make.
+/// The windows that a network is trained on, and the resulting numbers of steps.
 pub(super) struct TrainingSet {
     pub(super) examples: Vec<Example>,
     pub(super) steps: Steps,
     /// The number of training sentences.
     pub(super) sentences: usize,
-    // The training split: errors and records name its lines.
+    // The training split, for the line numbers in errors and records.
     corpus: Corpus,
 }
 
 impl TrainingSet {
-    /// The windows of a corpus, or of the configured part of it, for this tagger. The hook may change them.
+    /// The windows of a corpus, or of the configured part of it. The hook may change them.
     pub(super) fn new(
         config: &TrainConfig,
         corpus: Corpus,
@@ -35,8 +35,8 @@ impl TrainingSet {
         hook: &mut dyn TrainingHook,
     ) -> Result<Self, TrainError> {
         let (labels, tokenizer) = (tagger.labels(), tagger.tokenizer());
-        let labelled = config.label_subwords.into();
-        let mut examples = examples(&corpus, tokenizer, labels, tagger.limits(), labelled)?;
+        let labeled = config.label_subwords.into();
+        let mut examples = examples(&corpus, tokenizer, labels, tagger.limits(), labeled)?;
         let context = ExampleContext {
             labels,
             specials: tokenizer.specials(),
@@ -45,7 +45,7 @@ impl TrainingSet {
         hook.on_examples(&mut examples, &context)?;
         let mut sentences = corpus.sentences.len();
         if let Some(size) = config.subset {
-            // After the hooks, which see the whole split.
+            // The subset is drawn after the hooks, because they see the whole split.
             let drawn = order::subset(sentences, size, config.seed);
             examples.retain(|example| drawn.binary_search(&example.sentence).is_ok());
             sentences = drawn.len();
@@ -68,26 +68,26 @@ impl TrainingSet {
         })
     }
 
-    /// The entity types that a training label names.
+    /// The entity types that occur in the training labels.
     pub(super) fn types(&self, labels: &LabelSet) -> BTreeSet<String> {
         let present: BTreeSet<u32> = self
             .examples
             .iter()
-            .flat_map(|example| example.labelled.iter().map(|(_, label)| *label))
+            .flat_map(|example| example.labeled.iter().map(|(_, label)| *label))
             .collect();
         let name = |label: u32| labels.type_name(labels.tag(LabelId(label as usize))?.entity_type()?);
         present.into_iter().filter_map(name).map(str::to_owned).collect()
     }
 
-    /// A hash of every token and label.
+    /// A hash of all tokens and labels.
     pub(super) fn hash(&self) -> String {
         let mut hasher = Sha256::new();
         let mut add = |number: usize| hasher.update((number as u64).to_le_bytes());
         for example in &self.examples {
             add(example.ids.len());
             example.ids.iter().for_each(|&id| add(id as usize));
-            add(example.labelled.len());
-            for &(position, label) in &example.labelled {
+            add(example.labeled.len());
+            for &(position, label) in &example.labeled {
                 add(position as usize);
                 add(label as usize);
             }
@@ -99,7 +99,7 @@ impl TrainingSet {
             .collect()
     }
 
-    /// The line at which the sentence of each window begins.
+    /// The line number at which the sentence of each window begins.
     pub(super) fn lines(&self, batches: &[Vec<&Example>]) -> impl Iterator<Item = usize> {
         let windows = batches.iter().flatten();
         windows.map(|example| self.corpus.line(example.sentence, 0))
@@ -126,15 +126,15 @@ impl TrainingSet {
         })
     }
 
-    /// The training file.
+    /// The path of the training file.
     pub(super) fn path(&self) -> &Path {
         &self.corpus.path
     }
 
-    /// How often each label occurs; `labels` is their number.
+    /// The number of occurrences of each of the `labels` labels.
     pub(super) fn label_counts(&self, labels: usize) -> Vec<u64> {
         let mut counts = vec![0; labels];
-        for (_, label) in self.examples.iter().flat_map(|example| &example.labelled) {
+        for (_, label) in self.examples.iter().flat_map(|example| &example.labeled) {
             if let Some(count) = counts.get_mut(*label as usize) {
                 *count += 1;
             }

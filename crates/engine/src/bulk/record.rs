@@ -31,7 +31,7 @@ pub struct StreamItem<'a> {
     id: Option<&'a RawValue>,
     /// Running text, split into words the way the model was trained.
     text: Option<String>,
-    /// Words, each labelled as given and never split again. Offsets are into the words joined by single spaces.
+    /// Words, each labeled as given and never split again. Offsets are into the words joined by single spaces.
     words: Option<Vec<String>>,
 }
 

@@ -16,7 +16,7 @@ use crate::pipeline::aggregation::Aggregation;
 pub enum Classified {
     /// A token, where nothing is aggregated.
     Token(ClassifiedToken),
-    /// A group of neighbouring tokens.
+    /// A group of neighboring tokens.
     Group(ClassifiedGroup),
 }
 

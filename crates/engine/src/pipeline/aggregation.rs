@@ -5,14 +5,14 @@ use nerve_tagging::Decoding;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-/// What is labelled, and by which tokens.
+/// What is labeled, and by which tokens.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Hash, ToSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = AggregationOption)]
 pub enum Aggregation {
     /// Tokens, each by itself.
     None,
-    /// Tokens; neighbours of one entity are joined.
+    /// Tokens; neighbors of one entity are joined.
     Simple,
     /// Words, by their first token.
     // Training labels the first token of a word.
@@ -27,14 +27,14 @@ pub enum Aggregation {
 /// How labels are decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DecodingOptions {
-    /// What is labelled, and by which tokens.
+    /// What is labeled, and by which tokens.
     pub aggregation: Aggregation,
     /// Whether the labels must form a valid sequence.
     pub decoding: Decoding,
 }
 
 impl Aggregation {
-    /// Whether tokens are labelled rather than words.
+    /// Whether tokens are labeled rather than words.
     pub(crate) fn is_of_tokens(self) -> bool {
         match self {
             Self::None | Self::Simple => true,

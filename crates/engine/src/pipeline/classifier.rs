@@ -73,11 +73,11 @@ impl Tagger {
         for (at, text) in texts.into_iter().enumerate() {
             let tokenizer = Arc::clone(&self.model.pipeline);
             let task = move || Chunked::new(&tokenizer, &text, stride, limits);
-            let tokenised = match at {
+            let tokenized = match at {
                 0 => self.threads.run(task).await,
                 _ => self.threads.run_patiently(task).await,
             };
-            chunked.push(tokenised?.map_err(TagError::Text)?);
+            chunked.push(tokenized?.map_err(TagError::Text)?);
         }
         let took = began.elapsed().as_secs_f64();
         self.metrics.stages.tokenize.observe(took);

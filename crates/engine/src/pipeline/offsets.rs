@@ -41,7 +41,7 @@ static MODELS: LazyLock<[Arc<TextModel>; 3]> = LazyLock::new(|| {
     })
 });
 
-/// What normalisation lengthens, shortens, joins or drops, between what it leaves alone.
+/// What normalization lengthens, shortens, joins or drops, between what it leaves alone.
 fn piece() -> impl Strategy<Value = String> {
     let awkward = prop::sample::select(vec![
         "İ",

@@ -7,7 +7,7 @@ use nerve_tagging::{ByteSpan, WordLabel};
 pub struct Words {
     /// The text that the spans refer to.
     pub text: String,
-    /// The spans of the words in `text`, in order; a given word may be empty. If tokens are labelled, the spans of
+    /// The spans of the words in `text`, in order; a given word may be empty. If tokens are labeled, the spans of
     /// the tokens, and those of words without a token.
     pub spans: Vec<ByteSpan>,
 }
@@ -15,7 +15,7 @@ pub struct Words {
 /// A text's words and their labels.
 #[derive(Clone, Debug)]
 pub struct TaggedText {
-    /// The words; the tokens, if tokens are labelled.
+    /// The words; the tokens, if tokens are labeled.
     pub words: Words,
     /// One label per word.
     pub labels: Vec<WordLabel>,

@@ -60,11 +60,11 @@ pub struct TagOptions {
         help = "Entity types to output, separated by commas [default: all]; only for --output ndjson and html"
     )]
     pub labels: Option<Vec<String>>,
-    /// What is labelled and by which tokens; `first` where absent.
+    /// What is labeled and by which tokens; `first` where absent.
     #[arg(
         long,
         value_enum,
-        help = "What is labelled, and by which tokens [default: first]"
+        help = "What is labeled, and by which tokens [default: first]"
     )]
     pub aggregation: Option<Aggregation>,
     /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.

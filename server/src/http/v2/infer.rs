@@ -52,7 +52,7 @@ pub(crate) struct InferParameters {
     threshold: Option<f64>,
     /// The entity types to answer with, separated by commas; all where absent.
     labels: Option<String>,
-    /// What is labelled and by which tokens; `first` where absent.
+    /// What is labeled and by which tokens; `first` where absent.
     aggregation: Option<Aggregation>,
     /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
     constrained: Option<bool>,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::evaluate::evaluation::tests::corpus;
 
-/// Rows drawn so that, at a temperature, a label is gold just as often as it is probable.
+/// Rows in which, at this temperature, the frequency of each gold label equals its probability.
 fn rows(temperature: f64) -> Vec<(Vec<f32>, usize)> {
     let mut rows = Vec::new();
     for strength in 0..20 {
@@ -28,7 +28,7 @@ fn the_temperature_that_made_the_logits_is_found() {
             "{temperature}: {found:?}"
         );
         let nll = |at| mean_nll(&borrowed(&rows), Temperature::new(at).unwrap());
-        // Nothing on a fine grid is better.
+        // No temperature on a fine grid has a lower negative log-likelihood.
         let grid = (1..400).map(|step| nll(0.02 * f64::from(step)));
         assert!(nll(found.get()) <= grid.fold(f64::INFINITY, f64::min) + 1e-12);
         let before = word_reliability(&borrowed(&rows), Temperature::default()).ece;
@@ -53,16 +53,17 @@ fn what_has_no_best_temperature_stays_within_bounds() {
 
 #[test]
 fn the_calibration_error_is_the_weighted_gap_of_the_bins() {
-    // Three at 0.9 of which two are right, one at 0.55 that is right; 1.0 falls into the last bin.
+    // Three predictions at 0.9, of which two are correct, and a correct one at 0.55. The confidence 1.0 falls into
+    // the last bin.
     let samples = [(0.9, true), (0.9, true), (0.9, false), (0.55, true)];
-    let found = Reliability::of(samples);
+    let found = ReliabilityDiagram::of(samples);
     let expected = 0.75 * (0.9 - 2.0 / 3.0) + 0.25 * 0.45;
     assert!((found.ece - expected).abs() < 1e-12);
     assert_eq!(found.bins.len(), BINS);
-    let ends = Reliability::of([(0.0, false), (1.0, true)]);
+    let ends = ReliabilityDiagram::of([(0.0, false), (1.0, true)]);
     assert_eq!((ends.bins[0].count, ends.bins[BINS - 1].count), (1, 1));
     assert_eq!(ends.ece, 0.0);
-    assert_eq!(Reliability::of([]).ece, 0.0);
+    assert_eq!(ReliabilityDiagram::of([]).ece, 0.0);
 }
 
 #[test]
@@ -82,7 +83,7 @@ fn words_that_say_nothing_are_left_out_and_entities_are_scored_whole() {
     let mean = 0.5 * (1.0 / (1.0 + 2.0 * (-2_f64).exp()) + 1.0 / (1.0 + 2.0 * (-1_f64).exp()));
     assert!((report.before.entities.ece - (1.0 - mean)).abs() < 1e-6);
     assert!(report.after.nll <= report.before.nll);
-    // Every word is right: no temperature is too low.
+    // Every word is tagged correctly, so the likelihood rises as the temperature falls to its lower bound.
     let error = report.to_calibration("dev").unwrap_err();
     assert_eq!((error.words, error.split.as_str()), (2, "dev"));
     assert!(

@@ -17,7 +17,7 @@ fn analysis(gold: &[(usize, usize, usize)], predicted: &[(usize, usize, usize)])
     let labels = LabelSet::iob2(["a", "b"]).unwrap();
     let words: Vec<String> = (0..30).map(|word| format!("w{word}")).collect();
     let (gold, predicted) = (entities(gold), entities(predicted));
-    analyse_errors(&labels, [(&words[..], &gold[..], &predicted[..])])
+    analyze_errors(&labels, [(&words[..], &gold[..], &predicted[..])])
 }
 
 fn kinds(gold: &[(usize, usize, usize)], predicted: &[(usize, usize, usize)]) -> Vec<ErrorKind> {
@@ -38,7 +38,7 @@ fn each_kind_of_error_is_told_from_the_others() {
     assert_eq!(kinds(&gold, &[(3, 4, 0)]), [WrongBoundary]);
     assert_eq!(kinds(&gold, &[(2, 4, 1)]), [WrongType]);
     assert_eq!(kinds(&gold, &[(3, 6, 1)]), [WrongType]);
-    // Side by side is not the same place.
+    // Adjacent entities share no word.
     assert_eq!(kinds(&gold, &[(4, 5, 0)]), [Missed, Invented]);
 }
 
@@ -47,11 +47,11 @@ fn an_entity_in_two_pieces_is_one_wrong_boundary_and_one_invention() {
     let found = analysis(&[(0, 5, 0)], &[(0, 2, 0), (2, 5, 0)]);
     assert_eq!(found.errors.len(), 2);
     assert_eq!(found.errors[0].kind, ErrorKind::Invented);
-    // The longer piece is the entity.
+    // The longer piece is paired with the entity.
     let boundary = &found.errors[1];
     assert_eq!(boundary.kind, ErrorKind::WrongBoundary);
     assert_eq!(boundary.predicted.as_ref().map(|shown| shown.start), Some(2));
-    // Two entities found as one, likewise.
+    // The same holds for two gold entities that are predicted as one.
     let found = analysis(&[(0, 2, 0), (2, 5, 0)], &[(0, 5, 0)]);
     assert_eq!(found.by_type["a"].missed, 1);
     assert_eq!(found.by_type["a"].wrong_boundary, 1);
@@ -60,20 +60,21 @@ fn an_entity_in_two_pieces_is_one_wrong_boundary_and_one_invention() {
 #[test]
 fn nested_and_overlapping_entities_take_what_fits_them_best() {
     use ErrorKind::*;
-    // The outer is found exactly, whatever comes first; the inner is missed.
+    // The outer entity is predicted exactly, whatever the order of the gold entities; the inner one is missed.
     assert_eq!(kinds(&[(1, 2, 0), (0, 3, 0)], &[(0, 3, 0)]), [Missed]);
     assert_eq!(kinds(&[(0, 3, 0), (1, 2, 1)], &[(0, 3, 0), (1, 2, 1)]), []);
-    // Equal bounds before equal types: the inner is of another type, the outer has no partner left.
+    // Equal boundaries rank before equal types: the inner entity is paired although its type differs, so the outer
+    // one is missed.
     assert_eq!(kinds(&[(0, 3, 0), (1, 2, 1)], &[(1, 2, 0)]), [Missed, WrongType]);
-    // Equal types before a larger overlap.
+    // Equal types rank before a larger overlap.
     assert_eq!(
         kinds(&[(0, 4, 0)], &[(0, 3, 1), (3, 6, 0)]),
         [Invented, WrongBoundary]
     );
-    // A chain of overlaps pairs off without leaving a partner unused.
+    // In a chain of overlaps, every entity is paired.
     let found = analysis(&[(0, 4, 0), (4, 8, 0)], &[(2, 6, 0), (6, 9, 0)]);
     assert_eq!(found.by_type["a"].wrong_boundary, 2);
-    // Two gold entities of one place and type: the one prediction is one of them.
+    // Of two gold entities with the same words and type, one is paired with the only prediction.
     assert_eq!(kinds(&[(0, 2, 0), (0, 2, 0)], &[(0, 2, 0)]), [Missed]);
 }
 
@@ -141,7 +142,7 @@ proptest! {
         }
         let cells: usize = found.confusion.iter().flatten().sum();
         prop_assert_eq!(cells, pairs.len());
-        // What could still pair has paired: two without partners share no word.
+        // Every possible pair is made: an unpaired gold entity and an unpaired prediction share no word.
         let alone = |pick: fn(&Pair) -> (Option<usize>, Option<usize>)| -> Vec<usize> {
             pairs.iter().filter_map(|pair| match pick(pair) { (Some(at), None) => Some(at), _ => None }).collect()
         };

@@ -3,7 +3,7 @@ use crate::model::gradients::tests::tiny_config;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
 
-/// A directory with a model whose tensors are named, typed and shaped as `edit` leaves them.
+/// A model directory whose tensors have the names, types and elements that `edit` gives them.
 fn model(edit: impl Fn(&str, Vec<f32>) -> Option<(String, Dtype, Vec<u8>)>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let config = tiny_config();
@@ -103,7 +103,7 @@ fn what_is_written_reads_as_the_same_weights() {
         .unwrap();
     let out = dir.path().join("runs/best");
     write_checkpoint(&out, &tagger, &tokenizer, 7).unwrap();
-    // A second write replaces the first.
+    // The second call replaces the first checkpoint.
     write_checkpoint(&out, &tagger, &tokenizer, 7).unwrap();
     let again = ModelDir::open(&out).unwrap();
     assert_eq!(again.labels().as_ref(), Some(&labels));
@@ -169,7 +169,7 @@ fn a_head_for_other_types_keeps_the_rows_of_the_labels_in_common() {
     assert!(own.values().all(|row| *row != more["B-a"] && *row != more["I-a"]));
 }
 
-/// The peak of the process's memory in bytes, since it was last reset.
+/// The peak memory of the process in bytes since the last reset.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -177,7 +177,7 @@ fn peak() -> usize {
     kib * 1024
 }
 
-/// Runs in a process of its own: other tests would use memory meanwhile.
+/// The test runs in its own process, so that the memory of other tests is not counted.
 #[test]
 fn writing_a_checkpoint_takes_little_memory() {
     const ALONE: &str = "NERVE_TEST_ALONE";

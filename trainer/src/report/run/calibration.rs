@@ -1,8 +1,8 @@
-//! The calibration of the probabilities, before and after temperature scaling.
+//! The section on the calibration of the probabilities before and after temperature scaling.
 
 use maud::{Markup, html};
 
-use crate::evaluate::calibration::{CalibrationReport, Reliability};
+use crate::evaluate::calibration::{CalibrationReport, ReliabilityDiagram};
 use crate::report::chart::line::{LineChart, Series};
 use crate::report::html::{details, figures, table};
 use crate::report::number::{format_number, format_percent};
@@ -19,11 +19,17 @@ pub(super) fn calibration(report: &CalibrationReport) -> Markup {
     ];
     html! {
         p {
-            "Temperature scaling (Guo et al. 2017): dividing the logits by " (format_number(report.temperature))
-            " gives the lowest negative log-likelihood of the gold labels of " (report.words)
-            " words. Labels are decided without it. Words, by their most probable label, and predicted entities are sorted into 15 bins by \
-             confidence. A point on the diagonal is correct as often as it is confident. The table of bins states how many words or \
-             entities are behind each point."
+            "Temperature scaling (Guo et al. 2017) divides the logits by a temperature that is fitted to the gold labels of "
+            (report.words) " words; it does not change the predicted labels. "
+            @if report.is_at_bound() {
+                "The negative log-likelihood has no minimum inside the bounds of the search. The temperature "
+                (format_number(report.temperature)) " is one of the bounds and therefore not used: scores are stated at temperature 1. "
+            } @else {
+                "The temperature " (format_number(report.temperature)) " gives the lowest negative log-likelihood. "
+            }
+            "The diagrams sort words, by their most probable label, and predicted entities into 15 bins by confidence. \
+             For a point on the diagonal, accuracy equals confidence. The table of bins states how many words or entities each point \
+             represents."
         }
         (figures(&[
             diagram("Words", &before.words, &after.words),
@@ -46,12 +52,12 @@ pub(super) fn calibration(report: &CalibrationReport) -> Markup {
             ]
             .map(|(name, before, after)| [name.to_owned(), before, after]),
         ))
-        (details("The bins", &html! { @for (name, reliability) in bins { (bin_table(name, reliability)) } }))
+        (details("Table of bins", &html! { @for (name, reliability) in bins { (bin_table(name, reliability)) } }))
     }
 }
 
-fn diagram(title: &str, before: &Reliability, after: &Reliability) -> Markup {
-    let points = |reliability: &Reliability| {
+fn diagram(title: &str, before: &ReliabilityDiagram, after: &ReliabilityDiagram) -> Markup {
+    let points = |reliability: &ReliabilityDiagram| {
         let filled = reliability.bins.iter().filter(|bin| bin.count > 0);
         filled.map(|bin| (bin.confidence, bin.accuracy)).collect()
     };
@@ -70,7 +76,7 @@ fn diagram(title: &str, before: &Reliability, after: &Reliability) -> Markup {
     .figure()
 }
 
-fn bin_table(name: &str, reliability: &Reliability) -> Markup {
+fn bin_table(name: &str, reliability: &ReliabilityDiagram) -> Markup {
     let width = 1.0 / reliability.bins.len().max(1) as f64;
     let filled = reliability
         .bins

@@ -13,7 +13,7 @@ use regex::Regex;
 use crate::train::learning_rate::learning_rate;
 use crate::train::options::TrainOptions;
 use crate::train::record::TestedCheckpoint;
-use crate::train::subwords::LabelledSubwords;
+use crate::train::subwords::LabeledSubwords;
 use checks::{MOST_EPOCHS, MOST_LENGTH, MOST_WINDOWS, check, check_absent, check_count};
 use nerve_corpus::WNUT17_URL;
 use nerve_inference::Device;
@@ -36,7 +36,7 @@ pub struct TrainConfig {
     /// Number of training sentences to use; all if absent.
     pub subset: Option<usize>,
     /// Which subwords of a word carry its label in training.
-    pub label_subwords: LabelledSubwords,
+    pub label_subwords: LabeledSubwords,
     /// Passes over the training sentences.
     pub epochs: usize,
     /// Windows per batch.

@@ -1,16 +1,16 @@
-//! The update of AdamW (Loshchilov and Hutter 2019).
+//! The update rule of AdamW (Loshchilov and Hutter 2019).
 
 use candle_core::{Result, Tensor};
 use pulp::Arch;
 
 use crate::train::optimizer::update;
 
-/// The exponential decay rates and the denominator's constant, as in the paper and in PyTorch.
+/// The exponential decay rates and the epsilon of the denominator, as in the paper and in PyTorch.
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.999;
 const EPS: f32 = 1e-8;
 
-/// The numbers of one step.
+/// The coefficients of one step.
 #[derive(Clone, Copy)]
 pub(super) struct Update {
     scale: f32,
@@ -20,7 +20,7 @@ pub(super) struct Update {
 }
 
 impl Update {
-    /// The update of the step of this number, counted from 1, with gradients times `scale`.
+    /// The update of a step, counted from 1; gradients are multiplied by `scale`.
     pub(super) fn new(step: usize, learning_rate: f64, weight_decay: f64, scale: f64) -> Self {
         let step = i32::try_from(step).unwrap_or(i32::MAX);
         Self {

@@ -1,4 +1,4 @@
-//! Gradients in, moved weights out.
+//! The optimizer: it accumulates gradients and updates the weights.
 
 mod adamw;
 mod on_device;
@@ -24,7 +24,7 @@ use slot::Slot;
 
 pub(crate) use plan::ParameterPlan;
 
-/// An optimizer, as an option names it.
+/// The values of the option `optimizer`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimizerKind {
@@ -35,22 +35,22 @@ pub enum OptimizerKind {
     Sgd,
 }
 
-/// How a gradient becomes a step.
+/// The rule by which a gradient updates the weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum UpdateRule {
-    /// AdamW (Loshchilov and Hutter 2019) with the paper's constants.
+    /// AdamW (Loshchilov and Hutter 2019) with the constants of the paper.
     AdamW,
-    /// Stochastic gradient descent, its weight decay part of the gradient, as PyTorch has it.
+    /// Stochastic gradient descent as in PyTorch: weight decay is added to the gradient.
     Sgd {
-        /// Share of the last step that is made again.
+        /// The factor by which the momentum buffer decays in each step.
         momentum: f64,
-        /// Whether the gradient is taken further along the momentum (Nesterov 1983, as in Sutskever et al. 2013).
+        /// Whether Nesterov momentum is used (Nesterov 1983, as in Sutskever et al. 2013).
         nesterov: bool,
     },
 }
 
 impl UpdateRule {
-    /// What the state of a parameter consists of, by name.
+    /// The names of the moments that the rule keeps for a parameter.
     fn moments(self) -> &'static [&'static str] {
         match self {
             Self::AdamW => &["mean", "square"],
@@ -60,7 +60,7 @@ impl UpdateRule {
     }
 }
 
-/// The optimizer's state: the gradient and the moments of every trained variable.
+/// The state of the optimizer: the gradient and the moments of every trained variable.
 pub(crate) struct Optimizer {
     slots: Vec<Slot>,
     rule: UpdateRule,
@@ -69,11 +69,11 @@ pub(crate) struct Optimizer {
     steps: usize,
 }
 
-/// The parameters' moments under the names they are kept by.
+/// The moments of the parameters, by the names that a checkpoint uses.
 pub(crate) type Moments<'m> = BTreeMap<String, Cow<'m, [f32]>>;
 
 impl Optimizer {
-    /// Moments of 0 for the trained ones of these parameters.
+    /// An optimizer for the trained parameters among these, with all moments 0.
     pub(crate) fn new(
         parameters: &Parameters,
         plan: impl Fn(&str) -> ParameterPlan,
@@ -95,17 +95,17 @@ impl Optimizer {
         })
     }
 
-    /// Adds the gradients of shards, in their order, to those of the step; the norm of the step's gradient so far.
+    /// Adds the gradients of shards, in their order, to the gradient of the step. Returns the norm of the sum.
     pub(crate) fn accumulate(&mut self, shards: &[Gradients]) -> Result<f64> {
-        let squares = self.each(|slot| slot.accumulate(shards))?;
+        let squares = self.for_each_slot(|slot| slot.accumulate(shards))?;
         Ok(squares.iter().sum::<f64>().sqrt())
     }
 
-    /// Moves every variable by the step's gradient times `scale`, and begins another step.
+    /// Updates every variable with the step's gradient times `scale`, and starts the next step.
     pub(crate) fn step(&mut self, learning_rate: f64, scale: f64) -> Result<()> {
         self.steps += 1;
         let (rule, steps, weight_decay) = (self.rule, self.steps, self.weight_decay);
-        self.each(|slot| {
+        self.for_each_slot(|slot| {
             let rate = learning_rate * slot.plan.rate_factor;
             let decay = if slot.plan.decays { weight_decay } else { 0.0 };
             match rule {
@@ -119,12 +119,12 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Steps made.
+    /// The number of completed steps.
     pub(crate) fn steps(&self) -> usize {
         self.steps
     }
 
-    /// The moments, by the name of the parameter and their own.
+    /// The moments, by the name of the parameter and of the moment.
     pub(crate) fn moments(&self) -> Result<Moments<'_>> {
         let mut all = Moments::new();
         for slot in &self.slots {
@@ -135,7 +135,8 @@ impl Optimizer {
         Ok(all)
     }
 
-    /// Takes up these moments after so many steps; the name of one that is missing or of another size where one is.
+    /// Restores the moments after `steps` steps. Returns the name of a moment that is missing or has the wrong size,
+    /// if there is one.
     pub(crate) fn restore(&mut self, steps: usize, mut moments: Moments<'_>) -> Result<Option<String>> {
         for slot in &mut self.slots {
             for (at, name) in self.rule.moments().iter().enumerate() {
@@ -153,8 +154,8 @@ impl Optimizer {
         Ok(None)
     }
 
-    /// Runs over all slots on the optimizer's threads; the results come in the order of the names.
-    fn each<T: Send>(&mut self, work: impl Fn(&mut Slot) -> Result<T> + Sync) -> Result<Vec<T>> {
+    /// Runs `work` on all slots, on the threads of the optimizer; the results are in name order.
+    fn for_each_slot<T: Send>(&mut self, work: impl Fn(&mut Slot) -> Result<T> + Sync) -> Result<Vec<T>> {
         let mut bins: Vec<(usize, Vec<&mut Slot>)> = Vec::new();
         bins.resize_with(self.threads.clamp(1, self.slots.len().max(1)), Default::default);
         let mut slots: Vec<&mut Slot> = self.slots.iter_mut().collect();

@@ -1,4 +1,4 @@
-//! The gradient and the moments of a variable that is not on the CPU.
+//! The optimizer state of a variable that is not on the CPU.
 
 use candle_core::{Result, Tensor, Var};
 
@@ -13,7 +13,7 @@ pub(super) struct OnDevice {
 }
 
 impl OnDevice {
-    /// So many moments of 0.
+    /// The state of a variable with `moments` moments, all 0.
     pub(super) fn new(var: &Var, moments: usize) -> Result<Self> {
         let zeros = (0..moments).map(|_| var.zeros_like());
         Ok(Self {
@@ -22,8 +22,8 @@ impl OnDevice {
         })
     }
 
-    /// Adds the shards' gradients of the variable of this name and place, in their order; the sum of the squares of the
-    /// step's gradient so far.
+    /// Adds the gradients of shards, in their order; `name` and `index` identify the variable. Returns the sum of the
+    /// squares of the step's gradient so far.
     pub(super) fn accumulate(
         &mut self,
         name: &str,
@@ -51,7 +51,7 @@ impl OnDevice {
         Ok(f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?))
     }
 
-    /// Moves the variable by the step's gradient and begins another.
+    /// Updates the variable with the step's gradient and starts the next step.
     pub(super) fn apply(&mut self, var: &Var, update: &dyn Update) -> Result<()> {
         let Some(gradient) = self.gradient.take() else {
             return Ok(());
@@ -66,7 +66,7 @@ impl OnDevice {
         self.moments.iter().map(elements).collect()
     }
 
-    /// Replaces a moment's elements, of which there must be as many as the variable has.
+    /// Replaces the elements of a moment; their number must be that of the variable.
     pub(super) fn restore(&mut self, at: usize, elements: Vec<f32>) -> Result<()> {
         if let Some(moment) = self.moments.get_mut(at) {
             *moment = Tensor::from_vec(elements, moment.shape(), moment.device())?;

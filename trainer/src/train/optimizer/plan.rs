@@ -1,19 +1,19 @@
-//! How each parameter is trained.
+//! The learning rate and the weight decay of each parameter.
 
 use crate::model::parameters::is_exempt_from_decay;
 
 /// How a parameter is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ParameterPlan {
-    /// What the schedule's learning rate is multiplied by.
+    /// The factor by which the scheduled learning rate is multiplied.
     pub(crate) rate_factor: f64,
-    /// Whether weight decay applies.
+    /// Whether weight decay applies to the parameter.
     pub(crate) decays: bool,
 }
 
 impl ParameterPlan {
-    /// The plan of a parameter of an encoder of so many layers: each layer's rate is `layer_decay` times that of the one
-    /// above it (Howard and Ruder 2018), the head's is `head` times the schedule's.
+    /// The plan of a parameter of an encoder with `layers` layers. The rate of each layer is `layer_decay` times the
+    /// rate of the layer above it (Howard and Ruder 2018); the rate of the head is `head` times the scheduled rate.
     pub(crate) fn new(name: &str, layers: usize, layer_decay: f64, head: f64) -> Self {
         let rate_factor = match depth(name) {
             Depth::Embeddings => power(layer_decay, layers),
@@ -31,18 +31,18 @@ fn power(decay: f64, times: usize) -> f64 {
     decay.powi(i32::try_from(times).unwrap_or(i32::MAX))
 }
 
-/// Where in the network a parameter is.
+/// The position of a parameter in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Depth {
     /// Below the layers.
     Embeddings,
-    /// In this layer, counted from 0.
+    /// In the layer with this index, counted from 0.
     Layer(usize),
     /// Above the layers.
     Head,
 }
 
-/// The encoder layer a parameter is of, counted from 0.
+/// The index of the encoder layer that contains a parameter, counted from 0; `None` outside the layers.
 pub(crate) fn layer_of(name: &str) -> Option<usize> {
     match depth(name) {
         Depth::Layer(layer) => Some(layer),
@@ -50,12 +50,12 @@ pub(crate) fn layer_of(name: &str) -> Option<usize> {
     }
 }
 
-/// Whether a parameter is of the embeddings below the layers.
+/// Whether a parameter belongs to the embeddings below the layers.
 pub(crate) fn is_embedding(name: &str) -> bool {
     depth(name) == Depth::Embeddings
 }
 
-/// Where in the network a parameter is, by its Hugging Face name.
+/// The position of a parameter in the network, by its name in Hugging Face files.
 fn depth(name: &str) -> Depth {
     const LAYER: &str = ".layer.";
     if name.starts_with("classifier.") {

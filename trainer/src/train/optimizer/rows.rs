@@ -1,37 +1,39 @@
-//! Which rows of an embedding table have a gradient.
+//! The rows of an embedding table that have a gradient.
 
 use candle_core::Result;
 
 use crate::model::gradients::Gradients;
 use crate::ops::values;
 
-/// The rows of an embedding table that gradients have reached.
+/// The rows of an embedding table that have had a gradient.
 pub(super) struct Rows {
     pub(super) width: usize,
-    /// Those of this step, each once.
+    /// The rows with a gradient in this step, each once.
     touched: Vec<usize>,
-    /// Those of any step: the moments of all others are 0, and so is their update but for the decay.
-    ever: Vec<bool>,
+    /// Whether each row has had a gradient in any step. The moments of all other rows are 0, so only weight decay
+    /// updates them.
+    ever_touched: Vec<bool>,
 }
 
 impl Rows {
-    /// None of a table's rows.
+    /// A table whose rows have had no gradient.
     pub(super) fn new(rows: usize, width: usize) -> Self {
         Self {
             width,
             touched: Vec::new(),
-            ever: vec![false; rows],
+            ever_touched: vec![false; rows],
         }
     }
 
-    /// Sets the gradient of the last step's rows to 0.
+    /// Sets the gradient of the previous step's rows to 0.
     pub(super) fn clear(&mut self, gradient: &mut [f32]) {
         for row in self.touched.drain(..) {
             gradient[row * self.width..][..self.width].fill(0.0);
         }
     }
 
-    /// Adds the shards' row gradients, in their order; the sum of the squares of the step's gradient so far.
+    /// Adds the row gradients of shards, in their order. Returns the sum of the squares of the step's gradient so
+    /// far.
     pub(super) fn accumulate(&mut self, gradient: &mut [f32], shards: &[Gradients]) -> Result<f64> {
         for shard in shards {
             let Some(rows) = &shard.word_rows else {
@@ -42,7 +44,7 @@ impl Rows {
                 let row = id as usize;
                 super::sums::add(&mut gradient[row * self.width..][..self.width], part);
                 self.touched.push(row);
-                self.ever[row] = true;
+                self.ever_touched[row] = true;
             }
         }
         self.touched.sort_unstable();
@@ -52,19 +54,19 @@ impl Rows {
         Ok(squares.sum())
     }
 
-    /// Counts as reached the rows in which a moment is not 0.
-    pub(super) fn find(&mut self, moments: &[Vec<f32>]) {
-        for (row, ever) in self.ever.iter_mut().enumerate() {
+    /// Marks the rows with a nonzero moment as rows that have had a gradient.
+    pub(super) fn mark_nonzero(&mut self, moments: &[Vec<f32>]) {
+        for (row, ever_touched) in self.ever_touched.iter_mut().enumerate() {
             let of_row = |moment: &Vec<f32>| {
                 let row = &moment[row * self.width..][..self.width];
                 row.iter().any(|&x| x != 0.0)
             };
-            *ever = moments.iter().any(of_row);
+            *ever_touched = moments.iter().any(of_row);
         }
     }
 
-    /// Whether each row has been reached.
-    pub(super) fn ever(&self) -> &[bool] {
-        &self.ever
+    /// Whether each row has had a gradient.
+    pub(super) fn ever_touched(&self) -> &[bool] {
+        &self.ever_touched
     }
 }

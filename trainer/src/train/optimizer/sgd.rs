@@ -1,11 +1,11 @@
-//! The update of stochastic gradient descent with momentum (Sutskever et al. 2013), as PyTorch has it.
+//! The update rule of stochastic gradient descent with momentum (Sutskever et al. 2013), as in PyTorch.
 
 use candle_core::{Result, Tensor};
 use pulp::Arch;
 
 use crate::train::optimizer::update;
 
-/// The numbers of one step.
+/// The coefficients of one step.
 #[derive(Clone, Copy)]
 pub(super) struct Update {
     scale: f32,
@@ -16,7 +16,7 @@ pub(super) struct Update {
 }
 
 impl Update {
-    /// An update with gradients times `scale`.
+    /// The update of a step; gradients are multiplied by `scale`.
     pub(super) fn new(
         learning_rate: f64,
         weight_decay: f64,
@@ -47,7 +47,7 @@ impl update::Update for Update {
             );
             return;
         };
-        // A buffer of 0 makes the first step PyTorch's, which begins the buffer with the gradient.
+        // PyTorch initializes the buffer with the first gradient; a buffer of 0 yields the same first step.
         let ahead = if self.nesterov { self.momentum } else { 1.0 };
         let now = if self.nesterov { 1.0 } else { 0.0 };
         Arch::new().dispatch(
@@ -63,7 +63,8 @@ impl update::Update for Update {
     }
 
     fn apply_untouched(&self, _weights: &mut [f32]) -> bool {
-        // With decay a weight's own size enters the momentum, so only weights that do not decay are left as they are.
+        // With weight decay, the weights themselves contribute to the momentum. So a weight without a gradient can be
+        // skipped only if it has no decay.
         self.decay == 0.0
     }
 

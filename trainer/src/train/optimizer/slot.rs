@@ -1,4 +1,4 @@
-//! One variable with its gradient and its moments.
+//! The optimizer state of one variable.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -14,24 +14,24 @@ use crate::train::optimizer::rows::Rows;
 use crate::train::optimizer::sums::{add, squared};
 use crate::train::optimizer::update::Update;
 
-/// One variable with its gradient and its moments.
+/// A variable with its gradient and its moments.
 pub(super) struct Slot {
-    /// The parameter's place in the order of the names.
+    /// The index of the parameter in name order.
     pub(super) index: usize,
     pub(super) name: String,
     pub(super) plan: ParameterPlan,
     moments: Vec<Vec<f32>>,
     var: Var,
     gradient: Vec<f32>,
-    /// Whether the gradient has a part of this step.
-    begun: bool,
+    /// Whether the gradient contains a part of the current step.
+    accumulating: bool,
     rows: Option<Rows>,
-    /// In place of gradient, moments and rows where the variable is not on the CPU.
+    /// Replaces gradient, moments and rows if the variable is not on the CPU.
     on_device: Option<OnDevice>,
 }
 
 impl Slot {
-    /// The slot of a parameter with so many moments, all 0.
+    /// The slot of a parameter with `moments` moments, all 0.
     pub(super) fn new(
         index: usize,
         name: &str,
@@ -57,25 +57,25 @@ impl Slot {
             moments: vec![vec![0.0; count]; moments],
             var: var.clone(),
             gradient: vec![0.0; count],
-            begun: false,
+            accumulating: false,
             rows,
             on_device,
         })
     }
 
-    /// How many weights it has.
+    /// The number of weights.
     pub(super) fn len(&self) -> usize {
         self.var.elem_count()
     }
 
-    /// Adds the shards' gradients of this variable, in their order; the sum of the squares of the step's gradient so far.
+    /// Adds the gradients of shards, in their order. Returns the sum of the squares of the step's gradient so far.
     pub(super) fn accumulate(&mut self, shards: &[Gradients]) -> Result<f64> {
         if let Some(on_device) = &mut self.on_device {
             return on_device.accumulate(&self.name, self.index, &self.var, shards);
         }
-        let begun = std::mem::replace(&mut self.begun, true);
+        let accumulating = std::mem::replace(&mut self.accumulating, true);
         if let Some(rows) = &mut self.rows {
-            if !begun {
+            if !accumulating {
                 rows.clear(&mut self.gradient);
             }
             return rows.accumulate(&mut self.gradient, shards);
@@ -88,22 +88,22 @@ impl Slot {
             });
         let parts = parts.collect::<Result<Vec<_>>>()?;
         let mut squares = 0.0;
-        // Block by block, so that a block is in the cache until its squares are added up.
+        // The gradient is summed by blocks, so that a block is still in the cache when its squares are summed.
         for (block, gradient) in self.gradient.chunks_mut(BLOCK).enumerate() {
             let length = gradient.len();
             let parts = parts.iter().map(|part| &part[block * BLOCK..][..length]);
-            sum(gradient, parts, begun);
+            sum(gradient, parts, accumulating);
             squares += squared(gradient);
         }
         Ok(squares)
     }
 
-    /// Moves the variable by the step's gradient and begins another.
+    /// Updates the variable with the step's gradient and starts the next step.
     pub(super) fn apply(&mut self, update: &dyn Update) -> Result<()> {
         if let Some(on_device) = &mut self.on_device {
             return on_device.apply(&self.var, update);
         }
-        self.begun = false;
+        self.accumulating = false;
         let var = self.var.as_tensor().clone();
         var.inplace_op1(&Apply {
             update,
@@ -123,7 +123,7 @@ impl Slot {
         }
     }
 
-    /// Replaces a moment's elements; false where they are not as many as the variable's.
+    /// Replaces the elements of a moment. Returns false if their number is not that of the variable.
     pub(super) fn restore(&mut self, at: usize, elements: Vec<f32>) -> Result<bool> {
         if elements.len() != self.len() {
             return Ok(false);
@@ -133,14 +133,14 @@ impl Slot {
         } else if let Some(moment) = self.moments.get_mut(at) {
             *moment = elements;
             if let Some(rows) = &mut self.rows {
-                rows.find(&self.moments);
+                rows.mark_nonzero(&self.moments);
             }
         }
         Ok(true)
     }
 }
 
-/// The update of one variable, in place.
+/// The in-place update of one variable, as a candle operator.
 struct Apply<'s> {
     update: &'s dyn Update,
     slot: RefCell<&'s mut Slot>,
@@ -162,10 +162,10 @@ impl InplaceOp1 for Apply<'_> {
             self.update.apply(weights, &slot.gradient, &mut moments);
             return Ok(());
         };
-        for (row, &ever) in rows.ever().iter().enumerate() {
+        for (row, &ever_touched) in rows.ever_touched().iter().enumerate() {
             let at = row * rows.width..(row + 1) * rows.width;
             let weights = &mut weights[at.clone()];
-            if !ever && self.update.apply_untouched(weights) {
+            if !ever_touched && self.update.apply_untouched(weights) {
                 continue;
             }
             let mut of_row: Vec<&mut [f32]> = moments.iter_mut().map(|m| &mut m[at.clone()]).collect();
@@ -175,12 +175,12 @@ impl InplaceOp1 for Apply<'_> {
     }
 }
 
-/// Elements of a gradient that are added up at a time.
+/// The number of gradient elements that are summed at a time.
 const BLOCK: usize = 8192;
 
-/// Adds the parts to a sum that has `begun`, or makes it theirs.
-fn sum<'p>(sum: &mut [f32], mut parts: impl Iterator<Item = &'p [f32]>, begun: bool) {
-    if !begun {
+/// Adds the parts to `sum` if `accumulating`; otherwise sets `sum` to the sum of the parts.
+fn sum<'p>(sum: &mut [f32], mut parts: impl Iterator<Item = &'p [f32]>, accumulating: bool) {
+    if !accumulating {
         match (parts.next(), parts.next()) {
             (Some(first), Some(second)) => {
                 let pairs = first.iter().zip(second);

@@ -1,4 +1,4 @@
-//! Sums over gradients.
+//! Element-wise sums and sums of squares of gradients.
 
 use pulp::Arch;
 
@@ -9,7 +9,7 @@ pub(super) fn add(sum: &mut [f32], part: &[f32]) {
     }
 }
 
-/// The sum of the squares, in a fixed order, so that it is the same on every call.
+/// The sum of the squares, in a fixed order, so that it is reproducible.
 pub(super) fn squared(gradient: &[f32]) -> f64 {
     const LANES: usize = 8;
     let (chunks, rest) = gradient.as_chunks::<LANES>();

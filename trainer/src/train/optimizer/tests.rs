@@ -36,7 +36,7 @@ fn optimizer(parameters: &Parameters, rule: UpdateRule) -> Optimizer {
     Optimizer::new(parameters, plan, rule, DECAY, 2).unwrap()
 }
 
-/// Two steps: the first of two shards, the second of two accumulated batches, clipped to half.
+/// Makes two steps: one with two shards, one with two accumulated batches and the gradient clipped to half.
 fn two_steps(optimizer: &mut Optimizer) {
     first_step(optimizer);
     second_step(optimizer);
@@ -171,7 +171,7 @@ fn a_frozen_parameter_stays_as_it_is() {
     assert_ne!(elements(&parameters, "a.weight"), [1.0, -2.0]);
 }
 
-/// The plain update of other devices, on the CPU.
+/// Runs the update for other devices on the CPU.
 #[test]
 fn the_update_of_tensors_is_that_of_slices() {
     let rules: [&dyn super::update::Update; 4] = [

@@ -47,7 +47,7 @@ fn given_words_keep_their_places_in_the_joined_text() {
 }
 
 #[test]
-fn tokens_are_words_where_tokens_are_labelled() {
+fn tokens_are_words_where_tokens_are_labeled() {
     let given = ["paulwalk", "", "paul 😀"].map(str::to_owned).to_vec();
     let source = TagInput::Words(given);
     let (model, prepared) = prepared(text_model(16), source, Aggregation::Simple, LIMITS);

@@ -7,7 +7,7 @@ use super::*;
 use crate::testing::write_corpus;
 use crate::train::notice::Notice;
 use crate::train::options::{Init, TrainOptions};
-use crate::train::subwords::LabelledSubwords;
+use crate::train::subwords::LabeledSubwords;
 
 fn options(dir: &Path, out: &str) -> TrainOptions {
     TrainOptions {

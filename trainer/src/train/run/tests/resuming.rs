@@ -60,7 +60,7 @@ fn two_epochs(dir: &Path, out: &str) -> TrainConfig {
         epochs: Some(2),
         accumulate: Some(2),
         evaluate_every: Some(2),
-        label_subwords: Some(LabelledSubwords::All),
+        label_subwords: Some(LabeledSubwords::All),
         ..options(dir, out)
     };
     TrainConfig::new(options).unwrap()
