@@ -20,10 +20,10 @@ pub use publish::{Publication, PublishError, Publisher};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
     Beginning, ClassWeights, ClassWeightsError, Decay, DevScore, End, EvaluationRecord, Example,
-    ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines, LabeledSubwords,
-    LossFunction, LossKind, MOST_THREADS, Notice, Objective, Optimization, OptimizerKind, OptionDifference,
-    OptionError, Plan, Prediction, Schedule, ScheduleKind, Scratch, SeedResult, SeedsReport, Spread,
-    StepEvent, StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, Timing, TokenizerSource,
-    TrainConfig, TrainError, TrainOptions, TrainReport, TrainingHook, UpdateRule, batches, examples,
-    open_device, resumed_config, resumed_seed_configs, seed_configs, train, train_seeds,
+    ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines, LabeledSubwords, LossFunction,
+    LossKind, MOST_THREADS, Notice, Objective, Optimization, OptimizerKind, OptionDifference, OptionError,
+    Plan, Prediction, Schedule, ScheduleKind, Scratch, SeedResult, SeedsReport, Spread, StepEvent,
+    StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, Timing, TokenizerSource, TrainConfig,
+    TrainError, TrainOptions, TrainReport, TrainingHook, UpdateRule, batches, examples, open_device,
+    resumed_config, resumed_seed_configs, seed_configs, train, train_seeds,
 };
