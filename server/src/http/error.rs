@@ -130,10 +130,10 @@ pub(crate) struct ErrorBody {
 /// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorDetail {
-    /// For programs; never changes.
+    /// A stable identifier of the error, for programs.
     #[schema(example = "invalid_request")]
     code: &'static str,
-    /// For people.
+    /// What happened, in words.
     message: String,
 }
 
