@@ -134,7 +134,8 @@ clients: onnxruntime .venv-clients/installed
 otlp-checks: onnxruntime
 	$(CARGO) test --locked --release --workspace --features nerve-server/otlp --test otlp
 
-# Tests a running server under faults (prints a table), over 100 reloads (memory use) and under saturation (health checks).
+# Tests a running server under faults (prints a table), over 100 reloads (memory use), under saturation (health checks) and beside
+# texts that are expensive to split (response times).
 operations-checks: onnxruntime
 	tests/deploy/need strace
 	$(CARGO) build --locked --release --workspace --bins
@@ -142,6 +143,7 @@ operations-checks: onnxruntime
 	$(PYTHON) tests/operations/faults.py
 	$(PYTHON) tests/operations/reload.py
 	$(PYTHON) tests/operations/saturation.py
+	$(PYTHON) tests/operations/cost.py
 
 # Validates the files in deploy/ with HAProxy, Prometheus, and the schemas of Kubernetes, KServe and Compose.
 deploy-checks: onnxruntime .venv-deploy/installed

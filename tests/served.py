@@ -11,7 +11,7 @@ import time
 import urllib.request
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
-SERVER = REPOSITORY / "target" / "release" / "nerve-server"
+SERVER = pathlib.Path(os.environ.get("NERVE_SERVER", REPOSITORY / "target" / "release" / "nerve-server"))
 MODEL = REPOSITORY / "models" / "default"
 
 
