@@ -1,0 +1,89 @@
+//! The instruction sets that the encoder is compiled for.
+
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// The name of the environment variable that selects an instruction set, for tests and measurements.
+const VARIABLE: &str = "NERVE_INSTRUCTION_SET";
+
+/// An instruction set that the encoder is compiled for. All of them give the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstructionSet {
+    /// x86-64 with AVX-512 and its 8-bit dot products (VNNI).
+    Avx512Vnni,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// Rust without intrinsics.
+    Portable,
+}
+
+/// An instruction set that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InstructionSetError {
+    /// The name is unknown.
+    #[error("{VARIABLE}: `{0}` is not an instruction set; use avx512-vnni, avx2 or portable")]
+    Unknown(String),
+    /// The processor lacks it.
+    #[error("{VARIABLE}: this processor has no {}", .0.name())]
+    Missing(InstructionSet),
+}
+
+impl InstructionSet {
+    /// Every instruction set, the fastest first.
+    pub const ALL: [Self; 3] = [Self::Avx512Vnni, Self::Avx2, Self::Portable];
+
+    /// The name in logs and in the environment variable.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avx512Vnni => "avx512-vnni",
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        }
+    }
+
+    /// Whether this processor has the instruction set.
+    pub fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512Vnni | Self::Avx2 => false,
+            Self::Portable => true,
+        }
+    }
+
+    /// The fastest instruction set of this processor, or the one that `NERVE_INSTRUCTION_SET` names.
+    pub fn detect() -> Result<Self, InstructionSetError> {
+        match std::env::var(VARIABLE) {
+            Ok(name) => {
+                let asked: Self = name.parse()?;
+                match asked.is_available() {
+                    true => Ok(asked),
+                    false => Err(InstructionSetError::Missing(asked)),
+                }
+            }
+            Err(_) => Ok(Self::ALL
+                .into_iter()
+                .find(|set| set.is_available())
+                .unwrap_or(Self::Portable)),
+        }
+    }
+}
+
+impl FromStr for InstructionSet {
+    type Err = InstructionSetError;
+
+    fn from_str(name: &str) -> Result<Self, InstructionSetError> {
+        Self::ALL
+            .into_iter()
+            .find(|set| set.name() == name)
+            .ok_or_else(|| InstructionSetError::Unknown(name.to_owned()))
+    }
+}

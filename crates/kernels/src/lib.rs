@@ -1,0 +1,20 @@
+//! An int8 transformer encoder, compiled for each instruction set, with the same bits on all of them.
+
+mod activation;
+mod aligned;
+mod arena;
+mod attention;
+mod encoder;
+mod instructions;
+mod linear;
+mod math;
+mod norm;
+mod product;
+mod simd;
+
+pub use activation::Activation;
+pub use arena::Arena;
+pub use encoder::{Encoder, EncoderError, Layer, Sequences, Shape};
+pub use instructions::{InstructionSet, InstructionSetError};
+pub use linear::{Affine, Linear, LinearError};
+pub use norm::Norm;

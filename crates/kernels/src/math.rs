@@ -1,0 +1,117 @@
+//! Elementary functions, sums and quantization of vectors.
+
+use crate::linear::Affine;
+use crate::simd::{LANES, Simd};
+
+/// Below it, the exponential is that of this number: 2^-125.
+const LOWEST_EXPONENT: f32 = -87.0;
+/// Above it, the exponential is that of this number, which is finite.
+const HIGHEST_EXPONENT: f32 = 88.0;
+
+/// `e^x` with a relative error of at most 2e-7, for `x` from -87 to 88; a number outside has the value of the nearer end.
+///
+/// Cody and Waite's reduction to `|r| <= ln(2)/2`, then the polynomial of Cephes' `expf`.
+#[inline(always)]
+pub(crate) fn exp<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    const POLYNOMIAL: [f32; 6] = [
+        1.987_569_1e-4,
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        5.000_000_1e-1,
+    ];
+    let x = simd.max(simd.min(x, simd.splat(HIGHEST_EXPONENT)), simd.splat(LOWEST_EXPONENT));
+    let n = simd.round(simd.mul(x, simd.splat(std::f32::consts::LOG2_E)));
+    let r = simd.mul_add(n, simd.splat(-LN2_HIGH), x);
+    let r = simd.mul_add(n, simd.splat(-LN2_LOW), r);
+    let square = simd.mul(r, r);
+    let rest = simd.mul_add(polynomial(simd, r, &POLYNOMIAL), square, simd.add(r, simd.splat(1.0)));
+    simd.mul(rest, simd.power_of_two(n))
+}
+
+/// The polynomial at `x`, whose coefficients are given from the highest power.
+#[inline(always)]
+fn polynomial<S: Simd>(simd: S, x: S::Floats, coefficients: &[f32]) -> S::Floats {
+    let mut value = simd.splat(coefficients[0]);
+    for &coefficient in &coefficients[1..] {
+        value = simd.mul_add(value, x, simd.splat(coefficient));
+    }
+    value
+}
+
+/// The Gaussian error linear unit, `x * (1 + erf(x / sqrt 2)) / 2` (Hendrycks and Gimpel 2016), within 6e-5 + 1e-6 |x|.
+///
+/// The error function is an odd polynomial of degree 17, the minimax approximation for `x` from -4.5 to 4.5.
+#[inline(always)]
+pub(crate) fn gelu<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
+    const END: f32 = 4.5;
+    const POLYNOMIAL: [f32; 9] = [
+        5.999_897_8e-11,
+        -6.567_72e-9,
+        3.160_475_6e-7,
+        -8.863_293e-6,
+        1.624_185_5e-4,
+        -2.072_501e-3,
+        1.916_128_8e-2,
+        -1.319_545e-1,
+        7.974_171e-1,
+    ];
+    let near = simd.max(simd.min(x, simd.splat(END)), simd.splat(-END));
+    let odd = polynomial(simd, simd.mul(near, near), &POLYNOMIAL);
+    let erf = simd.mul(near, odd);
+    let half = simd.splat(0.5);
+    simd.mul(x, simd.mul_add(erf, half, half))
+}
+
+/// The tanh approximation of the Gaussian error linear unit, `x / (1 + e^(-2 u))` with `u = sqrt(2/pi) (x + 0.044715 x^3)`.
+#[inline(always)]
+pub(crate) fn gelu_tanh<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
+    const TWICE_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+    let cube = simd.mul(simd.mul(x, x), x);
+    let inner = simd.mul_add(cube, simd.splat(0.044_715), x);
+    let power = exp(simd, simd.mul(inner, simd.splat(-TWICE_SQRT_2_OVER_PI)));
+    simd.div(x, simd.add(power, simd.splat(1.0)))
+}
+
+/// The sum of the lanes, in one order: halves, then quarters, then eighths.
+#[inline(always)]
+pub(crate) fn sum_lanes<S: Simd>(simd: S, value: S::Floats) -> f32 {
+    let mut lanes = [0.0; LANES];
+    simd.store(value, &mut lanes);
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// A quantization in vectors.
+#[derive(Clone, Copy)]
+pub(crate) struct Quantizer<S: Simd> {
+    steps: S::Floats,
+    zero: S::Floats,
+}
+
+impl<S: Simd> Quantizer<S> {
+    #[inline(always)]
+    pub(crate) fn new(simd: S, affine: Affine) -> Self {
+        Self {
+            steps: simd.splat(affine.steps()),
+            zero: simd.splat(f32::from(affine.zero_point)),
+        }
+    }
+
+    /// The nearest integers from 0 to 255; 0 for what is not a number.
+    #[inline(always)]
+    pub(crate) fn quantize(self, simd: S, value: S::Floats, to: &mut [u8; LANES]) {
+        let steps = simd.mul_add(value, self.steps, self.zero);
+        let steps = simd.min(simd.max(steps, simd.splat(0.0)), simd.splat(255.0));
+        simd.to_bytes(steps, to);
+    }
+}

@@ -1,0 +1,104 @@
+//! Integer products of rows with a linear layer, and what is done with each result while it is in a register.
+
+use crate::activation::Activation;
+use crate::linear::{Linear, PANEL};
+use crate::math::Quantizer;
+use crate::simd::{LANES, ROWS, Simd};
+
+/// Rows of bytes, the inputs of products.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Bytes from one row to the next.
+    pub(crate) stride: usize,
+    pub(crate) count: usize,
+}
+
+/// What is done with a product, 16 columns of a row at a time.
+pub(crate) trait Epilogue<S: Simd> {
+    /// `value` holds the real values of the columns from `column` of the row.
+    fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats);
+}
+
+/// Stores the product.
+pub(crate) struct Store<'a> {
+    pub(crate) to: &'a mut [f32],
+    /// Floats from one row to the next; columns from there on are dropped.
+    pub(crate) stride: usize,
+}
+
+impl<S: Simd> Epilogue<S> for Store<'_> {
+    #[inline(always)]
+    fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
+        if column < self.stride {
+            let at = row * self.stride + column;
+            if let Some(to) = self.to[at..].first_chunk_mut() {
+                simd.store(value, to);
+            }
+        }
+    }
+}
+
+/// Adds the product to the floats there.
+pub(crate) struct AddTo<'a> {
+    pub(crate) to: &'a mut [f32],
+    /// Floats from one row to the next; columns from there on are dropped.
+    pub(crate) stride: usize,
+}
+
+impl<S: Simd> Epilogue<S> for AddTo<'_> {
+    #[inline(always)]
+    fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
+        if column < self.stride {
+            let at = row * self.stride + column;
+            if let Some(to) = self.to[at..].first_chunk_mut() {
+                simd.store(simd.add(value, simd.load(to)), to);
+            }
+        }
+    }
+}
+
+/// Stores the activation of the product, quantized.
+pub(crate) struct Activate<'a, S: Simd> {
+    pub(crate) activation: Activation,
+    pub(crate) quantizer: Quantizer<S>,
+    pub(crate) to: &'a mut [u8],
+    /// Bytes from one row to the next, at least the width of the product.
+    pub(crate) stride: usize,
+}
+
+impl<S: Simd> Epilogue<S> for Activate<'_, S> {
+    #[inline(always)]
+    fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
+        if column < self.stride {
+            let at = row * self.stride + column;
+            if let Some(to) = self.to[at..].first_chunk_mut() {
+                self.quantizer.quantize(simd, self.activation.apply(simd, value), to);
+            }
+        }
+    }
+}
+
+/// Multiplies the rows with the layer. The epilogue takes every row and column once.
+#[inline(always)]
+pub(crate) fn multiply<S: Simd>(simd: S, rows: Rows, linear: &Linear, epilogue: &mut impl Epilogue<S>) {
+    let groups = linear.groups();
+    let mut tile = [[0; PANEL]; ROWS];
+    for (number, panel) in linear.panels().enumerate() {
+        let (bias, _) = panel.bias.as_chunks::<LANES>();
+        let (scales, _) = panel.scales.as_chunks::<LANES>();
+        for first in (0..rows.count).step_by(ROWS) {
+            let count = ROWS.min(rows.count - first);
+            let bytes = &rows.bytes[first * rows.stride..];
+            simd.products(bytes, rows.stride, count, panel.weights, groups, &mut tile);
+            for (row, sums) in tile.iter().take(count).enumerate() {
+                let (sums, _) = sums.as_chunks::<LANES>();
+                let columns = sums.iter().zip(bias).zip(scales).enumerate();
+                for (part, ((sums, bias), scales)) in columns {
+                    let value = simd.mul(simd.add_integers(sums, bias), simd.load(scales));
+                    epilogue.take(simd, first + row, number * PANEL + part * LANES, value);
+                }
+            }
+        }
+    }
+}

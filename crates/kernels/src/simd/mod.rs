@@ -1,0 +1,54 @@
+//! Vectors of 16 floats and products of 8-bit integers, for each instruction set.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+pub(crate) mod portable;
+
+use crate::linear::PANEL;
+
+/// Floats of a vector. It is 16 for every instruction set, since the order of a sum depends on it.
+pub(crate) const LANES: usize = 16;
+/// The most rows that a product computes at a time.
+pub(crate) const ROWS: usize = 6;
+
+/// The integer products of some rows with the columns of a panel.
+pub(crate) type Tile = [[i32; PANEL]; ROWS];
+
+/// The operations of an instruction set. A value of the type proves that the processor has it.
+///
+/// Every operation rounds as IEEE 754 asks, multiplication with addition once, so that all instruction sets agree in every bit.
+pub(crate) trait Simd: Copy {
+    /// 16 floats.
+    type Floats: Copy;
+
+    fn splat(self, value: f32) -> Self::Floats;
+    fn load(self, from: &[f32; LANES]) -> Self::Floats;
+    fn store(self, value: Self::Floats, to: &mut [f32; LANES]);
+    fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a / b`.
+    fn div(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a * b + c`, rounded once.
+    fn mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// `a` where it is greater, else `b`, which is also taken where either is not a number.
+    fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a` where it is less, else `b`, which is also taken where either is not a number.
+    fn min(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// The nearest integers, halves to even.
+    fn round(self, a: Self::Floats) -> Self::Floats;
+    /// `2^n` for whole numbers from -126 to 127.
+    fn power_of_two(self, n: Self::Floats) -> Self::Floats;
+    /// The sums of integers as floats; sums wrap around.
+    fn add_integers(self, a: &[i32; LANES], b: &[i32; LANES]) -> Self::Floats;
+    /// The nearest integers of numbers from 0 to 255, halves to even.
+    fn to_bytes(self, value: Self::Floats, to: &mut [u8; LANES]);
+
+    /// The products of `rows` rows of `a` with a panel: `tile[r][c]` is the sum of `a[r][k] * panel[k][c]`.
+    ///
+    /// `a` holds the rows, each `stride` bytes after the other and at least `groups * 4` long; `panel` holds `groups` groups. At most
+    /// [`ROWS`] rows; other rows of the tile are unspecified.
+    fn products(self, a: &[u8], stride: usize, rows: usize, panel: &[i8], groups: usize, tile: &mut Tile);
+}
