@@ -2,7 +2,9 @@
 
 mod device;
 mod encoded;
+mod encoder_graph;
 mod interface;
+mod kernels;
 mod model;
 mod pipeline_tokenizer;
 mod runtime;
@@ -16,6 +18,7 @@ mod word_tagger;
 
 pub use device::{Device, DeviceError};
 pub use encoded::{EncodedWindow, encode};
+pub use kernels::{Kernels, KernelsError};
 pub use interface::{GraphError, OneByOne};
 pub use model::{Model, ModelError, ModelInfo, OpenOptions};
 pub use pipeline_tokenizer::{PipelineText, PipelineToken, PipelineTokenizer};

@@ -1,7 +1,7 @@
 //! An open model, read from a bundle, from the current version of a store, or from a plain Hugging Face export.
 
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nerve_repository::onnx::{CONTRIB, Outline};
 use nerve_repository::{
@@ -13,7 +13,9 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::device::Device;
+use crate::encoder_graph::{EncoderGraph, replace_encoder};
 use crate::interface::{GraphError, Interface, OneByOne, precision};
+use crate::kernels::Kernels;
 use crate::pipeline_tokenizer::PipelineTokenizer;
 use crate::runtime::{Runtime, SessionOptions};
 use crate::session::{Session, SessionError};
@@ -130,6 +132,7 @@ pub struct Model {
     pad: u32,
     /// An operator for which a bundle runs only on the CPU.
     processor_operator: Option<String>,
+    encoder_graph: OnceLock<Result<EncoderGraph, String>>,
 }
 
 impl Model {
@@ -294,6 +297,7 @@ impl Model {
             interface: parts.interface,
             pad: parts.pad,
             processor_operator: parts.processor_operator,
+            encoder_graph: OnceLock::new(),
         })
     }
 
@@ -346,7 +350,25 @@ impl Model {
                 device: options.device,
             });
         }
-        Session::open(&self.graph, runtime, options, self.interface.clone(), self.pad)
+        let (interface, path) = (self.interface.clone(), self.graph.as_path());
+        if options.device == Device::Cpu && options.kernels != Kernels::OnnxRuntime {
+            match (self.encoder_graph(), options.kernels) {
+                (Ok(graph), _) => return Session::with_encoder(graph, path, runtime, options, interface, self.pad),
+                (Err(reason), Kernels::Nerve) => {
+                    return Err(SessionError::Kernels { path: path.to_owned(), reason: reason.clone() });
+                }
+                (Err(_), Kernels::Auto | Kernels::OnnxRuntime) => {}
+            }
+        }
+        Session::open(path, runtime, options, interface, self.pad)
+    }
+
+    /// The graph with Nerve's encoder, made once for all sessions; else the reason why the graph does not fit.
+    fn encoder_graph(&self) -> &Result<EncoderGraph, String> {
+        self.encoder_graph.get_or_init(|| {
+            let bytes = std::fs::read(&self.graph).map_err(|error| error.to_string())?;
+            replace_encoder(&bytes).map_err(|error| error.to_string())
+        })
     }
 
     /// A tagger on a new session of the model.

@@ -1,6 +1,7 @@
 //! An ONNX Runtime session of a model, from token ids to label logits.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use half::f16;
 use ort::session::SessionInputValue;
@@ -8,8 +9,10 @@ use ort::value::{Shape, TensorRef};
 use thiserror::Error;
 
 use crate::device::Device;
+use crate::encoder_graph::EncoderGraph;
 use crate::interface::{Float, GraphError, Input, Integer, Interface};
 use crate::runtime::{Runtime, SessionOptions};
+use nerve_kernels::operator_domain;
 use nerve_repository::onnx::{Outline, SELECTION};
 
 /// Why a session cannot be opened or run.
@@ -44,6 +47,14 @@ pub enum SessionError {
         operator: String,
         /// The device.
         device: Device,
+    },
+    /// The kernels are Nerve's, and the graph does not fit them.
+    #[error("{}: the graph does not fit Nerve's kernels: {reason}; use --kernels auto or onnxruntime", path.display())]
+    Kernels {
+        /// The model file.
+        path: PathBuf,
+        /// Why it does not fit.
+        reason: String,
     },
     /// The graph is not a supported token classifier.
     #[error(transparent)]
@@ -155,6 +166,27 @@ impl Session {
                 path: path.to_owned(),
                 reason: error.to_string(),
             })?;
+        Ok(Self::new(session, path, interface, pad))
+    }
+
+    /// Opens a model whose encoder was replaced by the operator of `nerve-kernels`; errors name it `path`.
+    pub(crate) fn with_encoder(
+        graph: &EncoderGraph,
+        path: &Path,
+        runtime: &Runtime,
+        options: &SessionOptions,
+        interface: Interface,
+        pad: u32,
+    ) -> Result<Self, SessionError> {
+        let open = || {
+            let domain = operator_domain(Arc::clone(&graph.encoder))?;
+            let mut builder = runtime.builder(options)?.with_operators(domain)?;
+            builder.commit_from_memory(&graph.model)
+        };
+        let session = open().map_err(|error: ort::Error| SessionError::Open {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
         Ok(Self::new(session, path, interface, pad))
     }
 

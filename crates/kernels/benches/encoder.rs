@@ -33,7 +33,8 @@ fn main() {
     let given: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let [hidden, heads, layers] = given.try_into().unwrap_or([384, 12, 6]);
     let shape = Shape { hidden, heads, inner: 4 * hidden, epsilon: 1e-12, activation: Activation::Gelu };
-    for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+    let set = InstructionSet::detect().expect("a known instruction set");
+    {
         let encoder = Encoder::new(shape, (0..layers).map(|_| layer(shape)).collect(), set).expect("a valid encoder");
         let mut arena = Arena::default();
         for lengths in [&LENGTHS[..], &LENGTHS[3..4], &[8]] {

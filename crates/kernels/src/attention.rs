@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use crate::math::{Quantizer, exp, sum_lanes};
+use crate::arena::sized;
+use crate::math::{Quantizer, exp};
 use crate::simd::{LANES, Simd};
 
-/// Queries that are computed together, so that a key is loaded once for all of them.
+/// Queries that are computed together, so that a key or value is loaded once for all of them.
 const QUERIES: usize = 4;
-/// A score of positions behind the sequence's end. Their weight is 0.
+/// The score of positions behind the sequence's end. Their weight is 0.
 const ABSENT: f32 = f32::MIN;
 
 /// The queries, keys and values of packed tokens: rows of `[query | key | value]`, each part as wide as the hidden states. The queries
@@ -19,6 +20,12 @@ pub(crate) struct Projections<'a> {
     pub(crate) heads: usize,
 }
 
+/// The outputs of attention: quantized rows as wide as the hidden states.
+pub(crate) struct Mixed<'a, S: Simd> {
+    pub(crate) quantizer: Quantizer<S>,
+    pub(crate) rows: &'a mut [u8],
+}
+
 /// Buffers of a head, as long as the longest sequence so far.
 #[derive(Default)]
 pub(crate) struct HeadBuffers {
@@ -28,33 +35,41 @@ pub(crate) struct HeadBuffers {
     weights: Vec<f32>,
 }
 
+/// The last vector of a sequence's positions: what is added to scores and what weights are multiplied by.
+struct Tail<S: Simd> {
+    scores: S::Floats,
+    weights: S::Floats,
+}
+
 impl Projections<'_> {
-    fn row(&self, token: usize, part: usize, head: usize) -> &[f32] {
-        let size = self.hidden / self.heads;
-        let start = (token * 3 + part) * self.hidden + head * size;
-        &self.rows[start..start + size]
+    /// The query (0), key (1) or value (2) of a token.
+    #[inline(always)]
+    fn row<const V: usize>(&self, token: usize, part: usize, head: usize) -> &[[f32; LANES]; V] {
+        let start = (token * 3 + part) * self.hidden + head * V * LANES;
+        let (vectors, _) = self.rows[start..].as_chunks::<LANES>();
+        match vectors.first_chunk() {
+            Some(row) => row,
+            None => &[[0.0; LANES]; V],
+        }
     }
 
-    /// The mean of the values weighted by the softmax of the scores, quantized (Vaswani et al. 2017, *Attention Is All You Need*).
+    /// The mean of the values weighted by the softmax of the scores (Vaswani et al. 2017, *Attention Is All You Need*).
     ///
-    /// `tokens` is the sequence's range of rows. Each of `queries`, which are row numbers within it, gets a row of `mixed`, `stride` bytes
-    /// after the one before.
+    /// `tokens` is the sequence's range of rows. Each of `queries`, which are numbers within the sequence, gets a row of `mixed`.
     #[inline(always)]
     pub(crate) fn attend<S: Simd>(
         &self,
         simd: S,
         tokens: Range<usize>,
         queries: &[usize],
-        quantizer: Quantizer<S>,
         buffers: &mut HeadBuffers,
-        mixed: &mut [u8],
-        stride: usize,
+        mixed: &mut Mixed<S>,
     ) {
         for head in 0..self.heads {
             match self.hidden / self.heads / LANES {
-                2 => self.head::<S, 2>(simd, head, tokens.clone(), queries, quantizer, buffers, mixed, stride),
-                4 => self.head::<S, 4>(simd, head, tokens.clone(), queries, quantizer, buffers, mixed, stride),
-                // `Shape` permits no other size.
+                2 => self.head::<S, 2>(simd, head, tokens.clone(), queries, buffers, mixed),
+                4 => self.head::<S, 4>(simd, head, tokens.clone(), queries, buffers, mixed),
+                // `Encoder::new` permits no other size.
                 _ => {}
             }
         }
@@ -62,48 +77,39 @@ impl Projections<'_> {
 
     /// [`Self::attend`] for one head of `V` vectors.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
     fn head<S: Simd, const V: usize>(
         &self,
         simd: S,
         head: usize,
         tokens: Range<usize>,
         queries: &[usize],
-        quantizer: Quantizer<S>,
         buffers: &mut HeadBuffers,
-        mixed: &mut [u8],
-        stride: usize,
+        mixed: &mut Mixed<S>,
     ) {
         let length = tokens.len();
         let vectors = length.div_ceil(LANES);
         let padded = vectors * LANES;
-        let size = V * LANES;
         let HeadBuffers { keys, weights } = buffers;
-        if keys.len() < size * padded {
-            keys.resize(size * padded, 0.0);
+        let keys = sized(keys, V * LANES * padded);
+        for part in 0..V * LANES {
+            keys[part * padded + padded - LANES..][..LANES].fill(0.0);
         }
-        if weights.len() < QUERIES * padded {
-            weights.resize(QUERIES * padded, 0.0);
-        }
-        let keys = &mut keys[..size * padded];
         for (at, token) in tokens.clone().enumerate() {
-            for (part, &key) in self.row(token, 1, head).iter().enumerate() {
-                keys[part * padded + at] = key;
+            let key = self.row::<V>(token, 1, head).as_flattened();
+            for (column, &key) in keys.chunks_exact_mut(padded).zip(key) {
+                column[at] = key;
             }
         }
-        for (part, column) in keys.chunks_exact_mut(padded).enumerate().take(size) {
-            let _part = part;
-            column[length..].fill(0.0);
-        }
         let (keys, _) = keys.as_chunks::<LANES>();
+        let tail = Tail::new(simd, length);
+        let (weights, _) = sized(weights, QUERIES * padded).as_chunks_mut::<LANES>();
         for (block, queries) in queries.chunks(QUERIES).enumerate() {
-            let (weights, _) = weights[..QUERIES * padded].as_chunks_mut::<LANES>();
             // A block that is not full repeats its last query.
-            let row = |at: usize| self.row(tokens.start + queries[at.min(queries.len() - 1)], 0, head);
+            let row = |at: usize| self.row::<V>(tokens.start + queries[at.min(queries.len() - 1)], 0, head).as_flattened();
             let rows: [&[f32]; QUERIES] = std::array::from_fn(row);
             for vector in 0..vectors {
                 let mut sums = [simd.splat(0.0); QUERIES];
-                for part in 0..size {
+                for part in 0..V * LANES {
                     let key = simd.load(&keys[part * vectors + vector]);
                     for (sum, row) in sums.iter_mut().zip(&rows) {
                         *sum = simd.mul_add(simd.splat(row[part]), key, *sum);
@@ -115,14 +121,16 @@ impl Projections<'_> {
             }
             let mut totals = [0.0; QUERIES];
             for (weights, total) in weights.chunks_exact_mut(vectors).zip(&mut totals) {
-                *total = softmax(simd, weights, length);
+                *total = softmax(simd, weights, &tail);
             }
+            let flat = weights.as_flattened();
+            let rows: [&[f32]; QUERIES] = std::array::from_fn(|query| &flat[query * padded..][..length]);
             let mut sums = [[simd.splat(0.0); V]; QUERIES];
             for (at, token) in tokens.clone().enumerate() {
-                let (value, _) = self.row(token, 2, head).as_chunks::<LANES>();
+                let value = self.row::<V>(token, 2, head);
                 let value: [S::Floats; V] = std::array::from_fn(|part| simd.load(&value[part]));
-                for (query, sums) in sums.iter_mut().enumerate() {
-                    let weight = simd.splat(weights[query * vectors + at / LANES][at % LANES]);
+                for (sums, row) in sums.iter_mut().zip(&rows) {
+                    let weight = simd.splat(row[at]);
                     for (sum, &value) in sums.iter_mut().zip(&value) {
                         *sum = simd.mul_add(weight, value, *sum);
                     }
@@ -130,38 +138,50 @@ impl Projections<'_> {
             }
             for (query, (sums, total)) in sums.iter().zip(totals).enumerate().take(queries.len()) {
                 let inverse = simd.splat(1.0 / total);
-                let at = (block * QUERIES + query) * stride + head * size;
-                let (to, _) = mixed[at..at + size].as_chunks_mut::<LANES>();
+                let at = (block * QUERIES + query) * self.hidden + head * V * LANES;
+                let (to, _) = mixed.rows[at..at + V * LANES].as_chunks_mut::<LANES>();
                 for (sum, to) in sums.iter().zip(to) {
-                    quantizer.quantize(simd, simd.mul(*sum, inverse), to);
+                    mixed.quantizer.quantize(simd, simd.mul(*sum, inverse), to);
                 }
             }
         }
     }
 }
 
-/// Replaces scores by `e^(score - highest)`, 0 behind `length`, and returns their sum.
-#[inline(always)]
-fn softmax<S: Simd>(simd: S, scores: &mut [[f32; LANES]], length: usize) -> f32 {
-    if let Some(last) = scores.last_mut() {
-        last[(length - 1) % LANES + 1..].fill(ABSENT);
+impl<S: Simd> Tail<S> {
+    #[inline(always)]
+    fn new(simd: S, length: usize) -> Self {
+        let last = length.saturating_sub(1) % LANES;
+        let select = |inside: f32, outside: f32| {
+            let lanes = std::array::from_fn(|lane| if lane <= last { inside } else { outside });
+            simd.load(&lanes)
+        };
+        Self {
+            scores: select(0.0, ABSENT),
+            weights: select(1.0, 0.0),
+        }
     }
-    let mut highest = simd.splat(ABSENT);
-    for values in scores.iter() {
+}
+
+/// Replaces scores by `e^(score - highest)`, 0 behind the sequence's end, and returns their sum.
+#[inline(always)]
+fn softmax<S: Simd>(simd: S, scores: &mut [[f32; LANES]], tail: &Tail<S>) -> f32 {
+    let Some((last, whole)) = scores.split_last_mut() else {
+        return 1.0;
+    };
+    let end = simd.add(simd.load(last), tail.scores);
+    let mut highest = end;
+    for values in whole.iter() {
         highest = simd.max(simd.load(values), highest);
     }
-    let mut lanes = [0.0; LANES];
-    simd.store(highest, &mut lanes);
-    let highest = simd.splat(lanes.iter().copied().fold(ABSENT, |a, b| if b > a { b } else { a }));
-    for values in scores.iter_mut() {
-        simd.store(exp(simd, simd.sub(simd.load(values), highest)), values);
-    }
-    if let Some(last) = scores.last_mut() {
-        last[(length - 1) % LANES + 1..].fill(0.0);
-    }
+    let highest = simd.splat(simd.highest(highest));
     let mut sum = simd.splat(0.0);
-    for values in scores.iter() {
-        sum = simd.add(sum, simd.load(values));
+    for values in whole.iter_mut() {
+        let weight = exp(simd, simd.sub(simd.load(values), highest));
+        sum = simd.add(sum, weight);
+        simd.store(weight, values);
     }
-    sum_lanes(simd, sum)
+    let weight = simd.mul(exp(simd, simd.sub(end, highest)), tail.weights);
+    simd.store(weight, last);
+    simd.sum(simd.add(sum, weight))
 }

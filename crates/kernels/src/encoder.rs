@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::activation::Activation;
 use crate::arena::{Arena, sized};
-use crate::attention::Projections;
+use crate::attention::{Mixed, Projections};
 use crate::instructions::InstructionSet;
 use crate::linear::{Affine, GROUP, Linear};
 use crate::math::Quantizer;
@@ -311,8 +311,8 @@ impl Encoder {
                 }
             }
             if !queries.is_empty() {
-                let own = &mut mixed[done * hidden..];
-                projections.attend(simd, range, queries, quantizer, head, own, hidden);
+                let rows = &mut mixed[done * hidden..];
+                projections.attend(simd, range, queries, head, &mut Mixed { quantizer, rows });
             }
             start += length;
             done += queries.len();

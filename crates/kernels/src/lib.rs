@@ -9,6 +9,7 @@ mod instructions;
 mod linear;
 mod math;
 mod norm;
+mod operator;
 mod product;
 mod simd;
 
@@ -18,3 +19,4 @@ pub use encoder::{Encoder, EncoderError, Layer, Sequences, Shape};
 pub use instructions::{InstructionSet, InstructionSetError};
 pub use linear::{Affine, Linear, LinearError};
 pub use norm::Norm;
+pub use operator::{DOMAIN, OPERATOR, operator_domain};

@@ -174,14 +174,21 @@ impl Linear {
         let weights = self.weights.as_slice().chunks_exact(self.groups() * GROUP * PANEL);
         let (bias, _) = self.bias.as_chunks::<PANEL>();
         let (scales, _) = self.scales.as_chunks::<PANEL>();
-        let columns = weights.zip(bias).zip(scales);
-        columns.map(|((weights, bias), scales)| Panel { weights, bias, scales })
+        let columns = weights.zip(bias).zip(scales).enumerate();
+        columns.map(|(number, ((weights, bias), scales))| Panel {
+            column: number * PANEL,
+            weights,
+            bias,
+            scales,
+        })
     }
 }
 
 /// 64 columns of a linear layer.
 #[derive(Clone, Copy)]
 pub(crate) struct Panel<'l> {
+    /// The first column.
+    pub(crate) column: usize,
     /// `[row group][column][row]`.
     pub(crate) weights: &'l [i8],
     pub(crate) bias: &'l [i32; PANEL],

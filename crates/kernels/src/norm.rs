@@ -1,6 +1,6 @@
 //! Layer normalization.
 
-use crate::math::{Quantizer, sum_lanes};
+use crate::math::Quantizer;
 use crate::simd::{LANES, Simd};
 
 /// Layer normalization (Ba et al. 2016): the weight and the bias, each as wide as the hidden states.
@@ -31,13 +31,13 @@ impl Norm {
         for values in row.iter() {
             sum = simd.add(sum, simd.load(values));
         }
-        let mean = simd.splat(sum_lanes(simd, sum) / width);
+        let mean = simd.splat(simd.sum(sum) / width);
         let mut squares = simd.splat(0.0);
         for values in row.iter() {
             let centered = simd.sub(simd.load(values), mean);
             squares = simd.mul_add(centered, centered, squares);
         }
-        let variance = sum_lanes(simd, squares) / width;
+        let variance = simd.sum(squares) / width;
         let inverse = simd.splat(1.0 / (variance + epsilon).sqrt());
         let (weight, _) = self.weight.as_chunks::<LANES>();
         let (bias, _) = self.bias.as_chunks::<LANES>();

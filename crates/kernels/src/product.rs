@@ -1,9 +1,9 @@
 //! Integer products of rows with a linear layer, and what is done with each result while it is in a register.
 
 use crate::activation::Activation;
-use crate::linear::{Linear, PANEL};
+use crate::linear::Linear;
 use crate::math::Quantizer;
-use crate::simd::{LANES, ROWS, Simd};
+use crate::simd::{ROWS, Simd};
 
 /// Rows of bytes, the inputs of products.
 #[derive(Clone, Copy)]
@@ -82,23 +82,14 @@ impl<S: Simd> Epilogue<S> for Activate<'_, S> {
 /// Multiplies the rows with the layer. The epilogue takes every row and column once.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd>(simd: S, rows: Rows, linear: &Linear, epilogue: &mut impl Epilogue<S>) {
-    let groups = linear.groups();
-    let mut tile = [[0; PANEL]; ROWS];
-    for (number, panel) in linear.panels().enumerate() {
-        let (bias, _) = panel.bias.as_chunks::<LANES>();
-        let (scales, _) = panel.scales.as_chunks::<LANES>();
+    for panel in linear.panels() {
         for first in (0..rows.count).step_by(ROWS) {
-            let count = ROWS.min(rows.count - first);
-            let bytes = &rows.bytes[first * rows.stride..];
-            simd.products(bytes, rows.stride, count, panel.weights, groups, &mut tile);
-            for (row, sums) in tile.iter().take(count).enumerate() {
-                let (sums, _) = sums.as_chunks::<LANES>();
-                let columns = sums.iter().zip(bias).zip(scales).enumerate();
-                for (part, ((sums, bias), scales)) in columns {
-                    let value = simd.mul(simd.add_integers(sums, bias), simd.load(scales));
-                    epilogue.take(simd, first + row, number * PANEL + part * LANES, value);
-                }
-            }
+            let part = Rows {
+                bytes: &rows.bytes[first * rows.stride..],
+                count: ROWS.min(rows.count - first),
+                ..rows
+            };
+            simd.multiply(part, first, panel, epilogue);
         }
     }
 }

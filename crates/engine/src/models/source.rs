@@ -145,6 +145,7 @@ impl ModelSource for Files {
                 let options = SessionOptions {
                     device,
                     intra_threads,
+                    kernels: nerve_inference::Kernels::default(),
                 };
                 Ok(Box::new(model.session(&runtime, &options)?))
             })

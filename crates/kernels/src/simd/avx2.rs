@@ -3,13 +3,12 @@
 use std::arch::x86_64::*;
 
 use crate::instructions::InstructionSet;
-use crate::linear::{GROUP, PANEL};
-use crate::simd::{LANES, ROWS, Simd, Tile};
+use crate::linear::{GROUP, PANEL, Panel};
+use crate::product::{Epilogue, Rows};
+use crate::simd::{LANES, ROWS, Simd};
 
 /// Sums of a register.
 const WIDTH: usize = 8;
-/// Columns that are computed at a time, so that their sums stay in registers.
-const COLUMNS: usize = 2 * WIDTH;
 
 /// A processor with AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -109,13 +108,24 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn add_integers(self, a: &[i32; LANES], b: &[i32; LANES]) -> Pair {
-        let (a, b) = (a.as_ptr().cast::<__m256i>(), b.as_ptr().cast::<__m256i>());
-        // SAFETY: `self` proves AVX2, and each array is 64 readable bytes.
+    fn sum(self, a: Pair) -> f32 {
+        // SAFETY: `self` proves AVX2.
         unsafe {
-            let low = _mm256_add_epi32(_mm256_loadu_si256(a), _mm256_loadu_si256(b));
-            let high = _mm256_add_epi32(_mm256_loadu_si256(a.add(1)), _mm256_loadu_si256(b.add(1)));
-            Pair(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high))
+            let a = _mm256_add_ps(a.0, a.1);
+            let a = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+            _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)))
+        }
+    }
+
+    #[inline(always)]
+    fn highest(self, a: Pair) -> f32 {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let a = _mm256_max_ps(a.0, a.1);
+            let a = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let a = _mm_max_ps(a, _mm_movehl_ps(a, a));
+            _mm_cvtss_f32(_mm_max_ss(a, _mm_movehdup_ps(a)))
         }
     }
 
@@ -132,19 +142,19 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn products(self, a: &[u8], stride: usize, rows: usize, panel: &[i8], groups: usize, tile: &mut Tile) {
-        assert!(panel.len() >= groups * GROUP * PANEL && (1..=ROWS).contains(&rows));
-        assert!(a.len() >= (rows - 1) * stride + groups * GROUP);
-        for columns in (0..PANEL).step_by(COLUMNS) {
+    fn multiply<E: Epilogue<Self>>(self, a: Rows, first: usize, panel: Panel, epilogue: &mut E) {
+        assert!(panel.weights.len() % (GROUP * PANEL) == 0 && (1..=ROWS).contains(&a.count));
+        assert!(a.bytes.len() >= (a.count - 1) * a.stride + panel.weights.len() / PANEL);
+        for part in 0..PANEL / LANES {
             // SAFETY: `self` proves the instructions; the asserted lengths hold everything that is read.
             unsafe {
-                match rows {
-                    1 => products::<1>(a, stride, panel, groups, columns, tile),
-                    2 => products::<2>(a, stride, panel, groups, columns, tile),
-                    3 => products::<3>(a, stride, panel, groups, columns, tile),
-                    4 => products::<4>(a, stride, panel, groups, columns, tile),
-                    5 => products::<5>(a, stride, panel, groups, columns, tile),
-                    _ => products::<6>(a, stride, panel, groups, columns, tile),
+                match a.count {
+                    1 => multiply::<1, E>(self, a, first, panel, part, epilogue),
+                    2 => multiply::<2, E>(self, a, first, panel, part, epilogue),
+                    3 => multiply::<3, E>(self, a, first, panel, part, epilogue),
+                    4 => multiply::<4, E>(self, a, first, panel, part, epilogue),
+                    5 => multiply::<5, E>(self, a, first, panel, part, epilogue),
+                    _ => multiply::<6, E>(self, a, first, panel, part, epilogue),
                 }
             }
         }
@@ -163,30 +173,33 @@ unsafe fn power_of_two(n: __m256) -> __m256 {
     _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
 }
 
-/// [`Simd::products`] of `R` rows and 16 columns, whose sums stay in registers.
+/// [`Simd::multiply`] of `R` rows and the panel's `part` of 16 columns, whose sums stay in registers.
 ///
 /// # Safety
 ///
-/// The processor has AVX2. `a` holds `R` rows of `groups * 4` bytes, `stride` apart; `panel` holds `groups` groups; `first` is at most 48.
-#[target_feature(enable = "avx2")]
-unsafe fn products<const R: usize>(
-    a: &[u8],
-    stride: usize,
-    panel: &[i8],
-    groups: usize,
+/// The processor has AVX2 and FMA. The panel holds whole groups; `a` holds `R` rows as long as a column of the panel; `part` is less than 4.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn multiply<const R: usize, E: Epilogue<Avx2>>(
+    simd: Avx2,
+    a: Rows,
     first: usize,
-    tile: &mut Tile,
+    panel: Panel,
+    part: usize,
+    epilogue: &mut E,
 ) {
     let ones = _mm256_set1_epi16(1);
-    let mut sums = [[_mm256_setzero_si256(); 2]; R];
-    let (a, panel) = (a.as_ptr(), panel.as_ptr());
-    for group in 0..groups {
-        // SAFETY: the caller's lengths hold `groups` groups of the panel and of each row.
+    let bias = panel.bias[part * LANES..].as_ptr().cast::<__m256i>();
+    // SAFETY: 16 numbers of the bias are two vectors of 32 bytes.
+    let bias = unsafe { [_mm256_loadu_si256(bias), _mm256_loadu_si256(bias.add(1))] };
+    let mut sums = [bias; R];
+    let (rows, weights) = (a.bytes.as_ptr(), panel.weights.as_ptr());
+    for group in 0..panel.weights.len() / (GROUP * PANEL) {
+        // SAFETY: the caller's lengths hold this group of the panel and of each row.
         unsafe {
-            let columns = panel.add((group * PANEL + first) * GROUP).cast::<__m256i>();
+            let columns = weights.add((group * PANEL + part * LANES) * GROUP).cast::<__m256i>();
             let columns = [_mm256_loadu_si256(columns), _mm256_loadu_si256(columns.add(1))];
             for (row, sums) in sums.iter_mut().enumerate() {
-                let inputs = a.add(row * stride + group * GROUP).cast::<i32>().read_unaligned();
+                let inputs = rows.add(row * a.stride + group * GROUP).cast::<i32>().read_unaligned();
                 let inputs = _mm256_set1_epi32(inputs);
                 for (sum, &columns) in sums.iter_mut().zip(&columns) {
                     // Weights of at most 64 keep the sums of pairs within 16 bits.
@@ -196,11 +209,26 @@ unsafe fn products<const R: usize>(
             }
         }
     }
-    for (sums, row) in sums.iter().zip(tile) {
-        let to = &mut row[first..first + COLUMNS];
-        for (sum, to) in sums.iter().zip(to.chunks_exact_mut(WIDTH)) {
-            // SAFETY: the chunk is 32 writable bytes.
-            unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), *sum) }
-        }
+    let (scales, _) = panel.scales.as_chunks::<LANES>();
+    let mut products = [[0.0; LANES]; R];
+    for (sums, product) in sums.iter().zip(&mut products) {
+        let value = Pair(_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1]));
+        simd.store(simd.mul(value, simd.load(&scales[part])), product);
+    }
+    finish(simd, &products, first, panel.column + part * LANES, epilogue);
+}
+
+/// Gives the products to the epilogue. Not inlined, so that the epilogue has the registers of the sums.
+#[inline(never)]
+#[target_feature(enable = "avx2,fma")]
+fn finish<const R: usize, E: Epilogue<Avx2>>(
+    simd: Avx2,
+    products: &[[f32; LANES]; R],
+    first: usize,
+    column: usize,
+    epilogue: &mut E,
+) {
+    for (row, product) in products.iter().enumerate() {
+        epilogue.take(simd, first + row, column, simd.load(product));
     }
 }

@@ -3,8 +3,9 @@
 use std::arch::x86_64::*;
 
 use crate::instructions::InstructionSet;
-use crate::linear::{GROUP, PANEL};
-use crate::simd::{LANES, ROWS, Simd, Tile};
+use crate::linear::{GROUP, PANEL, Panel};
+use crate::product::{Epilogue, Rows};
+use crate::simd::{LANES, ROWS, Simd};
 
 /// The registers of a panel's columns.
 const REGISTERS: usize = PANEL / LANES;
@@ -99,11 +100,26 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn add_integers(self, a: &[i32; LANES], b: &[i32; LANES]) -> __m512 {
-        // SAFETY: `self` proves AVX-512 F, and each array is 64 readable bytes.
+    fn sum(self, a: __m512) -> f32 {
+        // SAFETY: `self` proves AVX-512 F.
         unsafe {
-            let (a, b) = (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast()));
-            _mm512_cvtepi32_ps(_mm512_add_epi32(a, b))
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(a)));
+            let a = _mm256_add_ps(_mm512_castps512_ps256(a), high);
+            let a = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+            _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)))
+        }
+    }
+
+    #[inline(always)]
+    fn highest(self, a: __m512) -> f32 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe {
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(a)));
+            let a = _mm256_max_ps(_mm512_castps512_ps256(a), high);
+            let a = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let a = _mm_max_ps(a, _mm_movehl_ps(a, a));
+            _mm_cvtss_f32(_mm_max_ss(a, _mm_movehdup_ps(a)))
         }
     }
 
@@ -114,39 +130,48 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn products(self, a: &[u8], stride: usize, rows: usize, panel: &[i8], groups: usize, tile: &mut Tile) {
-        assert!(panel.len() >= groups * GROUP * PANEL && (1..=ROWS).contains(&rows));
-        assert!(a.len() >= (rows - 1) * stride + groups * GROUP);
+    fn multiply<E: Epilogue<Self>>(self, a: Rows, first: usize, panel: Panel, epilogue: &mut E) {
+        assert!(panel.weights.len() % (GROUP * PANEL) == 0 && (1..=ROWS).contains(&a.count));
+        assert!(a.bytes.len() >= (a.count - 1) * a.stride + panel.weights.len() / PANEL);
         // SAFETY: `self` proves the instructions; the asserted lengths hold everything that is read.
         unsafe {
-            match rows {
-                1 => products::<1>(a, stride, panel, groups, tile),
-                2 => products::<2>(a, stride, panel, groups, tile),
-                3 => products::<3>(a, stride, panel, groups, tile),
-                4 => products::<4>(a, stride, panel, groups, tile),
-                5 => products::<5>(a, stride, panel, groups, tile),
-                _ => products::<6>(a, stride, panel, groups, tile),
+            match a.count {
+                1 => multiply::<1, E>(self, a, first, panel, epilogue),
+                2 => multiply::<2, E>(self, a, first, panel, epilogue),
+                3 => multiply::<3, E>(self, a, first, panel, epilogue),
+                4 => multiply::<4, E>(self, a, first, panel, epilogue),
+                5 => multiply::<5, E>(self, a, first, panel, epilogue),
+                _ => multiply::<6, E>(self, a, first, panel, epilogue),
             }
         }
     }
 }
 
-/// [`Simd::products`] of `R` rows, whose sums stay in registers.
+/// [`Simd::multiply`] of `R` rows, whose sums stay in registers.
 ///
 /// # Safety
 ///
-/// The processor has AVX-512 F, BW and VNNI. `a` holds `R` rows of `groups * 4` bytes, `stride` apart; `panel` holds `groups` groups.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn products<const R: usize>(a: &[u8], stride: usize, panel: &[i8], groups: usize, tile: &mut Tile) {
-    let mut sums = [[_mm512_setzero_si512(); REGISTERS]; R];
-    let (a, panel) = (a.as_ptr(), panel.as_ptr());
-    for group in 0..groups {
-        // SAFETY: the caller's lengths hold `groups` groups of the panel and of each row.
+/// The processor has AVX-512 F, BW and VNNI. The panel holds whole groups; `a` holds `R` rows as long as a column of the panel.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,fma")]
+unsafe fn multiply<const R: usize, E: Epilogue<Avx512>>(
+    simd: Avx512,
+    a: Rows,
+    first: usize,
+    panel: Panel,
+    epilogue: &mut E,
+) {
+    let bias = panel.bias.as_ptr().cast::<__m512i>();
+    // SAFETY: the bias is four vectors of 64 bytes.
+    let bias: [__m512i; REGISTERS] = std::array::from_fn(|at| unsafe { _mm512_loadu_si512(bias.add(at)) });
+    let mut sums = [bias; R];
+    let (rows, weights) = (a.bytes.as_ptr(), panel.weights.as_ptr());
+    for group in 0..panel.weights.len() / (GROUP * PANEL) {
+        // SAFETY: the caller's lengths hold this group of the panel and of each row.
         unsafe {
-            let columns = panel.add(group * GROUP * PANEL).cast::<__m512i>();
+            let columns = weights.add(group * GROUP * PANEL).cast::<__m512i>();
             let columns: [__m512i; REGISTERS] = std::array::from_fn(|at| _mm512_loadu_si512(columns.add(at)));
             for (row, sums) in sums.iter_mut().enumerate() {
-                let inputs = a.add(row * stride + group * GROUP).cast::<i32>().read_unaligned();
+                let inputs = rows.add(row * a.stride + group * GROUP).cast::<i32>().read_unaligned();
                 let inputs = _mm512_set1_epi32(inputs);
                 for (sum, &columns) in sums.iter_mut().zip(&columns) {
                     *sum = _mm512_dpbusd_epi32(*sum, inputs, columns);
@@ -154,11 +179,29 @@ unsafe fn products<const R: usize>(a: &[u8], stride: usize, panel: &[i8], groups
             }
         }
     }
-    for (sums, row) in sums.iter().zip(tile) {
-        let (to, _) = row.as_chunks_mut::<LANES>();
-        for (sum, to) in sums.iter().zip(to) {
-            // SAFETY: the array is 64 writable bytes.
-            unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), *sum) }
+    let (scales, _) = panel.scales.as_chunks::<LANES>();
+    let mut products = [[[0.0; LANES]; REGISTERS]; R];
+    for (sums, products) in sums.iter().zip(&mut products) {
+        for ((sum, scales), product) in sums.iter().zip(scales).zip(products) {
+            simd.store(simd.mul(_mm512_cvtepi32_ps(*sum), simd.load(scales)), product);
+        }
+    }
+    finish(simd, &products, first, panel.column, epilogue);
+}
+
+/// Gives the products to the epilogue. Not inlined, so that the epilogue has the registers of the sums.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,fma")]
+fn finish<const R: usize, E: Epilogue<Avx512>>(
+    simd: Avx512,
+    products: &[[[f32; LANES]; REGISTERS]; R],
+    first: usize,
+    column: usize,
+    epilogue: &mut E,
+) {
+    for (row, products) in products.iter().enumerate() {
+        for (part, product) in products.iter().enumerate() {
+            epilogue.take(simd, first + row, column + part * LANES, simd.load(product));
         }
     }
 }

@@ -6,20 +6,18 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod portable;
 
-use crate::linear::PANEL;
+use crate::linear::Panel;
+use crate::product::{Epilogue, Rows};
 
 /// Floats of a vector. It is 16 for every instruction set, since the order of a sum depends on it.
 pub(crate) const LANES: usize = 16;
 /// The most rows that a product computes at a time.
 pub(crate) const ROWS: usize = 6;
 
-/// The integer products of some rows with the columns of a panel.
-pub(crate) type Tile = [[i32; PANEL]; ROWS];
-
 /// The operations of an instruction set. A value of the type proves that the processor has it.
 ///
 /// Every operation rounds as IEEE 754 asks, multiplication with addition once, so that all instruction sets agree in every bit.
-pub(crate) trait Simd: Copy {
+pub(crate) trait Simd: Copy + Sized {
     /// 16 floats.
     type Floats: Copy;
 
@@ -41,14 +39,14 @@ pub(crate) trait Simd: Copy {
     fn round(self, a: Self::Floats) -> Self::Floats;
     /// `2^n` for whole numbers from -126 to 127.
     fn power_of_two(self, n: Self::Floats) -> Self::Floats;
-    /// The sums of integers as floats; sums wrap around.
-    fn add_integers(self, a: &[i32; LANES], b: &[i32; LANES]) -> Self::Floats;
+    /// The sum of the lanes in one order: lane `i` and lane `i + 8`, then `i + 4`, `i + 2` and `i + 1`.
+    fn sum(self, a: Self::Floats) -> f32;
+    /// The highest lane, compared in the order of [`Simd::sum`] by [`Simd::max`].
+    fn highest(self, a: Self::Floats) -> f32;
     /// The nearest integers of numbers from 0 to 255, halves to even.
     fn to_bytes(self, value: Self::Floats, to: &mut [u8; LANES]);
 
-    /// The products of `rows` rows of `a` with a panel: `tile[r][c]` is the sum of `a[r][k] * panel[k][c]`.
-    ///
-    /// `a` holds the rows, each `stride` bytes after the other and at least `groups * 4` long; `panel` holds `groups` groups. At most
-    /// [`ROWS`] rows; other rows of the tile are unspecified.
-    fn products(self, a: &[u8], stride: usize, rows: usize, panel: &[i8], groups: usize, tile: &mut Tile);
+    /// Multiplies rows of `a` with a panel: the sum over `k` of `a[row][k] * panel[k][column]`, plus the bias, times the scale. Each 16
+    /// columns of a row are given to the epilogue once; rows count from `first`.
+    fn multiply<E: Epilogue<Self>>(self, a: Rows, first: usize, panel: Panel, epilogue: &mut E);
 }

@@ -1,7 +1,8 @@
 //! Vectors and products in Rust without intrinsics.
 
-use crate::linear::{GROUP, PANEL};
-use crate::simd::{LANES, Simd, Tile};
+use crate::linear::{GROUP, PANEL, Panel};
+use crate::product::{Epilogue, Rows};
+use crate::simd::{LANES, Simd};
 
 /// Any processor.
 #[derive(Clone, Copy)]
@@ -62,26 +63,45 @@ impl Simd for Portable {
         n.map(|n| f32::from_bits(((n as i32 + 127) as u32) << 23))
     }
 
-    fn add_integers(self, a: &[i32; LANES], b: &[i32; LANES]) -> Self::Floats {
-        std::array::from_fn(|lane| a[lane].wrapping_add(b[lane]) as f32)
+    fn sum(self, a: Self::Floats) -> f32 {
+        fold(a, |a, b| a + b)
+    }
+
+    fn highest(self, a: Self::Floats) -> f32 {
+        fold(a, |a, b| if a > b { a } else { b })
     }
 
     fn to_bytes(self, value: Self::Floats, to: &mut [u8; LANES]) {
         *to = value.map(|value| value.round_ties_even() as u8);
     }
 
-    fn products(self, a: &[u8], stride: usize, rows: usize, panel: &[i8], groups: usize, tile: &mut Tile) {
-        for (row, sums) in tile.iter_mut().take(rows).enumerate() {
-            *sums = [0; PANEL];
-            let (inputs, _) = a[row * stride..][..groups * GROUP].as_chunks::<GROUP>();
-            let (columns, _) = panel.as_chunks::<GROUP>();
+    fn multiply<E: Epilogue<Self>>(self, a: Rows, first: usize, panel: Panel, epilogue: &mut E) {
+        let (columns, _) = panel.weights.as_chunks::<GROUP>();
+        for row in 0..a.count {
+            let mut sums = *panel.bias;
+            let (inputs, _) = a.bytes[row * a.stride..].as_chunks::<GROUP>();
             for (input, group) in inputs.iter().zip(columns.chunks_exact(PANEL)) {
                 for (sum, column) in sums.iter_mut().zip(group) {
                     for (&x, &w) in input.iter().zip(column) {
-                        *sum += i32::from(x) * i32::from(w);
+                        *sum = sum.wrapping_add(i32::from(x) * i32::from(w));
                     }
                 }
             }
+            for (part, sums) in sums.as_chunks::<LANES>().0.iter().enumerate() {
+                let scales = std::array::from_fn(|lane| panel.scales[part * LANES + lane]);
+                let value = self.mul(sums.map(|sum| sum as f32), scales);
+                epilogue.take(self, first + row, panel.column + part * LANES, value);
+            }
         }
     }
+}
+
+/// Combines lane `i` with lane `i + 8`, then `i + 4`, `i + 2` and `i + 1`.
+fn fold(mut lanes: [f32; LANES], of: impl Fn(f32, f32) -> f32) -> f32 {
+    for width in [8, 4, 2, 1] {
+        for lane in 0..width {
+            lanes[lane] = of(lanes[lane], lanes[lane + width]);
+        }
+    }
+    lanes[0]
 }
