@@ -2,7 +2,7 @@
 
 mod device;
 mod encoded;
-mod encoder_graph;
+mod encoder;
 mod interface;
 mod kernels;
 mod model;

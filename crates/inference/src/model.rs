@@ -3,6 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use nerve_kernels::InstructionSet;
 use nerve_repository::onnx::{CONTRIB, Outline};
 use nerve_repository::{
     BundleEvaluation, ConfigError, LocateError, Located, MANIFEST, Manifest, ManifestError, ModelConfig,
@@ -13,7 +14,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::device::Device;
-use crate::encoder_graph::{EncoderGraph, replace_encoder};
+use crate::encoder::{EncoderGraph, replace_encoder};
 use crate::interface::{GraphError, Interface, OneByOne, precision};
 use crate::kernels::Kernels;
 use crate::pipeline_tokenizer::PipelineTokenizer;
@@ -367,7 +368,8 @@ impl Model {
     fn encoder_graph(&self) -> &Result<EncoderGraph, String> {
         self.encoder_graph.get_or_init(|| {
             let bytes = std::fs::read(&self.graph).map_err(|error| error.to_string())?;
-            replace_encoder(&bytes).map_err(|error| error.to_string())
+            let instructions = InstructionSet::detect().map_err(|error| error.to_string())?;
+            replace_encoder(&bytes, instructions).map_err(|error| error.to_string())
         })
     }
 

@@ -9,7 +9,7 @@ use ort::value::{Shape, TensorRef};
 use thiserror::Error;
 
 use crate::device::Device;
-use crate::encoder_graph::EncoderGraph;
+use crate::encoder::EncoderGraph;
 use crate::interface::{Float, GraphError, Input, Integer, Interface};
 use crate::runtime::{Runtime, SessionOptions};
 use nerve_kernels::operator_domain;

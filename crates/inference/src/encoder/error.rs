@@ -1,0 +1,48 @@
+//! Why the encoder of a graph cannot be replaced.
+
+use nerve_kernels::{EncoderError, LinearError};
+use thiserror::Error;
+
+/// Why the encoder of a graph cannot be replaced.
+#[derive(Debug, Error)]
+pub(crate) enum UnfitGraph {
+    /// The file is no ONNX model.
+    #[error("the file is no ONNX model")]
+    NotOnnx,
+    /// The graph quantizes nothing.
+    #[error("the graph is not int8")]
+    NotQuantized,
+    /// A node differs from what `nerve-export` writes.
+    #[error("where the value `{found}` is computed, {expected} is expected")]
+    Node {
+        /// The operator expected.
+        expected: &'static str,
+        /// The output of the node found; empty at the end of the graph.
+        found: String,
+    },
+    /// A value that selects tokens is computed in another way than `nerve-export` writes.
+    #[error("the value `{name}` is not {expected}")]
+    Value {
+        /// The name of the value.
+        name: String,
+        /// What it is expected to be.
+        expected: &'static str,
+    },
+    /// A constant is missing, or has another type or shape.
+    #[error("the constant `{name}` is missing or has another type, shape or value than expected")]
+    Constant {
+        /// Its name.
+        name: String,
+    },
+    /// A product cannot be computed.
+    #[error("the product `{name}`: {source}")]
+    Product {
+        /// Its name.
+        name: String,
+        /// The reason.
+        source: LinearError,
+    },
+    /// The encoder cannot be built.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+}

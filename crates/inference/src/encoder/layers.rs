@@ -1,0 +1,345 @@
+//! The layers of an int8 graph, node by node in the order in which `nerve-export` writes them.
+
+use nerve_kernels::{Activation, Affine, Layer, Linear, Norm, Shape};
+use nerve_repository::onnx::CONTRIB;
+use nerve_repository::onnx::proto::NodeProto;
+
+use crate::encoder::constants::{Constants, Element};
+use crate::encoder::error::UnfitGraph;
+use crate::encoder::pattern::{Pattern, Producers, TokenPatterns};
+
+/// The layers of a graph, and the values around them.
+pub(super) struct Layers<'g> {
+    pub(super) shape: Shape,
+    pub(super) layers: Vec<Layer>,
+    /// The first hidden states.
+    pub(super) input: &'g str,
+    /// The rows of the selected tokens.
+    pub(super) selected: &'g str,
+    /// The last hidden states of the selected tokens.
+    pub(super) output: &'g str,
+    /// The number of nodes.
+    pub(super) nodes: usize,
+}
+
+/// The quantized input of products.
+struct Quantized<'g> {
+    value: &'g str,
+    scale: &'g str,
+    zero: &'g str,
+    affine: Affine,
+}
+
+/// The columns of a product.
+struct Columns {
+    weight: Vec<i8>,
+    scales: Vec<f32>,
+    bias: Vec<i32>,
+}
+
+/// What differs between layers only if the graph is not of `nerve-export`.
+#[derive(Clone, Copy, PartialEq)]
+struct Common {
+    inner: usize,
+    epsilon: f32,
+    activation: Activation,
+}
+
+struct Cursor<'g> {
+    nodes: std::slice::Iter<'g, NodeProto>,
+    constants: &'g Constants<'g>,
+    producers: &'g Producers<'g>,
+    patterns: TokenPatterns,
+    hidden: usize,
+    /// The size of a head.
+    size: usize,
+    common: Option<Common>,
+    /// The rows of the selected tokens, known after the last layer.
+    selected: Option<&'g str>,
+}
+
+/// The layers that begin with the first of these nodes.
+pub(super) fn read_layers<'g>(
+    nodes: &'g [NodeProto],
+    constants: &'g Constants<'g>,
+    producers: &'g Producers<'g>,
+) -> Result<Layers<'g>, UnfitGraph> {
+    let (input, hidden, heads, size) = widths(nodes, constants)?;
+    let mut cursor = Cursor {
+        nodes: nodes.iter(),
+        constants,
+        producers,
+        patterns: TokenPatterns::of_heads(heads),
+        hidden,
+        size,
+        common: None,
+        selected: None,
+    };
+    let mut layers = Vec::new();
+    let mut output = input;
+    let selected = loop {
+        let (layer, states) = cursor.layer(output)?;
+        layers.push(layer);
+        output = states;
+        if let Some(selected) = cursor.selected {
+            break selected;
+        }
+    };
+    let Common { inner, epsilon, activation } = cursor.common.ok_or(UnfitGraph::NotQuantized)?;
+    Ok(Layers {
+        shape: Shape { hidden, heads, inner, epsilon, activation },
+        layers,
+        input,
+        selected,
+        output,
+        nodes: nodes.len() - cursor.nodes.len(),
+    })
+}
+
+/// The first hidden states, their width, the number of heads and the size of a head, from the first nodes.
+fn widths<'g>(nodes: &'g [NodeProto], constants: &Constants) -> Result<(&'g str, usize, usize, usize), UnfitGraph> {
+    let input = |at: usize, number: usize| nodes.get(at)?.input.get(number).map(String::as_str);
+    let states = input(0, 0).ok_or(UnfitGraph::NotQuantized)?;
+    let weight = input(1, 3).and_then(|name| constants.shape(name));
+    let hidden = weight.and_then(|shape| shape.first().copied()).ok_or(UnfitGraph::NotQuantized)?;
+    // The products of query, key and value precede the first reshape to heads.
+    let parts = input(4, 1).unwrap_or_default();
+    let size = match constants.of_shape::<i64>(parts, &[2])?[..] {
+        [-1, size] => usize::try_from(size).ok().filter(|&size| size > 0 && hidden % size == 0),
+        _ => None,
+    };
+    let size = size.ok_or_else(|| UnfitGraph::Constant { name: parts.to_owned() })?;
+    Ok((states, hidden, hidden / size, size))
+}
+
+impl<'g> Cursor<'g> {
+    /// The next node, which must be this operator with these first inputs, and have no attributes but these.
+    fn node(&mut self, op: &'static str, inputs: &[&str], attributes: &[&str]) -> Result<&'g NodeProto, UnfitGraph> {
+        let unfit = |node: Option<&NodeProto>| UnfitGraph::Node {
+            expected: op,
+            found: node.and_then(|node| node.output.first()).cloned().unwrap_or_default(),
+        };
+        let node = self.nodes.next().ok_or_else(|| unfit(None))?;
+        let domain = if op == "QGemm" { CONTRIB } else { "" };
+        let takes = node.input.len() >= inputs.len() && node.input.iter().zip(inputs).all(|(a, b)| a == b);
+        let known = node.attribute.iter().all(|attribute| attributes.contains(&attribute.name.as_str()));
+        if node.op_type != op || node.domain != domain || !takes || !known || node.output.len() != 1 {
+            return Err(unfit(Some(node)));
+        }
+        Ok(node)
+    }
+
+    /// The output of the next node, which has as many inputs as given.
+    fn value(&mut self, op: &'static str, inputs: &[&str], attributes: &[&str]) -> Result<&'g str, UnfitGraph> {
+        let node = self.node(op, inputs, attributes)?;
+        let [output] = &node.output[..] else {
+            return Err(UnfitGraph::Node { expected: op, found: String::new() });
+        };
+        if node.input.len() != inputs.len() {
+            return Err(UnfitGraph::Node { expected: op, found: output.clone() });
+        }
+        Ok(output)
+    }
+
+    /// The node's inputs after the first ones, if there are `N`.
+    fn further<const N: usize>(
+        &mut self,
+        op: &'static str,
+        inputs: &[&str],
+        attributes: &[&str],
+    ) -> Result<(&'g NodeProto, &'g str, &'g [String; N]), UnfitGraph> {
+        let node = self.node(op, inputs, attributes)?;
+        let output = node.output.first().map(String::as_str).unwrap_or_default();
+        let further = node.input.get(inputs.len()..).and_then(|names| <&[String; N]>::try_from(names).ok());
+        let further = further.ok_or_else(|| UnfitGraph::Node { expected: op, found: output.to_owned() })?;
+        Ok((node, output, further))
+    }
+
+    fn constant<T: Element>(&self, name: &str, shape: &[usize]) -> Result<Vec<T>, UnfitGraph> {
+        self.constants.of_shape(name, shape)
+    }
+
+    /// Fails unless the value is computed as the pattern says.
+    fn check(&self, name: &str, pattern: &Pattern, expected: &'static str) -> Result<(), UnfitGraph> {
+        match self.producers.fits(name, pattern) {
+            true => Ok(()),
+            false => Err(UnfitGraph::Value { name: name.to_owned(), expected }),
+        }
+    }
+
+    fn quantized(&mut self, value: &str) -> Result<Quantized<'g>, UnfitGraph> {
+        let (_, value, [scale, zero]) = self.further("QuantizeLinear", &[value], &[])?;
+        let affine = Affine {
+            scale: self.constants.scalar(scale)?,
+            zero_point: self.constants.scalar(zero)?,
+        };
+        Ok(Quantized { value, scale, zero, affine })
+    }
+
+    fn columns(&mut self, input: &Quantized, [from, to]: [usize; 2]) -> Result<(&'g str, Columns), UnfitGraph> {
+        let inputs = [input.value, input.scale, input.zero];
+        let (_, output, [weight, scales, zeros, bias]) = self.further("QGemm", &inputs, &[])?;
+        if self.constant::<i8>(zeros, &[to])?.iter().any(|&zero| zero != 0) {
+            return Err(UnfitGraph::Constant { name: zeros.clone() });
+        }
+        let columns = Columns {
+            weight: self.constant(weight, &[from, to])?,
+            scales: self.constant(scales, &[to])?,
+            bias: self.constant(bias, &[to])?,
+        };
+        Ok((output, columns))
+    }
+
+    fn linear(&mut self, input: &Quantized, widths: [usize; 2]) -> Result<(&'g str, Linear), UnfitGraph> {
+        let (name, columns) = self.columns(input, widths)?;
+        Ok((name, linear(name, &[columns], widths, input.affine)?))
+    }
+
+    /// Reshapes a value to this shape.
+    fn reshaped(&mut self, value: &str, shape: [i64; 2]) -> Result<&'g str, UnfitGraph> {
+        let (_, output, [name]) = self.further("Reshape", &[value], &[])?;
+        if self.constant::<i64>(name, &[2])? != shape {
+            return Err(UnfitGraph::Constant { name: name.clone() });
+        }
+        Ok(output)
+    }
+
+    /// The heads of projected rows.
+    fn heads(&mut self, rows: &str) -> Result<&'g str, UnfitGraph> {
+        let parts = self.reshaped(rows, [-1, self.size as i64])?;
+        let (_, output, [indices]) = self.further("Gather", &[parts], &["axis"])?;
+        self.check(indices, &self.patterns.parts, "the parts of heads")?;
+        Ok(output)
+    }
+
+    fn norm(&mut self, input: &str) -> Result<(&'g str, Norm, f32), UnfitGraph> {
+        let (node, output, [weight, bias]) = self.further("LayerNormalization", &[input], &["axis", "epsilon"])?;
+        let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+        if attribute("axis").is_some_and(|axis| axis.i != Some(-1)) {
+            return Err(UnfitGraph::Node { expected: "LayerNormalization", found: output.to_owned() });
+        }
+        let epsilon = attribute("epsilon").and_then(|attribute| attribute.f).unwrap_or(1e-5);
+        let norm = Norm {
+            weight: self.constant(weight, &[self.hidden])?,
+            bias: self.constant(bias, &[self.hidden])?,
+        };
+        Ok((output, norm, epsilon))
+    }
+
+    fn activated(&mut self, input: &str) -> Result<(&'g str, Activation), UnfitGraph> {
+        if self.nodes.as_slice().first().is_some_and(|node| node.op_type == "Relu") {
+            return Ok((self.value("Relu", &[input], &[])?, Activation::Relu));
+        }
+        let (node, output, []) = self.further("Gelu", &[input], &["approximate"])?;
+        let approximate = node.attribute.first().and_then(|attribute| attribute.s.as_deref());
+        match approximate {
+            None | Some(b"none") => Ok((output, Activation::Gelu)),
+            Some(b"tanh") => Ok((output, Activation::GeluTanh)),
+            Some(_) => Err(UnfitGraph::Node { expected: "Gelu", found: output.to_owned() }),
+        }
+    }
+
+    /// Attention: the packed projections, the rows of the heads' outputs, and the states of the same tokens.
+    fn attention(&mut self, input: &Quantized, states: &'g str) -> Result<(Linear, &'g str, &'g str), UnfitGraph> {
+        let hidden = self.hidden;
+        let square = [hidden, hidden];
+        let (query, query_columns) = self.columns(input, square)?;
+        let (key, key_columns) = self.columns(input, square)?;
+        let (value, value_columns) = self.columns(input, square)?;
+        let columns = [query_columns, key_columns, value_columns];
+        let projections = linear(query, &columns, [hidden, 3 * hidden], input.affine)?;
+        let query = self.heads(query)?;
+        let key = self.heads(key)?;
+        let turned = self.node("Transpose", &[key], &["perm"])?;
+        let order = turned.attribute.first().map(|attribute| attribute.ints.as_slice());
+        let key = turned.output.first().map(String::as_str).unwrap_or_default();
+        if order != Some(&[0, 1, 3, 2]) {
+            return Err(UnfitGraph::Node { expected: "Transpose", found: key.to_owned() });
+        }
+        let value = self.heads(value)?;
+        let scores = self.value("MatMul", &[query, key], &[])?;
+        let (_, masked, [mask]) = self.further("Add", &[scores], &[])?;
+        self.check(mask, &self.patterns.mask, "the mask of padding")?;
+        let softmax = self.node("Softmax", &[masked], &["axis"])?;
+        let weights = softmax.output.first().map(String::as_str).unwrap_or_default();
+        if softmax.attribute.iter().any(|axis| axis.i != Some(-1)) {
+            return Err(UnfitGraph::Node { expected: "Softmax", found: weights.to_owned() });
+        }
+        let mixed = self.value("MatMul", &[weights, value], &[])?;
+        let parts = self.reshaped(mixed, [-1, self.size as i64])?;
+        let (_, merged, [outputs]) = self.further("Gather", &[parts], &["axis"])?;
+        let rows = self.reshaped(merged, [-1, hidden as i64])?;
+        // The last layer goes on with the selected tokens alone.
+        if self.nodes.as_slice().first().is_none_or(|node| node.op_type != "Gather") {
+            self.check(outputs, &self.patterns.outputs, "the parts of tokens")?;
+            return Ok((projections, rows, states));
+        }
+        self.check(outputs, &self.patterns.selected_outputs, "the parts of selected tokens")?;
+        let (_, states, [selected]) = self.further("Gather", &[states], &["axis"])?;
+        self.check(selected, &self.patterns.selected, "the rows of selected tokens")?;
+        self.selected = Some(selected);
+        Ok((projections, rows, states))
+    }
+
+    /// The next layer, and its output.
+    fn layer(&mut self, states: &'g str) -> Result<(Layer, &'g str), UnfitGraph> {
+        let hidden = self.hidden;
+        let input = self.quantized(states)?;
+        let (projections, rows, states) = self.attention(&input, states)?;
+        let mixed = self.quantized(rows)?;
+        let (projected, output) = self.linear(&mixed, [hidden, hidden])?;
+        let sum = self.value("Add", &[projected, states], &[])?;
+        let (attended_states, attention_norm, epsilon) = self.norm(sum)?;
+        let attended = self.quantized(attended_states)?;
+        let inner = self.next_width()?;
+        let (widened, widen) = self.linear(&attended, [hidden, inner])?;
+        let (activated, activation) = self.activated(widened)?;
+        let activated = self.quantized(activated)?;
+        let (narrowed, narrow) = self.linear(&activated, [inner, hidden])?;
+        let sum = self.value("Add", &[narrowed, attended_states], &[])?;
+        let (output_states, output_norm, output_epsilon) = self.norm(sum)?;
+        let common = Common { inner, epsilon, activation };
+        if output_epsilon != epsilon || *self.common.get_or_insert(common) != common {
+            return Err(UnfitGraph::Value {
+                name: output_states.to_owned(),
+                expected: "of the same width, epsilon and activation as in other layers",
+            });
+        }
+        let layer = Layer {
+            projections,
+            output,
+            widen,
+            narrow,
+            input: input.affine,
+            mixed: mixed.affine,
+            attended: attended.affine,
+            activated: activated.affine,
+            attention_norm,
+            output_norm,
+        };
+        Ok((layer, output_states))
+    }
+
+    /// The width of the next product's output.
+    fn next_width(&self) -> Result<usize, UnfitGraph> {
+        let weight = self.nodes.as_slice().first().and_then(|node| node.input.get(3));
+        let shape = weight.and_then(|name| self.constants.shape(name));
+        let width = shape.and_then(|shape| shape.get(1).copied());
+        width.ok_or(UnfitGraph::NotQuantized)
+    }
+}
+
+/// The linear layer whose columns are those of the parts side by side.
+fn linear(name: &str, parts: &[Columns], widths: [usize; 2], input: Affine) -> Result<Linear, UnfitGraph> {
+    let mut weight = Vec::with_capacity(widths[0] * widths[1]);
+    let mut rows: Vec<_> = parts.iter().map(|part| part.weight.chunks_exact(part.scales.len().max(1))).collect();
+    for _ in 0..widths[0] {
+        weight.extend(rows.iter_mut().filter_map(Iterator::next).flatten());
+    }
+    let scales: Vec<f32> = parts.iter().flat_map(|part| &part.scales).copied().collect();
+    let bias: Vec<i32> = parts.iter().flat_map(|part| &part.bias).copied().collect();
+    Linear::new(&weight, &scales, &bias, widths, input).map_err(|source| UnfitGraph::Product {
+        name: name.to_owned(),
+        source,
+    })
+}
