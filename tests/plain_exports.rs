@@ -61,7 +61,7 @@ impl Fixture {
     fn model(&self) -> Model {
         let options = OpenOptions {
             onnx_file: self.onnx_file.map(PathBuf::from),
-            splitter: None,
+            ..OpenOptions::default()
         };
         Model::open_with(&dir(self.name), &options).unwrap()
     }
@@ -347,7 +347,7 @@ fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
 fn open(dir: &Path, onnx_file: Option<&str>) -> Result<Model, ModelError> {
     let options = OpenOptions {
         onnx_file: onnx_file.map(PathBuf::from),
-        splitter: None,
+        ..OpenOptions::default()
     };
     Model::open_with(dir, &options)
 }
@@ -687,11 +687,11 @@ fn options_of_plain_exports_are_refused_for_bundles() {
     let options = [
         OpenOptions {
             onnx_file: Some("model.onnx".into()),
-            splitter: None,
+            ..OpenOptions::default()
         },
         OpenOptions {
-            onnx_file: None,
             splitter: Some(Splitter::Bert),
+            ..OpenOptions::default()
         },
     ];
     for options in options {

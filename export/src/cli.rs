@@ -6,6 +6,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use nerve_corpus::{Corpus, read_words};
 use nerve_export::{BundleRequest, LogitsOf};
+use nerve_inference::Kernels;
 use nerve_repository::{MaxLength, Precision};
 use nerve_tagging::Splitter;
 
@@ -42,6 +43,10 @@ pub(crate) enum Command {
         /// Least fraction of tokens, from 0 to 1, that must have the label of the checkpoint
         #[arg(long, value_name = "FRACTION", default_value_t = 0.99, value_parser = fraction, requires = "checkpoint")]
         min_agreement: f64,
+        /// Which kernels compute the encoder: nerve, whose labels are compared with those of onnxruntime; onnxruntime; or auto, which uses
+        /// Nerve's wherever they can
+        #[arg(long, default_value = "auto")]
+        kernels: Kernels,
     },
     /// Copies a bundle into a model store and makes it the current version
     Publish {

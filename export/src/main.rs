@@ -35,12 +35,13 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 checkpoint,
                 calibration,
                 min_agreement,
+                kernels,
             }),
             _,
         ) => {
             let runtime = Runtime::load(library)?;
             let sentences = calibration.as_deref().map(read_words).transpose()?;
-            let found = verify(&bundle, checkpoint.as_deref(), sentences, min_agreement, &runtime)?;
+            let found = verify(&bundle, checkpoint.as_deref(), sentences, min_agreement, kernels, &runtime)?;
             println!("{}", serde_json::to_string_pretty(&found)?);
         }
         (

@@ -12,7 +12,7 @@ use crate::reference;
 use nerve_inference::TokenizerError;
 use nerve_inference::{EncodedWindow, encode};
 use nerve_inference::{Logits, Session, SessionError};
-use nerve_inference::{Model, ModelError};
+use nerve_inference::{Kernels, KernelsInUse, Model, ModelError, OpenOptions};
 use nerve_inference::{Runtime, SessionOptions};
 use nerve_repository::{Checkpoint, CheckpointError, Precision};
 
@@ -22,6 +22,8 @@ const FP32_DIFFERENCE: f32 = 1e-3;
 const FP16_DIFFERENCE: f32 = 0.1;
 /// The number of windows that the reference implementation computes, because it is slow.
 const REFERENCE_WINDOWS: usize = 32;
+/// The smallest accepted fraction of tokens that have the same label with Nerve's kernels as with those of ONNX Runtime.
+const KERNELS_AGREEMENT: f64 = 0.99;
 /// The batch size of the runs that are compared with runs of single windows.
 const BATCH: usize = 8;
 
@@ -52,6 +54,10 @@ pub struct Verification {
     pub label_agreement: Option<f64>,
     /// The number of tokens whose labels are compared.
     pub labels_compared: usize,
+    /// The kernels that compute the bundle on this machine.
+    pub kernels: KernelsInUse,
+    /// The fraction of tokens that have the same label as with ONNX Runtime's kernels; absent if those compute the bundle.
+    pub kernels_agreement: Option<f64>,
 }
 
 /// Why a bundle fails the verification.
@@ -94,6 +100,18 @@ pub enum VerifyError {
         /// The smallest accepted fraction of equal labels.
         required: f64,
     },
+    /// Too few tokens have the same label as with ONNX Runtime's kernels.
+    #[error(
+        "the labels of {equal} of {compared} tokens are those of ONNX Runtime's kernels, {:.4}; at least {KERNELS_AGREEMENT} is required: \
+         Nerve's kernels do not suit this bundle; serve it with --kernels onnxruntime",
+        *equal as f64 / *compared as f64
+    )]
+    Kernels {
+        /// The number of tokens with the same label.
+        equal: usize,
+        /// The number of tokens compared.
+        compared: usize,
+    },
     /// A logit is NaN or infinite.
     #[error("window {window} ({tokens} tokens) has logits that are not finite")]
     NotFinite {
@@ -120,7 +138,7 @@ pub enum VerifyError {
 /// Verifies a bundle on the words of sentences, or on built-in sentences if none are given.
 ///
 /// Every logit must be finite, and the logits of every window must be bit-identical alone and in batches of mixed
-/// lengths. With a checkpoint, the logits of up to 32 windows must be within 1e-3 (fp32) or 0.1 (fp16) of the
+/// lengths. If Nerve's kernels compute the bundle, at least 99% of the tokens must have the same label with ONNX Runtime's. With a checkpoint, the logits of up to 32 windows must be within 1e-3 (fp32) or 0.1 (fp16) of the
 /// reference implementation, and at least the fraction `min_agreement` of all tokens must have the same label as with
 /// the checkpoint's fp32 graph.
 pub fn verify(
@@ -128,9 +146,10 @@ pub fn verify(
     checkpoint: Option<&Path>,
     sentences: Option<Vec<Vec<String>>>,
     min_agreement: f64,
+    kernels: Kernels,
     runtime: &Runtime,
 ) -> Result<Verification, VerifyError> {
-    let model = Model::open(bundle)?;
+    let model = open(bundle, kernels)?;
     let probe = |text: &&str| text.split(' ').map(str::to_owned).collect();
     let sentences = sentences.unwrap_or_else(|| PROBES.iter().map(probe).collect());
     let windows = encode(model.tokenizer(), model.limits(), &sentences)?;
@@ -153,7 +172,20 @@ pub fn verify(
         max_abs_difference: None,
         label_agreement: None,
         labels_compared: 0,
+        kernels: model.info().kernels.clone(),
+        kernels_agreement: None,
     };
+    if matches!(found.kernels, KernelsInUse::Nerve { .. }) {
+        let plain = open(bundle, Kernels::OnnxRuntime)?;
+        let mut session = plain.session(runtime, &SessionOptions::default())?;
+        let expected = self::alone(&mut session, &windows, width)?;
+        let (equal, compared) = equal_labels(&expected, &alone, width);
+        let agreement = equal as f64 / compared as f64;
+        if agreement < KERNELS_AGREEMENT {
+            return Err(VerifyError::Kernels { equal, compared });
+        }
+        found.kernels_agreement = Some(agreement);
+    }
     if let Some(dir) = checkpoint {
         let checkpoint = Checkpoint::open(dir)?;
         if checkpoint.labels != *model.labels() {
@@ -296,6 +328,11 @@ fn agreement(
         checkpoint.config.pad_token_id,
     )?;
     let expected = alone(&mut session, windows, width)?;
+    Ok(equal_labels(&expected, alone_in_bundle, width))
+}
+
+/// How many tokens have the same best label in both, and how many there are.
+fn equal_labels(expected: &[Vec<f32>], found: &[Vec<f32>], width: usize) -> (usize, usize) {
     let labels = |logits: &[f32]| -> Vec<_> {
         logits
             .chunks_exact(width)
@@ -303,10 +340,18 @@ fn agreement(
             .collect()
     };
     let (mut equal, mut compared) = (0, 0);
-    for (a, b) in expected.iter().zip(alone_in_bundle) {
+    for (a, b) in expected.iter().zip(found) {
         let (a, b) = (labels(a), labels(b));
         compared += a.len();
         equal += a.iter().zip(&b).filter(|(a, b)| a == b).count();
     }
-    Ok((equal, compared))
+    (equal, compared)
+}
+
+fn open(bundle: &Path, kernels: Kernels) -> Result<Model, ModelError> {
+    let options = OpenOptions {
+        kernels,
+        ..OpenOptions::default()
+    };
+    Model::open_with(bundle, &options)
 }

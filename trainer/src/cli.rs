@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use nerve_inference::Kernels;
 use nerve_repository::Precision;
 use nerve_tagging::Splitter;
 use nerve_trainer::{InputFormat, OutputFormat, Publication, TrainOptions};
@@ -163,6 +164,9 @@ pub(crate) struct ModelArgs {
     /// How a plain export's running text is split: corpus, whitespace or bert [default: bert].
     #[arg(long, conflicts_with = "checkpoint")]
     pub(crate) splitter: Option<Splitter>,
+    /// Which kernels compute a bundle's encoder: nerve, onnxruntime, or auto, which uses Nerve's wherever they can.
+    #[arg(long, default_value = "auto", conflicts_with = "checkpoint")]
+    pub(crate) kernels: Kernels,
     /// Threads [default: as many as the machine offers].
     #[arg(long)]
     pub(crate) threads: Option<usize>,

@@ -261,6 +261,7 @@ fn open(model: &ModelArgs, decoding: Decoding) -> Result<Box<dyn Tagger>> {
         (None, Some(dir)) => {
             let library = model.onnxruntime.as_deref();
             let plain = OpenOptions {
+                kernels: model.kernels,
                 onnx_file: model.onnx_file.clone(),
                 splitter: model.splitter,
             };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use clap::Args;
-use nerve_inference::{Device, OpenOptions};
+use nerve_inference::{Device, Kernels, OpenOptions};
 use nerve_tagging::Splitter;
 use thiserror::Error;
 
@@ -51,6 +51,10 @@ pub struct ModelConfig {
     /// The device that the model runs on: cpu, cuda, cuda:N, or auto, which uses CUDA if the model runs on it.
     #[arg(long, env = "NERVE_DEVICE", default_value = "cpu")]
     pub device: DeviceChoice,
+    /// Which kernels compute the encoder on the CPU: nerve (an error for a model that they cannot compute), onnxruntime, or auto, which uses
+    /// Nerve's wherever they can.
+    #[arg(long, env = "NERVE_KERNELS", default_value = "auto")]
+    pub kernels: Kernels,
     /// The ONNX Runtime library [default: ORT_DYLIB_PATH, or .onnxruntime/ near the executable].
     #[arg(long, env = "NERVE_ONNXRUNTIME", value_name = "PATH")]
     pub onnxruntime: Option<PathBuf>,
@@ -199,6 +203,7 @@ impl Default for ModelConfig {
             onnx_file: None,
             splitter: None,
             device: DeviceChoice::On(Device::Cpu),
+            kernels: Kernels::default(),
             onnxruntime: None,
             workers: None,
             lone_threads: None,
@@ -278,9 +283,10 @@ impl ModelConfig {
         }
     }
 
-    /// How to read a plain export.
+    /// How to open the model.
     pub(crate) fn plain(&self) -> OpenOptions {
         OpenOptions {
+            kernels: self.kernels,
             onnx_file: self.onnx_file.clone(),
             splitter: self.splitter,
         }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use nerve_inference::{Kernels, Model, Runtime, SessionOptions};
+use nerve_inference::{Kernels, Model, OpenOptions, Runtime, SessionOptions};
 
 fn main() {
     let given: Vec<String> = std::env::args().skip(1).filter(|text| !text.starts_with("--")).collect();
@@ -25,7 +25,9 @@ fn main() {
     let tokens: usize = sequences.iter().map(Vec::len).sum();
     let runtime = Runtime::load(None).expect("a runtime");
     let mut sessions = [Kernels::OnnxRuntime, Kernels::Nerve].map(|kernels| {
-        model.session(&runtime, &SessionOptions { kernels, ..SessionOptions::default() }).expect("a session")
+        let options = OpenOptions { kernels, ..OpenOptions::default() };
+        let model = Model::open_with(Path::new(bundle), &options).expect("a model");
+        model.session(&runtime, &SessionOptions::default()).expect("a session")
     });
     let batches: Vec<Vec<&[u32]>> = sequences.chunks(8).map(|batch| batch.iter().map(Vec::as_slice).collect()).collect();
     let mut best = [f64::MAX; 2];

@@ -18,8 +18,8 @@ mod word_tagger;
 
 pub use device::{Device, DeviceError};
 pub use encoded::{EncodedWindow, encode};
-pub use kernels::{Kernels, KernelsError};
 pub use interface::{GraphError, OneByOne};
+pub use kernels::{Kernels, KernelsError, KernelsInUse, UnusableKernels};
 pub use model::{Model, ModelError, ModelInfo, OpenOptions};
 pub use pipeline_tokenizer::{PipelineText, PipelineToken, PipelineTokenizer};
 pub use runtime::{Runtime, RuntimeError, SessionOptions};

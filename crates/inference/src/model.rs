@@ -1,22 +1,21 @@
 //! An open model, read from a bundle, from the current version of a store, or from a plain Hugging Face export.
 
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use nerve_kernels::InstructionSet;
 use nerve_repository::onnx::{CONTRIB, Outline};
 use nerve_repository::{
     BundleEvaluation, ConfigError, LocateError, Located, MANIFEST, Manifest, ManifestError, ModelConfig,
-    PlainConfig, TokenizerConfig, locate, plain_graph, plain_version,
+    PlainConfig, Precision, TokenizerConfig, locate, plain_graph, plain_version,
 };
 use nerve_tagging::{Decoder, LabelSet, Splitter, TagScheme, Temperature, WindowLimits, WindowLimitsError};
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::device::Device;
-use crate::encoder::{EncoderGraph, replace_encoder};
+use crate::encoder::EncoderGraph;
 use crate::interface::{GraphError, Interface, OneByOne, precision};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, KernelsInUse, UnusableKernels, choose_kernels};
 use crate::pipeline_tokenizer::PipelineTokenizer;
 use crate::runtime::{Runtime, SessionOptions};
 use crate::session::{Session, SessionError};
@@ -67,6 +66,9 @@ pub enum ModelError {
         /// The reason.
         source: WindowLimitsError,
     },
+    /// The kernels asked for cannot compute the encoder.
+    #[error(transparent)]
+    Kernels(#[from] UnusableKernels),
     /// The tokenizer has ids beyond the last row of the embedding table.
     #[error("{}: the tokenizer has {tokens} ids, but the embedding table has {rows} rows; the tokenizer is of another model", path.display())]
     Vocabulary {
@@ -79,9 +81,11 @@ pub enum ModelError {
     },
 }
 
-/// Options for plain exports, which have no manifest.
+/// How to open a model. The options about its files are for plain exports, which have no manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {
+    /// Which kernels compute the encoder.
+    pub kernels: Kernels,
     /// The path of the graph, relative to the directory; `model.onnx` or `onnx/model.onnx` if absent.
     pub onnx_file: Option<PathBuf>,
     /// How running text is split into words; at the tokenizer's pre-tokens if absent.
@@ -113,6 +117,8 @@ pub struct ModelInfo {
     pub one_by_one: Option<OneByOne>,
     /// Whether the graph computes no padding, so that windows of different lengths can share a batch at no cost.
     pub padding_free: bool,
+    /// The kernels that compute the encoder.
+    pub kernels: KernelsInUse,
     /// The base model from which the model was fine-tuned.
     pub base: Option<String>,
     /// The scores measured at the export.
@@ -133,7 +139,8 @@ pub struct Model {
     pad: u32,
     /// An operator for which a bundle runs only on the CPU.
     processor_operator: Option<String>,
-    encoder_graph: OnceLock<Result<EncoderGraph, String>>,
+    /// The graph with the encoder of `nerve-kernels`, if it runs; shared by all sessions.
+    encoder: Option<EncoderGraph>,
 }
 
 impl Model {
@@ -201,6 +208,8 @@ impl Model {
             false => None,
         };
         let temperature = manifest.scores_temperature(&dir.join(MANIFEST))?;
+        let fits = manifest.precision == Precision::Int8 && manifest.graph.padding_free;
+        let (encoder, kernels) = choose_kernels(options.kernels, fits, &graph)?;
         let info = ModelInfo {
             name: manifest.name,
             version: manifest.version,
@@ -212,6 +221,7 @@ impl Model {
             temperature: temperature.get(),
             one_by_one: interface.one_by_one,
             padding_free: manifest.graph.padding_free,
+            kernels,
             base: manifest.base,
             evaluation: manifest.evaluation,
         };
@@ -225,6 +235,7 @@ impl Model {
             pad: config.pad_token_id,
             pipeline_max_length: model_max_length.map(|length| length.min(config.max_length())),
             processor_operator: processor_operator.map(str::to_owned),
+            encoder,
         };
         Self::assemble(dir, info, parts)
     }
@@ -237,6 +248,7 @@ impl Model {
         let tokenizer = TextTokenizer::open_dir(dir)?;
         let name = dir.file_name().unwrap_or(dir.as_os_str());
         let splitter = options.splitter.unwrap_or(Splitter::Bert);
+        let (encoder, kernels) = choose_kernels(options.kernels, false, &graph)?;
         let info = ModelInfo {
             name: name.to_string_lossy().into_owned(),
             version: plain_version(dir, &graph, &outline, splitter)?,
@@ -248,6 +260,7 @@ impl Model {
             temperature: Temperature::default().get(),
             one_by_one: interface.one_by_one,
             padding_free: false,
+            kernels,
             base: None,
             evaluation: None,
         };
@@ -261,6 +274,7 @@ impl Model {
             rows: outline.table_rows("input_ids").or(config.vocab_size),
             pipeline_max_length: None,
             processor_operator: None,
+            encoder,
         };
         Self::assemble(dir, info, parts)
     }
@@ -298,7 +312,7 @@ impl Model {
             interface: parts.interface,
             pad: parts.pad,
             processor_operator: parts.processor_operator,
-            encoder_graph: OnceLock::new(),
+            encoder: parts.encoder,
         })
     }
 
@@ -352,25 +366,10 @@ impl Model {
             });
         }
         let (interface, path) = (self.interface.clone(), self.graph.as_path());
-        if options.device == Device::Cpu && options.kernels != Kernels::OnnxRuntime {
-            match (self.encoder_graph(), options.kernels) {
-                (Ok(graph), _) => return Session::with_encoder(graph, path, runtime, options, interface, self.pad),
-                (Err(reason), Kernels::Nerve) => {
-                    return Err(SessionError::Kernels { path: path.to_owned(), reason: reason.clone() });
-                }
-                (Err(_), Kernels::Auto | Kernels::OnnxRuntime) => {}
-            }
+        match &self.encoder {
+            Some(graph) => Session::with_encoder(graph, path, runtime, options, interface, self.pad),
+            None => Session::open(path, runtime, options, interface, self.pad),
         }
-        Session::open(path, runtime, options, interface, self.pad)
-    }
-
-    /// The graph with Nerve's encoder, made once for all sessions; else the reason why the graph does not fit.
-    fn encoder_graph(&self) -> &Result<EncoderGraph, String> {
-        self.encoder_graph.get_or_init(|| {
-            let bytes = std::fs::read(&self.graph).map_err(|error| error.to_string())?;
-            let instructions = InstructionSet::detect().map_err(|error| error.to_string())?;
-            replace_encoder(&bytes, instructions).map_err(|error| error.to_string())
-        })
     }
 
     /// A tagger on a new session of the model.
@@ -405,6 +404,7 @@ struct ModelParts {
     /// The longest sequence of the `transformers` pipeline, if it differs from that of the model.
     pipeline_max_length: Option<usize>,
     processor_operator: Option<String>,
+    encoder: Option<EncoderGraph>,
 }
 
 /// Operators of bundles that run only on the CPU: integer matrix products, and operators that compute shapes.

@@ -9,7 +9,6 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use thiserror::Error;
 
 use crate::device::Device;
-use crate::kernels::Kernels;
 
 /// Why ONNX Runtime cannot be used.
 #[derive(Debug, Error)]
@@ -43,8 +42,6 @@ pub struct SessionOptions {
     /// The number of threads in one operator. Several sessions with one thread each have a higher throughput than one
     /// session with several threads.
     pub intra_threads: usize,
-    /// Which kernels compute the encoder.
-    pub kernels: Kernels,
 }
 
 impl Default for SessionOptions {
@@ -52,7 +49,6 @@ impl Default for SessionOptions {
         Self {
             device: Device::Cpu,
             intra_threads: 1,
-            kernels: Kernels::default(),
         }
     }
 }

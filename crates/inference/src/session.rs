@@ -48,14 +48,6 @@ pub enum SessionError {
         /// The device.
         device: Device,
     },
-    /// The kernels are Nerve's, and the graph does not fit them.
-    #[error("{}: the graph does not fit Nerve's kernels: {reason}; use --kernels auto or onnxruntime", path.display())]
-    Kernels {
-        /// The model file.
-        path: PathBuf,
-        /// Why it does not fit.
-        reason: String,
-    },
     /// The graph is not a supported token classifier.
     #[error(transparent)]
     Graph(#[from] GraphError),

@@ -133,7 +133,8 @@ impl ModelSource for Files {
     fn open(&self, place: &VersionPath) -> Result<Opened, EngineError> {
         let model = Model::open_located(&place.at, &self.plain).map_err(|source| self.error(source))?;
         let text = TextModel::of(&model)?;
-        info!(model = %text.name, version = %text.version, device = %self.device, "model opened");
+        let kernels = &model.info().kernels;
+        info!(model = %text.name, version = %text.version, device = %self.device, %kernels, "model opened");
         let (runtime, device, model) = (Arc::clone(&self.runtime), self.device, Arc::new(model));
         let open = |intra_threads| -> Arc<OpenSession> {
             let (runtime, model, place) = (Arc::clone(&runtime), Arc::clone(&model), place.clone());
@@ -145,7 +146,6 @@ impl ModelSource for Files {
                 let options = SessionOptions {
                     device,
                     intra_threads,
-                    kernels: nerve_inference::Kernels::default(),
                 };
                 Ok(Box::new(model.session(&runtime, &options)?))
             })

@@ -42,7 +42,9 @@ pub(crate) fn replace_encoder(bytes: &[u8], instructions: InstructionSet) -> Res
     };
     let (before, after) = (&graph.node[..first], &graph.node[first + found.nodes..]);
     let nodes: Vec<NodeProto> = before.iter().chain([&operator]).chain(after).cloned().collect();
-    model.graph = Some(pruned(graph, nodes));
+    let graph = pruned(graph, nodes);
+    check_complete(&graph)?;
+    model.graph = Some(graph);
     model.opset_import.push(OperatorSetIdProto {
         domain: DOMAIN.to_owned(),
         version: 1,
@@ -67,4 +69,20 @@ fn pruned(mut graph: GraphProto, nodes: Vec<NodeProto>) -> GraphProto {
     graph.initializer.retain(|constant| needed.contains(&constant.name));
     graph.node = kept;
     graph
+}
+
+/// Fails if a node reads a value inside the replaced encoder.
+fn check_complete(graph: &GraphProto) -> Result<(), UnfitGraph> {
+    let outputs = graph.node.iter().flat_map(|node| &node.output);
+    let inputs = graph.input.iter().map(|input| &input.name);
+    let constants = graph.initializer.iter().map(|constant| &constant.name);
+    let known: BTreeSet<&String> = outputs.chain(inputs).chain(constants).collect();
+    let mut read = graph.node.iter().flat_map(|node| &node.input);
+    match read.find(|name| !name.is_empty() && !known.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(UnfitGraph::Value {
+            name: name.clone(),
+            expected: "read by the encoder alone",
+        }),
+    }
 }
