@@ -55,7 +55,10 @@ pub(crate) enum ApiError {
     #[error("the bodies of other requests take all memory for bodies (--max-inflight-bytes)")]
     BodiesFull,
     /// There is no answer before the deadline.
-    #[error("no answer within {} ms (x-request-timeout-ms, at most --request-timeout-ms)", limit.as_millis())]
+    #[error(
+        "no answer within {} ms (the client's timeout, at most --request-timeout-ms)",
+        limit.as_secs_f64() * 1e3
+    )]
     DeadlineExceeded {
         /// The client's timeout, or the server's.
         limit: Duration,

@@ -29,6 +29,16 @@ pub(crate) enum V2Error {
         /// The version that is served.
         known: String,
     },
+    /// The body names another model or version than the one that answers.
+    #[error("`{field}` is `{given}`, but the request is answered by `{answers}`")]
+    OtherModel {
+        /// The field of the body.
+        field: &'static str,
+        /// As given.
+        given: String,
+        /// The model or version that answers.
+        answers: String,
+    },
     /// The tensors are invalid.
     #[error(transparent)]
     Tensor(#[from] TensorError),
@@ -81,6 +91,7 @@ impl V2Error {
             Self::Api(error) | Self::Text { error, .. } => Some(error),
             Self::UnknownModel { .. }
             | Self::UnknownVersion { .. }
+            | Self::OtherModel { .. }
             | Self::Tensor(_)
             | Self::Parameter(_)
             | Self::Write(_) => None,
@@ -92,7 +103,10 @@ impl ResponseError for V2Error {
     fn status_code(&self) -> StatusCode {
         match self {
             // The protocol has 400 for every invalid request.
-            Self::Api(ApiError::Request(_)) | Self::Tensor(_) | Self::Parameter(_) => StatusCode::BAD_REQUEST,
+            Self::Api(ApiError::Request(_))
+            | Self::OtherModel { .. }
+            | Self::Tensor(_)
+            | Self::Parameter(_) => StatusCode::BAD_REQUEST,
             Self::Api(error) | Self::Text { error, .. } => error.status_code(),
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } => StatusCode::NOT_FOUND,
             Self::Write(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -5,7 +5,10 @@ pub(crate) mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod infer;
+pub(crate) mod inference;
 mod metadata;
-mod named;
+pub(crate) mod named;
+pub(crate) mod outputs;
+pub(crate) mod parameters;
 pub(crate) mod routes;
-mod tensor;
+pub(crate) mod tensor;
