@@ -1,12 +1,11 @@
 //! The body of a request.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use actix_web::{HttpMessage, HttpRequest, web};
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use nerve_engine::{MemoryBudget, MemoryPermit};
 use tokio::time::timeout;
 
 use crate::http::error::ApiError;
@@ -18,8 +17,8 @@ pub(crate) struct BodyLimits {
     pub(crate) bytes: usize,
     /// Time for the body to arrive.
     pub(crate) time: Duration,
-    /// The bytes still available to the bodies of all requests.
-    pub(crate) budget: Arc<Semaphore>,
+    /// The memory of all requests.
+    pub(crate) budget: MemoryBudget,
 }
 
 /// The body of a JSON request.
@@ -57,37 +56,19 @@ pub(crate) async fn read_limited(
     }
 }
 
-/// The bytes that a body takes from the budget of all bodies.
-struct MemoryPermit(Option<OwnedSemaphorePermit>);
-
-impl MemoryPermit {
-    /// Takes more bytes from the budget, if it has them.
-    fn grow(&mut self, budget: &Arc<Semaphore>, bytes: usize) -> Result<(), ApiError> {
-        let bytes = u32::try_from(bytes).map_err(|_| ApiError::BodiesFull)?;
-        let more = Arc::clone(budget)
-            .try_acquire_many_owned(bytes)
-            .map_err(|_| ApiError::BodiesFull)?;
-        match &mut self.0 {
-            Some(permit) => permit.merge(more),
-            none => *none = Some(more),
-        }
-        Ok(())
-    }
-}
-
 /// The body, and the bytes it takes from the budget.
 async fn arrive(
     mut payload: web::Payload,
     limits: &BodyLimits,
 ) -> Result<(web::Bytes, MemoryPermit), ApiError> {
     let mut body = web::BytesMut::new();
-    let mut permit = MemoryPermit(None);
+    let mut permit = limits.budget.permit();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| ApiError::BodyUnreadable)?;
         if body.len() + chunk.len() > limits.bytes {
             return Err(ApiError::BodyTooLarge { limit: limits.bytes });
         }
-        permit.grow(&limits.budget, chunk.len())?;
+        permit.grow(chunk.len())?;
         body.extend_from_slice(&chunk);
     }
     Ok((body.freeze(), permit))

@@ -5,7 +5,9 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
-use nerve_engine::{LineError, PrepareError, Readiness, Refusal, RequestError, SubmitError, TagError};
+use nerve_engine::{
+    LineError, MemoryError, PrepareError, Readiness, Refusal, RequestError, SubmitError, TagError,
+};
 use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
@@ -51,9 +53,9 @@ pub(crate) enum ApiError {
         /// The limit.
         limit: Duration,
     },
-    /// The bodies of current requests take all memory for bodies.
-    #[error("the bodies of other requests take all memory for bodies (--max-inflight-bytes)")]
-    BodiesFull,
+    /// The budget has no memory for the request or its answer.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// There is no answer before the deadline.
     #[error(
         "no answer within {} ms (the client's timeout, at most --request-timeout-ms)",
@@ -243,7 +245,12 @@ impl ErrorResponse {
             ApiError::BodyTooSlow { .. } => {
                 Self::refused(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "body_slow")
             }
-            ApiError::BodiesFull => Self::refused(StatusCode::TOO_MANY_REQUESTS, "overloaded", "body_memory"),
+            ApiError::Memory(MemoryError::Full) => {
+                Self::refused(StatusCode::TOO_MANY_REQUESTS, "overloaded", "body_memory")
+            }
+            ApiError::Memory(MemoryError::NeverFits { .. }) => {
+                Self::refused(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "body_memory")
+            }
             ApiError::DeadlineExceeded { .. } => {
                 Self::failed(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded")
             }
@@ -392,7 +399,12 @@ mod tests {
             (ApiError::UnsupportedMediaType, 415, "unsupported_media_type"),
             (ApiError::NotJsonLines, 415, "unsupported_media_type"),
             (ApiError::BodyUnreadable, 400, "unreadable_body"),
-            (ApiError::BodiesFull, 429, "overloaded"),
+            (ApiError::Memory(MemoryError::Full), 429, "overloaded"),
+            (
+                ApiError::Memory(MemoryError::NeverFits { limit: 1 }),
+                413,
+                "request_too_large",
+            ),
             (ApiError::BodyTooLarge { limit: 1 }, 413, "body_too_large"),
             (
                 ApiError::Request(RequestError::Malformed {
