@@ -14,7 +14,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::config::{ConfigError, ServerConfig};
+use crate::config::{ConfigError, HttpConfig, ServerConfig};
+use crate::grpc::server::GrpcServer;
 use crate::http::app::app;
 use crate::http::idle::give_up_on_clients_that_do_not_read;
 use crate::http::keys::{KeyError, Keys};
@@ -63,25 +64,34 @@ pub enum Stopped {
     Late,
 }
 
-/// Serves on `listener` until `shutdown` completes, then drains.
+/// The sockets that a server listens on.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For HTTP or HTTPS.
+    pub http: TcpListener,
+    /// For gRPC, if it is served.
+    pub grpc: Option<TcpListener>,
+}
+
+/// Serves on the listeners until `shutdown` completes, then drains.
 ///
-/// Must run on a Tokio or actix runtime. The listener accepts connections at once; `/health/ready` and the `/ner`
+/// Must run on a Tokio or actix runtime. The listeners accept connections at once; `/health/ready` and the `/ner`
 /// routes answer 503 until every worker's session has been warmed up. After `shutdown`, readiness fails at once and
-/// the listener closes `drain_delay_ms` later. Requests in flight then have `drain_deadline_ms` to complete; the
+/// the listeners close `drain_delay_ms` later. Requests in flight then have `drain_deadline_ms` to complete; the
 /// remaining ones are answered 503.
 pub async fn run(
-    listener: TcpListener,
+    listeners: Listeners,
     config: ServerConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
     config.validate()?;
     let engine = Engine::open(config.engine.clone());
-    serve(listener, config, engine, shutdown).await
+    serve(listeners, config, engine, shutdown).await
 }
 
 /// Serves an engine that is being opened.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     config: ServerConfig,
     engine: impl Future<Output = Result<Engine, EngineError>>,
     shutdown: impl Future<Output = ()>,
@@ -90,7 +100,7 @@ pub(crate) async fn serve(
     // Registered before the models are opened: without a handler, the signal ends the process.
     let hangup = signal(SignalKind::hangup())?;
     // Everything that can be wrong besides the models is checked before they are opened.
-    let entrance = Entrance::new(listener, &config)?;
+    let entrance = Entrance::new(listeners, &config)?;
     let mut opening = pin!(engine);
     let engine = tokio::select! {
         opened = &mut opening => Arc::new(opened?),
@@ -112,20 +122,28 @@ pub(crate) async fn serve(
 
 /// Serves an open engine. After an error, the caller closes the engine.
 async fn serve_engine(
-    entrance: Entrance,
+    mut entrance: Entrance,
     config: &ServerConfig,
     engine: &Arc<Engine>,
     hangup: Signal,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
-    let (address, keys) = (entrance.address, Arc::clone(&entrance.keys));
-    let server = http_server(entrance, config, Arc::clone(engine))?;
+    let keys = Arc::clone(&entrance.keys);
+    let state = AppState::new(Arc::clone(engine), Arc::clone(&keys), config.http.clone())?;
+    let mut grpc = GrpcSide::start(&mut entrance, &state)?;
+    let (address, grpc_address) = (entrance.address, grpc.address);
+    let server = http_server(entrance, state, &config.http)?;
     let handle = server.handle();
     let mut server = pin!(server);
-    info!(%address, workers = engine.config().model.workers(), "listening");
+    let workers = engine.config().model.workers();
+    match grpc_address {
+        None => info!(%address, workers, "listening"),
+        Some(grpc) => info!(%address, %grpc, workers, "listening"),
+    }
 
     tokio::select! {
         ended = &mut server => return ended_early(ended, engine).await,
+        ended = grpc.ended() => return ended_early(ended, engine).await,
         told = until_told(engine, &keys, hangup, shutdown) => told?,
     }
 
@@ -143,7 +161,7 @@ async fn serve_engine(
     }
     let deadline = Instant::now() + Duration::from_millis(http.drain_deadline_ms);
     let mut stopped = Stopped::Drained;
-    let mut drained = pin!(async { tokio::join!(handle.stop(true), server).1 });
+    let mut drained = pin!(async { tokio::join!(handle.stop(true), server, grpc.drain()).1 });
     match timeout_at(deadline.into(), &mut drained).await {
         Ok(ended) => ended?,
         Err(_) => {
@@ -167,22 +185,65 @@ async fn ended_early(ended: std::io::Result<()>, engine: &Engine) -> Result<Stop
     Ok(ended.map(|()| Stopped::Late)?)
 }
 
+/// The gRPC server, where there is one.
+struct GrpcSide {
+    server: Option<GrpcServer>,
+    address: Option<SocketAddr>,
+}
+
+impl GrpcSide {
+    /// Serves on the listener for gRPC, if there is one.
+    fn start(entrance: &mut Entrance, state: &AppState) -> std::io::Result<Self> {
+        let listener = entrance.grpc.take();
+        let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let tls = entrance.tls.clone();
+        let server = listener.map(|listener| GrpcServer::start(listener, state, tls));
+        Ok(Self {
+            server: server.transpose()?,
+            address,
+        })
+    }
+
+    /// Completes if the server ends by itself.
+    async fn ended(&mut self) -> std::io::Result<()> {
+        match &mut self.server {
+            None => std::future::pending().await,
+            Some(server) => {
+                server.ended().await;
+                Err(std::io::Error::other("the threads of gRPC have ended"))
+            }
+        }
+    }
+
+    /// Closes the listener and waits until current calls are answered.
+    async fn drain(&mut self) {
+        if let Some(server) = &mut self.server {
+            server.drain().await;
+        }
+    }
+}
+
 /// What connections go through before they reach the engine.
 struct Entrance {
     listener: TcpListener,
+    grpc: Option<TcpListener>,
     address: SocketAddr,
     tls: Option<rustls::ServerConfig>,
     keys: Arc<Keys>,
 }
 
 impl Entrance {
-    /// Reads the keys and the TLS files, and sets the options of the listener.
-    fn new(listener: TcpListener, config: &ServerConfig) -> Result<Self, ServerError> {
+    /// Reads the keys and the TLS files, and sets the options of the listeners.
+    fn new(listeners: Listeners, config: &ServerConfig) -> Result<Self, ServerError> {
+        let Listeners { http: listener, grpc } = listeners;
         let http = &config.http;
-        give_up_on_clients_that_do_not_read(&listener, Duration::from_millis(http.idle_timeout_ms))?;
+        for listener in std::iter::once(&listener).chain(&grpc) {
+            give_up_on_clients_that_do_not_read(listener, Duration::from_millis(http.idle_timeout_ms))?;
+        }
         Ok(Self {
             address: listener.local_addr()?,
             listener,
+            grpc,
             tls: http.tls.as_ref().map(tls_config).transpose()?,
             keys: Arc::new(Keys::read(config)?),
         })
@@ -190,13 +251,7 @@ impl Entrance {
 }
 
 /// The HTTP or HTTPS server of an engine.
-fn http_server(
-    entrance: Entrance,
-    config: &ServerConfig,
-    engine: Arc<Engine>,
-) -> Result<Server, ServerError> {
-    let http = &config.http;
-    let state = AppState::new(engine, entrance.keys, http.clone())?;
+fn http_server(entrance: Entrance, state: AppState, http: &HttpConfig) -> Result<Server, ServerError> {
     let drain = Duration::from_millis(http.drain_deadline_ms);
     let server = HttpServer::new(move || app(state.clone()))
         .workers(http.http_threads)

@@ -15,7 +15,7 @@ use crate::config::{KeySource, ServerConfig};
 use crate::http::error::ApiError;
 use crate::http::route::Route;
 
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The prefix of a key that is given as its hash.
 const HASHED: &str = "sha256:";
 
@@ -69,12 +69,17 @@ pub(crate) struct PresentedKey(Option<Hash>);
 impl PresentedKey {
     /// The key in `authorization: Bearer` or `x-api-key`.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let bearer = headers.get(AUTHORIZATION).and_then(|value| {
-            let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+        let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
+        Self::in_values(text(&AUTHORIZATION), text(&API_KEY))
+    }
+
+    /// The key in the values of `authorization` and `x-api-key`.
+    pub(crate) fn in_values(authorization: Option<&str>, api_key: Option<&str>) -> Self {
+        let bearer = authorization.and_then(|value| {
+            let (scheme, key) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
         });
-        let named = || headers.get(&API_KEY)?.to_str().ok();
-        Self(bearer.or_else(named).map(|key| Sha256::digest(key).into()))
+        Self(bearer.or(api_key).map(|key| Sha256::digest(key).into()))
     }
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 #[cfg(any(test, fuzzing))]
-mod fuzz_check;
+pub(crate) mod fuzz_check;
 mod hugging_face;
 pub(crate) mod idle;
 pub(crate) mod keys;
@@ -19,10 +19,10 @@ pub(crate) mod openapi;
 mod operations;
 mod pages;
 mod request;
-mod request_id;
+pub(crate) mod request_id;
 mod responses;
 pub(crate) mod route;
 mod served;
 pub(crate) mod state;
 pub(crate) mod stream;
-mod v2;
+pub(crate) mod v2;

@@ -96,7 +96,10 @@ mod tests {
     fn every_route_is_in_the_contract() {
         let document: serde_json::Value = serde_json::from_str(&openapi_json().unwrap()).unwrap();
         let left_out = [Route::Assets, Route::Other];
-        for route in Route::ALL.into_iter().filter(|route| !left_out.contains(route)) {
+        for route in Route::ALL {
+            if route.is_grpc() || left_out.contains(&route) {
+                continue;
+            }
             assert!(document["paths"].get(route.name()).is_some(), "{}", route.name());
         }
     }

@@ -194,10 +194,12 @@ impl Tagger {
         admission: Admission,
         flow: &Flow,
     ) -> Result<Vec<Result<TaggedText, TagError>>, TagError> {
-        let windows = prepared.iter().enumerate().flat_map(|(at, text)| {
-            let inputs = text.iter().flat_map(|text| text.inputs(&self.model));
-            inputs.map(move |input| (at, input))
-        });
+        // Boxed, because the compiler cannot tell that a future with these closures may change threads (rust-lang/rust#102211).
+        let windows: Box<dyn Iterator<Item = (usize, WindowInput)> + Send> =
+            Box::new(prepared.iter().enumerate().flat_map(|(at, text)| {
+                let inputs = text.iter().flat_map(|text| text.inputs(&self.model));
+                inputs.map(move |input| (at, input))
+            }));
         let mut logits: Vec<Result<LogitMatrix, TagError>> =
             prepared.iter().map(|_| Ok(LogitMatrix::new())).collect();
         let take = |at: usize, answered| {

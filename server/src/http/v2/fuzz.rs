@@ -30,13 +30,18 @@ pub(crate) fn infer(model: &Arc<TextModel>, json: &[u8], binary: &[u8]) {
 
 fn answer(model: &Arc<TextModel>, json: &[u8], binary: &[u8]) -> Result<(), V2Error> {
     let asked: InferRequest = parse(json)?;
+    tag(model, asked.checked(binary, &model.labels, MAX_TEXTS)?)
+}
+
+/// Checks the answer of a request and writes it.
+pub(crate) fn tag(model: &Arc<TextModel>, inference: Inference) -> Result<(), V2Error> {
     let Inference {
         texts,
         reading,
         view,
         selected,
         ..
-    } = asked.checked(binary, &model.labels, MAX_TEXTS)?;
+    } = inference;
     let sources = texts.into_iter().map(TagInput::Text).collect();
     let tagged: Vec<_> = tag_directly(model, sources, reading)
         .into_iter()

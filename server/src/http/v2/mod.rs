@@ -6,7 +6,7 @@ pub(crate) mod error;
 pub(crate) mod fuzz;
 mod infer;
 pub(crate) mod inference;
-mod metadata;
+pub(crate) mod metadata;
 pub(crate) mod named;
 pub(crate) mod outputs;
 pub(crate) mod parameters;

@@ -96,18 +96,18 @@ pub(crate) fn selected(
 }
 
 impl SelectedOutput {
-    /// The output of each answer, as a JSON array.
-    pub(crate) fn elements(self, answers: &[Answer]) -> serde_json::Result<Vec<String>> {
-        let element = |answer: &Answer| match self.output {
+    /// The output of an answer, as a JSON array.
+    pub(crate) fn element(self, answer: &Answer) -> serde_json::Result<String> {
+        match self.output {
             OutputName::Entities => serde_json::to_string(&answer.entities),
             OutputName::Words => serde_json::to_string(answer.words.as_deref().unwrap_or_default()),
-        };
-        answers.iter().map(element).collect()
+        }
     }
 
     /// The tensor. If it is sent as bytes, they are appended to `bytes`.
     pub(crate) fn tensor(self, answers: &[Answer], bytes: &mut Vec<u8>) -> serde_json::Result<OutputTensor> {
-        let data = self.elements(answers)?;
+        let data = answers.iter().map(|answer| self.element(answer));
+        let data = data.collect::<serde_json::Result<Vec<_>>>()?;
         let mut tensor = OutputTensor {
             name: self.output.name(),
             datatype: BYTES,

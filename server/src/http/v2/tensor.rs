@@ -115,9 +115,17 @@ pub(crate) enum TensorError {
     /// There is no data, or data of both kinds.
     #[error("`{INPUT}` must have either `data` or the parameter `binary_data_size`")]
     Data,
-    /// A message has no contents for the input, or of another type, or of both kinds.
+    /// A message has contents of both kinds.
     #[error("`{INPUT}` must have either `contents.bytes_contents` or an entry of `raw_input_contents`")]
     Contents,
+    /// A message has raw contents for other inputs than its own.
+    #[error("`raw_input_contents` has {entries} entries for {count} inputs")]
+    RawContents {
+        /// The number of inputs.
+        count: usize,
+        /// The number of entries.
+        entries: usize,
+    },
     /// The tensor is in a memory region that the server cannot see.
     #[error("`{name}` is in shared memory (`shared_memory_region`), which the server does not support")]
     SharedMemory {
