@@ -1,27 +1,30 @@
 //! `POST /v2/models/{model}/infer`: a tensor of texts in, tensors of entities and words out.
 
-use std::time::Instant;
+use std::sync::Arc;
 
-use actix_web::http::header::{CONTENT_TYPE, ContentType, HeaderName};
+use actix_web::http::header::{CONTENT_TYPE, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
-use nerve_engine::{Aggregation, Answer, OffsetsOption, TagInput, TagOptions, TaggedText, parse};
-use serde::{Deserialize, Serialize};
+use nerve_engine::{
+    Aggregation, AnswerOptions, DecodingOptions, OffsetsOption, TagInput, TagOptions, TaggedText, Tagger,
+    TextModel, parse,
+};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::http::body::{essence, header, is_encoded, is_json, read_limited};
+use crate::http::body::{essence, header, is_json, read_limited};
 use crate::http::error::ApiError;
 use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
+use crate::http::v2::answer::TensorsAnswer;
 use crate::http::v2::contract::{InferErrors, ModelParams, NotReady, NotServed, VersionParams};
 use crate::http::v2::error::V2Error;
 use crate::http::v2::named::named;
-use crate::http::v2::tensor::{
-    BYTES, InputTensor, OutputName, OutputTensor, OutputTensorParameters, TensorError, encode, texts,
-};
-use crate::trace;
+use crate::http::v2::tensor::{InputTensor, OutputName, OutputTensor, TensorError, texts};
 
-const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-const BINARY: &str = "application/octet-stream";
+/// The length of the JSON of a body whose tensors are bytes behind it.
+pub(super) const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+/// The media type of such a body.
+pub(super) const BINARY: &str = "application/octet-stream";
 
 /// A tensor of texts.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -79,7 +82,11 @@ pub(crate) struct RequestedOutputParameters {
 }
 
 /// The tensors asked for.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read by the contract's generator alone: answers are written in parts"
+)]
 pub(crate) struct InferResponse<'a> {
     /// The model that answered.
     model_name: &'a str,
@@ -95,8 +102,8 @@ pub(crate) struct InferResponse<'a> {
 /// An output of the answer, and whether it is sent as bytes.
 #[derive(Clone, Copy)]
 pub(super) struct SelectedOutput {
-    output: OutputName,
-    binary: bool,
+    pub(super) output: OutputName,
+    pub(super) binary: bool,
 }
 
 /// Tag a tensor of texts.
@@ -126,25 +133,19 @@ pub(crate) async fn infer(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, V2Error> {
-    let model = named(&tagger, &request)?;
+    named(&tagger, &request)?;
     check_media_type(&request)?;
     let body = read_limited(&request, payload, state.body_limits()).await?;
-    let (json, binary) = split(&request, &body)?;
-    let asked: InferRequest = parse(json)?;
-    let parameters = asked.parameters.unwrap_or_default();
-    let selected = selected(asked.outputs, parameters.binary_data_output.unwrap_or(false))?;
-    let options = parameters.options(&selected);
-    let reading = options.reading();
-    let view = options.view(&model.labels).map_err(V2Error::Parameter)?;
-    let texts = texts(asked.inputs, binary)?;
-    let (count, limit) = (texts.len(), state.config.max_texts_per_batch);
-    if count > limit {
-        return Err(ApiError::TooManyTexts { texts: count, limit }.into());
-    }
-    drop(body);
-    let tagged = tagger
-        .tag(texts.into_iter().map(TagInput::Text).collect(), reading)
-        .await?;
+    let json_length = json_length(&request, body.bytes.len())?;
+    let max_texts = state.config.max_texts_per_batch;
+    let read = move |body: &[u8], tagger: &Tagger| {
+        let (json, binary) = body.split_at_checked(json_length).unwrap_or((body, &[]));
+        InferInput::new(json, binary, tagger.model(), max_texts)
+            .map(|input| (tagger.bytes_to_tag(&input.sources, input.reading), input))
+    };
+    let ((needed, input), mut permit) = body.parsed(&tagger, read).await?;
+    permit.resize(needed).map_err(ApiError::Memory)?;
+    let tagged = tagger.tag(input.sources, input.reading).await?;
     let tagged = tagged
         .into_iter()
         .enumerate()
@@ -154,48 +155,78 @@ pub(crate) async fn infer(
                 error: ApiError::Tag(error),
             })
         })
-        .collect::<Result<Vec<TaggedText>, _>>()?;
-    let began = Instant::now();
-    let _decoding = trace::decode().entered();
-    let answers: Vec<Answer> = tagged.iter().map(|tagged| tagger.answer(tagged, &view)).collect();
-    let mut bytes = Vec::new();
-    let outputs = selected
-        .iter()
-        .map(|selected| selected.tensor(&answers, &mut bytes));
-    let json = serde_json::to_vec(&InferResponse {
-        model_name: &model.name,
-        model_version: &model.version,
-        id: asked.id,
-        outputs: outputs.collect::<Result<_, _>>().map_err(V2Error::Write)?,
-    })
-    .map_err(V2Error::Write)?;
-    let response = respond(json, bytes, &selected);
-    tagger.metrics().decoded(began.elapsed());
-    Ok(response)
+        .collect::<Result<Vec<Arc<TaggedText>>, _>>()?;
+    permit
+        .resize(tagged.iter().map(|tagged| tagged.bytes()).sum())
+        .map_err(ApiError::Memory)?;
+    let answer = TensorsAnswer {
+        id: input.id,
+        tagged,
+        selected: input.selected,
+        view: Arc::new(input.view),
+    };
+    Ok(answer.write(&tagger, permit).await?)
+}
+
+/// A validated request.
+pub(super) struct InferInput {
+    id: Option<String>,
+    pub(super) sources: Vec<TagInput>,
+    pub(super) reading: DecodingOptions,
+    pub(super) view: AnswerOptions,
+    pub(super) selected: Vec<SelectedOutput>,
+}
+
+impl InferInput {
+    /// Parses and validates a request; `binary` is the bytes behind its JSON.
+    pub(super) fn new(
+        json: &[u8],
+        binary: &[u8],
+        model: &TextModel,
+        max_texts: usize,
+    ) -> Result<Self, V2Error> {
+        let asked: InferRequest = parse(json)?;
+        let parameters = asked.parameters.unwrap_or_default();
+        let selected = selected(asked.outputs, parameters.binary_data_output.unwrap_or(false))?;
+        let options = parameters.options(&selected);
+        let reading = options.reading();
+        let view = options.view(&model.labels).map_err(V2Error::Parameter)?;
+        let texts = texts(asked.inputs, binary)?;
+        if texts.len() > max_texts {
+            let (texts, limit) = (texts.len(), max_texts);
+            return Err(ApiError::TooManyTexts { texts, limit }.into());
+        }
+        Ok(Self {
+            id: asked.id,
+            sources: texts.into_iter().map(TagInput::Text).collect(),
+            reading,
+            view,
+            selected,
+        })
+    }
 }
 
 /// A body is JSON, whether declared or not; bytes follow it if the header has the length of the JSON.
 fn check_media_type(request: &HttpRequest) -> Result<(), ApiError> {
     let known = header(request, &CONTENT_TYPE)
         .is_none_or(|declared| is_json(declared) || essence(declared) == BINARY);
-    if known && !is_encoded(request) {
+    if known {
         Ok(())
     } else {
         Err(ApiError::UnsupportedMediaType)
     }
 }
 
-/// The JSON of a body, and the bytes behind it.
-fn split<'b>(request: &HttpRequest, body: &'b [u8]) -> Result<(&'b [u8], &'b [u8]), TensorError> {
+/// The length of the JSON of a body of so many bytes, decompressed; the other bytes are the tensor.
+fn json_length(request: &HttpRequest, body: usize) -> Result<usize, TensorError> {
     let Some(head) = request.headers().get(&HEAD_LENGTH) else {
-        return Ok((body, &[]));
+        return Ok(body);
     };
     let head = String::from_utf8_lossy(head.as_bytes());
-    let length = head.parse().ok();
-    let parts = length.and_then(|length| body.split_at_checked(length));
-    parts.ok_or_else(|| TensorError::Head {
+    let length = head.parse().ok().filter(|&length: &usize| length <= body);
+    length.ok_or_else(|| TensorError::Head {
         head: head.into_owned(),
-        body: body.len(),
+        body,
     })
 }
 
@@ -244,46 +275,6 @@ impl InferParameters {
             ),
         }
     }
-}
-
-impl SelectedOutput {
-    /// The tensor. If it is sent as bytes, they are appended to `bytes`.
-    pub(super) fn tensor(self, answers: &[Answer], bytes: &mut Vec<u8>) -> serde_json::Result<OutputTensor> {
-        let element = |answer: &Answer| match self.output {
-            OutputName::Entities => serde_json::to_string(&answer.entities),
-            OutputName::Words => serde_json::to_string(answer.words.as_deref().unwrap_or_default()),
-        };
-        let data = answers
-            .iter()
-            .map(element)
-            .collect::<serde_json::Result<Vec<_>>>()?;
-        let mut tensor = OutputTensor {
-            name: self.output.name(),
-            datatype: BYTES,
-            shape: [data.len()],
-            parameters: None,
-            data: None,
-        };
-        if self.binary {
-            let binary_data_size = encode(&data, bytes);
-            tensor.parameters = Some(OutputTensorParameters { binary_data_size });
-        } else {
-            tensor.data = Some(data);
-        }
-        Ok(tensor)
-    }
-}
-
-fn respond(mut json: Vec<u8>, mut bytes: Vec<u8>, selected: &[SelectedOutput]) -> HttpResponse {
-    let mut response = HttpResponse::Ok();
-    if selected.iter().any(|selected| selected.binary) {
-        response.content_type(BINARY);
-        response.insert_header((HEAD_LENGTH, json.len()));
-        json.append(&mut bytes);
-    } else {
-        response.content_type(ContentType::json());
-    }
-    response.body(json)
 }
 
 /// Tag a tensor of texts with a version of the model.
