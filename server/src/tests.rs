@@ -1,5 +1,7 @@
 //! The server over HTTP, with a session whose answers and faults are written in the text.
 
+mod answers;
+mod compression;
 mod contract;
 mod faults;
 mod grpc;

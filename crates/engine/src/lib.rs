@@ -29,10 +29,11 @@ mod session;
 pub mod testing;
 mod trace;
 
+pub use bulk::admit::{GroupPermit, GroupPlace};
 pub use bulk::error::LineError;
 pub use bulk::limits::BulkLimits;
 pub use bulk::record::{LineFormat, StreamItem, name_schema};
-pub use bulk::stream::{BulkError, TaggedLine, tag_lines};
+pub use bulk::stream::{BulkError, TaggedGroup, TaggedLine, tag_lines};
 pub use config::{
     BatchLimits, Batching, CanaryConfig, EngineConfig, ModelConfig, OptionError, QueueLimits, TextLimits,
     VersionsConfig, check_counts, check_threads,
@@ -51,6 +52,7 @@ pub use models::watch::watch;
 pub use pipeline::aggregate::{Classified, ClassifiedGroup, ClassifiedToken, PipelineOptions};
 pub use pipeline::aggregation::{Aggregation, DecodingOptions};
 pub use pipeline::answer::{Answer, AnswerOptions, EntityAnswer, WordAnswer};
+pub use pipeline::answer_writer::AnswerWriter;
 pub use pipeline::classifier::Classification;
 pub use pipeline::error::{PrepareError, TagError};
 pub use pipeline::model::TextModel;

@@ -91,6 +91,11 @@ impl MemoryBudget {
 }
 
 impl MemoryPermit {
+    /// A permit of the same budget that holds nothing yet.
+    pub fn empty(&self) -> Self {
+        self.budget.permit()
+    }
+
     /// The bytes that it holds.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -30,7 +30,7 @@ pub use entity::{Entity, OrphanRule, entities, tags};
 pub use evaluation::{ComparableTags, Evaluation};
 pub use label::LabelSet;
 pub use label_error::LabelError;
-pub use offset::{OffsetMap, OffsetUnit};
+pub use offset::{OffsetMap, OffsetTable, OffsetUnit};
 pub use scheme::{SchemeError, TagScheme, to_iob2};
 pub use score::{Counts, Prf, Score, Scorer, TypeScore};
 pub use sentence::Sentence;

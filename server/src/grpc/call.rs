@@ -74,10 +74,11 @@ impl Call {
     pub(crate) fn arrive(&self, bytes: usize) -> Result<(), MemoryError> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.wire = memory.wire.saturating_add(bytes);
-        let unpacked = memory
-            .unpacked
-            .map_or(0, |most| memory.wire.saturating_mul(MAX_EXPANSION).min(most));
-        let wanted = memory.wire.saturating_add(unpacked);
+        // The bytes, and the message they become.
+        let message = memory.unpacked.map_or(memory.wire, |most| {
+            memory.wire.saturating_mul(MAX_EXPANSION).min(most)
+        });
+        let wanted = memory.wire.saturating_add(message);
         let more = wanted.saturating_sub(memory.arrived.bytes());
         memory.arrived.grow(more)
     }
@@ -118,7 +119,7 @@ mod tests {
         let plain = call(None);
         plain.arrive(60).unwrap();
         plain.arrive(40).unwrap();
-        assert_eq!(budget.used(), 100);
+        assert_eq!(budget.used(), 200);
         let mut message = plain.take_message(90).unwrap();
         assert_eq!(budget.used(), 90);
         message.resize(500).unwrap();

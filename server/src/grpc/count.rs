@@ -1,6 +1,7 @@
 //! The counters and the log line of a call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, warn};
 
@@ -14,6 +15,8 @@ pub(crate) struct CallCount {
     state: AppState,
     route: Route,
     call: Arc<Call>,
+    /// The time to the head of the answer, once there is one.
+    took: Option<Duration>,
     status: u16,
     refused: bool,
 }
@@ -26,9 +29,15 @@ impl CallCount {
             state: state.clone(),
             route,
             call,
+            took: None,
             status: CLIENT_LEFT,
             refused: false,
         }
+    }
+
+    /// The head of the answer is known.
+    pub(crate) fn answered(&mut self) {
+        self.took = Some(self.call.began.elapsed());
     }
 
     /// The call has ended with this status.
@@ -45,7 +54,8 @@ impl CallCount {
 
 impl Drop for CallCount {
     fn drop(&mut self) {
-        let (route, status, took) = (self.route, self.status, self.call.began.elapsed());
+        let took = self.took.unwrap_or_else(|| self.call.began.elapsed());
+        let (route, status) = (self.route, self.status);
         self.state
             .metrics
             .request_ended(route, status, self.refused, took);

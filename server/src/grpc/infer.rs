@@ -5,8 +5,9 @@ use std::sync::Arc;
 use nerve_engine::{MemoryPermit, NamedModel};
 use tracing::Instrument;
 
+use crate::grpc::answer::write_answer;
 use crate::grpc::call::Call;
-use crate::grpc::message::{checked, response, size};
+use crate::grpc::message::{checked, size};
 use crate::grpc::proto::{ModelInferRequest, ModelInferResponse};
 use crate::http::error::ApiError;
 use crate::http::route::Route;
@@ -14,6 +15,9 @@ use crate::http::state::AppState;
 use crate::http::v2::error::V2Error;
 use crate::http::v2::named::model_named;
 use crate::trace;
+
+/// Bytes of a message for each word that the threshold of `Tagger::run_sized` counts.
+const BYTES_PER_WORD: usize = 32;
 
 /// The answer of a message that has just arrived, and the memory it holds.
 pub(crate) async fn infer(
@@ -33,21 +37,20 @@ pub(crate) async fn infer(
     let _set_before = call.version.set(Arc::clone(&tagger));
     let span = trace::call(route, &call.id, tagger.model(), call.traceparent.as_deref());
     let answer = async move {
-        let (raw, id) = (!message.raw_input_contents.is_empty(), message.id.clone());
         let began = tokio::time::Instant::now();
-        let inference = checked(message, &tagger.model().labels, state.config.max_texts_per_batch)?;
-        let tagged = inference.tag(&tagger, began).await?;
-        let (words, writer, span) = (tagged.words(), Arc::clone(&tagger), trace::decode());
-        let write = move || {
-            let _decoding = span.entered();
-            let began = std::time::Instant::now();
-            let mut permit = permit;
-            let written = response(&tagged, &writer, id, raw, &mut permit);
-            writer.metrics().decoded(began.elapsed());
-            written.map(|written| (written, permit))
+        let (is_raw, id) = (!message.raw_input_contents.is_empty(), message.id.clone());
+        let (words, reader) = (permit.bytes() / BYTES_PER_WORD, Arc::clone(&tagger));
+        let max_texts = state.config.max_texts_per_batch;
+        let read = move || -> Result<_, V2Error> {
+            let inference = checked(message, &reader.model().labels, max_texts)?;
+            Ok((inference.bytes_to_tag(&reader), inference))
         };
-        let written = tagger.run_sized(words, write).await;
-        written.map_err(|_panicked| ApiError::Unwritable)?
+        let read = tagger.run_sized(words, read).await;
+        let (needed, inference) = read.map_err(|_panicked| ApiError::Unwritable)??;
+        let mut permit = permit;
+        permit.resize(needed).map_err(ApiError::Memory)?;
+        let texts = inference.tag(&tagger, &mut permit, began).await?;
+        Ok(write_answer(texts, &tagger, id, is_raw, permit).await?)
     };
     answer.instrument(span).await
 }

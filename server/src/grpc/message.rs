@@ -1,8 +1,8 @@
-//! A message of the protocol to a checked request, and tagged texts to a message.
+//! A message of the protocol to a checked request.
 
 use std::collections::HashMap;
 
-use nerve_engine::{MemoryPermit, RequestError, Tagger};
+use nerve_engine::RequestError;
 use nerve_tagging::LabelSet;
 use prost::Message;
 use serde::de::DeserializeOwned;
@@ -10,16 +10,12 @@ use serde_json::{Map, Number, Value};
 
 use crate::grpc::proto::infer_parameter::ParameterChoice;
 use crate::grpc::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
-use crate::grpc::proto::model_infer_response::InferOutputTensor;
-use crate::grpc::proto::{InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse};
-use crate::http::error::ApiError;
+use crate::grpc::proto::{InferParameter, ModelInferRequest};
 use crate::http::v2::error::V2Error;
-use crate::http::v2::inference::{Inference, TaggedTexts};
+use crate::http::v2::inference::Inference;
 use crate::http::v2::outputs::{RequestedOutput, RequestedOutputParameters, selected};
 use crate::http::v2::parameters::InferParameters;
-use crate::http::v2::tensor::{
-    BYTES, TensorError, decode, encode, input_texts, refuse_shared_memory, the_input,
-};
+use crate::http::v2::tensor::{TensorError, decode, input_texts, refuse_shared_memory, the_input};
 
 /// The parameter of a number that the messages of KServe have no type for, and its clients send as a string.
 const THRESHOLD: &str = "threshold";
@@ -122,54 +118,4 @@ fn texts(inputs: Vec<InferInputTensor>, raw: Vec<Vec<u8>>) -> Result<Vec<String>
 
 fn text((index, bytes): (usize, Vec<u8>)) -> Result<String, TensorError> {
     String::from_utf8(bytes).map_err(|_| TensorError::NotUtf8 { index })
-}
-
-/// The answer of tagged texts. Its memory is taken from the permit while it is written.
-pub(crate) fn response(
-    tagged: &TaggedTexts,
-    tagger: &Tagger,
-    id: String,
-    raw: bool,
-    permit: &mut MemoryPermit,
-) -> Result<ModelInferResponse, V2Error> {
-    let mut columns: Vec<Vec<String>> = tagged.selected.iter().map(|_| Vec::new()).collect();
-    for answer in tagged.answers(tagger) {
-        for (selected, column) in tagged.selected.iter().zip(&mut columns) {
-            let element = selected.element(&answer).map_err(V2Error::Write)?;
-            permit
-                .grow(element.len() + size_of::<String>())
-                .map_err(ApiError::from)?;
-            column.push(element);
-        }
-    }
-    let mut outputs = Vec::new();
-    let mut raw_output_contents = Vec::new();
-    for (selected, column) in tagged.selected.iter().zip(columns) {
-        let mut output = InferOutputTensor {
-            name: selected.output.name().to_owned(),
-            datatype: BYTES.to_owned(),
-            shape: vec![i64::try_from(column.len()).unwrap_or(i64::MAX)],
-            ..InferOutputTensor::default()
-        };
-        if raw {
-            let mut bytes = Vec::new();
-            encode(&column, &mut bytes);
-            raw_output_contents.push(bytes);
-        } else {
-            output.contents = Some(InferTensorContents {
-                bytes_contents: column.into_iter().map(String::into_bytes).collect(),
-                ..InferTensorContents::default()
-            });
-        }
-        outputs.push(output);
-    }
-    let model = tagger.model();
-    Ok(ModelInferResponse {
-        model_name: model.name.clone(),
-        model_version: model.version.clone(),
-        id,
-        parameters: HashMap::new(),
-        outputs,
-        raw_output_contents,
-    })
 }

@@ -1,5 +1,6 @@
 //! gRPC: the Open Inference Protocol, health and reflection, through the same engine and limits as HTTP.
 
+mod answer;
 mod body;
 mod call;
 mod codec;

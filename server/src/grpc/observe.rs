@@ -126,6 +126,7 @@ where
             Err(_) => status(ApiError::DeadlineExceeded { limit }).into_http(),
         },
     };
+    count.answered();
     // A call that fails before its first answer has its status in the head.
     if let Some(failed) = response.extensions_mut().remove::<Status>() {
         let failed = read_status(failed, state.config.max_body_bytes);

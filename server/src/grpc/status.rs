@@ -77,7 +77,6 @@ fn code(error: &V2Error) -> Code {
         V2Error::Api(error) | V2Error::Text { error, .. } => api_code(error),
         V2Error::UnknownModel { .. } | V2Error::UnknownVersion { .. } => Code::NotFound,
         V2Error::OtherModel { .. } | V2Error::Tensor(_) | V2Error::Parameter(_) => Code::InvalidArgument,
-        V2Error::Write(_) => Code::Internal,
     }
 }
 
@@ -87,7 +86,9 @@ fn api_code(error: &ApiError) -> Code {
         ApiError::MethodNotAllowed { .. } => Code::Unimplemented,
         ApiError::UnsupportedMediaType
         | ApiError::NotJsonLines
+        | ApiError::UnsupportedEncoding
         | ApiError::BodyUnreadable
+        | ApiError::BodyCorrupt { .. }
         | ApiError::TimeoutHeader
         | ApiError::Classify(_)
         | ApiError::Request(_) => Code::InvalidArgument,

@@ -12,6 +12,8 @@ use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
+use crate::http::coding::{Coding, accepted_header};
+
 /// `Retry-After` in seconds for refusals without an estimate.
 const RETRY_AFTER_SECONDS: u32 = 1;
 /// The longest part of a parser's message that is repeated. It may quote the request.
@@ -33,16 +35,25 @@ pub(crate) enum ApiError {
         allow: &'static str,
     },
     /// The body is not declared to be JSON.
-    #[error("the body must be unencoded JSON, declared with `content-type: application/json`")]
+    #[error("the body must be JSON, declared with `content-type: application/json`")]
     UnsupportedMediaType,
     /// The body is not declared to be JSON lines.
-    #[error("the body must be unencoded JSON lines, declared with `content-type: application/x-ndjson`")]
+    #[error("the body must be JSON lines, declared with `content-type: application/x-ndjson`")]
     NotJsonLines,
+    /// The body has an unknown content coding, or several.
+    #[error("`content-encoding` must be one of {}, or identity", Coding::NAMES)]
+    UnsupportedEncoding,
+    /// The body does not have the declared content coding, or ends early.
+    #[error("the body is not valid {coding}, as `content-encoding` declares")]
+    BodyCorrupt {
+        /// The declared coding.
+        coding: Coding,
+    },
     /// The body ended early, or its framing is broken.
     #[error("the body could not be read to its end")]
     BodyUnreadable,
     /// The body exceeds the limit.
-    #[error("the body has more than {limit} bytes (--max-body-bytes)")]
+    #[error("the body has more than {limit} bytes, decompressed (--max-body-bytes)")]
     BodyTooLarge {
         /// The limit in bytes.
         limit: usize,
@@ -235,10 +246,12 @@ impl ErrorResponse {
             ApiError::MethodNotAllowed { .. } => {
                 Self::failed(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
             }
-            ApiError::UnsupportedMediaType | ApiError::NotJsonLines => {
+            ApiError::UnsupportedMediaType | ApiError::NotJsonLines | ApiError::UnsupportedEncoding => {
                 Self::failed(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
-            ApiError::BodyUnreadable => Self::failed(StatusCode::BAD_REQUEST, "unreadable_body"),
+            ApiError::BodyUnreadable | ApiError::BodyCorrupt { .. } => {
+                Self::failed(StatusCode::BAD_REQUEST, "unreadable_body")
+            }
             ApiError::BodyTooLarge { .. } => {
                 Self::refused(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "body_bytes")
             }
@@ -342,6 +355,9 @@ impl ResponseError for ApiError {
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((ALLOW, *allow));
         }
+        if let Self::UnsupportedEncoding = self {
+            response.insert_header(accepted_header());
+        }
         response.json(self.body())
     }
 }
@@ -399,6 +415,12 @@ mod tests {
             (ApiError::UnsupportedMediaType, 415, "unsupported_media_type"),
             (ApiError::NotJsonLines, 415, "unsupported_media_type"),
             (ApiError::BodyUnreadable, 400, "unreadable_body"),
+            (ApiError::UnsupportedEncoding, 415, "unsupported_media_type"),
+            (
+                ApiError::BodyCorrupt { coding: Coding::Gzip },
+                400,
+                "unreadable_body",
+            ),
             (ApiError::Memory(MemoryError::Full), 429, "overloaded"),
             (
                 ApiError::Memory(MemoryError::NeverFits { limit: 1 }),

@@ -16,6 +16,7 @@ pub(crate) struct HttpMetrics {
     received: IntCounter,
     outcomes: Outcomes,
     in_flight: IntGauge,
+    inflight_bytes: IntGauge,
 }
 
 /// How requests end. Received requests are the sum of these and of the requests in flight.
@@ -82,9 +83,18 @@ impl HttpMetrics {
             outcomes: Outcomes::new(&series)?,
             in_flight: series.gauge(
                 "nerve_in_flight",
-                "Requests that were received and have not ended",
+                "Requests that were received and whose answer is not sent yet, streams included",
+            )?,
+            inflight_bytes: series.gauge(
+                "nerve_inflight_bytes",
+                "Bytes of --max-inflight-bytes that requests and unsent answers hold",
             )?,
         })
+    }
+
+    /// Shows the bytes that requests hold.
+    pub(crate) fn set_inflight_bytes(&self, bytes: usize) {
+        self.inflight_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Counts a request whose head was read. [`Self::request_ended`] must follow.
@@ -138,6 +148,7 @@ mod tests {
             "nerve_outcomes_total{outcome=\"cancelled\"} 0",
             "nerve_received_total 0",
             "nerve_in_flight 0",
+            "nerve_inflight_bytes 0",
         ] {
             assert!(text.contains(line), "{line} is missing from\n{text}");
         }

@@ -1,9 +1,14 @@
 //! HTTP: requests to the engine, and its answers to responses.
 
 mod admin;
+mod answer;
+mod answer_body;
 pub(crate) mod app;
 mod body;
+pub(crate) mod coding;
+pub(crate) mod compress;
 mod deadline;
+pub(crate) mod decompress;
 pub(crate) mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

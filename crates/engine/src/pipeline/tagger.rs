@@ -1,15 +1,18 @@
 //! One version of a model: texts to tagged texts, through the tokenizer threads, the queue and the workers.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::config::{BatchLimits, TextLimits};
 use crate::health::{Health, Readiness};
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::pipeline::aggregation::{Aggregation, DecodingOptions};
 use crate::pipeline::answer::{Answer, AnswerOptions};
-use crate::pipeline::cache::{AnswerCache, CacheKey};
+use crate::pipeline::answer_writer::AnswerWriter;
+use crate::pipeline::cache::{AnswerCache, CacheKey, HashedKey};
 use crate::pipeline::error::{PrepareError, TagError};
 use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::{Preparation, Prepared};
@@ -30,6 +33,8 @@ const WINDOWS_AT_A_TIME: usize = 256;
 /// The number of words above which a text is decided and its answer written on the tokenizer threads: about a
 /// millisecond of work.
 const MANY_WORDS: usize = 2048;
+/// How long one task occupies a tokenizer thread before others take their turn.
+const SLICE: Duration = Duration::from_millis(5);
 
 /// What happens to work that the engine has no space for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +93,41 @@ impl Tagger {
         Answer::new(tagged, &self.model.labels, view, found)
     }
 
+    /// The writer of the answer to show for a tagged text. Counts the entities found.
+    pub fn answer_writer<T: Borrow<TaggedText>>(&self, tagged: T, view: &AnswerOptions) -> AnswerWriter<T> {
+        let found = |entity_type| self.counters.entity_found(entity_type);
+        AnswerWriter::new(tagged, &self.model.labels, view, found)
+    }
+
+    /// Takes steps of a task about so many words until one returns true. If the words are many, the steps run on the
+    /// tokenizer threads, in slices between which other tasks have their turn.
+    pub async fn run_in_steps<T: Send + 'static>(
+        &self,
+        words: usize,
+        mut task: T,
+        mut step: impl FnMut(&mut T) -> bool + Send + 'static,
+    ) -> Result<T, TaskError> {
+        if words < MANY_WORDS {
+            while !step(&mut task) {}
+            return Ok(task);
+        }
+        loop {
+            let slice = move || {
+                let began = Instant::now();
+                let mut done = false;
+                while !done && began.elapsed() < SLICE {
+                    done = step(&mut task);
+                }
+                (done, task, step)
+            };
+            let done;
+            (done, task, step) = self.threads.run_patiently(slice).await?;
+            if done {
+                return Ok(task);
+            }
+        }
+    }
+
     /// The result of a task about so many words. If they are many, it runs on the tokenizer threads, so that the
     /// threads that serve connections are not held up.
     pub async fn run_sized<T: Send + 'static>(
@@ -109,10 +149,13 @@ impl Tagger {
         &self,
         sources: Vec<TagInput>,
         reading: DecodingOptions,
-    ) -> Result<Vec<Result<TaggedText, TagError>>, TagError> {
+    ) -> Result<Vec<Result<Arc<TaggedText>, TagError>>, TagError> {
         self.check_ready()?;
         match &self.cache {
-            None => self.compute_texts(sources, reading).await,
+            None => {
+                let tagged = self.compute_texts(sources, reading).await?;
+                Ok(tagged.into_iter().map(|tagged| tagged.map(Arc::new)).collect())
+            }
             Some(cache) => self.tag_through(cache, sources, reading).await,
         }
     }
@@ -123,12 +166,12 @@ impl Tagger {
         cache: &AnswerCache,
         sources: Vec<TagInput>,
         reading: DecodingOptions,
-    ) -> Result<Vec<Result<TaggedText, TagError>>, TagError> {
-        let asked: Vec<CacheKey> = sources
+    ) -> Result<Vec<Result<Arc<TaggedText>, TagError>>, TagError> {
+        let asked: Vec<HashedKey> = sources
             .into_iter()
-            .map(|source| CacheKey::new(source, reading))
+            .map(|source| cache.hashed(CacheKey::new(source, reading)))
             .collect();
-        let known: Vec<Option<TaggedText>> = asked.iter().map(|asked| cache.get(asked)).collect();
+        let known: Vec<Option<Arc<TaggedText>>> = asked.iter().map(|asked| cache.get(asked)).collect();
         let unknown: Vec<TagInput> = asked
             .iter()
             .zip(&known)
@@ -147,7 +190,7 @@ impl Tagger {
         let answers = asked.into_iter().zip(known).map(|(asked, known)| match known {
             Some(answer) => Ok(answer),
             None => {
-                let answer = computed.next().unwrap_or(Err(TagError::InferenceFailed))?;
+                let answer = Arc::new(computed.next().unwrap_or(Err(TagError::InferenceFailed))?);
                 cache.keep(asked, &answer);
                 Ok(answer)
             }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
+use crate::http::coding::accepted_header;
 use crate::http::error::ApiError;
 use crate::http::v2::tensor::TensorError;
 
@@ -45,9 +46,6 @@ pub(crate) enum V2Error {
     /// A parameter's value is invalid.
     #[error(transparent)]
     Parameter(RequestError),
-    /// The answer cannot be written.
-    #[error("the answer could not be written")]
-    Write(serde_json::Error),
     /// A text was not tagged. The protocol has no place for the error of one text.
     #[error("text {index} of `text`: {error}")]
     Text {
@@ -93,8 +91,7 @@ impl V2Error {
             | Self::UnknownVersion { .. }
             | Self::OtherModel { .. }
             | Self::Tensor(_)
-            | Self::Parameter(_)
-            | Self::Write(_) => None,
+            | Self::Parameter(_) => None,
         }
     }
 }
@@ -109,7 +106,6 @@ impl ResponseError for V2Error {
             | Self::Parameter(_) => StatusCode::BAD_REQUEST,
             Self::Api(error) | Self::Text { error, .. } => error.status_code(),
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } => StatusCode::NOT_FOUND,
-            Self::Write(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -124,6 +120,9 @@ impl ResponseError for V2Error {
         }
         if let Self::Api(ApiError::MethodNotAllowed { allow }) = self {
             response.insert_header((ALLOW, *allow));
+        }
+        if let Self::Api(ApiError::UnsupportedEncoding) = self {
+            response.insert_header(accepted_header());
         }
         response.json(V2ErrorBody {
             error: self.to_string(),

@@ -1,29 +1,24 @@
 //! `POST /v2/models/{model}/infer`: a tensor of texts in, tensors of entities and words out.
 
-use std::time::Instant;
-
-use actix_web::http::header::{CONTENT_TYPE, ContentType, HeaderName};
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
-use nerve_engine::{TextModel, parse};
-use nerve_tagging::LabelSet;
-use serde::{Deserialize, Serialize};
+use nerve_engine::{Tagger, TextModel, parse};
+use serde::Deserialize;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::http::body::{essence, header, is_encoded, is_json, read_limited};
+use crate::http::body::{essence, header, is_json, read_limited};
 use crate::http::error::ApiError;
 use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
+use crate::http::v2::answer::{BINARY, HEAD_LENGTH, TensorsAnswer};
 use crate::http::v2::contract::{InferErrors, ModelParams, NotReady, NotServed, VersionParams};
 use crate::http::v2::error::V2Error;
 use crate::http::v2::inference::Inference;
 use crate::http::v2::named::named;
-use crate::http::v2::outputs::{OutputTensor, RequestedOutput, SelectedOutput, selected};
+use crate::http::v2::outputs::{OutputTensor, RequestedOutput, selected};
 use crate::http::v2::parameters::InferParameters;
 use crate::http::v2::tensor::{InputTensor, TensorError, texts};
-use crate::trace;
-
-const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-const BINARY: &str = "application/octet-stream";
 
 /// A tensor of texts. Fields that the protocol does not have are ignored.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -47,7 +42,11 @@ pub(crate) struct InferRequest {
 }
 
 /// The tensors asked for.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read by the contract's generator alone: answers are written in parts"
+)]
 pub(crate) struct InferResponse<'a> {
     /// The model that answered.
     model_name: &'a str,
@@ -87,59 +86,63 @@ pub(crate) async fn infer(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, V2Error> {
-    let arrived = tokio::time::Instant::now();
-    let model = named(&tagger, &request)?;
+    let began = Instant::now();
+    named(&tagger, &request)?;
     check_media_type(&request)?;
     let body = read_limited(&request, payload, state.body_limits()).await?;
-    let (json, binary) = split(&request, &body)?;
+    let json_length = json_length(&request, body.bytes.len())?;
+    let max_texts = state.config.max_texts_per_batch;
+    let read = move |body: &[u8], tagger: &Tagger| {
+        let (json, binary) = body.split_at_checked(json_length).unwrap_or((body, &[]));
+        let (id, inference) = inference_of(json, binary, tagger.model(), max_texts)?;
+        V2Result::Ok((id, inference.bytes_to_tag(tagger), inference))
+    };
+    let ((id, needed, inference), mut permit) = body.parsed(&tagger, read).await?;
+    permit.resize(needed).map_err(ApiError::Memory)?;
+    let texts = inference.tag(&tagger, &mut permit, began).await?;
+    Ok(TensorsAnswer { id, texts }.write(&tagger, permit).await?)
+}
+
+type V2Result<T> = Result<T, V2Error>;
+
+/// The id of a request and what it asks for; `binary` is the bytes behind its JSON.
+pub(super) fn inference_of(
+    json: &[u8],
+    binary: &[u8],
+    model: &TextModel,
+    max_texts: usize,
+) -> V2Result<(Option<String>, Inference)> {
     let asked: InferRequest = parse(json)?;
     asked.check_names(model)?;
-    let id = asked.id.clone();
-    let inference = asked.checked(binary, &model.labels, state.config.max_texts_per_batch)?;
-    drop(body);
-    let tagged = inference.tag(&tagger, arrived).await?;
-    let began = Instant::now();
-    let _decoding = trace::decode().entered();
-    let answers = tagged.answers(&tagger);
-    let mut bytes = Vec::new();
-    let outputs = tagged
-        .selected
-        .iter()
-        .map(|selected| selected.tensor(&answers, &mut bytes));
-    let json = serde_json::to_vec(&InferResponse {
-        model_name: &model.name,
-        model_version: &model.version,
-        id,
-        outputs: outputs.collect::<Result<_, _>>().map_err(V2Error::Write)?,
-    })
-    .map_err(V2Error::Write)?;
-    let response = respond(json, bytes, &tagged.selected);
-    tagger.metrics().decoded(began.elapsed());
-    Ok(response)
+    let parameters = asked.parameters.unwrap_or_default();
+    let binary_by_default = parameters.binary_data_output.unwrap_or(false);
+    let selected = selected(asked.outputs.unwrap_or_default(), binary_by_default)?;
+    let texts = texts(asked.inputs, binary)?;
+    let inference = Inference::new(texts, &parameters, selected, &model.labels, max_texts)?;
+    Ok((asked.id, inference))
 }
 
 /// A body is JSON, whether declared or not; bytes follow it if the header has the length of the JSON.
 fn check_media_type(request: &HttpRequest) -> Result<(), ApiError> {
     let known = header(request, &CONTENT_TYPE)
         .is_none_or(|declared| is_json(declared) || essence(declared) == BINARY);
-    if known && !is_encoded(request) {
+    if known {
         Ok(())
     } else {
         Err(ApiError::UnsupportedMediaType)
     }
 }
 
-/// The JSON of a body, and the bytes behind it.
-fn split<'b>(request: &HttpRequest, body: &'b [u8]) -> Result<(&'b [u8], &'b [u8]), TensorError> {
+/// The length of the JSON of a body of so many bytes, decompressed; the other bytes are the tensor.
+fn json_length(request: &HttpRequest, body: usize) -> Result<usize, TensorError> {
     let Some(head) = request.headers().get(&HEAD_LENGTH) else {
-        return Ok((body, &[]));
+        return Ok(body);
     };
     let head = String::from_utf8_lossy(head.as_bytes());
-    let length = head.parse().ok();
-    let parts = length.and_then(|length| body.split_at_checked(length));
-    parts.ok_or_else(|| TensorError::Head {
+    let length = head.parse().ok().filter(|&length: &usize| length <= body);
+    length.ok_or_else(|| TensorError::Head {
         head: head.into_owned(),
-        body: body.len(),
+        body,
     })
 }
 
@@ -167,37 +170,6 @@ impl InferRequest {
             &model.version,
         )
     }
-
-    /// The checked request; `binary` is the bytes behind the JSON.
-    pub(super) fn checked(
-        self,
-        binary: &[u8],
-        labels: &LabelSet,
-        max_texts: usize,
-    ) -> Result<Inference, V2Error> {
-        let parameters = self.parameters.unwrap_or_default();
-        let binary_by_default = parameters.binary_data_output.unwrap_or(false);
-        let selected = selected(self.outputs.unwrap_or_default(), binary_by_default)?;
-        Inference::new(
-            texts(self.inputs, binary)?,
-            &parameters,
-            selected,
-            labels,
-            max_texts,
-        )
-    }
-}
-
-fn respond(mut json: Vec<u8>, mut bytes: Vec<u8>, selected: &[SelectedOutput]) -> HttpResponse {
-    let mut response = HttpResponse::Ok();
-    if selected.iter().any(|selected| selected.binary) {
-        response.content_type(BINARY);
-        response.insert_header((HEAD_LENGTH, json.len()));
-        json.append(&mut bytes);
-    } else {
-        response.content_type(ContentType::json());
-    }
-    response.body(json)
 }
 
 /// Tag a tensor of texts with a version of the model.

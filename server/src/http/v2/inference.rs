@@ -1,8 +1,9 @@
 //! A checked request of the protocol, and its tagged texts: the same over HTTP and gRPC.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use nerve_engine::{Answer, AnswerOptions, DecodingOptions, TagInput, TaggedText, Tagger};
+use nerve_engine::{AnswerOptions, DecodingOptions, MemoryPermit, TagInput, TaggedText, Tagger};
 use nerve_tagging::LabelSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -13,17 +14,18 @@ use crate::http::v2::parameters::InferParameters;
 
 /// What is to be tagged, how, and which outputs are wanted.
 pub(crate) struct Inference {
-    pub(crate) texts: Vec<String>,
+    pub(crate) sources: Vec<TagInput>,
     pub(crate) reading: DecodingOptions,
     pub(crate) view: AnswerOptions,
-    pub(crate) selected: Vec<SelectedOutput>,
+    selected: Vec<SelectedOutput>,
     timeout: Option<Duration>,
 }
 
 /// Tagged texts, and how they are shown.
 pub(crate) struct TaggedTexts {
-    texts: Vec<TaggedText>,
-    view: AnswerOptions,
+    pub(crate) tagged: Vec<Arc<TaggedText>>,
+    pub(crate) view: Arc<AnswerOptions>,
+    /// At least one.
     pub(crate) selected: Vec<SelectedOutput>,
 }
 
@@ -42,7 +44,7 @@ impl Inference {
             return Err(ApiError::TooManyTexts { texts: count, limit }.into());
         }
         Ok(Self {
-            texts,
+            sources: texts.into_iter().map(TagInput::Text).collect(),
             reading: options.reading(),
             view: options.view(labels).map_err(V2Error::Parameter)?,
             selected,
@@ -50,26 +52,40 @@ impl Inference {
         })
     }
 
+    /// The memory in bytes that the texts take while they are tagged.
+    pub(crate) fn bytes_to_tag(&self, tagger: &Tagger) -> usize {
+        tagger.bytes_to_tag(&self.sources, self.reading)
+    }
+
     /// The tagged texts, or the error of the first text that has one: the protocol has no place for the error of one text.
-    /// The client's timeout counts from `began`.
-    pub(crate) async fn tag(self, tagger: &Tagger, began: Instant) -> Result<TaggedTexts, V2Error> {
-        let texts = self.texts.into_iter().map(TagInput::Text).collect();
-        let tagging = tagger.tag(texts, self.reading);
+    ///
+    /// The permit has what the texts take while they are tagged, and then what the tagged texts take. The client's timeout
+    /// counts from `began`.
+    pub(crate) async fn tag(
+        self,
+        tagger: &Tagger,
+        permit: &mut MemoryPermit,
+        began: Instant,
+    ) -> Result<TaggedTexts, V2Error> {
+        let tagging = tagger.tag(self.sources, self.reading);
         let tagged = match self.timeout {
             None => tagging.await,
             Some(limit) => timeout_at(began + limit, tagging)
                 .await
                 .map_err(|_| ApiError::DeadlineExceeded { limit })?,
         };
-        let texts = tagged?.into_iter().enumerate().map(|(index, tagged)| {
+        let tagged = tagged?.into_iter().enumerate().map(|(index, tagged)| {
             tagged.map_err(|error| V2Error::Text {
                 index,
                 error: ApiError::Tag(error),
             })
         });
+        let tagged = tagged.collect::<Result<Vec<Arc<TaggedText>>, _>>()?;
+        let bytes = tagged.iter().map(|tagged| tagged.bytes()).sum();
+        permit.resize(bytes).map_err(ApiError::Memory)?;
         Ok(TaggedTexts {
-            texts: texts.collect::<Result<_, _>>()?,
-            view: self.view,
+            tagged,
+            view: Arc::new(self.view),
             selected: self.selected,
         })
     }
@@ -78,12 +94,6 @@ impl Inference {
 impl TaggedTexts {
     /// The number of words of all texts.
     pub(crate) fn words(&self) -> usize {
-        self.texts.iter().map(|tagged| tagged.words.spans.len()).sum()
-    }
-
-    /// The answers to show. Counts the entities found.
-    pub(crate) fn answers<'t>(&'t self, tagger: &'t Tagger) -> Vec<Answer<'t>> {
-        let texts = self.texts.iter();
-        texts.map(|tagged| tagger.answer(tagged, &self.view)).collect()
+        self.tagged.iter().map(|tagged| tagged.words.spans.len()).sum()
     }
 }

@@ -1,5 +1,6 @@
 //! `/v2`: the Open Inference Protocol, as KServe and Triton clients speak it.
 
+mod answer;
 mod contract;
 pub(crate) mod error;
 #[cfg(any(test, fuzzing))]

@@ -1,11 +1,10 @@
 //! The outputs that a request asks for, and their tensors.
 
-use nerve_engine::Answer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::http::v2::tensor::{BYTES, OutputName, TensorError, encode, refuse_shared_memory};
+use crate::http::v2::tensor::{OutputName, TensorError, refuse_shared_memory};
 
 /// An output that is wanted.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -35,7 +34,11 @@ pub(crate) struct SelectedOutput {
 }
 
 /// An output tensor.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read by the contract's generator alone: answers are written in parts"
+)]
 pub(crate) struct OutputTensor {
     /// `entities` or `words`.
     #[schema(example = "entities")]
@@ -59,7 +62,7 @@ pub(crate) struct OutputTensor {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OutputTensorParameters {
     /// How many of the bytes behind the JSON are the tensor.
-    binary_data_size: usize,
+    pub(crate) binary_data_size: usize,
 }
 
 /// The requested outputs, in order; all outputs if none is requested.
@@ -93,34 +96,4 @@ pub(crate) fn selected(
         });
     }
     Ok(if selected.is_empty() { all() } else { selected })
-}
-
-impl SelectedOutput {
-    /// The output of an answer, as a JSON array.
-    pub(crate) fn element(self, answer: &Answer) -> serde_json::Result<String> {
-        match self.output {
-            OutputName::Entities => serde_json::to_string(&answer.entities),
-            OutputName::Words => serde_json::to_string(answer.words.as_deref().unwrap_or_default()),
-        }
-    }
-
-    /// The tensor. If it is sent as bytes, they are appended to `bytes`.
-    pub(crate) fn tensor(self, answers: &[Answer], bytes: &mut Vec<u8>) -> serde_json::Result<OutputTensor> {
-        let data = answers.iter().map(|answer| self.element(answer));
-        let data = data.collect::<serde_json::Result<Vec<_>>>()?;
-        let mut tensor = OutputTensor {
-            name: self.output.name(),
-            datatype: BYTES,
-            shape: [data.len()],
-            parameters: None,
-            data: None,
-        };
-        if self.binary {
-            let binary_data_size = encode(&data, bytes);
-            tensor.parameters = Some(OutputTensorParameters { binary_data_size });
-        } else {
-            tensor.data = Some(data);
-        }
-        Ok(tensor)
-    }
 }

@@ -282,17 +282,6 @@ pub(crate) fn decode(mut bytes: &[u8]) -> Result<Vec<String>, TensorError> {
     Ok(texts)
 }
 
-/// Appends a binary tensor, and returns its length in bytes. Elements are far shorter than 4 GiB.
-pub(crate) fn encode(elements: &[String], bytes: &mut Vec<u8>) -> usize {
-    let before = bytes.len();
-    for element in elements {
-        let length = u32::try_from(element.len()).unwrap_or(u32::MAX);
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(element.as_bytes());
-    }
-    bytes.len() - before
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,13 +365,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn what_is_encoded_is_decoded(texts in prop::collection::vec("\\PC{0,20}", 0..10)) {
-            let mut bytes = Vec::new();
-            prop_assert_eq!(encode(&texts, &mut bytes), bytes.len());
-            prop_assert_eq!(decode(&bytes), Ok(texts));
-        }
-
         #[test]
         fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let _either = decode(&bytes);
