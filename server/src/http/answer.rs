@@ -250,16 +250,17 @@ where
     T: Borrow<TaggedText> + Send + 'static,
 {
     let (labels, options) = (Arc::clone(tagger), Arc::clone(view));
-    by_writer(tagger, tagged, view, move |writer, out| {
+    by_writer(tagger, tagged, view, true, move |writer, out| {
         writer.members(&labels.model().labels, &options, out)
     })
 }
 
-/// A part of the answer for a tagged text, written by `step`.
+/// A part of the answer for a tagged text, written by `step`. One part of each text counts its entities.
 pub(crate) fn by_writer<T>(
     tagger: &Arc<Tagger>,
     tagged: T,
     view: &Arc<AnswerOptions>,
+    counts: bool,
     mut step: impl FnMut(&mut AnswerWriter<T>, &mut AnswerChunks) -> io::Result<bool> + Send + 'static,
 ) -> Part
 where
@@ -269,7 +270,10 @@ where
     let (mut tagged, mut writer) = (Some(tagged), None);
     Box::new(move |out| {
         if let Some(tagged) = tagged.take() {
-            let created = writer.insert(tagger.answer_writer(tagged, &view));
+            let created = writer.insert(match counts {
+                true => tagger.answer_writer(tagged, &view),
+                false => AnswerWriter::new(tagged, &tagger.model().labels, &view, |_| ()),
+            });
             out.hold(created.own_bytes())?;
         }
         let Some(writing) = &mut writer else {

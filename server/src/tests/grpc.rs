@@ -369,20 +369,10 @@ fn each_mistake_is_a_status_that_names_it() {
             .await
             .unwrap_err();
         assert!(refused.message().contains("--max-body-bytes"), "{refused:?}");
-        let mut many = typed(&["a"]);
-        many.inputs = vec![InferInputTensor::default(); 990];
-        assert!(
-            client
-                .model_infer(many)
-                .await
-                .unwrap_err()
-                .message()
-                .contains("--max-body-bytes")
-        );
     });
     assert_eq!(server.metric("nerve_refused_total{reason=\"text_bytes\"}"), 1.0);
     assert_eq!(server.metric("nerve_refused_total{reason=\"texts\"}"), 1.0);
-    assert_eq!(server.metric("nerve_refused_total{reason=\"body_bytes\"}"), 3.0);
+    assert_eq!(server.metric("nerve_refused_total{reason=\"body_bytes\"}"), 2.0);
     let counted = |status| {
         server.metric(&format!(
             "nerve_requests_total{{route=\"{MODEL_INFER}\",status=\"{status}\"}}"
@@ -390,7 +380,7 @@ fn each_mistake_is_a_status_that_names_it() {
     };
     assert_eq!(
         (counted(400), counted(404), counted(413), counted(500)),
-        (13.0, 2.0, 5.0, 1.0)
+        (13.0, 2.0, 4.0, 1.0)
     );
 }
 
@@ -437,16 +427,15 @@ fn the_timeout_of_the_client_is_a_deadline_and_a_full_queue_says_when_to_retry()
         assert_eq!(late.code(), Code::DeadlineExceeded);
         assert!(late.message().starts_with("no answer within 20 ms"), "{late:?}");
 
-        let running = server.later("slow");
-        let waits = || server.metric("nerve_queue_windows") == 1.0;
+        // The worker is still busy with it.
         let waiting = server.later("paul");
-        eventually(waits);
+        eventually(|| server.metric("nerve_queue_windows") == 1.0);
         let refused = client.model_infer(typed(&["paris"])).await.unwrap_err();
         assert_eq!(refused.code(), Code::ResourceExhausted);
         assert_eq!(refused.metadata().get("retry-after").unwrap(), "1");
         assert_eq!(refused.metadata().get("grpc-retry-pushback-ms").unwrap(), "1000");
         server.script.slow_waits.store(false, Ordering::SeqCst);
-        assert_eq!((receive(running).status, receive(waiting).status), (200, 200));
+        assert_eq!(receive(waiting).status, 200);
     });
     assert_eq!(
         server.metric("nerve_refused_total{reason=\"queue_windows\"}"),

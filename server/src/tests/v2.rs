@@ -88,6 +88,8 @@ fn texts_are_answered_in_json_tensors() {
     assert_eq!(entities[1][0]["start"], 5);
     assert_eq!(entities[2], json!([]));
     assert_eq!(elements(&outputs[1])[1][2]["label"], "B-location");
+    // Once for both outputs.
+    assert_eq!(server.metric("nerve_entities_total{type=\"person\"}"), 1.0);
 
     let asked = json!({
         "inputs": [{"name": "text", "shape": [2, 1], "datatype": "BYTES", "data": [["paul"], ["😀 in paris"]]}],

@@ -102,6 +102,14 @@ impl TensorsAnswer {
         Ok(parts)
     }
 
+    /// Whether the output is the first of each text, which counts its entities.
+    fn is_first(&self, output: OutputName) -> bool {
+        self.texts
+            .selected
+            .first()
+            .is_some_and(|first| first.output == output)
+    }
+
     /// A text's element of a tensor in JSON: an array inside of a string.
     fn element(&self, tagger: &Arc<Tagger>, tagged: &Arc<TaggedText>, output: OutputName) -> Part {
         let (model, view) = (Arc::clone(tagger), Arc::clone(&self.texts.view));
@@ -109,6 +117,7 @@ impl TensorsAnswer {
             tagger,
             Arc::clone(tagged),
             &self.texts.view,
+            self.is_first(output),
             move |writer, out| {
                 let (labels, mut out) = (&model.model().labels, InString(out));
                 match output {
@@ -127,6 +136,7 @@ impl TensorsAnswer {
             tagger,
             Arc::clone(tagged),
             &self.texts.view,
+            self.is_first(selected.output),
             move |writer, out| {
                 let labels = &model.model().labels;
                 let (place, start) = match begun.take() {

@@ -241,7 +241,13 @@ fn what_is_no_call_of_the_service_is_refused_and_counted() {
                 (MODEL_INFER, &[], vec![0x0a, 9, 1], "3", "cannot be decoded"),
                 (MODEL_INFER, &[], many.encode_to_vec(), "3", "more than 1024"),
                 (MODEL_INFER, &[("grpc-encoding", "zstd")], vec![], "12", "zstd"),
-                (MODEL_INFER, &[("grpc-encoding", "gzip")], vec![], "3", ""),
+                (
+                    MODEL_INFER,
+                    &[("grpc-encoding", "gzip")],
+                    vec![],
+                    "5",
+                    "no such model",
+                ),
             ] {
                 let answered = direct.call(path, headers, whole(&message)).await;
                 assert_eq!(answered.status, status, "{path} {headers:?} {}", answered.message);
