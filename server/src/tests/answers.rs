@@ -196,7 +196,7 @@ fn a_stream_is_in_flight_until_its_last_byte() {
 #[test]
 fn large_answers_are_the_same_on_every_route() {
     let server = Server::start(Script::default(), |config| {
-        config.engine.texts.max_words = 1 << 20
+        config.engine.texts.max_words = 1 << 20;
     })
     .ready();
     let text = "paul met \\ \"paris\" in paris 😀 . ".repeat(2000);

@@ -4,14 +4,19 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
+use actix_web::http::header::HeaderName;
 use nerve_engine::{AnswerOptions, MemoryPermit, TaggedText, Tagger};
 use serde::Serialize;
 
 use crate::http::answer::{AnswerChunks, Part, Placeholder, by_writer, text, write_parts};
 use crate::http::answer_body::{send, send_json};
 use crate::http::error::ApiError;
-use crate::http::v2::infer::{BINARY, HEAD_LENGTH, SelectedOutput};
-use crate::http::v2::tensor::{BYTES, OutputName, OutputTensorParameters};
+use crate::http::v2::tensor::{BYTES, OutputName, OutputTensorParameters, SelectedOutput};
+
+/// The length of the JSON of a body whose tensors are bytes behind it.
+pub(super) const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+/// The media type of such a body.
+pub(super) const BINARY: &str = "application/octet-stream";
 
 /// The tensors to answer with.
 pub(super) struct TensorsAnswer {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::{CONTENT_TYPE, HeaderName};
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
 use nerve_engine::{
     Aggregation, AnswerOptions, DecodingOptions, OffsetsOption, TagInput, TagOptions, TaggedText, Tagger,
@@ -15,16 +15,11 @@ use crate::http::body::{essence, header, is_json, read_limited};
 use crate::http::error::ApiError;
 use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
-use crate::http::v2::answer::TensorsAnswer;
+use crate::http::v2::answer::{BINARY, HEAD_LENGTH, TensorsAnswer};
 use crate::http::v2::contract::{InferErrors, ModelParams, NotReady, NotServed, VersionParams};
 use crate::http::v2::error::V2Error;
 use crate::http::v2::named::named;
-use crate::http::v2::tensor::{InputTensor, OutputName, OutputTensor, TensorError, texts};
-
-/// The length of the JSON of a body whose tensors are bytes behind it.
-pub(super) const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-/// The media type of such a body.
-pub(super) const BINARY: &str = "application/octet-stream";
+use crate::http::v2::tensor::{InputTensor, OutputName, OutputTensor, SelectedOutput, TensorError, texts};
 
 /// A tensor of texts.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -97,13 +92,6 @@ pub(crate) struct InferResponse<'a> {
     #[schema(nullable = false)]
     id: Option<String>,
     outputs: Vec<OutputTensor>,
-}
-
-/// An output of the answer, and whether it is sent as bytes.
-#[derive(Clone, Copy)]
-pub(super) struct SelectedOutput {
-    pub(super) output: OutputName,
-    pub(super) binary: bool,
 }
 
 /// Tag a tensor of texts.

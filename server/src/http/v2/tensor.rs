@@ -100,6 +100,13 @@ pub(crate) struct OutputTensorParameters {
     pub(crate) binary_data_size: usize,
 }
 
+/// An output of the answer, and whether it is sent as bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct SelectedOutput {
+    pub(crate) output: OutputName,
+    pub(crate) binary: bool,
+}
+
 /// Why the tensors of a request are invalid.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(crate) enum TensorError {
