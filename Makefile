@@ -142,6 +142,7 @@ operations-checks: onnxruntime
 	$(PYTHON) tests/operations/faults.py
 	$(PYTHON) tests/operations/reload.py
 	$(PYTHON) tests/operations/saturation.py
+	$(PYTHON) tests/operations/memory.py
 
 # Validates the files in deploy/ with HAProxy, Prometheus, and the schemas of Kubernetes, KServe and Compose.
 deploy-checks: onnxruntime .venv-deploy/installed

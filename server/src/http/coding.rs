@@ -4,8 +4,6 @@ use std::fmt;
 
 use actix_web::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName};
 
-use crate::http::error::ApiError;
-
 /// A content coding, RFC 9110.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
@@ -13,6 +11,10 @@ pub(crate) enum Coding {
     /// The zlib format.
     Deflate,
 }
+
+/// A coding that is not known here, or several codings at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnknownCoding;
 
 /// The codings that a client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ impl Coding {
     }
 
     /// The coding of a request's body; `None` without one.
-    pub(crate) fn of_body(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
+    pub(crate) fn of_body(headers: &HeaderMap) -> Result<Option<Self>, UnknownCoding> {
         let Some(value) = headers.get(CONTENT_ENCODING) else {
             return Ok(None);
         };
@@ -51,7 +53,7 @@ impl Coding {
         match Self::ALL.into_iter().find(|coding| coding.is_named(name)) {
             Some(coding) => Ok(Some(coding)),
             None if name.is_empty() || name.eq_ignore_ascii_case("identity") => Ok(None),
-            None => Err(ApiError::UnsupportedEncoding),
+            None => Err(UnknownCoding),
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::http::coding::{Coding, accepted_header};
+use crate::http::coding::{Coding, UnknownCoding, accepted_header};
 
 /// `Retry-After` in seconds for refusals without an estimate.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -359,6 +359,12 @@ impl ResponseError for ApiError {
             response.insert_header(accepted_header());
         }
         response.json(self.body())
+    }
+}
+
+impl From<UnknownCoding> for ApiError {
+    fn from(UnknownCoding: UnknownCoding) -> Self {
+        Self::UnsupportedEncoding
     }
 }
 

@@ -14,7 +14,8 @@ use crate::http::{admin, hugging_face, ner, operations, pages, stream, v2};
         title = "Nerve",
         description = "Entity tagging over HTTP. Spans are half-open and refer to the text of the request. Every \
                        response has `x-request-id`: the request's own, if it is at most 128 visible ASCII characters, \
-                       else a new one.",
+                       else a new one. Bodies may be compressed, with `content-encoding: gzip` or \
+                       `deflate`; answers are if `accept-encoding` asks for it.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(

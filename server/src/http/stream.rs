@@ -102,7 +102,7 @@ impl<'a> StreamLine<'a> {
     responses(
         (status = 200, description = "One `StreamLine` a line", body = String, content_type = "application/x-ndjson"),
         (status = 401, description = "A key is needed", body = ErrorBody),
-        (status = 415, description = "The body is not declared to be JSON lines", body = ErrorBody),
+        (status = 415, description = "The body is not declared to be JSON lines, or has an unknown content encoding", body = ErrorBody),
         (status = 422, description = "The options are wrong", body = ErrorBody),
         (status = 503, description = "Not ready, or stopping", body = ErrorBody),
     )
@@ -138,7 +138,7 @@ pub(crate) async fn ner_stream(
     let (metrics, view) = (Arc::clone(&state.metrics), Arc::new(view));
     let written = answers.then(move |group| {
         let (tagger, metrics, view) = (Arc::clone(&tagger), Arc::clone(&metrics), Arc::clone(&view));
-        async move { write(&tagger, &metrics, group.map_err(cut)?, &view).await }
+        async move { write(&tagger, &metrics, group.map_err(|error| cut(&error))?, &view).await }
     });
     let chunks = written
         .map_ok(|(answer, place)| chunks(answer, place))
@@ -200,7 +200,7 @@ impl StreamCut {
     const FAILED: Self = Self { status: 500 };
 }
 
-fn cut(cut: BulkError<BodyError>) -> StreamCut {
+fn cut(cut: &BulkError<BodyError>) -> StreamCut {
     match cut {
         // The client left, sent nothing for too long, or sent what cannot be decompressed.
         BulkError::Input(_) => StreamCut { status: CLIENT_LEFT },

@@ -93,9 +93,17 @@ where
         .buffered(limits.groups)
 }
 
+/// A line without its text.
+struct ParsedLine {
+    number: u64,
+    id: Option<Box<RawValue>>,
+    /// Why it has no text.
+    problem: Option<LineError>,
+}
+
 /// The lines of a group, and the texts of those that have one.
 struct ParsedGroup {
-    places: Vec<(u64, Option<Box<RawValue>>, Result<(), LineError>)>,
+    lines: Vec<ParsedLine>,
     sources: Vec<TagInput>,
     /// What the group takes in memory, up to its answer.
     bytes: usize,
@@ -112,14 +120,17 @@ async fn parse<E>(
     let estimator = Arc::clone(tagger);
     let task = move || {
         let mut parsed = ParsedGroup {
-            places: Vec::with_capacity(group.len()),
+            lines: Vec::with_capacity(group.len()),
             sources: Vec::with_capacity(group.len()),
             bytes,
         };
         for line in group {
             let Record { id, source } = read(&line, format);
-            let place = source.map(|source| parsed.sources.push(source));
-            parsed.places.push((line.number, id, place));
+            let (number, problem) = (
+                line.number,
+                source.map(|source| parsed.sources.push(source)).err(),
+            );
+            parsed.lines.push(ParsedLine { number, id, problem });
         }
         parsed.bytes += estimator.bytes_to_tag(&parsed.sources, reading);
         parsed.bytes += estimator.bytes_of_answers(&parsed.sources);
@@ -136,15 +147,15 @@ async fn tag_group<E>(
     reading: DecodingOptions,
     flow: &Flow,
 ) -> Result<Vec<TaggedLine>, BulkError<E>> {
-    let ParsedGroup { places, sources, .. } = group;
+    let ParsedGroup { lines, sources, .. } = group;
     let mut tagged = tag_all(tagger, sources, reading, flow).await.into_iter();
-    let answered = places.into_iter().map(|(number, id, place)| {
-        let outcome = match place {
-            Ok(()) => match tagged.next().unwrap_or(Err(TagError::InferenceFailed)) {
+    let answered = lines.into_iter().map(|ParsedLine { number, id, problem }| {
+        let outcome = match problem {
+            None => match tagged.next().unwrap_or(Err(TagError::InferenceFailed)) {
                 Err(error) if stops(&error) => return Err(BulkError::Stopping),
                 outcome => outcome.map_err(LineError::Tag),
             },
-            Err(error) => Err(error),
+            Some(error) => Err(error),
         };
         Ok(TaggedLine { number, id, outcome })
     });
