@@ -369,14 +369,15 @@ impl Queue {
     pub(crate) fn worker_down(&self) -> Vec<Job> {
         let mut state = self.lock();
         state.workers = state.workers.saturating_sub(1);
-        let kept = match state.workers {
-            0 => state.clear_except_alone(),
+        let mut jobs = match state.workers {
+            0 => state.drain(),
             _ => Vec::new(),
         };
         self.show(&mut state);
         drop(state);
+        jobs.retain(|job| job.runs_alone);
         self.room.notify_waiters();
-        kept
+        jobs
     }
 
     /// Accepts no more windows. Waiting windows are still served.
@@ -389,9 +390,10 @@ impl Queue {
     pub(crate) fn abort(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.clear();
+        let jobs = state.drain();
         self.show(&mut state);
         drop(state);
+        drop(jobs);
         self.notify_of_end();
     }
 

@@ -145,16 +145,9 @@ impl QueueState {
         Some(job)
     }
 
-    /// Drops the waiting windows.
-    pub(super) fn clear(&mut self) {
-        self.waiting.clear();
+    /// Takes all windows out of the queue. The caller drops them after the lock, because that wakes their receivers.
+    pub(super) fn drain(&mut self) -> Vec<Job> {
         self.tokens = 0;
-    }
-
-    /// Drops the waiting windows, except those that run alone, which it yields.
-    pub(super) fn clear_except_alone(&mut self) -> Vec<Job> {
-        self.tokens = 0;
-        let waiting = std::mem::take(&mut self.waiting);
-        waiting.into_values().filter(|job| job.runs_alone).collect()
+        std::mem::take(&mut self.waiting).into_values().collect()
     }
 }
