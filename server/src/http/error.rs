@@ -218,7 +218,7 @@ impl ErrorResponse {
                 "line_too_large",
                 Refusal::LineBytes.name(),
             ),
-            LineError::NotUtf8 { .. } => Self::failed(StatusCode::BAD_REQUEST, "invalid_utf8"),
+            LineError::Encoding(_) => Self::failed(StatusCode::BAD_REQUEST, "invalid_utf8"),
             LineError::Request(error) => Self::of_request(error),
             LineError::Tag(error) => Self::of_tag(error),
         }
@@ -494,7 +494,7 @@ mod tests {
                 "line_too_large",
                 Some("line_bytes"),
             ),
-            (LineError::NotUtf8 { at: 1 }, "invalid_utf8", None),
+            (LineError::Encoding(nerve_tagging::EncodingError::Utf16), "invalid_utf8", None),
             (LineError::Request(RequestError::Id), "invalid_request", None),
             (
                 LineError::Tag(TagError::InferenceFailed),
