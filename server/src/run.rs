@@ -19,7 +19,7 @@ use crate::http::app::app;
 use crate::http::idle::give_up_on_clients_that_do_not_read;
 use crate::http::keys::{KeyError, Keys};
 use crate::http::state::AppState;
-use crate::tls::{TlsError, tls_config};
+use crate::tls::{Certificate, TlsError, tls_config};
 
 /// Longer than the idle timeouts of common proxies, so that the proxy closes an idle connection first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -28,8 +28,8 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// The granularity of the clock from which actix counts the time for a request's head.
 const CLOCK_STEP: Duration = Duration::from_millis(500);
-/// The interval for checking whether the files of API keys have changed.
-const KEYS_POLL: Duration = Duration::from_secs(1);
+/// The interval for checking whether the files of API keys and of the TLS certificate have changed.
+const FILES_POLL: Duration = Duration::from_secs(1);
 
 /// Why a server cannot start or continue.
 #[derive(Debug, Error)]
@@ -118,7 +118,11 @@ async fn serve_engine(
     hangup: Signal,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
-    let (address, keys) = (entrance.address, Arc::clone(&entrance.keys));
+    let address = entrance.address;
+    let files = ReloadedFiles {
+        keys: Arc::clone(&entrance.keys),
+        certificate: entrance.certificate.clone(),
+    };
     let server = http_server(entrance, config, Arc::clone(engine))?;
     let handle = server.handle();
     let mut server = pin!(server);
@@ -126,7 +130,7 @@ async fn serve_engine(
 
     tokio::select! {
         ended = &mut server => return ended_early(ended, engine).await,
-        told = until_told(engine, &keys, hangup, shutdown) => told?,
+        told = until_told(engine, &files, hangup, shutdown) => told?,
     }
 
     let http = &config.http;
@@ -171,8 +175,25 @@ async fn ended_early(ended: std::io::Result<()>, engine: &Engine) -> Result<Stop
 struct Entrance {
     listener: TcpListener,
     address: SocketAddr,
-    tls: Option<rustls::ServerConfig>,
+    certificate: Option<Arc<Certificate>>,
     keys: Arc<Keys>,
+}
+
+/// What is read again when its files change.
+#[derive(Clone)]
+struct ReloadedFiles {
+    keys: Arc<Keys>,
+    certificate: Option<Arc<Certificate>>,
+}
+
+impl ReloadedFiles {
+    /// Reads changed files again. Blocks.
+    fn refresh(&self) {
+        self.keys.refresh();
+        if let Some(certificate) = &self.certificate {
+            certificate.refresh();
+        }
+    }
 }
 
 impl Entrance {
@@ -183,7 +204,12 @@ impl Entrance {
         Ok(Self {
             address: listener.local_addr()?,
             listener,
-            tls: http.tls.as_ref().map(tls_config).transpose()?,
+            certificate: http
+                .tls
+                .as_ref()
+                .map(Certificate::read)
+                .transpose()?
+                .map(Arc::new),
             keys: Arc::new(Keys::read(config)?),
         })
     }
@@ -208,27 +234,27 @@ fn http_server(
         .client_request_timeout(Duration::from_millis(http.read_timeout_ms) + CLOCK_STEP)
         .disable_signals()
         .shutdown_timeout(drain.as_secs().saturating_add(1));
-    let server = match entrance.tls {
+    let server = match entrance.certificate {
         None => server.listen(entrance.listener)?,
-        Some(tls) => server.listen_rustls_0_23(entrance.listener, tls)?,
+        Some(certificate) => server.listen_rustls_0_23(entrance.listener, tls_config(certificate)?)?,
     };
     Ok(server.run())
 }
 
-/// Reads the keys again when their files change; never returns.
-async fn refresh(keys: &Arc<Keys>) {
+/// Reads keys and certificates again when their files change; never returns.
+async fn refresh(files: &ReloadedFiles) {
     loop {
-        sleep(KEYS_POLL).await;
-        let keys = Arc::clone(keys);
+        sleep(FILES_POLL).await;
+        let files = files.clone();
         // One refresh at a time, on a thread that may block.
-        let _looked = spawn_blocking(move || keys.refresh()).await;
+        let _looked = spawn_blocking(move || files.refresh()).await;
     }
 }
 
 /// Completes when the server is told to stop; fails with the first session that does not open.
 async fn until_told(
     engine: &Arc<Engine>,
-    keys: &Arc<Keys>,
+    files: &ReloadedFiles,
     hangup: Signal,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
@@ -242,7 +268,7 @@ async fn until_told(
     let poll = (poll > 0).then(|| Duration::from_millis(poll));
     tokio::select! {
         () = watch(Arc::clone(engine), poll, hangup) => {}
-        () = refresh(keys) => {}
+        () = refresh(files) => {}
         () = shutdown => {}
     }
     Ok(())
