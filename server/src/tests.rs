@@ -2,6 +2,7 @@
 
 mod contract;
 mod faults;
+mod framework;
 mod operations;
 mod stream;
 mod tls;

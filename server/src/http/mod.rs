@@ -5,6 +5,7 @@ pub(crate) mod app;
 mod body;
 mod deadline;
 pub(crate) mod error;
+mod framework;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 #[cfg(any(test, fuzzing))]
@@ -18,6 +19,7 @@ mod observe;
 pub(crate) mod openapi;
 mod operations;
 mod pages;
+mod query;
 mod request;
 mod request_id;
 mod responses;

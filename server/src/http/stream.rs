@@ -8,8 +8,8 @@ use actix_web::web::Bytes;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 use nerve_engine::{
-    Answer, AnswerOptions, BulkError, LineFormat, Readiness, TagError, TagOptions, TaggedLine, Tagger,
-    name_schema, tag_lines,
+    Answer, AnswerOptions, BulkError, LineFormat, Readiness, Refusal, TagError, TagOptions, TaggedLine,
+    Tagger, name_schema, tag_lines,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -63,7 +63,7 @@ impl<'a> StreamLine<'a> {
         tagger: &'a Tagger,
         answered: &'a TaggedLine,
         view: &AnswerOptions,
-    ) -> (Self, Option<&'static str>) {
+    ) -> (Self, Option<Refusal>) {
         let (id, line) = (answered.id.as_deref(), answered.number);
         match &answered.outcome {
             Ok(tagged) => {
