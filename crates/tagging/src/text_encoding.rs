@@ -1,6 +1,7 @@
 //! The text of a file or a request: UTF-8, without the byte order mark that some editors write before it.
 
 use std::io;
+use std::str::Utf8Error;
 
 use thiserror::Error;
 
@@ -22,6 +23,17 @@ pub enum EncodingError {
     },
 }
 
+impl EncodingError {
+    fn new(bytes: &[u8], error: Utf8Error) -> Self {
+        match is_utf16(bytes) {
+            true => Self::Utf16,
+            false => Self::NotUtf8 {
+                valid: error.valid_up_to(),
+            },
+        }
+    }
+}
+
 /// The bytes without a byte order mark at their start.
 pub fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
@@ -34,19 +46,17 @@ pub fn is_utf16(bytes: &[u8]) -> bool {
 
 /// The text of these bytes, with a byte order mark if they have one.
 pub fn decode_utf8(bytes: &[u8]) -> Result<&str, EncodingError> {
-    std::str::from_utf8(bytes).map_err(|error| match is_utf16(bytes) {
-        true => EncodingError::Utf16,
-        false => EncodingError::NotUtf8 {
-            valid: error.valid_up_to(),
-        },
-    })
+    std::str::from_utf8(bytes).map_err(|error| EncodingError::new(bytes, error))
 }
 
 /// The content of a file as text, without a byte order mark: `std::fs::read(path).and_then(into_text)`.
-pub fn into_text(bytes: Vec<u8>) -> io::Result<String> {
-    let text = decode_utf8(without_byte_order_mark(&bytes))
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    Ok(text.to_owned())
+pub fn into_text(mut bytes: Vec<u8>) -> io::Result<String> {
+    let mark = bytes.len() - without_byte_order_mark(&bytes).len();
+    bytes.drain(..mark);
+    String::from_utf8(bytes).map_err(|error| {
+        let problem = EncodingError::new(error.as_bytes(), error.utf8_error());
+        io::Error::new(io::ErrorKind::InvalidData, problem)
+    })
 }
 
 #[cfg(test)]

@@ -52,5 +52,5 @@ fn is_lasting(error: &ReloadError) -> bool {
         return false;
     };
     let mut causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
-    !causes.any(|cause| cause.is::<io::Error>())
+    !causes.any(<dyn Error>::is::<io::Error>)
 }
