@@ -15,6 +15,7 @@ mod logging_error;
 mod offline;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod reloaded;
 mod run;
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ use crate::http::app::app;
 use crate::http::idle::give_up_on_clients_that_do_not_read;
 use crate::http::keys::{KeyError, Keys};
 use crate::http::state::AppState;
-use crate::tls::{TlsError, tls_config};
+use crate::tls::{Certificate, TlsError, tls_config};
 
 /// Longer than the idle timeouts of common proxies, so that the proxy closes an idle connection first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -29,8 +29,8 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// The granularity of the clock from which actix counts the time for a request's head.
 const CLOCK_STEP: Duration = Duration::from_millis(500);
-/// The interval for checking whether the files of API keys have changed.
-const KEYS_POLL: Duration = Duration::from_secs(1);
+/// The interval for checking whether the files of API keys and of the TLS certificate have changed.
+const FILES_POLL: Duration = Duration::from_secs(1);
 
 /// Why a server cannot start or continue.
 #[derive(Debug, Error)]
@@ -128,8 +128,12 @@ async fn serve_engine(
     hangup: Signal,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
+    let files = ReloadedFiles {
+        keys: Arc::clone(&entrance.keys),
+        certificate: entrance.certificate.clone(),
+    };
     let keys = Arc::clone(&entrance.keys);
-    let state = AppState::new(Arc::clone(engine), Arc::clone(&keys), config.http.clone())?;
+    let state = AppState::new(Arc::clone(engine), keys, config.http.clone())?;
     let mut grpc = GrpcSide::start(&mut entrance, &state)?;
     let (address, grpc_address) = (entrance.address, grpc.address);
     let server = http_server(entrance, state, &config.http)?;
@@ -144,7 +148,7 @@ async fn serve_engine(
     tokio::select! {
         ended = &mut server => return ended_early(ended, engine).await,
         ended = grpc.ended() => return ended_early(ended, engine).await,
-        told = until_told(engine, &keys, hangup, shutdown) => told?,
+        told = until_told(engine, &files, hangup, shutdown) => told?,
     }
 
     let http = &config.http;
@@ -193,10 +197,10 @@ struct GrpcSide {
 
 impl GrpcSide {
     /// Serves on the listener for gRPC, if there is one.
-    fn start(entrance: &mut Entrance, state: &AppState) -> std::io::Result<Self> {
+    fn start(entrance: &mut Entrance, state: &AppState) -> Result<Self, ServerError> {
         let listener = entrance.grpc.take();
         let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
-        let tls = entrance.tls.clone();
+        let tls = entrance.certificate.clone().map(tls_config).transpose()?;
         let server = listener.map(|listener| GrpcServer::start(listener, state, tls));
         Ok(Self {
             server: server.transpose()?,
@@ -228,8 +232,25 @@ struct Entrance {
     listener: TcpListener,
     grpc: Option<TcpListener>,
     address: SocketAddr,
-    tls: Option<rustls::ServerConfig>,
+    certificate: Option<Arc<Certificate>>,
     keys: Arc<Keys>,
+}
+
+/// What is read again when its files change.
+#[derive(Clone)]
+struct ReloadedFiles {
+    keys: Arc<Keys>,
+    certificate: Option<Arc<Certificate>>,
+}
+
+impl ReloadedFiles {
+    /// Reads changed files again. Blocks.
+    fn refresh(&self) {
+        self.keys.refresh();
+        if let Some(certificate) = &self.certificate {
+            certificate.refresh();
+        }
+    }
 }
 
 impl Entrance {
@@ -244,7 +265,12 @@ impl Entrance {
             address: listener.local_addr()?,
             listener,
             grpc,
-            tls: http.tls.as_ref().map(tls_config).transpose()?,
+            certificate: http
+                .tls
+                .as_ref()
+                .map(Certificate::read)
+                .transpose()?
+                .map(Arc::new),
             keys: Arc::new(Keys::read(config)?),
         })
     }
@@ -263,27 +289,27 @@ fn http_server(entrance: Entrance, state: AppState, http: &HttpConfig) -> Result
         .client_request_timeout(Duration::from_millis(http.read_timeout_ms) + CLOCK_STEP)
         .disable_signals()
         .shutdown_timeout(drain.as_secs().saturating_add(1));
-    let server = match entrance.tls {
+    let server = match entrance.certificate {
         None => server.listen(entrance.listener)?,
-        Some(tls) => server.listen_rustls_0_23(entrance.listener, tls)?,
+        Some(certificate) => server.listen_rustls_0_23(entrance.listener, tls_config(certificate)?)?,
     };
     Ok(server.run())
 }
 
-/// Reads the keys again when their files change; never returns.
-async fn refresh(keys: &Arc<Keys>) {
+/// Reads keys and certificates again when their files change; never returns.
+async fn refresh(files: &ReloadedFiles) {
     loop {
-        sleep(KEYS_POLL).await;
-        let keys = Arc::clone(keys);
+        sleep(FILES_POLL).await;
+        let files = files.clone();
         // One refresh at a time, on a thread that may block.
-        let _looked = spawn_blocking(move || keys.refresh()).await;
+        let _looked = spawn_blocking(move || files.refresh()).await;
     }
 }
 
 /// Completes when the server is told to stop; fails with the first session that does not open.
 async fn until_told(
     engine: &Arc<Engine>,
-    keys: &Arc<Keys>,
+    files: &ReloadedFiles,
     hangup: Signal,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
@@ -297,7 +323,7 @@ async fn until_told(
     let poll = (poll > 0).then(|| Duration::from_millis(poll));
     tokio::select! {
         () = watch(Arc::clone(engine), poll, hangup) => {}
-        () = refresh(keys) => {}
+        () = refresh(files) => {}
         () = shutdown => {}
     }
     Ok(())

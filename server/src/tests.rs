@@ -4,6 +4,7 @@ mod answers;
 mod compression;
 mod contract;
 mod faults;
+mod framework;
 mod grpc;
 mod operations;
 mod stream;

@@ -66,7 +66,7 @@ pub use request::json::parse;
 pub use request::options::{OffsetsOption, TagOptions};
 pub use scheduler::job::WindowInput;
 pub use scheduler::policy::{LOOKAHEAD, batch_size_for, next_batch};
-pub use scheduler::queue::SubmitError;
+pub use scheduler::submit_error::SubmitError;
 pub use series::Series;
 pub use session::{LogitRows, ModelSession, ModelSessionError, OpenSession};
 pub use trace::TRACE_TARGET;

@@ -20,6 +20,7 @@ mod split;
 mod subwords;
 mod tag;
 mod temperature;
+mod text_encoding;
 mod transition;
 mod window;
 
@@ -39,4 +40,5 @@ pub use split::{Splitter, SplitterError, split_corpus, split_whitespace};
 pub use subwords::{AlignError, Subwords};
 pub use tag::{EntityType, LabelId, Tag};
 pub use temperature::Temperature;
+pub use text_encoding::{EncodingError, decode_utf8, into_text, is_utf16, without_byte_order_mark};
 pub use window::{Window, WindowLimits, WindowLimitsError, windows};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nerve_engine::Refusal;
 use tracing::{debug, warn};
 
 use crate::grpc::call::Call;
@@ -46,7 +47,7 @@ impl CallCount {
     }
 
     /// The call was refused because of load or limits, if there is a reason.
-    pub(crate) fn refused(&mut self, reason: Option<&'static str>) {
+    pub(crate) fn refused(&mut self, reason: Option<Refusal>) {
         self.state.metrics.refused(reason);
         self.refused = reason.is_some();
     }

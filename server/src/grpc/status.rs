@@ -83,6 +83,8 @@ fn code(error: &V2Error) -> Code {
 fn api_code(error: &ApiError) -> Code {
     match error {
         ApiError::NotFound { .. } => Code::NotFound,
+        ApiError::Framework { status, .. } if status.is_client_error() => Code::InvalidArgument,
+        ApiError::Framework { .. } => Code::Internal,
         ApiError::MethodNotAllowed { .. } => Code::Unimplemented,
         ApiError::UnsupportedMediaType
         | ApiError::NotJsonLines

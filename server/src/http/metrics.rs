@@ -5,7 +5,6 @@ use std::time::Duration;
 use nerve_engine::{Refusal, Series};
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 
-use crate::http::error::ApiError;
 use crate::http::route::Route;
 
 /// The counters, gauges and histograms of HTTP requests.
@@ -72,8 +71,8 @@ impl HttpMetrics {
             "Requests refused because of load or limits, by reason",
             &["reason"],
         )?;
-        for reason in Refusal::ALL.map(Refusal::name).iter().chain(&ApiError::REFUSALS) {
-            refused.with_label_values(&[reason]);
+        for reason in Refusal::ALL {
+            refused.with_label_values(&[reason.name()]);
         }
         Ok(Self {
             requests,
@@ -121,9 +120,9 @@ impl HttpMetrics {
     }
 
     /// Counts a refusal, if there is a reason.
-    pub(crate) fn refused(&self, reason: Option<&'static str>) {
+    pub(crate) fn refused(&self, reason: Option<Refusal>) {
         if let Some(reason) = reason {
-            self.refused.with_label_values(&[reason]).inc();
+            self.refused.with_label_values(&[reason.name()]).inc();
         }
     }
 }
@@ -140,11 +139,13 @@ mod tests {
         let mut text = Vec::new();
         TextEncoder::new().encode(&registry.gather(), &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
+        for reason in Refusal::ALL {
+            let line = format!("nerve_refused_total{{reason=\"{}\"}} 0", reason.name());
+            assert!(text.contains(&line), "{line} is missing from\n{text}");
+        }
         for line in [
             "nerve_requests_total{route=\"/ner\",status=\"200\"} 0",
             "nerve_request_duration_seconds_count{route=\"/ner/batch\"} 0",
-            "nerve_refused_total{reason=\"queue_windows\"} 0",
-            "nerve_refused_total{reason=\"body_memory\"} 0",
             "nerve_outcomes_total{outcome=\"cancelled\"} 0",
             "nerve_received_total 0",
             "nerve_in_flight 0",

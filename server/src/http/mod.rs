@@ -10,6 +10,7 @@ pub(crate) mod compress;
 mod deadline;
 pub(crate) mod decompress;
 pub(crate) mod error;
+mod framework;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 #[cfg(any(test, fuzzing))]
@@ -23,6 +24,7 @@ mod observe;
 pub(crate) mod openapi;
 mod operations;
 mod pages;
+mod query;
 mod request;
 pub(crate) mod request_id;
 mod responses;

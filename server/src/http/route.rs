@@ -191,6 +191,16 @@ impl Route {
         self.is_tagging() && !self.is_stream()
     }
 
+    /// The query parameters that the route has with `POST`; `None` if it reads its query itself, or takes no `POST`.
+    pub(crate) fn query_parameters(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Rollback => Some(&["from"]),
+            Self::NerStream => None,
+            route if route.is_tagging() || route.is_admin() => Some(&[]),
+            _ => None,
+        }
+    }
+
     /// Whether errors have the format of the Open Inference Protocol.
     pub(crate) fn is_v2(self) -> bool {
         self.name().starts_with("/v2")
@@ -216,7 +226,7 @@ impl Route {
             Self::V2Infer | Self::V2VersionInfer => {
                 &[200, 400, 401, 404, 405, 408, 413, 415, 429, 499, 500, 503, 504]
             }
-            Self::Reload | Self::Rollback => &[200, 401, 405, 409],
+            Self::Reload | Self::Rollback => &[200, 401, 405, 409, 422],
             Self::GrpcServerLive | Self::GrpcServerReady | Self::GrpcServerMetadata => &[200],
             Self::GrpcModelReady | Self::GrpcModelMetadata | Self::GrpcHealthCheck => &[200, 404],
             Self::GrpcHealthWatch => &[200, 499, 503],

@@ -8,8 +8,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::stream::{self, Stream};
 use futures_util::{StreamExt, TryStreamExt};
 use nerve_engine::{
-    Answer, AnswerOptions, BulkError, GroupPlace, LineFormat, Readiness, TagError, TagOptions, TaggedGroup,
-    TaggedLine, Tagger, name_schema, tag_lines,
+    Answer, AnswerOptions, BulkError, GroupPlace, LineFormat, Readiness, Refusal, TagError, TagOptions,
+    TaggedGroup, TaggedLine, Tagger, name_schema, tag_lines,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -67,7 +67,7 @@ impl<'a> StreamLine<'a> {
         tagger: &'a Tagger,
         answered: &'a TaggedLine,
         view: &AnswerOptions,
-    ) -> (Self, Option<&'static str>) {
+    ) -> (Self, Option<Refusal>) {
         let (id, line) = (answered.id.as_deref(), answered.number);
         match &answered.outcome {
             Ok(tagged) => {

@@ -514,3 +514,22 @@ fn a_text_that_was_answered_lately_is_not_computed_again() {
     server.ner("nan");
     assert_eq!(server.metric("nerve_cache_lookups_total{result=\"hit\"}"), 2.0);
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_body() {
+    let server = Server::plain();
+    let tensor = json!({"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["paul"]}]});
+    for (path, body) in [
+        ("/ner", json!({"text": "paul"})),
+        ("/ner/batch", json!({"items": [{"text": "paul"}]})),
+        ("/", json!({"inputs": "paul"})),
+        ("/v2/models/test/infer", tensor),
+    ] {
+        let answer = server.post(path, &format!("\u{feff}{body}"));
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        assert!(answer.body.contains("person"), "{path}: {}", answer.body);
+    }
+    let lines = "content-type: application/x-ndjson\r\n";
+    let streamed = receive(server.send("POST", "/ner/stream", lines, "\u{feff}{\"text\": \"paul\"}\n"));
+    assert!(streamed.body.contains("person"), "{}", streamed.body);
+}

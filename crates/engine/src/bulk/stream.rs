@@ -19,7 +19,8 @@ use crate::pipeline::error::TagError;
 use crate::pipeline::tagged::TaggedText;
 use crate::pipeline::tagger::Tagger;
 use crate::request::input::TagInput;
-use crate::scheduler::queue::{Flow, SubmitError};
+use crate::scheduler::queue::Flow;
+use crate::scheduler::submit_error::SubmitError;
 
 /// How often a line is retried that was lost because the last worker failed.
 const RETRIES: usize = 3;

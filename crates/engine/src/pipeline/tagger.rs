@@ -19,9 +19,9 @@ use crate::pipeline::prepare::{Preparation, Prepared};
 use crate::pipeline::tagged::TaggedText;
 use crate::pipeline::threads::{TaskError, TokenizerPool};
 use crate::request::input::TagInput;
-use crate::scheduler::job::{LogitMatrix, Waiter, WindowFailed, WindowInput};
+use crate::scheduler::job::{LogitMatrix, WindowFailed, WindowInput};
 use crate::scheduler::pool::Pool;
-use crate::scheduler::queue::{Flow, Queue};
+use crate::scheduler::queue::{Flow, Queue, Waiter, WorkerWait};
 use crate::trace;
 
 /// How many windows of one request are in the queue at a time.
@@ -296,11 +296,12 @@ impl Tagger {
         }
     }
 
-    /// Computes windows and gives `take` the logits of each, in order, with the key that came with the window.
+    /// Computes windows and gives `take` the logits of each, in order, with the key of the window's text. After a
+    /// window that fails, the further windows of its text are neither submitted nor waited for.
     ///
     /// The first windows, as many as may be in the queue at a time, are submitted together; under [`Admission::Now`]
     /// they are admitted or refused as a whole. The other windows are submitted one by one as these are answered.
-    pub(crate) async fn compute<K: Copy>(
+    pub(crate) async fn compute<K: Copy + PartialEq>(
         &self,
         windows: impl Iterator<Item = (K, WindowInput)>,
         admission: Admission,
@@ -318,6 +319,7 @@ impl Tagger {
             at_a_time = inputs.len();
             submitted = keys.into_iter().zip(self.queue.submit(inputs, flow)?).collect();
         }
+        let mut wait = WorkerWait::default();
         loop {
             while submitted.len() < at_a_time {
                 let Some((key, input)) = windows.next() else {
@@ -325,13 +327,16 @@ impl Tagger {
                 };
                 let waiter = match admission {
                     Admission::Now => self.queue.submit_further(vec![input], flow).await?,
-                    Admission::Patiently => match self.queue.submit_patiently(vec![input], flow).await {
-                        Ok(waiter) => waiter,
-                        Err(reason) => {
-                            take(key, Err(TagError::Queue(reason)));
-                            continue;
+                    Admission::Patiently => {
+                        match self.queue.submit_patiently(vec![input], flow, &mut wait).await {
+                            Ok(waiter) => waiter,
+                            Err(reason) => {
+                                take(key, Err(TagError::Queue(reason)));
+                                give_up(key, &mut submitted, &mut windows);
+                                continue;
+                            }
                         }
-                    },
+                    }
                 };
                 submitted.extend(waiter.into_iter().map(|waiter| (key, waiter)));
             }
@@ -342,7 +347,11 @@ impl Tagger {
                 Ok(answered) => answered.map_err(|WindowFailed| TagError::InferenceFailed),
                 Err(_) => Err(self.dropped()),
             };
+            let failed = answered.is_err();
             take(key, answered);
+            if failed {
+                give_up(key, &mut submitted, &mut windows);
+            }
         }
     }
 
@@ -384,6 +393,16 @@ impl Tagger {
     }
 }
 
+/// Withdraws the submitted windows of a text, and skips those that follow.
+fn give_up<K: Copy + PartialEq>(
+    text: K,
+    submitted: &mut VecDeque<(K, Waiter)>,
+    windows: &mut Peekable<impl Iterator<Item = (K, WindowInput)>>,
+) {
+    submitted.retain(|(key, _)| *key != text);
+    while windows.next_if(|(key, _)| *key == text).is_some() {}
+}
+
 /// Appends the logits of a text's next window, unless the text has failed.
 pub(crate) fn append(logits: &mut Result<LogitMatrix, TagError>, answered: Result<LogitMatrix, TagError>) {
     match (logits, answered) {
@@ -413,3 +432,6 @@ pub(super) fn decide(
         joined: aggregation != Aggregation::None,
     })
 }
+
+#[cfg(test)]
+mod tests;
