@@ -127,6 +127,9 @@ impl<R: BufRead> Entries<R> {
     fn next_line(&mut self) -> Result<Option<String>, CorpusError> {
         let mut line = String::new();
         self.lines_read += 1;
+        if self.lines_read == 1 && self.input.fill_buf().is_ok_and(nerve_tagging::is_utf16) {
+            return Err(self.defect(nerve_tagging::EncodingError::Utf16.to_string()));
+        }
         match self.input.read_line(&mut line) {
             Ok(0) => return Ok(None),
             Ok(_) => {}
@@ -177,6 +180,15 @@ mod tests {
     fn entries(text: &str, format: Format) -> Vec<Entry> {
         let entries = Entries::new(text.as_bytes(), Path::new("in"), format);
         entries.collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn a_file_in_utf_16_is_named_as_such() {
+        for format in [Format::Conll, Format::JsonLines, Format::Text] {
+            let mut entries = Entries::new(&b"\xff\xfea\0\n\0"[..], Path::new("in"), format);
+            let problem = entries.next().unwrap().unwrap_err().to_string();
+            assert!(problem.contains("UTF-16; convert it to UTF-8"), "{problem}");
+        }
     }
 
     fn words(line: usize, words: &[&str], tags: &[&str]) -> Entry {

@@ -3,12 +3,13 @@
 mod bert_words;
 
 use std::borrow::Cow;
+use std::fs;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use nerve_repository::{ConfigError, Family, JsonFile, TokenizerConfig, write_synced};
-use nerve_tagging::{AlignError, ByteSpan, Subwords, Window, WordIndex};
+use nerve_tagging::{AlignError, ByteSpan, Subwords, Window, WordIndex, into_text};
 use serde_json::{Map, Value};
 use thiserror::Error;
 use tokenizers::models::wordpiece::WordPiece;
@@ -126,7 +127,10 @@ impl TextTokenizer {
     }
 
     fn from_json(path: &Path, config: &TokenizerConfig) -> Result<Self, TokenizerError> {
-        let opened = guarded(|| Tokenizer::from_file(path));
+        let json = fs::read(path)
+            .and_then(into_text)
+            .map_err(|error| open_error(path, error))?;
+        let opened = guarded(|| Tokenizer::from_bytes(&json));
         let mut tokenizer = opened.map_err(|error| open_error(path, error))?;
         if let Some(NormalizerWrapper::BertNormalizer(mut normalizer)) = tokenizer.get_normalizer().cloned() {
             normalizer.lowercase = config.do_lower_case.unwrap_or(normalizer.lowercase);
@@ -148,7 +152,18 @@ impl TextTokenizer {
 
     /// A BERT WordPiece tokenizer over a `vocab.txt`, one subword a line.
     fn from_vocab(path: &Path, config: &TokenizerConfig) -> Result<Self, TokenizerError> {
-        let model = WordPiece::from_file(&path.to_string_lossy())
+        let text = fs::read(path)
+            .and_then(into_text)
+            .map_err(|error| open_error(path, error))?;
+        let mut vocabulary =
+            WordPiece::read_file(&path.to_string_lossy()).map_err(|error| open_error(path, error))?;
+        // The library takes a byte order mark for a part of the first token.
+        let first = text.lines().next().unwrap_or_default().trim_end();
+        if vocabulary.remove(&format!("\u{feff}{first}")).is_some() {
+            vocabulary.insert(first.to_owned(), 0);
+        }
+        let model = WordPiece::builder()
+            .vocab(vocabulary)
             .unk_token("[UNK]".to_owned())
             .build()
             .map_err(|error| open_error(path, error))?;

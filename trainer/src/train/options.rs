@@ -287,10 +287,12 @@ impl TrainOptions {
 
     /// The options in a TOML file; an unknown key is an error.
     pub fn read(path: &Path) -> Result<Self, OptionError> {
-        let text = std::fs::read_to_string(path).map_err(|source| OptionError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read(path)
+            .and_then(nerve_tagging::into_text)
+            .map_err(|source| OptionError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
         let failed = |source| OptionError::Parse {
             path: path.to_owned(),
             source,

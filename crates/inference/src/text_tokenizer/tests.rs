@@ -281,3 +281,38 @@ fn a_file_that_the_library_panics_at_is_refused_by_its_name() {
     assert!(matches!(error, TokenizerError::Open { .. }));
     assert!(error.to_string().contains("tokenizer.json"), "{error}");
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_file() {
+    let (dir, plain) = tokenizer();
+    let mark = |name: &str| {
+        let path = dir.path().join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
+    };
+    let words = ["do", "[PAD]", "paul"];
+    let ids = plain.encode_words(&words).unwrap().ids().to_vec();
+    mark("vocab.txt");
+    let marked = TextTokenizer::open_dir(dir.path()).unwrap();
+    assert_eq!(marked.token_to_id("[PAD]"), Some(0));
+    assert_eq!(marked.encode_words(&words).unwrap().ids(), ids);
+    marked.save(&dir.path().join("tokenizer.json")).unwrap();
+    mark("tokenizer.json");
+    std::fs::write(dir.path().join("tokenizer_config.json"), "\u{feff}{}").unwrap();
+    let marked = TextTokenizer::open_dir(dir.path()).unwrap();
+    assert_eq!(marked.encode_words(&words).unwrap().ids(), ids);
+}
+
+#[test]
+fn a_file_in_utf_16_is_named_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let utf16: Vec<u8> = "\u{feff}[PAD]\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    std::fs::write(dir.path().join("vocab.txt"), &utf16).unwrap();
+    let problem = |dir: &Path| TextTokenizer::open_dir(dir).map(drop).unwrap_err().to_string();
+    assert!(problem(dir.path()).contains("UTF-16; convert it to UTF-8"));
+    std::fs::write(dir.path().join("tokenizer.json"), &utf16).unwrap();
+    assert!(problem(dir.path()).contains("UTF-16; convert it to UTF-8"));
+}

@@ -16,7 +16,9 @@ use crate::http::v2::tensor::{INPUT, OutputName};
 /// The protocol's extension for tensors as bytes behind the JSON.
 const BINARY_TENSORS: &str = "binary_tensor_data";
 /// The model takes texts and gives entities, not the tensors of its graph.
-const PLATFORM: &str = "nerve";
+pub(crate) const PLATFORM: &str = "nerve";
+/// The server's name.
+pub(crate) const SERVER: &str = "nerve";
 
 /// The server's name and what it can do.
 #[derive(Serialize, ToSchema)]
@@ -100,7 +102,7 @@ fn check_ready(tagger: &Tagger) -> Result<(), V2Error> {
 )]
 pub(crate) async fn server() -> HttpResponse {
     HttpResponse::Ok().json(ServerMetadata {
-        name: "nerve",
+        name: SERVER,
         version: env!("CARGO_PKG_VERSION"),
         extensions: [BINARY_TENSORS],
     })
