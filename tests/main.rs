@@ -10,6 +10,7 @@ mod families;
 mod fixture;
 mod formats;
 mod hostile;
+mod invisible;
 mod logs;
 mod parity;
 mod pipeline;

@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use nerve_corpus::conll::{self, ConllWriteError};
-use nerve_tagging::{ByteSpan, LabelSet, OffsetMap, OffsetUnit, OrphanRule, WordLabel, WordSpan, entities};
+use nerve_tagging::{
+    ByteSpan, LabelSet, OffsetMap, OffsetUnit, OrphanRule, WordLabel, WordSpan, entities, trim_invisible,
+};
 use serde::Serialize;
 
 use crate::tag_file::sentence::SentenceToTag;
@@ -103,7 +105,7 @@ pub(super) fn ndjson(
 
 /// Where words stand in the line they were split from.
 fn span(sentence: &SentenceToTag, words: WordSpan) -> Option<ByteSpan> {
-    let (_, spans) = sentence.text.as_ref()?;
+    let (text, spans) = sentence.text.as_ref()?;
     let covered = spans.get(words.range())?;
-    Some(covered.first()?.cover(*covered.last()?))
+    Some(trim_invisible(text, covered.first()?.cover(*covered.last()?)))
 }
