@@ -33,7 +33,7 @@ pub use invisible::trim_invisible;
 pub use label::LabelSet;
 pub use label_error::LabelError;
 pub use offset::{OffsetMap, OffsetUnit};
-pub use scheme::{SchemeError, TagScheme, to_iob2};
+pub use scheme::{SchemeError, TagScheme, predicted_to_iob2, to_iob2};
 pub use score::{Counts, Prf, Score, Scorer, TypeScore};
 pub use sentence::Sentence;
 pub use span::{ByteSpan, WordIndex, WordSpan};

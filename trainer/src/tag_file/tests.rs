@@ -26,12 +26,22 @@ fn conll(text: &str) -> Result<String, TagFileError> {
 
 #[test]
 fn columns_keep_their_words_and_their_blank_lines() {
-    let text = "\u{feff}-DOCSTART- -X- O\n\n\nZoë\tNNP\tO\r\nLee NNP\n , in\n\n \nNew York\tx\nRome";
-    let expected = "-DOCSTART- -X- O\n\n\nZoë\tB-per\nLee\tI-per\n,\tO\n\n \nNew York\tB-loc\nRome\tB-loc\n";
+    let text = "\u{feff}-DOCSTART- -X- O\n\n\nZoë\tO\r\nLee NNP\n , in\n\u{a0}\tO\n\n \nNew York\tx\nRome\t";
+    let expected =
+        "-DOCSTART- -X- O\n\n\nZoë\tB-per\nLee\tI-per\n,\tO\n\u{a0}\tO\n\n \nNew York\tB-loc\nRome\tB-loc\n";
     assert_eq!(conll(text).unwrap(), expected);
     // What was tagged is tagged to the same again.
     assert_eq!(conll(expected).unwrap(), expected);
     assert_eq!(conll("").unwrap(), "");
+}
+
+#[test]
+fn a_no_break_space_is_in_a_word_and_comments_are_kept() {
+    let text = "# id 7\tdomain=en\n10\u{a0}000 _ _ O\nRome _ _ O\n";
+    assert_eq!(
+        conll(text).unwrap(),
+        "# id 7\tdomain=en\n10\u{a0}000\tO\nRome\tB-loc\n"
+    );
 }
 
 #[test]
