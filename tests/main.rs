@@ -3,6 +3,7 @@
 
 mod broken_bundles;
 mod calibration;
+mod checkpoints;
 mod corpus;
 mod devices;
 mod failed_starts;
