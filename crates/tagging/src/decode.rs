@@ -343,7 +343,11 @@ mod tests {
             assert_eq!(decoded(&rows, &has_row, decoding), [0, 1, 2, 2, 2, 0, 0, 0]);
             // Two entities side by side, and an entity before `O`, have nothing between them.
             assert_eq!(
-                decoded(&[begin, begin, outside], &[true, false, true, false, true], decoding),
+                decoded(
+                    &[begin, begin, outside],
+                    &[true, false, true, false, true],
+                    decoding
+                ),
                 [1, 0, 1, 0, 0]
             );
             assert_eq!(decoded(&[], &[false, false], decoding), [0, 0]);
@@ -370,10 +374,16 @@ mod tests {
             let labels = LabelSet::learn(names.iter().copied()).unwrap();
             let row = |name: &str| {
                 let chosen = labels.parse(name).unwrap().0;
-                Some((0..labels.len()).map(|at| if at == chosen { 9.0 } else { 0.0 }).collect())
+                Some(
+                    (0..labels.len())
+                        .map(|at| if at == chosen { 9.0 } else { 0.0 })
+                        .collect(),
+                )
             };
             let rows = [row(before), None, row(after)];
-            let words = Decoder::new(&labels).decode_words(&rows, Decoding::Constrained).unwrap();
+            let words = Decoder::new(&labels)
+                .decode_words(&rows, Decoding::Constrained)
+                .unwrap();
             labels.name(words[1].label).unwrap().to_owned()
         };
         let iobes = ["O", "B-a", "I-a", "E-a", "S-a"];

@@ -20,7 +20,10 @@ pub fn trim_invisible(text: &str, span: ByteSpan) -> ByteSpan {
     };
     let mut end = last + base.len_utf8();
     let rest = slice.get(end..).unwrap_or_default();
-    end += rest.len() - rest.trim_start_matches(|character| belongs_to(base, character)).len();
+    end += rest.len()
+        - rest
+            .trim_start_matches(|character| belongs_to(base, character))
+            .len();
     ByteSpan::new(span.start() + first, span.start() + end).unwrap_or(span)
 }
 

@@ -2,7 +2,9 @@
 
 use nerve_corpus::Corpus;
 use nerve_inference::{TagError, Tagger};
-use nerve_tagging::{ByteSpan, ComparableTags, LabelSet, OrphanRule, Tag, detokenize, entities, trim_invisible};
+use nerve_tagging::{
+    ByteSpan, ComparableTags, LabelSet, OrphanRule, Tag, detokenize, entities, trim_invisible,
+};
 
 use crate::evaluate::spans::{SpanScore, TextEntity, score_spans};
 

@@ -365,7 +365,10 @@ pub(super) fn decide(
     let joined = aggregation != Aggregation::None;
     if !joined {
         // Each token is an entity of its own, and a word without tokens has none to be inside of.
-        let unseen = labels.iter_mut().zip(text.has_subword()).filter(|(_, seen)| !seen);
+        let unseen = labels
+            .iter_mut()
+            .zip(text.has_subword())
+            .filter(|(_, seen)| !seen);
         unseen.for_each(|(label, _)| *label = model.decoder.outside_word());
     }
     Ok(TaggedText {
