@@ -23,8 +23,8 @@ pub(crate) fn is_separator(line: &str) -> bool {
     line.trim().is_empty() || line.starts_with("-DOCSTART-")
 }
 
-/// Whether a line before a sentence is a comment rather than the word `#`: `# id 1	domain=en` (MultiCoNER), `# text = ...`
-/// (CoNLL-U), or `#	SOURCE [DATE]` (GermEval).
+/// Whether a line before a sentence is a comment rather than the word `#`: `# id 1<TAB>domain=en` (MultiCoNER), `# text = ...`
+/// (CoNLL-U), or `#<TAB>SOURCE [DATE]` (GermEval).
 ///
 /// A line whose last column is a tag is a word, as is a line that has the columns of the file and starts with the lone column
 /// `#`. `columns` is the number of columns of the file, where a line with words has been read.
@@ -39,9 +39,11 @@ pub(crate) fn is_comment(line: &str, columns: Option<usize>) -> bool {
         return false;
     }
     let (hash_alone, spaced) = (found[0] == "#", line.starts_with("# "));
+    // No tag and no part of speech has a space.
+    let source = !spaced && last.contains(' ');
     match columns {
-        Some(columns) => !hash_alone || found.len() != columns || (spaced && columns > 2),
-        None => !hash_alone || (spaced && found.len() > 2) || (!spaced && last.contains(' ')),
+        Some(columns) => !hash_alone || found.len() != columns || (spaced && columns > 2) || source,
+        None => !hash_alone || (spaced && found.len() > 2) || source,
     }
 }
 
@@ -185,6 +187,7 @@ mod tests {
             ("# sent_id = 3", Some(4), true),
             ("#\thttp://de.wikipedia.org/wiki/Rom [2009-10-17]", None, true),
             ("#\thttp://de.wikipedia.org/wiki/Rom [2009-10-17]", Some(4), true),
+            ("#\thttp://de.wikipedia.org/wiki/Rom [2009-10-17]", Some(2), true),
             ("#\tO", None, false),
             ("#\tO", Some(2), false),
             ("# O", None, false),

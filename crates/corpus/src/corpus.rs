@@ -298,7 +298,7 @@ mod tests {
             panic!("{:?}", corpus.warnings());
         };
         assert!(
-            warning.ends_with("a.jsonl: 1 entity is widened to whole words and 1 entity is dropped, which touch no word or overlap another; the first is on line 2"),
+            warning.ends_with("a.jsonl: 1 entity is widened to whole words; 1 entity that touches no word or overlaps another is dropped; the first is on line 2"),
             "{warning}"
         );
         let outside = read("b.conll", "a\tO\nb\tO\n").unwrap();

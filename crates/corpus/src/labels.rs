@@ -32,15 +32,20 @@ impl SpanChanges {
 /// The counts, in words.
 impl fmt::Display for SpanChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entities = |count: usize| if count == 1 { "entity is" } else { "entities are" };
-        write!(
-            f,
-            "{} {} widened to whole words and {} {} dropped, which touch no word or overlap another",
-            self.widened,
-            entities(self.widened),
-            self.dropped,
-            entities(self.dropped)
-        )?;
+        let widened = match self.widened {
+            0 => None,
+            1 => Some("1 entity is widened to whole words".to_owned()),
+            count => Some(format!("{count} entities are widened to whole words")),
+        };
+        let dropped = match self.dropped {
+            0 => None,
+            1 => Some("1 entity that touches no word or overlaps another is dropped".to_owned()),
+            count => Some(format!(
+                "{count} entities that touch no word or overlap another are dropped"
+            )),
+        };
+        let parts: Vec<String> = widened.into_iter().chain(dropped).collect();
+        f.write_str(&parts.join("; "))?;
         match self.first_line {
             Some(line) => write!(f, "; the first is on line {line}"),
             None => Ok(()),

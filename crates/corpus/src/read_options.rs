@@ -31,8 +31,9 @@ impl TagNames {
             })?,
             false => value.replace(',', "\n"),
         };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let names: Vec<String> = match text.trim_start().starts_with('[') {
-            true => serde_json::from_str(&text).map_err(|error| CorpusError::TagNames {
+            true => serde_json::from_str(text).map_err(|error| CorpusError::TagNames {
                 given: value.to_owned(),
                 problem: format!("not a JSON array of names: {error}"),
             })?,
@@ -76,7 +77,7 @@ mod tests {
         };
         for given in [
             "O,B-PER, I-PER".to_owned(),
-            file("O\nB-PER\r\nI-PER\n"),
+            file("\u{feff}O\nB-PER\r\nI-PER\n"),
             file("[\"O\", \"B-PER\", \"I-PER\"]"),
         ] {
             let names = TagNames::of_file_or_list(&given).unwrap();
