@@ -2,7 +2,7 @@
 
 use nerve_tagging::{
     ByteSpan, Entity, EntityType, LabelSet, OffsetTable, OffsetUnit, OrphanRule, Tag, WordLabel, WordSpan,
-    entities,
+    entities, trim_invisible,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -28,14 +28,14 @@ pub struct EntityAnswer<'a> {
     #[serde(rename = "type")]
     #[schema(example = "person")]
     pub entity_type: &'a str,
-    /// The part of the text from `start` to `end`, exactly.
+    /// The part of the text from `start` to `end`, exactly; invisible characters at its edges are left out.
     #[schema(example = "Barack Obama")]
     pub text: &'a str,
     /// Where it begins in the text, in the unit asked for.
     pub start: usize,
     /// Where it ends: the first place after it.
     pub end: usize,
-    /// The mean of its words' scores.
+    /// The mean of its words' scores; words without a token do not count.
     #[schema(minimum = 0, maximum = 1)]
     pub score: f32,
     /// The first word, and the first word after it; tokens where `words` lists tokens.
@@ -55,7 +55,7 @@ pub struct WordAnswer<'a> {
     /// The label decided on.
     #[schema(example = "I-person")]
     pub label: &'a str,
-    /// The label's probability.
+    /// The label's probability. A word without a token has the score of the entity around it, or else 1.
     #[schema(minimum = 0, maximum = 1)]
     pub score: f32,
 }
@@ -114,7 +114,7 @@ impl<'a> EntityAnswer<'a> {
             return None;
         }
         let text = tagged.words.text.as_str();
-        let span = cover(&tagged.words.spans, entity.words)?;
+        let span = trim_invisible(text, cover(&tagged.words.spans, entity.words)?);
         Some(Self {
             entity_type: labels.type_name(entity.entity_type)?,
             text: span.slice(text).unwrap_or_default(),
@@ -252,6 +252,29 @@ mod tests {
         let scores: Vec<_> = answer.entities.iter().map(|e| (e.score, e.words)).collect();
         assert_eq!(scores, [(0.5, [1, 2]), (0.25, [3, 4]), (0.75, [5, 7])]);
         assert_eq!(answer.words.unwrap()[3].label, "I-person");
+    }
+
+    #[test]
+    fn invisible_characters_at_an_edge_are_no_part_of_an_entity() {
+        let labels = labels();
+        let text = "met \u{2068}Barack \u{200b} Obama\u{200b} in".to_owned();
+        let label = |id| WordLabel {
+            label: LabelId(id),
+            score: 1.0,
+        };
+        let tagged = TaggedText {
+            words: Words {
+                spans: split_whitespace(&text),
+                text,
+            },
+            labels: [0, 1, 2, 2, 0].map(label).to_vec(),
+            joined: true,
+        };
+        let answer = Answer::new(&tagged, &labels, &ALL, |_| ());
+        let entity = &answer.entities[0];
+        assert_eq!((entity.text, entity.words), ("Barack \u{200b} Obama", [1, 4]));
+        assert_eq!((entity.start, entity.end), (5, 19));
+        assert_eq!(answer.words.unwrap()[3].text, "Obama\u{200b}");
     }
 
     #[test]

@@ -422,14 +422,23 @@ pub(super) fn decide(
 ) -> Result<TaggedText, TagError> {
     let aggregation = reading.aggregation;
     let rows = aggregation.words(logits, model.decoder.width(), text.read_lengths());
-    let labels = model
+    let mut labels = model
         .decoder
         .decode(&rows, text.has_subword(), reading.decoding)
         .ok_or(TagError::InferenceFailed)?;
+    let joined = aggregation != Aggregation::None;
+    if !joined {
+        // Each token is an entity of its own, and a word without tokens has none to be inside of.
+        let unseen = labels
+            .iter_mut()
+            .zip(text.has_subword())
+            .filter(|(_, seen)| !seen);
+        unseen.for_each(|(label, _)| *label = model.decoder.outside_word());
+    }
     Ok(TaggedText {
         words: text.words,
         labels,
-        joined: aggregation != Aggregation::None,
+        joined,
     })
 }
 
