@@ -7,7 +7,9 @@ use tokenizers::decoders::wordpiece::WordPiece;
 use tokenizers::models::ModelWrapper;
 use tokenizers::{Decoder, Tokenizer};
 
+use crate::text_parts::TextParts;
 use crate::text_tokenizer::{TextTokenizer, TokenizerError, guarded};
+use crate::word_pieces::Encoder;
 
 /// One token of a text, with the fields that the pipeline reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +35,19 @@ pub struct PipelineText {
     pub ids: Vec<u32>,
     /// The tokens, one for each id.
     pub tokens: Vec<PipelineToken>,
+    /// How much of the text is tokenized, in bytes and in code points.
+    bytes: usize,
+    code_points: usize,
 }
 
 /// A tokenizer that reads text as `transformers` does: it splits at the tokenizer's pre-tokens, and `[SEP]` in a text
 /// is the special token.
 pub struct PipelineTokenizer {
     tokenizer: Tokenizer,
+    encoder: Encoder,
+    parts: TextParts,
+    /// Whether the spans of tokens exclude the space before them, except for the first token of a text.
+    trims_inner_spaces: bool,
     before: Vec<u32>,
     after: Vec<u32>,
     /// The id of the unknown token.
@@ -75,30 +84,50 @@ impl PipelineTokenizer {
             unknown: tokenizer.token_to_id(unknown),
             has_prefix,
             max_length,
+            // Without an encoder of its own, a tokenizer is as correct and slower.
+            encoder: Encoder::of(&tokenizer).unwrap_or(Encoder::Library),
+            parts: TextParts::of(&tokenizer),
+            trims_inner_spaces: trims_inner_spaces(&tokenizer),
             tokenizer,
         }
     }
 
     /// Tokenizes a text without truncation.
     pub fn encode(&self, text: &str) -> Result<PipelineText, TokenizerError> {
-        let encoding = guarded(|| self.tokenizer.encode(text, true)).map_err(TokenizerError::Encode)?;
-        let code_points = OffsetMap::new(text, OffsetUnit::Codepoint);
-        let mut found = PipelineText {
-            ids: Vec::with_capacity(encoding.len()),
-            tokens: Vec::with_capacity(encoding.len()),
-        };
+        let mut found = PipelineText::default();
+        while !self.encode_part(text, &mut found)? {}
+        Ok(found)
+    }
+
+    /// One step of [`Self::encode`]: appends the tokens of the next part, of at most 16 KiB. True at the end of the text.
+    ///
+    /// The tokens are those of the text as a whole, except that a longer word is read as several, and so is, for a tokenizer
+    /// other than BERT's, a text of more than 8 KiB without a single space.
+    pub fn encode_part(&self, text: &str, found: &mut PipelineText) -> Result<bool, TokenizerError> {
+        let from = found.bytes;
+        let to = self.parts.end(text, from);
+        let part = text.get(from..to).unwrap_or_default();
+        let encoding =
+            guarded(|| self.encoder.encode(&self.tokenizer, part, true)).map_err(TokenizerError::Encode)?;
+        let code_points = OffsetMap::new(part, OffsetUnit::Codepoint);
+        let mut trims = from > 0 && self.trims_inner_spaces && part.starts_with(' ');
         let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
-        for ((&id, &(start, end)), &special) in tokens.zip(encoding.get_special_tokens_mask()) {
+        for ((&id, &(mut start, end)), &special) in tokens.zip(encoding.get_special_tokens_mask()) {
             if special == 0 {
+                if std::mem::take(&mut trims) && start == 0 {
+                    start = end.min(1);
+                }
                 found.ids.push(id);
                 found.tokens.push(PipelineToken {
-                    start: code_points.convert(start),
-                    end: code_points.convert(end),
-                    ..self.token(id, text, start..end)
+                    start: found.code_points + code_points.convert(start),
+                    end: found.code_points + code_points.convert(end),
+                    ..self.token(id, text, from + start..from + end)
                 });
             }
         }
-        Ok(found)
+        found.code_points += code_points.convert(part.len());
+        found.bytes = to;
+        Ok(to == text.len())
     }
 
     /// The token at a byte range of the text; its offsets are not set.
@@ -148,6 +177,16 @@ impl PipelineTokenizer {
         });
         decoded.map_err(TokenizerError::Decode)
     }
+}
+
+/// Whether a tokenizer trims the space before a token from its span, but not before the first token of a text, where it
+/// takes the space for its own.
+fn trims_inner_spaces(tokenizer: &Tokenizer) -> bool {
+    let start = |text: &str, which: fn(&[(usize, usize)]) -> Option<&(usize, usize)>| {
+        let encoding = guarded(|| tokenizer.encode(text, false)).ok()?;
+        which(encoding.get_offsets()).map(|(start, _)| *start)
+    };
+    start(" a", |spans| spans.first()) == Some(0) && start("a a", |spans| spans.last()) == Some(2)
 }
 
 /// Whether the character before or at a byte index of the text is a space.

@@ -70,14 +70,22 @@ impl Tagger {
         let began = Instant::now();
         let limits = self.limits;
         let mut chunked = Vec::with_capacity(texts.len());
-        for (at, text) in texts.into_iter().enumerate() {
-            let tokenizer = Arc::clone(&self.model.pipeline);
-            let task = move || Chunked::new(&tokenizer, &text, stride, limits);
-            let tokenized = match at {
-                0 => self.threads.run(task).await,
-                _ => self.threads.run_patiently(task).await,
-            };
-            chunked.push(tokenized?.map_err(TagError::Text)?);
+        let mut admitted = false;
+        for text in texts {
+            let mut chunking = Chunking::new(text, stride, limits).map_err(TagError::Text)?;
+            loop {
+                let tokenizer = Arc::clone(&self.model.pipeline);
+                let step = move || chunking.step(&tokenizer);
+                let stepped = match admitted {
+                    false => self.threads.run(step).await,
+                    true => self.threads.run_patiently(step).await,
+                };
+                admitted = true;
+                match stepped?.map_err(TagError::Text)? {
+                    Chunks::Complete(text) => break chunked.push(text),
+                    Chunks::Partial(rest) => chunking = rest,
+                }
+            }
         }
         let took = began.elapsed().as_secs_f64();
         self.metrics.stages.tokenize.observe(took);
@@ -97,20 +105,60 @@ impl Tagger {
     }
 }
 
-impl Chunked {
-    pub(super) fn new(
-        tokenizer: &PipelineTokenizer,
-        text: &str,
-        stride: Option<usize>,
-        limits: TextLimits,
-    ) -> Result<Self, PrepareError> {
+/// A text that is tokenized in bounded steps.
+pub(super) struct Chunking {
+    text: String,
+    encoded: PipelineText,
+    stride: Option<usize>,
+    limits: TextLimits,
+}
+
+/// A text after a step.
+pub(super) enum Chunks {
+    Partial(Chunking),
+    Complete(Chunked),
+}
+
+impl Chunking {
+    /// A text of which nothing is tokenized yet.
+    pub(super) fn new(text: String, stride: Option<usize>, limits: TextLimits) -> Result<Self, PrepareError> {
         if text.len() > limits.max_text_bytes {
             return Err(PrepareError::TextTooLong {
                 bytes: text.len(),
                 limit: limits.max_text_bytes,
             });
         }
-        let mut text = tokenizer.encode(text)?;
+        Ok(Self {
+            text,
+            encoded: PipelineText::default(),
+            stride,
+            limits,
+        })
+    }
+
+    /// Tokenizes the next part. A text that is truncated is complete as soon as there is a token to leave out.
+    pub(super) fn step(mut self, tokenizer: &PipelineTokenizer) -> Result<Chunks, PrepareError> {
+        let ended = tokenizer.encode_part(&self.text, &mut self.encoded)?;
+        let (tokens, limit) = (self.encoded.ids.len(), self.limits.max_words);
+        let is_truncated = self.stride.is_none() && tokens > tokenizer.room();
+        // Each token is a word of the answer.
+        if self.stride.is_some() && tokens > limit {
+            return Err(PrepareError::TooManyWords { limit });
+        }
+        if ended || is_truncated {
+            return Chunked::new(tokenizer, self.encoded, self.stride, self.limits).map(Chunks::Complete);
+        }
+        Ok(Chunks::Partial(self))
+    }
+}
+
+impl Chunked {
+    fn new(
+        tokenizer: &PipelineTokenizer,
+        mut text: PipelineText,
+        stride: Option<usize>,
+        limits: TextLimits,
+    ) -> Result<Self, PrepareError> {
         let room = tokenizer.room();
         let tokens = text.ids.len();
         let chunks = match stride {

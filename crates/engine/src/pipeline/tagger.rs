@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{BatchLimits, TextLimits};
 use crate::health::{Health, Readiness};
@@ -30,6 +31,9 @@ const WINDOWS_AT_A_TIME: usize = 256;
 /// The number of words above which a text is decided and its answer written on the tokenizer threads: about a
 /// millisecond of work.
 const MANY_WORDS: usize = 2048;
+
+/// A step of a text takes milliseconds. Threads that are busy for longer are stuck.
+const LONGEST_STEP: Duration = Duration::from_secs(5);
 
 /// What happens to work that the engine has no space for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +66,12 @@ impl Tagger {
         &self.model
     }
 
-    /// Whether requests are accepted now, and if not, why.
+    /// Whether requests are answered now, and if not, why.
     pub fn readiness(&self) -> Readiness {
-        self.health.readiness()
+        match self.health.readiness() {
+            Readiness::Ready if self.threads.are_stuck(LONGEST_STEP) => Readiness::TextThreadsStuck,
+            readiness => readiness,
+        }
     }
 
     /// What a batch may hold.
@@ -221,7 +228,7 @@ impl Tagger {
     pub(crate) fn check_ready(&self) -> Result<(), TagError> {
         match self.health.readiness() {
             // Requests that arrive while draining, on connections that are still open, are answered.
-            Readiness::Ready | Readiness::Draining => Ok(()),
+            Readiness::Ready | Readiness::TextThreadsStuck | Readiness::Draining => Ok(()),
             not_ready @ (Readiness::Starting | Readiness::NoWorker) => Err(TagError::NotReady(not_ready)),
         }
     }
