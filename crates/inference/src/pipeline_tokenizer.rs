@@ -104,8 +104,12 @@ impl PipelineTokenizer {
     /// The tokens are those of the text as a whole, except that a longer word is read as several, and so is, for a tokenizer
     /// other than BERT's, a text of more than 8 KiB without a single space.
     pub fn encode_part(&self, text: &str, found: &mut PipelineText) -> Result<bool, TokenizerError> {
+        self.encode_to(text, self.parts.end(text, found.bytes), found)
+    }
+
+    /// Appends the tokens up to the byte `to`.
+    fn encode_to(&self, text: &str, to: usize, found: &mut PipelineText) -> Result<bool, TokenizerError> {
         let from = found.bytes;
-        let to = self.parts.end(text, from);
         let part = text.get(from..to).unwrap_or_default();
         let encoding =
             guarded(|| self.encoder.encode(&self.tokenizer, part, true)).map_err(TokenizerError::Encode)?;
@@ -198,6 +202,7 @@ fn touches_space(text: &str, at: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text_parts::LONGEST_BYTES;
 
     fn tokenizer() -> PipelineTokenizer {
         let dir = tempfile::tempdir().unwrap();
@@ -233,6 +238,46 @@ mod tests {
             [("😀".to_owned(), 0, 1, false), ("Xyz".to_owned(), 2, 5, false)]
         );
         assert_eq!(tokenizer().encode("paul [SEP] paul").unwrap().ids, [5, 3, 5]);
+    }
+
+    #[test]
+    fn a_long_text_has_the_tokens_of_the_text_read_at_once() {
+        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/plain/fixtures");
+        let open = |name: &str| {
+            let tokenizer = TextTokenizer::open_dir(&fixtures.join(name)).unwrap();
+            PipelineTokenizer::new(&tokenizer, 8)
+        };
+        let fixtures = ["bert-iob2", "roberta", "xlm-roberta"].map(open);
+        for tokenizer in fixtures.iter().chain([&tokenizer()]) {
+            for unit in [
+                "paul, the walk  of Zoë. ",
+                "the [SEP] <mask>\npaul </s> a",
+                "漢字 e\u{301} (walk)\u{200d} ",
+            ] {
+                // Parts end in every place of the unit.
+                for shift in 0..unit.len() {
+                    let text = format!("{}{}", "a ".repeat(shift), unit.repeat(24_000 / unit.len()));
+                    let mut whole = PipelineText::default();
+                    assert!(tokenizer.encode_to(&text, text.len(), &mut whole).unwrap());
+                    assert_eq!(tokenizer.encode(&text).unwrap(), whole, "{unit}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_without_a_place_to_divide_is_read_in_bounded_parts() {
+        let tokenizer = tokenizer();
+        for unit in ["a", "é", "\u{301}", "\u{200b}", "1"] {
+            let text = unit.repeat(100_000);
+            let mut found = PipelineText::default();
+            let mut before = 0;
+            while !tokenizer.encode_part(&text, &mut found).unwrap() {
+                assert!(found.bytes > before && found.bytes - before <= LONGEST_BYTES);
+                before = found.bytes;
+            }
+            assert_eq!((found.bytes, found.code_points), (text.len(), 100_000));
+        }
     }
 
     #[test]

@@ -413,6 +413,11 @@ mod tests {
                 "starting",
             ),
             (
+                ApiError::Tag(TagError::NotReady(Readiness::TextThreadsStuck)),
+                503,
+                "tokenizer_stuck",
+            ),
+            (
                 ApiError::Tag(TagError::NotReady(Readiness::Draining)),
                 503,
                 "draining",

@@ -44,6 +44,7 @@ impl Tagger {
     ) -> Result<Vec<Classification>, TagError> {
         self.check_ready()?;
         self.queue.check_room()?;
+        let wanted = wanted.for_labels(&self.model.labels);
         let chunked = trace::tokenize(texts.len(), self.chunk_all(texts, stride)).await?;
         let tokenizer = self.model.pipeline.as_ref();
         let windows = chunked
@@ -240,6 +241,72 @@ fn overlapping(tokens: usize, room: usize, stride: usize) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::aggregation::Aggregation;
+    use crate::testing::text_model;
+
+    /// The chunks of a text, and the number of steps that they took.
+    fn chunks(
+        text: &str,
+        stride: Option<usize>,
+        limits: TextLimits,
+    ) -> (Result<Chunked, PrepareError>, usize) {
+        let model = text_model(6);
+        let mut chunking = Chunking::new(text.to_owned(), stride, limits).unwrap();
+        for steps in 1.. {
+            match chunking.step(&model.pipeline) {
+                Ok(Chunks::Partial(rest)) => chunking = rest,
+                Ok(Chunks::Complete(text)) => return (Ok(text), steps),
+                Err(error) => return (Err(error), steps),
+            }
+        }
+        unreachable!()
+    }
+
+    #[test]
+    fn a_text_without_stride_is_tokenized_until_it_is_truncated() {
+        let limits = TextLimits::default();
+        let (text, steps) = chunks(&"paul ".repeat(100_000), None, limits);
+        let text = text.unwrap();
+        assert!(text.truncated && steps == 1, "{steps} steps");
+        assert_eq!(
+            (text.text.ids.len(), text.chunks.as_slice()),
+            (6, [0..6].as_slice())
+        );
+        // White space after a full sequence truncates nothing, and is read to its end.
+        let (text, steps) = chunks(
+            &format!("{}{}", "paul ".repeat(6), " ".repeat(100_000)),
+            None,
+            limits,
+        );
+        assert!(!text.unwrap().truncated && steps > 1, "{steps} steps");
+    }
+
+    #[test]
+    fn tokens_are_within_the_limit_of_words() {
+        let limits = TextLimits {
+            max_words: 9,
+            ..TextLimits::default()
+        };
+        let outcome = |words, stride| chunks(&"paul ".repeat(words), stride, limits).0;
+        assert!(outcome(9, Some(1)).is_ok() && outcome(100, None).is_ok());
+        assert!(matches!(
+            outcome(10, Some(1)),
+            Err(PrepareError::TooManyWords { limit: 9 })
+        ));
+    }
+
+    #[test]
+    fn ignored_names_are_those_of_the_model() {
+        let ignored = ["person", "x", "O", "B-person", "O", "y"].map(str::to_owned);
+        let wanted = PipelineOptions {
+            strategy: Aggregation::Simple,
+            ignored: ignored.into_iter().cycle().take(100_000).collect(),
+        };
+        assert_eq!(
+            wanted.for_labels(&text_model(6).labels).ignored,
+            ["B-person", "O", "person"]
+        );
+    }
 
     #[test]
     fn chunks_share_the_stride_and_end_with_the_text() {

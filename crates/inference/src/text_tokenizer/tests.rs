@@ -61,6 +61,47 @@ proptest! {
 }
 
 #[test]
+fn a_long_text_has_the_words_of_the_text_read_at_once() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/plain/fixtures");
+    for name in ["bert-iob2", "roberta", "xlm-roberta"] {
+        let tokenizer = TextTokenizer::open_dir(&fixtures.join(name)).unwrap();
+        for unit in [
+            "Bob, (O'Neil) met  é. ",
+            "漢字 e\u{301} (walk)\u{200d} ",
+            "a .b, [SEP]\nc",
+        ] {
+            // Parts end in every place of the unit.
+            for shift in 0..unit.len() {
+                let text = format!("{}{}", "a ".repeat(shift), unit.repeat(24_000 / unit.len()));
+                assert_eq!(
+                    tokenizer.encode_text(&text).unwrap(),
+                    encode_whole(&tokenizer, &text),
+                    "{name} {unit}"
+                );
+                let (spans, subwords) = tokenizer.encode_text_tokens(&text).unwrap();
+                let encoding = tokenizer.tokenizer.encode(text.as_str(), false).unwrap();
+                assert_eq!(
+                    (subwords.ids(), subwords.word_count()),
+                    (encoding.get_ids(), spans.len()),
+                    "{name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_beginning_of_a_long_word_becomes_subwords() {
+    let tokenizer = byte_level(true, "{}");
+    let long = "d".repeat(100_000);
+    let subwords = tokenizer.encode_words(&["and", &long, "and"]).unwrap();
+    assert_eq!(subwords.of_word(WordIndex(1)), 4..5 + LONGEST_WORD_BYTES);
+    assert_eq!(subwords.of_word(WordIndex(2)).len(), 4);
+    let tokens = tokenizer.encode_tokens(&[long.as_str()]).unwrap();
+    assert_eq!(tokens.last().unwrap().span.end(), LONGEST_WORD_BYTES);
+}
+
+#[test]
 fn text_that_must_be_normalized_first_is_not_cut() {
     for text in ["caf\u{e9}", "a\u{b}b", "a\u{7f}", "a\u{a0}b"] {
         assert_eq!(bert_words::cut(text), None, "{text:?}");
