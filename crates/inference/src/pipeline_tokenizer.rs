@@ -186,11 +186,13 @@ impl PipelineTokenizer {
 /// Whether a tokenizer trims the space before a token from its span, but not before the first token of a text, where it
 /// takes the space for its own.
 fn trims_inner_spaces(tokenizer: &Tokenizer) -> bool {
-    let start = |text: &str, which: fn(&[(usize, usize)]) -> Option<&(usize, usize)>| {
-        let encoding = guarded(|| tokenizer.encode(text, false)).ok()?;
-        which(encoding.get_offsets()).map(|(start, _)| *start)
+    let has_start = |text: &str, start: usize| {
+        guarded(|| tokenizer.encode(text, false)).is_ok_and(|encoding| {
+            let mut spans = encoding.get_offsets().iter();
+            spans.any(|span| span.0 == start)
+        })
     };
-    start(" a", |spans| spans.first()) == Some(0) && start("a a", |spans| spans.last()) == Some(2)
+    has_start(" a", 0) && !has_start("a a", 1)
 }
 
 /// Whether the character before or at a byte index of the text is a space.
@@ -254,12 +256,19 @@ mod tests {
                 "the [SEP] <mask>\npaul </s> a",
                 "漢字 e\u{301} (walk)\u{200d} ",
             ] {
-                // Parts end in every place of the unit.
-                for shift in 0..unit.len() {
+                // Parts end in many places of the unit.
+                for shift in (0..unit.len()).step_by(3) {
                     let text = format!("{}{}", "a ".repeat(shift), unit.repeat(24_000 / unit.len()));
                     let mut whole = PipelineText::default();
                     assert!(tokenizer.encode_to(&text, text.len(), &mut whole).unwrap());
-                    assert_eq!(tokenizer.encode(&text).unwrap(), whole, "{unit}");
+                    let parts = tokenizer.encode(&text).unwrap();
+                    let mut differs = parts
+                        .tokens
+                        .iter()
+                        .zip(&whole.tokens)
+                        .filter(|(part, whole)| part != whole);
+                    assert_eq!(differs.next(), None, "{unit}");
+                    assert!(parts == whole, "{unit}");
                 }
             }
         }
