@@ -243,29 +243,18 @@ impl TextTokenizer {
         let mut cache = self.words.lock();
         let mut known: Vec<Option<WordIds>> = words.iter().map(|word| cache.get(word.as_ref())).collect();
         drop(cache);
-        // Each unknown word once, however often it occurs.
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        let mut unknown: Vec<&str> = Vec::new();
-        for (word, known) in words.iter().map(AsRef::as_ref).zip(&known) {
-            if known.is_none() {
-                places.entry(word).or_insert_with(|| {
-                    unknown.push(word);
-                    unknown.len() - 1
-                });
-            }
-        }
-        if !unknown.is_empty() {
-            let encoded = self.encode_each(&unknown)?;
+        let unknown = words.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let unknown = DistinctWords::of(unknown.map(|(word, _)| word.as_ref()));
+        if !unknown.words.is_empty() {
+            let encoded = self.encode_each(&unknown.words)?;
             let mut cache = self.words.lock();
-            for (word, ids) in unknown.iter().zip(&encoded) {
+            for (word, ids) in unknown.words.iter().zip(&encoded) {
                 cache.keep(word, ids);
             }
             drop(cache);
-            for (word, known) in words.iter().zip(&mut known) {
-                if known.is_none() {
-                    let place = places.get(word.as_ref());
-                    *known = place.and_then(|&place| encoded.get(place)).cloned();
-                }
+            let mut places = unknown.places.iter();
+            for known in known.iter_mut().filter(|known| known.is_none()) {
+                *known = places.next().and_then(|&place| encoded.get(place)).cloned();
             }
         }
         let mut ids = Vec::new();
@@ -307,7 +296,8 @@ impl TextTokenizer {
 
     /// The tokens of given words, in order, encoded as by [`Self::encode_words`].
     pub fn encode_tokens<S: AsRef<str>>(&self, words: &[S]) -> Result<Vec<WordToken>, TokenizerError> {
-        let words: Vec<&str> = words.iter().map(|word| beginning(word.as_ref())).collect();
+        let distinct = DistinctWords::of(words.iter().map(AsRef::as_ref));
+        let words: Vec<&str> = distinct.words.iter().map(|word| beginning(word)).collect();
         let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word)).collect();
         // The bytes that the space before each word adds.
         let added: Vec<usize> = given
@@ -316,17 +306,24 @@ impl TextTokenizer {
             .map(|(given, word)| given.len().saturating_sub(word.len()))
             .collect();
         let encoding = self.encode(given)?;
+        let mut of_words: Vec<Vec<(u32, ByteSpan)>> = vec![Vec::new(); words.len()];
         let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
-        let token = |((&id, &(start, end)), word): ((&u32, &(usize, usize)), &Option<u32>)| {
-            let word = (*word)? as usize;
-            let added = *added.get(word)?;
-            Some(WordToken {
-                id,
-                word,
-                span: ByteSpan::new(start.saturating_sub(added), end.saturating_sub(added))?,
-            })
-        };
-        Ok(tokens.zip(encoding.get_word_ids()).filter_map(token).collect())
+        for ((&id, &(start, end)), word) in tokens.zip(encoding.get_word_ids()) {
+            let Some((tokens, added)) = word.and_then(|word| {
+                let word = word as usize;
+                Some((of_words.get_mut(word)?, added.get(word)?))
+            }) else {
+                continue;
+            };
+            let span = ByteSpan::new(start.saturating_sub(*added), end.saturating_sub(*added));
+            tokens.extend(span.map(|span| (id, span)));
+        }
+        let mut found = Vec::new();
+        for (word, place) in distinct.places.iter().enumerate() {
+            let tokens = of_words.get(*place).map(Vec::as_slice).unwrap_or_default();
+            found.extend(tokens.iter().map(|&(id, span)| WordToken { id, word, span }));
+        }
+        Ok(found)
     }
 
     /// The tokens of a text as byte spans, each as a word. A token of white space alone belongs to the token before it.
@@ -538,6 +535,29 @@ fn open_error(path: &Path, reason: impl Into<tokenizers::Error>) -> TokenizerErr
     TokenizerError::Open {
         path: path.to_owned(),
         reason: reason.into().to_string(),
+    }
+}
+
+/// The distinct words among given ones, so that each is encoded once however often it occurs.
+#[derive(Default)]
+struct DistinctWords<'w> {
+    words: Vec<&'w str>,
+    /// The index in `words` of each given word.
+    places: Vec<usize>,
+}
+
+impl<'w> DistinctWords<'w> {
+    fn of(given: impl Iterator<Item = &'w str>) -> Self {
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        let mut distinct = Self::default();
+        for word in given {
+            let place = *known.entry(word).or_insert(distinct.words.len());
+            if place == distinct.words.len() {
+                distinct.words.push(word);
+            }
+            distinct.places.push(place);
+        }
+        distinct
     }
 }
 

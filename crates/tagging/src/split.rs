@@ -128,7 +128,8 @@ pub fn split_whitespace(text: &str) -> Vec<ByteSpan> {
 /// numbers (`7:30`), hyphenated words, ellipses and runs of one punctuation mark. English clitics (`'s`, `'m`, `'re`, `'ve`,
 /// `'ll`, `'d`) are separate words. So is the sign of a `@mention` or `#hashtag`, as in the dev and test splits of WNUT-17: the
 /// entity in `@Gordon` is `Gordon`. Any other punctuation mark is a word by itself. Every character that is not white space
-/// belongs to exactly one word. Takes linear time, whatever the text.
+/// belongs to exactly one word. A domain or e-mail address of more than 4 KiB is not one word. Takes linear time, whatever
+/// the text.
 pub fn split_corpus(text: &str) -> Vec<ByteSpan> {
     split(TextSplitter::corpus(), text)
 }

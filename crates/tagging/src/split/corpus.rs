@@ -11,6 +11,9 @@ const TOP_LEVEL_DOMAINS: [&str; 18] = [
 ];
 const LONGEST_TOP_LEVEL_DOMAIN: usize = 4;
 
+/// How far a rule looks for the end of a mailbox or of a domain, in bytes. The longest ones of mail have 64 and 255.
+const LOOKAHEAD: usize = 1 << 12;
+
 /// The length of the shortest word with a clitic, in bytes.
 pub(super) const SHORTEST_WITH_CLITIC: usize = 3;
 /// What follows the apostrophe of an English clitic.
@@ -21,7 +24,8 @@ const CLITICS: [&str; 6] = ["s", "m", "re", "ve", "ll", "d"];
 ///
 /// A rule that looks far ahead and then fails remembers how far it looked, because it would fail, or end, in the same
 /// place wherever it started within that stretch. So a character is looked at a bounded number of times, whatever the
-/// text: this is the linear time that a regular expression of these rules does not have.
+/// text: this is the linear time that a regular expression of these rules does not have. Addresses and domains are found
+/// within 4 KiB; longer ones are divided.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CorpusRules {
     mail: MailAddress,
@@ -113,6 +117,7 @@ impl MailAddress {
     /// The end of the address that starts at `at`, where a mailbox character is.
     fn end(&mut self, text: Text, at: usize) -> Option<usize> {
         if at >= self.until {
+            let text = text.ahead(at);
             self.until = text.run(at, CharClass::MAILBOX);
             self.end = text.mail_domain(self.until);
         }
@@ -124,6 +129,7 @@ impl Domain {
     /// The end of the domain, and of the path after it, that starts at `at`, where a character of a host name is.
     fn end(&mut self, text: Text, at: usize) -> Option<usize> {
         if at >= self.until {
+            let text = text.ahead(at);
             self.top_level = None;
             self.until = text.run(at, CharClass::HOST);
             while text.byte_at(self.until) == Some(b'.') && text.is(self.until + 1, CharClass::HOST) {
@@ -176,6 +182,15 @@ struct Text<'t> {
 }
 
 impl<'t> Text<'t> {
+    /// The text up to the end of what a rule looks at from `at` on.
+    fn ahead(self, at: usize) -> Self {
+        let end = self.text.floor_char_boundary(at.saturating_add(LOOKAHEAD));
+        Self {
+            text: self.text.get(..end).unwrap_or(self.text),
+            classes: self.classes,
+        }
+    }
+
     fn from(self, at: usize) -> &'t str {
         self.text.get(at..).unwrap_or_default()
     }
