@@ -26,6 +26,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     pub(crate) worker_restarts: IntCounter,
     pub(crate) workers_alive: IntGauge,
+    pub(crate) text_threads: TextThreadGauges,
     pub(crate) cache_hits: IntCounter,
     pub(crate) cache_misses: IntCounter,
 }
@@ -40,6 +41,15 @@ pub(crate) struct Stages {
     pub(crate) inference: Histogram,
     /// From word labels to the written answer.
     pub(crate) decode: Histogram,
+}
+
+/// The threads that split and tokenize texts.
+#[derive(Clone)]
+pub(crate) struct TextThreadGauges {
+    pub(crate) threads: IntGauge,
+    pub(crate) busy: IntGauge,
+    /// Steps of texts that wait for a thread.
+    pub(crate) waiting: IntGauge,
 }
 
 /// Sizes of batches, and their padding.
@@ -120,6 +130,22 @@ impl Stages {
             queue: stages.with_label_values(&["queue"]),
             inference: stages.with_label_values(&["inference"]),
             decode: stages.with_label_values(&["decode"]),
+        })
+    }
+}
+
+impl TextThreadGauges {
+    fn new(series: &Series) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            threads: series.gauge("nerve_text_threads", "Threads that split and tokenize texts")?,
+            busy: series.gauge(
+                "nerve_text_threads_busy",
+                "Threads that are splitting or tokenizing a text",
+            )?,
+            waiting: series.gauge(
+                "nerve_text_tasks_waiting",
+                "Steps of texts that wait for a thread to split and tokenize them",
+            )?,
         })
     }
 }
@@ -208,6 +234,7 @@ impl Metrics {
                 "Sessions opened anew after a panic",
             )?,
             workers_alive: series.gauge("nerve_workers_alive", "Workers with a working session")?,
+            text_threads: TextThreadGauges::new(&series)?,
             cache_hits: cached.with_label_values(&["hit"]),
             cache_misses: cached.with_label_values(&["miss"]),
             registry,
@@ -299,6 +326,14 @@ impl ModelMetrics {
 }
 
 #[cfg(test)]
+impl Default for TextThreadGauges {
+    /// Gauges of no registry.
+    fn default() -> Self {
+        Self::new(&Series(&Registry::new())).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -322,6 +357,9 @@ mod tests {
             "nerve_reloads_total{result=\"rejected\"} 0",
             "nerve_worker_restarts_total 0",
             "nerve_workers_alive 0",
+            "nerve_text_threads 0",
+            "nerve_text_threads_busy 0",
+            "nerve_text_tasks_waiting 0",
             "nerve_cache_lookups_total{result=\"hit\"} 0",
             "nerve_cache_lookups_total{result=\"miss\"} 0",
         ] {

@@ -38,7 +38,7 @@ pub use scheme::{SchemeError, TagScheme, predicted_to_iob2, to_iob2};
 pub use score::{Counts, Prf, Score, Scorer, TypeScore};
 pub use sentence::Sentence;
 pub use span::{ByteSpan, WordIndex, WordSpan};
-pub use split::{Splitter, SplitterError, split_corpus, split_whitespace};
+pub use split::{Splitter, SplitterError, TextSplitter, split_corpus, split_whitespace};
 pub use subwords::{AlignError, Subwords};
 pub use tag::{EntityType, LabelId, Tag};
 pub use temperature::Temperature;

@@ -40,7 +40,9 @@ impl HealthService {
         }
         match self.state.live().readiness() {
             Readiness::Ready => ServingStatus::Serving,
-            Readiness::Starting | Readiness::NoWorker | Readiness::Draining => ServingStatus::NotServing,
+            Readiness::Starting | Readiness::NoWorker | Readiness::TextThreadsStuck | Readiness::Draining => {
+                ServingStatus::NotServing
+            }
         }
     }
 }

@@ -206,6 +206,9 @@ impl ErrorResponse {
             TagError::NotReady(Readiness::Starting) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
             TagError::NotReady(Readiness::NoWorker | Readiness::Ready)
             | TagError::Queue(SubmitError::NoWorker) => (StatusCode::SERVICE_UNAVAILABLE, "no_worker"),
+            TagError::NotReady(Readiness::TextThreadsStuck) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "tokenizer_stuck")
+            }
             TagError::NotReady(Readiness::Draining) | TagError::Queue(SubmitError::Closed) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "draining")
             }

@@ -122,7 +122,10 @@ pub(crate) async fn ner_stream(
     let view = options.view(&tagger.model().labels)?;
     match tagger.readiness() {
         Readiness::Ready => {}
-        not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
+        not_ready @ (Readiness::Starting
+        | Readiness::NoWorker
+        | Readiness::TextThreadsStuck
+        | Readiness::Draining) => {
             return Err(ApiError::Tag(TagError::NotReady(not_ready)));
         }
     }

@@ -296,6 +296,27 @@ fn a_canary_answers_its_share_of_the_ids_and_always_the_same() {
 }
 
 #[test]
+fn a_passed_deadline_ends_preparation() {
+    let server = Server::start(Script::default(), |_| {}).ready();
+    let metric = |name: &str| server.metric(name);
+    let prepared = "nerve_stage_duration_seconds_count{stage=\"tokenize\"}";
+    let text = "%".repeat(1 << 20);
+    for (path, body) in [
+        ("/ner", json!({"text": text})),
+        ("/", json!({"inputs": text, "parameters": {"stride": 1}})),
+    ] {
+        let headers = "content-type: application/json\r\nx-request-timeout-ms: 10\r\n";
+        let late = receive(server.send("POST", path, headers, &body.to_string()));
+        assert_eq!((late.status, late.code().as_str()), (504, "deadline_exceeded"));
+        // The step that was running ends, and no other begins.
+        eventually(|| metric("nerve_text_threads_busy") + metric("nerve_text_tasks_waiting") == 0.0);
+    }
+    assert_eq!(metric(prepared), 0.0);
+    assert_eq!(server.ner("paul").status, 200);
+    assert_eq!(metric(prepared), 1.0);
+}
+
+#[test]
 fn a_request_past_its_deadline_is_dropped_unbegun() {
     let server = Server::start(slow(), |config| config.http.request_timeout_ms = 300).ready();
     let ask = |headers: &str, text: &str| {

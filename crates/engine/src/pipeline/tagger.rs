@@ -36,6 +36,9 @@ const MANY_WORDS: usize = 2048;
 /// How long one task occupies a tokenizer thread before others take their turn.
 const SLICE: Duration = Duration::from_millis(5);
 
+/// A step of a text takes milliseconds. Threads that are busy for longer are stuck.
+const LONGEST_STEP: Duration = Duration::from_secs(5);
+
 /// What happens to work that the engine has no space for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -67,9 +70,12 @@ impl Tagger {
         &self.model
     }
 
-    /// Whether requests are accepted now, and if not, why.
+    /// Whether requests are answered now, and if not, why.
     pub fn readiness(&self) -> Readiness {
-        self.health.readiness()
+        match self.health.readiness() {
+            Readiness::Ready if self.threads.are_stuck(LONGEST_STEP) => Readiness::TextThreadsStuck,
+            readiness => readiness,
+        }
     }
 
     /// What a batch may hold.
@@ -266,7 +272,7 @@ impl Tagger {
     pub(crate) fn check_ready(&self) -> Result<(), TagError> {
         match self.health.readiness() {
             // Requests that arrive while draining, on connections that are still open, are answered.
-            Readiness::Ready | Readiness::Draining => Ok(()),
+            Readiness::Ready | Readiness::TextThreadsStuck | Readiness::Draining => Ok(()),
             not_ready @ (Readiness::Starting | Readiness::NoWorker) => Err(TagError::NotReady(not_ready)),
         }
     }

@@ -42,13 +42,63 @@ fn own_words_slice_the_text() {
     assert_eq!(subwords.word_count(), 3);
 }
 
+/// The words of a text that is neither divided nor looked up in the cache.
+fn encode_whole(tokenizer: &TextTokenizer, text: &str) -> (Vec<ByteSpan>, Subwords) {
+    let encoding = tokenizer.tokenizer.encode(text, false).unwrap();
+    let words = tokenizer.own_words(text, &encoding);
+    let (mut spans, mut subwords) = (Vec::new(), Subwords::default());
+    append(&mut spans, &mut subwords, &encoding, words, 0).unwrap();
+    (spans, subwords)
+}
+
 proptest! {
     #[test]
     fn ascii_read_word_by_word_is_read_as_a_whole(text in "[ -~\\t\\n\\r]{0,60}|( |a|@|paulwalk|Do|n't|\\[SEP\\]|\\n|zzz){0,20}") {
         let (_dir, tokenizer) = tokenizer();
         prop_assert!(tokenizer.cuts_as_bert && bert_words::cut(&text).is_some());
-        prop_assert_eq!(tokenizer.encode_text(&text).unwrap(), tokenizer.encode_whole(&text).unwrap());
+        prop_assert_eq!(tokenizer.encode_text(&text).unwrap(), encode_whole(&tokenizer, &text));
     }
+}
+
+#[test]
+fn a_long_text_has_the_words_of_the_text_read_at_once() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/plain/fixtures");
+    for name in ["bert-iob2", "roberta", "xlm-roberta"] {
+        let tokenizer = TextTokenizer::open_dir(&fixtures.join(name)).unwrap();
+        for unit in [
+            "Bob, (O'Neil) met  é. ",
+            "漢字 e\u{301} (walk)\u{200d} ",
+            "a .b, [SEP]\nc",
+        ] {
+            // Parts end in many places of the unit.
+            for shift in (0..unit.len()).step_by(3) {
+                let text = format!("{}{}", "a ".repeat(shift), unit.repeat(24_000 / unit.len()));
+                assert_eq!(
+                    tokenizer.encode_text(&text).unwrap(),
+                    encode_whole(&tokenizer, &text),
+                    "{name} {unit}"
+                );
+                let (spans, subwords) = tokenizer.encode_text_tokens(&text).unwrap();
+                let encoding = tokenizer.tokenizer.encode(text.as_str(), false).unwrap();
+                assert_eq!(
+                    (subwords.ids(), subwords.word_count()),
+                    (encoding.get_ids(), spans.len()),
+                    "{name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_beginning_of_a_long_word_becomes_subwords() {
+    let tokenizer = byte_level(true, "{}");
+    let long = "d".repeat(100_000);
+    let subwords = tokenizer.encode_words(&["and", &long, "and"]).unwrap();
+    assert_eq!(subwords.of_word(WordIndex(1)), 4..5 + LONGEST_WORD_BYTES);
+    assert_eq!(subwords.of_word(WordIndex(2)).len(), 4);
+    let tokens = tokenizer.encode_tokens(&[long.as_str()]).unwrap();
+    assert_eq!(tokens.last().unwrap().span.end(), LONGEST_WORD_BYTES);
 }
 
 #[test]

@@ -86,9 +86,10 @@ fn texts(name: &'static str) -> TensorMetadata {
 fn check_ready(tagger: &Tagger) -> Result<(), V2Error> {
     match tagger.readiness() {
         Readiness::Ready => Ok(()),
-        not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
-            Err(ApiError::Tag(TagError::NotReady(not_ready)).into())
-        }
+        not_ready @ (Readiness::Starting
+        | Readiness::NoWorker
+        | Readiness::TextThreadsStuck
+        | Readiness::Draining) => Err(ApiError::Tag(TagError::NotReady(not_ready)).into()),
     }
 }
 
