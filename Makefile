@@ -126,7 +126,7 @@ conformance: onnxruntime .venv-conformance/installed
 	.venv-conformance/bin/python tests/conformance/run.py
 
 # Runs existing client libraries against a running server: make clients, or make clients CLIENT=triton
-clients: onnxruntime .venv-clients/installed
+clients: onnxruntime .venv-clients/installed .venv-mlserver/installed
 	$(CARGO) build --locked --release --workspace --bins
 	.venv-clients/bin/python tests/clients/run.py $(CLIENT)
 
@@ -144,6 +144,7 @@ operations-checks: onnxruntime
 	$(PYTHON) tests/operations/reload.py
 	$(PYTHON) tests/operations/saturation.py
 	$(PYTHON) tests/operations/cost.py
+	$(PYTHON) tests/operations/memory.py
 
 # Validates the files in deploy/ with HAProxy, Prometheus, and the schemas of Kubernetes, KServe and Compose.
 deploy-checks: onnxruntime .venv-deploy/installed
@@ -173,6 +174,12 @@ image-test:
 	rm -rf .venv-deploy
 	$(PYTHON) -m venv .venv-deploy
 	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	touch $@
+
+.venv-mlserver/installed: tests/clients/mlserver-requirements.txt
+	rm -rf .venv-mlserver
+	$(PYTHON) -m venv .venv-mlserver
+	.venv-mlserver/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 .venv-%/installed: tests/%/requirements.txt

@@ -3,6 +3,7 @@
 
 mod broken_bundles;
 mod calibration;
+mod checkpoints;
 mod corpus;
 mod devices;
 mod failed_starts;
@@ -10,6 +11,7 @@ mod families;
 mod fixture;
 mod formats;
 mod hostile;
+mod invisible;
 mod logs;
 mod parity;
 mod pipeline;

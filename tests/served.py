@@ -17,10 +17,11 @@ MODEL = REPOSITORY / "models" / "default"
 
 @dataclasses.dataclass
 class Served:
-    """The URL of a server, http://127.0.0.1:PORT, and its process id."""
+    """The URL of a server, http://127.0.0.1:PORT, its process id, and its address for gRPC, 127.0.0.1:PORT, if it has one."""
 
     url: str
     pid: int
+    grpc: str | None = None
 
 
 @contextlib.contextmanager
@@ -30,11 +31,12 @@ def served(*options, model=MODEL):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NERVE_")}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:
-        url = f"http://{_address(process)}"
+        listening = _listening(process)
+        url = f"http://{listening['address']}"
         # The pipe must be read, because the server blocks when it is full.
         threading.Thread(target=process.stderr.read, daemon=True).start()
         _wait_until_ready(url)
-        yield Served(url, process.pid)
+        yield Served(url, process.pid, listening.get("grpc"))
         if process.poll() is not None:
             raise SystemExit(f"the server exited with status {process.returncode}")
     finally:
@@ -42,7 +44,7 @@ def served(*options, model=MODEL):
         process.wait(60)
 
 
-def _address(process):
+def _listening(process):
     for line in process.stderr:
         try:
             fields = json.loads(line)["fields"]
@@ -50,7 +52,7 @@ def _address(process):
             print(line, end="")
             continue
         if "address" in fields:
-            return fields["address"]
+            return fields
     raise SystemExit(f"the server exited with status {process.wait()} before it was listening")
 
 

@@ -1,6 +1,6 @@
 //! The command line of `nerve-export`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
@@ -110,6 +110,15 @@ pub(crate) struct ExportArgs {
     splitter: Splitter,
 }
 
+/// The labeled sentences of a file; prints what the user should know of it.
+pub(crate) fn read_corpus(path: &Path) -> anyhow::Result<Corpus> {
+    let corpus = Corpus::read(path)?;
+    for warning in corpus.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    Ok(corpus)
+}
+
 impl ExportArgs {
     /// The request; a maximum length that is not given is read from the checkpoint and reported.
     pub(crate) fn into_request(self) -> anyhow::Result<BundleRequest> {
@@ -122,7 +131,7 @@ impl ExportArgs {
             }
         };
         let calibration = self.calibration.as_deref().map(read_words).transpose()?;
-        let evaluate = self.evaluate.as_deref().map(Corpus::read).transpose()?;
+        let evaluate = self.evaluate.as_deref().map(read_corpus).transpose()?;
         let named = || {
             self.out
                 .file_name()

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use clap::Parser;
-use nerve_corpus::{Corpus, read_words};
+use nerve_corpus::read_words;
 use nerve_export::{Comparison, export, publish_if_better, verify};
 use nerve_inference::Runtime;
 use nerve_repository::publish;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, read_corpus};
 
 /// The exit status if a bundle is not published because it is not better.
 const NOT_BETTER: u8 = 3;
@@ -62,7 +62,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             }),
             _,
         ) => {
-            let dev = Corpus::read(&dev)?;
+            let dev = read_corpus(&dev)?;
             let runtime = Runtime::load(library)?;
             return Ok(report(&publish_if_better(&bundle, &store, &dev, &runtime)?));
         }

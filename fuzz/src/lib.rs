@@ -1,6 +1,7 @@
 //! Functions that the fuzz targets share.
 
 pub mod files;
+pub mod slow;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};

@@ -26,7 +26,7 @@ pub struct HttpConfig {
     /// Number of threads that read requests and write answers.
     #[arg(long, env = "NERVE_HTTP_THREADS", value_name = "N", default_value_t = Self::default().http_threads)]
     pub http_threads: usize,
-    /// Maximum size of a request body, in bytes.
+    /// Maximum size of a request body, decompressed, in bytes.
     #[arg(long, env = "NERVE_MAX_BODY_BYTES", value_name = "N", default_value_t = Self::default().max_body_bytes)]
     pub max_body_bytes: usize,
     /// Maximum number of texts in a batch request.
@@ -41,7 +41,7 @@ pub struct HttpConfig {
     /// Maximum time in milliseconds for which a client may send nothing of a stream, or read nothing of an answer.
     #[arg(long, env = "NERVE_IDLE_TIMEOUT_MS", value_name = "MS", default_value_t = Self::default().idle_timeout_ms)]
     pub idle_timeout_ms: u64,
-    /// Maximum size of all request bodies in memory together, in bytes.
+    /// Maximum memory of all requests and their answers together, in bytes.
     #[arg(long, env = "NERVE_MAX_INFLIGHT_BYTES", value_name = "N", default_value_t = Self::default().max_inflight_bytes)]
     pub max_inflight_bytes: usize,
     /// Maximum number of open connections. Further connections wait to be accepted.

@@ -10,7 +10,7 @@ use crate::config::{ConfigError, HttpConfig, KeySource, ServerConfig};
 use crate::logging::LogFormat;
 use crate::offline::work::{InputFormat, OutputFormat, TagFile, TagFileError};
 
-/// Serves an entity tagger over HTTP.
+/// Serves an entity tagger over HTTP and gRPC.
 #[derive(Debug, Parser)]
 #[command(name = "nerve-server", version, args_conflicts_with_subcommands = true)]
 pub struct Flags {
@@ -82,6 +82,9 @@ pub struct ServeFlags {
     /// Address and port to listen on.
     #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// Address and port to listen on for gRPC [default: no gRPC].
+    #[arg(long, env = "NERVE_GRPC_LISTEN", value_name = "ADDR")]
+    pub grpc_listen: Option<SocketAddr>,
     /// File with the API keys for tagging: one per line, or sha256: and the key's hash [default: the environment
     /// variable NERVE_API_KEYS; without it, tagging needs no key].
     #[arg(long, env = "NERVE_API_KEYS_FILE", value_name = "FILE")]

@@ -1,12 +1,13 @@
-//! Serves an entity tagger over HTTP.
+//! Serves an entity tagger over HTTP and gRPC.
 //!
 //! [`run`] serves on a listener until its shutdown future completes: `http` reads requests, passes them to the
-//! engine, and writes the answers. [`tag_file`] sends the lines of a file through the same engine, without HTTP.
+//! engine, and writes the answers; `grpc` does the same for calls of the Open Inference Protocol. [`tag_file`] sends the lines of a file through the same engine, without HTTP.
 
 mod config;
 mod flags;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod grpc;
 mod healthcheck;
 mod http;
 mod logging;
@@ -14,6 +15,7 @@ mod logging_error;
 mod offline;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod reloaded;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -29,5 +31,5 @@ pub use logging::{LogFormat, Logging, SERVING, TAGGING, start_logging};
 pub use logging_error::LoggingError;
 pub use offline::tag::{Tally, tag_file};
 pub use offline::work::{InputFormat, OutputFormat, TagFile, TagFileError};
-pub use run::{ServerError, Stopped, run};
+pub use run::{Listeners, ServerError, Stopped, run};
 pub use tls::TlsError;

@@ -1,13 +1,13 @@
 //! The `nerve-server` program.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::Parser;
 use nerve_server::{
-    Command, Flags, SERVING, ServeFlags, Stopped, TAGGING, TagFlags, healthcheck, openapi_json, run,
-    start_logging, tag_file,
+    Command, Flags, Listeners, SERVING, ServeFlags, Stopped, TAGGING, TagFlags, healthcheck, openapi_json,
+    run, start_logging, tag_file,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -59,8 +59,13 @@ fn serve(flags: &ServeFlags) -> anyhow::Result<Stopped> {
     let config = flags.config()?;
     // Dropped last, so that the end of the server is logged too.
     let _logging = start_logging(flags.log.format, SERVING, flags.otlp_endpoint.as_deref())?;
-    let listener = TcpListener::bind(flags.listen)
-        .map_err(|error| anyhow!("cannot listen on {}: {error}", flags.listen))?;
+    let bind = |address: SocketAddr| {
+        TcpListener::bind(address).map_err(|error| anyhow!("cannot listen on {address}: {error}"))
+    };
+    let listeners = Listeners {
+        http: bind(flags.listen)?,
+        grpc: flags.grpc_listen.map(bind).transpose()?,
+    };
     let system = actix_web::rt::System::new();
     let served = system.block_on(async {
         // Registered before the model is opened, so that a signal during that time is not lost.
@@ -72,7 +77,7 @@ fn serve(flags: &ServeFlags) -> anyhow::Result<Stopped> {
                 _ = interrupt.recv() => {}
             }
         };
-        Ok(run(listener, config, shutdown).await?)
+        Ok(run(listeners, config, shutdown).await?)
     });
     // Dropping it would wait for threads that read files, which a volume that hangs blocks forever.
     std::mem::forget(system);

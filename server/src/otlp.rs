@@ -4,6 +4,7 @@
 //! delay a request. `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and
 //! `OTEL_EXPORTER_OTLP_HEADERS` have their meaning in the OpenTelemetry specification.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
@@ -96,8 +97,18 @@ fn resource() -> Resource {
 
 /// Makes the span a child of the trace in the request's `traceparent` and `tracestate` (W3C Trace Context).
 pub(crate) fn continue_trace(span: &Span, headers: &HeaderMap) {
+    set_parent(span, &Headers(headers));
+}
+
+/// Makes the span a child of the trace in a call's `traceparent`.
+pub(crate) fn continue_call(span: &Span, traceparent: Option<&str>) {
+    let headers = traceparent.map(|parent| ("traceparent".to_owned(), parent.to_owned()));
+    set_parent(span, &headers.into_iter().collect::<HashMap<_, _>>());
+}
+
+fn set_parent(span: &Span, headers: &dyn Extractor) {
     if !span.is_disabled() {
-        let parent = TraceContextPropagator::new().extract(&Headers(headers));
+        let parent = TraceContextPropagator::new().extract(headers);
         // Fails if no exporter records the span.
         let _unheard = span.set_parent(parent);
     }

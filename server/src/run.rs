@@ -14,12 +14,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::config::{ConfigError, ServerConfig};
+use crate::config::{ConfigError, HttpConfig, ServerConfig};
+use crate::grpc::server::GrpcServer;
 use crate::http::app::app;
 use crate::http::idle::give_up_on_clients_that_do_not_read;
 use crate::http::keys::{KeyError, Keys};
 use crate::http::state::AppState;
-use crate::tls::{TlsError, tls_config};
+use crate::tls::{Certificate, TlsError, tls_config};
 
 /// Longer than the idle timeouts of common proxies, so that the proxy closes an idle connection first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -28,8 +29,8 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// The granularity of the clock from which actix counts the time for a request's head.
 const CLOCK_STEP: Duration = Duration::from_millis(500);
-/// The interval for checking whether the files of API keys have changed.
-const KEYS_POLL: Duration = Duration::from_secs(1);
+/// The interval for checking whether the files of API keys and of the TLS certificate have changed.
+const FILES_POLL: Duration = Duration::from_secs(1);
 
 /// Why a server cannot start or continue.
 #[derive(Debug, Error)]
@@ -63,25 +64,34 @@ pub enum Stopped {
     Late,
 }
 
-/// Serves on `listener` until `shutdown` completes, then drains.
+/// The sockets that a server listens on.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For HTTP or HTTPS.
+    pub http: TcpListener,
+    /// For gRPC, if it is served.
+    pub grpc: Option<TcpListener>,
+}
+
+/// Serves on the listeners until `shutdown` completes, then drains.
 ///
-/// Must run on a Tokio or actix runtime. The listener accepts connections at once; `/health/ready` and the `/ner`
+/// Must run on a Tokio or actix runtime. The listeners accept connections at once; `/health/ready` and the `/ner`
 /// routes answer 503 until every worker's session has been warmed up. After `shutdown`, readiness fails at once and
-/// the listener closes `drain_delay_ms` later. Requests in flight then have `drain_deadline_ms` to complete; the
+/// the listeners close `drain_delay_ms` later. Requests in flight then have `drain_deadline_ms` to complete; the
 /// remaining ones are answered 503.
 pub async fn run(
-    listener: TcpListener,
+    listeners: Listeners,
     config: ServerConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
     config.validate()?;
     let engine = Engine::open(config.engine.clone());
-    serve(listener, config, engine, shutdown).await
+    serve(listeners, config, engine, shutdown).await
 }
 
 /// Serves an engine that is being opened.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     config: ServerConfig,
     engine: impl Future<Output = Result<Engine, EngineError>>,
     shutdown: impl Future<Output = ()>,
@@ -90,7 +100,7 @@ pub(crate) async fn serve(
     // Registered before the models are opened: without a handler, the signal ends the process.
     let hangup = signal(SignalKind::hangup())?;
     // Everything that can be wrong besides the models is checked before they are opened.
-    let entrance = Entrance::new(listener, &config)?;
+    let entrance = Entrance::new(listeners, &config)?;
     let mut opening = pin!(engine);
     let engine = tokio::select! {
         opened = &mut opening => Arc::new(opened?),
@@ -112,21 +122,33 @@ pub(crate) async fn serve(
 
 /// Serves an open engine. After an error, the caller closes the engine.
 async fn serve_engine(
-    entrance: Entrance,
+    mut entrance: Entrance,
     config: &ServerConfig,
     engine: &Arc<Engine>,
     hangup: Signal,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
-    let (address, keys) = (entrance.address, Arc::clone(&entrance.keys));
-    let server = http_server(entrance, config, Arc::clone(engine))?;
+    let files = ReloadedFiles {
+        keys: Arc::clone(&entrance.keys),
+        certificate: entrance.certificate.clone(),
+    };
+    let keys = Arc::clone(&entrance.keys);
+    let state = AppState::new(Arc::clone(engine), keys, config.http.clone())?;
+    let mut grpc = GrpcSide::start(&mut entrance, &state)?;
+    let (address, grpc_address) = (entrance.address, grpc.address);
+    let server = http_server(entrance, state, &config.http)?;
     let handle = server.handle();
     let mut server = pin!(server);
-    info!(%address, workers = engine.config().model.workers(), "listening");
+    let workers = engine.config().model.workers();
+    match grpc_address {
+        None => info!(%address, workers, "listening"),
+        Some(grpc) => info!(%address, %grpc, workers, "listening"),
+    }
 
     tokio::select! {
         ended = &mut server => return ended_early(ended, engine).await,
-        told = until_told(engine, &keys, hangup, shutdown) => told?,
+        ended = grpc.ended() => return ended_early(ended, engine).await,
+        told = until_told(engine, &files, hangup, shutdown) => told?,
     }
 
     let http = &config.http;
@@ -143,7 +165,7 @@ async fn serve_engine(
     }
     let deadline = Instant::now() + Duration::from_millis(http.drain_deadline_ms);
     let mut stopped = Stopped::Drained;
-    let mut drained = pin!(async { tokio::join!(handle.stop(true), server).1 });
+    let mut drained = pin!(async { tokio::join!(handle.stop(true), server, grpc.drain()).1 });
     match timeout_at(deadline.into(), &mut drained).await {
         Ok(ended) => ended?,
         Err(_) => {
@@ -167,36 +189,95 @@ async fn ended_early(ended: std::io::Result<()>, engine: &Engine) -> Result<Stop
     Ok(ended.map(|()| Stopped::Late)?)
 }
 
+/// The gRPC server, where there is one.
+struct GrpcSide {
+    server: Option<GrpcServer>,
+    address: Option<SocketAddr>,
+}
+
+impl GrpcSide {
+    /// Serves on the listener for gRPC, if there is one.
+    fn start(entrance: &mut Entrance, state: &AppState) -> Result<Self, ServerError> {
+        let listener = entrance.grpc.take();
+        let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let tls = entrance.certificate.clone().map(tls_config).transpose()?;
+        let server = listener.map(|listener| GrpcServer::start(listener, state, tls));
+        Ok(Self {
+            server: server.transpose()?,
+            address,
+        })
+    }
+
+    /// Completes if the server ends by itself.
+    async fn ended(&mut self) -> std::io::Result<()> {
+        match &mut self.server {
+            None => std::future::pending().await,
+            Some(server) => {
+                server.ended().await;
+                Err(std::io::Error::other("the threads of gRPC have ended"))
+            }
+        }
+    }
+
+    /// Closes the listener and waits until current calls are answered.
+    async fn drain(&mut self) {
+        if let Some(server) = &mut self.server {
+            server.drain().await;
+        }
+    }
+}
+
 /// What connections go through before they reach the engine.
 struct Entrance {
     listener: TcpListener,
+    grpc: Option<TcpListener>,
     address: SocketAddr,
-    tls: Option<rustls::ServerConfig>,
+    certificate: Option<Arc<Certificate>>,
     keys: Arc<Keys>,
 }
 
+/// What is read again when its files change.
+#[derive(Clone)]
+struct ReloadedFiles {
+    keys: Arc<Keys>,
+    certificate: Option<Arc<Certificate>>,
+}
+
+impl ReloadedFiles {
+    /// Reads changed files again. Blocks.
+    fn refresh(&self) {
+        self.keys.refresh();
+        if let Some(certificate) = &self.certificate {
+            certificate.refresh();
+        }
+    }
+}
+
 impl Entrance {
-    /// Reads the keys and the TLS files, and sets the options of the listener.
-    fn new(listener: TcpListener, config: &ServerConfig) -> Result<Self, ServerError> {
+    /// Reads the keys and the TLS files, and sets the options of the listeners.
+    fn new(listeners: Listeners, config: &ServerConfig) -> Result<Self, ServerError> {
+        let Listeners { http: listener, grpc } = listeners;
         let http = &config.http;
-        give_up_on_clients_that_do_not_read(&listener, Duration::from_millis(http.idle_timeout_ms))?;
+        for listener in std::iter::once(&listener).chain(&grpc) {
+            give_up_on_clients_that_do_not_read(listener, Duration::from_millis(http.idle_timeout_ms))?;
+        }
         Ok(Self {
             address: listener.local_addr()?,
             listener,
-            tls: http.tls.as_ref().map(tls_config).transpose()?,
+            grpc,
+            certificate: http
+                .tls
+                .as_ref()
+                .map(Certificate::read)
+                .transpose()?
+                .map(Arc::new),
             keys: Arc::new(Keys::read(config)?),
         })
     }
 }
 
 /// The HTTP or HTTPS server of an engine.
-fn http_server(
-    entrance: Entrance,
-    config: &ServerConfig,
-    engine: Arc<Engine>,
-) -> Result<Server, ServerError> {
-    let http = &config.http;
-    let state = AppState::new(engine, entrance.keys, http.clone())?;
+fn http_server(entrance: Entrance, state: AppState, http: &HttpConfig) -> Result<Server, ServerError> {
     let drain = Duration::from_millis(http.drain_deadline_ms);
     let server = HttpServer::new(move || app(state.clone()))
         .workers(http.http_threads)
@@ -208,27 +289,27 @@ fn http_server(
         .client_request_timeout(Duration::from_millis(http.read_timeout_ms) + CLOCK_STEP)
         .disable_signals()
         .shutdown_timeout(drain.as_secs().saturating_add(1));
-    let server = match entrance.tls {
+    let server = match entrance.certificate {
         None => server.listen(entrance.listener)?,
-        Some(tls) => server.listen_rustls_0_23(entrance.listener, tls)?,
+        Some(certificate) => server.listen_rustls_0_23(entrance.listener, tls_config(certificate)?)?,
     };
     Ok(server.run())
 }
 
-/// Reads the keys again when their files change; never returns.
-async fn refresh(keys: &Arc<Keys>) {
+/// Reads keys and certificates again when their files change; never returns.
+async fn refresh(files: &ReloadedFiles) {
     loop {
-        sleep(KEYS_POLL).await;
-        let keys = Arc::clone(keys);
+        sleep(FILES_POLL).await;
+        let files = files.clone();
         // One refresh at a time, on a thread that may block.
-        let _looked = spawn_blocking(move || keys.refresh()).await;
+        let _looked = spawn_blocking(move || files.refresh()).await;
     }
 }
 
 /// Completes when the server is told to stop; fails with the first session that does not open.
 async fn until_told(
     engine: &Arc<Engine>,
-    keys: &Arc<Keys>,
+    files: &ReloadedFiles,
     hangup: Signal,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
@@ -242,7 +323,7 @@ async fn until_told(
     let poll = (poll > 0).then(|| Duration::from_millis(poll));
     tokio::select! {
         () = watch(Arc::clone(engine), poll, hangup) => {}
-        () = refresh(keys) => {}
+        () = refresh(files) => {}
         () = shutdown => {}
     }
     Ok(())

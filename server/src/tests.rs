@@ -1,7 +1,11 @@
 //! The server over HTTP, with a session whose answers and faults are written in the text.
 
+mod answers;
+mod compression;
 mod contract;
 mod faults;
+mod framework;
+mod grpc;
 mod operations;
 mod stream;
 mod tls;
@@ -23,7 +27,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::config::ServerConfig;
-use crate::run::{ServerError, Stopped, serve};
+use crate::run::{Listeners, ServerError, Stopped, serve};
 use faults::Fault;
 
 const LABELS: usize = 5;
@@ -172,6 +176,7 @@ impl ModelSession for FakeSession {
 /// A running server; dropping it tells it to stop.
 struct Server {
     address: SocketAddr,
+    grpc: SocketAddr,
     script: Arc<Script>,
     shutdown: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<Stopped, ServerError>>>,
@@ -226,6 +231,12 @@ impl Server {
         edit(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let grpc_listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let grpc = grpc_listener.local_addr().unwrap();
+        let listeners = Listeners {
+            http: listener,
+            grpc: Some(grpc_listener),
+        };
         let (shutdown, told) = oneshot::channel::<()>();
         let source = Arc::new(FakeSource(Arc::clone(&script)));
         let canary = canary.map(|script| Arc::new(FakeSource(script)) as Arc<dyn ModelSource>);
@@ -234,10 +245,11 @@ impl Server {
                 let _dropped = told.await;
             };
             let engine = Engine::with_sources(config.engine.clone(), source, canary);
-            actix_web::rt::System::new().block_on(serve(listener, config, engine, told))
+            actix_web::rt::System::new().block_on(serve(listeners, config, engine, told))
         });
         Self {
             address,
+            grpc,
             script,
             shutdown: Some(shutdown),
             thread: Some(thread),

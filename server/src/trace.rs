@@ -33,6 +33,32 @@ pub(crate) fn request(route: Route, id: &str, model: &TextModel, headers: &Heade
     span
 }
 
+/// The span of a gRPC call that tags texts, whose parent is the client's `traceparent`.
+pub(crate) fn call(route: Route, id: &str, model: &TextModel, traceparent: Option<&str>) -> Span {
+    let (service, method) = route
+        .name()
+        .trim_start_matches('/')
+        .split_once('/')
+        .unwrap_or_default();
+    let span = debug_span!(
+        target: TRACE_TARGET,
+        "call",
+        otel.name = format!("{service}/{method}"),
+        otel.kind = "server",
+        rpc.system = "grpc",
+        rpc.service = service,
+        rpc.method = method,
+        nerve.request.id = id,
+        nerve.model.name = model.name,
+        nerve.model.version = model.version,
+    );
+    #[cfg(feature = "otlp")]
+    crate::otlp::continue_call(&span, traceparent);
+    #[cfg(not(feature = "otlp"))]
+    let _unread = traceparent;
+    span
+}
+
 /// Records the status of the answer.
 pub(crate) fn answered(span: &Span, status: StatusCode) {
     span.record("http.response.status_code", status.as_u16());

@@ -95,10 +95,12 @@ pub struct ReportedFigures {
 impl Study {
     /// The study in a file.
     pub fn read(path: &Path) -> Result<Self, StudyError> {
-        let text = std::fs::read_to_string(path).map_err(|source| StudyError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read(path)
+            .and_then(nerve_tagging::into_text)
+            .map_err(|source| StudyError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
         let study: Self = toml::from_str(&text).map_err(|source| StudyError::Parse {
             path: path.to_owned(),
             source: Box::new(source),

@@ -15,7 +15,7 @@ use super::positions::Positions;
 use super::settings::StudySettings;
 use super::weighted::MeanFigures;
 use super::{report, tables};
-use nerve_corpus::{Corpus, entity_types};
+use nerve_corpus::entity_types;
 use nerve_trainer::evaluate::{CheckpointTagger, TaggerError};
 use nerve_trainer::model::ModelDir;
 use nerve_trainer::{
@@ -218,7 +218,8 @@ fn tested(settings: &StudySettings, config: &TrainConfig, test: &Tested) -> Resu
     let checkpoint = config.out.join(test.checkpoint.to_string());
     let device = open_device(config.device).map_err(TaggerError::from)?;
     let tagger = CheckpointTagger::open_on(&checkpoint, config.max_length, config.threads, device)?;
-    let corpus = Corpus::read(settings.splits()?.test.as_deref().unwrap_or(Path::new("test")))?;
+    let splits = settings.splits()?;
+    let corpus = splits.read(splits.test.as_deref().unwrap_or(Path::new("test")))?;
     let padded = evaluate_padded(&tagger, &corpus)?;
     Ok(TestOutcome {
         checkpoint: test.checkpoint,

@@ -15,9 +15,14 @@ sys.path.insert(0, str(HERE.parent))
 from served import served  # noqa: E402
 
 PYTHON = [sys.executable, "-u"]
+# MLServer and KServe's SDK need different versions of the same packages.
+MLSERVER_PYTHON = [HERE.parent.parent / ".venv-mlserver" / "bin" / "python", "-u"]
 CLIENTS = {
     "hub": [*PYTHON, HERE / "hub.py"],
     "triton": [*PYTHON, HERE / "triton.py"],
+    "triton-grpc": [*PYTHON, HERE / "triton_grpc.py"],
+    "kserve": [*PYTHON, HERE / "kserve_sdk.py"],
+    "mlserver": [*MLSERVER_PYTHON, HERE / "mlserver_codecs.py"],
     "oip": [*PYTHON, HERE / "oip.py"],
     "generated": [*PYTHON, HERE / "generated.py"],
     "node": ["node", HERE / "hub.mjs"],
@@ -29,7 +34,8 @@ def main():
     if unknown := set(wanted) - set(CLIENTS):
         raise SystemExit(f"unknown clients: {', '.join(sorted(unknown))}; choose from {', '.join(CLIENTS)}")
     failed, skipped = [], []
-    with served() as server:
+    with served("--grpc-listen", "127.0.0.1:0") as server:
+        environment = {**os.environ, "NERVE_URL": server.url, "NERVE_GRPC": server.grpc}
         for name in wanted:
             print(f"\n=== {name}", flush=True)
             if name == "node" and shutil.which("npm") is None:
@@ -38,7 +44,7 @@ def main():
                 continue
             if name == "node":
                 subprocess.run(["npm", "ci", "--silent", "--no-fund", "--no-audit"], cwd=HERE, check=True)
-            outcome = subprocess.run(CLIENTS[name], env={**os.environ, "NERVE_URL": server.url}, timeout=300)
+            outcome = subprocess.run(CLIENTS[name], env=environment, timeout=300)
             if outcome.returncode != 0:
                 failed.append(name)
     passed = [name for name in wanted if name not in failed + skipped]

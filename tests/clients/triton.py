@@ -53,10 +53,29 @@ for text, found in zip(TEXTS, expected[0]):
     assert all(text[one["start"] : one["end"]] == one["text"] for one in found)
 assert any(one["type"] == "person" for one in expected[0][0])
 
+for algorithm in ("gzip", "deflate"):
+    for binary in (True, False):
+        # Long enough for the answer to be compressed.
+        many = infer(
+            TEXTS * 20,
+            binary_in=binary,
+            binary_out=binary,
+            request_compression_algorithm=algorithm,
+            response_compression_algorithm=algorithm,
+        )
+        assert [json.loads(element) for element in many.as_numpy("words")] == expected[1] * 20
+    print(f"compressed with {algorithm}: {len(many.as_numpy('words'))} answers")
+
 rows = infer(TEXTS, binary_in=True, binary_out=True, shape=[3, 1], model_version=version)
 assert json.loads(rows.as_numpy("entities")[0]) == expected[0][0]
 utf16 = infer(TEXTS, binary_in=True, binary_out=True, parameters={"offsets": "utf16", "threshold": 0.1})
 print("with parameters:", utf16.as_numpy("entities")[2])
+
+foreign = {"priority": 1, "timeout": 10_000_000, "sequence_id": 7, "sequence_start": True, "sequence_end": True}
+for binary in (True, False):
+    answer = infer(TEXTS, binary_in=binary, binary_out=binary, **foreign)
+    assert [json.loads(element) for element in answer.as_numpy("entities")] == expected[0]
+print("infer with", foreign, "-> the same answer")
 
 for problem, call in {
     "unknown model": lambda: client.infer("other", []),

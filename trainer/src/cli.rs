@@ -1,8 +1,10 @@
 //! The command line.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use nerve_corpus::{CorpusError, ReadOptions, TagNames};
 use nerve_inference::Kernels;
 use nerve_repository::Precision;
 use nerve_tagging::Splitter;
@@ -40,6 +42,8 @@ pub(crate) enum Command {
         /// Labeled sentences: CoNLL, or JSON lines.
         #[arg(long, value_name = "FILE")]
         data: PathBuf,
+        #[command(flatten)]
+        read: ReadArgs,
         /// Also write the figures as JSON.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
@@ -55,12 +59,15 @@ pub(crate) enum Command {
     },
     /// Score a file of predicted tags against a gold one, both CoNLL or JSON lines.
     ///
-    /// A JSON line has `words` and `tags`, or `text` and `entities`, each of `start`, `end` and `label`. What `tag` writes can
-    /// be scored as CoNLL, not as ndjson.
+    /// Tags may be IOB2, IOB1, IOBES, BILOU or bare types, each file in its own scheme. A JSON line has `words` and `tags` (or
+    /// `tokens` and `ner_tags`), or `text` and `entities`, each of `start`, `end` and `label`. What `tag` writes can be scored as
+    /// CoNLL, not as ndjson.
     Score {
-        /// The gold file.
+        /// The gold file; --word-column and --tag-column are those of this file.
         #[arg(long, value_name = "FILE")]
         gold: PathBuf,
+        #[command(flatten)]
+        read: ReadArgs,
         /// The predictions: the same sentences, with as many words each.
         #[arg(long, value_name = "FILE")]
         pred: PathBuf,
@@ -82,6 +89,8 @@ pub(crate) enum Command {
         /// Labeled sentences that it was not trained on: CoNLL, or JSON lines.
         #[arg(long, value_name = "FILE")]
         data: PathBuf,
+        #[command(flatten)]
+        read: ReadArgs,
         /// Longest window in tokens, special tokens included [default: model_max_length of the checkpoint's
         /// tokenizer_config.json, else 512; at most the positions of the model].
         #[arg(long)]
@@ -97,6 +106,10 @@ pub(crate) enum Command {
         /// The format of the file [default: by its extension and content].
         #[arg(long, value_enum)]
         input: Option<InputFormat>,
+        /// Column of a CoNLL file that holds the word, counted from 1 [default: the first; in files that look like GermEval,
+        /// the second].
+        #[arg(long, value_name = "COLUMN")]
+        word_column: Option<NonZeroUsize>,
         /// What to print.
         #[arg(long, value_enum, default_value_t)]
         output: OutputFormat,
@@ -107,6 +120,36 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE|-")]
         text: PathBuf,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct ReadArgs {
+    /// Column of a CoNLL file that holds the word, counted from 1 [default: the first; in files that look like GermEval, the
+    /// second].
+    #[arg(long, value_name = "COLUMN")]
+    word_column: Option<NonZeroUsize>,
+    /// Column of a CoNLL file that holds the tag, counted from 1 [default: the last; in files that look like GermEval, the
+    /// third, of outer entities].
+    #[arg(long, value_name = "COLUMN")]
+    tag_column: Option<NonZeroUsize>,
+    /// Names of the numbers that JSON lines have as tags: a file, one name a line or a JSON array, or a list such as
+    /// O,B-PER,I-PER.
+    #[arg(long, value_name = "FILE|LIST")]
+    labels: Option<String>,
+}
+
+impl ReadArgs {
+    pub(crate) fn options(self) -> Result<ReadOptions, CorpusError> {
+        Ok(ReadOptions {
+            word_column: self.word_column,
+            tag_column: self.tag_column,
+            labels: self
+                .labels
+                .as_deref()
+                .map(TagNames::of_file_or_list)
+                .transpose()?,
+        })
+    }
 }
 
 #[derive(Args)]

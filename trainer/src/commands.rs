@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, BufWriter};
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
-use nerve_corpus::{Corpus, Entries, Format, Splits};
+use nerve_corpus::{Corpus, Entries, Format, ReadOptions};
 use nerve_export::Comparison;
 use nerve_inference::OpenOptions;
 use nerve_tagging::{Decoding, OrphanRule};
@@ -72,7 +72,7 @@ pub(crate) fn train(
         Beginning::Resumed => resumed_config(options)?,
     };
     let publisher = publication
-        .map(|publication| Publisher::new(publication, &Splits::find(&config.data, &config.wnut17_url)?))
+        .map(|publication| Publisher::new(publication, &config.splits()?))
         .transpose()?;
     let report = nerve_trainer::train(&config, beginning, &mut [&mut progress])?;
     if report.end == End::Interrupted {
@@ -151,10 +151,10 @@ fn seeds_table(report: &SeedsReport) -> String {
 pub(crate) fn evaluate(
     model: &ModelArgs,
     decoding: Decoding,
-    data: &Path,
+    data: (&Path, &ReadOptions),
     (json, page): (Option<&Path>, Option<&Path>),
 ) -> Result<()> {
-    let (mut tagger, corpus) = (open(model, decoding)?, Corpus::read(data)?);
+    let (mut tagger, corpus) = (open(model, decoding)?, read_corpus(data)?);
     let Some(page) = page else {
         let found = evaluate::evaluate(&mut *tagger, &corpus.sentences)?;
         print!("{}", evaluation_table(&found));
@@ -176,22 +176,36 @@ pub(crate) fn evaluate(
 pub(crate) fn evaluate_raw(
     model: &ModelArgs,
     decoding: Decoding,
-    data: &Path,
+    data: (&Path, &ReadOptions),
     json: Option<&Path>,
 ) -> Result<()> {
-    let found = evaluate::evaluate_raw(&mut *open(model, decoding)?, &Corpus::read(data)?)?;
+    let found = evaluate::evaluate_raw(&mut *open(model, decoding)?, &read_corpus(data)?)?;
     print!("{}", span_table(&found));
     write_json(json, &found)
 }
 
+/// The labeled sentences of a file to evaluate on; prints what the user should know of it.
+fn read_corpus((path, read): (&Path, &ReadOptions)) -> Result<Corpus> {
+    let corpus = Corpus::read_with(path, read)?;
+    warn(&corpus.warnings());
+    Ok(corpus)
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+}
+
 pub(crate) fn score(
-    gold: &Path,
+    gold: (&Path, &ReadOptions),
     predicted: &Path,
     orphans: OrphanRule,
     differences: WordDifferences,
     json: bool,
 ) -> Result<()> {
     let found = score_files(gold, predicted, orphans, differences)?;
+    warn(&found.warnings);
     if let Some(first) = &found.first_difference {
         eprintln!(
             "warning: {} of {} words differ from the gold file's; tags are compared by position. First difference: {first}",
@@ -208,12 +222,12 @@ pub(crate) fn score(
 
 pub(crate) fn calibrate(
     checkpoint: &Path,
-    data: &Path,
+    data: (&Path, &ReadOptions),
     max_length: Option<usize>,
     threads: Option<usize>,
 ) -> Result<()> {
     let mut tagger = CheckpointTagger::open(checkpoint, max_length, threads_or_all(threads)?)?;
-    let corpus = Corpus::read(data)?;
+    let corpus = read_corpus(data)?;
     let report = evaluate::calibrate(&mut tagger, &corpus)?;
     print!("{}", calibration_table(&report));
     let written = report.to_calibration(corpus.split_name())?.write(checkpoint)?;
@@ -224,8 +238,7 @@ pub(crate) fn calibrate(
 pub(crate) fn tag(
     model: &ModelArgs,
     decoding: Decoding,
-    path: &Path,
-    input: Option<InputFormat>,
+    (path, input, read): (&Path, Option<InputFormat>, ReadOptions),
     output: OutputFormat,
 ) -> Result<()> {
     let mut tagger = open(model, decoding)?;
@@ -239,6 +252,7 @@ pub(crate) fn tag(
         Some(format) => Entries::new(reader, path, format.into()),
         None => Entries::detect(reader, path, Format::Text)?,
     };
+    let entries = entries.with_options(read);
     let mut out = BufWriter::new(io::stdout().lock());
     Ok(tag_file(&mut *tagger, entries, &mut out, output)?)
 }

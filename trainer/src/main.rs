@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use nerve_corpus::ReadOptions;
 use nerve_tagging::{Decoding, OrphanRule};
 use nerve_trainer::evaluate::WordDifferences;
 use nerve_trainer::{Beginning, INTERRUPTED, prepare_process};
@@ -51,20 +52,22 @@ fn run(cli: Cli) -> Result<Outcome> {
         Command::Evaluate {
             model,
             data,
+            read,
             json,
             report,
             raw,
             unconstrained,
         } => {
             let decoding = decoding(unconstrained);
-            let json = json.as_deref();
+            let (json, read) = (json.as_deref(), read.options()?);
             match raw {
-                true => commands::evaluate_raw(&model, decoding, &data, json)?,
-                false => commands::evaluate(&model, decoding, &data, (json, report.as_deref()))?,
+                true => commands::evaluate_raw(&model, decoding, (&data, &read), json)?,
+                false => commands::evaluate(&model, decoding, (&data, &read), (json, report.as_deref()))?,
             }
         }
         Command::Score {
             gold,
+            read,
             pred,
             strict,
             same_words,
@@ -78,21 +81,29 @@ fn run(cli: Cli) -> Result<Outcome> {
                 true => WordDifferences::Refuse,
                 false => WordDifferences::Count,
             };
-            commands::score(&gold, &pred, orphans, differences, json)?;
+            commands::score((&gold, &read.options()?), &pred, orphans, differences, json)?;
         }
         Command::Calibrate {
             checkpoint,
             data,
+            read,
             max_length,
             threads,
-        } => commands::calibrate(&checkpoint, &data, max_length, threads)?,
+        } => commands::calibrate(&checkpoint, (&data, &read.options()?), max_length, threads)?,
         Command::Tag {
             model,
             input,
+            word_column,
             output,
             unconstrained,
             text,
-        } => commands::tag(&model, decoding(unconstrained), &text, input, output)?,
+        } => {
+            let read = ReadOptions {
+                word_column,
+                ..ReadOptions::default()
+            };
+            commands::tag(&model, decoding(unconstrained), (&text, input, read), output)?;
+        }
     }
     Ok(Outcome::Done)
 }

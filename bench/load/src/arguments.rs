@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
+use crate::grpc::call;
+
 /// Sends the request bodies of a file repeatedly to a server on this machine and prints the measurements as JSON.
 ///
 /// Without --rate the loop is closed: each connection sends its next request after it has received a response. With --rate
@@ -21,6 +23,9 @@ pub(crate) struct Arguments {
     /// Path of the POST requests
     #[arg(long, default_value = "/ner")]
     path: String,
+    /// Calls gRPC's ModelInfer for the model of this name instead. The bodies are then those of `/ner`, of which each has a `text`
+    #[arg(long, value_name = "MODEL", conflicts_with = "path")]
+    grpc: Option<String>,
     /// File with one JSON request body per line
     #[arg(long, value_name = "FILE")]
     bodies: PathBuf,
@@ -65,6 +70,8 @@ pub(crate) struct Plan {
     pub(crate) drain: Duration,
     pub(crate) rest: Duration,
     pub(crate) seed: u64,
+    /// Whether the requests are calls of gRPC.
+    pub(crate) is_grpc: bool,
 }
 
 impl Arguments {
@@ -84,8 +91,11 @@ impl Arguments {
         let requests: Vec<Vec<u8>> = bodies
             .lines()
             .filter(|body| !body.is_empty())
-            .map(|body| request(self.address, &self.path, body))
-            .collect();
+            .map(|body| match &self.grpc {
+                None => Ok(request(self.address, &self.path, body)),
+                Some(model) => grpc_call(self.address, model, body),
+            })
+            .collect::<Result<_>>()?;
         ensure!(
             !requests.is_empty(),
             "{} contains no request body",
@@ -106,6 +116,7 @@ impl Arguments {
             drain: seconds("drain-seconds", self.drain_seconds)?,
             rest: Duration::from_millis(self.rest_ms),
             seed: self.seed,
+            is_grpc: self.grpc.is_some(),
         })
     }
 }
@@ -116,4 +127,13 @@ fn request(address: SocketAddr, path: &str, body: &str) -> Vec<u8> {
         "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
+}
+
+fn grpc_call(address: SocketAddr, model: &str, body: &str) -> Result<Vec<u8>> {
+    let body: serde_json::Value = serde_json::from_str(body)?;
+    let text = body["text"].as_str().context("a body has no `text`")?;
+    let call = call(address, model, text);
+    // One frame, and within the windows that a server grants at first.
+    ensure!(call.len() < 16_384, "a text is too long for one frame");
+    Ok(call)
 }

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 
+use crate::grpc::Session;
+
 /// A request that has arrived: the index of its body, and the time at which it should be sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrived {
@@ -40,35 +42,48 @@ pub(crate) enum Failure {
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     pub(crate) request: Option<Arrived>,
+    /// The bytes to be sent, of which the first `written` have been.
+    outgoing: Vec<u8>,
     written: usize,
     received: Vec<u8>,
+    /// The state of gRPC; HTTP/1.1 without it.
+    session: Option<Session>,
 }
 
 impl Connection {
     /// Starts to connect, without waiting.
-    pub(crate) fn open(address: SocketAddr) -> std::io::Result<Self> {
+    pub(crate) fn open(address: SocketAddr, is_grpc: bool) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         // Each write is a whole request, so Nagle's algorithm would only delay it.
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
             request: None,
+            outgoing: Vec::new(),
             written: 0,
             received: Vec::with_capacity(8192),
+            session: is_grpc.then(Session::default),
         })
     }
 
-    /// Makes `request` the current request. [`Self::write`] sends it.
-    pub(crate) fn start(&mut self, request: Arrived) {
+    /// Makes `request`, with these bytes, the current request. [`Self::write`] sends it.
+    pub(crate) fn start(&mut self, request: Arrived, bytes: &[u8]) {
         self.request = Some(request);
+        self.outgoing.drain(..self.written);
         self.written = 0;
-        self.received.clear();
+        match &mut self.session {
+            None => {
+                self.outgoing.extend_from_slice(bytes);
+                self.received.clear();
+            }
+            Some(session) => self.outgoing.extend(session.start(bytes)),
+        }
     }
 
-    /// Writes as many of the remaining bytes of the request as the socket accepts.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        while self.written < bytes.len() {
-            match self.stream.write(&bytes[self.written..]) {
+    /// Writes as many of the remaining bytes as the socket accepts.
+    pub(crate) fn write(&mut self) -> Result<(), Failure> {
+        while self.written < self.outgoing.len() {
+            match self.stream.write(&self.outgoing[self.written..]) {
                 Ok(0) => return Err(Failure::Broken),
                 Ok(count) => self.written += count,
                 Err(error) => match error.kind() {
@@ -99,7 +114,15 @@ impl Connection {
                 },
             }
         }
-        match response(&self.received)? {
+        let complete = match &mut self.session {
+            None => response(&self.received)?,
+            Some(session) => {
+                let complete = session.read(&mut self.received, &mut self.outgoing)?;
+                self.write()?;
+                complete
+            }
+        };
+        match complete {
             Some(response) => Ok(Some(Response {
                 last: response.last || closed,
                 ..response

@@ -202,9 +202,9 @@ impl<'a> Drive<'a> {
                 self.reopen(slot)?;
             }
             if let Some(connection) = &mut self.connections[slot] {
-                connection.start(request);
+                connection.start(request, &self.plan.requests[request.body]);
                 self.in_flight += 1;
-                if let Err(failure) = connection.write(&self.plan.requests[request.body]) {
+                if let Err(failure) = connection.write() {
                     self.lose(slot, failure);
                 }
             }
@@ -224,7 +224,7 @@ impl<'a> Drive<'a> {
             }
             return;
         };
-        let written = connection.write(&self.plan.requests[request.body]);
+        let written = connection.write();
         match written.and_then(|()| connection.read()) {
             Ok(None) => {}
             Ok(Some(response)) => {
@@ -278,7 +278,7 @@ impl<'a> Drive<'a> {
     }
 
     fn reopen(&mut self, slot: usize) -> io::Result<()> {
-        let mut connection = Connection::open(self.plan.address)?;
+        let mut connection = Connection::open(self.plan.address, self.plan.is_grpc)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
@@ -371,6 +371,7 @@ mod tests {
             drain: Duration::from_millis(300),
             rest: Duration::from_millis(10),
             seed: 1,
+            is_grpc: false,
         }
     }
 

@@ -1,9 +1,10 @@
-//! `nerve-load` sends the request bodies of a file to an HTTP server and prints the measurements as JSON.
+//! `nerve-load` sends the request bodies of a file to an HTTP or gRPC server and prints the measurements as JSON.
 
 mod arguments;
 mod arrivals;
 mod connection;
 mod drive;
+mod grpc;
 mod tally;
 
 use std::process::ExitCode;

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::conll;
+use crate::conll::{self, Layout};
 use crate::entry::{Content, Entry};
 use crate::error::CorpusError;
 use crate::format::Format;
 use crate::json_lines;
+use crate::read_options::ReadOptions;
 
 /// How much of a file is looked at to tell its format.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -24,6 +25,13 @@ pub struct Entries<R> {
     lines_read: usize,
     /// The line that ended the last sentence.
     separator: Option<String>,
+    options: ReadOptions,
+    /// The number of columns of CoNLL, and the line that shows it.
+    columns: Option<(usize, usize)>,
+    /// The columns of CoNLL that are read, once a sentence has shown them.
+    layout: Option<Layout>,
+    /// Whether the last line was a comment of CoNLL.
+    after_comment: bool,
 }
 
 impl Entries<BufReader<File>> {
@@ -43,6 +51,10 @@ impl<R: BufRead> Entries<R> {
             format,
             lines_read: 0,
             separator: None,
+            options: ReadOptions::default(),
+            columns: None,
+            layout: None,
+            after_comment: false,
         }
     }
 
@@ -51,6 +63,11 @@ impl<R: BufRead> Entries<R> {
         let beginning = input.fill_buf().map_err(|source| read_error(path, source))?;
         let format = Format::detect(path, beginning, otherwise);
         Ok(Self::new(input, path, format))
+    }
+
+    /// The same input, read with these options.
+    pub fn with_options(self, options: ReadOptions) -> Self {
+        Self { options, ..self }
     }
 
     /// The path named in errors.
@@ -77,7 +94,10 @@ impl<R: BufRead> Entries<R> {
                 continue;
             }
             let content = match self.format {
-                Format::JsonLines => json_lines::parse(&line).map_err(|problem| self.defect(problem))?,
+                Format::JsonLines => {
+                    let names = self.options.labels.as_ref();
+                    json_lines::parse(&line, names).map_err(|problem| self.defect(problem))?
+                }
                 Format::Conll | Format::Text => Content::Text {
                     text: line,
                     entities: None,
@@ -97,36 +117,98 @@ impl<R: BufRead> Entries<R> {
         if let Some(text) = self.separator.take() {
             return Ok(Some(separator(self.lines_read, text)));
         }
-        let (mut words, mut tags) = (Vec::new(), Vec::new());
+        let mut lines: Vec<String> = Vec::new();
         let mut first = self.lines_read + 1;
         while let Some(line) = self.next_line()? {
-            if conll::is_separator(&line) {
-                if words.is_empty() {
+            let comment = lines.is_empty() && conll::is_comment(&line, self.columns.map(|(count, _)| count));
+            if comment || conll::is_separator(&line) {
+                if lines.is_empty() {
+                    self.after_comment = comment;
                     return Ok(Some(separator(self.lines_read, line)));
                 }
                 self.separator = Some(line);
                 break;
             }
-            if words.is_empty() {
+            if lines.is_empty() {
                 first = self.lines_read;
             }
-            let (word, tag) = conll::columns(&line);
-            if word.trim().is_empty() {
-                return Err(self.defect("there is no word before the tab"));
+            self.check_columns(&line)?;
+            lines.push(line);
+        }
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        let layout = match self.layout {
+            Some(layout) => layout,
+            None => {
+                self.layout = Layout::of_sentence(&lines, self.after_comment);
+                self.layout.unwrap_or(Layout::USUAL)
             }
+        };
+        self.after_comment = false;
+        let (mut words, mut tags) = (Vec::with_capacity(lines.len()), Vec::with_capacity(lines.len()));
+        for (at, line) in lines.iter().enumerate() {
+            let (word, tag) = self
+                .word_and_tag(line, layout)
+                .map_err(|problem| self.line_defect(first + at, problem))?;
             words.push(word.to_owned());
             tags.push(tag.map(str::to_owned));
         }
-        Ok((!words.is_empty()).then_some(Entry {
+        Ok(Some(Entry {
             line: first,
             content: Content::Words { words, tags },
         }))
+    }
+
+    /// Checks that the line read last has as many columns as the other lines of the file.
+    fn check_columns(&mut self, line: &str) -> Result<(), CorpusError> {
+        let found = conll::split_columns(line).len();
+        let (count, shown) = *self.columns.get_or_insert((found, self.lines_read));
+        if found == count {
+            return Ok(());
+        }
+        let noun = if found == 1 { "column" } else { "columns" };
+        Err(self.defect(format!(
+            "{found} {noun}, but {count} on line {shown}; columns are separated by tabs, or by spaces where a line has no tab"
+        )))
+    }
+
+    /// The word and the tag of a line; an error says which is not there.
+    fn word_and_tag<'l>(&self, line: &'l str, layout: Layout) -> Result<(&'l str, Option<&'l str>), String> {
+        let columns = conll::split_columns(line);
+        let last = columns.len() - 1;
+        let at = |number: usize| {
+            let column = columns.get(number).copied();
+            column.ok_or_else(|| {
+                format!(
+                    "there is no column {}: the line has {}",
+                    number + 1,
+                    columns.len()
+                )
+            })
+        };
+        let of_option = |column: Option<std::num::NonZeroUsize>| column.map(|column| column.get() - 1);
+        let word = of_option(self.options.word_column).unwrap_or(layout.word);
+        let tag = of_option(self.options.tag_column).or(layout.tag).unwrap_or(last);
+        let tag = match tag == word {
+            true => "",
+            false => at(tag)?.trim(),
+        };
+        let word = at(word)?;
+        match (conll::is_blank(word), self.options.word_column) {
+            (true, None) => Err("there is no word before the tab".to_owned()),
+            (true, Some(column)) => Err(format!("there is no word in column {column}")),
+            (false, _) => Ok((word, Some(tag).filter(|tag| !tag.is_empty()))),
+        }
     }
 
     /// The next line without its end, and without the byte order mark of the first.
     fn next_line(&mut self) -> Result<Option<String>, CorpusError> {
         let mut line = String::new();
         self.lines_read += 1;
+        if self.lines_read == 1 && self.input.fill_buf().is_ok_and(nerve_tagging::is_utf16) {
+            return Err(self.defect(nerve_tagging::EncodingError::Utf16.to_string()));
+        }
         match self.input.read_line(&mut line) {
             Ok(0) => return Ok(None),
             Ok(_) => {}
@@ -147,9 +229,13 @@ impl<R: BufRead> Entries<R> {
 
     /// An error about the line read last.
     fn defect(&self, problem: impl Into<String>) -> CorpusError {
+        self.line_defect(self.lines_read, problem)
+    }
+
+    fn line_defect(&self, line: usize, problem: impl Into<String>) -> CorpusError {
         CorpusError::Line {
             path: self.path.clone(),
-            line: self.lines_read,
+            line,
             problem: problem.into(),
         }
     }
@@ -179,6 +265,15 @@ mod tests {
         entries.collect::<Result<_, _>>().unwrap()
     }
 
+    #[test]
+    fn a_file_in_utf_16_is_named_as_such() {
+        for format in [Format::Conll, Format::JsonLines, Format::Text] {
+            let mut entries = Entries::new(&b"\xff\xfea\0\n\0"[..], Path::new("in"), format);
+            let problem = entries.next().unwrap().unwrap_err().to_string();
+            assert!(problem.contains("UTF-16; convert it to UTF-8"), "{problem}");
+        }
+    }
+
     fn words(line: usize, words: &[&str], tags: &[&str]) -> Entry {
         let content = Content::Words {
             words: words.iter().map(|&word| word.to_owned()).collect(),
@@ -197,7 +292,7 @@ mod tests {
 
     #[test]
     fn conll_keeps_its_words_tags_and_separators() {
-        let text = "\u{feff}-DOCSTART- -X- O\n\nEU NNP B-org\r\nword\n \t \nNew York\tB-loc";
+        let text = "\u{feff}-DOCSTART- -X- O\n\nEU B-org\r\nword\t\n \t \nNew York\tB-loc";
         let expected = [
             separator(1, "-DOCSTART- -X- O"),
             separator(2, ""),
@@ -207,6 +302,74 @@ mod tests {
         ];
         assert_eq!(entries(text, Format::Conll), expected);
         assert_eq!(entries("", Format::Conll), []);
+    }
+
+    #[test]
+    fn comments_are_kept_between_sentences_and_the_word_hash_is_a_word() {
+        let multiconer =
+            "# id 5239\tdomain=en\nit _ _ O\nRome _ _ B-LOC\n\n\n# id 5240\tdomain=en\n# _ _ O\n";
+        let expected = [
+            separator(1, "# id 5239\tdomain=en"),
+            words(2, &["it", "Rome"], &["O", "B-LOC"]),
+            separator(4, ""),
+            separator(5, ""),
+            separator(6, "# id 5240\tdomain=en"),
+            words(7, &["#"], &["O"]),
+        ];
+        assert_eq!(entries(multiconer, Format::Conll), expected);
+        let wnut = "#\tO\nRome\tB-loc\n#\tO\n";
+        let expected = [words(1, &["#", "Rome", "#"], &["O", "B-loc", "O"])];
+        assert_eq!(entries(wnut, Format::Conll), expected);
+    }
+
+    #[test]
+    fn germeval_has_the_word_in_its_second_column_and_the_outer_tag_in_its_third() {
+        let source = "#\thttp://de.wikipedia.org/wiki/Rom [2009-10-17]";
+        let text =
+            format!("{source}\n1\tRom\tB-LOC\tO\n\n{source}\n1\tDer\tO\tO\n2\tTSV\tB-ORG\tB-LOCpart\n");
+        let found = entries(&text, Format::Conll);
+        let expected = [
+            separator(1, source),
+            words(2, &["Rom"], &["B-LOC"]),
+            separator(3, ""),
+            separator(4, source),
+            words(5, &["Der", "TSV"], &["O", "B-ORG"]),
+        ];
+        assert_eq!(found, expected);
+        let inner = ReadOptions {
+            tag_column: 4.try_into().ok(),
+            ..ReadOptions::default()
+        };
+        let entries = Entries::new(text.as_bytes(), Path::new("in"), Format::Conll).with_options(inner);
+        let last = entries.last().unwrap().unwrap();
+        assert_eq!(last, words(5, &["Der", "TSV"], &["O", "B-LOCpart"]));
+        // Numbers that do not count the words are words.
+        let years = "2\tCD\tB-NP\tO\n1\tCD\tI-NP\tO\n";
+        assert_eq!(
+            super::tests::entries(years, Format::Conll),
+            [words(1, &["2", "1"], &["O", "O"])]
+        );
+    }
+
+    #[test]
+    fn columns_may_be_chosen() {
+        let options = ReadOptions {
+            word_column: 3.try_into().ok(),
+            tag_column: 1.try_into().ok(),
+            ..ReadOptions::default()
+        };
+        let of = |text: &'static str| {
+            Entries::new(text.as_bytes(), Path::new("in"), Format::Conll)
+                .with_options(options.clone())
+                .next()
+                .unwrap()
+        };
+        assert_eq!(
+            of("O x in\nB-loc x Rome\n").unwrap(),
+            words(1, &["in", "Rome"], &["O", "B-loc"])
+        );
+        let error = of("O in\nB-loc Rome\n").unwrap_err().to_string();
+        assert_eq!(error, "in:1: there is no column 3: the line has 2");
     }
 
     #[test]
@@ -230,6 +393,12 @@ mod tests {
                 Format::Conll,
                 "in:3: there is no word before the tab",
             ),
+            (
+                b"a\tO\n\nb c\tO\nd\n",
+                Format::Conll,
+                "in:4: 1 column, but 2 on line 1",
+            ),
+            (b"a x O\nb O\n", Format::Conll, "in:2: 2 columns, but 3 on line 1"),
             (b"a\n\xff\n", Format::Text, "in:2: not UTF-8"),
             (b"\n{", Format::JsonLines, "in:2: not JSON"),
         ] {

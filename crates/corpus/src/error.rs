@@ -39,6 +39,20 @@ pub enum CorpusError {
         /// The file.
         path: PathBuf,
     },
+    /// The names of numbered tags are unusable.
+    #[error("labels `{given}`: {problem}")]
+    TagNames {
+        /// The list or the file.
+        given: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file to learn from has no entity.
+    #[error("every tag in {} is O: there is no entity to learn; check the tag column", path.display())]
+    NoEntities {
+        /// The file.
+        path: PathBuf,
+    },
     /// A directory lacks a split.
     #[error("{} has no {split} split: none of {tried}", dir.display())]
     NoSplit {

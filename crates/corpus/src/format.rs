@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use crate::conll::{columns, is_separator, is_tag};
+use crate::conll::{columns, is_comment, is_separator, is_tag, split_columns};
 
 /// How a file holds sentences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One word a line, its tag in the last column; blank lines between sentences.
     Conll,
-    /// One JSON object a line: `words` (and `tags`), or `text` (and `entities`).
+    /// One JSON object a line: `words` or `tokens` (and `tags` or `ner_tags`), or `text` (and `entities`).
     JsonLines,
     /// One running text a line.
     Text,
@@ -64,7 +64,10 @@ impl Format {
 /// columns a text, so that a reader can name them.
 fn has_tag_column(text: &str) -> bool {
     let (mut tabs, mut spaces, mut total) = (0, 0, 0);
-    for line in text.lines().filter(|line| !is_separator(line)) {
+    for line in text
+        .lines()
+        .filter(|line| !is_separator(line) && !is_comment(line, None))
+    {
         total += 1;
         if !columns(line).1.is_some_and(is_tag) {
             continue;
@@ -80,7 +83,7 @@ fn has_tag_column(text: &str) -> bool {
 /// Whether the columns between word and tag are parts of speech (`NNP`, `.`) or tags of phrases (`B-NP`), as in CoNLL-2003;
 /// there may be none.
 fn has_inner_tags(line: &str) -> bool {
-    let columns: Vec<&str> = line.split_whitespace().collect();
+    let columns = split_columns(line);
     let inner = columns.get(1..columns.len() - 1).unwrap_or_default();
     inner
         .iter()
@@ -137,6 +140,8 @@ mod tests {
             "New York\tNNP\tB-loc\n\nok\tUH\tO\n",
             "In O\nRome B-loc\n\n. O\n",
             "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n. . O O\n",
+            "# id 7\tdomain=en\nit _ _ O\nis _ _ O\n\n\n# id 8\tdomain=en\nRome _ _ B-LOC\n",
+            "#\thttp://a.b/c [2009-10-17]\n1\tRom\tB-LOC\tO\n",
             // Dutch parts of speech have lower-case letters.
             "-DOCSTART- -DOCSTART- O\nDe Art O\n",
         ] {
@@ -152,6 +157,7 @@ mod tests {
             "Vitamin B-12\n",
             "My type is O\nHer type is O\n",
             "1\tIn Rome\n2\tNot O\n",
+            "# My type is\nHer type is O\n",
         ] {
             assert_eq!(detected("a.txt", text), Format::Text, "{text}");
             let stdin = Format::detect(Path::new("-"), text.as_bytes(), Format::Text);

@@ -3,17 +3,44 @@
 use serde::Deserialize;
 
 use crate::entry::{Content, TextEntity};
+use crate::read_options::TagNames;
 
 /// What a line must be, for errors.
-const EXPECTED: &str = "expected an object with `words` and perhaps `tags`, or `text` and perhaps `entities`, each of `start`, `end` and `label`";
+const EXPECTED: &str = "expected an object with `words` (or `tokens`) and perhaps `tags` (or `ner_tags`), or `text` and perhaps `entities`, each of `start`, `end` and `label`";
 
 /// The fields of one line; fields of other names are ignored.
 #[derive(Deserialize)]
 struct Line {
     words: Option<Vec<String>>,
-    tags: Option<Vec<String>>,
+    tokens: Option<Vec<String>>,
+    tags: Option<Vec<JsonTag>>,
+    ner_tags: Option<Vec<JsonTag>>,
     text: Option<String>,
     entities: Option<Vec<JsonEntity>>,
+}
+
+/// A tag: its name, or its number in a list of names, as in the `ClassLabel` of Hugging Face datasets.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected the name or the number of a tag")]
+enum JsonTag {
+    Name(String),
+    Number(u64),
+}
+
+impl JsonTag {
+    /// The name; without `names` that of a number is the number.
+    fn name(self, names: Option<&TagNames>) -> Result<String, String> {
+        match (self, names) {
+            (Self::Name(name), _) => Ok(name),
+            (Self::Number(number), None) => Ok(number.to_string()),
+            (Self::Number(number), Some(names)) => names.name(number).map(str::to_owned).ok_or_else(|| {
+                format!(
+                    "tag {number} has no name: the labels are {} names, from 0",
+                    names.len()
+                )
+            }),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -24,19 +51,23 @@ struct JsonEntity {
 }
 
 /// What a line holds: `words` with perhaps `tags`, or `text` with perhaps `entities`. The labeled of the two is taken where
-/// a line has both, then the words. An error says what is wrong.
-pub(crate) fn parse(line: &str) -> Result<Content, String> {
+/// a line has both, then the words. `tokens` and `ner_tags` stand for `words` and `tags`. An error says what is wrong.
+pub(crate) fn parse(line: &str, names: Option<&TagNames>) -> Result<Content, String> {
     let line: Line = serde_json::from_str(line).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => format!("not the fields of a sentence: {error}; {EXPECTED}"),
         _ => format!("not JSON: {error}"),
     })?;
-    match (line.words, line.tags, line.text, line.entities) {
+    let words = line.words.or(line.tokens);
+    match (words, line.tags.or(line.ner_tags), line.text, line.entities) {
         (Some(words), Some(tags), ..) if words.len() != tags.len() => {
             Err(format!("{} words but {} tags", words.len(), tags.len()))
         }
         (Some(words), Some(tags), ..) => Ok(Content::Words {
             words,
-            tags: tags.into_iter().map(Some).collect(),
+            tags: tags
+                .into_iter()
+                .map(|tag| tag.name(names).map(Some))
+                .collect::<Result<_, _>>()?,
         }),
         (Some(words), None, _, None) | (Some(words), None, None, Some(_)) => Ok(Content::Words {
             tags: vec![None; words.len()],
@@ -62,13 +93,13 @@ mod tests {
 
     #[test]
     fn labels_may_be_absent() {
-        let words = parse("{\"words\": [\"a\", \"b\"], \"id\": 7}").unwrap();
+        let words = parse("{\"words\": [\"a\", \"b\"], \"id\": 7}", None).unwrap();
         let expected = Content::Words {
             words: vec!["a".to_owned(), "b".to_owned()],
             tags: vec![None, None],
         };
         assert_eq!(words, expected);
-        let text = parse("{\"text\": \"a b\"}").unwrap();
+        let text = parse("{\"text\": \"a b\"}", None).unwrap();
         let expected = Content::Text {
             text: "a b".to_owned(),
             entities: None,
@@ -79,14 +110,14 @@ mod tests {
     #[test]
     fn the_labeled_of_words_and_text_is_taken() {
         let both = "{\"text\": \"a\", \"words\": [\"a\"], \"entities\": []}";
-        assert!(matches!(parse(both).unwrap(), Content::Text { .. }));
+        assert!(matches!(parse(both, None).unwrap(), Content::Text { .. }));
         let both = "{\"text\": \"a\", \"words\": [\"a\"], \"tags\": [\"O\"]}";
-        assert!(matches!(parse(both).unwrap(), Content::Words { .. }));
+        assert!(matches!(parse(both, None).unwrap(), Content::Words { .. }));
     }
 
     #[test]
     fn a_line_that_is_no_sentence_says_why() {
-        let error = |line| parse(line).unwrap_err();
+        let error = |line| parse(line, None).unwrap_err();
         assert!(error("{\"words\": [\"a\"], \"tags\": []}").contains("1 words but 0 tags"));
         assert!(error("{\"words\": 1}").contains("invalid type: integer `1`, expected a sequence"));
         assert!(error("{\"id\": 1}").contains("expected an object"));
@@ -98,5 +129,29 @@ mod tests {
         );
         assert!(error("[1]").contains("not the fields of a sentence"));
         assert!(error("{").contains("not JSON"));
+    }
+
+    #[test]
+    fn tokens_and_ner_tags_are_words_and_tags() {
+        let of = |tags: &str, names: Option<&TagNames>| {
+            parse(
+                &format!("{{\"tokens\": [\"a\", \"b\"], \"ner_tags\": {tags}}}"),
+                names,
+            )
+        };
+        let names = TagNames::of_file_or_list("O,B-x,I-x").unwrap();
+        let expected = Content::Words {
+            words: vec!["a".to_owned(), "b".to_owned()],
+            tags: vec![Some("B-x".to_owned()), Some("O".to_owned())],
+        };
+        assert_eq!(of("[\"B-x\", \"O\"]", None).unwrap(), expected);
+        assert_eq!(of("[1, 0]", Some(&names)).unwrap(), expected);
+        let error = of("[1, 3]", Some(&names)).unwrap_err();
+        assert_eq!(error, "tag 3 has no name: the labels are 3 names, from 0");
+        assert!(
+            of("[1, -100]", Some(&names))
+                .unwrap_err()
+                .contains("the name or the number of a tag")
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::corpus::Corpus;
 use crate::error::CorpusError;
+use crate::read_options::ReadOptions;
 use crate::wnut17::fetch_wnut17;
 
 /// The name that stands for the WNUT-17 corpus where a directory is expected.
@@ -23,6 +24,8 @@ pub struct Splits {
     pub dev: PathBuf,
     /// What the chosen checkpoint is reported on; nothing else reads it.
     pub test: Option<PathBuf>,
+    /// How the files are read.
+    pub options: ReadOptions,
 }
 
 impl Splits {
@@ -39,17 +42,32 @@ impl Splits {
             train: find(dir, "train", &["train"])?,
             dev: find(dir, "dev", &["dev", "valid", "validation"])?,
             test: find(dir, "test", &["test"]).ok(),
+            options: ReadOptions::default(),
         })
     }
 
-    /// The sentences trained on.
+    /// The same files, read with these options.
+    pub fn with_options(self, options: ReadOptions) -> Self {
+        Self { options, ..self }
+    }
+
+    /// The sentences trained on; an error if they have no entity.
     pub fn read_train(&self) -> Result<Corpus, CorpusError> {
-        Corpus::read(&self.train)
+        let corpus = self.read(&self.train)?;
+        match corpus.has_entities() {
+            true => Ok(corpus),
+            false => Err(CorpusError::NoEntities { path: corpus.path }),
+        }
     }
 
     /// The sentences the best checkpoint is chosen on.
     pub fn read_dev(&self) -> Result<Corpus, CorpusError> {
-        Corpus::read(&self.dev)
+        self.read(&self.dev)
+    }
+
+    /// The sentences of one of the files.
+    pub fn read(&self, split: &Path) -> Result<Corpus, CorpusError> {
+        Corpus::read_with(split, &self.options)
     }
 }
 

@@ -27,7 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let tagged = tagger.tag(inputs, options.reading()).await?;
     let view = options.view(&tagger.model().labels)?;
     for tagged in tagged {
-        for entity in tagger.answer(&tagged?, &view).entities {
+        let tagged = tagged?;
+        for entity in tagger.answer(&tagged, &view).entities {
             println!("{}\t{}\t{:.3}", entity.entity_type, entity.text, entity.score);
         }
     }

@@ -65,6 +65,9 @@ pub struct ModelConfig {
     /// session [default: one per core, at most 4; 1 on CUDA].
     #[arg(long, env = "NERVE_LONE_THREADS", value_name = "N")]
     pub lone_threads: Option<usize>,
+    /// Number of threads that split and tokenize texts [default: one per core, at least 2].
+    #[arg(long, env = "NERVE_TEXT_THREADS", value_name = "N")]
+    pub text_threads: Option<usize>,
 }
 
 /// Reloading, the canary and the cache.
@@ -152,7 +155,7 @@ pub struct TextLimits {
     /// Maximum size of one text, in UTF-8 bytes; for given words, of the words joined by spaces.
     #[arg(long, env = "NERVE_MAX_TEXT_BYTES", value_name = "N", default_value_t = Self::default().max_text_bytes)]
     pub max_text_bytes: usize,
-    /// Maximum number of words in one text.
+    /// Maximum number of words in one text; of tokens, where tokens are labeled (`aggregation` simple or none).
     #[arg(long, env = "NERVE_MAX_WORDS", value_name = "N", default_value_t = Self::default().max_words)]
     pub max_words: usize,
     /// Maximum number of windows that one text may need.
@@ -196,6 +199,9 @@ const MOST_LONE_THREADS: usize = 4;
 /// Sessions on an accelerator: one computes while the batch of the other is formed and its logits are read.
 const ACCELERATOR_WORKERS: usize = 2;
 
+/// The second thread keeps a step of a long text from delaying short texts on a single core.
+const LEAST_TEXT_THREADS: usize = 2;
+
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
@@ -207,6 +213,7 @@ impl Default for ModelConfig {
             onnxruntime: None,
             workers: None,
             lone_threads: None,
+            text_threads: None,
         }
     }
 }
@@ -304,6 +311,15 @@ impl ModelConfig {
         })
     }
 
+    /// Number of threads that split and tokenize texts.
+    pub(crate) fn text_threads(&self) -> usize {
+        self.text_threads.unwrap_or_else(|| {
+            available_parallelism()
+                .map_or(1, usize::from)
+                .max(LEAST_TEXT_THREADS)
+        })
+    }
+
     /// Number of threads inside each operator for a window that has the machine to itself.
     pub(crate) fn lone_threads(&self) -> usize {
         self.lone_threads.unwrap_or_else(|| {
@@ -334,6 +350,7 @@ impl EngineConfig {
         check_threads(&[
             ("workers", self.model.workers()),
             ("lone-threads", self.model.lone_threads()),
+            ("text-threads", self.model.text_threads()),
         ])?;
         check_counts(&[
             ("batch-tokens", batching.batch_tokens),

@@ -8,10 +8,6 @@ use crate::health::DrainFlag;
 use crate::metrics::Metrics;
 use crate::pipeline::threads::TokenizerPool;
 
-/// Tokenizing takes a fraction of the time of inference. The second thread keeps a long text from delaying the
-/// others.
-const TEXT_THREADS: usize = 2;
-
 /// What the versions of all models share.
 #[derive(Clone)]
 pub(crate) struct VersionContext {
@@ -24,9 +20,12 @@ pub(crate) struct VersionContext {
 impl VersionContext {
     /// The context of an engine with this configuration.
     pub(crate) fn new(config: EngineConfig) -> Result<Self, EngineError> {
+        let metrics = Metrics::new()?;
+        let gauges = metrics.text_threads.clone();
+        let threads = TokenizerPool::start(config.model.text_threads(), config.queue.windows, gauges)?;
         Ok(Self {
-            metrics: Arc::new(Metrics::new()?),
-            threads: Arc::new(TokenizerPool::start(TEXT_THREADS, config.queue.windows)?),
+            metrics: Arc::new(metrics),
+            threads: Arc::new(threads),
             draining: DrainFlag::default(),
             config: Arc::new(config),
         })

@@ -38,6 +38,8 @@ pub enum Readiness {
     Starting,
     /// Every worker has failed and is being restarted.
     NoWorker,
+    /// Every thread that tokenizes has been busy with one step of a text for seconds. Requests are accepted, and wait.
+    TextThreadsStuck,
     /// The engine is about to stop.
     Draining,
 }
@@ -49,6 +51,7 @@ impl Readiness {
             Self::Starting => "the model is not ready yet",
             // `Ready` means that a worker has been restarted since the work was dropped.
             Self::NoWorker | Self::Ready => "no worker can run the model; the workers are restarting",
+            Self::TextThreadsStuck => "every thread that tokenizes has been busy with one text for seconds",
             Self::Draining => "the server is stopping",
         }
     }
@@ -58,6 +61,7 @@ impl Readiness {
         match self {
             Self::Starting => Refusal::Starting,
             Self::NoWorker | Self::Ready => Refusal::NoWorker,
+            Self::TextThreadsStuck => Refusal::Tokenizer,
             Self::Draining => Refusal::Draining,
         }
     }

@@ -16,6 +16,7 @@ mod error;
 pub mod fuzz;
 mod health;
 mod memory;
+mod memory_budget;
 mod metrics;
 mod models;
 mod pipeline;
@@ -28,10 +29,11 @@ mod session;
 pub mod testing;
 mod trace;
 
+pub use bulk::admit::{GroupPermit, GroupPlace};
 pub use bulk::error::LineError;
 pub use bulk::limits::BulkLimits;
 pub use bulk::record::{LineFormat, StreamItem, name_schema};
-pub use bulk::stream::{BulkError, TaggedLine, tag_lines};
+pub use bulk::stream::{BulkError, TaggedGroup, TaggedLine, tag_lines};
 pub use config::{
     BatchLimits, Batching, CanaryConfig, EngineConfig, ModelConfig, OptionError, QueueLimits, TextLimits,
     VersionsConfig, check_counts, check_threads,
@@ -40,6 +42,7 @@ pub use device::DeviceChoice;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use health::Readiness;
+pub use memory_budget::{MemoryBudget, MemoryError, MemoryPermit};
 pub use metrics::{Metrics, ModelMetrics};
 pub use models::error::ReloadError;
 pub use models::named::NamedModel;
@@ -49,6 +52,7 @@ pub use models::watch::watch;
 pub use pipeline::aggregate::{Classified, ClassifiedGroup, ClassifiedToken, PipelineOptions};
 pub use pipeline::aggregation::{Aggregation, DecodingOptions};
 pub use pipeline::answer::{Answer, AnswerOptions, EntityAnswer, WordAnswer};
+pub use pipeline::answer_writer::AnswerWriter;
 pub use pipeline::classifier::Classification;
 pub use pipeline::error::{PrepareError, TagError};
 pub use pipeline::model::TextModel;
@@ -62,7 +66,7 @@ pub use request::json::parse;
 pub use request::options::{OffsetsOption, TagOptions};
 pub use scheduler::job::WindowInput;
 pub use scheduler::policy::{LOOKAHEAD, batch_size_for, next_batch};
-pub use scheduler::queue::SubmitError;
+pub use scheduler::submit_error::SubmitError;
 pub use series::Series;
 pub use session::{LogitRows, ModelSession, ModelSessionError, OpenSession};
 pub use trace::TRACE_TARGET;

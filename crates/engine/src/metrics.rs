@@ -1,5 +1,6 @@
 //! The engine's Prometheus metrics. Every series is present before the first request.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nerve_tagging::EntityType;
@@ -21,10 +22,11 @@ pub struct Metrics {
     pub(crate) queue_tokens: IntGauge,
     entities: IntCounterVec,
     model_requests: IntCounterVec,
-    info: IntGaugeVec,
+    info: ModelSeries,
     reloads: IntCounterVec,
     pub(crate) worker_restarts: IntCounter,
     pub(crate) workers_alive: IntGauge,
+    pub(crate) text_threads: TextThreadGauges,
     pub(crate) cache_hits: IntCounter,
     pub(crate) cache_misses: IntCounter,
 }
@@ -41,6 +43,15 @@ pub(crate) struct Stages {
     pub(crate) decode: Histogram,
 }
 
+/// The threads that split and tokenize texts.
+#[derive(Clone)]
+pub(crate) struct TextThreadGauges {
+    pub(crate) threads: IntGauge,
+    pub(crate) busy: IntGauge,
+    /// Steps of texts that wait for a thread.
+    pub(crate) waiting: IntGauge,
+}
+
 /// Sizes of batches, and their padding.
 struct Batches {
     windows: Histogram,
@@ -48,6 +59,28 @@ struct Batches {
     real_tokens: IntCounter,
     padded_tokens: IntCounter,
     padding_ratio: Gauge,
+}
+
+/// One series for each live version.
+struct ModelSeries {
+    gauges: IntGaugeVec,
+    /// The labels of the series that are shown.
+    shown: Mutex<Vec<[String; 5]>>,
+}
+
+impl ModelSeries {
+    /// Replaces the series by others. At every moment, the old ones or the new ones are there.
+    fn replace(&self, labels: Vec<[String; 5]>) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        for new in &labels {
+            self.gauges.with_label_values(new).set(1);
+        }
+        for old in shown.iter().filter(|old| !labels.contains(old)) {
+            // A series that is not there need not be removed.
+            let _absent = self.gauges.remove_label_values(old);
+        }
+        *shown = labels;
+    }
 }
 
 /// The counters of one version of a model.
@@ -97,6 +130,22 @@ impl Stages {
             queue: stages.with_label_values(&["queue"]),
             inference: stages.with_label_values(&["inference"]),
             decode: stages.with_label_values(&["decode"]),
+        })
+    }
+}
+
+impl TextThreadGauges {
+    fn new(series: &Series) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            threads: series.gauge("nerve_text_threads", "Threads that split and tokenize texts")?,
+            busy: series.gauge(
+                "nerve_text_threads_busy",
+                "Threads that are splitting or tokenizing a text",
+            )?,
+            waiting: series.gauge(
+                "nerve_text_tasks_waiting",
+                "Steps of texts that wait for a thread to split and tokenize them",
+            )?,
         })
     }
 }
@@ -171,17 +220,21 @@ impl Metrics {
                 "Tagging requests that a version of the model ended, by how",
                 &["version", "outcome"],
             )?,
-            info: series.gauges(
-                "nerve_model_info",
-                "The models that answer",
-                &["name", "version", "precision", "device", "track"],
-            )?,
+            info: ModelSeries {
+                gauges: series.gauges(
+                    "nerve_model_info",
+                    "The models that answer",
+                    &["name", "version", "precision", "device", "track"],
+                )?,
+                shown: Mutex::default(),
+            },
             reloads,
             worker_restarts: series.counter(
                 "nerve_worker_restarts_total",
                 "Sessions opened anew after a panic",
             )?,
             workers_alive: series.gauge("nerve_workers_alive", "Workers with a working session")?,
+            text_threads: TextThreadGauges::new(&series)?,
             cache_hits: cached.with_label_values(&["hit"]),
             cache_misses: cached.with_label_values(&["miss"]),
             registry,
@@ -217,11 +270,10 @@ impl Metrics {
         device: &str,
         models: impl IntoIterator<Item = (&'static str, &'m TextModel)>,
     ) {
-        self.info.reset();
-        for (track, model) in models {
-            let labels = [&model.name, &model.version, &model.precision, device, track];
-            self.info.with_label_values(&labels).set(1);
-        }
+        let labels = models.into_iter().map(|(track, model)| {
+            [&model.name, &model.version, &model.precision, device, track].map(ToOwned::to_owned)
+        });
+        self.info.replace(labels.collect());
     }
 
     /// Counts an attempt to serve another version.
@@ -274,7 +326,17 @@ impl ModelMetrics {
 }
 
 #[cfg(test)]
+impl Default for TextThreadGauges {
+    /// Gauges of no registry.
+    fn default() -> Self {
+        Self::new(&Series(&Registry::new())).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use crate::testing::text_model;
 
@@ -295,11 +357,45 @@ mod tests {
             "nerve_reloads_total{result=\"rejected\"} 0",
             "nerve_worker_restarts_total 0",
             "nerve_workers_alive 0",
+            "nerve_text_threads 0",
+            "nerve_text_threads_busy 0",
+            "nerve_text_tasks_waiting 0",
             "nerve_cache_lookups_total{result=\"hit\"} 0",
             "nerve_cache_lookups_total{result=\"miss\"} 0",
         ] {
             assert!(text.contains(line), "{line} is missing from\n{text}");
         }
+    }
+
+    #[test]
+    fn every_scrape_shows_a_model_while_versions_change() {
+        let metrics = Metrics::new().unwrap();
+        let model = |version: &str| TextModel {
+            version: version.to_owned(),
+            ..text_model(8)
+        };
+        let versions = [model("v1"), model("v2")];
+        metrics.show_models("cpu", [("stable", &versions[0])]);
+        let stopped = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for version in versions.iter().cycle().take(5_000) {
+                    metrics.show_models("cpu", [("stable", version)]);
+                }
+                stopped.store(true, Ordering::Release);
+            });
+            let mut scrapes = 0;
+            while !stopped.load(Ordering::Acquire) || scrapes == 0 {
+                let gathered = metrics.registry.gather();
+                assert!(
+                    gathered.iter().any(|family| family.name() == "nerve_model_info"),
+                    "no model at scrape {scrapes}"
+                );
+                scrapes += 1;
+            }
+        });
+        let text = String::from_utf8(metrics.exposition().unwrap()).unwrap();
+        assert_eq!(text.matches("nerve_model_info{").count(), 1, "{text}");
     }
 
     #[test]

@@ -66,9 +66,11 @@ pub async fn engine_that_loses_tasks(
     config: EngineConfig,
     source: Arc<dyn ModelSource>,
 ) -> Result<Engine, EngineError> {
+    let context = VersionContext::new(config)?;
+    let gauges = context.metrics.text_threads.clone();
     let context = VersionContext {
-        threads: Arc::new(TokenizerPool::that_lose_tasks()?),
-        ..VersionContext::new(config)?
+        threads: Arc::new(TokenizerPool::that_lose_tasks(gauges)?),
+        ..context
     };
     Engine::of_sources(context, source, None).await
 }

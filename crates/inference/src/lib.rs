@@ -11,9 +11,11 @@ mod runtime;
 mod session;
 mod session_logits;
 mod tagger;
+mod text_parts;
 mod text_tokenizer;
 mod window_logits;
 mod word_cache;
+mod word_pieces;
 mod word_tagger;
 
 pub use device::{Device, DeviceError};

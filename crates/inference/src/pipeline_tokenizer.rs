@@ -7,7 +7,9 @@ use tokenizers::decoders::wordpiece::WordPiece;
 use tokenizers::models::ModelWrapper;
 use tokenizers::{Decoder, Tokenizer};
 
+use crate::text_parts::TextParts;
 use crate::text_tokenizer::{TextTokenizer, TokenizerError, guarded};
+use crate::word_pieces::Encoder;
 
 /// One token of a text, with the fields that the pipeline reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +35,19 @@ pub struct PipelineText {
     pub ids: Vec<u32>,
     /// The tokens, one for each id.
     pub tokens: Vec<PipelineToken>,
+    /// How much of the text is tokenized, in bytes and in code points.
+    bytes: usize,
+    code_points: usize,
 }
 
 /// A tokenizer that reads text as `transformers` does: it splits at the tokenizer's pre-tokens, and `[SEP]` in a text
 /// is the special token.
 pub struct PipelineTokenizer {
     tokenizer: Tokenizer,
+    encoder: Encoder,
+    parts: TextParts,
+    /// Whether the spans of tokens exclude the space before them, except for the first token of a text.
+    trims_inner_spaces: bool,
     before: Vec<u32>,
     after: Vec<u32>,
     /// The id of the unknown token.
@@ -75,30 +84,54 @@ impl PipelineTokenizer {
             unknown: tokenizer.token_to_id(unknown),
             has_prefix,
             max_length,
+            // Without an encoder of its own, a tokenizer is as correct and slower.
+            encoder: Encoder::of(&tokenizer).unwrap_or(Encoder::Library),
+            parts: TextParts::of(&tokenizer),
+            trims_inner_spaces: trims_inner_spaces(&tokenizer),
             tokenizer,
         }
     }
 
     /// Tokenizes a text without truncation.
     pub fn encode(&self, text: &str) -> Result<PipelineText, TokenizerError> {
-        let encoding = guarded(|| self.tokenizer.encode(text, true)).map_err(TokenizerError::Encode)?;
-        let code_points = OffsetMap::new(text, OffsetUnit::Codepoint);
-        let mut found = PipelineText {
-            ids: Vec::with_capacity(encoding.len()),
-            tokens: Vec::with_capacity(encoding.len()),
-        };
+        let mut found = PipelineText::default();
+        while !self.encode_part(text, &mut found)? {}
+        Ok(found)
+    }
+
+    /// One step of [`Self::encode`]: appends the tokens of the next part, of at most 16 KiB. True at the end of the text.
+    ///
+    /// The tokens are those of the text as a whole, except that a longer word is read as several, and so is, for a tokenizer
+    /// other than BERT's, a text of more than 8 KiB without a single space.
+    pub fn encode_part(&self, text: &str, found: &mut PipelineText) -> Result<bool, TokenizerError> {
+        self.encode_to(text, self.parts.end(text, found.bytes), found)
+    }
+
+    /// Appends the tokens up to the byte `to`.
+    fn encode_to(&self, text: &str, to: usize, found: &mut PipelineText) -> Result<bool, TokenizerError> {
+        let from = found.bytes;
+        let part = text.get(from..to).unwrap_or_default();
+        let encoding =
+            guarded(|| self.encoder.encode(&self.tokenizer, part, true)).map_err(TokenizerError::Encode)?;
+        let code_points = OffsetMap::new(part, OffsetUnit::Codepoint);
+        let mut trims = from > 0 && self.trims_inner_spaces && part.starts_with(' ');
         let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
-        for ((&id, &(start, end)), &special) in tokens.zip(encoding.get_special_tokens_mask()) {
+        for ((&id, &(mut start, end)), &special) in tokens.zip(encoding.get_special_tokens_mask()) {
             if special == 0 {
+                if std::mem::take(&mut trims) && start == 0 {
+                    start = end.min(1);
+                }
                 found.ids.push(id);
                 found.tokens.push(PipelineToken {
-                    start: code_points.convert(start),
-                    end: code_points.convert(end),
-                    ..self.token(id, text, start..end)
+                    start: found.code_points + code_points.convert(start),
+                    end: found.code_points + code_points.convert(end),
+                    ..self.token(id, text, from + start..from + end)
                 });
             }
         }
-        Ok(found)
+        found.code_points += code_points.convert(part.len());
+        found.bytes = to;
+        Ok(to == text.len())
     }
 
     /// The token at a byte range of the text; its offsets are not set.
@@ -150,6 +183,18 @@ impl PipelineTokenizer {
     }
 }
 
+/// Whether a tokenizer trims the space before a token from its span, but not before the first token of a text, where it
+/// takes the space for its own.
+fn trims_inner_spaces(tokenizer: &Tokenizer) -> bool {
+    let has_start = |text: &str, start: usize| {
+        guarded(|| tokenizer.encode(text, false)).is_ok_and(|encoding| {
+            let mut spans = encoding.get_offsets().iter();
+            spans.any(|span| span.0 == start)
+        })
+    };
+    has_start(" a", 0) && !has_start("a a", 1)
+}
+
 /// Whether the character before or at a byte index of the text is a space.
 fn touches_space(text: &str, at: usize) -> bool {
     let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
@@ -159,6 +204,7 @@ fn touches_space(text: &str, at: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text_parts::LONGEST_BYTES;
 
     fn tokenizer() -> PipelineTokenizer {
         let dir = tempfile::tempdir().unwrap();
@@ -194,6 +240,53 @@ mod tests {
             [("😀".to_owned(), 0, 1, false), ("Xyz".to_owned(), 2, 5, false)]
         );
         assert_eq!(tokenizer().encode("paul [SEP] paul").unwrap().ids, [5, 3, 5]);
+    }
+
+    #[test]
+    fn a_long_text_has_the_tokens_of_the_text_read_at_once() {
+        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/plain/fixtures");
+        let open = |name: &str| {
+            let tokenizer = TextTokenizer::open_dir(&fixtures.join(name)).unwrap();
+            PipelineTokenizer::new(&tokenizer, 8)
+        };
+        let fixtures = ["bert-iob2", "roberta", "xlm-roberta"].map(open);
+        for tokenizer in fixtures.iter().chain([&tokenizer()]) {
+            for unit in [
+                "paul, the walk  of Zoë. ",
+                "the [SEP] <mask>\npaul </s> a",
+                "漢字 e\u{301} (walk)\u{200d} ",
+            ] {
+                // Parts end in many places of the unit.
+                for shift in (0..unit.len()).step_by(3) {
+                    let text = format!("{}{}", "a ".repeat(shift), unit.repeat(24_000 / unit.len()));
+                    let mut whole = PipelineText::default();
+                    assert!(tokenizer.encode_to(&text, text.len(), &mut whole).unwrap());
+                    let parts = tokenizer.encode(&text).unwrap();
+                    let mut differs = parts
+                        .tokens
+                        .iter()
+                        .zip(&whole.tokens)
+                        .filter(|(part, whole)| part != whole);
+                    assert_eq!(differs.next(), None, "{unit}");
+                    assert!(parts == whole, "{unit}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_without_a_place_to_divide_is_read_in_bounded_parts() {
+        let tokenizer = tokenizer();
+        for unit in ["a", "é", "\u{301}", "\u{200b}", "1"] {
+            let text = unit.repeat(100_000);
+            let mut found = PipelineText::default();
+            let mut before = 0;
+            while !tokenizer.encode_part(&text, &mut found).unwrap() {
+                assert!(found.bytes > before && found.bytes - before <= LONGEST_BYTES);
+                before = found.bytes;
+            }
+            assert_eq!((found.bytes, found.code_points), (text.len(), 100_000));
+        }
     }
 
     #[test]

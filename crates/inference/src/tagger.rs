@@ -29,7 +29,7 @@ pub type WordLogits = Vec<Vec<Option<Vec<f32>>>>;
 /// The labels of the words of sentences.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaggedSentences {
-    /// A label for every word of every sentence, in order; `O` for a word without subwords.
+    /// A label for every word of every sentence, in order. A word without subwords is inside the entity around it, else `O`.
     pub labels: Vec<Vec<WordLabel>>,
     /// The logits from which the labels are decoded, if the tagger has any.
     pub logits: Option<WordLogits>,

@@ -3,12 +3,14 @@
 mod bert_words;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use nerve_repository::{ConfigError, Family, JsonFile, TokenizerConfig, write_synced};
-use nerve_tagging::{AlignError, ByteSpan, Subwords, Window, WordIndex};
+use nerve_tagging::{AlignError, ByteSpan, Subwords, Window, WordIndex, into_text};
 use serde_json::{Map, Value};
 use thiserror::Error;
 use tokenizers::models::wordpiece::WordPiece;
@@ -19,7 +21,13 @@ use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Encoding, InputSequence, Tokenizer};
 
+use crate::text_parts::TextParts;
 use crate::word_cache::{WordCache, WordIds};
+use crate::word_pieces::Encoder;
+
+/// The length of the beginning of a word that becomes subwords, in bytes. Some tokenizers take more than linear time for
+/// a word, and a word's label is read from its first subwords.
+const LONGEST_WORD_BYTES: usize = 1 << 12;
 
 /// Why a tokenizer cannot be opened or used.
 #[derive(Debug, Error)]
@@ -85,6 +93,8 @@ pub struct WordToken {
 /// A tokenizer that yields the subwords of words, without truncation or padding.
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
+    encoder: Encoder,
+    parts: TextParts,
     before: Vec<u32>,
     after: Vec<u32>,
     spaces: Spaces,
@@ -126,7 +136,10 @@ impl TextTokenizer {
     }
 
     fn from_json(path: &Path, config: &TokenizerConfig) -> Result<Self, TokenizerError> {
-        let opened = guarded(|| Tokenizer::from_file(path));
+        let json = fs::read(path)
+            .and_then(into_text)
+            .map_err(|error| open_error(path, error))?;
+        let opened = guarded(|| Tokenizer::from_bytes(&json));
         let mut tokenizer = opened.map_err(|error| open_error(path, error))?;
         if let Some(NormalizerWrapper::BertNormalizer(mut normalizer)) = tokenizer.get_normalizer().cloned() {
             normalizer.lowercase = config.do_lower_case.unwrap_or(normalizer.lowercase);
@@ -148,7 +161,18 @@ impl TextTokenizer {
 
     /// A BERT WordPiece tokenizer over a `vocab.txt`, one subword a line.
     fn from_vocab(path: &Path, config: &TokenizerConfig) -> Result<Self, TokenizerError> {
-        let model = WordPiece::from_file(&path.to_string_lossy())
+        let text = fs::read(path)
+            .and_then(into_text)
+            .map_err(|error| open_error(path, error))?;
+        let mut vocabulary =
+            WordPiece::read_file(&path.to_string_lossy()).map_err(|error| open_error(path, error))?;
+        // The library takes a byte order mark for a part of the first token.
+        let first = text.lines().next().unwrap_or_default().trim_end();
+        if vocabulary.remove(&format!("\u{feff}{first}")).is_some() {
+            vocabulary.insert(first.to_owned(), 0);
+        }
+        let model = WordPiece::builder()
+            .vocab(vocabulary)
             .unk_token("[UNK]".to_owned())
             .build()
             .map_err(|error| open_error(path, error))?;
@@ -211,7 +235,10 @@ impl TextTokenizer {
                 "it encodes the text `a` to special tokens alone",
             ));
         }
+        let encoder = Encoder::of(&tokenizer).map_err(|error| open_error(path, error))?;
         Ok(Self {
+            encoder,
+            parts: TextParts::of(&tokenizer),
             before: ids[..before].to_vec(),
             after: ids[ids.len() - after..].to_vec(),
             cuts_as_bert: bert_words::are_of(&tokenizer),
@@ -226,25 +253,23 @@ impl TextTokenizer {
     ///
     /// A word that normalization empties (white space, a lone zero-width joiner) has no subwords and keeps its index. If the
     /// tokenizer marks spaces, every word is encoded as if a space preceded it, as `transformers` does in training on given words
-    /// (`add_prefix_space=True`).
+    /// (`add_prefix_space=True`). Of a word longer than 4 KiB, only the first 4 KiB become subwords.
     pub fn encode_words<S: AsRef<str>>(&self, words: &[S]) -> Result<Subwords, TokenizerError> {
         let mut cache = self.words.lock();
         let mut known: Vec<Option<WordIds>> = words.iter().map(|word| cache.get(word.as_ref())).collect();
         drop(cache);
-        let unknown: Vec<&str> = words
-            .iter()
-            .zip(&known)
-            .filter(|(_, known)| known.is_none())
-            .map(|(word, _)| word.as_ref())
-            .collect();
-        if !unknown.is_empty() {
-            let mut encoded = self.encode_each(&unknown)?.into_iter();
+        let unknown = words.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let unknown = DistinctWords::of(unknown.map(|(word, _)| word.as_ref()));
+        if !unknown.words.is_empty() {
+            let encoded = self.encode_each(&unknown.words)?;
             let mut cache = self.words.lock();
-            for (word, known) in words.iter().zip(&mut known) {
-                if known.is_none() {
-                    *known = encoded.next();
-                    known.iter().for_each(|ids| cache.keep(word.as_ref(), ids));
-                }
+            for (word, ids) in unknown.words.iter().zip(&encoded) {
+                cache.keep(word, ids);
+            }
+            drop(cache);
+            let mut places = unknown.places.iter();
+            for known in known.iter_mut().filter(|known| known.is_none()) {
+                *known = places.next().and_then(|&place| encoded.get(place)).cloned();
             }
         }
         let mut ids = Vec::new();
@@ -258,7 +283,7 @@ impl TextTokenizer {
 
     /// The subwords of each of these words. A tokenizer encodes given words one by one, so they do not depend on each other.
     fn encode_each(&self, words: &[&str]) -> Result<Vec<WordIds>, TokenizerError> {
-        let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word)).collect();
+        let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(beginning(word))).collect();
         let encoding = self.encode(given)?;
         let subwords = Subwords::new(encoding.get_ids(), encoding.get_word_ids(), words.len())?;
         let ids = |word| WordIds::from(&subwords.ids()[subwords.of_word(WordIndex(word))]);
@@ -268,7 +293,7 @@ impl TextTokenizer {
     /// The tokens of a text or of words, without special tokens.
     fn encode<'s>(&self, input: impl Into<InputSequence<'s>>) -> Result<Encoding, TokenizerError> {
         let input: InputSequence = input.into();
-        guarded(|| self.tokenizer.encode(input, false)).map_err(TokenizerError::Encode)
+        guarded(|| self.encoder.encode(&self.tokenizer, input, false)).map_err(TokenizerError::Encode)
     }
 
     fn spaced<'w>(&self, word: &'w str) -> Cow<'w, str> {
@@ -286,83 +311,130 @@ impl TextTokenizer {
 
     /// The tokens of given words, in order, encoded as by [`Self::encode_words`].
     pub fn encode_tokens<S: AsRef<str>>(&self, words: &[S]) -> Result<Vec<WordToken>, TokenizerError> {
-        let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word.as_ref())).collect();
+        let distinct = DistinctWords::of(words.iter().map(AsRef::as_ref));
+        let words: Vec<&str> = distinct.words.iter().map(|word| beginning(word)).collect();
+        let given: Vec<Cow<str>> = words.iter().map(|word| self.spaced(word)).collect();
         // The bytes that the space before each word adds.
         let added: Vec<usize> = given
             .iter()
-            .zip(words)
-            .map(|(given, word)| given.len().saturating_sub(word.as_ref().len()))
+            .zip(&words)
+            .map(|(given, word)| given.len().saturating_sub(word.len()))
             .collect();
         let encoding = self.encode(given)?;
+        let mut of_words: Vec<Vec<(u32, ByteSpan)>> = vec![Vec::new(); words.len()];
         let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
-        let token = |((&id, &(start, end)), word): ((&u32, &(usize, usize)), &Option<u32>)| {
-            let word = (*word)? as usize;
-            let added = *added.get(word)?;
-            Some(WordToken {
-                id,
-                word,
-                span: ByteSpan::new(start.saturating_sub(added), end.saturating_sub(added))?,
-            })
-        };
-        Ok(tokens.zip(encoding.get_word_ids()).filter_map(token).collect())
+        for ((&id, &(start, end)), word) in tokens.zip(encoding.get_word_ids()) {
+            let Some((tokens, added)) = word.and_then(|word| {
+                let word = word as usize;
+                Some((of_words.get_mut(word)?, added.get(word)?))
+            }) else {
+                continue;
+            };
+            let span = ByteSpan::new(start.saturating_sub(*added), end.saturating_sub(*added));
+            tokens.extend(span.map(|span| (id, span)));
+        }
+        let mut found = Vec::new();
+        for (word, place) in distinct.places.iter().enumerate() {
+            let tokens = of_words.get(*place).map(Vec::as_slice).unwrap_or_default();
+            found.extend(tokens.iter().map(|&(id, span)| WordToken { id, word, span }));
+        }
+        Ok(found)
     }
 
     /// The tokens of a text as byte spans, each as a word. A token of white space alone belongs to the token before it.
     pub fn encode_text_tokens(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
-        let encoding = self.encode(text)?;
-        let mut spans: Vec<ByteSpan> = Vec::with_capacity(encoding.len());
-        let mut word_ids = Vec::with_capacity(encoding.len());
-        for token in 0..encoding.len() {
-            spans.extend(covered(text, &encoding, token..token + 1));
-            let last = spans.len().checked_sub(1);
-            word_ids.push(last.and_then(|last| u32::try_from(last).ok()));
-        }
-        let subwords = Subwords::new(encoding.get_ids(), &word_ids, spans.len())?;
-        Ok((spans, subwords))
+        self.encode_parts(text, Self::encode_text_tokens_part)
     }
 
     /// The words that the tokenizer itself finds in a text, as byte spans, with their subwords.
     ///
     /// A word is a pre-token of the tokenizer without the white space around it. If pre-tokens are split at spaces alone
     /// (SentencePiece), the punctuation before and after is a word too, if it has subwords of its own. Subwords of white space
-    /// alone belong to the word before them; those before the first word are left out.
+    /// alone belong to the word before them; those before the first word are left out. A word of more than 16 KiB is read as
+    /// several; for a tokenizer other than BERT's, so is a text of more than 8 KiB without a single space.
     pub fn encode_text(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
-        if self.cuts_as_bert
-            && let Some(spans) = bert_words::cut(text)
-        {
-            // Word by word, since the cache has most of them.
-            let words: Vec<&str> = spans.iter().filter_map(|span| span.slice(text)).collect();
-            let subwords = self.encode_words(&words)?;
-            return Ok((spans, subwords));
-        }
-        self.encode_whole(text)
+        self.encode_parts(text, Self::encode_text_part)
     }
 
-    /// [`Self::encode_text`] for any text, without the cache.
-    fn encode_whole(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
-        let encoding = self.encode(text)?;
-        let mut spans: Vec<ByteSpan> = Vec::new();
-        let mut word_ids = Vec::with_capacity(encoding.len());
-        for tokens in encoding.get_word_ids().chunk_by(PartialEq::eq) {
-            let pre_token = word_ids.len()..word_ids.len() + tokens.len();
-            let is_text = tokens.first().is_some_and(Option::is_some);
-            for part in self.parts(text, &encoding, pre_token) {
-                let end = part.end;
-                spans.extend(covered(text, &encoding, part).filter(|_| is_text));
-                // The tokenizer also numbers pre-tokens without tokens; those are not words here.
-                let index = spans
-                    .len()
-                    .checked_sub(1)
-                    .and_then(|index| u32::try_from(index).ok());
-                word_ids.resize(end, index.filter(|_| is_text));
-            }
+    fn encode_parts(
+        &self,
+        text: &str,
+        part: fn(&Self, &str, usize, &mut Vec<ByteSpan>, &mut Subwords) -> Result<usize, TokenizerError>,
+    ) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
+        let (mut spans, mut subwords) = (Vec::new(), Subwords::default());
+        let mut at = part(self, text, 0, &mut spans, &mut subwords)?;
+        while at < text.len() {
+            at = part(self, text, at, &mut spans, &mut subwords)?;
         }
-        let subwords = Subwords::new(encoding.get_ids(), &word_ids, spans.len())?;
         Ok((spans, subwords))
     }
 
+    /// One step of [`Self::encode_text`]: appends the words of the part that starts at the byte `from`, and returns the end of
+    /// the part. A part has at most 16 KiB.
+    pub fn encode_text_part(
+        &self,
+        text: &str,
+        from: usize,
+        spans: &mut Vec<ByteSpan>,
+        subwords: &mut Subwords,
+    ) -> Result<usize, TokenizerError> {
+        let to = self.parts.end(text, from);
+        let part = text.get(from..to).unwrap_or_default();
+        if self.cuts_as_bert
+            && let Some(words) = bert_words::cut(part)
+        {
+            // Word by word, since the cache has most of them.
+            let slices: Vec<&str> = words.iter().filter_map(|span| span.slice(part)).collect();
+            subwords.append(self.encode_words(&slices)?);
+            spans.extend(words.into_iter().filter_map(|span| shifted(span, from)));
+        } else {
+            let encoding = self.encode(part)?;
+            append(spans, subwords, &encoding, self.own_words(part, &encoding), from)?;
+        }
+        Ok(to)
+    }
+
+    /// One step of [`Self::encode_text_tokens`], as [`Self::encode_text_part`].
+    pub fn encode_text_tokens_part(
+        &self,
+        text: &str,
+        from: usize,
+        spans: &mut Vec<ByteSpan>,
+        subwords: &mut Subwords,
+    ) -> Result<usize, TokenizerError> {
+        let to = self.parts.end(text, from);
+        let part = text.get(from..to).unwrap_or_default();
+        let encoding = self.encode(part)?;
+        let mut words = OwnWords::default();
+        for token in 0..encoding.len() {
+            words.spans.extend(covered(part, &encoding, token..token + 1));
+            words.word_ids.push(words.last());
+        }
+        append(spans, subwords, &encoding, words, from)?;
+        Ok(to)
+    }
+
+    /// The words of a part of a text, without the cache.
+    fn own_words(&self, part: &str, encoding: &Encoding) -> OwnWords {
+        let mut words = OwnWords::default();
+        for tokens in encoding.get_word_ids().chunk_by(PartialEq::eq) {
+            let pre_token = words.word_ids.len()..words.word_ids.len() + tokens.len();
+            let is_text = tokens.first().is_some_and(Option::is_some);
+            for tokens in self.pre_token_words(part, encoding, pre_token) {
+                let end = tokens.end;
+                words
+                    .spans
+                    .extend(covered(part, encoding, tokens).filter(|_| is_text));
+                // The tokenizer also numbers pre-tokens without tokens; those are not words here.
+                let last = words.last().filter(|_| is_text);
+                words.word_ids.resize(end, last);
+            }
+        }
+        words
+    }
+
     /// The words of one pre-token: the punctuation before, the rest, and the punctuation after. Each may be empty.
-    fn parts(&self, text: &str, encoding: &Encoding, tokens: Range<usize>) -> [Range<usize>; 3] {
+    fn pre_token_words(&self, text: &str, encoding: &Encoding, tokens: Range<usize>) -> [Range<usize>; 3] {
         let (start, end) = (tokens.start, tokens.end);
         let has_letters = |&token: &usize| {
             let span = covered(text, encoding, token..token + 1);
@@ -479,6 +551,72 @@ fn open_error(path: &Path, reason: impl Into<tokenizers::Error>) -> TokenizerErr
         path: path.to_owned(),
         reason: reason.into().to_string(),
     }
+}
+
+/// The distinct words among given ones, so that each is encoded once however often it occurs.
+#[derive(Default)]
+struct DistinctWords<'w> {
+    words: Vec<&'w str>,
+    /// The index in `words` of each given word.
+    places: Vec<usize>,
+}
+
+impl<'w> DistinctWords<'w> {
+    fn of(given: impl Iterator<Item = &'w str>) -> Self {
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        let mut distinct = Self::default();
+        for word in given {
+            let place = *known.entry(word).or_insert(distinct.words.len());
+            if place == distinct.words.len() {
+                distinct.words.push(word);
+            }
+            distinct.places.push(place);
+        }
+        distinct
+    }
+}
+
+/// The words of a part of a text.
+#[derive(Default)]
+struct OwnWords {
+    spans: Vec<ByteSpan>,
+    /// The word of each token; `None` for tokens before the first word.
+    word_ids: Vec<Option<u32>>,
+}
+
+impl OwnWords {
+    /// The index of the last word.
+    fn last(&self) -> Option<u32> {
+        let last = self.spans.len().checked_sub(1)?;
+        u32::try_from(last).ok()
+    }
+}
+
+/// Appends the words of a part that starts at the byte `from` of the text. Tokens before the part's first word belong to the
+/// last word of the parts before.
+fn append(
+    spans: &mut Vec<ByteSpan>,
+    subwords: &mut Subwords,
+    encoding: &Encoding,
+    words: OwnWords,
+    from: usize,
+) -> Result<(), TokenizerError> {
+    let ids = encoding.get_ids();
+    let leading = words.word_ids.iter().take_while(|word| word.is_none()).count();
+    subwords.extend_last(ids.get(..leading).unwrap_or_default());
+    subwords.append(Subwords::new(ids, &words.word_ids, words.spans.len())?);
+    spans.extend(words.spans.into_iter().filter_map(|span| shifted(span, from)));
+    Ok(())
+}
+
+fn shifted(span: ByteSpan, by: usize) -> Option<ByteSpan> {
+    ByteSpan::new(by + span.start(), by + span.end())
+}
+
+/// The beginning of a word that becomes subwords.
+fn beginning(word: &str) -> &str {
+    word.get(..word.floor_char_boundary(LONGEST_WORD_BYTES))
+        .unwrap_or(word)
 }
 
 /// The span of the text that some tokens cover, without the white space around it; `None` for white space alone.

@@ -76,7 +76,7 @@ impl Calibration {
     /// The calibration in a checkpoint directory; `None` if it has none.
     pub fn read(dir: &Path) -> Result<Option<Self>, CalibrationError> {
         let path = dir.join(CALIBRATION);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match std::fs::read(&path).and_then(nerve_tagging::into_text) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CalibrationError::Read { path, source }),
@@ -140,6 +140,15 @@ mod tests {
             before: Fit { nll: 0.4, ece: 0.1 },
             after: Fit { nll: 0.3, ece: 0.02 },
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_calibration() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = calibration(2.0).write(dir.path()).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
+        assert_eq!(Calibration::read(dir.path()).unwrap(), Some(calibration(2.0)));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::config::ModelConfig;
 use crate::config_error::ConfigError;
+use crate::shards::{ShardError, WeightFiles};
 
 /// Why a checkpoint cannot be used.
 #[derive(Debug, Error)]
@@ -17,6 +18,9 @@ pub enum CheckpointError {
     /// The configuration or its labels are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The weights are in files that cannot be used.
+    #[error(transparent)]
+    Files(#[from] ShardError),
     /// The weights cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -93,13 +97,12 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a directory with `config.json` and `model.safetensors` (f32, f16 or bf16).
+    /// Opens a directory with `config.json` and `model.safetensors`, or its shards (f32, f16 or bf16).
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let config_path = dir.join("config.json");
         let config = ModelConfig::read(&config_path)?;
         let labels = config.labels(&config_path)?;
-        let path = dir.join("model.safetensors");
-        let weights = read_weights(&path)?;
+        let (path, weights) = read_weights(dir, &config)?;
         Ok(Self {
             config,
             labels,
@@ -132,12 +135,38 @@ impl Checkpoint {
     }
 }
 
-/// Reads all floating-point tensors of a safetensors file as f32, by name.
+/// Reads all floating-point tensors of a checkpoint as f32, by name, and the file to name in errors: `model.safetensors`, or the
+/// index of its shards.
 ///
 /// As in `transformers`, the names `gamma` and `beta` that old files use for layer normalizations become `weight` and
 /// `bias`. Integer tensors, such as the `position_ids` of old exports, are left out. A value that is not finite is an
 /// error.
-pub fn read_weights(path: &Path) -> Result<BTreeMap<String, Weight>, CheckpointError> {
+pub fn read_weights(
+    dir: &Path,
+    config: &ModelConfig,
+) -> Result<(PathBuf, BTreeMap<String, Weight>), CheckpointError> {
+    let WeightFiles { path, files } = WeightFiles::find(dir, config.auto_class())?;
+    let mut weights = BTreeMap::new();
+    let mut origins: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for (file, expected) in files {
+        let mut missing = expected;
+        for (name, weight) in read_file(&file)? {
+            missing.remove(&name);
+            if let Some(first) = origins.insert(name.clone(), file.clone()) {
+                let (path, tensor) = (file, name);
+                return Err(ShardError::Duplicate { path, tensor, first }.into());
+            }
+            weights.extend(weight.map(|weight| (current_name(&name), weight)));
+        }
+        if let Some(tensor) = missing.pop_first() {
+            return Err(ShardError::Missing { path: file, tensor }.into());
+        }
+    }
+    Ok((path, weights))
+}
+
+/// The tensors of a safetensors file by name; nothing in place of a tensor of integers.
+fn read_file(path: &Path) -> Result<Vec<(String, Option<Weight>)>, CheckpointError> {
     let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read {
         path: path.to_owned(),
         source,
@@ -146,14 +175,17 @@ pub fn read_weights(path: &Path) -> Result<BTreeMap<String, Weight>, CheckpointE
         path: path.to_owned(),
         source,
     })?;
-    let mut weights = BTreeMap::new();
+    let mut weights = Vec::new();
     for (name, view) in file.iter() {
         let bytes = view.data();
         let data: Vec<f32> = match view.dtype() {
             Dtype::F32 => widen(bytes, f32::from_le_bytes),
             Dtype::F16 => widen(bytes, |b| f16::from_le_bytes(b).to_f32()),
             Dtype::BF16 => widen(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL => continue,
+            Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL => {
+                weights.push((name.to_owned(), None));
+                continue;
+            }
             other => {
                 return Err(CheckpointError::Type {
                     path: path.to_owned(),
@@ -168,13 +200,8 @@ pub fn read_weights(path: &Path) -> Result<BTreeMap<String, Weight>, CheckpointE
                 tensor: name.to_owned(),
             });
         }
-        weights.insert(
-            current_name(name),
-            Weight {
-                shape: view.shape().to_vec(),
-                data,
-            },
-        );
+        let shape = view.shape().to_vec();
+        weights.push((name.to_owned(), Some(Weight { shape, data })));
     }
     Ok(weights)
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::config_error::ConfigError;
 use crate::family::Family;
 use crate::json_file::JsonFile;
+use crate::label_map::id2label;
 
 /// The shape of an encoder and its token-classification head, its fields named as BERT's `config.json` names them.
 ///
@@ -125,7 +126,11 @@ impl ModelConfig {
                 None => LAYER_NORM_EPS,
             },
             pad_token_id: file.take("pad_token_id")?.unwrap_or(family.default_pad()),
-            id2label: file.take("id2label")?.unwrap_or_default(),
+            id2label: {
+                let names = id2label(&file)?;
+                file.take::<Value>("id2label")?;
+                names
+            },
             label2id: file.take("label2id")?.unwrap_or_default(),
             other: file.into_fields(),
         };
@@ -243,9 +248,9 @@ impl ModelConfig {
         }
     }
 
-    /// The label set of `id2label`; the error names `path`.
+    /// The label set of `id2label`, in any scheme; the error names `path`.
     pub fn labels(&self, path: &Path) -> Result<LabelSet, ConfigError> {
-        LabelSet::from_id2label(&self.id2label).map_err(|source| ConfigError::Labels {
+        LabelSet::learn_id2label(&self.id2label).map_err(|source| ConfigError::Labels {
             path: path.to_owned(),
             source,
         })
@@ -257,6 +262,15 @@ impl ModelConfig {
         self.id2label = labels.id2label();
         self.label2id = labels.names().iter().cloned().zip(0..).collect();
         self
+    }
+
+    /// The class of `transformers` that opens the checkpoint: of a tagger, or of an encoder alone.
+    pub fn auto_class(&self) -> &'static str {
+        let mut classes = self.architectures.iter();
+        match classes.any(|class| class.ends_with("ForTokenClassification")) {
+            true => "AutoModelForTokenClassification",
+            false => "AutoModel",
+        }
     }
 
     /// The row of the position table for the first token of a sequence.
@@ -305,6 +319,41 @@ mod tests {
         let text = serde_json::to_string(&config).unwrap();
         assert!(text.contains(r#""use_cache":true"#));
         assert_eq!(read(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn labels_are_named_by_either_map_in_any_scheme() {
+        let of = |map: &str| read(&MINIMAL.replace("\"use_cache\": true", map));
+        let labels = |map: &str| of(map).unwrap().labels(Path::new("config.json"));
+        let names = |map: &str| labels(map).unwrap().names().to_vec();
+        assert_eq!(
+            names(r#""label2id": {"B-a": 1, "O": 0, "I-a": 2}"#),
+            ["O", "B-a", "I-a"]
+        );
+        let written = of(r#""label2id": {"O": 0, "B-a": 1}"#).unwrap().to_fields();
+        assert_eq!(written["id2label"], json!({"0": "O", "1": "B-a"}));
+        for (scheme, map) in [
+            ("Io", r#""id2label": {"0": "O", "1": "I-a"}"#),
+            (
+                "Iob1",
+                r#""id2label": {"0": "O", "1": "I-a", "2": "B-a", "3": "I-b"}"#,
+            ),
+            (
+                "Iobes",
+                r#""id2label": {"0": "O", "1": "B-a", "2": "E-a", "3": "S-a"}"#,
+            ),
+            (
+                "Iobes",
+                r#""id2label": {"0": "O", "1": "B-a", "2": "L-a", "3": "U-a"}"#,
+            ),
+            ("Plain", r#""id2label": {"0": "O", "1": "PER"}"#),
+        ] {
+            assert_eq!(format!("{:?}", labels(map).unwrap().scheme()), scheme);
+        }
+        assert!(labels(r#""id2label": {"0": "LABEL_0", "1": "LABEL_1"}"#).is_err());
+        let twice = of(r#""label2id": {"O": 0, "B-a": 0}"#).unwrap_err().to_string();
+        assert!(twice.contains("label2id gives one id to two labels"), "{twice}");
+        assert!(of(r#""x": 0"#).unwrap().id2label.is_empty());
     }
 
     const DISTILBERT: &str = r#"{"model_type": "distilbert", "vocab_size": 10, "dim": 8, "n_layers": 1, "n_heads": 2,

@@ -17,10 +17,12 @@ pub struct JsonFile {
 impl JsonFile {
     /// The object in a file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read(path)
+            .and_then(nerve_tagging::into_text)
+            .map_err(|source| ConfigError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
         Self::parse(&text, path)
     }
 
@@ -75,5 +77,23 @@ impl JsonFile {
     /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_file_and_utf_16_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "\u{feff}{\"a\": 1}").unwrap();
+        assert_eq!(
+            JsonFile::read(file.path()).unwrap().field::<u8>("a").unwrap(),
+            Some(1)
+        );
+        std::fs::write(file.path(), b"\xff\xfe{\0}\0").unwrap();
+        let problem = JsonFile::read(file.path()).map(drop).unwrap_err().to_string();
+        assert!(problem.contains("UTF-16; convert it to UTF-8"), "{problem}");
     }
 }

@@ -186,10 +186,12 @@ impl Manifest {
     /// The manifest of a bundle directory, whose version and files are checked against their hashes.
     pub fn read(dir: &Path) -> Result<Self, ManifestError> {
         let path = dir.join(MANIFEST);
-        let text = std::fs::read_to_string(&path).map_err(|source| ManifestError::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let text = std::fs::read(&path)
+            .and_then(nerve_tagging::into_text)
+            .map_err(|source| ManifestError::Read {
+                path: path.clone(),
+                source,
+            })?;
         // The format decides the meaning of the other fields, so it is read first.
         let format: FormatOnly = serde_json::from_str(&text).map_err(|source| ManifestError::Parse {
             path: path.clone(),

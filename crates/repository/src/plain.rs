@@ -8,6 +8,7 @@ use nerve_tagging::{LabelSet, Splitter};
 use crate::config_error::ConfigError;
 use crate::file_info::FileInfo;
 use crate::json_file::JsonFile;
+use crate::label_map::id2label;
 use crate::locate::LocateError;
 use crate::onnx::Outline;
 use crate::tokenizer_config::TokenizerConfig;
@@ -21,14 +22,13 @@ const FILES: [&str; 4] = [
     "vocab.txt",
 ];
 /// Families whose positions start after the padding token's id, as those of RoBERTa.
-const POSITIONS_AFTER_PAD: [&str; 9] = [
+const POSITIONS_AFTER_PAD: [&str; 8] = [
     "roberta",
     "xlm-roberta",
     "xlm-roberta-xl",
     "camembert",
     "roberta-prelayernorm",
     "longformer",
-    "mpnet",
     "ibert",
     "data2vec-text",
 ];
@@ -110,11 +110,13 @@ impl PlainConfig {
 }
 
 fn labels(file: &JsonFile) -> Result<LabelSet, ConfigError> {
-    let id2label: Option<BTreeMap<String, String>> = file.field("id2label")?;
-    let id2label = match id2label.filter(|map| !map.is_empty()) {
-        Some(id2label) => id2label,
-        None => from_label2id(file)?,
-    };
+    let id2label = id2label(file)?;
+    if id2label.is_empty() {
+        return Err(file.wrong(
+            "id2label",
+            "is missing, and so is label2id: the labels have no names",
+        ));
+    }
     let stated: Option<usize> = file.field("num_labels")?;
     if let Some(stated) = stated.filter(|stated| *stated != id2label.len()) {
         let named = id2label.len();
@@ -126,25 +128,6 @@ fn labels(file: &JsonFile) -> Result<LabelSet, ConfigError> {
     })
 }
 
-fn from_label2id(file: &JsonFile) -> Result<BTreeMap<String, String>, ConfigError> {
-    let label2id: BTreeMap<String, usize> = file.field("label2id")?.unwrap_or_default();
-    if label2id.is_empty() {
-        return Err(file.wrong(
-            "id2label",
-            "is missing, and so is label2id: the labels have no names",
-        ));
-    }
-    let count = label2id.len();
-    let id2label: BTreeMap<String, String> = label2id
-        .into_iter()
-        .map(|(label, id)| (id.to_string(), label))
-        .collect();
-    if id2label.len() != count {
-        return Err(file.wrong("label2id", "gives one id to two labels"));
-    }
-    Ok(id2label)
-}
-
 fn max_length(
     file: &JsonFile,
     tokenizer: &TokenizerConfig,
@@ -153,8 +136,10 @@ fn max_length(
     const FIELD: &str = "max_position_embeddings";
     let family: Option<String> = file.field("model_type")?;
     let table: Option<usize> = file.field(FIELD)?;
-    let unused = match family {
-        Some(family) if POSITIONS_AFTER_PAD.contains(&family.as_str()) => pad_id.unwrap_or(1) as usize + 1,
+    let unused = match family.as_deref() {
+        // MPNet's positions start after the id 1, whatever its padding id.
+        Some("mpnet") => 2,
+        Some(family) if POSITIONS_AFTER_PAD.contains(&family) => pad_id.unwrap_or(1) as usize + 1,
         _ => 0,
     };
     let positions = match table {
@@ -173,4 +158,26 @@ fn max_length(
             "is missing, and tokenizer_config.json has no model_max_length",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_of_mpnet_start_after_the_padding_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let max_length = |fields: &str| {
+            let config = format!(
+                r#"{{"id2label": {{"0": "O", "1": "PER"}}, "max_position_embeddings": 514{fields}}}"#
+            );
+            std::fs::write(dir.path().join("config.json"), config).unwrap();
+            PlainConfig::read(dir.path()).unwrap().max_length
+        };
+        assert_eq!(max_length(r#", "model_type": "bert", "pad_token_id": 0"#), 514);
+        for fields in [r#", "pad_token_id": 1"#, "", r#", "pad_token_id": 0"#] {
+            assert_eq!(max_length(&format!(r#", "model_type": "mpnet"{fields}"#)), 512);
+        }
+        assert_eq!(max_length(r#", "model_type": "roberta", "pad_token_id": 3"#), 510);
+    }
 }

@@ -1,7 +1,8 @@
 //! The labels of a text's words and their probabilities, decoded from logits.
 
+use crate::entity::{OrphanRule, entities};
 use crate::label::LabelSet;
-use crate::tag::LabelId;
+use crate::tag::{EntityType, LabelId, Tag};
 use crate::temperature::Temperature;
 
 /// A word's label and its probability.
@@ -70,6 +71,10 @@ pub struct Decoder {
     predecessors: Vec<Option<Vec<usize>>>,
     /// For each label, whether a text may begin with it.
     may_start: Vec<bool>,
+    /// The tag of each label.
+    tags: Vec<Tag>,
+    /// For each entity type, the label of a word inside an entity; `None` where the set has none.
+    inside: Vec<Option<LabelId>>,
 }
 
 impl Decoder {
@@ -88,6 +93,12 @@ impl Decoder {
             outside: labels.outside(),
             predecessors: ids().map(predecessors).collect(),
             may_start: ids().map(|next| labels.may_follow(None, next)).collect(),
+            tags: ids()
+                .map(|label| labels.tag(label).unwrap_or(Tag::Outside))
+                .collect(),
+            inside: (0..labels.types().len())
+                .map(|of| labels.id(Tag::Inside(EntityType(of))))
+                .collect(),
         }
     }
 
@@ -104,8 +115,7 @@ impl Decoder {
     /// The label of each word of a text, with its softmax probability at the decoder's temperature.
     ///
     /// `has_row` yields one item per word: whether the word has a row of logits. `rows` contains the rows of those words in
-    /// order, row-major, shape `[words with a row, width]`. A word without a row is `O` with probability 1, and no entity
-    /// extends across it.
+    /// order, row-major, shape `[words with a row, width]`.
     ///
     /// Constrained decoding is Viterbi's algorithm (Viterbi 1967) on log-probabilities: among the sequences in which each
     /// label may follow its predecessor, it finds the one with the highest product of probabilities. A label that may follow
@@ -113,29 +123,53 @@ impl Decoder {
     /// labels. If the most probable labels of the words already form a valid sequence, they are returned without a search.
     /// The lowest label wins a tie.
     ///
+    /// A word without a row takes no part in the decision: the label of the next word with a row follows that of the previous
+    /// one. Between two words of one entity it is inside the entity, with the mean score of the entity's words, so that the
+    /// entity has the same mean score with and without it. Elsewhere it is `O` with score 1.
+    ///
     /// `None` if the number of rows differs from the number of words that have one, or if a logit is NaN or infinite.
     pub fn decode(
         &self,
         rows: &[f32],
-        has_row: impl DoubleEndedIterator<Item = bool> + ExactSizeIterator + Clone,
+        has_row: impl Iterator<Item = bool>,
         decoding: Decoding,
     ) -> Option<Vec<WordLabel>> {
-        let mut labels: Vec<WordLabel> = Vec::with_capacity(has_row.len());
-        let mut remaining = rows.chunks_exact(self.width());
+        let decided = self.decode_rows(rows, decoding)?;
+        let mut remaining = decided.iter();
+        let mut labels = Vec::with_capacity(decided.len());
+        let mut with_row = Vec::with_capacity(decided.len());
+        for present in has_row {
+            if present {
+                with_row.push(labels.len());
+                labels.push(*remaining.next()?);
+            } else {
+                labels.push(self.outside_word());
+            }
+        }
+        if remaining.next().is_some() {
+            return None;
+        }
+        if with_row.len() < labels.len() {
+            self.fill_gaps(&mut labels, &with_row);
+        }
+        Some(labels)
+    }
+
+    /// [`Self::decode`] where every word has a row of logits.
+    fn decode_rows(&self, rows: &[f32], decoding: Decoding) -> Option<Vec<WordLabel>> {
+        let rows = rows.chunks_exact(self.width());
+        if !rows.remainder().is_empty() {
+            return None;
+        }
+        let mut labels: Vec<WordLabel> = Vec::with_capacity(rows.len());
         let mut valid = true;
-        for present in has_row.clone() {
-            let word = match present {
-                true => best_label_at(remaining.next()?, self.temperature)?,
-                false => self.outside_word(),
-            };
+        for row in rows.clone() {
+            let word = best_label_at(row, self.temperature)?;
             valid = valid && self.may_follow(labels.last(), word.label);
             labels.push(word);
         }
-        if remaining.next().is_some() || !remaining.remainder().is_empty() {
-            return None;
-        }
         if decoding == Decoding::Constrained && !valid {
-            self.constrain(rows, has_row, &mut labels);
+            self.constrain(rows, &mut labels);
         }
         Some(labels)
     }
@@ -149,7 +183,8 @@ impl Decoder {
         self.decode(&flat, rows.iter().map(Option::is_some), decoding)
     }
 
-    fn outside_word(&self) -> WordLabel {
+    /// `O` with score 1: the label of a word that the model does not see.
+    pub fn outside_word(&self) -> WordLabel {
         WordLabel {
             label: self.outside,
             score: 1.0,
@@ -165,10 +200,9 @@ impl Decoder {
     }
 
     /// Replaces the labels by the best valid sequence, found with Viterbi's algorithm.
-    fn constrain(
+    fn constrain<'r>(
         &self,
-        rows: &[f32],
-        has_row: impl DoubleEndedIterator<Item = bool> + ExactSizeIterator + Clone,
+        rows: impl DoubleEndedIterator<Item = &'r [f32]> + ExactSizeIterator + Clone,
         labels: &mut [WordLabel],
     ) {
         let width = self.width();
@@ -177,9 +211,7 @@ impl Decoder {
         // For each label, the sum of logits of the best sequence that ends with the label. Log-probabilities differ from
         // logits by a normalizer per row, which is the same for all sequences.
         let mut reached: Vec<f64> = Vec::new();
-        let mut remaining = rows.chunks_exact(width);
-        for present in has_row.clone() {
-            let row = if present { remaining.next() } else { None };
+        for row in rows.clone() {
             let mut extended: Vec<f64> = Vec::with_capacity(width);
             let best = best_of(&reached, 0..reached.len());
             for (label, allowed) in self.predecessors.iter().enumerate() {
@@ -189,13 +221,8 @@ impl Decoder {
                     None => best,
                     Some(allowed) => best_of(&reached, allowed.iter().copied()),
                 };
-                let here = match row {
-                    Some(row) => f64::from(row[label]),
-                    None if label == self.outside.0 => 0.0,
-                    None => f64::NEG_INFINITY,
-                };
                 origins.push(origin as u32);
-                extended.push(before + here);
+                extended.push(before + f64::from(row[label]));
             }
             // Sums are relative to the best one, so that they keep their precision in a long text.
             let (_, highest) = best_of(&extended, 0..width);
@@ -207,17 +234,33 @@ impl Decoder {
             reached = extended;
         }
         let (mut label, _) = best_of(&reached, 0..width);
-        let mut remaining = rows.chunks_exact(width).rev();
-        let words = labels.iter_mut().zip(has_row).zip(origins.chunks_exact(width));
-        for ((word, present), origins) in words.rev() {
-            *word = match present.then(|| remaining.next()).flatten() {
-                Some(row) => WordLabel {
-                    label: LabelId(label),
-                    score: probability(row, row[label], self.temperature),
-                },
-                None => self.outside_word(),
+        let words = labels.iter_mut().zip(rows).zip(origins.chunks_exact(width));
+        for ((word, row), origins) in words.rev() {
+            *word = WordLabel {
+                label: LabelId(label),
+                score: probability(row, row[label], self.temperature),
             };
             label = origins[label] as usize;
+        }
+    }
+
+    /// Gives the words between two neighbors of `with_row`, the words that have a row, the label of an inner word if both
+    /// neighbors belong to one entity.
+    fn fill_gaps(&self, labels: &mut [WordLabel], with_row: &[usize]) {
+        let tags = with_row.iter().map(|&word| self.tags[labels[word].label.0]);
+        for entity in entities(tags, OrphanRule::Start) {
+            let words = &with_row[entity.words.range()];
+            let Some(inside) = self.inside.get(entity.entity_type.0).copied().flatten() else {
+                continue;
+            };
+            let total: f64 = words.iter().map(|&word| f64::from(labels[word].score)).sum();
+            let filler = WordLabel {
+                label: inside,
+                score: (total / words.len() as f64) as f32,
+            };
+            for pair in words.windows(2) {
+                labels[pair[0] + 1..pair[1]].fill(filler);
+            }
         }
     }
 }
@@ -291,18 +334,67 @@ mod tests {
     }
 
     #[test]
-    fn a_word_without_a_row_is_outside_and_breaks_the_entity() {
-        let rows = [[0.0, 5.0, 0.0, 0.0, 0.0], [1.0, 0.0, 5.0, 0.0, 0.0]];
-        assert_eq!(decoded(&rows, &[true, true], Decoding::Constrained), [1, 2]);
-        assert_eq!(
-            decoded(&rows, &[true, false, true], Decoding::Constrained),
-            [1, 0, 0]
-        );
-        assert_eq!(
-            decoded(&rows, &[true, false, true], Decoding::Independent),
-            [1, 0, 2]
-        );
+    fn a_word_without_a_row_lies_inside_the_entity_around_it() {
+        let (begin, inside) = ([0.0, 5.0, 0.0, 0.0, 0.0], [1.0, 0.0, 5.0, 0.0, 0.0]);
+        let outside = [5.0, 0.0, 0.0, 0.0, 0.0];
+        for decoding in [Decoding::Constrained, Decoding::Independent] {
+            let rows = [begin, inside, outside];
+            let has_row = [false, true, false, false, true, false, true, false];
+            assert_eq!(decoded(&rows, &has_row, decoding), [0, 1, 2, 2, 2, 0, 0, 0]);
+            // Two entities side by side, and an entity before `O`, have nothing between them.
+            assert_eq!(
+                decoded(
+                    &[begin, begin, outside],
+                    &[true, false, true, false, true],
+                    decoding
+                ),
+                [1, 0, 1, 0, 0]
+            );
+            assert_eq!(decoded(&[], &[false, false], decoding), [0, 0]);
+        }
         assert!(decoded(&[], &[], Decoding::Constrained).is_empty());
+    }
+
+    #[test]
+    fn a_word_without_a_row_changes_no_score() {
+        let decoder = decoder().1;
+        let (begin, inside) = (vec![0.0, 3.0, 0.0, 0.0, 0.0], vec![1.0, 0.0, 2.0, 0.0, 0.0]);
+        let decode = |rows: &[_]| decoder.decode_words(rows, Decoding::Constrained).unwrap();
+        let words = decode(&[Some(begin.clone()), None, Some(inside.clone()), None]);
+        let without = decode(&[Some(begin), Some(inside)]);
+        assert_eq!([words[0], words[2]], without[..]);
+        let mean = (without[0].score + without[1].score) / 2.0;
+        assert!((words[1].score - mean).abs() < 1e-6);
+        assert_eq!((words[3].label, words[3].score), (LabelId(0), 1.0));
+    }
+
+    #[test]
+    fn a_word_without_a_row_has_the_inner_label_of_each_scheme() {
+        let gap_label = |names: &[&str], before: &str, after: &str| {
+            let labels = LabelSet::learn(names.iter().copied()).unwrap();
+            let row = |name: &str| {
+                let chosen = labels.parse(name).unwrap().0;
+                Some(
+                    (0..labels.len())
+                        .map(|at| if at == chosen { 9.0 } else { 0.0 })
+                        .collect(),
+                )
+            };
+            let rows = [row(before), None, row(after)];
+            let words = Decoder::new(&labels)
+                .decode_words(&rows, Decoding::Constrained)
+                .unwrap();
+            labels.name(words[1].label).unwrap().to_owned()
+        };
+        let iobes = ["O", "B-a", "I-a", "E-a", "S-a"];
+        assert_eq!(gap_label(&iobes, "B-a", "E-a"), "I-a");
+        assert_eq!(gap_label(&iobes, "S-a", "S-a"), "O");
+        assert_eq!(gap_label(&["O", "B-a", "M-a", "E-a", "S-a"], "B-a", "E-a"), "M-a");
+        assert_eq!(gap_label(&["O", "I-a", "B-a", "I-b"], "I-a", "I-a"), "I-a");
+        assert_eq!(gap_label(&["O", "I-a", "I-b"], "I-a", "I-b"), "O");
+        assert_eq!(gap_label(&["O", "a"], "a", "a"), "a");
+        // No label stands for an inner word.
+        assert_eq!(gap_label(&["O", "B-a", "E-a"], "B-a", "E-a"), "O");
     }
 
     #[test]
@@ -322,27 +414,16 @@ mod tests {
         );
     }
 
-    /// The highest sum of logits of a valid sequence, over all words with rows.
-    fn best_by_brute_force(labels: &LabelSet, rows: &[[f32; 5]], has_row: &[bool]) -> f64 {
-        fn search(labels: &LabelSet, rows: &[[f32; 5]], has_row: &[bool], previous: Option<LabelId>) -> f64 {
-            let Some((&present, later_words)) = has_row.split_first() else {
-                return 0.0;
-            };
-            let (row, later_rows) = match present {
-                true => (Some(rows[0]), &rows[1..]),
-                false => (None, rows),
-            };
-            let choices = (0..labels.len()).map(LabelId).filter(|&next| {
-                labels.may_follow(previous, next) && (row.is_some() || next == labels.outside())
-            });
-            choices
-                .map(|next| {
-                    let here = row.map_or(0.0, |row| f64::from(row[next.0]));
-                    here + search(labels, later_rows, later_words, Some(next))
-                })
-                .fold(f64::NEG_INFINITY, f64::max)
-        }
-        search(labels, rows, has_row, None)
+    /// The highest sum of logits of a valid sequence.
+    fn best_by_brute_force(labels: &LabelSet, rows: &[[f32; 5]], previous: Option<LabelId>) -> f64 {
+        let Some((row, later)) = rows.split_first() else {
+            return 0.0;
+        };
+        let choices = (0..labels.len()).map(LabelId);
+        choices
+            .filter(|&next| labels.may_follow(previous, next))
+            .map(|next| f64::from(row[next.0]) + best_by_brute_force(labels, later, Some(next)))
+            .fold(f64::NEG_INFINITY, f64::max)
     }
 
     proptest! {
@@ -369,12 +450,23 @@ mod tests {
                     let row = row.next().unwrap();
                     score += f64::from(row[word.label.0]);
                     prop_assert_eq!(word.score, probability(row, row[word.label.0], Temperature::default()));
-                } else {
-                    prop_assert_eq!((word.label, word.score), (labels.outside(), 1.0));
                 }
             }
             // The logits are whole numbers, so the sums are exact.
-            prop_assert_eq!(score, best_by_brute_force(&labels, &rows, &has_row));
+            prop_assert_eq!(score, best_by_brute_force(&labels, &rows, None));
+            // The entities are those of the words with a row.
+            let tags = |words: Vec<WordLabel>| words.into_iter().map(|word| labels.tag(word.label).unwrap());
+            let alone = decoder.decode_rows(rows.as_flattened(), Decoding::Constrained).unwrap();
+            let numbers: Vec<usize> = (0..has_row.len()).filter(|&word| has_row[word]).collect();
+            let expected: Vec<(usize, usize)> = entities(tags(alone), OrphanRule::Drop)
+                .iter()
+                .map(|entity| (numbers[entity.words.start()], numbers[entity.words.end() - 1] + 1))
+                .collect();
+            let found: Vec<(usize, usize)> = entities(tags(found), OrphanRule::Drop)
+                .iter()
+                .map(|entity| (entity.words.start(), entity.words.end()))
+                .collect();
+            prop_assert_eq!(found, expected);
         }
 
         #[test]
@@ -395,7 +487,7 @@ mod tests {
             for ((plain, calibrated), row) in plain.iter().zip(&calibrated).zip(&rows) {
                 prop_assert_eq!(plain.label, calibrated.label);
                 prop_assert!((0.0..=1.0).contains(&calibrated.score), "{}", calibrated.score);
-                if row.is_none() {
+                if row.is_none() && plain.label == LabelId(0) {
                     prop_assert_eq!(calibrated.score, 1.0);
                 }
             }

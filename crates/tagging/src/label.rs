@@ -1,6 +1,6 @@
 //! The label set of a tagger, in the order of the classifier's outputs.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::entity::{OrphanRule, entities, tags};
 use crate::label_error::LabelError;
@@ -121,6 +121,50 @@ impl LabelSet {
         tags(&entities(own, OrphanRule::Start), count).unwrap_or_default()
     }
 
+    /// The labels by which this set encodes the entities of words with these IOB2 tags; `None` for a word whose label the set
+    /// does not have.
+    ///
+    /// In an IOB2 set these are the labels of the same names. In other schemes an orphan `I-X` starts an entity.
+    pub fn encode(&self, tags: &[String]) -> Vec<Option<LabelId>> {
+        if self.scheme == TagScheme::Iob2 {
+            return tags.iter().map(|tag| self.parse(tag)).collect();
+        }
+        let types = |tag: &String| tag.split_once('-').map(|(_, name)| name.to_owned());
+        let types: BTreeSet<String> = tags.iter().filter_map(types).collect();
+        let Ok(gold) = Self::iob2(types) else {
+            return vec![None; tags.len()];
+        };
+        let tag = |name: &String| gold.parse(name).and_then(|label| gold.tag(label));
+        let words = tags.iter().map(|name| tag(name).unwrap_or(Tag::Outside));
+        let mut labels = vec![Some(self.outside); tags.len()];
+        let mut previous = None;
+        for entity in entities(words, OrphanRule::Start) {
+            let of = gold
+                .type_name(entity.entity_type)
+                .and_then(|name| self.parse_type(name));
+            let adjacent = previous == Some((entity.words.start(), entity.entity_type));
+            previous = Some((entity.words.end(), entity.entity_type));
+            let last = entity.words.len() - 1;
+            for (at, label) in labels[entity.words.range()].iter_mut().enumerate() {
+                *label = of.and_then(|of| self.id(self.position(of, at, last, adjacent)));
+            }
+        }
+        labels
+    }
+
+    /// The tag of the word `at` of an entity whose last word is `last`; `adjacent`: an entity of the same type ends before it.
+    fn position(&self, of: EntityType, at: usize, last: usize, adjacent: bool) -> Tag {
+        match self.scheme {
+            TagScheme::Iobes if last == 0 => Tag::Single(of),
+            TagScheme::Iobes if at == last => Tag::End(of),
+            TagScheme::Iobes | TagScheme::Iob2 if at == 0 => Tag::Begin(of),
+            TagScheme::Iob1 if at == 0 && adjacent => Tag::Begin(of),
+            TagScheme::Iobes | TagScheme::Iob2 | TagScheme::Iob1 | TagScheme::Io | TagScheme::Plain => {
+                Tag::Inside(of)
+            }
+        }
+    }
+
     /// The Hugging Face `id2label` map of this set.
     pub fn id2label(&self) -> BTreeMap<String, String> {
         let names = self.names.iter().enumerate();
@@ -231,6 +275,25 @@ mod tests {
         assert_eq!(labels.id(Tag::Inside(EntityType(1))), None);
         assert_eq!(labels.tag(LabelId(4)), None);
         assert_eq!(LabelSet::from_id2label(&labels.id2label()), Ok(labels));
+    }
+
+    #[test]
+    fn entities_are_encoded_in_the_scheme_of_the_set() {
+        let encoded = |names: &[&str]| {
+            let labels = LabelSet::learn(names.iter().copied()).unwrap();
+            let tags = "B-a B-a I-a I-a O B-b I-c".split(' ').map(str::to_owned);
+            let found = labels.encode(&tags.collect::<Vec<_>>());
+            let name =
+                |label: Option<LabelId>| label.map_or("-", |label| labels.name(label).unwrap()).to_owned();
+            found.into_iter().map(name).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(encoded(&["O", "B-a", "I-a", "B-b"]), "B-a B-a I-a I-a O B-b -");
+        assert_eq!(
+            encoded(&["O", "B-a", "I-a", "E-a", "S-a", "S-b"]),
+            "S-a B-a I-a E-a O S-b -"
+        );
+        assert_eq!(encoded(&["O", "I-a", "B-a", "I-b"]), "I-a B-a I-a I-a O I-b -");
+        assert_eq!(encoded(&["O", "a", "b"]), "a a a a O b -");
     }
 
     #[test]

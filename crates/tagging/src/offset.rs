@@ -20,6 +20,11 @@ const BLOCK_BYTES: usize = 64;
 /// A map from byte offsets of one text to offsets in another unit. Building it takes O(n), each lookup O(1).
 pub struct OffsetMap<'t> {
     text: &'t str,
+    table: OffsetTable,
+}
+
+/// An [`OffsetMap`] without its text, for owners of the text.
+pub struct OffsetTable {
     unit: OffsetUnit,
     /// For byte `64 * i`: the number of units before the code point that contains it, and the first byte of that code
     /// point. Empty if byte offsets need no conversion.
@@ -29,6 +34,20 @@ pub struct OffsetMap<'t> {
 impl<'t> OffsetMap<'t> {
     /// The map of `text` to `unit`.
     pub fn new(text: &'t str, unit: OffsetUnit) -> Self {
+        let table = OffsetTable::new(text, unit);
+        Self { text, table }
+    }
+
+    /// The offset in the map's unit. A byte offset inside a code point converts as the start of the code point, and one
+    /// past the end of the text as its end.
+    pub fn convert(&self, byte: usize) -> usize {
+        self.table.convert(self.text, byte)
+    }
+}
+
+impl OffsetTable {
+    /// The table of `text` to `unit`.
+    pub fn new(text: &str, unit: OffsetUnit) -> Self {
         let mut blocks = Vec::new();
         if unit != OffsetUnit::Byte && !text.is_ascii() {
             blocks.reserve(text.len() / BLOCK_BYTES + 1);
@@ -40,19 +59,23 @@ impl<'t> OffsetMap<'t> {
                 units += width(c, unit);
             }
         }
-        Self { text, unit, blocks }
+        Self { unit, blocks }
     }
 
-    /// The offset in the map's unit. A byte offset inside a code point converts as the start of the code point, and one
-    /// past the end of the text as its end.
-    pub fn convert(&self, byte: usize) -> usize {
-        let byte = byte.min(self.text.len());
+    /// The memory of the table in bytes.
+    pub fn own_bytes(&self) -> usize {
+        size_of_val(self.blocks.as_slice())
+    }
+
+    /// The offset in the table's unit of a byte of the text that the table was built for; see [`OffsetMap::convert`].
+    pub fn convert(&self, text: &str, byte: usize) -> usize {
+        let byte = byte.min(text.len());
         if self.blocks.is_empty() {
             return byte;
         }
         let block = (byte / BLOCK_BYTES).min(self.blocks.len() - 1);
         let (units, from) = self.blocks[block];
-        let rest = self.text.get(from..).unwrap_or_default().char_indices();
+        let rest = text.get(from..).unwrap_or_default().char_indices();
         units
             + rest
                 .take_while(|(at, c)| from + at + c.len_utf8() <= byte)

@@ -17,7 +17,7 @@ pub enum TagScheme {
     Iobes,
     /// `I-` alone: adjacent words of one type form one entity. Classifiers have this scheme; a corpus is never read in it.
     Io,
-    /// The type alone: adjacent words of one type form one entity. A corpus is never read in it.
+    /// The type alone: adjacent words of one type form one entity.
     Plain,
 }
 
@@ -52,9 +52,26 @@ fn parse_tag(tag: &str) -> Result<TagParts<'_>, ()> {
 /// Converts the tags of sentences to IOB2 and returns the scheme that they had.
 ///
 /// A corpus with an `E-`, `S-`, `L-` or `U-` tag is IOBES. A corpus in which some `I-X` starts an entity, and every `B-X`
-/// directly follows a word of type `X`, is IOB1. Any other corpus is IOB2 and stays unchanged, with its orphan `I-` tags.
+/// directly follows a word of type `X`, is IOB1. A corpus with an `O` and other tags of which none has a prefix consists of bare
+/// types. Any other corpus is IOB2 and stays unchanged, with its orphan `I-` tags.
 pub fn to_iob2(sentences: &mut [Sentence]) -> Result<TagScheme, SchemeError> {
-    let scheme = detect(sentences)?;
+    convert(sentences, None)
+}
+
+/// [`to_iob2`] of predictions for a corpus of the scheme `gold`.
+///
+/// Where `gold` is IOB2 or IOBES, predictions in which every entity starts with `I-X` are not IOB1: they have orphans.
+pub fn predicted_to_iob2(sentences: &mut [Sentence], gold: TagScheme) -> Result<TagScheme, SchemeError> {
+    convert(sentences, Some(gold))
+}
+
+fn convert(sentences: &mut [Sentence], gold: Option<TagScheme>) -> Result<TagScheme, SchemeError> {
+    let scheme = match (detect(sentences)?, gold) {
+        (TagScheme::Iob1, Some(TagScheme::Iob2 | TagScheme::Iobes)) => TagScheme::Iob2,
+        // Without an orphan of its own the file shows no scheme.
+        (TagScheme::Iob2, Some(TagScheme::Iob1)) => TagScheme::Iob1,
+        (scheme, _) => scheme,
+    };
     if scheme != TagScheme::Iob2 {
         for sentence in sentences {
             rewrite(sentence, scheme);
@@ -63,7 +80,23 @@ pub fn to_iob2(sentences: &mut [Sentence]) -> Result<TagScheme, SchemeError> {
     Ok(scheme)
 }
 
+/// Whether a tag can be a type without a prefix: it does not look like a prefix and a type, or a number.
+fn is_bare_type(tag: &str) -> bool {
+    let has_letter = tag.contains(char::is_alphabetic);
+    has_letter && tag.split_once('-').is_none_or(|(prefix, _)| prefix.len() > 1)
+}
+
+/// Whether the tags are `O` and bare types.
+fn has_bare_types(sentences: &[Sentence]) -> bool {
+    let tags = || sentences.iter().flat_map(|sentence| &sentence.tags);
+    let mut others = tags().filter(|tag| *tag != "O").peekable();
+    others.peek().is_some() && tags().any(|tag| tag == "O") && others.all(|tag| is_bare_type(tag))
+}
+
 fn detect(sentences: &[Sentence]) -> Result<TagScheme, SchemeError> {
+    if has_bare_types(sentences) {
+        return Ok(TagScheme::Plain);
+    }
     let (mut iobes, mut orphan_inside, mut opening_begin) = (false, false, false);
     for (index, sentence) in sentences.iter().enumerate() {
         let mut previous: TagParts = None;
@@ -94,7 +127,11 @@ fn rewrite(sentence: &mut Sentence, scheme: TagScheme) {
     // The type of the entity that is open after the previous word.
     let mut open: Option<String> = None;
     for tag in &mut sentence.tags {
-        let Ok(Some((prefix, entity_type))) = parse_tag(tag) else {
+        let parts = match scheme {
+            TagScheme::Plain => Ok((tag != "O").then_some(('I', tag.as_str()))),
+            _ => parse_tag(tag),
+        };
+        let Ok(Some((prefix, entity_type))) = parts else {
             open = None;
             continue;
         };
@@ -129,6 +166,8 @@ mod tests {
             ("I-a I-a B-a O I-b", TagScheme::Iob1, "B-a I-a B-a O B-b"),
             ("S-a B-b I-b E-b S-b O", TagScheme::Iobes, "B-a B-b I-b I-b B-b O"),
             ("U-a B-b L-b B-b L-b", TagScheme::Iobes, "B-a B-b I-b B-b I-b"),
+            ("PER PER O LOC PER", TagScheme::Plain, "B-PER I-PER O B-LOC B-PER"),
+            ("I-a I-a O I-b", TagScheme::Iob1, "B-a I-a O B-b"),
             // An orphan in a corpus whose other entities start with B: IOB2.
             ("B-a O I-a", TagScheme::Iob2, "B-a O I-a"),
         ];
@@ -139,11 +178,37 @@ mod tests {
 
     #[test]
     fn a_tag_of_no_scheme_is_an_error() {
-        let mut sentences = [Sentence {
-            words: vec!["x".into()],
-            tags: vec!["Q-a".into()],
-        }];
-        let error = to_iob2(&mut sentences).unwrap_err();
-        assert_eq!((error.sentence, error.word), (0, 0));
+        for tags in [
+            &["Q-a"][..],
+            &["O", "Q-a"],
+            &["O", "7"],
+            &["PER"],
+            &["O", "B-a", "PER"],
+        ] {
+            let mut sentences = [Sentence {
+                words: tags.iter().map(|_| "x".into()).collect(),
+                tags: tags.iter().map(|&tag| tag.into()).collect(),
+            }];
+            let error = to_iob2(&mut sentences).unwrap_err();
+            assert_eq!((error.sentence, error.word), (0, tags.len() - 1), "{tags:?}");
+        }
+    }
+
+    #[test]
+    fn predictions_are_read_in_the_scheme_of_their_corpus() {
+        let read = |tags: &str, gold| {
+            let mut sentences = [Sentence {
+                words: tags.split(' ').map(str::to_owned).collect(),
+                tags: tags.split(' ').map(str::to_owned).collect(),
+            }];
+            predicted_to_iob2(&mut sentences, gold).unwrap();
+            sentences[0].tags.join(" ")
+        };
+        // Orphans of an IOB2 tagger stay orphans.
+        assert_eq!(read("I-a O I-a", TagScheme::Iob2), "I-a O I-a");
+        assert_eq!(read("I-a O I-a", TagScheme::Iob1), "B-a O B-a");
+        assert_eq!(read("S-a O B-a E-a", TagScheme::Iob2), "B-a O B-a I-a");
+        assert_eq!(read("a O a a", TagScheme::Iob2), "B-a O B-a I-a");
+        assert_eq!(read("I-a B-a", TagScheme::Iob1), "B-a B-a");
     }
 }

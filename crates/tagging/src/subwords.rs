@@ -91,6 +91,16 @@ impl Subwords {
             .extend(later.starts.into_iter().skip(1).map(|start| subwords + start));
     }
 
+    /// Appends subwords to the last word, unless there is none.
+    pub fn extend_last(&mut self, ids: &[u32]) {
+        if self.word_count() > 0
+            && let Some(end) = self.starts.last_mut()
+        {
+            self.ids.extend_from_slice(ids);
+            *end = self.ids.len();
+        }
+    }
+
     /// The number of words, including words without subwords.
     pub fn word_count(&self) -> usize {
         self.starts.len().saturating_sub(1)
@@ -137,7 +147,10 @@ pub(crate) mod tests {
         let of: Vec<_> = (3..7).map(|w| both.of_word(WordIndex(w))).collect();
         assert_eq!((both.word_count(), both.ids().len()), (8, 12));
         assert_eq!(of, [6..6, 6..9, 9..9, 9..12]);
+        both.extend_last(&[7, 8]);
+        assert_eq!(both.of_word(WordIndex(7)), 12..14);
         let mut first = Subwords::default();
+        first.extend_last(&[7]);
         first.append(sample());
         assert_eq!(first, sample());
     }

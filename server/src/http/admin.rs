@@ -1,24 +1,20 @@
 //! `POST /admin/reload` and `POST /admin/rollback`.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use nerve_engine::{Reload, ReloadTrigger};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
 use crate::http::error::{ApiError, ErrorBody};
+use crate::http::query::parameters;
+use crate::http::route::Route;
 use crate::http::state::AppState;
 
 /// What each followed model serves now.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Reloads {
     models: Vec<Reload>,
-}
-
-/// The query of a rollback.
-#[derive(Deserialize)]
-pub(crate) struct RollbackQuery {
-    from: Option<String>,
 }
 
 /// Serve the versions that are current now, if they are others.
@@ -34,6 +30,7 @@ pub(crate) struct RollbackQuery {
         (status = 200, description = "What is served now", body = Reloads),
         (status = 401, description = "No admin key, or none is configured", body = ErrorBody),
         (status = 409, description = "A version is no good; where it should be, the one before is still served", body = ErrorBody),
+        (status = 422, description = "There are query parameters", body = ErrorBody),
     )
 )]
 pub(crate) async fn reload(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
@@ -70,15 +67,18 @@ pub(crate) async fn reload(state: web::Data<AppState>) -> Result<HttpResponse, A
         (status = 200, description = "What is served now", body = Reloads),
         (status = 401, description = "No admin key, or none is configured", body = ErrorBody),
         (status = 409, description = "There is no version before, it is no good, or `from` is not served", body = ErrorBody),
+        (status = 422, description = "A query parameter is unknown or given twice", body = ErrorBody),
     )
 )]
 pub(crate) async fn rollback(
     state: web::Data<AppState>,
-    query: web::Query<RollbackQuery>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
+    let known = Route::Rollback.query_parameters().unwrap_or_default();
+    let from = parameters(request.query_string(), known)?.remove("from");
     let engine = state.engine.clone();
     let rolled = actix_web::rt::spawn(async move {
-        let rolled = engine.roll_back(query.from.as_deref()).await;
+        let rolled = engine.roll_back(from.as_deref()).await;
         rolled.map(|reload| vec![reload]).map_err(|error| error.shown())
     });
     answer(rolled.await)

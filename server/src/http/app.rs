@@ -10,7 +10,8 @@ use crate::http::request_id::REQUEST_ID;
 use crate::http::route::Route;
 use crate::http::state::AppState;
 use crate::http::{
-    admin, deadline, error, hugging_face, ner, observe, openapi, operations, pages, stream, v2,
+    admin, compress, deadline, error, framework, hugging_face, ner, observe, openapi, operations, pages,
+    query, stream, v2,
 };
 
 /// The application with every route. Other methods and other paths are answered with errors of the API.
@@ -25,6 +26,7 @@ pub(crate) fn app(
         InitError = (),
     >,
 > {
+    let memory = state.memory.clone();
     let observed = state.clone();
     let guarded = state.clone();
     let cors = cors(&state.config.cors_origins);
@@ -82,10 +84,15 @@ pub(crate) fn app(
         )
         .configure(v2::routes::routes)
         .default_service(web::to(error::no_such_route))
+        .wrap(from_fn(query::check))
         .wrap(from_fn(move |request, next| {
             deadline::guard(guarded.clone(), request, next)
         }))
+        .wrap(from_fn(move |request, next| {
+            compress::compress(memory.clone(), request, next)
+        }))
         .wrap(cors)
+        .wrap(from_fn(framework::replace_errors))
         .wrap(from_fn(move |request, next| {
             observe::observe(observed.clone(), request, next)
         }))

@@ -3,23 +3,70 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
-use actix_web::{HttpMessage, HttpRequest, web};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use nerve_engine::{MemoryBudget, MemoryPermit, Tagger};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use crate::http::coding::Coding;
+use crate::http::decompress::{BodyError, BodyStream, DECODER_BYTES};
 use crate::http::error::ApiError;
 
 /// The limits of a body.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyLimits {
-    /// Bytes of the body.
+    /// Bytes of the body, decompressed.
     pub(crate) bytes: usize,
     /// Time for the body to arrive.
     pub(crate) time: Duration,
-    /// The bytes still available to the bodies of all requests.
-    pub(crate) budget: Arc<Semaphore>,
+    /// The memory of all requests.
+    pub(crate) budget: MemoryBudget,
+}
+
+/// Memory of an element of an array, for each comma of a JSON body: a short string, and its space in a vector that grows
+/// by doubling.
+const ELEMENT_BYTES: usize = 64;
+/// Bytes of JSON for each word that the threshold of [`Tagger::run_sized`] counts: 64 kB are parsed on the tokenizer
+/// threads.
+const BYTES_PER_WORD: usize = 32;
+
+/// The body of a request, and its memory.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    pub(crate) bytes: web::Bytes,
+    permit: MemoryPermit,
+}
+
+impl RequestBody {
+    /// What `read` makes of the body, and the memory that the request holds from now on. A large body is read on the
+    /// tokenizer threads.
+    pub(crate) async fn parsed<T, E>(
+        self,
+        tagger: &Arc<Tagger>,
+        read: impl FnOnce(&[u8], &Tagger) -> Result<T, E> + Send + 'static,
+    ) -> Result<(T, MemoryPermit), E>
+    where
+        T: Send + 'static,
+        E: From<ApiError> + Send + 'static,
+    {
+        let Self { bytes, mut permit } = self;
+        let commas = bytes.iter().filter(|&&byte| byte == b',').count();
+        // The body, and the values parsed from it.
+        let needed = 2 * bytes.len() + commas * ELEMENT_BYTES;
+        permit.resize(needed).map_err(ApiError::Memory)?;
+        let words = bytes.len() / BYTES_PER_WORD;
+        let reader = Arc::clone(tagger);
+        let task = move || {
+            let parsed = read(&bytes, &reader);
+            drop(bytes);
+            (parsed, permit)
+        };
+        let done = tagger.run_sized(words, task).await;
+        let (parsed, permit) = done.map_err(|_panicked| ApiError::Unwritable)?;
+        Ok((parsed?, permit))
+    }
 }
 
 /// The body of a JSON request.
@@ -27,80 +74,66 @@ pub(crate) async fn read_body(
     request: &HttpRequest,
     payload: web::Payload,
     limits: BodyLimits,
-) -> Result<web::Bytes, ApiError> {
-    if is_encoded(request) || !header(request, &CONTENT_TYPE).is_some_and(is_json) {
+) -> Result<RequestBody, ApiError> {
+    if !header(request, &CONTENT_TYPE).is_some_and(is_json) {
         return Err(ApiError::UnsupportedMediaType);
     }
     read_limited(request, payload, limits).await
 }
 
-/// The body of a request.
+/// The body of a request, decompressed.
 pub(crate) async fn read_limited(
     request: &HttpRequest,
     payload: web::Payload,
     limits: BodyLimits,
-) -> Result<web::Bytes, ApiError> {
+) -> Result<RequestBody, ApiError> {
+    let coding = Coding::of_body(request.headers())?;
     let limit = limits.bytes;
     let announced = header(request, &CONTENT_LENGTH).and_then(|value| value.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit as u64) {
         return Err(ApiError::BodyTooLarge { limit });
     }
     let time = limits.time;
-    match timeout(time, arrive(payload, &limits)).await {
-        Ok(arrived) => {
-            let (body, permit) = arrived?;
-            // Held until the answer is written: the values parsed from a body are about as large as the body.
-            request.extensions_mut().insert(permit);
-            Ok(body)
-        }
+    let arriving = arrive(BodyStream::new(payload, coding), &limits);
+    match timeout(time, arriving).await {
+        Ok(arrived) => arrived,
         Err(_) => Err(ApiError::BodyTooSlow { limit: time }),
     }
 }
 
-/// The bytes that a body takes from the budget of all bodies.
-struct MemoryPermit(Option<OwnedSemaphorePermit>);
-
-impl MemoryPermit {
-    /// Takes more bytes from the budget, if it has them.
-    fn grow(&mut self, budget: &Arc<Semaphore>, bytes: usize) -> Result<(), ApiError> {
-        let bytes = u32::try_from(bytes).map_err(|_| ApiError::BodiesFull)?;
-        let more = Arc::clone(budget)
-            .try_acquire_many_owned(bytes)
-            .map_err(|_| ApiError::BodiesFull)?;
-        match &mut self.0 {
-            Some(permit) => permit.merge(more),
-            none => *none = Some(more),
-        }
-        Ok(())
+/// The body once it has arrived. Its bytes are charged as they come.
+async fn arrive(mut payload: BodyStream<web::Payload>, limits: &BodyLimits) -> Result<RequestBody, ApiError> {
+    let mut permit = limits.budget.permit();
+    let mut decoder = limits.budget.permit();
+    let is_compressed = matches!(payload, BodyStream::Compressed(..));
+    if is_compressed {
+        decoder.grow(DECODER_BYTES)?;
     }
-}
-
-/// The body, and the bytes it takes from the budget.
-async fn arrive(
-    mut payload: web::Payload,
-    limits: &BodyLimits,
-) -> Result<(web::Bytes, MemoryPermit), ApiError> {
     let mut body = web::BytesMut::new();
-    let mut permit = MemoryPermit(None);
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| ApiError::BodyUnreadable)?;
+        let chunk = chunk.map_err(|error| match error {
+            BodyError::Payload => ApiError::BodyUnreadable,
+            BodyError::Corrupt(coding) => ApiError::BodyCorrupt { coding },
+        })?;
         if body.len() + chunk.len() > limits.bytes {
             return Err(ApiError::BodyTooLarge { limit: limits.bytes });
         }
-        permit.grow(&limits.budget, chunk.len())?;
+        permit.grow(chunk.len())?;
         body.extend_from_slice(&chunk);
+        if is_compressed {
+            // A few compressed bytes can hold megabytes.
+            yield_now().await;
+        }
     }
-    Ok((body.freeze(), permit))
+    Ok(RequestBody {
+        bytes: body.freeze(),
+        permit,
+    })
 }
 
-/// Whether the body is declared to be JSON lines, and is not compressed.
+/// Whether the body is declared to be JSON lines.
 pub(crate) fn declares_lines(request: &HttpRequest) -> bool {
-    !is_encoded(request) && header(request, &CONTENT_TYPE).is_some_and(is_json_lines)
-}
-
-/// Whether the body is compressed.
-pub(crate) fn is_encoded(request: &HttpRequest) -> bool {
-    header(request, &CONTENT_ENCODING).is_some_and(|value| !value.eq_ignore_ascii_case("identity"))
+    header(request, &CONTENT_TYPE).is_some_and(is_json_lines)
 }
 
 /// The value of a header, if it is text.

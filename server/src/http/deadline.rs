@@ -58,7 +58,7 @@ fn asked(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
 }
 
 /// The error in the format of the route's protocol.
-fn shaped(route: Route, error: ApiError) -> Error {
+pub(crate) fn shaped(route: Route, error: ApiError) -> Error {
     match route.is_v2() {
         true => V2Error::from(error).into(),
         false => error.into(),

@@ -5,10 +5,14 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
-use nerve_engine::{LineError, PrepareError, Readiness, Refusal, RequestError, SubmitError, TagError};
+use nerve_engine::{
+    LineError, MemoryError, PrepareError, Readiness, Refusal, RequestError, SubmitError, TagError,
+};
 use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
+
+use crate::http::coding::{Coding, UnknownCoding, accepted_header};
 
 /// `Retry-After` in seconds for refusals without an estimate.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -31,16 +35,25 @@ pub(crate) enum ApiError {
         allow: &'static str,
     },
     /// The body is not declared to be JSON.
-    #[error("the body must be unencoded JSON, declared with `content-type: application/json`")]
+    #[error("the body must be JSON, declared with `content-type: application/json`")]
     UnsupportedMediaType,
     /// The body is not declared to be JSON lines.
-    #[error("the body must be unencoded JSON lines, declared with `content-type: application/x-ndjson`")]
+    #[error("the body must be JSON lines, declared with `content-type: application/x-ndjson`")]
     NotJsonLines,
+    /// The body has an unknown content coding, or several.
+    #[error("`content-encoding` must be one of {}, or identity", Coding::NAMES)]
+    UnsupportedEncoding,
+    /// The body does not have the declared content coding, or ends early.
+    #[error("the body is not valid {coding}, as `content-encoding` declares")]
+    BodyCorrupt {
+        /// The declared coding.
+        coding: Coding,
+    },
     /// The body ended early, or its framing is broken.
     #[error("the body could not be read to its end")]
     BodyUnreadable,
     /// The body exceeds the limit.
-    #[error("the body has more than {limit} bytes (--max-body-bytes)")]
+    #[error("the body has more than {limit} bytes, decompressed (--max-body-bytes)")]
     BodyTooLarge {
         /// The limit in bytes.
         limit: usize,
@@ -51,11 +64,22 @@ pub(crate) enum ApiError {
         /// The limit.
         limit: Duration,
     },
-    /// The bodies of current requests take all memory for bodies.
-    #[error("the bodies of other requests take all memory for bodies (--max-inflight-bytes)")]
-    BodiesFull,
+    /// The budget has no memory for the request or its answer.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The web framework refused the request, or failed.
+    #[error("{}", shown_framework(*status, problem))]
+    Framework {
+        /// The status that the framework gives.
+        status: StatusCode,
+        /// The framework's message.
+        problem: String,
+    },
     /// There is no answer before the deadline.
-    #[error("no answer within {} ms (x-request-timeout-ms, at most --request-timeout-ms)", limit.as_millis())]
+    #[error(
+        "no answer within {} ms (the client's timeout, at most --request-timeout-ms)",
+        limit.as_secs_f64() * 1e3
+    )]
     DeadlineExceeded {
         /// The client's timeout, or the server's.
         limit: Duration,
@@ -143,7 +167,7 @@ struct ErrorResponse {
     /// The code, which never changes.
     code: &'static str,
     /// The reason under which the error is counted, if it is a refusal because of load or limits.
-    refusal: Option<&'static str>,
+    refusal: Option<Refusal>,
 }
 
 impl ErrorResponse {
@@ -155,7 +179,7 @@ impl ErrorResponse {
         }
     }
 
-    fn refused(status: StatusCode, code: &'static str, reason: &'static str) -> Self {
+    fn refused(status: StatusCode, code: &'static str, reason: Refusal) -> Self {
         Self {
             status,
             code,
@@ -182,6 +206,9 @@ impl ErrorResponse {
             TagError::NotReady(Readiness::Starting) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
             TagError::NotReady(Readiness::NoWorker | Readiness::Ready)
             | TagError::Queue(SubmitError::NoWorker) => (StatusCode::SERVICE_UNAVAILABLE, "no_worker"),
+            TagError::NotReady(Readiness::TextThreadsStuck) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "tokenizer_stuck")
+            }
             TagError::NotReady(Readiness::Draining) | TagError::Queue(SubmitError::Closed) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "draining")
             }
@@ -207,7 +234,7 @@ impl ErrorResponse {
         Self {
             status,
             code,
-            refusal: error.refusal().map(Refusal::name),
+            refusal: error.refusal(),
         }
     }
 
@@ -216,9 +243,9 @@ impl ErrorResponse {
             LineError::TooLong { .. } => Self::refused(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "line_too_large",
-                Refusal::LineBytes.name(),
+                Refusal::LineBytes,
             ),
-            LineError::NotUtf8 { .. } => Self::failed(StatusCode::BAD_REQUEST, "invalid_utf8"),
+            LineError::Encoding(_) => Self::failed(StatusCode::BAD_REQUEST, "invalid_utf8"),
             LineError::Request(error) => Self::of_request(error),
             LineError::Tag(error) => Self::of_tag(error),
         }
@@ -230,27 +257,42 @@ impl ErrorResponse {
             ApiError::MethodNotAllowed { .. } => {
                 Self::failed(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
             }
-            ApiError::UnsupportedMediaType | ApiError::NotJsonLines => {
+            ApiError::UnsupportedMediaType | ApiError::NotJsonLines | ApiError::UnsupportedEncoding => {
                 Self::failed(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
-            ApiError::BodyUnreadable => Self::failed(StatusCode::BAD_REQUEST, "unreadable_body"),
-            ApiError::BodyTooLarge { .. } => {
-                Self::refused(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "body_bytes")
+            ApiError::BodyUnreadable | ApiError::BodyCorrupt { .. } => {
+                Self::failed(StatusCode::BAD_REQUEST, "unreadable_body")
             }
+            ApiError::BodyTooLarge { .. } => Self::refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                Refusal::BodyBytes,
+            ),
             ApiError::BodyTooSlow { .. } => {
-                Self::refused(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "body_slow")
+                Self::refused(StatusCode::REQUEST_TIMEOUT, "body_too_slow", Refusal::BodySlow)
             }
-            ApiError::BodiesFull => Self::refused(StatusCode::TOO_MANY_REQUESTS, "overloaded", "body_memory"),
+            ApiError::Memory(MemoryError::Full) => {
+                Self::refused(StatusCode::TOO_MANY_REQUESTS, "overloaded", Refusal::BodyMemory)
+            }
+            ApiError::Memory(MemoryError::NeverFits { .. }) => Self::refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "request_too_large",
+                Refusal::BodyMemory,
+            ),
+            ApiError::Framework { status, .. } if status.is_client_error() => {
+                Self::failed(*status, "bad_request")
+            }
+            ApiError::Framework { .. } => Self::failed(StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             ApiError::DeadlineExceeded { .. } => {
                 Self::failed(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded")
             }
             ApiError::TimeoutHeader => Self::failed(StatusCode::BAD_REQUEST, "invalid_timeout"),
             ApiError::Unauthorized | ApiError::NoAdminKeys => {
-                Self::refused(StatusCode::UNAUTHORIZED, "unauthorized", "key")
+                Self::refused(StatusCode::UNAUTHORIZED, "unauthorized", Refusal::Key)
             }
             ApiError::NotReloaded { .. } => Self::failed(StatusCode::CONFLICT, "not_reloaded"),
             ApiError::TooManyTexts { .. } => {
-                Self::refused(StatusCode::PAYLOAD_TOO_LARGE, "too_many_texts", "texts")
+                Self::refused(StatusCode::PAYLOAD_TOO_LARGE, "too_many_texts", Refusal::Texts)
             }
             ApiError::Request(error) => Self::of_request(error),
             ApiError::Classify(_) => Self::failed(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request"),
@@ -264,7 +306,7 @@ impl ErrorResponse {
 
 impl ErrorBody {
     /// The body of a line's error, and the reason under which it is counted as a refusal.
-    pub(crate) fn of_line(error: &LineError) -> (Self, Option<&'static str>) {
+    pub(crate) fn of_line(error: &LineError) -> (Self, Option<Refusal>) {
         let ErrorResponse { code, refusal, .. } = ErrorResponse::of_line(error);
         let message = match error {
             LineError::Request(error) => shown_request(error),
@@ -276,9 +318,6 @@ impl ErrorBody {
 }
 
 impl ApiError {
-    /// The reasons of refusals by the server itself.
-    pub(crate) const REFUSALS: [&str; 5] = ["key", "body_bytes", "body_slow", "body_memory", "texts"];
-
     /// The error of a request whose path is no route.
     pub(crate) fn not_found(request: &HttpRequest) -> Self {
         Self::NotFound {
@@ -286,8 +325,8 @@ impl ApiError {
         }
     }
 
-    /// The reason under which the error is counted as a refusal, one of [`Self::REFUSALS`] or [`Refusal::ALL`].
-    pub(crate) fn refusal(&self) -> Option<&'static str> {
+    /// The reason under which the error is counted as a refusal.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
         ErrorResponse::of(self).refusal
     }
 
@@ -332,7 +371,16 @@ impl ResponseError for ApiError {
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((ALLOW, *allow));
         }
+        if let Self::UnsupportedEncoding = self {
+            response.insert_header(accepted_header());
+        }
         response.json(self.body())
+    }
+}
+
+impl From<UnknownCoding> for ApiError {
+    fn from(UnknownCoding: UnknownCoding) -> Self {
+        Self::UnsupportedEncoding
     }
 }
 
@@ -357,6 +405,14 @@ fn shown_request(error: &RequestError) -> String {
     }
 }
 
+/// The message of an error of the framework. That of a failure may name what is inside the server.
+fn shown_framework(status: StatusCode, problem: &str) -> String {
+    match status.is_client_error() {
+        true => shown(problem),
+        false => "the request could not be answered".to_owned(),
+    }
+}
+
 fn shown(message: &str) -> String {
     match message.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &message[..end]),
@@ -365,152 +421,4 @@ fn shown(message: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn errors_with_status_and_code() -> Vec<(ApiError, u16, &'static str)> {
-        let queue = |reason| ApiError::Tag(TagError::Queue(reason));
-        let text = |error| ApiError::Tag(TagError::Text(error));
-        vec![
-            (
-                ApiError::NotFound {
-                    path: "/nowhere".to_owned(),
-                },
-                404,
-                "not_found",
-            ),
-            (
-                ApiError::MethodNotAllowed { allow: "GET" },
-                405,
-                "method_not_allowed",
-            ),
-            (ApiError::UnsupportedMediaType, 415, "unsupported_media_type"),
-            (ApiError::NotJsonLines, 415, "unsupported_media_type"),
-            (ApiError::BodyUnreadable, 400, "unreadable_body"),
-            (ApiError::BodiesFull, 429, "overloaded"),
-            (ApiError::BodyTooLarge { limit: 1 }, 413, "body_too_large"),
-            (
-                ApiError::Request(RequestError::Malformed {
-                    problem: String::new(),
-                }),
-                400,
-                "malformed_json",
-            ),
-            (
-                ApiError::TooManyTexts { texts: 2, limit: 1 },
-                413,
-                "too_many_texts",
-            ),
-            (ApiError::Request(RequestError::NoText), 422, "invalid_request"),
-            (
-                ApiError::Tag(TagError::NotReady(Readiness::Starting)),
-                503,
-                "starting",
-            ),
-            (
-                ApiError::Tag(TagError::NotReady(Readiness::Draining)),
-                503,
-                "draining",
-            ),
-            (ApiError::Tag(TagError::TextThreadsFull), 429, "overloaded"),
-            (
-                queue(SubmitError::WindowsFull { retry_after: 3 }),
-                429,
-                "overloaded",
-            ),
-            (
-                queue(SubmitError::TokensFull { retry_after: 3 }),
-                429,
-                "overloaded",
-            ),
-            (ApiError::BodyTooSlow { limit: SECOND }, 408, "body_too_slow"),
-            (
-                ApiError::DeadlineExceeded { limit: SECOND },
-                504,
-                "deadline_exceeded",
-            ),
-            (ApiError::TimeoutHeader, 400, "invalid_timeout"),
-            (ApiError::Unauthorized, 401, "unauthorized"),
-            (ApiError::NoAdminKeys, 401, "unauthorized"),
-            (
-                ApiError::NotReloaded {
-                    problem: String::new(),
-                },
-                409,
-                "not_reloaded",
-            ),
-            (
-                text(PrepareError::TooManyWords { limit: 1 }),
-                413,
-                "too_many_words",
-            ),
-            (queue(SubmitError::NeverFits), 413, "request_too_large"),
-            (queue(SubmitError::NoWorker), 503, "no_worker"),
-            (queue(SubmitError::Closed), 503, "draining"),
-            (
-                text(PrepareError::TextTooLong { bytes: 2, limit: 1 }),
-                413,
-                "text_too_large",
-            ),
-            (
-                text(PrepareError::TooManyWindows { windows: 2, limit: 1 }),
-                413,
-                "text_too_long",
-            ),
-            (ApiError::Tag(TagError::PrepareFailed), 500, "tokenizer_failed"),
-            (ApiError::Tag(TagError::InferenceFailed), 500, "inference_failed"),
-            (ApiError::Metrics, 500, "internal"),
-            (ApiError::Unwritable, 500, "internal"),
-        ]
-    }
-
-    #[test]
-    fn each_error_has_its_status_and_code() {
-        let engines = Refusal::ALL.map(Refusal::name);
-        for (error, status, code) in errors_with_status_and_code() {
-            let response = error.error_response();
-            assert_eq!(
-                (response.status().as_u16(), error.body().error.code),
-                (status, code),
-                "{error:?}"
-            );
-            assert_eq!(
-                response.headers().contains_key(RETRY_AFTER),
-                matches!(status, 429 | 503),
-                "{error:?}"
-            );
-            let known = |reason| ApiError::REFUSALS.contains(&reason) || engines.contains(&reason);
-            assert!(error.refusal().is_none_or(known), "{error:?}");
-        }
-    }
-
-    #[test]
-    fn each_error_of_a_line_has_its_code() {
-        for (error, code, refusal) in [
-            (
-                LineError::TooLong { limit: 1 },
-                "line_too_large",
-                Some("line_bytes"),
-            ),
-            (LineError::NotUtf8 { at: 1 }, "invalid_utf8", None),
-            (LineError::Request(RequestError::Id), "invalid_request", None),
-            (
-                LineError::Tag(TagError::InferenceFailed),
-                "inference_failed",
-                None,
-            ),
-        ] {
-            let (body, reason) = ErrorBody::of_line(&error);
-            assert_eq!((body.error.code, reason), (code, refusal), "{error:?}");
-        }
-    }
-
-    #[test]
-    fn a_long_message_is_cut_at_a_character() {
-        let message = shown(&"é".repeat(SHOWN_CHARS + 1));
-        assert_eq!(message.chars().count(), SHOWN_CHARS + 1);
-        assert!(message.ends_with('…'));
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use nerve_engine::testing::{classify_directly, tag_directly, text_model};
 use nerve_engine::{TagInput, TextModel, parse};
 use nerve_tagging::Splitter;
 
+use crate::grpc;
 use crate::http::error::ApiError;
 use crate::http::fuzz_check::{MAX_TEXTS, check};
 use crate::http::hugging_face::ClassifyRequest;
@@ -25,7 +26,8 @@ static MODELS: LazyLock<[Arc<TextModel>; 3]> = LazyLock::new(|| {
 /// A request: a letter for the route, a digit for the model, and the body.
 ///
 /// `n` is `/ner`, `b` `/ner/batch`, `h` `/` (the Hugging Face format), `v` `/v2/.../infer` in JSON, `w` the same with
-/// the tensor behind the JSON, whose length comes first as two bytes, and `q` the query of `/ner/stream`.
+/// the tensor behind the JSON, whose length comes first as two bytes, `g` a message of gRPC, and `q` the query of
+/// `/ner/stream`.
 pub fn requests(bytes: &[u8]) {
     let [route, model, body @ ..] = bytes else {
         return;
@@ -37,6 +39,7 @@ pub fn requests(bytes: &[u8]) {
         b'h' => classify(model, body),
         b'q' => query(model, body),
         b'v' => return v2::fuzz::infer(model, body, &[]),
+        b'g' => return grpc::fuzz::infer(model, body),
         b'w' => return v2::fuzz::infer_binary(model, body),
         _ => return,
     };

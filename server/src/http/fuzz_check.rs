@@ -4,7 +4,7 @@ use nerve_engine::{Answer, AnswerOptions, TaggedText, TextModel};
 use nerve_tagging::OffsetUnit;
 
 /// The maximum number of texts in one request.
-pub(super) const MAX_TEXTS: usize = 8;
+pub(crate) const MAX_TEXTS: usize = 8;
 
 /// Checks that slicing the text by the offsets of each part gives the part.
 pub(super) fn check(model: &TextModel, tagged: &TaggedText, view: &AnswerOptions) {

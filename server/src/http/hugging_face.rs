@@ -1,20 +1,27 @@
 //! `POST /`: token classification in the format of the Hugging Face inference API.
 
-use std::time::Instant;
+use std::io::Write;
+use std::sync::Arc;
 
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{ContentType, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
-use nerve_engine::{Aggregation, Classification, Classified, PipelineOptions, Tagger, parse};
+use nerve_engine::{Aggregation, Classified, PipelineOptions, Tagger, parse};
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::http::answer::{AnswerChunks, Part, text, write_parts};
+use crate::http::answer_body::send;
 use crate::http::body::read_body;
 use crate::http::error::{ApiError, ClassifyError};
 use crate::http::responses::TaggingErrors;
 use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
-use crate::trace;
+
+/// Bytes of a classified token or group: its fields, its text and its label.
+const CLASSIFIED_BYTES: usize = 160;
+/// How many entities are written at a time.
+const STEP: usize = 256;
 
 /// Present if a text was longer than the model and was truncated.
 pub(crate) const TRUNCATED: HeaderName = HeaderName::from_static("x-nerve-truncated");
@@ -61,7 +68,11 @@ pub(crate) struct ClassifyParameters {
 }
 
 /// The entities of the text, or of each text of a list in order.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read by the contract's generator alone: answers are written in parts"
+)]
 #[serde(untagged)]
 pub(crate) enum ClassifyResponse {
     /// Of one text.
@@ -71,7 +82,11 @@ pub(crate) enum ClassifyResponse {
 }
 
 /// The entities of each text of a list, which is never empty.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read by the contract's generator alone: answers are written in parts"
+)]
 #[schema(min_items = 1)]
 pub(crate) struct OfEachText(Vec<Vec<Classified>>);
 
@@ -148,31 +163,62 @@ pub(crate) async fn hugging_face(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let body = read_body(&request, payload, state.body_limits()).await?;
-    let asked = parse::<ClassifyRequest>(&body)?
-        .checked(tagger.model().pipeline.room(), state.config.max_texts_per_batch)?;
-    drop(body);
+    let max_texts = state.config.max_texts_per_batch;
+    let read = move |json: &[u8], tagger: &Tagger| {
+        let room = tagger.model().pipeline.room();
+        let asked = parse::<ClassifyRequest>(json)?.checked(room, max_texts)?;
+        Ok::<_, ApiError>((tagger.bytes_to_classify(&asked.texts, asked.stride), asked))
+    };
+    let ((needed, asked), mut permit) = body.parsed(&tagger, read).await?;
+    permit.resize(needed)?;
     let classified = tagger.classify(asked.texts, asked.stride, asked.wanted).await?;
-    let began = Instant::now();
-    let _decoding = trace::decode().entered();
-    let response = response(&tagger, classified, asked.is_list);
-    tagger.metrics().decoded(began.elapsed());
-    Ok(response)
-}
-
-fn response(tagger: &Tagger, classified: Vec<Classification>, is_list: bool) -> HttpResponse {
     let mut response = HttpResponse::Ok();
+    response.content_type(ContentType::json());
     if classified.iter().any(|text| text.truncated) {
         response.insert_header((TRUNCATED, "true"));
     }
-    let mut texts: Vec<Vec<Classified>> = classified.into_iter().map(|text| text.entities).collect();
-    for group in texts.iter().flatten().filter_map(Classified::group) {
-        if let Some(entity_type) = tagger.model().labels.parse_type(group) {
-            tagger.counters().entity_found(entity_type);
+    let count: usize = classified.iter().map(|text| text.entities.len()).sum();
+    permit.resize(count * CLASSIFIED_BYTES)?;
+    let mut parts = Vec::new();
+    for (index, classification) in classified.into_iter().enumerate() {
+        if asked.is_list {
+            parts.push(text(if index > 0 { "," } else { "[" }));
         }
+        parts.push(entities(&tagger, classification.entities));
     }
-    response.json(match is_list {
-        true => ClassifyResponse::Many(OfEachText(texts)),
-        false => ClassifyResponse::One(texts.pop().unwrap_or_default()),
+    if asked.is_list {
+        parts.push(text("]"));
+    }
+    let chunks = write_parts(&tagger, count, AnswerChunks::new(permit), parts).await?;
+    Ok(send(response, chunks.finish()?))
+}
+
+/// The array of a text's entities. Counts them by type.
+fn entities(tagger: &Arc<Tagger>, entities: Vec<Classified>) -> Part {
+    let tagger = Arc::clone(tagger);
+    let mut written = 0;
+    Box::new(move |out| {
+        if written == 0 {
+            out.write_all(b"[")?;
+        }
+        for entity in entities.iter().skip(written).take(STEP) {
+            let group = entity
+                .group()
+                .and_then(|group| tagger.model().labels.parse_type(group));
+            if let Some(entity_type) = group {
+                tagger.counters().entity_found(entity_type);
+            }
+            if written > 0 {
+                out.write_all(b",")?;
+            }
+            serde_json::to_writer(&mut *out, entity)?;
+            written += 1;
+        }
+        let done = written == entities.len();
+        if done {
+            out.write_all(b"]")?;
+        }
+        Ok(done)
     })
 }
 

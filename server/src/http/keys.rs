@@ -1,21 +1,20 @@
 //! API keys: for tagging, and for admin requests.
 
-use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
-use std::time::SystemTime;
+use std::path::PathBuf;
 
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use nerve_tagging::into_text;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
-use tracing::{error, info};
 
 use crate::config::{KeySource, ServerConfig};
 use crate::http::error::ApiError;
 use crate::http::route::Route;
+use crate::reloaded::Reloaded;
 
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The prefix of a key that is given as its hash.
 const HASHED: &str = "sha256:";
 
@@ -57,10 +56,12 @@ pub(crate) struct Keys {
     admin: Option<KeySet>,
 }
 
-/// The keys of one source, which is read again when it changes.
-struct KeySet {
-    source: KeySource,
-    hashes: RwLock<(Vec<Hash>, Option<SystemTime>)>,
+/// The keys of one source.
+enum KeySet {
+    /// Of a variable.
+    Fixed(Vec<Hash>),
+    /// Of a file, which is read again when its content changes.
+    File(Reloaded<Vec<Hash>, KeyError>),
 }
 
 /// The key of a request, if it has one.
@@ -69,12 +70,17 @@ pub(crate) struct PresentedKey(Option<Hash>);
 impl PresentedKey {
     /// The key in `authorization: Bearer` or `x-api-key`.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let bearer = headers.get(AUTHORIZATION).and_then(|value| {
-            let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+        let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
+        Self::in_values(text(&AUTHORIZATION), text(&API_KEY))
+    }
+
+    /// The key in the values of `authorization` and `x-api-key`.
+    pub(crate) fn in_values(authorization: Option<&str>, api_key: Option<&str>) -> Self {
+        let bearer = authorization.and_then(|value| {
+            let (scheme, key) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
         });
-        let named = || headers.get(&API_KEY)?.to_str().ok();
-        Self(bearer.or_else(named).map(|key| Sha256::digest(key).into()))
+        Self(bearer.or(api_key).map(|key| Sha256::digest(key).into()))
     }
 }
 
@@ -109,76 +115,53 @@ impl Keys {
         }
     }
 
-    /// Reads changed files again. A file that cannot be read leaves its keys as they were. Blocks.
+    /// Reads changed files again. A file without valid keys leaves the previous ones. Blocks.
     pub(crate) fn refresh(&self) {
         for keys in self.tagging.iter().chain(&self.admin) {
-            keys.refresh();
+            if let KeySet::File(file) = keys {
+                file.refresh();
+            }
         }
     }
 }
 
 impl KeySet {
     fn read(source: KeySource) -> Result<Self, KeyError> {
-        let hashes = RwLock::new(hashes(&source)?);
-        Ok(Self { source, hashes })
+        match source {
+            KeySource::Variable { name, value } => Ok(Self::Fixed(hashes(&name, &value.replace(',', "\n"))?)),
+            KeySource::File(path) => {
+                let keys = Reloaded::load("API keys", vec![path.clone()], move |contents| {
+                    let text: std::io::Result<String> =
+                        contents.into_iter().map(|bytes| into_text(bytes?)).collect();
+                    let text = text.map_err(|source| KeyError::Read {
+                        path: path.clone(),
+                        source,
+                    })?;
+                    hashes(&path.display().to_string(), &text)
+                });
+                Ok(Self::File(keys?))
+            }
+        }
     }
 
     /// Whether the key is one of these, in constant time.
     fn has(&self, key: &Hash) -> bool {
-        let hashes = self.hashes.read().unwrap_or_else(PoisonError::into_inner);
-        let found = hashes
-            .0
-            .iter()
-            .fold(Choice::from(0), |found, hash| found | hash.ct_eq(key));
-        found.into()
-    }
-
-    fn refresh(&self) {
-        let KeySource::File(path) = &self.source else {
-            return;
+        let is_one_of = |hashes: &[Hash]| {
+            let found = hashes
+                .iter()
+                .fold(Choice::from(0), |found, hash| found | hash.ct_eq(key));
+            found.into()
         };
-        let before = self.hashes.read().unwrap_or_else(PoisonError::into_inner).1;
-        if modified(path) == before {
-            return;
-        }
-        match hashes(&self.source) {
-            Ok(read) => {
-                info!(keys = read.0.len(), "API keys read again");
-                *self.hashes.write().unwrap_or_else(PoisonError::into_inner) = read;
-            }
-            // An operator who removes all keys means to refuse everybody.
-            Err(problem @ KeyError::None { .. }) => {
-                error!(%problem, "no API key is valid any more");
-                *self.hashes.write().unwrap_or_else(PoisonError::into_inner) = (Vec::new(), modified(path));
-            }
-            Err(problem) => {
-                error!(%problem, "the API keys cannot be read again; the previous keys stay valid");
-                // The error is logged once per change of the file.
-                self.hashes.write().unwrap_or_else(PoisonError::into_inner).1 = modified(path);
-            }
+        match self {
+            Self::Fixed(hashes) => is_one_of(hashes),
+            Self::File(file) => is_one_of(&file.get()),
         }
     }
 }
 
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path)
-        .and_then(|of_file| of_file.modified())
-        .ok()
-}
-
-/// The hashes of a source's keys, and the modification time of its file.
-fn hashes(source: &KeySource) -> Result<(Vec<Hash>, Option<SystemTime>), KeyError> {
-    let (origin, text, time) = match source {
-        KeySource::File(path) => {
-            let time = modified(path);
-            let text = std::fs::read_to_string(path).map_err(|source| KeyError::Read {
-                path: path.clone(),
-                source,
-            })?;
-            (path.display().to_string(), text, time)
-        }
-        KeySource::Variable { name, value } => (name.clone(), value.replace(',', "\n"), None),
-    };
+/// The hashes of the keys in a text, one a line.
+fn hashes(origin: &str, text: &str) -> Result<Vec<Hash>, KeyError> {
+    let origin = origin.to_owned();
     let mut found = Vec::new();
     for (line, key) in (1..).zip(text.lines()) {
         let key = key.trim();
@@ -195,7 +178,7 @@ fn hashes(source: &KeySource) -> Result<(Vec<Hash>, Option<SystemTime>), KeyErro
     }
     match found.is_empty() {
         true => Err(KeyError::None { origin }),
-        false => Ok((found, time)),
+        false => Ok(found),
     }
 }
 
@@ -250,26 +233,45 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_is_read_again_unless_it_is_no_good() {
+    fn a_changed_file_is_read_again_unless_it_has_no_valid_keys() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let write = |text: &str, seconds: u64| {
-            std::fs::write(file.path(), text).unwrap();
-            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let time = std::time::SystemTime::UNIX_EPOCH;
+        // Read between truncation and writing, a file has the time that it keeps.
+        let write = |bytes: &[u8]| {
+            std::fs::write(file.path(), bytes).unwrap();
             file.as_file().set_modified(time).unwrap();
         };
-        write("a\n", 1);
-        let keys = KeySet::read(KeySource::File(file.path().to_owned())).unwrap();
-        write("b\n", 2);
-        keys.refresh();
-        assert!(keys.has(&hash("b")) && !keys.has(&hash("a")));
-        write("sha256:x\n", 3);
-        keys.refresh();
-        assert!(keys.has(&hash("b")));
-        write("c\n", 4);
-        keys.refresh();
-        assert!(keys.has(&hash("c")));
-        write("# nobody\n", 5);
-        keys.refresh();
-        assert!(!keys.has(&hash("c")));
+        write(b"a\n");
+        let read = KeySet::read(KeySource::File(file.path().to_owned())).unwrap();
+        let keys = Keys {
+            tagging: Some(read),
+            admin: None,
+        };
+        let valid = |key: &str| keys.tagging.as_ref().unwrap().has(&hash(key));
+        for (bytes, now, before) in [
+            (&b""[..], "a", "b"),
+            (b"b\n", "b", "a"),
+            (b"sha256:x\n", "b", "a"),
+            (b"# nobody\n", "b", "a"),
+            (b"\xff\n", "b", "a"),
+            (b"\xef\xbb\xbfc\nd\n", "c", "b"),
+        ] {
+            write(bytes);
+            keys.refresh();
+            assert!(valid(now) && !valid(before), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_utf_16_is_named_as_such() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"\xff\xfea\0").unwrap();
+        let problem = KeySet::read(KeySource::File(file.path().to_owned()))
+            .map(drop)
+            .unwrap_err();
+        assert!(
+            problem.to_string().contains("UTF-16; convert it to UTF-8"),
+            "{problem}"
+        );
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use nerve_engine::{Refusal, Series};
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 
-use crate::http::error::ApiError;
 use crate::http::route::Route;
 
 /// The counters, gauges and histograms of HTTP requests.
@@ -16,6 +15,7 @@ pub(crate) struct HttpMetrics {
     received: IntCounter,
     outcomes: Outcomes,
     in_flight: IntGauge,
+    inflight_bytes: IntGauge,
 }
 
 /// How requests end. Received requests are the sum of these and of the requests in flight.
@@ -71,8 +71,8 @@ impl HttpMetrics {
             "Requests refused because of load or limits, by reason",
             &["reason"],
         )?;
-        for reason in Refusal::ALL.map(Refusal::name).iter().chain(&ApiError::REFUSALS) {
-            refused.with_label_values(&[reason]);
+        for reason in Refusal::ALL {
+            refused.with_label_values(&[reason.name()]);
         }
         Ok(Self {
             requests,
@@ -82,9 +82,18 @@ impl HttpMetrics {
             outcomes: Outcomes::new(&series)?,
             in_flight: series.gauge(
                 "nerve_in_flight",
-                "Requests that were received and have not ended",
+                "Requests that were received and whose answer is not sent yet, streams included",
+            )?,
+            inflight_bytes: series.gauge(
+                "nerve_inflight_bytes",
+                "Bytes of --max-inflight-bytes that requests and unsent answers hold",
             )?,
         })
+    }
+
+    /// Shows the bytes that requests hold.
+    pub(crate) fn set_inflight_bytes(&self, bytes: usize) {
+        self.inflight_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Counts a request whose head was read. [`Self::request_ended`] must follow.
@@ -111,9 +120,9 @@ impl HttpMetrics {
     }
 
     /// Counts a refusal, if there is a reason.
-    pub(crate) fn refused(&self, reason: Option<&'static str>) {
+    pub(crate) fn refused(&self, reason: Option<Refusal>) {
         if let Some(reason) = reason {
-            self.refused.with_label_values(&[reason]).inc();
+            self.refused.with_label_values(&[reason.name()]).inc();
         }
     }
 }
@@ -130,14 +139,17 @@ mod tests {
         let mut text = Vec::new();
         TextEncoder::new().encode(&registry.gather(), &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
+        for reason in Refusal::ALL {
+            let line = format!("nerve_refused_total{{reason=\"{}\"}} 0", reason.name());
+            assert!(text.contains(&line), "{line} is missing from\n{text}");
+        }
         for line in [
             "nerve_requests_total{route=\"/ner\",status=\"200\"} 0",
             "nerve_request_duration_seconds_count{route=\"/ner/batch\"} 0",
-            "nerve_refused_total{reason=\"queue_windows\"} 0",
-            "nerve_refused_total{reason=\"body_memory\"} 0",
             "nerve_outcomes_total{outcome=\"cancelled\"} 0",
             "nerve_received_total 0",
             "nerve_in_flight 0",
+            "nerve_inflight_bytes 0",
         ] {
             assert!(text.contains(line), "{line} is missing from\n{text}");
         }

@@ -1,24 +1,28 @@
 //! `POST /ner` and `POST /ner/batch`.
 
+use std::slice::from_ref;
 use std::sync::Arc;
-use std::time::Instant;
 
-use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, web};
-use nerve_engine::{Answer, TagError, TaggedText, Tagger, parse};
+use nerve_engine::{Answer, TagError, Tagger, parse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::answer::{AnswerChunks, members, text, write_parts};
+use crate::http::answer_body::send_json;
 use crate::http::body::read_body;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::request::{BatchRequest, NerRequest};
 use crate::http::responses::TaggingErrors;
 use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
-use crate::trace;
 
 /// The answer for one text.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read by the contract's generator alone: answers are written in parts"
+)]
 pub(crate) struct NerResponse<'a> {
     #[serde(flatten)]
     answer: Answer<'a>,
@@ -27,7 +31,11 @@ pub(crate) struct NerResponse<'a> {
 }
 
 /// The answers for many texts.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read by the contract's generator alone: answers are written in parts"
+)]
 pub(crate) struct BatchResponse<'a> {
     /// One result a text, in the order of the request.
     results: Vec<ItemResult<'a>>,
@@ -40,6 +48,10 @@ pub(crate) struct BatchResponse<'a> {
 #[serde(untagged)]
 pub(crate) enum ItemResult<'a> {
     /// The answer.
+    #[expect(
+        dead_code,
+        reason = "read by the contract's generator alone: answers are written in parts"
+    )]
     Answer(Answer<'a>),
     /// Why there is none.
     Error(ErrorBody),
@@ -72,21 +84,31 @@ pub(crate) async fn ner(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let body = read_body(&request, payload, state.body_limits()).await?;
-    let (source, reading, view) = parse::<NerRequest>(&body)?.checked(&tagger.model().labels)?;
-    drop(body);
+    let read = |json: &[u8], tagger: &Tagger| {
+        let (source, reading, view) = parse::<NerRequest>(json)?.checked(&tagger.model().labels)?;
+        Ok::<_, ApiError>((
+            tagger.bytes_to_tag(from_ref(&source), reading),
+            source,
+            reading,
+            view,
+        ))
+    };
+    let ((needed, source, reading, view), mut permit) = body.parsed(&tagger, read).await?;
+    permit.resize(needed)?;
     let tagged = tagger.tag(vec![source], reading).await?;
     let tagged = tagged
         .into_iter()
         .next()
         .unwrap_or(Err(TagError::InferenceFailed))?;
+    permit.resize(tagged.bytes())?;
     let words = tagged.words.spans.len();
-    respond(&tagger, words, move |tagger| {
-        serde_json::to_vec(&NerResponse {
-            answer: tagger.answer(&tagged, &view),
-            model: model_name(tagger),
-        })
-    })
-    .await
+    let parts = vec![
+        text("{"),
+        members(&tagger, tagged, &Arc::new(view)),
+        text(model_member(&tagger)?),
+    ];
+    let chunks = write_parts(&tagger, words, AnswerChunks::new(permit), parts).await?;
+    Ok(send_json(chunks.finish()?))
 }
 
 /// Tag many texts or pre-split sentences; one that fails does not fail the others.
@@ -107,69 +129,64 @@ pub(crate) async fn ner_batch(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let body = read_body(&request, payload, state.body_limits()).await?;
-    let batch = parse::<BatchRequest>(&body)?;
-    let (sources, reading, view) = batch.checked(&tagger.model().labels, state.config.max_texts_per_batch)?;
-    let mut wanted = Vec::with_capacity(sources.len());
-    let mut places = Vec::with_capacity(sources.len());
-    for source in sources {
-        places.push(source.map(|source| wanted.push(source)));
-    }
-    drop(body);
-    let mut tagged = tagger.tag(wanted, reading).await?.into_iter();
-    let results: Vec<Result<TaggedText, ApiError>> = places
-        .into_iter()
-        .map(|place| {
-            place?;
-            tagged
-                .next()
-                .unwrap_or(Err(TagError::InferenceFailed))
-                .map_err(ApiError::Tag)
-        })
-        .collect();
-    let words = results.iter().flatten().map(|tagged| tagged.words.spans.len());
-    let metrics = Arc::clone(&state.metrics);
-    respond(&tagger, words.sum(), move |tagger| {
-        let results = results.iter().map(|result| match result {
-            Ok(tagged) => ItemResult::Answer(tagger.answer(tagged, &view)),
-            Err(error) => {
-                metrics.refused(error.refusal());
-                ItemResult::Error(error.body())
-            }
-        });
-        serde_json::to_vec(&BatchResponse {
-            results: results.collect(),
-            model: model_name(tagger),
-        })
-    })
-    .await
-}
-
-/// The response whose body `write` writes. If it has many words, it is written on the tokenizer threads, so that the
-/// threads that serve connections are not held up.
-async fn respond(
-    tagger: &Arc<Tagger>,
-    words: usize,
-    write: impl FnOnce(&Tagger) -> serde_json::Result<Vec<u8>> + Send + 'static,
-) -> Result<HttpResponse, ApiError> {
-    let writer = Arc::clone(tagger);
-    let span = trace::decode();
-    let timed = move || {
-        let _decoding = span.entered();
-        let began = Instant::now();
-        let written = write(&writer);
-        writer.metrics().decoded(began.elapsed());
-        written
+    let max_texts = state.config.max_texts_per_batch;
+    let read = move |json: &[u8], tagger: &Tagger| {
+        let batch = parse::<BatchRequest>(json)?;
+        let (sources, reading, view) = batch.checked(&tagger.model().labels, max_texts)?;
+        let mut wanted = Vec::with_capacity(sources.len());
+        let mut places = Vec::with_capacity(sources.len());
+        for source in sources {
+            places.push(source.map(|source| wanted.push(source)));
+        }
+        Ok::<_, ApiError>((
+            tagger.bytes_to_tag(&wanted, reading),
+            wanted,
+            places,
+            reading,
+            view,
+        ))
     };
-    let written = tagger.run_sized(words, timed).await;
-    let body = written
-        .map_err(|_panicked| ApiError::Unwritable)?
-        .map_err(|_| ApiError::Unwritable)?;
-    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body))
+    let ((needed, wanted, places, reading, view), mut permit) = body.parsed(&tagger, read).await?;
+    permit.resize(needed)?;
+    let mut tagged = tagger.tag(wanted, reading).await?.into_iter();
+    let (mut bytes, mut words) = (0, 0);
+    let view = Arc::new(view);
+    let mut parts = vec![text("{\"results\":[")];
+    for (index, place) in places.into_iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        let tagged = place.and_then(|()| Ok(tagged.next().unwrap_or(Err(TagError::InferenceFailed))?));
+        match tagged {
+            Ok(tagged) => {
+                bytes += tagged.bytes();
+                words += tagged.words.spans.len();
+                parts.push(text(format!("{comma}{{")));
+                parts.push(members(&tagger, tagged, &view));
+                parts.push(text("}"));
+            }
+            Err(error) => {
+                state.metrics.refused(error.refusal());
+                parts.push(text(format!(
+                    "{comma}{}",
+                    json(&ItemResult::Error(error.body()))?
+                )));
+            }
+        }
+    }
+    parts.push(text(format!("]{}", model_member(&tagger)?)));
+    permit.resize(bytes)?;
+    let chunks = write_parts(&tagger, words, AnswerChunks::new(permit), parts).await?;
+    Ok(send_json(chunks.finish()?))
 }
 
-fn model_name(tagger: &Tagger) -> ModelName<'_> {
-    ModelName {
+/// The last member of an answer, and its end.
+fn model_member(tagger: &Tagger) -> Result<String, ApiError> {
+    let model = ModelName {
         name: &tagger.model().name,
         version: &tagger.model().version,
-    }
+    };
+    Ok(format!(",\"model\":{}}}", json(&model)?))
+}
+
+fn json(value: &impl Serialize) -> Result<String, ApiError> {
+    serde_json::to_string(value).map_err(|_| ApiError::Unwritable)
 }

@@ -1,14 +1,18 @@
 //! The middleware of every request: its id, its log line and its counters.
 
+use std::error::Error as StdError;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
+use bytes::Bytes;
 use nerve_engine::Tagger;
 use tracing::{Instrument, Span, debug, warn};
 
@@ -18,41 +22,35 @@ use crate::http::request_id::{REQUEST_ID, trace_of};
 use crate::http::route::Route;
 use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
+use crate::http::stream::StreamCut;
 use crate::http::v2::error::V2Error;
 use crate::trace;
 
 /// Shown by the developer tools of browsers.
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// Counts a request when dropped; as cancelled by its client, unless its status has been set.
+/// Counts a request when dropped, which is once the last byte of its answer is handed to the connection or no more can
+/// be; as cancelled by its client, unless its status has been set.
 struct RequestCount {
     metrics: Arc<HttpMetrics>,
-    served: Arc<Tagger>,
     route: Route,
-    tags: bool,
     began: Instant,
+    /// The time to the head of the answer, once there is one.
+    took: Option<Duration>,
     status: u16,
     refused: bool,
 }
 
 impl Drop for RequestCount {
     fn drop(&mut self) {
-        let took = self.began.elapsed();
+        let took = self.took.unwrap_or_else(|| self.began.elapsed());
         self.metrics
             .request_ended(self.route, self.status, self.refused, took);
-        if self.tags {
-            match self.status {
-                200..=299 => self.served.counters().request_answered(),
-                500 | 504 => self.served.counters().request_failed(),
-                // The version did not process the request.
-                _ => {}
-            }
-        }
     }
 }
 
 impl RequestCount {
-    /// Takes the status of the answer, and counts a refusal.
+    /// The status of the answer. Counts a refusal.
     fn answered<B: MessageBody>(&mut self, answered: &Result<ServiceResponse<B>, Error>) -> StatusCode {
         let (status, error) = match answered {
             Ok(response) => (response.status(), response.response().error()),
@@ -63,9 +61,77 @@ impl RequestCount {
             self.metrics.refused(reason);
             self.refused = reason.is_some();
         }
-        self.status = status.as_u16();
+        self.took = Some(self.began.elapsed());
         status
     }
+}
+
+/// A body whose end is the end of its request.
+pub(crate) struct CountedBody<B> {
+    body: Pin<Box<B>>,
+    /// Present until the end.
+    count: Option<RequestCount>,
+    /// The status under which the request is counted if the body is sent to its end.
+    status: u16,
+}
+
+impl<B: MessageBody> CountedBody<B> {
+    fn new(body: B, count: RequestCount, status: u16, is_head: bool) -> Self {
+        let is_empty = matches!(body.size(), BodySize::None | BodySize::Sized(0));
+        let mut counted = Self {
+            body: Box::pin(body),
+            count: Some(count),
+            status,
+        };
+        if is_empty || is_head {
+            // Such a body is never asked for a chunk.
+            counted.end(status);
+        }
+        counted
+    }
+
+    fn end(&mut self, status: u16) {
+        if let Some(mut count) = self.count.take() {
+            count.status = status;
+        }
+    }
+}
+
+impl<B: MessageBody> MessageBody for CountedBody<B> {
+    type Error = Box<dyn StdError>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let chunk = ready!(self.body.as_mut().poll_next(context));
+        let chunk = chunk.transpose().map_err(Into::into);
+        match &chunk {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let status = self.status;
+                self.end(status);
+            }
+            Err(error) => self.end(status_of_cut(error.as_ref())),
+        }
+        Poll::Ready(chunk.transpose())
+    }
+}
+
+/// The status under which a request is counted whose body failed.
+fn status_of_cut(error: &(dyn StdError + 'static)) -> u16 {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(cut) = error.downcast_ref::<StreamCut>() {
+            return cut.status;
+        }
+        cause = error.source();
+    }
+    500
 }
 
 /// The error of the API that an error is, or that it wraps.
@@ -81,7 +147,7 @@ pub(crate) async fn observe<B: MessageBody>(
     state: AppState,
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
+) -> Result<ServiceResponse<CountedBody<B>>, Error> {
     // The path as the router matches it, after percent-decoding.
     let path = request.match_info().as_str();
     let route = Route::of_path(path);
@@ -92,12 +158,11 @@ pub(crate) async fn observe<B: MessageBody>(
     let is_post = request.method() == Method::POST;
     state.metrics.request_began();
     // The future, and this value with it, is dropped when the client closes the connection.
-    let mut counted = RequestCount {
+    let mut count = RequestCount {
         metrics: Arc::clone(&state.metrics),
-        served: Arc::clone(&served),
         route,
-        tags: route.is_tagging() && is_post,
         began,
+        took: None,
         status: CLIENT_LEFT,
         refused: false,
     };
@@ -106,22 +171,45 @@ pub(crate) async fn observe<B: MessageBody>(
         true => trace::request(route, &id_shown, served.model(), request.headers()),
         false => Span::none(),
     };
-    request.extensions_mut().insert(ServedVersion(served));
+    let is_head = request.method() == Method::HEAD;
+    request
+        .extensions_mut()
+        .insert(ServedVersion(Arc::clone(&served)));
     let answered = next.call(request).instrument(span.clone()).await;
-    let status = counted.answered(&answered);
+    let status = count.answered(&answered);
+    if route.is_tagging() && is_post {
+        count_for_version(&served, status);
+    }
     trace::answered(&span, status);
     let seconds = began.elapsed().as_secs_f64();
     log(&id_shown, trace.as_deref(), route, status, seconds);
     let timing = HeaderValue::try_from(format!("total;dur={:.2}", seconds * 1000.0))?;
     let headers = [(REQUEST_ID, id), (SERVER_TIMING, timing)];
-    let mut response = answered.map_err(|error| ErrorWithHeaders {
+    let answered = answered.map_err(|error| ErrorWithHeaders {
         error,
         headers: headers.clone(),
-    })?;
+    });
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(error) => {
+            count.status = status.as_u16();
+            return Err(error.into());
+        }
+    };
     for (name, value) in headers {
         response.headers_mut().insert(name, value);
     }
-    Ok(response)
+    Ok(response.map_body(|_, body| CountedBody::new(body, count, status.as_u16(), is_head)))
+}
+
+/// Counts a tagging request of the version that answered it.
+fn count_for_version(served: &Tagger, status: StatusCode) {
+    match status.as_u16() {
+        200..=299 => served.counters().request_answered(),
+        500 | 504 => served.counters().request_failed(),
+        // The version did not process the request.
+        _ => {}
+    }
 }
 
 /// Logs how a request was answered.

@@ -14,7 +14,8 @@ use crate::http::{admin, hugging_face, ner, operations, pages, stream, v2};
         title = "Nerve",
         description = "Entity tagging over HTTP. Spans are half-open and refer to the text of the request. Every \
                        response has `x-request-id`: the request's own, if it is at most 128 visible ASCII characters, \
-                       else a new one.",
+                       else a new one. Bodies may be compressed, with `content-encoding: gzip` or \
+                       `deflate`; answers are if `accept-encoding` asks for it.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
@@ -96,7 +97,10 @@ mod tests {
     fn every_route_is_in_the_contract() {
         let document: serde_json::Value = serde_json::from_str(&openapi_json().unwrap()).unwrap();
         let left_out = [Route::Assets, Route::Other];
-        for route in Route::ALL.into_iter().filter(|route| !left_out.contains(route)) {
+        for route in Route::ALL {
+            if route.is_grpc() || left_out.contains(&route) {
+                continue;
+            }
             assert!(document["paths"].get(route.name()).is_some(), "{}", route.name());
         }
     }

@@ -151,22 +151,24 @@ pub(crate) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(HealthStatus { status: "alive" })
 }
 
-/// Whether texts are answered: the model is warm, a worker lives, and the server is not stopping.
+/// Whether texts are answered: the model is warm, a worker lives, the threads that tokenize advance, and the
+/// server is not stopping.
 #[utoipa::path(
     get,
     path = "/health/ready",
     tag = "operations",
     responses(
         (status = 200, description = "Ready", body = HealthStatus),
-        (status = 503, description = "Starting, without a worker, or stopping", body = ErrorBody),
+        (status = 503, description = "Starting, without a worker, unable to tokenize, or stopping", body = ErrorBody),
     )
 )]
 pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     match state.live().readiness() {
         Readiness::Ready => Ok(HttpResponse::Ok().json(HealthStatus { status: "ready" })),
-        not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
-            Err(ApiError::Tag(TagError::NotReady(not_ready)))
-        }
+        not_ready @ (Readiness::Starting
+        | Readiness::NoWorker
+        | Readiness::TextThreadsStuck
+        | Readiness::Draining) => Err(ApiError::Tag(TagError::NotReady(not_ready))),
     }
 }
 
@@ -181,6 +183,7 @@ pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Ap
     )
 )]
 pub(crate) async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+    state.metrics.set_inflight_bytes(state.memory.used());
     let text = state.engine.metrics().exposition().map_err(|error| {
         error!(%error, "the metrics cannot be written");
         ApiError::Metrics

@@ -37,10 +37,15 @@ impl RequestIds {
 
     /// The request's own id, or a new one.
     pub(crate) fn of(&self, headers: &HeaderMap) -> Result<HeaderValue, InvalidHeaderValue> {
-        let given = headers.get(&REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
-        match given {
-            Some(id) => Ok(id.clone()),
-            None => HeaderValue::try_from(self.next()),
+        let given = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok());
+        HeaderValue::try_from(self.or_next(given))
+    }
+
+    /// The given id if it is valid, or a new one.
+    pub(crate) fn or_next(&self, given: Option<&str>) -> String {
+        match given.filter(|id| is_request_id(id.as_bytes())) {
+            Some(id) => id.to_owned(),
+            None => self.next(),
         }
     }
 }

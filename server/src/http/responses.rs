@@ -8,7 +8,7 @@ use crate::http::error::ErrorBody;
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "read by the contract's generator alone")]
 pub(crate) enum TaggingErrors {
-    /// The body is not JSON
+    /// The body is not JSON, or not what its content encoding says
     #[response(status = 400)]
     NotJson(ErrorBody),
     /// A key is needed
@@ -17,16 +17,16 @@ pub(crate) enum TaggingErrors {
     /// The body did not arrive in time
     #[response(status = 408)]
     TooSlow(ErrorBody),
-    /// The body or a text is too large, or there are too many texts
+    /// The body, a text or the answer is too large, or there are too many texts
     #[response(status = 413)]
     TooLarge(ErrorBody),
-    /// The body is not declared to be JSON
+    /// The body is not declared to be JSON, or has an unknown content encoding
     #[response(status = 415)]
     NotDeclaredJson(ErrorBody),
     /// The body is JSON but no request
     #[response(status = 422)]
     NoRequest(ErrorBody),
-    /// Too much work waits; see `retry-after`
+    /// Too much work waits, or too much memory is held; see `retry-after`
     #[response(status = 429)]
     Full(ErrorBody),
     /// The texts could not be prepared, or the model failed

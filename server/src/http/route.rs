@@ -29,12 +29,22 @@ pub(crate) enum Route {
     V2VersionInfer,
     Reload,
     Rollback,
+    GrpcServerLive,
+    GrpcServerReady,
+    GrpcModelReady,
+    GrpcServerMetadata,
+    GrpcModelMetadata,
+    GrpcModelInfer,
+    GrpcModelStreamInfer,
+    GrpcHealthCheck,
+    GrpcHealthWatch,
+    GrpcReflection,
     Other,
 }
 
 impl Route {
     /// Every route.
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::Ner,
         Self::NerBatch,
         Self::NerStream,
@@ -57,11 +67,21 @@ impl Route {
         Self::V2VersionInfer,
         Self::Reload,
         Self::Rollback,
+        Self::GrpcServerLive,
+        Self::GrpcServerReady,
+        Self::GrpcModelReady,
+        Self::GrpcServerMetadata,
+        Self::GrpcModelMetadata,
+        Self::GrpcModelInfer,
+        Self::GrpcModelStreamInfer,
+        Self::GrpcHealthCheck,
+        Self::GrpcHealthWatch,
+        Self::GrpcReflection,
         Self::Other,
     ];
 
-    /// The path with parameters in braces, which is the route's name in the metrics. `other` for every unknown path,
-    /// so that clients cannot create series.
+    /// The path with parameters in braces, which is the route's name in the metrics; the path of a gRPC method. `other` for
+    /// every unknown path, so that clients cannot create series.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ner => "/ner",
@@ -86,17 +106,39 @@ impl Route {
             Self::V2VersionInfer => "/v2/models/{model}/versions/{version}/infer",
             Self::Reload => "/admin/reload",
             Self::Rollback => "/admin/rollback",
+            Self::GrpcServerLive => "/inference.GRPCInferenceService/ServerLive",
+            Self::GrpcServerReady => "/inference.GRPCInferenceService/ServerReady",
+            Self::GrpcModelReady => "/inference.GRPCInferenceService/ModelReady",
+            Self::GrpcServerMetadata => "/inference.GRPCInferenceService/ServerMetadata",
+            Self::GrpcModelMetadata => "/inference.GRPCInferenceService/ModelMetadata",
+            Self::GrpcModelInfer => "/inference.GRPCInferenceService/ModelInfer",
+            Self::GrpcModelStreamInfer => "/inference.GRPCInferenceService/ModelStreamInfer",
+            Self::GrpcHealthCheck => "/grpc.health.v1.Health/Check",
+            Self::GrpcHealthWatch => "/grpc.health.v1.Health/Watch",
+            Self::GrpcReflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
             Self::Other => "other",
         }
     }
 
-    /// The route of a path.
+    /// The route of a path over HTTP.
     pub(crate) fn of_path(path: &str) -> Self {
-        let known = Self::ALL.into_iter().filter(|route| *route != Self::Other);
+        let known = Self::ALL.into_iter();
         known
-            .into_iter()
+            .filter(|route| *route != Self::Other && !route.is_grpc())
             .find(|route| matches(route.name(), path))
             .unwrap_or(Self::Other)
+    }
+
+    /// The route of a method's path over gRPC.
+    pub(crate) fn of_method(path: &str) -> Self {
+        let mut known = Self::ALL.into_iter().filter(|route| route.is_grpc());
+        known.find(|route| route.name() == path).unwrap_or(Self::Other)
+    }
+
+    /// Whether the route is a method of gRPC.
+    pub(crate) fn is_grpc(self) -> bool {
+        let services = ["/inference.", "/grpc."];
+        services.iter().any(|service| self.name().starts_with(service))
     }
 
     /// The model, and the version if any, in a path of this route.
@@ -115,8 +157,28 @@ impl Route {
 
     /// Whether the route tags texts, with `POST`.
     pub(crate) fn is_tagging(self) -> bool {
-        use Route::{Ner, NerBatch, NerStream, Page, V2Infer, V2VersionInfer};
-        matches!(self, Ner | NerBatch | NerStream | Page | V2Infer | V2VersionInfer)
+        use Route::{
+            GrpcModelInfer, GrpcModelStreamInfer, Ner, NerBatch, NerStream, Page, V2Infer, V2VersionInfer,
+        };
+        matches!(
+            self,
+            Ner | NerBatch
+                | NerStream
+                | Page
+                | V2Infer
+                | V2VersionInfer
+                | GrpcModelInfer
+                | GrpcModelStreamInfer
+        )
+    }
+
+    /// Whether the client may send and receive for any time.
+    pub(crate) fn is_stream(self) -> bool {
+        use Route::{GrpcHealthWatch, GrpcModelStreamInfer, GrpcReflection, NerStream};
+        matches!(
+            self,
+            NerStream | GrpcModelStreamInfer | GrpcHealthWatch | GrpcReflection
+        )
     }
 
     /// Whether the route needs an admin key.
@@ -126,7 +188,17 @@ impl Route {
 
     /// Whether the route has a deadline. A stream may take any time.
     pub(crate) fn has_deadline(self) -> bool {
-        self.is_tagging() && self != Self::NerStream
+        self.is_tagging() && !self.is_stream()
+    }
+
+    /// The query parameters that the route has with `POST`; `None` if it reads its query itself, or takes no `POST`.
+    pub(crate) fn query_parameters(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Rollback => Some(&["from"]),
+            Self::NerStream => None,
+            route if route.is_tagging() || route.is_admin() => Some(&[]),
+            _ => None,
+        }
     }
 
     /// Whether errors have the format of the Open Inference Protocol.
@@ -154,7 +226,13 @@ impl Route {
             Self::V2Infer | Self::V2VersionInfer => {
                 &[200, 400, 401, 404, 405, 408, 413, 415, 429, 499, 500, 503, 504]
             }
-            Self::Reload | Self::Rollback => &[200, 401, 405, 409],
+            Self::Reload | Self::Rollback => &[200, 401, 405, 409, 422],
+            Self::GrpcServerLive | Self::GrpcServerReady | Self::GrpcServerMetadata => &[200],
+            Self::GrpcModelReady | Self::GrpcModelMetadata | Self::GrpcHealthCheck => &[200, 404],
+            Self::GrpcHealthWatch => &[200, 499, 503],
+            Self::GrpcReflection => &[200, 499],
+            Self::GrpcModelInfer => &[200, 400, 401, 404, 408, 413, 429, 499, 500, 503, 504],
+            Self::GrpcModelStreamInfer => &[200, 400, 401, 408, 413, 429, 499, 503, 504],
             Self::Other => &[404],
         }
     }
@@ -178,7 +256,12 @@ mod tests {
     #[test]
     fn a_path_is_its_route_or_other() {
         for route in Route::ALL {
-            assert_eq!(Route::of_path(route.name()), route);
+            let (over_http, over_grpc) = match route.is_grpc() {
+                false => (route, Route::Other),
+                true => (Route::Other, route),
+            };
+            assert_eq!(Route::of_path(route.name()), over_http);
+            assert_eq!(Route::of_method(route.name()), over_grpc);
         }
         assert_eq!(Route::of_path("/ner/"), Route::Other);
         assert_eq!(Route::of_path("other"), Route::Other);

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nerve_engine::{BulkLimits, Engine, EngineError, Tagger};
-use tokio::sync::Semaphore;
+use nerve_engine::{BulkLimits, Engine, EngineError, MemoryBudget, Tagger};
 
 use crate::config::HttpConfig;
 use crate::http::body::BodyLimits;
@@ -20,8 +19,8 @@ pub(crate) struct AppState {
     pub(crate) metrics: Arc<HttpMetrics>,
     pub(crate) bulk: BulkLimits,
     pub(crate) keys: Arc<Keys>,
-    /// The bytes still available to request bodies.
-    bodies: Arc<Semaphore>,
+    /// The memory of all requests and their answers.
+    pub(crate) memory: MemoryBudget,
     pub(crate) request_ids: Arc<RequestIds>,
 }
 
@@ -32,9 +31,7 @@ impl AppState {
             metrics: Arc::new(HttpMetrics::new(engine.metrics().registry())?),
             bulk: BulkLimits::of(engine.config()),
             keys,
-            bodies: Arc::new(Semaphore::new(
-                config.max_inflight_bytes.min(Semaphore::MAX_PERMITS),
-            )),
+            memory: MemoryBudget::new(config.max_inflight_bytes),
             request_ids: Arc::default(),
             config: Arc::new(config),
             engine,
@@ -51,7 +48,7 @@ impl AppState {
         BodyLimits {
             bytes: self.config.max_body_bytes,
             time: Duration::from_millis(self.config.read_timeout_ms),
-            budget: Arc::clone(&self.bodies),
+            budget: self.memory.clone(),
         }
     }
 }

@@ -1,24 +1,28 @@
 //! `POST /ner/stream`: JSON lines in, JSON lines out.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actix_web::error::{ErrorServiceUnavailable, PayloadError};
 use actix_web::web::Bytes;
-use actix_web::{Error, HttpRequest, HttpResponse, web};
-use futures_util::StreamExt;
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::stream::{self, Stream};
+use futures_util::{StreamExt, TryStreamExt};
 use nerve_engine::{
-    Answer, AnswerOptions, BulkError, LineFormat, Readiness, TagError, TagOptions, TaggedLine, Tagger,
-    name_schema, tag_lines,
+    Answer, AnswerOptions, BulkError, GroupPlace, LineFormat, Readiness, Refusal, TagError, TagOptions,
+    TaggedGroup, TaggedLine, Tagger, name_schema, tag_lines,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use thiserror::Error;
 use utoipa::ToSchema;
 
+use crate::http::answer::{AnswerChunks, WrittenAnswer, members, text, write_parts};
 use crate::http::body::declares_lines;
+use crate::http::coding::Coding;
+use crate::http::decompress::{BodyError, BodyStream};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::idle::IdleTimeout;
-use crate::http::metrics::HttpMetrics;
+use crate::http::metrics::{CLIENT_LEFT, HttpMetrics};
 use crate::http::request::options_of_query;
 use crate::http::served::ServedVersion;
 use crate::http::state::AppState;
@@ -63,7 +67,7 @@ impl<'a> StreamLine<'a> {
         tagger: &'a Tagger,
         answered: &'a TaggedLine,
         view: &AnswerOptions,
-    ) -> (Self, Option<&'static str>) {
+    ) -> (Self, Option<Refusal>) {
         let (id, line) = (answered.id.as_deref(), answered.number);
         match &answered.outcome {
             Ok(tagged) => {
@@ -98,7 +102,7 @@ impl<'a> StreamLine<'a> {
     responses(
         (status = 200, description = "One `StreamLine` a line", body = String, content_type = "application/x-ndjson"),
         (status = 401, description = "A key is needed", body = ErrorBody),
-        (status = 415, description = "The body is not declared to be JSON lines", body = ErrorBody),
+        (status = 415, description = "The body is not declared to be JSON lines, or has an unknown content encoding", body = ErrorBody),
         (status = 422, description = "The options are wrong", body = ErrorBody),
         (status = 503, description = "Not ready, or stopping", body = ErrorBody),
     )
@@ -112,50 +116,97 @@ pub(crate) async fn ner_stream(
     if !declares_lines(&request) {
         return Err(ApiError::NotJsonLines);
     }
+    let coding = Coding::of_body(request.headers())?;
     let options = options_of_query(request.query_string())?;
     let reading = options.reading();
     let view = options.view(&tagger.model().labels)?;
     match tagger.readiness() {
         Readiness::Ready => {}
-        not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
+        not_ready @ (Readiness::Starting
+        | Readiness::NoWorker
+        | Readiness::TextThreadsStuck
+        | Readiness::Draining) => {
             return Err(ApiError::Tag(TagError::NotReady(not_ready)));
         }
     }
+    let idle = Duration::from_millis(state.config.idle_timeout_ms);
     let answers = tag_lines(
         Arc::clone(&tagger),
-        IdleTimeout::new(payload, Duration::from_millis(state.config.idle_timeout_ms)),
+        BodyStream::new(IdleTimeout::new(payload, idle), coding),
         LineFormat::Ndjson,
         reading,
         state.bulk,
+        state.memory.clone(),
     );
-    let metrics = Arc::clone(&state.metrics);
-    let written = answers.map(move |group| write(&tagger, &metrics, &group.map_err(cut)?, &view));
-    Ok(HttpResponse::Ok().content_type(JSON_LINES).streaming(written))
+    let (metrics, view) = (Arc::clone(&state.metrics), Arc::new(view));
+    let written = answers.then(move |group| {
+        let (tagger, metrics, view) = (Arc::clone(&tagger), Arc::clone(&metrics), Arc::clone(&view));
+        async move { write(&tagger, &metrics, group.map_err(|error| cut(&error))?, &view).await }
+    });
+    let chunks = written
+        .map_ok(|(answer, place)| chunks(answer, place))
+        .try_flatten();
+    Ok(HttpResponse::Ok().content_type(JSON_LINES).streaming(chunks))
 }
 
-/// The answer lines of a group.
-fn write(
-    tagger: &Tagger,
+/// The answer lines of a group, and its place among the groups in flight.
+async fn write(
+    tagger: &Arc<Tagger>,
     metrics: &HttpMetrics,
-    group: &[TaggedLine],
-    view: &AnswerOptions,
-) -> Result<Bytes, Error> {
-    let began = Instant::now();
-    let mut lines = Vec::new();
-    for answered in group {
-        let (line, refusal) = StreamLine::new(tagger, answered, view);
-        metrics.refused(refusal);
-        serde_json::to_writer(&mut lines, &line)?;
-        lines.push(b'\n');
+    group: TaggedGroup,
+    view: &Arc<AnswerOptions>,
+) -> Result<(WrittenAnswer, GroupPlace), StreamCut> {
+    let (mut parts, mut words, mut bytes) = (Vec::new(), 0, 0);
+    for TaggedLine { number, id, outcome } in group.lines {
+        let id = id.map_or_else(String::new, |id| format!("\"id\":{id},"));
+        match outcome {
+            Ok(tagged) => {
+                words += tagged.words.spans.len();
+                bytes += tagged.bytes();
+                parts.push(text(format!("{{{id}\"line\":{number},")));
+                parts.push(members(tagger, tagged, view));
+                parts.push(text("}\n"));
+            }
+            Err(error) => {
+                let (error, refusal) = ErrorBody::of_line(&error);
+                metrics.refused(refusal);
+                let error = serde_json::to_string(&error).map_err(|_| StreamCut::FAILED)?;
+                let members = error.strip_prefix('{').unwrap_or_default();
+                parts.push(text(format!("{{{id}\"line\":{number},{members}\n")));
+            }
+        }
     }
-    tagger.metrics().decoded(began.elapsed());
-    Ok(lines.into())
+    let (permit, place) = group.permit.split();
+    let chunks = AnswerChunks::overdrawing(permit, bytes);
+    let written = write_parts(tagger, words, chunks, parts).await;
+    let written = written.and_then(AnswerChunks::finish);
+    Ok((written.map_err(|_| StreamCut::FAILED)?, place))
 }
 
-/// The response's head has been sent, so that only closing the connection can show that the answer is incomplete.
-fn cut(cut: BulkError<PayloadError>) -> Error {
+/// The chunks of a group's answer. The group is in flight until the last one is sent.
+fn chunks(answer: WrittenAnswer, place: GroupPlace) -> impl Stream<Item = Result<Bytes, StreamCut>> {
+    stream::unfold((answer, place), |(mut answer, place)| async {
+        let chunk = answer.next_chunk()?;
+        Some((Ok(chunk), (answer, place)))
+    })
+}
+
+/// Why an answer ends early. Its head has been sent, so that only closing the connection can show that it is incomplete.
+#[derive(Debug, Error)]
+#[error("the stream was cut with status {status}")]
+pub(crate) struct StreamCut {
+    /// The status under which the request is counted.
+    pub(crate) status: u16,
+}
+
+impl StreamCut {
+    const FAILED: Self = Self { status: 500 };
+}
+
+fn cut(cut: &BulkError<BodyError>) -> StreamCut {
     match cut {
-        BulkError::Input(error) => error.into(),
-        BulkError::Stopping => ErrorServiceUnavailable("the server is stopping"),
+        // The client left, sent nothing for too long, or sent what cannot be decompressed.
+        BulkError::Input(_) => StreamCut { status: CLIENT_LEFT },
+        BulkError::Stopping => StreamCut { status: 503 },
     }
 }

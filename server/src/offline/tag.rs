@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use nerve_engine::{BulkError, BulkLimits, Engine, EngineConfig, EngineError, tag_lines};
+use nerve_engine::{BulkError, BulkLimits, Engine, EngineConfig, EngineError, MemoryBudget, tag_lines};
 
 use crate::offline::input;
 use crate::offline::output::Output;
@@ -67,7 +67,8 @@ async fn tag_with(
         chunks,
         work.input,
         reading,
-        limits
+        limits,
+        MemoryBudget::new(usize::MAX),
     ));
     let writer = Writer::new(work.output, view, &tagger);
     let mut tally = Tally::default();
@@ -81,7 +82,7 @@ async fn tag_with(
             },
             BulkError::Stopping => TagFileError::Stopped,
         })?;
-        for answered in &group {
+        for answered in &group.lines {
             tally.lines += 1;
             if let Err(problem) = writer.line(&mut output, answered).map_err(written)? {
                 tally.failed += 1;

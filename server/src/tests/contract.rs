@@ -246,6 +246,8 @@ impl Seen {
             self.0.insert(("POST".to_owned(), route.path.to_owned(), status));
         }
         for path in ["/admin/rollback", "/admin/reload", "/admin/rollback"] {
+            let unknown = format!("{path}?version=v1");
+            self.ask(&server, "POST", path, &unknown, "x-api-key: boss\r\n", "");
             self.ask(&server, "POST", path, path, "x-api-key: k\r\n", "");
             for version in ["v2", "bad"] {
                 version.clone_into(&mut server.script.current.lock().unwrap());

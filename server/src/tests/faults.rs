@@ -113,13 +113,11 @@ fn inject(fault: Fault) -> String {
     let lost = count(&tally.sent) - answered - refused - failed;
     assert_eq!(lost, 0, "{fault:?}");
     match fault {
-        Fault::RunError
-        | Fault::BrokenSession
-        | Fault::RunPanic
-        | Fault::PanicThenNoSession
-        | Fault::Stall => {
-            assert!(failed >= TIMES as u64, "{fault:?}: {failed}");
+        // Windows that share a batch with a failure run again; one that was alone fails.
+        Fault::RunError | Fault::BrokenSession | Fault::RunPanic | Fault::PanicThenNoSession => {
+            assert!(failed <= TIMES as u64, "{fault:?}: {failed}");
         }
+        Fault::Stall => assert!(failed >= TIMES as u64, "{fault:?}: {failed}"),
         Fault::SlowLoad | Fault::BadVersion => assert_eq!((refused, failed), (0, 0), "{fault:?}"),
     }
     eventually(|| server.accounts());

@@ -179,21 +179,23 @@ fn a_session_that_runs_nothing_any_more_is_opened_anew() {
 #[test]
 fn bodies_share_their_memory() {
     let server = Server::start(Script::default(), |config| {
-        config.http.max_inflight_bytes = 64;
+        config.http.max_inflight_bytes = 2500;
         config.http.read_timeout_ms = 20_000;
     })
     .ready();
     let json = "content-type: application/json\r\n";
     let mut slow = TcpStream::connect(server.address).unwrap();
     slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let body = "{\"text\": \"paul met paul in paris, and walk in paris\"}";
-    let (sent, rest) = body.split_at(40);
+    // What has arrived leaves too little for a text and its answer.
+    let body = format!("{{\"text\": \"paul met{}\"}}", " ".repeat(1100));
+    let (sent, rest) = body.split_at(1080);
     let head = format!(
         "POST /ner HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{json}content-length: {}\r\n\r\n{sent}",
         body.len()
     );
     slow.write_all(head.as_bytes()).unwrap();
-    let text = json!({"text": "paul met paul in paris"}).to_string();
+    let text = "paul met paul in paris ".repeat(4);
+    let text = json!({"text": text, "include_words": false}).to_string();
     eventually(|| receive(server.send("POST", "/ner", json, &text)).status == 429);
     let refused = receive(server.send("POST", "/ner", json, &text));
     assert_eq!(
@@ -291,6 +293,27 @@ fn a_canary_answers_its_share_of_the_ids_and_always_the_same() {
         (&tracks[1]["version"], &tracks[1]["percent"]),
         (&json!("c1"), &json!(30))
     );
+}
+
+#[test]
+fn a_passed_deadline_ends_preparation() {
+    let server = Server::start(Script::default(), |_| {}).ready();
+    let metric = |name: &str| server.metric(name);
+    let prepared = "nerve_stage_duration_seconds_count{stage=\"tokenize\"}";
+    let text = "%".repeat(1 << 20);
+    for (path, body) in [
+        ("/ner", json!({"text": text})),
+        ("/", json!({"inputs": text, "parameters": {"stride": 1}})),
+    ] {
+        let headers = "content-type: application/json\r\nx-request-timeout-ms: 10\r\n";
+        let late = receive(server.send("POST", path, headers, &body.to_string()));
+        assert_eq!((late.status, late.code().as_str()), (504, "deadline_exceeded"));
+        // The step that was running ends, and no other begins.
+        eventually(|| metric("nerve_text_threads_busy") + metric("nerve_text_tasks_waiting") == 0.0);
+    }
+    assert_eq!(metric(prepared), 0.0);
+    assert_eq!(server.ner("paul").status, 200);
+    assert_eq!(metric(prepared), 1.0);
 }
 
 #[test]
@@ -511,4 +534,23 @@ fn a_text_that_was_answered_lately_is_not_computed_again() {
     // What failed is tried again.
     server.ner("nan");
     assert_eq!(server.metric("nerve_cache_lookups_total{result=\"hit\"}"), 2.0);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_body() {
+    let server = Server::plain();
+    let tensor = json!({"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["paul"]}]});
+    for (path, body) in [
+        ("/ner", json!({"text": "paul"})),
+        ("/ner/batch", json!({"items": [{"text": "paul"}]})),
+        ("/", json!({"inputs": "paul"})),
+        ("/v2/models/test/infer", tensor),
+    ] {
+        let answer = server.post(path, &format!("\u{feff}{body}"));
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        assert!(answer.body.contains("person"), "{path}: {}", answer.body);
+    }
+    let lines = "content-type: application/x-ndjson\r\n";
+    let streamed = receive(server.send("POST", "/ner/stream", lines, "\u{feff}{\"text\": \"paul\"}\n"));
+    assert!(streamed.body.contains("person"), "{}", streamed.body);
 }

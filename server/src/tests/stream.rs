@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, ErrorKind};
 const JSON_LINES: &str = "content-type: application/x-ndjson\r\n";
 
 /// A chunked body without its framing, and whether it is whole.
-fn unchunked(mut body: &str) -> (String, bool) {
+pub(super) fn unchunked(mut body: &str) -> (String, bool) {
     let mut text = String::new();
     while let Some((size, rest)) = body.split_once("\r\n") {
         let size = usize::from_str_radix(size, 16).unwrap();

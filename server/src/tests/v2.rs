@@ -88,6 +88,8 @@ fn texts_are_answered_in_json_tensors() {
     assert_eq!(entities[1][0]["start"], 5);
     assert_eq!(entities[2], json!([]));
     assert_eq!(elements(&outputs[1])[1][2]["label"], "B-location");
+    // Once for both outputs.
+    assert_eq!(server.metric("nerve_entities_total{type=\"person\"}"), 1.0);
 
     let asked = json!({
         "inputs": [{"name": "text", "shape": [2, 1], "datatype": "BYTES", "data": [["paul"], ["😀 in paris"]]}],
@@ -193,8 +195,30 @@ fn each_mistake_is_an_error_of_the_protocol() {
         ),
         (
             400,
-            "unknown field `priority`",
-            input(|body| body["parameters"] = json!({"priority": 1})),
+            "invalid type: string \"soon\"",
+            input(|body| body["parameters"] = json!({"timeout": "soon"})),
+        ),
+        (
+            400,
+            "`model_name` is `other`, but the request is answered by `test`",
+            input(|body| body["model_name"] = json!("other")),
+        ),
+        (
+            400,
+            "`model_version` is `v2`, but the request is answered by `v1`",
+            input(|body| body["model_version"] = json!("v2")),
+        ),
+        (
+            400,
+            "`words` has no classes",
+            input(|body| body["outputs"] = json!([{"name": "words", "parameters": {"classification": 3}}])),
+        ),
+        (
+            400,
+            "`entities` is in shared memory",
+            input(|body| {
+                body["outputs"] = json!([{"name": "entities", "parameters": {"shared_memory_region": "r"}}]);
+            }),
         ),
         (400, "not JSON", server.post(INFER, "{")),
         (
@@ -240,4 +264,70 @@ fn each_mistake_is_an_error_of_the_protocol() {
     }
     assert_eq!(server.metric("nerve_refused_total{reason=\"text_bytes\"}"), 1.0);
     assert_eq!(server.metric("nerve_refused_total{reason=\"texts\"}"), 1.0);
+}
+
+/// What the clients of KServe, MLServer and Triton send besides the protocol's own fields.
+#[test]
+fn fields_and_parameters_of_other_servers_are_ignored() {
+    let server = Server::plain();
+    let tensor = json!({
+        "name": "text",
+        "shape": [1, 1],
+        "datatype": "BYTES",
+        "parameters": {"content_type": "str"},
+        "data": ["paul"]
+    });
+    let asked = json!({
+        "model_name": "test",
+        "model_version": "",
+        "inputs": [tensor],
+        "outputs": [{"name": "entities", "parameters": {"content_type": "str", "classification": 0}}],
+        "parameters": {
+            "content_type": "pd",
+            "headers": {"accept": "*/*"},
+            "sequence_id": 7,
+            "sequence_start": true,
+            "sequence_end": false,
+            "priority": 1,
+            "timeout": 20_000_000,
+            "triton_enable_empty_final_response": true,
+            "threshold": 0.5
+        },
+        "trace": null
+    });
+    let answer = infer(&server, &asked).json();
+    assert_eq!(
+        elements(&answer["outputs"][0])[0][0]["type"],
+        "person",
+        "{answer}"
+    );
+
+    let head = json!({
+        "model_name": "test",
+        "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 8, "content_type": "str"}}],
+        "parameters": {"priority": 2}
+    })
+    .to_string();
+    let headers = format!("inference-header-content-length: {}\r\n", head.len());
+    let binary = receive(server.send("POST", INFER, &headers, &format!("{head}\u{4}\0\0\0paul")));
+    assert_eq!(elements(&binary.json()["outputs"][0])[0][0]["text"], "paul");
+    assert_eq!(server.post("/ner", r#"{"text": "", "priority": 1}"#).status, 422);
+}
+
+#[test]
+fn the_parameter_timeout_is_a_deadline() {
+    let server = Server::start(slow(), |_| ()).ready();
+    let late = infer(
+        &server,
+        &json!({"inputs": texts(&["slow"]), "parameters": {"timeout": 1500}}),
+    );
+    assert_eq!(late.status, 504);
+    assert!(
+        error(&late).starts_with("no answer within 1.5 ms"),
+        "{}",
+        late.body
+    );
+    server.script.slow_waits.store(false, Ordering::SeqCst);
+    let none = json!({"inputs": texts(&["slow"]), "parameters": {"timeout": 0}});
+    assert_eq!(infer(&server, &none).status, 200);
 }

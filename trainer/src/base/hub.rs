@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
+use nerve_repository::{WEIGHTS, WEIGHTS_INDEX, shards};
 
 use crate::base::error::BaseError;
 
@@ -33,11 +34,26 @@ pub(super) fn fetch(id: &str, files: Files, builder: ApiBuilder) -> Result<PathB
             .map_err(|error| failed(file, error.to_string()))
     };
     let config = get("config.json")?;
-    if files == Files::Model {
-        get("model.safetensors")?;
-    }
     let dir = config.parent().unwrap_or(Path::new("."));
     let find = |file: &str| find(&repository, dir, file).map_err(|reason| failed(file, reason));
+    if files == Files::Model && !find(WEIGHTS)? {
+        if !find(WEIGHTS_INDEX)? {
+            let reason = format!(
+                "the model has neither this file nor {WEIGHTS_INDEX}; pickled weights (pytorch_model.bin) are not read, \
+                 since opening them can run any program; convert them, if you trust them, with: python -c \"import transformers as t; \
+                 t.AutoModel.from_pretrained('{id}').save_pretrained('DIR', safe_serialization=True); \
+                 t.AutoTokenizer.from_pretrained('{id}').save_pretrained('DIR')\", and give DIR"
+            );
+            return Err(failed(WEIGHTS, reason));
+        }
+        let index = dir.join(WEIGHTS_INDEX);
+        for shard in shards(&index)
+            .map_err(|error| failed(WEIGHTS_INDEX, error.to_string()))?
+            .keys()
+        {
+            get(shard)?;
+        }
+    }
     // Optional: how text is read where the tokenizer's own file does not say, as whether words are lower-cased.
     find("tokenizer_config.json")?;
     if !find("tokenizer.json")? && !find("vocab.txt")? {
@@ -145,6 +161,36 @@ mod tests {
         let fetched = |url| fetch("some/model", Files::Tokenizer, builder(url, cache.path()));
         let dir = fetched(url).unwrap();
         assert_eq!(fetched("http://127.0.0.1:9".to_owned()).unwrap(), dir);
+    }
+
+    #[test]
+    fn shards_are_fetched_and_pickled_weights_are_not() {
+        let index = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
+        let cache = tempfile::tempdir().unwrap();
+        let (url, _requests) = serve(move |path| {
+            let file = path.strip_prefix("/some/model/resolve/main/")?;
+            match file {
+                "model.safetensors.index.json" => Some(index.into()),
+                "config.json" | "vocab.txt" | "model-1.safetensors" | "model-2.safetensors" => {
+                    Some(file.into())
+                }
+                _ => None,
+            }
+        });
+        let dir = fetch("some/model", Files::Model, builder(url, cache.path())).unwrap();
+        assert!(dir.join("model-1.safetensors").is_file() && dir.join("model-2.safetensors").is_file());
+        let cache = tempfile::tempdir().unwrap();
+        let (url, _requests) = serve(|path| {
+            let pickled = path.ends_with("/config.json") || path.ends_with("/pytorch_model.bin");
+            pickled.then(|| b"{}".to_vec())
+        });
+        let error = fetch("some/model", Files::Model, builder(url, cache.path()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("model.safetensors") && error.contains("from_pretrained('some/model')"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -191,8 +191,8 @@ pub fn calibration_report(
 fn labeled_rows<'l>(labels: &LabelSet, logits: &'l WordLogits, corpus: &Corpus) -> Vec<(&'l [f32], usize)> {
     let mut rows: Vec<(&[f32], usize)> = Vec::new();
     for (sentence, of_sentence) in corpus.sentences.iter().zip(logits) {
-        for (tag, row) in sentence.tags.iter().zip(of_sentence) {
-            if let (Some(LabelId(gold)), Some(row)) = (labels.parse(tag), row) {
+        for (gold, row) in labels.encode(&sentence.tags).into_iter().zip(of_sentence) {
+            if let (Some(LabelId(gold)), Some(row)) = (gold, row) {
                 rows.push((row, gold));
             }
         }
@@ -278,10 +278,8 @@ fn entity_reliability(
     let mut samples = Vec::new();
     for (sentence, rows) in corpus.sentences.iter().zip(logits) {
         let found = decoder.decode_words(rows, Decoding::Constrained)?;
-        let gold = sentence
-            .tags
-            .iter()
-            .map(|tag| labels.parse(tag).unwrap_or(labels.outside()));
+        let gold = labels.encode(&sentence.tags).into_iter();
+        let gold = gold.map(|label| label.unwrap_or(labels.outside()));
         let gold = entities(labels.iob2_tags(gold), OrphanRule::Start);
         let predicted = entities(
             labels.iob2_tags(found.iter().map(|word| word.label)),

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use nerve_corpus::{Corpus, CorpusError, entity_types};
-use nerve_tagging::{LabelError, LabelSet, OrphanRule, Score, Scorer, Sentence, Tag};
+use nerve_corpus::{Corpus, CorpusError, ReadOptions, entity_types};
+use nerve_tagging::{
+    LabelError, LabelSet, OrphanRule, Score, Scorer, Sentence, Tag, predicted_to_iob2, to_iob2,
+};
 use thiserror::Error;
 
 /// Why two files cannot be compared.
@@ -45,21 +47,29 @@ pub struct FileScore {
     pub different_words: usize,
     /// The first differing word, with its file and line; absent if all words are equal.
     pub first_difference: Option<String>,
+    /// What a user should know of the gold file, in a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// Scores the tags of a file against those of a gold file, sentence by sentence and word by word.
 ///
-/// The tags must be IOB2; they are not converted. The surface forms consist of the words of the gold file.
+/// Each file may be in any scheme that a corpus may be in. Orphan `I-` tags of IOB2 stay orphans: only where the gold file is
+/// IOB1 is a file of predictions read as such. The surface forms consist of the words of the gold file. The columns of `read` are
+/// those of the gold file; predictions have the usual ones.
 pub fn score_files(
-    gold: &Path,
+    (gold, read): (&Path, &ReadOptions),
     predicted: &Path,
     orphans: OrphanRule,
     differences: WordDifferences,
 ) -> Result<FileScore, ScoreError> {
-    let (gold, predicted) = (
-        Corpus::read_unconverted(gold)?,
-        Corpus::read_unconverted(predicted)?,
-    );
+    let mut gold = Corpus::read_unconverted(gold, read)?;
+    let scheme = gold.convert(to_iob2)?;
+    let of_predictions = ReadOptions {
+        labels: read.labels.clone(),
+        ..ReadOptions::default()
+    };
+    let mut predicted = Corpus::read_unconverted(predicted, &of_predictions)?;
+    predicted.convert(|sentences| predicted_to_iob2(sentences, scheme))?;
     let labels = LabelSet::iob2(entity_types([&gold, &predicted]))?;
     let mut scorer = Scorer::new(&labels, orphans);
     let mut different_words = 0;
@@ -103,6 +113,7 @@ pub fn score_files(
         });
     }
     Ok(FileScore {
+        warnings: gold.warnings(),
         score: scorer.finish(),
         different_words,
         first_difference,
@@ -140,7 +151,7 @@ mod tests {
         let (a, b) = (dir.path().join("gold.conll"), dir.path().join("pred.conll"));
         std::fs::write(&a, gold).unwrap();
         std::fs::write(&b, predicted).unwrap();
-        score_files(&a, &b, orphans, differences)
+        score_files((&a, &ReadOptions::default()), &b, orphans, differences)
     }
 
     fn score(gold: &str, predicted: &str, orphans: OrphanRule) -> Score {
@@ -155,10 +166,41 @@ mod tests {
 
     #[test]
     fn orphans_are_not_converted_away() {
-        // Every entity begins with `I-`, which a corpus reader would read as IOB1.
-        let (gold, predicted) = ("x I-a\ny O\n", "x I-a\ny O\n");
+        // Every prediction begins with `I-`, which would be IOB1 if the gold file were not IOB2.
+        let (gold, predicted) = ("x B-a\ny O\n", "x I-a\ny O\n");
         assert_eq!(score(gold, predicted, OrphanRule::Start).counts.correct, 1);
-        assert_eq!(score(gold, predicted, OrphanRule::Drop).counts.gold, 0);
+        assert_eq!(score(gold, predicted, OrphanRule::Drop).counts.predicted, 0);
+    }
+
+    #[test]
+    fn each_file_may_have_a_scheme_of_its_own() {
+        let iob2 = "x B-a\ny I-a\nz O\nw B-b\n";
+        let iob1 = "x I-a\ny I-a\nz O\nw I-b\n";
+        let iobes = "x B-a\ny E-a\nz O\nw S-b\n";
+        let bilou = "x B-a\ny L-a\nz O\nw U-b\n";
+        let bare = "x a\ny a\nz O\nw b\n";
+        for gold in [iob2, iob1, iobes, bilou, bare] {
+            for predicted in [iob2, iob1, iobes, bilou, bare] {
+                let found = score(gold, predicted, OrphanRule::Start);
+                assert_eq!(
+                    (found.counts.gold, found.counts.correct),
+                    (2, 2),
+                    "{gold} {predicted}"
+                );
+                // In the place of IOB2 or IOBES, IOB1 consists of orphans.
+                let orphans = predicted == iob1 && [iob2, iobes, bilou].contains(&gold);
+                let strict = score(gold, predicted, OrphanRule::Drop).counts.correct;
+                assert_eq!(strict, if orphans { 0 } else { 2 }, "{gold} {predicted}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_blank_word_and_a_gold_file_without_entities_are_scored() {
+        let gold = "\u{a0}\tO\n10\u{a0}000\tO\n";
+        let found = score_with(gold, gold, OrphanRule::Start, WordDifferences::Refuse).unwrap();
+        assert_eq!(found.score.words, 2);
+        assert!(found.warnings[0].contains("gold.conll is O: there is no entity to score"));
     }
 
     #[test]
@@ -204,6 +246,6 @@ mod tests {
             "{count}"
         );
         assert!(error(gold, "a O\n").contains("1 sentences, but 2"));
-        assert!(error(gold, "a O\n\nb O\nc S-x\n").contains("pred.conll:4: tag `S-x` is not IOB2"));
+        assert!(error(gold, "a O\n\nb O\nc X-x\n").contains("pred.conll:4: tag `X-x` is not"));
     }
 }

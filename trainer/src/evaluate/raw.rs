@@ -2,7 +2,9 @@
 
 use nerve_corpus::Corpus;
 use nerve_inference::{TagError, Tagger};
-use nerve_tagging::{ByteSpan, ComparableTags, LabelSet, OrphanRule, Tag, detokenize, entities};
+use nerve_tagging::{
+    ByteSpan, ComparableTags, LabelSet, OrphanRule, Tag, detokenize, entities, trim_invisible,
+};
 
 use crate::evaluate::spans::{SpanScore, TextEntity, score_spans};
 
@@ -31,8 +33,8 @@ pub fn evaluate_raw(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<SpanScor
         .map(|(index, sentence)| {
             let (gold, predicted) = (comparable.gold(sentence), comparable.predicted(&found[index]));
             (
-                text_entities(labels, gold, &texts[index].1),
-                text_entities(labels, predicted, &split[index]),
+                text_entities(labels, gold, &texts[index].0, &texts[index].1),
+                text_entities(labels, predicted, &texts[index].0, &split[index]),
             )
         })
         .collect();
@@ -41,14 +43,14 @@ pub fn evaluate_raw(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<SpanScor
     ))
 }
 
-/// The entities of tagged words, as spans of the text that contains the words.
-fn text_entities(labels: &LabelSet, tags: Vec<Tag>, words: &[ByteSpan]) -> Vec<TextEntity> {
+/// The entities of tagged words, as spans of the text that contains the words, without invisible characters at their edges.
+fn text_entities(labels: &LabelSet, tags: Vec<Tag>, text: &str, words: &[ByteSpan]) -> Vec<TextEntity> {
     entities(tags, OrphanRule::Start)
         .into_iter()
         .filter_map(|entity| {
             let covered = words.get(entity.words.range())?;
             Some(TextEntity {
-                span: covered.first()?.cover(*covered.last()?),
+                span: trim_invisible(text, covered.first()?.cover(*covered.last()?)),
                 entity_type: labels.type_name(entity.entity_type)?.to_owned(),
             })
         })

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor, Var};
 use nerve_inference::{TextTokenizer, TokenizerError};
-use nerve_repository::{ModelConfig, Weight, read_weights};
+use nerve_repository::{ModelConfig, WEIGHTS, Weight, read_weights};
 use nerve_tagging::{LabelId, LabelSet};
 use thiserror::Error;
 
@@ -64,24 +64,26 @@ pub struct ModelDir {
     pub config: ModelConfig,
     /// The tokenizer.
     pub tokenizer: TextTokenizer,
-    dir: PathBuf,
+    /// The file of the weights, or the index of its shards, for errors.
+    path: PathBuf,
     weights: Source,
     device: Device,
 }
 
 enum Source {
-    /// The tensors of a file, by their names in it.
+    /// The tensors of a file, or of shards, by their names in it.
     File(BTreeMap<String, Weight>),
     /// No weights: all are initialized at random.
     Fresh,
 }
 
 impl ModelDir {
-    /// Opens a directory with `config.json`, `model.safetensors` and `tokenizer.json` or `vocab.txt`.
+    /// Opens a directory with `config.json`, `model.safetensors` or its shards, and `tokenizer.json` or `vocab.txt`.
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let config = ModelConfig::read(&dir.join("config.json"))?;
-        let weights = read_weights(&dir.join("model.safetensors"))?;
-        Self::new(dir, config, TextTokenizer::open_dir(dir)?, Source::File(weights))
+        let (path, weights) = read_weights(dir, &config)?;
+        let tokenizer = TextTokenizer::open_dir(dir)?;
+        Self::new((dir, path), config, tokenizer, Source::File(weights))
     }
 
     /// A model with random weights and the tokenizer of a directory; `shape` yields the configuration for a
@@ -90,11 +92,11 @@ impl ModelDir {
         let tokenizer = TextTokenizer::open_dir(dir)?;
         let config = shape(tokenizer.vocab_size());
         config.validate(&dir.join("config.json"))?;
-        Self::new(dir, config, tokenizer, Source::Fresh)
+        Self::new((dir, dir.join(WEIGHTS)), config, tokenizer, Source::Fresh)
     }
 
     fn new(
-        dir: &Path,
+        (dir, path): (&Path, PathBuf),
         config: ModelConfig,
         tokenizer: TextTokenizer,
         weights: Source,
@@ -109,7 +111,7 @@ impl ModelDir {
         Ok(Self {
             config,
             tokenizer,
-            dir: dir.to_owned(),
+            path,
             weights,
             device: Device::Cpu,
         })
@@ -153,7 +155,7 @@ impl ModelDir {
         seed: u64,
     ) -> Result<(BertTagger, TextTokenizer), CheckpointError> {
         let head_labels = self.head_labels();
-        let own_head = self.labels().as_ref() == Some(labels);
+        let own_head = LabelSet::learn_id2label(&self.config.id2label).as_ref() == Ok(labels);
         let mut config = self.config.with_labels(labels);
         // The network computes in f32. With these keys, `transformers` would round the written weights to the type of
         // the base model.
@@ -162,7 +164,7 @@ impl ModelDir {
         }
         let mut fresh = BTreeMap::new();
         let mut tensors = Vec::new();
-        let path = self.dir.join("model.safetensors");
+        let path = self.path;
         let mut weights = self.weights;
         for (name, shape) in parameter_shapes(&config, labels.len()) {
             let of_head = name.starts_with("classifier.");
@@ -258,7 +260,7 @@ pub fn write_checkpoint(
         std::fs::write(&path, config).map_err(|source| CheckpointError::Write { path, source })?;
         tokenizer.save(&made.join("tokenizer.json"))?;
         tokenizer.save_config(&made.join("tokenizer_config.json"), max_length)?;
-        write_weights(&made.join("model.safetensors"), tagger)
+        write_weights(&made.join(WEIGHTS), tagger)
     })
 }
 

@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use nerve_corpus::conll::{self, ConllWriteError};
-use nerve_tagging::{ByteSpan, LabelSet, OffsetMap, OffsetUnit, OrphanRule, WordLabel, WordSpan, entities};
+use nerve_tagging::{
+    ByteSpan, LabelSet, OffsetMap, OffsetUnit, OrphanRule, WordLabel, WordSpan, entities, trim_invisible,
+};
 use serde::Serialize;
 
 use crate::tag_file::sentence::SentenceToTag;
@@ -73,7 +75,7 @@ pub(super) fn ndjson(
         let sliced = span.zip(text).and_then(|(span, text)| span.slice(text));
         EntityLine {
             entity_type: labels.type_name(entity.entity_type).unwrap_or_default(),
-            text: sliced.map_or_else(|| covered.join(" "), str::to_owned),
+            text: sliced.map_or_else(|| visible(&covered.join(" ")).to_owned(), str::to_owned),
             place: span.map(|span| Place {
                 start: map.convert(span.start()),
                 end: map.convert(span.end()),
@@ -101,9 +103,16 @@ pub(super) fn ndjson(
     writeln!(out)
 }
 
+/// The text without invisible characters at its edges.
+fn visible(text: &str) -> &str {
+    let whole = ByteSpan::new(0, text.len());
+    let trimmed = whole.map(|whole| trim_invisible(text, whole));
+    trimmed.and_then(|span| span.slice(text)).unwrap_or(text)
+}
+
 /// Where words stand in the line they were split from.
 fn span(sentence: &SentenceToTag, words: WordSpan) -> Option<ByteSpan> {
-    let (_, spans) = sentence.text.as_ref()?;
+    let (text, spans) = sentence.text.as_ref()?;
     let covered = spans.get(words.range())?;
-    Some(covered.first()?.cover(*covered.last()?))
+    Some(trim_invisible(text, covered.first()?.cover(*covered.last()?)))
 }

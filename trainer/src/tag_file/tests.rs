@@ -10,6 +10,7 @@ fn tagged(text: &[u8], input: Format, output: OutputFormat) -> Result<String, Ta
         words: vec![
             ("Zoë", "B-per"),
             ("Lee", "I-per"),
+            ("Lee\u{200b}", "I-per"),
             ("Rome", "B-loc"),
             ("New York", "B-loc"),
         ],
@@ -26,12 +27,30 @@ fn conll(text: &str) -> Result<String, TagFileError> {
 
 #[test]
 fn columns_keep_their_words_and_their_blank_lines() {
-    let text = "\u{feff}-DOCSTART- -X- O\n\n\nZoë\tNNP\tO\r\nLee NNP\n , in\n\n \nNew York\tx\nRome";
-    let expected = "-DOCSTART- -X- O\n\n\nZoë\tB-per\nLee\tI-per\n,\tO\n\n \nNew York\tB-loc\nRome\tB-loc\n";
+    let text = "\u{feff}-DOCSTART- -X- O\n\n\nZoë\tO\r\nLee NNP\n , in\n\u{a0}\tO\n\n \nNew York\tx\nRome\t";
+    let expected =
+        "-DOCSTART- -X- O\n\n\nZoë\tB-per\nLee\tI-per\n,\tO\n\u{a0}\tO\n\n \nNew York\tB-loc\nRome\tB-loc\n";
     assert_eq!(conll(text).unwrap(), expected);
     // What was tagged is tagged to the same again.
     assert_eq!(conll(expected).unwrap(), expected);
     assert_eq!(conll("").unwrap(), "");
+}
+
+#[test]
+fn a_no_break_space_is_in_a_word_and_comments_are_kept() {
+    let text = "# id 7\tdomain=en\n10\u{a0}000 _ _ O\nRome _ _ O\n";
+    assert_eq!(
+        conll(text).unwrap(),
+        "# id 7\tdomain=en\n10\u{a0}000\tO\nRome\tB-loc\n"
+    );
+}
+
+#[test]
+fn the_words_of_germeval_are_tagged_and_the_output_can_be_read_again() {
+    let germeval = "#\tu [1]\n1\tIn\tO\tO\n2\tRome\tO\tO\n\n#\tu [2]\n1\tRome\tO\tO\n";
+    let expected = "#\tu [1]\nIn\tO\nRome\tB-loc\n\n#\tu [2]\nRome\tB-loc\n";
+    assert_eq!(conll(germeval).unwrap(), expected);
+    assert_eq!(conll(expected).unwrap(), expected);
 }
 
 #[test]
@@ -66,6 +85,11 @@ fn a_json_line_has_entities_where_they_stand() {
         line["words"][0],
         serde_json::json!({"text": "😀", "label": "O", "score": 1.0})
     );
+
+    let invisible = "{\"words\": [\"Zoë\", \"Lee\u{200b}\"]}".as_bytes();
+    let found = tagged(invisible, Format::JsonLines, OutputFormat::Ndjson).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(line["entities"][0]["text"], "Zoë Lee");
 
     let found = tagged("x\n\nZoë\nLee\n".as_bytes(), Format::Conll, OutputFormat::Ndjson).unwrap();
     let lines: Vec<serde_json::Value> = found

@@ -143,4 +143,13 @@ mod tests {
             "{error}"
         );
     }
+    #[test]
+    fn a_word_without_subwords_has_no_loss() {
+        let (tokenizer, corpus) = tokenizer_and_corpus("a\tB-x\n\u{200b}\tI-x\na\tI-x\n\n\u{ad}\tO\n");
+        let labels = LabelSet::iob2(["x"]).unwrap();
+        let limits = WindowLimits::for_encoder(18, 2).unwrap();
+        let made = examples(&corpus, &tokenizer, &labels, limits, SubwordLabels::First).unwrap();
+        assert_eq!(made.len(), 1);
+        assert_eq!(made[0].labeled, [(1, 1), (2, 2)]);
+    }
 }

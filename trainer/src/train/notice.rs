@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use nerve_corpus::{Corpus, SpanChanges};
 use nerve_tagging::LabelSet;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,13 @@ pub enum Notice {
         path: PathBuf,
         /// The types.
         types: Vec<String>,
+    },
+    /// Entities of running text do not meet the edges of words.
+    SpanChanges {
+        /// The file.
+        path: PathBuf,
+        /// How many are widened and dropped.
+        changes: String,
     },
     /// The run that is resumed has ended by its patience, so that no step is made.
     OutOfPatience {
@@ -82,11 +90,23 @@ impl Notice {
         empty.into_iter().flatten().chain(untrained).collect()
     }
 
+    /// The entities of a file that are not labeled as the file gives them; nothing where all are.
+    pub(super) fn of_spans(corpus: &Corpus) -> Option<Self> {
+        let changes = corpus.span_changes();
+        (changes != SpanChanges::default()).then(|| Self::SpanChanges {
+            path: corpus.path.clone(),
+            changes: changes.to_string(),
+        })
+    }
+
     /// Whether the user should change something.
     pub fn is_warning(&self) -> bool {
         match self {
             Self::DefaultLearningRate { .. } | Self::NewHead { .. } | Self::OutOfPatience { .. } => false,
-            Self::NoEntities { .. } | Self::UntrainedTypes { .. } | Self::NoTemperature(_) => true,
+            Self::NoEntities { .. }
+            | Self::UntrainedTypes { .. }
+            | Self::SpanChanges { .. }
+            | Self::NoTemperature(_) => true,
         }
     }
 }
@@ -120,6 +140,7 @@ impl fmt::Display for Notice {
                 path.display(),
                 list(types)
             ),
+            Self::SpanChanges { path, changes } => write!(f, "{}: {changes}", path.display()),
             Self::OutOfPatience { patience } => write!(
                 f,
                 "no step is made: the last {patience} evaluations or more have no better dev entity F1 than an earlier one, \

@@ -1,6 +1,7 @@
 //! The options of a training run: one definition for the flags, the TOML file and the resolved `config.toml` of a run.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -123,6 +124,18 @@ options! {
         /// Corpus: a directory with a train and a dev file and optionally a test file, or `wnut17`.
         #[arg(long, value_name = "DIR|wnut17")]
         data: String,
+        /// Column of CoNLL files that holds the word, counted from 1 [default: the first; in files that look like GermEval, the
+        /// second].
+        #[arg(long, value_name = "COLUMN")]
+        word_column: NonZeroUsize,
+        /// Column of CoNLL files that holds the tag, counted from 1 [default: the last; in files that look like GermEval, the
+        /// third, of outer entities].
+        #[arg(long, value_name = "COLUMN")]
+        tag_column: NonZeroUsize,
+        /// Names of the numbers that JSON lines have as tags: a file, one name a line or a JSON array, or a list such as
+        /// O,B-PER,I-PER.
+        #[arg(long, value_name = "FILE|LIST")]
+        labels: String,
         /// Model to start from: a Hugging Face directory or a hub id.
         #[arg(long, value_name = "DIR|HUB_ID")]
         base: String,
@@ -287,10 +300,12 @@ impl TrainOptions {
 
     /// The options in a TOML file; an unknown key is an error.
     pub fn read(path: &Path) -> Result<Self, OptionError> {
-        let text = std::fs::read_to_string(path).map_err(|source| OptionError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read(path)
+            .and_then(nerve_tagging::into_text)
+            .map_err(|source| OptionError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
         let failed = |source| OptionError::Parse {
             path: path.to_owned(),
             source,

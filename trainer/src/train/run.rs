@@ -30,7 +30,7 @@ use crate::train::state::TrainingState;
 use crate::train::tensorboard::TensorBoardLog;
 use crate::train::training::{Training, labels, notices};
 use crate::train::training_set::TrainingSet;
-use nerve_corpus::{Corpus, Splits};
+use nerve_corpus::Corpus;
 
 /// Where a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub fn train(
     beginning: Beginning,
     hooks: &mut [&mut dyn TrainingHook],
 ) -> Result<TrainReport, TrainError> {
-    let splits = Splits::find(&config.data, &config.wnut17_url)?;
+    let splits = config.splits()?;
     let test = splits.test.as_ref().filter(|_| config.evaluate_test);
     if config.evaluate_test && test.is_none() {
         return Err(TrainError::NoTest {
@@ -354,7 +354,10 @@ impl Run<'_> {
         if let Some(found) = self.dir.tested(checkpoint, step) {
             return Ok(found);
         }
-        let evaluation = evaluate(&mut self.open(&dir)?, &Corpus::read(path)?.sentences)?;
+        let evaluation = evaluate(
+            &mut self.open(&dir)?,
+            &Corpus::read_with(path, &self.training.config.read)?.sentences,
+        )?;
         let found = Tested {
             checkpoint,
             step,

@@ -160,7 +160,8 @@ pub(super) fn notices(
     let head = head.and_then(|head| Notice::of_heads(head, labels));
     let (trained, evaluated) = (set.types(labels), entity_types([dev]));
     let data = Notice::of_types((set.path(), &trained), (&dev.path, &evaluated));
-    rate.into_iter().chain(head).chain(data).collect()
+    let spans = [set.span_changes(), Notice::of_spans(dev)].into_iter().flatten();
+    rate.into_iter().chain(head).chain(data).chain(spans).collect()
 }
 
 /// The network with the parameters frozen that the configuration does not train.

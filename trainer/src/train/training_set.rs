@@ -13,6 +13,7 @@ use crate::train::config::TrainConfig;
 use crate::train::error::TrainError;
 use crate::train::example::{Example, examples};
 use crate::train::hook::{ExampleContext, TrainingHook};
+use crate::train::notice::Notice;
 use crate::train::order;
 use crate::train::schedule::Steps;
 
@@ -129,6 +130,11 @@ impl TrainingSet {
     /// The path of the training file.
     pub(super) fn path(&self) -> &Path {
         &self.corpus.path
+    }
+
+    /// A notice of entities that are not labeled as the training file gives them.
+    pub(super) fn span_changes(&self) -> Option<Notice> {
+        Notice::of_spans(&self.corpus)
     }
 
     /// The number of occurrences of each of the `labels` labels.

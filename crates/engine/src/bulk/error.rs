@@ -1,5 +1,6 @@
 //! Why a line of a stream is not tagged.
 
+use nerve_tagging::EncodingError;
 use thiserror::Error;
 
 use crate::pipeline::error::TagError;
@@ -15,11 +16,8 @@ pub enum LineError {
         limit: usize,
     },
     /// The line is not UTF-8.
-    #[error("not UTF-8 after {at} bytes")]
-    NotUtf8 {
-        /// The number of valid bytes before the first invalid one.
-        at: usize,
-    },
+    #[error(transparent)]
+    Encoding(#[from] EncodingError),
     /// The line is not a valid request.
     #[error(transparent)]
     Request(#[from] RequestError),

@@ -1,8 +1,7 @@
 //! Chunks of bytes to lines of bounded length.
 
 use bytes::Bytes;
-
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+use nerve_tagging::without_byte_order_mark;
 
 /// One line without its line feed.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,12 +95,12 @@ impl LineSplitter {
         }
     }
 
-    /// The line without the byte order mark that some editors write at the start of a file.
-    fn without_mark(&self, mut bytes: Bytes) -> Bytes {
-        if self.lines == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
-            return bytes.split_off(BYTE_ORDER_MARK.len());
+    /// The line, without a byte order mark if it is the first.
+    fn without_mark(&self, bytes: Bytes) -> Bytes {
+        match self.lines {
+            1 => bytes.slice_ref(without_byte_order_mark(&bytes)),
+            _ => bytes,
         }
-        bytes
     }
 }
 

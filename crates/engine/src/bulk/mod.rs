@@ -1,5 +1,6 @@
 //! Bulk work: a stream of lines to a stream of tagged lines, in order and in bounded memory.
 
+pub(crate) mod admit;
 pub(crate) mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

@@ -1,5 +1,6 @@
 //! A line to the input it holds.
 
+use nerve_tagging::decode_utf8;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -65,11 +66,7 @@ pub(crate) fn read(line: &Line, format: LineFormat) -> Record {
         .map_err(|too_long| LineError::TooLong {
             limit: too_long.limit,
         })
-        .and_then(|bytes| {
-            std::str::from_utf8(bytes).map_err(|error| LineError::NotUtf8 {
-                at: error.valid_up_to(),
-            })
-        });
+        .and_then(|bytes| Ok(decode_utf8(bytes)?));
     match (text, format) {
         (Err(error), _) => Record {
             id: None,

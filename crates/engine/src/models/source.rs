@@ -19,8 +19,18 @@ use crate::session::OpenSession;
 pub struct VersionPath {
     /// The directory of the version's files.
     pub at: Located,
-    /// Names, sizes and modification times of the files in the directory and its subdirectories.
-    stamp: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    /// The files in the directory and its subdirectories, sorted by path.
+    stamp: Vec<FileStamp>,
+}
+
+/// What shows whether a file has changed. A symbolic link, of which a Hugging Face cache consists, is followed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct FileStamp {
+    path: PathBuf,
+    /// Where the link points, if the file is one.
+    target: Option<PathBuf>,
+    /// Size and modification time; absent if the link leads to no file.
+    content: Option<(u64, Option<SystemTime>)>,
 }
 
 impl VersionPath {
@@ -41,13 +51,22 @@ impl VersionPath {
         let mut dirs = vec![at.dir.clone()];
         while let Some(dir) = dirs.pop() {
             for entry in fs::read_dir(&dir)? {
-                let entry = entry?;
-                let of_file = entry.metadata()?;
+                let path = entry?.path();
+                let target = fs::read_link(&path).ok();
+                let metadata = match fs::metadata(&path) {
+                    Ok(metadata) => Some(metadata),
+                    Err(_) if target.is_some() => None,
+                    Err(error) => return Err(error),
+                };
                 // A plain export has its graph one level down.
-                if of_file.is_dir() && dir == at.dir {
-                    dirs.push(entry.path());
+                if dir == at.dir && metadata.as_ref().is_some_and(fs::Metadata::is_dir) {
+                    dirs.push(path.clone());
                 }
-                stamp.push((entry.path(), of_file.len(), of_file.modified().ok()));
+                stamp.push(FileStamp {
+                    path,
+                    target,
+                    content: metadata.map(|metadata| (metadata.len(), metadata.modified().ok())),
+                });
             }
         }
         stamp.sort();
@@ -162,5 +181,47 @@ impl ModelSource for Files {
 
     fn watched(&self) -> Option<PathBuf> {
         Some(self.path.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_change_behind_a_link_is_a_change() {
+        let cache = tempfile::tempdir().unwrap();
+        let (blobs, snapshot) = (cache.path().join("blobs"), cache.path().join("snapshots/1"));
+        fs::create_dir(&blobs).unwrap();
+        fs::create_dir_all(&snapshot).unwrap();
+        let write = |name: &str, text: &str| fs::write(blobs.join(name), text).unwrap();
+        let link = |name: &str| {
+            let _absent = fs::remove_file(snapshot.join("config.json"));
+            symlink(Path::new("../../blobs").join(name), snapshot.join("config.json")).unwrap();
+        };
+        let now = || {
+            VersionPath::of(Located {
+                dir: snapshot.clone(),
+                in_store: false,
+            })
+            .unwrap()
+        };
+        write("a", "{}");
+        link("a");
+        let before = now();
+        assert!(before.is_unchanged());
+        write("a", "{ }");
+        assert!(!before.is_unchanged(), "the file behind the link has changed");
+        let before = now();
+        fs::hard_link(blobs.join("a"), blobs.join("b")).unwrap();
+        link("b");
+        assert!(!before.is_unchanged(), "the link leads to another file");
+        link("missing");
+        let dangling = now();
+        assert!(dangling.is_unchanged());
+        write("missing", "{}");
+        assert!(!dangling.is_unchanged(), "the link leads to a file now");
     }
 }

@@ -11,6 +11,7 @@ use crate::context::VersionContext;
 use crate::error::EngineError;
 use crate::metrics::ReloadResult;
 use crate::models::error::{ReloadError, START_LIMIT};
+use crate::models::rejected::RejectedVersion;
 use crate::models::source::{ModelSource, Opened, VersionPath};
 use crate::pipeline::aggregation::DecodingOptions;
 use crate::pipeline::tagger::Tagger;
@@ -29,7 +30,8 @@ const SELF_TEST: &str = "Angela Merkel met Tim Cook in Berlin yesterday .";
 pub enum ReloadTrigger {
     /// An operator requested it.
     Requested,
-    /// The files may have changed, or the polling interval has passed.
+    /// The files may have changed, or the polling interval has passed. A version that was rejected is tried again if
+    /// its files have changed or the cause may have passed.
     FilesChanged,
 }
 
@@ -63,6 +65,8 @@ struct TrackState {
     before: Option<VersionPath>,
     /// The place of a version that was rolled back from, which is not followed.
     left: Option<VersionPath>,
+    /// The version that the last attempt rejected.
+    rejected: Option<RejectedVersion>,
     /// Why the last attempt failed; absent once an attempt has succeeded.
     problem: Option<String>,
     /// Replaced versions that may still have requests.
@@ -93,6 +97,7 @@ impl Track {
                 place,
                 before: None,
                 left: None,
+                rejected: None,
                 problem: None,
                 replaced: Vec::new(),
             }),
@@ -132,7 +137,24 @@ impl Track {
     /// is loaded only for [`ReloadTrigger::Requested`].
     pub(crate) async fn reload(&self, trigger: ReloadTrigger) -> Result<Reload, ReloadError> {
         let _turn = self.turn.lock().await;
-        let result = self.follow(trigger).await;
+        let source = Arc::clone(&self.source);
+        let current = blocking(move || source.current()).await;
+        let place = current.as_ref().ok().cloned();
+        let before = self.state().rejected.take();
+        if trigger == ReloadTrigger::FilesChanged
+            && before
+                .as_ref()
+                .is_some_and(|before| before.is_held_back(place.as_ref()))
+        {
+            self.state().rejected = before;
+            return Ok(self.serving(false));
+        }
+        let result = match current {
+            Ok(current) => self.follow(current, trigger).await,
+            Err(error) => Err(error),
+        };
+        let rejected = result.as_ref().err();
+        self.state().rejected = rejected.map(|error| RejectedVersion::new(place, error, before));
         self.note(ReloadResult::Loaded, result)
     }
 
@@ -156,9 +178,8 @@ impl Track {
         self.note(ReloadResult::RolledBack, result)
     }
 
-    async fn follow(&self, trigger: ReloadTrigger) -> Result<Reload, ReloadError> {
-        let source = Arc::clone(&self.source);
-        let current = blocking(move || source.current()).await?;
+    /// Serves the version at the current place, unless it is served already or was rolled back from.
+    async fn follow(&self, current: VersionPath, trigger: ReloadTrigger) -> Result<Reload, ReloadError> {
         let known = {
             let mut state = self.state();
             state.left = state.left.take().filter(|left| *left == current);
@@ -272,3 +293,6 @@ async fn prove(tagger: &Tagger, started: Vec<SessionReady>) -> Result<(), Reload
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

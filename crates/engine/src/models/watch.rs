@@ -6,17 +6,14 @@ use std::time::Duration;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
 use crate::engine::Engine;
-use crate::models::track::{ReloadTrigger, Track};
+use crate::models::track::ReloadTrigger;
 
 /// The delay between a notification and the look: publishing takes several file operations.
 const SETTLE: Duration = Duration::from_millis(50);
-/// The pause after a rejected version; doubled each time, up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The polling interval if polling is off: versions are then loaded only by orders.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -28,48 +25,20 @@ pub async fn watch(engine: Arc<Engine>, poll: Option<Duration>, mut hangup: Sign
     let mut ticks = interval(poll.unwrap_or(NEVER));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
-    let mut backoffs: Vec<ReloadBackoff> = engine.tracks().map(|_| ReloadBackoff::default()).collect();
     loop {
         let trigger = tokio::select! {
             _ = ticks.tick() => ReloadTrigger::FilesChanged,
             Some(()) = changed.recv() => {
                 tokio::time::sleep(SETTLE).await;
                 while changed.try_recv().is_ok() {}
-                backoffs.fill(ReloadBackoff::default());
                 ReloadTrigger::FilesChanged
             }
             Some(()) = hangup.recv() => ReloadTrigger::Requested,
         };
-        for (track, backoff) in engine.tracks().zip(&mut backoffs) {
-            if trigger == ReloadTrigger::Requested || backoff.is_due() {
-                backoff.reload(track, trigger, &engine).await;
-            }
+        for track in engine.tracks() {
+            // The track logs why a version is rejected, and knows when it may be tried again.
+            let _rejected = engine.reload(track, trigger).await;
         }
-    }
-}
-
-/// When a track is retried after a rejected version.
-#[derive(Clone, Copy, Default)]
-struct ReloadBackoff {
-    pause: Option<Duration>,
-    due: Option<Instant>,
-}
-
-impl ReloadBackoff {
-    fn is_due(&self) -> bool {
-        self.due.is_none_or(|due| due <= Instant::now())
-    }
-
-    async fn reload(&mut self, track: &Track, trigger: ReloadTrigger, engine: &Engine) {
-        // The track logs why a version is refused.
-        if engine.reload(track, trigger).await.is_ok() {
-            *self = Self::default();
-            return;
-        }
-        let pause = self
-            .pause
-            .map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
-        (self.pause, self.due) = (Some(pause), Some(Instant::now() + pause));
     }
 }
 

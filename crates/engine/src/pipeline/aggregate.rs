@@ -3,6 +3,8 @@
 //! Its heuristics are reproduced too: which tokens continue a word, and a `word` that the decoder spells.
 //! `docs/aggregation.md` lists them.
 
+use std::collections::{BTreeSet, HashSet};
+
 use nerve_inference::{PipelineToken, PipelineTokenizer, TokenizerError};
 use nerve_tagging::LabelSet;
 use serde::Serialize;
@@ -83,6 +85,26 @@ pub struct PipelineOptions {
     pub strategy: Aggregation,
     /// Labels that are left out; without aggregation, label names with their prefix.
     pub ignored: Vec<String>,
+}
+
+impl PipelineOptions {
+    /// These options without ignored names that no label or group of the model has, and without repetitions, so that a
+    /// long list costs no token its time.
+    pub(crate) fn for_labels(mut self, labels: &LabelSet) -> Self {
+        let ignored: HashSet<String> = self.ignored.drain(..).collect();
+        let names = labels
+            .names()
+            .iter()
+            .flat_map(|label| [label.as_str(), group_name(label)]);
+        let known: BTreeSet<&str> = names.filter(|name| ignored.contains(*name)).collect();
+        self.ignored = known.into_iter().map(str::to_owned).collect();
+        self
+    }
+}
+
+/// The name of a group of tokens with this label.
+fn group_name(label: &str) -> &str {
+    label.split_once('-').map_or(label, |(_, group)| group)
 }
 
 /// A token or word on its way into a group.
@@ -260,7 +282,7 @@ fn group(tokenizer: &PipelineTokenizer, run: Vec<Unit>) -> Result<ClassifiedGrou
     let label = run[0].label;
     let total: f64 = run.iter().map(|unit| f64::from(unit.score)).sum();
     Ok(ClassifiedGroup {
-        entity_group: label.split_once('-').map_or(label, |(_, group)| group).to_owned(),
+        entity_group: group_name(label).to_owned(),
         score: (total / run.len() as f64) as f32,
         start: run[0].start,
         end: run[run.len() - 1].end,

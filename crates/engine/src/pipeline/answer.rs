@@ -1,7 +1,8 @@
 //! A tagged text to the answer that a client reads.
 
 use nerve_tagging::{
-    ByteSpan, Entity, EntityType, LabelSet, OffsetMap, OffsetUnit, OrphanRule, Tag, WordSpan, entities,
+    ByteSpan, Entity, EntityType, LabelSet, OffsetTable, OffsetUnit, OrphanRule, Tag, WordLabel, WordSpan,
+    entities, trim_invisible,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,14 +28,14 @@ pub struct EntityAnswer<'a> {
     #[serde(rename = "type")]
     #[schema(example = "person")]
     pub entity_type: &'a str,
-    /// The part of the text from `start` to `end`, exactly.
+    /// The part of the text from `start` to `end`, exactly; invisible characters at its edges are left out.
     #[schema(example = "Barack Obama")]
     pub text: &'a str,
     /// Where it begins in the text, in the unit asked for.
     pub start: usize,
     /// Where it ends: the first place after it.
     pub end: usize,
-    /// The mean of its words' scores.
+    /// The mean of its words' scores; words without a token do not count.
     #[schema(minimum = 0, maximum = 1)]
     pub score: f32,
     /// The first word, and the first word after it; tokens where `words` lists tokens.
@@ -54,7 +55,7 @@ pub struct WordAnswer<'a> {
     /// The label decided on.
     #[schema(example = "I-person")]
     pub label: &'a str,
-    /// The label's probability.
+    /// The label's probability. A word without a token has the score of the entity around it, or else 1.
     #[schema(minimum = 0, maximum = 1)]
     pub score: f32,
 }
@@ -82,53 +83,71 @@ impl<'a> Answer<'a> {
         view: &AnswerOptions,
         mut found: impl FnMut(EntityType),
     ) -> Self {
-        let text = tagged.words.text.as_str();
-        let spans = &tagged.words.spans;
-        let offsets = OffsetMap::new(text, view.offsets);
+        let offsets = OffsetTable::new(&tagged.words.text, view.offsets);
         let mut shown = Vec::new();
         for entity in found_entities(tagged, labels) {
             found(entity.entity_type);
-            let hidden = view
-                .types
-                .as_ref()
-                .is_some_and(|types| !types.contains(&entity.entity_type));
-            let score = mean_score(tagged, entity.words);
-            if hidden || score < view.threshold {
-                continue;
-            }
-            let (Some(span), Some(entity_type)) =
-                (cover(spans, entity.words), labels.type_name(entity.entity_type))
-            else {
-                continue;
-            };
-            shown.push(EntityAnswer {
-                entity_type,
-                text: span.slice(text).unwrap_or_default(),
-                start: offsets.convert(span.start()),
-                end: offsets.convert(span.end()),
-                score,
-                words: [entity.words.start(), entity.words.end()],
-            });
+            shown.extend(EntityAnswer::new(tagged, labels, view, &offsets, entity));
         }
-        let word = |(span, word): (&ByteSpan, &nerve_tagging::WordLabel)| WordAnswer {
-            text: span.slice(text).unwrap_or_default(),
-            start: offsets.convert(span.start()),
-            end: offsets.convert(span.end()),
-            label: labels.name(word.label).unwrap_or("O"),
-            score: word.score,
-        };
-        let words = view
-            .include_words
-            .then(|| spans.iter().zip(&tagged.labels).map(word).collect());
+        let words = tagged.words.spans.iter().zip(&tagged.labels);
+        let words = words.map(|(&span, &word)| WordAnswer::new(tagged, labels, &offsets, span, word));
         Self {
             entities: shown,
-            words,
+            words: view.include_words.then(|| words.collect()),
+        }
+    }
+}
+
+impl<'a> EntityAnswer<'a> {
+    /// The entity, unless the options leave it out.
+    pub(crate) fn new(
+        tagged: &'a TaggedText,
+        labels: &'a LabelSet,
+        view: &AnswerOptions,
+        offsets: &OffsetTable,
+        entity: Entity,
+    ) -> Option<Self> {
+        let types = view.types.as_ref();
+        let hidden = types.is_some_and(|types| !types.contains(&entity.entity_type));
+        let score = mean_score(tagged, entity.words);
+        if hidden || score < view.threshold {
+            return None;
+        }
+        let text = tagged.words.text.as_str();
+        let span = trim_invisible(text, cover(&tagged.words.spans, entity.words)?);
+        Some(Self {
+            entity_type: labels.type_name(entity.entity_type)?,
+            text: span.slice(text).unwrap_or_default(),
+            start: offsets.convert(text, span.start()),
+            end: offsets.convert(text, span.end()),
+            score,
+            words: [entity.words.start(), entity.words.end()],
+        })
+    }
+}
+
+impl<'a> WordAnswer<'a> {
+    /// The word at a span, with its label.
+    pub(crate) fn new(
+        tagged: &'a TaggedText,
+        labels: &'a LabelSet,
+        offsets: &OffsetTable,
+        span: ByteSpan,
+        word: WordLabel,
+    ) -> Self {
+        let text = tagged.words.text.as_str();
+        Self {
+            text: span.slice(text).unwrap_or_default(),
+            start: offsets.convert(text, span.start()),
+            end: offsets.convert(text, span.end()),
+            label: labels.name(word.label).unwrap_or("O"),
+            score: word.score,
         }
     }
 }
 
 /// The entities of the text; without joining, each token of an entity is one.
-fn found_entities(tagged: &TaggedText, labels: &LabelSet) -> Vec<Entity> {
+pub(crate) fn found_entities(tagged: &TaggedText, labels: &LabelSet) -> Vec<Entity> {
     let tags = tagged
         .labels
         .iter()
@@ -161,7 +180,7 @@ fn cover(spans: &[ByteSpan], words: WordSpan) -> Option<ByteSpan> {
 mod tests {
     use super::*;
     use crate::pipeline::tagged::Words;
-    use nerve_tagging::{LabelId, WordLabel, split_whitespace};
+    use nerve_tagging::{LabelId, split_whitespace};
 
     const ALL: AnswerOptions = AnswerOptions {
         offsets: OffsetUnit::Codepoint,
@@ -233,6 +252,29 @@ mod tests {
         let scores: Vec<_> = answer.entities.iter().map(|e| (e.score, e.words)).collect();
         assert_eq!(scores, [(0.5, [1, 2]), (0.25, [3, 4]), (0.75, [5, 7])]);
         assert_eq!(answer.words.unwrap()[3].label, "I-person");
+    }
+
+    #[test]
+    fn invisible_characters_at_an_edge_are_no_part_of_an_entity() {
+        let labels = labels();
+        let text = "met \u{2068}Barack \u{200b} Obama\u{200b} in".to_owned();
+        let label = |id| WordLabel {
+            label: LabelId(id),
+            score: 1.0,
+        };
+        let tagged = TaggedText {
+            words: Words {
+                spans: split_whitespace(&text),
+                text,
+            },
+            labels: [0, 1, 2, 2, 0].map(label).to_vec(),
+            joined: true,
+        };
+        let answer = Answer::new(&tagged, &labels, &ALL, |_| ());
+        let entity = &answer.entities[0];
+        assert_eq!((entity.text, entity.words), ("Barack \u{200b} Obama", [1, 4]));
+        assert_eq!((entity.start, entity.end), (5, 19));
+        assert_eq!(answer.words.unwrap()[3].text, "Obama\u{200b}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A cache of the answers of recent texts.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
@@ -18,10 +19,11 @@ const ENTRY_BYTES: usize = 128;
 pub(crate) struct AnswerCache {
     kept: Mutex<CacheState>,
     limit_bytes: usize,
+    hashing: RandomState,
 }
 
 struct CacheState {
-    answers: LruCache<CacheKey, CachedAnswer>,
+    answers: LruCache<HashedKey, CachedAnswer>,
     // Invariant: the sum of the entries' bytes.
     bytes: usize,
 }
@@ -33,19 +35,34 @@ pub(crate) struct CacheKey {
     reading: DecodingOptions,
 }
 
+/// A key and its hash. The text is hashed once, before the cache is locked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HashedKey {
+    hash: u64,
+    key: Arc<CacheKey>,
+}
+
+impl HashedKey {
+    /// The text.
+    pub(crate) fn source(&self) -> TagInput {
+        self.key.source.clone()
+    }
+}
+
+impl Hash for HashedKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
+
 struct CachedAnswer {
-    answer: TaggedText,
+    answer: Arc<TaggedText>,
     bytes: usize,
 }
 
 impl CacheKey {
     pub(crate) fn new(source: TagInput, reading: DecodingOptions) -> Self {
         Self { source, reading }
-    }
-
-    /// The text.
-    pub(crate) fn source(&self) -> TagInput {
-        self.source.clone()
     }
 
     fn bytes(&self) -> usize {
@@ -65,35 +82,52 @@ impl AnswerCache {
                 bytes: 0,
             }),
             limit_bytes,
+            hashing: RandomState::new(),
+        }
+    }
+
+    /// The key, hashed for this cache.
+    pub(crate) fn hashed(&self, key: CacheKey) -> HashedKey {
+        HashedKey {
+            hash: self.hashing.hash_one(&key),
+            key: Arc::new(key),
         }
     }
 
     /// The answer of this text, if it is cached.
-    pub(crate) fn get(&self, asked: &CacheKey) -> Option<TaggedText> {
-        self.lock().answers.get(asked).map(|entry| entry.answer.clone())
+    pub(crate) fn get(&self, asked: &HashedKey) -> Option<Arc<TaggedText>> {
+        self.lock()
+            .answers
+            .get(asked)
+            .map(|entry| Arc::clone(&entry.answer))
     }
 
     /// Adds an answer; the least recently used ones are evicted to make space.
-    pub(crate) fn keep(&self, asked: CacheKey, answer: &TaggedText) {
-        let bytes = ENTRY_BYTES + asked.bytes() + answer.bytes();
+    pub(crate) fn keep(&self, asked: HashedKey, answer: &Arc<TaggedText>) {
+        let bytes = ENTRY_BYTES + asked.key.bytes() + answer.bytes();
         if bytes > self.limit_bytes {
             return;
         }
         let entry = CachedAnswer {
-            answer: answer.clone(),
+            answer: Arc::clone(answer),
             bytes,
         };
+        // Freed once the cache is unlocked.
+        let mut evicted = Vec::new();
         let mut kept = self.lock();
         kept.bytes += bytes;
-        if let Some(before) = kept.answers.put(asked, entry) {
+        if let Some((key, before)) = kept.answers.push(asked, entry) {
             kept.bytes -= before.bytes;
+            evicted.push((key, before));
         }
         while kept.bytes > self.limit_bytes {
-            let Some((_, oldest)) = kept.answers.pop_lru() else {
+            let Some((key, oldest)) = kept.answers.pop_lru() else {
                 break;
             };
             kept.bytes -= oldest.bytes;
+            evicted.push((key, oldest));
         }
+        drop(kept);
     }
 
     fn lock(&self) -> MutexGuard<'_, CacheState> {
@@ -108,49 +142,47 @@ mod tests {
     use crate::pipeline::aggregation::Aggregation;
     use crate::testing::tagged;
 
-    fn asked(text: &str) -> CacheKey {
-        CacheKey::new(TagInput::Text(text.to_owned()), DecodingOptions::default())
+    fn key(source: TagInput) -> CacheKey {
+        CacheKey::new(source, DecodingOptions::default())
+    }
+
+    fn text(text: &str) -> CacheKey {
+        key(TagInput::Text(text.to_owned()))
     }
 
     #[test]
     fn an_answer_is_that_of_the_same_text_read_in_the_same_way() {
         let cache = AnswerCache::new(10_000);
-        cache.keep(asked("paul met"), &tagged(&["paul", "met"], &[1, 0]));
-        assert_eq!(cache.get(&asked("paul met")).unwrap().labels.len(), 2);
-        assert!(cache.get(&asked("paul")).is_none());
-        let words = TagInput::Words(vec!["paul".to_owned(), "met".to_owned()]);
-        assert!(
-            cache
-                .get(&CacheKey::new(words, DecodingOptions::default()))
-                .is_none()
-        );
+        let get = |key| cache.get(&cache.hashed(key));
+        let answer = Arc::new(tagged(&["paul", "met"], &[1, 0]));
+        cache.keep(cache.hashed(text("paul met")), &answer);
+        // No copy: the time under the lock does not depend on the answer's length.
+        assert!(Arc::ptr_eq(&get(text("paul met")).unwrap(), &answer));
+        assert!(get(text("paul")).is_none());
+        assert!(get(key(TagInput::Words(vec!["paul".to_owned(), "met".to_owned()]))).is_none());
         let reading = DecodingOptions {
             aggregation: Aggregation::Max,
             ..DecodingOptions::default()
         };
-        assert!(
-            cache
-                .get(&CacheKey::new(asked("paul met").source(), reading))
-                .is_none()
-        );
+        assert!(get(CacheKey::new(TagInput::Text("paul met".to_owned()), reading)).is_none());
     }
 
     #[test]
     fn the_texts_asked_for_longest_ago_make_room() {
-        let answer = tagged(&["paul"], &[1]);
+        let answer = Arc::new(tagged(&["paul"], &[1]));
         let each = ENTRY_BYTES + 1 + answer.bytes();
         let cache = AnswerCache::new(2 * each);
-        cache.keep(asked("a"), &answer);
-        cache.keep(asked("b"), &answer);
-        assert!(cache.get(&asked("a")).is_some());
-        cache.keep(asked("c"), &answer);
-        let kept = ["a", "b", "c"].map(|text| cache.get(&asked(text)).is_some());
-        assert_eq!(kept, [true, false, true]);
+        let keep = |key| cache.keep(cache.hashed(key), &answer);
+        let has = |key| cache.get(&cache.hashed(text(key))).is_some();
+        keep(text("a"));
+        keep(text("b"));
+        assert!(has("a"));
+        keep(text("c"));
+        assert_eq!(["a", "b", "c"].map(has), [true, false, true]);
         // The same text again takes no second place, and what never fits takes none.
-        cache.keep(asked("c"), &answer);
-        cache.keep(asked(&"d".repeat(2 * each)), &answer);
-        let kept = ["a", "c"].map(|text| cache.get(&asked(text)).is_some());
-        assert_eq!(kept, [true, true]);
+        keep(text("c"));
+        keep(text(&"d".repeat(2 * each)));
+        assert_eq!(["a", "c"].map(has), [true, true]);
         assert_eq!(cache.lock().bytes, 2 * each);
     }
 }

@@ -44,6 +44,7 @@ impl Tagger {
     ) -> Result<Vec<Classification>, TagError> {
         self.check_ready()?;
         self.queue.check_room()?;
+        let wanted = wanted.for_labels(&self.model.labels);
         let chunked = trace::tokenize(texts.len(), self.chunk_all(texts, stride)).await?;
         let tokenizer = self.model.pipeline.as_ref();
         let windows = chunked
@@ -70,14 +71,22 @@ impl Tagger {
         let began = Instant::now();
         let limits = self.limits;
         let mut chunked = Vec::with_capacity(texts.len());
-        for (at, text) in texts.into_iter().enumerate() {
-            let tokenizer = Arc::clone(&self.model.pipeline);
-            let task = move || Chunked::new(&tokenizer, &text, stride, limits);
-            let tokenized = match at {
-                0 => self.threads.run(task).await,
-                _ => self.threads.run_patiently(task).await,
-            };
-            chunked.push(tokenized?.map_err(TagError::Text)?);
+        let mut admitted = false;
+        for text in texts {
+            let mut chunking = Chunking::new(text, stride, limits).map_err(TagError::Text)?;
+            loop {
+                let tokenizer = Arc::clone(&self.model.pipeline);
+                let step = move || chunking.step(&tokenizer);
+                let stepped = match admitted {
+                    false => self.threads.run(step).await,
+                    true => self.threads.run_patiently(step).await,
+                };
+                admitted = true;
+                match stepped?.map_err(TagError::Text)? {
+                    Chunks::Complete(text) => break chunked.push(text),
+                    Chunks::Partial(rest) => chunking = rest,
+                }
+            }
         }
         let took = began.elapsed().as_secs_f64();
         self.metrics.stages.tokenize.observe(took);
@@ -97,20 +106,60 @@ impl Tagger {
     }
 }
 
-impl Chunked {
-    pub(super) fn new(
-        tokenizer: &PipelineTokenizer,
-        text: &str,
-        stride: Option<usize>,
-        limits: TextLimits,
-    ) -> Result<Self, PrepareError> {
+/// A text that is tokenized in bounded steps.
+pub(super) struct Chunking {
+    text: String,
+    encoded: PipelineText,
+    stride: Option<usize>,
+    limits: TextLimits,
+}
+
+/// A text after a step.
+pub(super) enum Chunks {
+    Partial(Chunking),
+    Complete(Chunked),
+}
+
+impl Chunking {
+    /// A text of which nothing is tokenized yet.
+    pub(super) fn new(text: String, stride: Option<usize>, limits: TextLimits) -> Result<Self, PrepareError> {
         if text.len() > limits.max_text_bytes {
             return Err(PrepareError::TextTooLong {
                 bytes: text.len(),
                 limit: limits.max_text_bytes,
             });
         }
-        let mut text = tokenizer.encode(text)?;
+        Ok(Self {
+            text,
+            encoded: PipelineText::default(),
+            stride,
+            limits,
+        })
+    }
+
+    /// Tokenizes the next part. A text that is truncated is complete as soon as there is a token to leave out.
+    pub(super) fn step(mut self, tokenizer: &PipelineTokenizer) -> Result<Chunks, PrepareError> {
+        let ended = tokenizer.encode_part(&self.text, &mut self.encoded)?;
+        let (tokens, limit) = (self.encoded.ids.len(), self.limits.max_words);
+        let is_truncated = self.stride.is_none() && tokens > tokenizer.room();
+        // Each token is a word of the answer.
+        if self.stride.is_some() && tokens > limit {
+            return Err(PrepareError::TooManyWords { limit });
+        }
+        if ended || is_truncated {
+            return Chunked::new(tokenizer, self.encoded, self.stride, self.limits).map(Chunks::Complete);
+        }
+        Ok(Chunks::Partial(self))
+    }
+}
+
+impl Chunked {
+    fn new(
+        tokenizer: &PipelineTokenizer,
+        mut text: PipelineText,
+        stride: Option<usize>,
+        limits: TextLimits,
+    ) -> Result<Self, PrepareError> {
         let room = tokenizer.room();
         let tokens = text.ids.len();
         let chunks = match stride {
@@ -192,6 +241,72 @@ fn overlapping(tokens: usize, room: usize, stride: usize) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::aggregation::Aggregation;
+    use crate::testing::text_model;
+
+    /// The chunks of a text, and the number of steps that they took.
+    fn chunks(
+        text: &str,
+        stride: Option<usize>,
+        limits: TextLimits,
+    ) -> (Result<Chunked, PrepareError>, usize) {
+        let model = text_model(6);
+        let mut chunking = Chunking::new(text.to_owned(), stride, limits).unwrap();
+        for steps in 1.. {
+            match chunking.step(&model.pipeline) {
+                Ok(Chunks::Partial(rest)) => chunking = rest,
+                Ok(Chunks::Complete(text)) => return (Ok(text), steps),
+                Err(error) => return (Err(error), steps),
+            }
+        }
+        unreachable!()
+    }
+
+    #[test]
+    fn a_text_without_stride_is_tokenized_until_it_is_truncated() {
+        let limits = TextLimits::default();
+        let (text, steps) = chunks(&"paul ".repeat(100_000), None, limits);
+        let text = text.unwrap();
+        assert!(text.truncated && steps == 1, "{steps} steps");
+        assert_eq!(
+            (text.text.ids.len(), text.chunks.as_slice()),
+            (6, [0..6].as_slice())
+        );
+        // White space after a full sequence truncates nothing, and is read to its end.
+        let (text, steps) = chunks(
+            &format!("{}{}", "paul ".repeat(6), " ".repeat(100_000)),
+            None,
+            limits,
+        );
+        assert!(!text.unwrap().truncated && steps > 1, "{steps} steps");
+    }
+
+    #[test]
+    fn tokens_are_within_the_limit_of_words() {
+        let limits = TextLimits {
+            max_words: 9,
+            ..TextLimits::default()
+        };
+        let outcome = |words, stride| chunks(&"paul ".repeat(words), stride, limits).0;
+        assert!(outcome(9, Some(1)).is_ok() && outcome(100, None).is_ok());
+        assert!(matches!(
+            outcome(10, Some(1)),
+            Err(PrepareError::TooManyWords { limit: 9 })
+        ));
+    }
+
+    #[test]
+    fn ignored_names_are_those_of_the_model() {
+        let ignored = ["person", "x", "O", "B-person", "O", "y"].map(str::to_owned);
+        let wanted = PipelineOptions {
+            strategy: Aggregation::Simple,
+            ignored: ignored.into_iter().cycle().take(100_000).collect(),
+        };
+        assert_eq!(
+            wanted.for_labels(&text_model(6).labels).ignored,
+            ["B-person", "O", "person"]
+        );
+    }
 
     #[test]
     fn chunks_share_the_stride_and_end_with_the_text() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::TextLimits;
 use crate::pipeline::aggregate::PipelineOptions;
 use crate::pipeline::aggregation::DecodingOptions;
-use crate::pipeline::classifier::{Chunked, Classification};
+use crate::pipeline::classifier::{Chunking, Chunks, Classification};
 use crate::pipeline::error::TagError;
 use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::Preparation;
@@ -48,7 +48,13 @@ pub fn classify_directly(
     wanted: &PipelineOptions,
 ) -> Result<Classification, TagError> {
     let tokenizer = model.pipeline.as_ref();
-    let chunked = Chunked::new(tokenizer, text, stride, LIMITS).map_err(TagError::Text)?;
+    let mut chunking = Chunking::new(text.to_owned(), stride, LIMITS).map_err(TagError::Text)?;
+    let chunked = loop {
+        match chunking.step(tokenizer).map_err(TagError::Text)? {
+            Chunks::Partial(rest) => chunking = rest,
+            Chunks::Complete(chunked) => break chunked,
+        }
+    };
     let logits: Vec<f32> = chunked
         .inputs(tokenizer)
         .flat_map(|input| logits(model, &input))

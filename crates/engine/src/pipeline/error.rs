@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::health::Readiness;
 use crate::pipeline::threads::TaskError;
 use crate::refusal::Refusal;
-use crate::scheduler::queue::SubmitError;
+use crate::scheduler::submit_error::SubmitError;
 
 /// Why texts are not tagged.
 #[derive(Debug, Error)]

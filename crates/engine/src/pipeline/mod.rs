@@ -3,10 +3,12 @@
 pub(crate) mod aggregate;
 pub(crate) mod aggregation;
 pub(crate) mod answer;
+pub(crate) mod answer_writer;
 pub(crate) mod cache;
 pub(crate) mod classifier;
 pub(crate) mod direct;
 pub(crate) mod error;
+pub(crate) mod memory_need;
 pub(crate) mod model;
 #[cfg(test)]
 mod offsets;

@@ -168,8 +168,12 @@ fn check(words: Words, text: &str, labels: &[usize], joined: bool) -> Result<(),
         }
         for entity in &answer.entities {
             let [first, after] = entity.words;
-            prop_assert_eq!(entity.start, words[first].start);
-            prop_assert_eq!(entity.end, words[after - 1].end);
+            let (start, end) = (words[first].start, words[after - 1].end);
+            prop_assert!(start <= entity.start && entity.end <= end);
+            for trimmed in [(start, entity.start), (entity.end, end)] {
+                let trimmed = sliced(text, offsets, trimmed.0, trimmed.1);
+                prop_assert!(!trimmed.contains(char::is_alphanumeric), "{:?}", trimmed);
+            }
         }
     }
     Ok(())

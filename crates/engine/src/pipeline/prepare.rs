@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nerve_inference::{TokenizerError, WordToken};
-use nerve_tagging::{
-    AlignError, ByteSpan, Splitter, Subwords, Window, WordIndex, split_corpus, split_whitespace, windows,
-};
+use nerve_tagging::{AlignError, ByteSpan, Splitter, Subwords, TextSplitter, Window, WordIndex, windows};
 
 use crate::config::TextLimits;
 use crate::pipeline::aggregation::Aggregation;
@@ -17,8 +15,12 @@ use crate::pipeline::tagged::Words;
 use crate::request::input::TagInput;
 use crate::scheduler::job::WindowInput;
 
-/// How much text is tokenized before another request has its turn, in bytes.
-const STEP_BYTES: usize = 1 << 16;
+/// How much text is tokenized before another request has its turn, in bytes: a few milliseconds of work, whatever the
+/// text. A longer word, of which the tokenizer reads only the beginning, is not divided.
+const STEP_BYTES: usize = 1 << 13;
+
+/// What a text counts in the bytes of a step beside its own, so that a step of many short texts ends too.
+const TEXT_BYTES: usize = 64;
 
 /// A text that is ready to be computed.
 #[derive(Debug)]
@@ -93,6 +95,8 @@ struct PartiallyTokenized {
     given: Option<Vec<String>>,
     /// The number of given words that are tokenized.
     given_done: usize,
+    /// Where running text is divided into words, unless the tokenizer does that.
+    splitter: Option<TextSplitter>,
     /// The byte where the rest of the text starts.
     rest: usize,
 }
@@ -121,7 +125,7 @@ impl Preparation {
         let began = Instant::now();
         let mut budget = STEP_BYTES;
         while budget > 0 && self.next_text() {
-            budget = budget.saturating_sub(self.part().max(1));
+            budget = budget.saturating_sub(self.part() + TEXT_BYTES);
         }
         self.took += began.elapsed();
         self.partial.is_none() && self.waiting.len() == 0
@@ -146,7 +150,7 @@ impl Preparation {
                 let limit = self.limits.max_words;
                 self.prepared.push(Err(PrepareError::TooManyWords { limit }));
             } else {
-                self.partial = Some(PartiallyTokenized::new(source));
+                self.partial = Some(PartiallyTokenized::new(source, self.model.splitter));
             }
         }
         true
@@ -163,9 +167,8 @@ impl Preparation {
                 self.prepared.push(Err(error.into()));
                 0
             }
-            Ok(_)
-                if !self.aggregation.is_of_tokens() && partial.words.spans.len() > self.limits.max_words =>
-            {
+            // Where tokens are labeled, each is a word of the answer.
+            Ok(_) if partial.words.spans.len() > self.limits.max_words => {
                 let limit = self.limits.max_words;
                 self.partial = None;
                 self.prepared.push(Err(PrepareError::TooManyWords { limit }));
@@ -205,57 +208,75 @@ struct Part {
 }
 
 impl PartiallyTokenized {
-    fn new(source: TagInput) -> Self {
-        match source {
-            TagInput::Text(text) => Self {
-                words: Words {
-                    text,
-                    spans: Vec::new(),
-                },
-                ..Self::default()
-            },
-            TagInput::Words(given) => Self {
-                words: Words {
-                    text: given.join(" "),
-                    spans: Vec::new(),
-                },
-                given: Some(given),
-                ..Self::default()
-            },
+    fn new(source: TagInput, splitter: Splitter) -> Self {
+        let splitter = match splitter {
+            Splitter::Corpus => Some(TextSplitter::corpus()),
+            Splitter::Whitespace => Some(TextSplitter::whitespace()),
+            Splitter::Bert => None,
+        };
+        let (text, given) = match source {
+            TagInput::Text(text) => (text, None),
+            TagInput::Words(given) => (given.join(" "), Some(given)),
+        };
+        let spans = Vec::new();
+        Self {
+            words: Words { text, spans },
+            given,
+            splitter,
+            ..Self::default()
         }
     }
 
     /// Tokenizes the next part.
     fn part(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, TokenizerError> {
-        let split: fn(&str) -> Vec<ByteSpan> = match (&self.given, model.splitter) {
-            (Some(_), _) => return self.given_part(model, of_tokens),
-            (None, Splitter::Bert) => return self.whole(model, of_tokens),
-            (None, Splitter::Corpus) => split_corpus,
-            (None, Splitter::Whitespace) => split_whitespace,
+        match (&self.given, &self.splitter) {
+            (Some(_), _) => self.given_part(model, of_tokens),
+            (None, Some(_)) => self.split_part(model, of_tokens),
+            (None, None) => self.own_part(model, of_tokens),
+        }
+    }
+
+    /// Tokenizes the next words of running text.
+    fn split_part(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, TokenizerError> {
+        let (text, from) = (self.words.text.as_str(), self.rest);
+        let mut spans: Vec<ByteSpan> = Vec::new();
+        let mut next_word = || {
+            self.splitter
+                .as_mut()
+                .and_then(|splitter| splitter.next_word(text))
         };
-        let (from, to) = (self.rest, part_end(&self.words.text, self.rest));
-        let part = self.words.text.get(from..to).unwrap_or_default();
-        let in_text = |span: ByteSpan| ByteSpan::new(from + span.start(), from + span.end());
-        let spans = split(part).into_iter().filter_map(in_text).collect();
+        let end = loop {
+            match next_word() {
+                None => break text.len(),
+                Some(span) => {
+                    spans.push(span);
+                    if span.end() - from >= STEP_BYTES {
+                        break span.end();
+                    }
+                }
+            }
+        };
+        self.rest = end;
+        let last = end == text.len();
         self.add(model, of_tokens, spans)?;
-        self.rest = to;
         Ok(Part {
-            bytes: to - from,
-            last: to == self.words.text.len(),
+            bytes: end - from,
+            last,
         })
     }
 
-    /// Tokenizes the whole text by the tokenizer's own words, which depend on all of it.
-    fn whole(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, TokenizerError> {
-        let text = self.words.text.as_str();
-        (self.words.spans, self.subwords) = if of_tokens {
-            model.tokenizer.encode_text_tokens(text)?
+    /// Tokenizes the next words that the tokenizer itself finds.
+    fn own_part(&mut self, model: &TextModel, of_tokens: bool) -> Result<Part, TokenizerError> {
+        let (tokenizer, text, from) = (&model.tokenizer, self.words.text.as_str(), self.rest);
+        let (spans, subwords) = (&mut self.words.spans, &mut self.subwords);
+        self.rest = if of_tokens {
+            tokenizer.encode_text_tokens_part(text, from, spans, subwords)?
         } else {
-            model.tokenizer.encode_text(text)?
+            tokenizer.encode_text_part(text, from, spans, subwords)?
         };
         Ok(Part {
-            bytes: self.words.text.len(),
-            last: true,
+            bytes: self.rest - from,
+            last: self.rest == text.len(),
         })
     }
 
@@ -324,15 +345,6 @@ fn tokens_as_words(
     }
     let subwords = Subwords::new(&ids, &word_ids, spans.len())?;
     Ok((spans, subwords))
-}
-
-/// The end of the part of the text that starts at `from`: at white space, so that no word is cut, or the end of the
-/// text.
-fn part_end(text: &str, from: usize) -> usize {
-    let enough = text.ceil_char_boundary(from.saturating_add(STEP_BYTES));
-    let rest = text.get(enough..).unwrap_or_default();
-    rest.find(char::is_whitespace)
-        .map_or(text.len(), |at| enough + at)
 }
 
 #[cfg(test)]

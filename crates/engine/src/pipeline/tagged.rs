@@ -25,7 +25,7 @@ pub struct TaggedText {
 
 impl TaggedText {
     /// The approximate memory in bytes.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.words.text.len() + size_of_val(self.words.spans.as_slice()) + size_of_val(self.labels.as_slice())
     }
 }

@@ -1,24 +1,27 @@
 //! One version of a model: texts to tagged texts, through the tokenizer threads, the queue and the workers.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::config::{BatchLimits, TextLimits};
 use crate::health::{Health, Readiness};
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::pipeline::aggregation::{Aggregation, DecodingOptions};
 use crate::pipeline::answer::{Answer, AnswerOptions};
-use crate::pipeline::cache::{AnswerCache, CacheKey};
+use crate::pipeline::answer_writer::AnswerWriter;
+use crate::pipeline::cache::{AnswerCache, CacheKey, HashedKey};
 use crate::pipeline::error::{PrepareError, TagError};
 use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::{Preparation, Prepared};
 use crate::pipeline::tagged::TaggedText;
 use crate::pipeline::threads::{TaskError, TokenizerPool};
 use crate::request::input::TagInput;
-use crate::scheduler::job::{LogitMatrix, Waiter, WindowFailed, WindowInput};
+use crate::scheduler::job::{LogitMatrix, WindowFailed, WindowInput};
 use crate::scheduler::pool::Pool;
-use crate::scheduler::queue::{Flow, Queue};
+use crate::scheduler::queue::{Flow, Queue, Waiter, WorkerWait};
 use crate::trace;
 
 /// How many windows of one request are in the queue at a time.
@@ -30,6 +33,11 @@ const WINDOWS_AT_A_TIME: usize = 256;
 /// The number of words above which a text is decided and its answer written on the tokenizer threads: about a
 /// millisecond of work.
 const MANY_WORDS: usize = 2048;
+/// How long one task occupies a tokenizer thread before others take their turn.
+const SLICE: Duration = Duration::from_millis(5);
+
+/// A step of a text takes milliseconds. Threads that are busy for longer are stuck.
+const LONGEST_STEP: Duration = Duration::from_secs(5);
 
 /// What happens to work that the engine has no space for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +70,12 @@ impl Tagger {
         &self.model
     }
 
-    /// Whether requests are accepted now, and if not, why.
+    /// Whether requests are answered now, and if not, why.
     pub fn readiness(&self) -> Readiness {
-        self.health.readiness()
+        match self.health.readiness() {
+            Readiness::Ready if self.threads.are_stuck(LONGEST_STEP) => Readiness::TextThreadsStuck,
+            readiness => readiness,
+        }
     }
 
     /// What a batch may hold.
@@ -88,6 +99,41 @@ impl Tagger {
         Answer::new(tagged, &self.model.labels, view, found)
     }
 
+    /// The writer of the answer to show for a tagged text. Counts the entities found.
+    pub fn answer_writer<T: Borrow<TaggedText>>(&self, tagged: T, view: &AnswerOptions) -> AnswerWriter<T> {
+        let found = |entity_type| self.counters.entity_found(entity_type);
+        AnswerWriter::new(tagged, &self.model.labels, view, found)
+    }
+
+    /// Takes steps of a task about so many words until one returns true. If the words are many, the steps run on the
+    /// tokenizer threads, in slices between which other tasks have their turn.
+    pub async fn run_in_steps<T: Send + 'static>(
+        &self,
+        words: usize,
+        mut task: T,
+        mut step: impl FnMut(&mut T) -> bool + Send + 'static,
+    ) -> Result<T, TaskError> {
+        if words < MANY_WORDS {
+            while !step(&mut task) {}
+            return Ok(task);
+        }
+        loop {
+            let slice = move || {
+                let began = Instant::now();
+                let mut done = false;
+                while !done && began.elapsed() < SLICE {
+                    done = step(&mut task);
+                }
+                (done, task, step)
+            };
+            let done;
+            (done, task, step) = self.threads.run_patiently(slice).await?;
+            if done {
+                return Ok(task);
+            }
+        }
+    }
+
     /// The result of a task about so many words. If they are many, it runs on the tokenizer threads, so that the
     /// threads that serve connections are not held up.
     pub async fn run_sized<T: Send + 'static>(
@@ -109,10 +155,13 @@ impl Tagger {
         &self,
         sources: Vec<TagInput>,
         reading: DecodingOptions,
-    ) -> Result<Vec<Result<TaggedText, TagError>>, TagError> {
+    ) -> Result<Vec<Result<Arc<TaggedText>, TagError>>, TagError> {
         self.check_ready()?;
         match &self.cache {
-            None => self.compute_texts(sources, reading).await,
+            None => {
+                let tagged = self.compute_texts(sources, reading).await?;
+                Ok(tagged.into_iter().map(|tagged| tagged.map(Arc::new)).collect())
+            }
             Some(cache) => self.tag_through(cache, sources, reading).await,
         }
     }
@@ -123,12 +172,12 @@ impl Tagger {
         cache: &AnswerCache,
         sources: Vec<TagInput>,
         reading: DecodingOptions,
-    ) -> Result<Vec<Result<TaggedText, TagError>>, TagError> {
-        let asked: Vec<CacheKey> = sources
+    ) -> Result<Vec<Result<Arc<TaggedText>, TagError>>, TagError> {
+        let asked: Vec<HashedKey> = sources
             .into_iter()
-            .map(|source| CacheKey::new(source, reading))
+            .map(|source| cache.hashed(CacheKey::new(source, reading)))
             .collect();
-        let known: Vec<Option<TaggedText>> = asked.iter().map(|asked| cache.get(asked)).collect();
+        let known: Vec<Option<Arc<TaggedText>>> = asked.iter().map(|asked| cache.get(asked)).collect();
         let unknown: Vec<TagInput> = asked
             .iter()
             .zip(&known)
@@ -147,7 +196,7 @@ impl Tagger {
         let answers = asked.into_iter().zip(known).map(|(asked, known)| match known {
             Some(answer) => Ok(answer),
             None => {
-                let answer = computed.next().unwrap_or(Err(TagError::InferenceFailed))?;
+                let answer = Arc::new(computed.next().unwrap_or(Err(TagError::InferenceFailed))?);
                 cache.keep(asked, &answer);
                 Ok(answer)
             }
@@ -194,10 +243,12 @@ impl Tagger {
         admission: Admission,
         flow: &Flow,
     ) -> Result<Vec<Result<TaggedText, TagError>>, TagError> {
-        let windows = prepared.iter().enumerate().flat_map(|(at, text)| {
-            let inputs = text.iter().flat_map(|text| text.inputs(&self.model));
-            inputs.map(move |input| (at, input))
-        });
+        // Boxed, because the compiler cannot tell that a future with these closures may change threads (rust-lang/rust#102211).
+        let windows: Box<dyn Iterator<Item = (usize, WindowInput)> + Send> =
+            Box::new(prepared.iter().enumerate().flat_map(|(at, text)| {
+                let inputs = text.iter().flat_map(|text| text.inputs(&self.model));
+                inputs.map(move |input| (at, input))
+            }));
         let mut logits: Vec<Result<LogitMatrix, TagError>> =
             prepared.iter().map(|_| Ok(LogitMatrix::new())).collect();
         let take = |at: usize, answered| {
@@ -221,7 +272,7 @@ impl Tagger {
     pub(crate) fn check_ready(&self) -> Result<(), TagError> {
         match self.health.readiness() {
             // Requests that arrive while draining, on connections that are still open, are answered.
-            Readiness::Ready | Readiness::Draining => Ok(()),
+            Readiness::Ready | Readiness::TextThreadsStuck | Readiness::Draining => Ok(()),
             not_ready @ (Readiness::Starting | Readiness::NoWorker) => Err(TagError::NotReady(not_ready)),
         }
     }
@@ -251,11 +302,12 @@ impl Tagger {
         }
     }
 
-    /// Computes windows and gives `take` the logits of each, in order, with the key that came with the window.
+    /// Computes windows and gives `take` the logits of each, in order, with the key of the window's text. After a
+    /// window that fails, the further windows of its text are neither submitted nor waited for.
     ///
     /// The first windows, as many as may be in the queue at a time, are submitted together; under [`Admission::Now`]
     /// they are admitted or refused as a whole. The other windows are submitted one by one as these are answered.
-    pub(crate) async fn compute<K: Copy>(
+    pub(crate) async fn compute<K: Copy + PartialEq>(
         &self,
         windows: impl Iterator<Item = (K, WindowInput)>,
         admission: Admission,
@@ -273,6 +325,7 @@ impl Tagger {
             at_a_time = inputs.len();
             submitted = keys.into_iter().zip(self.queue.submit(inputs, flow)?).collect();
         }
+        let mut wait = WorkerWait::default();
         loop {
             while submitted.len() < at_a_time {
                 let Some((key, input)) = windows.next() else {
@@ -280,13 +333,16 @@ impl Tagger {
                 };
                 let waiter = match admission {
                     Admission::Now => self.queue.submit_further(vec![input], flow).await?,
-                    Admission::Patiently => match self.queue.submit_patiently(vec![input], flow).await {
-                        Ok(waiter) => waiter,
-                        Err(reason) => {
-                            take(key, Err(TagError::Queue(reason)));
-                            continue;
+                    Admission::Patiently => {
+                        match self.queue.submit_patiently(vec![input], flow, &mut wait).await {
+                            Ok(waiter) => waiter,
+                            Err(reason) => {
+                                take(key, Err(TagError::Queue(reason)));
+                                give_up(key, &mut submitted, &mut windows);
+                                continue;
+                            }
                         }
-                    },
+                    }
                 };
                 submitted.extend(waiter.into_iter().map(|waiter| (key, waiter)));
             }
@@ -297,7 +353,11 @@ impl Tagger {
                 Ok(answered) => answered.map_err(|WindowFailed| TagError::InferenceFailed),
                 Err(_) => Err(self.dropped()),
             };
+            let failed = answered.is_err();
             take(key, answered);
+            if failed {
+                give_up(key, &mut submitted, &mut windows);
+            }
         }
     }
 
@@ -339,6 +399,16 @@ impl Tagger {
     }
 }
 
+/// Withdraws the submitted windows of a text, and skips those that follow.
+fn give_up<K: Copy + PartialEq>(
+    text: K,
+    submitted: &mut VecDeque<(K, Waiter)>,
+    windows: &mut Peekable<impl Iterator<Item = (K, WindowInput)>>,
+) {
+    submitted.retain(|(key, _)| *key != text);
+    while windows.next_if(|(key, _)| *key == text).is_some() {}
+}
+
 /// Appends the logits of a text's next window, unless the text has failed.
 pub(crate) fn append(logits: &mut Result<LogitMatrix, TagError>, answered: Result<LogitMatrix, TagError>) {
     match (logits, answered) {
@@ -358,13 +428,25 @@ pub(super) fn decide(
 ) -> Result<TaggedText, TagError> {
     let aggregation = reading.aggregation;
     let rows = aggregation.words(logits, model.decoder.width(), text.read_lengths());
-    let labels = model
+    let mut labels = model
         .decoder
         .decode(&rows, text.has_subword(), reading.decoding)
         .ok_or(TagError::InferenceFailed)?;
+    let joined = aggregation != Aggregation::None;
+    if !joined {
+        // Each token is an entity of its own, and a word without tokens has none to be inside of.
+        let unseen = labels
+            .iter_mut()
+            .zip(text.has_subword())
+            .filter(|(_, seen)| !seen);
+        unseen.for_each(|(label, _)| *label = model.decoder.outside_word());
+    }
     Ok(TaggedText {
         words: text.words,
         labels,
-        joined: aggregation != Aggregation::None,
+        joined,
     })
 }
+
+#[cfg(test)]
+mod tests;

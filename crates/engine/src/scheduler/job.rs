@@ -23,11 +23,32 @@ pub struct WindowInput {
     pub reads: Vec<usize>,
 }
 
+/// A window's place in the order of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct VirtualStart {
+    pub(crate) turn: u64,
+    pub(crate) serial: u64,
+}
+
+impl VirtualStart {
+    /// This place and those of the windows that were submitted after it in one submission.
+    pub(crate) fn and_following(self) -> impl Iterator<Item = Self> {
+        (self.turn..)
+            .zip(self.serial..)
+            .map(|(turn, serial)| Self { turn, serial })
+    }
+}
+
 /// A window that waits or runs. Dropping it tells the receiver that no answer will come.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) input: WindowInput,
+    /// When it last entered the queue.
     pub(crate) submitted: Instant,
+    /// The place in the queue that it was submitted to.
+    pub(crate) start: VirtualStart,
+    /// Whether it must not share a batch, because a batch that it was in has failed.
+    pub(crate) runs_alone: bool,
     /// The request's span; disabled if no subscriber records it.
     request: Span,
     /// The span of the window's current stage, which ends when it is dropped.
@@ -35,21 +56,23 @@ pub(crate) struct Job {
     reply: oneshot::Sender<Result<LogitMatrix, WindowFailed>>,
 }
 
-/// The receiving side of a [`Job`]. Dropping it withdraws the job.
-pub(crate) type Waiter = oneshot::Receiver<Result<LogitMatrix, WindowFailed>>;
+/// The receiving side of a [`Job`].
+pub(crate) type JobReply = oneshot::Receiver<Result<LogitMatrix, WindowFailed>>;
 
 impl Job {
     /// A job of a request, and its receiver.
-    pub(crate) fn new(input: WindowInput, request: &Span) -> (Self, Waiter) {
-        let (reply, waiter) = oneshot::channel();
+    pub(crate) fn new(input: WindowInput, request: &Span) -> (Self, JobReply) {
+        let (reply, receiver) = oneshot::channel();
         let job = Self {
             request: request.clone(),
             stage: trace::queue(request, input.ids.len()),
             input,
             submitted: Instant::now(),
+            start: VirtualStart::default(),
+            runs_alone: false,
             reply,
         };
-        (job, waiter)
+        (job, receiver)
     }
 
     /// The number of tokens of the window.
@@ -60,6 +83,13 @@ impl Job {
     /// Notes that the window runs now, in a batch of so many windows and positions.
     pub(crate) fn taken(&mut self, windows: usize, positions: usize) {
         self.stage = trace::inference(&self.request, windows, positions);
+    }
+
+    /// Notes that the window waits again, to run alone.
+    pub(crate) fn waits_again(&mut self) {
+        self.runs_alone = true;
+        self.submitted = Instant::now();
+        self.stage = trace::queue(&self.request, self.input.ids.len());
     }
 
     /// Whether the receiver is gone.

@@ -6,4 +6,6 @@ pub(crate) mod lone;
 pub(crate) mod policy;
 pub(crate) mod pool;
 pub(crate) mod queue;
+pub(crate) mod submit_error;
+pub(crate) mod waiting;
 pub(crate) mod worker;

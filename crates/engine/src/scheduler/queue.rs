@@ -1,52 +1,28 @@
 //! The bounded queue between requests and workers: windows in fair order, behind one lock.
 
-use std::collections::BTreeMap;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::sync::Notify;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
 use crate::config::{BatchLimits, QueueLimits};
-use crate::health::Readiness;
 use crate::metrics::Metrics;
-use crate::scheduler::drain::DrainRate;
-use crate::scheduler::job::{Job, Waiter, WindowInput};
-use crate::scheduler::policy::{LOOKAHEAD, batch_size_for, next_batch};
+use crate::scheduler::job::{Job, JobReply, LogitMatrix, VirtualStart, WindowFailed, WindowInput};
+use crate::scheduler::submit_error::SubmitError;
+use crate::scheduler::waiting::{Precedence, QueueSize, QueueState};
 
 /// How long bulk work waits for a worker to become ready before it is refused: twice the longest pause between two
 /// attempts to open a session.
-const WORKER_WAIT: Duration = Duration::from_secs(20);
-
-/// Why the queue did not accept windows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum SubmitError {
-    /// The windows are more than an empty queue holds.
-    #[error("a window of the text has more tokens than the queue holds (--queue-tokens)")]
-    NeverFits,
-    /// Too many windows are waiting.
-    #[error("too many windows wait for the model (--queue-requests)")]
-    WindowsFull {
-        /// Seconds after which the queue is expected to have space.
-        retry_after: u32,
-    },
-    /// Too many tokens are waiting.
-    #[error("too many tokens wait for the model (--queue-tokens)")]
-    TokensFull {
-        /// Seconds after which the queue is expected to have space.
-        retry_after: u32,
-    },
-    /// No worker is ready.
-    #[error("{}", Readiness::NoWorker.problem())]
-    NoWorker,
-    /// The queue is closed.
-    #[error("{}", Readiness::Draining.problem())]
-    Closed,
-}
+pub(crate) const WORKER_WAIT: Duration = match cfg!(test) {
+    false => Duration::from_secs(20),
+    true => Duration::from_millis(100),
+};
 
 /// Windows that wait for a worker.
 ///
@@ -59,29 +35,16 @@ pub enum SubmitError {
 /// request wait for space and are taken first.
 pub(crate) struct Queue {
     state: Mutex<QueueState>,
-    changed: Condvar,
+    /// Notified when windows enter the queue, or the queue closes. Only idle workers wait for it, so that the
+    /// notification of one window reaches a worker that can run it.
+    entered: Condvar,
+    /// Notified when the queue closes.
+    ended: Condvar,
     /// Notified when windows leave the queue, a worker becomes ready, or the queue closes.
     room: Notify,
     limits: QueueLimits,
     batching: BatchLimits,
     metrics: Arc<Metrics>,
-}
-
-#[derive(Default)]
-struct QueueState {
-    waiting: BTreeMap<VirtualStart, Job>,
-    // Invariant: the sum of the waiting jobs' tokens.
-    tokens: usize,
-    /// Space that further windows of admitted requests wait for.
-    reserved: QueueSize,
-    drain: DrainRate,
-    /// What this queue has added to the gauges, which the queues of all models share.
-    shown: QueueSize,
-    serving: u64,
-    submitted: u64,
-    workers: usize,
-    idle: usize,
-    closed: bool,
 }
 
 /// The windows that a worker runs next.
@@ -90,31 +53,6 @@ pub(crate) struct Batch {
     pub(crate) jobs: Vec<Job>,
     /// Whether the batch is a single window while no other window waits and no other worker runs.
     pub(crate) is_lone: bool,
-}
-
-/// How much space windows take.
-#[derive(Clone, Copy, Default)]
-struct QueueSize {
-    windows: usize,
-    tokens: usize,
-}
-
-impl QueueSize {
-    fn of(jobs: &[Job]) -> Self {
-        Self {
-            windows: jobs.len(),
-            tokens: jobs.iter().map(Job::tokens).sum(),
-        }
-    }
-}
-
-/// Which submissions get space first.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Precedence {
-    /// New windows. They leave the reserved space free.
-    New,
-    /// Further windows of an admitted request.
-    Further,
 }
 
 /// Space reserved for further windows of an admitted request. Dropping it ends the reservation.
@@ -144,12 +82,6 @@ impl Drop for Reservation<'_> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct VirtualStart {
-    turn: u64,
-    serial: u64,
-}
-
 /// Windows that the queue did not accept, and why.
 struct RefusedJobs {
     reason: SubmitError,
@@ -157,7 +89,7 @@ struct RefusedJobs {
 }
 
 /// Jobs without trace spans: the spans of a text's first windows are enough.
-fn jobs_without_span(inputs: Vec<WindowInput>) -> (Vec<Job>, Vec<Waiter>) {
+fn jobs_without_span(inputs: Vec<WindowInput>) -> (Vec<Job>, Vec<JobReply>) {
     let job = |input| Job::new(input, &Span::none());
     inputs.into_iter().map(job).unzip()
 }
@@ -166,12 +98,52 @@ fn jobs_without_span(inputs: Vec<WindowInput>) -> (Vec<Job>, Vec<Waiter>) {
 #[derive(Debug, Default)]
 pub(crate) struct Flow(AtomicU64);
 
+/// The result of a submitted window. Dropping it earlier takes the window out of the queue.
+pub(crate) struct Waiter {
+    reply: JobReply,
+    start: VirtualStart,
+    queue: Arc<Queue>,
+    /// Whether the window has ended, with a result or without one.
+    ended: bool,
+}
+
+impl Future for Waiter {
+    /// An error means that the window was dropped without being run.
+    type Output = Result<Result<LogitMatrix, WindowFailed>, RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = Pin::new(&mut self.reply).poll(context);
+        self.ended = polled.is_ready();
+        polled
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.queue.withdraw(self.start);
+        }
+    }
+}
+
+/// Until when bulk work waits for a worker. The wait begins when no worker is ready, and ends when one accepts work,
+/// so that everything submitted in between waits for [`WORKER_WAIT`] together.
+#[derive(Debug, Default)]
+pub(crate) struct WorkerWait(Option<Instant>);
+
+impl WorkerWait {
+    fn end(&mut self) -> Instant {
+        *self.0.get_or_insert_with(|| Instant::now() + WORKER_WAIT)
+    }
+}
+
 impl Queue {
     /// An empty queue without workers.
     pub(crate) fn new(limits: QueueLimits, batching: BatchLimits, metrics: Arc<Metrics>) -> Self {
         Self {
             state: Mutex::default(),
-            changed: Condvar::new(),
+            entered: Condvar::new(),
+            ended: Condvar::new(),
             room: Notify::new(),
             limits,
             batching,
@@ -190,68 +162,92 @@ impl Queue {
     }
 
     /// Accepts all of a request's first windows, or none.
-    pub(crate) fn submit(&self, inputs: Vec<WindowInput>, flow: &Flow) -> Result<Vec<Waiter>, SubmitError> {
-        self.check_fits(&inputs)?;
-        let request = Span::current();
-        let (jobs, waiters) = inputs.into_iter().map(|input| Job::new(input, &request)).unzip();
-        self.enter(jobs, flow, Precedence::New)
-            .map_err(|refused| refused.reason)?;
-        Ok(waiters)
-    }
-
-    /// Accepts further windows of an admitted request as soon as there is space, before any new request.
-    pub(crate) async fn submit_further(
-        &self,
+    pub(crate) fn submit(
+        self: &Arc<Self>,
         inputs: Vec<WindowInput>,
         flow: &Flow,
     ) -> Result<Vec<Waiter>, SubmitError> {
         self.check_fits(&inputs)?;
-        let (jobs, waiters) = jobs_without_span(inputs);
-        self.enter_in_time(jobs, flow, Precedence::Further, None).await?;
-        Ok(waiters)
+        let request = Span::current();
+        let (jobs, replies) = inputs.into_iter().map(|input| Job::new(input, &request)).unzip();
+        let first = self
+            .enter(jobs, flow, Precedence::New)
+            .map_err(|refused| refused.reason)?;
+        Ok(self.waiters(first, replies))
+    }
+
+    /// Accepts further windows of an admitted request as soon as there is space, before any new request.
+    pub(crate) async fn submit_further(
+        self: &Arc<Self>,
+        inputs: Vec<WindowInput>,
+        flow: &Flow,
+    ) -> Result<Vec<Waiter>, SubmitError> {
+        self.check_fits(&inputs)?;
+        let (jobs, replies) = jobs_without_span(inputs);
+        let first = self.enter_in_time(jobs, flow, Precedence::Further, None).await?;
+        Ok(self.waiters(first, replies))
     }
 
     /// Accepts windows of bulk work. Where a request would be refused because of load, bulk work waits for space,
     /// behind all others.
     pub(crate) async fn submit_patiently(
-        &self,
+        self: &Arc<Self>,
         inputs: Vec<WindowInput>,
         flow: &Flow,
+        wait: &mut WorkerWait,
     ) -> Result<Vec<Waiter>, SubmitError> {
         self.check_fits(&inputs)?;
-        let (jobs, waiters) = jobs_without_span(inputs);
-        let worker_end = Instant::now() + WORKER_WAIT;
-        self.enter_in_time(jobs, flow, Precedence::New, Some(worker_end))
+        let (jobs, replies) = jobs_without_span(inputs);
+        let first = self
+            .enter_in_time(jobs, flow, Precedence::New, Some(wait))
             .await?;
-        Ok(waiters)
+        Ok(self.waiters(first, replies))
     }
 
-    /// Accepts the jobs once there is space. With `worker_end`, waits until then for a worker to become ready.
+    fn waiters(self: &Arc<Self>, first: VirtualStart, replies: Vec<JobReply>) -> Vec<Waiter> {
+        let waiter = |(start, reply)| Waiter {
+            reply,
+            start,
+            queue: Arc::clone(self),
+            ended: false,
+        };
+        first.and_following().zip(replies).map(waiter).collect()
+    }
+
+    /// Accepts the jobs once there is space, and yields the first one's place. With `wait`, waits for a worker to
+    /// become ready.
     async fn enter_in_time(
         &self,
         mut jobs: Vec<Job>,
         flow: &Flow,
         precedence: Precedence,
-        worker_end: Option<Instant>,
-    ) -> Result<(), SubmitError> {
+        mut wait: Option<&mut WorkerWait>,
+    ) -> Result<VirtualStart, SubmitError> {
         let size = QueueSize::of(&jobs);
         let mut claim = None;
         loop {
             let mut room = pin!(self.room.notified());
             // Enabled before the attempt, so that space freed right after it is noticed.
             room.as_mut().enable();
-            let Err(refused) = self.enter(jobs, flow, precedence) else {
-                return Ok(());
+            let entered = self.enter(jobs, flow, precedence);
+            let no_worker = matches!(&entered, Err(refused) if refused.reason == SubmitError::NoWorker);
+            if let Some(wait) = wait.as_deref_mut().filter(|_| !no_worker) {
+                *wait = WorkerWait::default();
+            }
+            let refused = match entered {
+                Ok(first) => return Ok(first),
+                Err(refused) => refused,
             };
-            match (refused.reason, worker_end) {
+            match (refused.reason, wait.as_deref_mut()) {
                 (SubmitError::WindowsFull { .. } | SubmitError::TokensFull { .. }, _) => {
                     if precedence == Precedence::Further {
                         claim.get_or_insert_with(|| Reservation::new(self, size));
                     }
                     room.await;
                 }
-                (SubmitError::NoWorker, Some(end)) => {
-                    timeout_at(end, room).await.map_err(|_| SubmitError::NoWorker)?;
+                (SubmitError::NoWorker, Some(wait)) => {
+                    let waited = timeout_at(wait.end(), room).await;
+                    waited.map_err(|_| SubmitError::NoWorker)?;
                 }
                 (SubmitError::NoWorker, None) | (SubmitError::NeverFits | SubmitError::Closed, _) => {
                     return Err(refused.reason);
@@ -276,44 +272,62 @@ impl Queue {
             windows: 1,
             tokens: 1,
         };
-        self.admit(&mut self.lock(), least, Precedence::New)
+        let refusal = self.lock().refusal(self.limits, least, Precedence::New);
+        refusal.map_or(Ok(()), Err)
     }
 
-    fn admit(
+    /// Accepts all jobs, and yields the first one's place, or none.
+    fn enter(
         &self,
-        state: &mut QueueState,
-        size: QueueSize,
+        jobs: Vec<Job>,
+        flow: &Flow,
         precedence: Precedence,
-    ) -> Result<(), SubmitError> {
-        if state.refusal(self.limits, size, precedence).is_some() {
-            state.forget_withdrawn();
-        }
-        state.refusal(self.limits, size, precedence).map_or(Ok(()), Err)
-    }
-
-    fn enter(&self, jobs: Vec<Job>, flow: &Flow, precedence: Precedence) -> Result<(), RefusedJobs> {
+    ) -> Result<VirtualStart, RefusedJobs> {
         let size = QueueSize::of(&jobs);
         let mut state = self.lock();
-        if let Err(reason) = self.admit(&mut state, size, precedence) {
+        if let Some(reason) = state.refusal(self.limits, size, precedence) {
             return Err(RefusedJobs { reason, jobs });
         }
-        let many = jobs.len() > 1;
-        let before = state.serving.max(flow.0.load(Ordering::Relaxed));
-        flow.0.store(before + jobs.len() as u64, Ordering::Relaxed);
-        for (turn, job) in (before + 1..).zip(jobs) {
-            let serial = state.submitted;
-            state.submitted += 1;
-            state.waiting.insert(VirtualStart { turn, serial }, job);
-        }
-        state.tokens += size.tokens;
+        let first = state.add(jobs, flow.0.load(Ordering::Relaxed));
+        flow.0
+            .store(first.turn + size.windows as u64 - 1, Ordering::Relaxed);
         self.show(&mut state);
         drop(state);
-        if many {
-            self.changed.notify_all();
+        if size.windows > 1 {
+            self.entered.notify_all();
         } else {
-            self.changed.notify_one();
+            self.entered.notify_one();
         }
-        Ok(())
+        Ok(first)
+    }
+
+    /// Takes back the windows of a batch that failed, each to be run alone. Windows whose receivers are gone are
+    /// dropped. Yields the others if there is no worker to run them, or the queue is closed.
+    pub(crate) fn rerun(&self, mut jobs: Vec<Job>) -> Vec<Job> {
+        jobs.retain(|job| !job.is_withdrawn());
+        let mut state = self.lock();
+        if jobs.is_empty() || state.workers == 0 || state.closed {
+            return jobs;
+        }
+        for mut job in jobs {
+            job.waits_again();
+            state.insert(job);
+        }
+        self.show(&mut state);
+        drop(state);
+        self.entered.notify_all();
+        Vec::new()
+    }
+
+    /// Drops a window whose result is not wanted any more, if it still waits.
+    fn withdraw(&self, start: VirtualStart) {
+        let mut state = self.lock();
+        let withdrawn = state.remove(start);
+        self.show(&mut state);
+        drop(state);
+        if withdrawn.is_some() {
+            self.room.notify_waiters();
+        }
     }
 
     /// The next batch, once there is one. `None` once the queue is closed and empty.
@@ -323,17 +337,14 @@ impl Queue {
         loop {
             let jobs = state.next_batch(self.batching);
             if !jobs.is_empty() || state.closed {
-                let is_lone = jobs.len() == 1 && state.waiting.is_empty() && state.idle == state.workers;
+                let is_lone = jobs.len() == 1 && state.size().windows == 0 && state.idle == state.workers;
                 state.idle -= 1;
                 self.show(&mut state);
                 drop(state);
                 self.room.notify_waiters();
                 return (!jobs.is_empty()).then_some(Batch { jobs, is_lone });
             }
-            self.show(&mut state);
-            // Withdrawn windows have left the queue too.
-            self.room.notify_waiters();
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.entered.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -354,42 +365,48 @@ impl Queue {
     }
 
     /// A worker is not ready any more. When the last one goes, waiting windows are dropped, which their receivers
-    /// notice.
-    pub(crate) fn worker_down(&self) {
+    /// notice, except those that were to run alone: they are yielded, to be run when the worker is ready again.
+    pub(crate) fn worker_down(&self) -> Vec<Job> {
         let mut state = self.lock();
         state.workers = state.workers.saturating_sub(1);
-        if state.workers == 0 {
-            state.clear();
-        }
+        let mut jobs = match state.workers {
+            0 => state.drain(),
+            _ => Vec::new(),
+        };
         self.show(&mut state);
         drop(state);
+        jobs.retain(|job| job.runs_alone);
         self.room.notify_waiters();
+        jobs
     }
 
     /// Accepts no more windows. Waiting windows are still served.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
-        self.changed.notify_all();
-        self.room.notify_waiters();
+        self.notify_of_end();
     }
 
     /// Accepts no more windows and drops the waiting ones.
     pub(crate) fn abort(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.clear();
+        let jobs = state.drain();
         self.show(&mut state);
         drop(state);
-        self.changed.notify_all();
+        drop(jobs);
+        self.notify_of_end();
+    }
+
+    fn notify_of_end(&self) {
+        self.entered.notify_all();
+        self.ended.notify_all();
         self.room.notify_waiters();
     }
 
     /// Waits at most `pause`. True once the queue is closed.
-    pub(crate) fn closed_within(&self, pause: std::time::Duration) -> bool {
+    pub(crate) fn closed_within(&self, pause: Duration) -> bool {
         let state = self.lock();
-        let waited = self
-            .changed
-            .wait_timeout_while(state, pause, |state| !state.closed);
+        let waited = self.ended.wait_timeout_while(state, pause, |state| !state.closed);
         waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 
@@ -399,88 +416,11 @@ impl Queue {
     }
 
     fn show(&self, state: &mut QueueState) {
-        let now = QueueSize {
-            windows: state.waiting.len(),
-            tokens: state.tokens,
-        };
+        let now = state.size();
         let before = std::mem::replace(&mut state.shown, now);
         let grown = |now: usize, before: usize| now as i64 - before as i64;
         self.metrics.queue_windows.add(grown(now.windows, before.windows));
         self.metrics.queue_tokens.add(grown(now.tokens, before.tokens));
-    }
-}
-
-impl QueueState {
-    fn next_batch(&mut self, limits: BatchLimits) -> Vec<Job> {
-        let mut turns = Vec::new();
-        let mut lengths = Vec::new();
-        let mut withdrawn = Vec::new();
-        for (&turn, job) in &self.waiting {
-            if job.is_withdrawn() {
-                withdrawn.push(turn);
-                continue;
-            }
-            turns.push(turn);
-            lengths.push(job.tokens());
-            if turns.len() == LOOKAHEAD {
-                break;
-            }
-        }
-        for turn in withdrawn {
-            self.remove(turn);
-        }
-        let share = batch_size_for(self.waiting.len(), self.idle);
-        if let Some(oldest) = turns.first() {
-            self.serving = self.serving.max(oldest.turn);
-        }
-        next_batch(&lengths, limits, share)
-            .into_iter()
-            .filter_map(|at| self.remove(turns[at]))
-            .collect()
-    }
-
-    /// The reason why windows of this size may not enter, if there is one.
-    fn refusal(&self, limits: QueueLimits, size: QueueSize, precedence: Precedence) -> Option<SubmitError> {
-        let reserved = match precedence {
-            Precedence::New => self.reserved,
-            Precedence::Further => QueueSize::default(),
-        };
-        if self.closed {
-            Some(SubmitError::Closed)
-        } else if self.workers == 0 {
-            Some(SubmitError::NoWorker)
-        } else if self.waiting.len() + reserved.windows + size.windows > limits.windows {
-            Some(SubmitError::WindowsFull {
-                retry_after: self.retry_after(size),
-            })
-        } else if self.tokens + reserved.tokens + size.tokens > limits.tokens {
-            Some(SubmitError::TokensFull {
-                retry_after: self.retry_after(size),
-            })
-        } else {
-            None
-        }
-    }
-
-    /// Seconds after which windows of this size are expected to fit, at the recent rate.
-    fn retry_after(&self, size: QueueSize) -> u32 {
-        self.drain.seconds_for(self.tokens + size.tokens, self.workers)
-    }
-
-    fn remove(&mut self, turn: VirtualStart) -> Option<Job> {
-        let job = self.waiting.remove(&turn)?;
-        self.tokens -= job.tokens();
-        Some(job)
-    }
-
-    fn forget_withdrawn(&mut self) {
-        self.waiting.retain(|_, job| !job.is_withdrawn());
-        self.tokens = self.waiting.values().map(Job::tokens).sum();
-    }
-
-    fn clear(&mut self) {
-        self.waiting.clear();
-        self.tokens = 0;
     }
 }
 

@@ -33,17 +33,17 @@ pub(crate) struct Worker {
 /// How serving with one session ended.
 enum WorkerEnd {
     QueueClosed,
-    /// The session cannot be used any more.
-    Broken,
+    /// The session cannot be used any more. The windows of its last batch are to be run again.
+    Broken(Vec<Job>),
 }
 
 /// Whether a session may run again.
-#[derive(PartialEq, Eq)]
 enum SessionState {
     Usable,
-    /// A run failed, because of its texts or because of the session.
-    Doubtful,
-    Broken,
+    /// A run failed, because of its texts or because of the session. The windows are to be run again, alone.
+    Doubtful(Vec<Job>),
+    /// A run panicked. The windows are to be run again, alone.
+    Broken(Vec<Job>),
 }
 
 impl Worker {
@@ -74,17 +74,22 @@ impl Worker {
         let mut pause = FIRST_PAUSE;
         loop {
             let ended = self.serve(session.as_mut(), &mut pause);
-            self.down();
-            match ended {
+            let alone = self.down();
+            let unfinished = match ended {
                 WorkerEnd::QueueClosed => return,
-                WorkerEnd::Broken => drop_quietly(session),
-            }
-            match self.reopen(&mut pause) {
-                Some(reopened) => session = reopened,
-                None => return,
-            }
+                WorkerEnd::Broken(jobs) => jobs,
+            };
+            drop_quietly(session);
+            // The other workers run these windows; if there are none, this one does with its new session.
+            let mut own = self.queue.rerun(unfinished);
+            own.extend(alone);
+            let Some((reopened, own)) = self.reopen(&mut pause, own) else {
+                return;
+            };
+            session = reopened;
             self.metrics.worker_restarts.inc();
             self.up();
+            drop(self.queue.rerun(own));
             info!("a worker has a new session");
         }
     }
@@ -95,10 +100,10 @@ impl Worker {
         self.queue.worker_up();
     }
 
-    fn down(&self) {
+    fn down(&self) -> Vec<Job> {
         self.health.worker_down();
         self.metrics.workers_alive.dec();
-        self.queue.worker_down();
+        self.queue.worker_down()
     }
 
     fn open_and_warm(&self, open: &OpenSession) -> Result<Box<dyn ModelSession>, ModelSessionError> {
@@ -120,14 +125,19 @@ impl Worker {
     /// A new session, attempted with growing pauses; `None` once the queue is closed.
     ///
     /// The pauses grow until a batch has run: a session that opens and breaks at once is retried no faster than one
-    /// that does not open.
-    fn reopen(&self, pause: &mut Duration) -> Option<Box<dyn ModelSession>> {
+    /// that does not open. `unfinished` windows wait for the first attempt only.
+    fn reopen(
+        &self,
+        pause: &mut Duration,
+        mut unfinished: Vec<Job>,
+    ) -> Option<(Box<dyn ModelSession>, Vec<Job>)> {
         while !self.queue.closed_within(*pause) {
             *pause = (*pause * 2).min(LONGEST_PAUSE);
             match self.open_and_warm(self.open.as_ref()) {
-                Ok(session) => return Some(session),
+                Ok(session) => return Some((session, unfinished)),
                 Err(error) => warn!(%error, "a worker's session cannot be opened"),
             }
+            unfinished.clear();
         }
         None
     }
@@ -136,8 +146,8 @@ impl Worker {
         while let Some(batch) = self.queue.take() {
             match self.run_batch(session, batch) {
                 SessionState::Usable => *pause = FIRST_PAUSE,
-                SessionState::Doubtful if self.still_runs(session) => {}
-                SessionState::Doubtful | SessionState::Broken => return WorkerEnd::Broken,
+                SessionState::Doubtful(jobs) if self.still_runs(session) => drop(self.queue.rerun(jobs)),
+                SessionState::Doubtful(jobs) | SessionState::Broken(jobs) => return WorkerEnd::Broken(jobs),
             }
         }
         WorkerEnd::QueueClosed
@@ -201,16 +211,14 @@ impl Worker {
             }
             Ok(Err(error)) => {
                 error!(%error, windows = jobs.len(), padded, "inference failed");
-                fail(jobs);
-                SessionState::Doubtful
+                SessionState::Doubtful(to_rerun(jobs))
             }
             Err(_) => {
                 error!(
                     windows = jobs.len(),
                     padded, "inference panicked; opening a new session"
                 );
-                fail(jobs);
-                SessionState::Broken
+                SessionState::Broken(to_rerun(jobs))
             }
         }
     }
@@ -236,10 +244,15 @@ fn read(logits: &dyn LogitRows, window: usize, input: &WindowInput) -> Result<Lo
     Ok(matrix)
 }
 
-fn fail(batch: Vec<Job>) {
-    for job in batch {
+/// The windows of a failed batch that are to be run again. A window that was alone has failed by itself.
+fn to_rerun(mut batch: Vec<Job>) -> Vec<Job> {
+    if batch.len() > 1 {
+        return batch;
+    }
+    for job in batch.drain(..) {
         job.answer(Err(WindowFailed));
     }
+    batch
 }
 
 /// Drops a session that panicked; its destructor may panic too.
@@ -248,3 +261,6 @@ fn drop_quietly(session: Box<dyn ModelSession>) {
         warn!("a broken session panicked again when it was closed");
     }
 }
+
+#[cfg(test)]
+mod tests;

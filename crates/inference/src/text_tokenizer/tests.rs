@@ -42,13 +42,63 @@ fn own_words_slice_the_text() {
     assert_eq!(subwords.word_count(), 3);
 }
 
+/// The words of a text that is neither divided nor looked up in the cache.
+fn encode_whole(tokenizer: &TextTokenizer, text: &str) -> (Vec<ByteSpan>, Subwords) {
+    let encoding = tokenizer.tokenizer.encode(text, false).unwrap();
+    let words = tokenizer.own_words(text, &encoding);
+    let (mut spans, mut subwords) = (Vec::new(), Subwords::default());
+    append(&mut spans, &mut subwords, &encoding, words, 0).unwrap();
+    (spans, subwords)
+}
+
 proptest! {
     #[test]
     fn ascii_read_word_by_word_is_read_as_a_whole(text in "[ -~\\t\\n\\r]{0,60}|( |a|@|paulwalk|Do|n't|\\[SEP\\]|\\n|zzz){0,20}") {
         let (_dir, tokenizer) = tokenizer();
         prop_assert!(tokenizer.cuts_as_bert && bert_words::cut(&text).is_some());
-        prop_assert_eq!(tokenizer.encode_text(&text).unwrap(), tokenizer.encode_whole(&text).unwrap());
+        prop_assert_eq!(tokenizer.encode_text(&text).unwrap(), encode_whole(&tokenizer, &text));
     }
+}
+
+#[test]
+fn a_long_text_has_the_words_of_the_text_read_at_once() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/plain/fixtures");
+    for name in ["bert-iob2", "roberta", "xlm-roberta"] {
+        let tokenizer = TextTokenizer::open_dir(&fixtures.join(name)).unwrap();
+        for unit in [
+            "Bob, (O'Neil) met  é. ",
+            "漢字 e\u{301} (walk)\u{200d} ",
+            "a .b, [SEP]\nc",
+        ] {
+            // Parts end in many places of the unit.
+            for shift in (0..unit.len()).step_by(3) {
+                let text = format!("{}{}", "a ".repeat(shift), unit.repeat(24_000 / unit.len()));
+                assert_eq!(
+                    tokenizer.encode_text(&text).unwrap(),
+                    encode_whole(&tokenizer, &text),
+                    "{name} {unit}"
+                );
+                let (spans, subwords) = tokenizer.encode_text_tokens(&text).unwrap();
+                let encoding = tokenizer.tokenizer.encode(text.as_str(), false).unwrap();
+                assert_eq!(
+                    (subwords.ids(), subwords.word_count()),
+                    (encoding.get_ids(), spans.len()),
+                    "{name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_beginning_of_a_long_word_becomes_subwords() {
+    let tokenizer = byte_level(true, "{}");
+    let long = "d".repeat(100_000);
+    let subwords = tokenizer.encode_words(&["and", &long, "and"]).unwrap();
+    assert_eq!(subwords.of_word(WordIndex(1)), 4..5 + LONGEST_WORD_BYTES);
+    assert_eq!(subwords.of_word(WordIndex(2)).len(), 4);
+    let tokens = tokenizer.encode_tokens(&[long.as_str()]).unwrap();
+    assert_eq!(tokens.last().unwrap().span.end(), LONGEST_WORD_BYTES);
 }
 
 #[test]
@@ -280,4 +330,39 @@ fn a_file_that_the_library_panics_at_is_refused_by_its_name() {
     let error = TextTokenizer::open_dir(dir.path()).err().unwrap();
     assert!(matches!(error, TokenizerError::Open { .. }));
     assert!(error.to_string().contains("tokenizer.json"), "{error}");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_file() {
+    let (dir, plain) = tokenizer();
+    let mark = |name: &str| {
+        let path = dir.path().join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
+    };
+    let words = ["do", "[PAD]", "paul"];
+    let ids = plain.encode_words(&words).unwrap().ids().to_vec();
+    mark("vocab.txt");
+    let marked = TextTokenizer::open_dir(dir.path()).unwrap();
+    assert_eq!(marked.token_to_id("[PAD]"), Some(0));
+    assert_eq!(marked.encode_words(&words).unwrap().ids(), ids);
+    marked.save(&dir.path().join("tokenizer.json")).unwrap();
+    mark("tokenizer.json");
+    std::fs::write(dir.path().join("tokenizer_config.json"), "\u{feff}{}").unwrap();
+    let marked = TextTokenizer::open_dir(dir.path()).unwrap();
+    assert_eq!(marked.encode_words(&words).unwrap().ids(), ids);
+}
+
+#[test]
+fn a_file_in_utf_16_is_named_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let utf16: Vec<u8> = "\u{feff}[PAD]\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    std::fs::write(dir.path().join("vocab.txt"), &utf16).unwrap();
+    let problem = |dir: &Path| TextTokenizer::open_dir(dir).map(drop).unwrap_err().to_string();
+    assert!(problem(dir.path()).contains("UTF-16; convert it to UTF-8"));
+    std::fs::write(dir.path().join("tokenizer.json"), &utf16).unwrap();
+    assert!(problem(dir.path()).contains("UTF-16; convert it to UTF-8"));
 }

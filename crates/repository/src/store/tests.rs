@@ -198,3 +198,13 @@ fn a_store_is_not_made_inside_a_bundle() {
     );
     assert!(!other.join("versions").exists());
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = bundle(dir.path(), "a", None);
+    let manifest = Manifest::read(&bundle).unwrap();
+    let text = fs::read_to_string(bundle.join(MANIFEST)).unwrap();
+    fs::write(bundle.join(MANIFEST), format!("\u{feff}{text}")).unwrap();
+    assert_eq!(Manifest::read(&bundle).unwrap(), manifest);
+}

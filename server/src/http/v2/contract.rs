@@ -49,13 +49,13 @@ pub(crate) enum InferErrors {
     /// The body did not arrive in time
     #[response(status = 408)]
     TooSlow(V2ErrorBody),
-    /// The body or a text is too large, or there are too many
+    /// The body, a text or the answer is too large, or there are too many texts
     #[response(status = 413)]
     TooLarge(V2ErrorBody),
-    /// The body is declared to be something else
+    /// The body is declared to be something else, or has an unknown content encoding
     #[response(status = 415)]
     NotDeclaredJson(V2ErrorBody),
-    /// Too much work waits; see `retry-after`
+    /// Too much work waits, or too much memory is held; see `retry-after`
     #[response(status = 429)]
     Full(V2ErrorBody),
     /// The model failed

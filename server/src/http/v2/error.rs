@@ -8,6 +8,7 @@ use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
+use crate::http::coding::accepted_header;
 use crate::http::error::ApiError;
 use crate::http::v2::tensor::TensorError;
 
@@ -29,15 +30,22 @@ pub(crate) enum V2Error {
         /// The version that is served.
         known: String,
     },
+    /// The body names another model or version than the one that answers.
+    #[error("`{field}` is `{given}`, but the request is answered by `{answers}`")]
+    OtherModel {
+        /// The field of the body.
+        field: &'static str,
+        /// As given.
+        given: String,
+        /// The model or version that answers.
+        answers: String,
+    },
     /// The tensors are invalid.
     #[error(transparent)]
     Tensor(#[from] TensorError),
     /// A parameter's value is invalid.
     #[error(transparent)]
     Parameter(RequestError),
-    /// The answer cannot be written.
-    #[error("the answer could not be written")]
-    Write(serde_json::Error),
     /// A text was not tagged. The protocol has no place for the error of one text.
     #[error("text {index} of `text`: {error}")]
     Text {
@@ -81,9 +89,9 @@ impl V2Error {
             Self::Api(error) | Self::Text { error, .. } => Some(error),
             Self::UnknownModel { .. }
             | Self::UnknownVersion { .. }
+            | Self::OtherModel { .. }
             | Self::Tensor(_)
-            | Self::Parameter(_)
-            | Self::Write(_) => None,
+            | Self::Parameter(_) => None,
         }
     }
 }
@@ -92,10 +100,12 @@ impl ResponseError for V2Error {
     fn status_code(&self) -> StatusCode {
         match self {
             // The protocol has 400 for every invalid request.
-            Self::Api(ApiError::Request(_)) | Self::Tensor(_) | Self::Parameter(_) => StatusCode::BAD_REQUEST,
+            Self::Api(ApiError::Request(_))
+            | Self::OtherModel { .. }
+            | Self::Tensor(_)
+            | Self::Parameter(_) => StatusCode::BAD_REQUEST,
             Self::Api(error) | Self::Text { error, .. } => error.status_code(),
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } => StatusCode::NOT_FOUND,
-            Self::Write(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -110,6 +120,9 @@ impl ResponseError for V2Error {
         }
         if let Self::Api(ApiError::MethodNotAllowed { allow }) = self {
             response.insert_header((ALLOW, *allow));
+        }
+        if let Self::Api(ApiError::UnsupportedEncoding) = self {
+            response.insert_header(accepted_header());
         }
         response.json(V2ErrorBody {
             error: self.to_string(),

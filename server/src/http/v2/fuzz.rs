@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use actix_web::ResponseError;
+use nerve_engine::TextModel;
 use nerve_engine::testing::tag_directly;
-use nerve_engine::{Answer, TagInput, TextModel, parse};
 
-use crate::http::error::ApiError;
 use crate::http::fuzz_check::{MAX_TEXTS, check};
 use crate::http::v2::error::V2Error;
-use crate::http::v2::infer::{InferRequest, selected};
-use crate::http::v2::tensor::texts;
+use crate::http::v2::infer::inference_of;
+use crate::http::v2::inference::Inference;
 
 /// A request that starts with the length of its JSON, and ends with its tensor.
 pub(crate) fn infer_binary(model: &Arc<TextModel>, body: &[u8]) {
@@ -30,30 +29,15 @@ pub(crate) fn infer(model: &Arc<TextModel>, json: &[u8], binary: &[u8]) {
 }
 
 fn answer(model: &Arc<TextModel>, json: &[u8], binary: &[u8]) -> Result<(), V2Error> {
-    let asked: InferRequest = parse(json)?;
-    let parameters = asked.parameters.unwrap_or_default();
-    let selected = selected(asked.outputs, parameters.binary_data_output.unwrap_or(false))?;
-    let options = parameters.options(&selected);
-    let reading = options.reading();
-    let view = options.view(&model.labels).map_err(V2Error::Parameter)?;
-    let texts = texts(asked.inputs, binary)?;
-    let (count, limit) = (texts.len(), MAX_TEXTS);
-    if count > limit {
-        return Err(ApiError::TooManyTexts { texts: count, limit }.into());
-    }
-    let sources = texts.into_iter().map(TagInput::Text).collect();
-    let tagged: Vec<_> = tag_directly(model, sources, reading)
-        .into_iter()
-        .flatten()
-        .collect();
-    tagged.iter().for_each(|tagged| check(model, tagged, &view));
-    let answers: Vec<Answer> = tagged
-        .iter()
-        .map(|tagged| Answer::new(tagged, &model.labels, &view, |_| ()))
-        .collect();
-    let mut bytes = Vec::new();
-    for selected in selected {
-        selected.tensor(&answers, &mut bytes).map_err(V2Error::Write)?;
-    }
+    let (_id, inference) = inference_of(json, binary, model, MAX_TEXTS)?;
+    tag(model, inference);
     Ok(())
+}
+
+/// Tags the texts of a request and checks the answers.
+pub(crate) fn tag(model: &Arc<TextModel>, inference: Inference) {
+    let tagged = tag_directly(model, inference.sources, inference.reading);
+    for tagged in tagged.into_iter().flatten() {
+        check(model, &tagged, &inference.view);
+    }
 }

@@ -16,7 +16,9 @@ use crate::http::v2::tensor::{INPUT, OutputName};
 /// The protocol's extension for tensors as bytes behind the JSON.
 const BINARY_TENSORS: &str = "binary_tensor_data";
 /// The model takes texts and gives entities, not the tensors of its graph.
-const PLATFORM: &str = "nerve";
+pub(crate) const PLATFORM: &str = "nerve";
+/// The server's name.
+pub(crate) const SERVER: &str = "nerve";
 
 /// The server's name and what it can do.
 #[derive(Serialize, ToSchema)]
@@ -84,9 +86,10 @@ fn texts(name: &'static str) -> TensorMetadata {
 fn check_ready(tagger: &Tagger) -> Result<(), V2Error> {
     match tagger.readiness() {
         Readiness::Ready => Ok(()),
-        not_ready @ (Readiness::Starting | Readiness::NoWorker | Readiness::Draining) => {
-            Err(ApiError::Tag(TagError::NotReady(not_ready)).into())
-        }
+        not_ready @ (Readiness::Starting
+        | Readiness::NoWorker
+        | Readiness::TextThreadsStuck
+        | Readiness::Draining) => Err(ApiError::Tag(TagError::NotReady(not_ready)).into()),
     }
 }
 
@@ -100,7 +103,7 @@ fn check_ready(tagger: &Tagger) -> Result<(), V2Error> {
 )]
 pub(crate) async fn server() -> HttpResponse {
     HttpResponse::Ok().json(ServerMetadata {
-        name: "nerve",
+        name: SERVER,
         version: env!("CARGO_PKG_VERSION"),
         extensions: [BINARY_TENSORS],
     })

@@ -1,6 +1,7 @@
 //! Tensors of texts, in JSON and as bytes behind it.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::Value;
 use thiserror::Error;
 use utoipa::ToSchema;
 
@@ -35,14 +36,13 @@ impl OutputName {
 
 /// An input tensor.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct InputTensor {
     /// `text`.
     #[schema(example = "text")]
     name: String,
     /// The number of texts, alone or before a 1.
-    #[schema(example = json!([1]))]
-    shape: Vec<u64>,
+    #[schema(example = json!([1]), value_type = Vec<u64>)]
+    shape: Vec<i64>,
     /// `BYTES`.
     #[schema(example = "BYTES")]
     datatype: String,
@@ -52,12 +52,13 @@ pub(crate) struct InputTensor {
     data: Option<Vec<Element>>,
 }
 
-/// How an input is sent.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+/// How an input is sent. Other parameters are ignored.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct InputParameters {
     /// How many of the bytes behind the JSON are the tensor, each text after its length as 4 bytes, the lowest first.
     binary_data_size: Option<usize>,
+    #[schema(ignore)]
+    shared_memory_region: Option<Value>,
 }
 
 /// A text, or a row of one.
@@ -66,34 +67,6 @@ pub(crate) struct InputParameters {
 pub(crate) enum Element {
     Text(String),
     Row(Vec<String>),
-}
-
-/// An output tensor.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct OutputTensor {
-    /// `entities` or `words`.
-    #[schema(example = "entities")]
-    pub(crate) name: &'static str,
-    /// `BYTES`.
-    #[schema(example = "BYTES")]
-    pub(crate) datatype: &'static str,
-    /// The number of texts.
-    pub(crate) shape: [usize; 1],
-    /// Present where the tensor is bytes behind the JSON.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(crate) parameters: Option<OutputTensorParameters>,
-    /// For each text a JSON array as a string; absent where the tensor is bytes behind the JSON.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(crate) data: Option<Vec<String>>,
-}
-
-/// How an output is sent.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct OutputTensorParameters {
-    /// How many of the bytes behind the JSON are the tensor.
-    pub(crate) binary_data_size: usize,
 }
 
 /// Why the tensors of a request are invalid.
@@ -121,13 +94,13 @@ pub(crate) enum TensorError {
     #[error("`{INPUT}` has shape {shape:?}; it must be [N] or [N, 1]")]
     Shape {
         /// As given.
-        shape: Vec<u64>,
+        shape: Vec<i64>,
     },
     /// The shape does not match the number of texts.
     #[error("`{INPUT}` has shape {shape:?} and {texts} texts")]
     Count {
         /// As given.
-        shape: Vec<u64>,
+        shape: Vec<i64>,
         /// The number of texts.
         texts: usize,
     },
@@ -142,6 +115,29 @@ pub(crate) enum TensorError {
     /// There is no data, or data of both kinds.
     #[error("`{INPUT}` must have either `data` or the parameter `binary_data_size`")]
     Data,
+    /// A message has contents of both kinds.
+    #[error("`{INPUT}` must have either `contents.bytes_contents` or an entry of `raw_input_contents`")]
+    Contents,
+    /// A message has raw contents for other inputs than its own.
+    #[error("`raw_input_contents` has {entries} entries for {count} inputs")]
+    RawContents {
+        /// The number of inputs.
+        count: usize,
+        /// The number of entries.
+        entries: usize,
+    },
+    /// The tensor is in a memory region that the server cannot see.
+    #[error("`{name}` is in shared memory (`shared_memory_region`), which the server does not support")]
+    SharedMemory {
+        /// The tensor.
+        name: String,
+    },
+    /// Classes are requested of an output.
+    #[error("`{name}` has no classes (`classification`); it is a JSON array for each text")]
+    Classification {
+        /// The output.
+        name: String,
+    },
     /// The header's length exceeds the body.
     #[error("inference-header-content-length is {head}, but the body has {body} bytes")]
     Head {
@@ -186,41 +182,73 @@ pub(crate) enum TensorError {
 
 /// The texts of the inputs; `binary` is the bytes behind the JSON.
 pub(crate) fn texts(inputs: Vec<InputTensor>, binary: &[u8]) -> Result<Vec<String>, TensorError> {
+    the_input(inputs.into_iter().map(|input| input.texts(binary)))
+}
+
+/// The texts of the one input.
+pub(crate) fn the_input(
+    inputs: impl Iterator<Item = Result<Vec<String>, TensorError>>,
+) -> Result<Vec<String>, TensorError> {
     let mut texts = None;
     for input in inputs {
-        if input.name != INPUT {
-            return Err(TensorError::UnknownInput { name: input.name });
-        }
-        if texts.replace(input.texts(binary)?).is_some() {
+        if texts.replace(input?).is_some() {
             return Err(TensorError::InputTwice);
         }
     }
     texts.ok_or(TensorError::MissingInput)
 }
 
+/// The texts of an input, which `data` reads if the input is one of the model's.
+pub(crate) fn input_texts(
+    name: String,
+    datatype: String,
+    shape: Vec<i64>,
+    data: impl FnOnce() -> Result<Vec<String>, TensorError>,
+) -> Result<Vec<String>, TensorError> {
+    if name != INPUT {
+        return Err(TensorError::UnknownInput { name });
+    }
+    if datatype != BYTES {
+        return Err(TensorError::Datatype { datatype });
+    }
+    let (&[count] | &[count, 1]) = shape.as_slice() else {
+        return Err(TensorError::Shape { shape });
+    };
+    if count < 0 {
+        return Err(TensorError::Shape { shape });
+    }
+    let texts = data()?;
+    if i64::try_from(texts.len()) != Ok(count) {
+        let texts = texts.len();
+        return Err(TensorError::Count { shape, texts });
+    }
+    Ok(texts)
+}
+
+/// Fails if the tensor is to be passed in shared memory.
+pub(crate) fn refuse_shared_memory(name: &str, region: Option<&Value>) -> Result<(), TensorError> {
+    match region {
+        None => Ok(()),
+        Some(_) => Err(TensorError::SharedMemory {
+            name: name.to_owned(),
+        }),
+    }
+}
+
 impl InputTensor {
     fn texts(self, binary: &[u8]) -> Result<Vec<String>, TensorError> {
-        if self.datatype != BYTES {
-            let datatype = self.datatype;
-            return Err(TensorError::Datatype { datatype });
-        }
-        let (&[count] | &[count, 1]) = self.shape.as_slice() else {
-            return Err(TensorError::Shape { shape: self.shape });
-        };
-        let announced = self.parameters.and_then(|parameters| parameters.binary_data_size);
-        let found = binary.len();
-        let texts = match (self.data, announced) {
-            (Some(_), None) if found > 0 => return Err(TensorError::Size { announced: 0, found }),
-            (Some(data), None) => data.into_iter().enumerate().map(text).collect::<Result<_, _>>()?,
-            (None, Some(announced)) if announced == found => decode(binary)?,
-            (None, Some(announced)) => return Err(TensorError::Size { announced, found }),
-            (Some(_), Some(_)) | (None, None) => return Err(TensorError::Data),
-        };
-        if texts.len() as u64 != count {
-            let (shape, texts) = (self.shape, texts.len());
-            return Err(TensorError::Count { shape, texts });
-        }
-        Ok(texts)
+        let (data, parameters) = (self.data, self.parameters.unwrap_or_default());
+        refuse_shared_memory(&self.name, parameters.shared_memory_region.as_ref())?;
+        input_texts(self.name, self.datatype, self.shape, || {
+            let found = binary.len();
+            match (data, parameters.binary_data_size) {
+                (Some(_), None) if found > 0 => Err(TensorError::Size { announced: 0, found }),
+                (Some(data), None) => data.into_iter().enumerate().map(text).collect(),
+                (None, Some(announced)) if announced == found => decode(binary),
+                (None, Some(announced)) => Err(TensorError::Size { announced, found }),
+                (Some(_), Some(_)) | (None, None) => Err(TensorError::Data),
+            }
+        })
     }
 }
 
@@ -239,7 +267,7 @@ fn text((index, element): (usize, Element)) -> Result<String, TensorError> {
 }
 
 /// The texts of a binary tensor.
-fn decode(mut bytes: &[u8]) -> Result<Vec<String>, TensorError> {
+pub(crate) fn decode(mut bytes: &[u8]) -> Result<Vec<String>, TensorError> {
     let mut texts = Vec::new();
     while !bytes.is_empty() {
         let index = texts.len();
@@ -252,17 +280,6 @@ fn decode(mut bytes: &[u8]) -> Result<Vec<String>, TensorError> {
         bytes = rest;
     }
     Ok(texts)
-}
-
-/// Appends a binary tensor, and returns its length in bytes. Elements are far shorter than 4 GiB.
-pub(crate) fn encode(elements: &[String], bytes: &mut Vec<u8>) -> usize {
-    let before = bytes.len();
-    for element in elements {
-        let length = u32::try_from(element.len()).unwrap_or(u32::MAX);
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(element.as_bytes());
-    }
-    bytes.len() - before
 }
 
 #[cfg(test)]
@@ -300,7 +317,7 @@ mod tests {
     #[test]
     fn each_mistake_has_its_error() {
         let binary = r#""shape": [1], "parameters": {"binary_data_size": 5}"#;
-        let cases: [(String, &[u8], &str); 13] = [
+        let cases: [(String, &[u8], &str); 15] = [
             ("[]".to_owned(), b"", "is missing"),
             (
                 r#"[{"name": "ids", "datatype": "BYTES", "shape": [0], "data": []}]"#.to_owned(),
@@ -313,6 +330,14 @@ mod tests {
                 "datatype INT64",
             ),
             (input(r#""shape": [], "data": []"#), b"", "shape []"),
+            (input(r#""shape": [-1], "data": []"#), b"", "shape [-1]"),
+            (
+                input(
+                    r#""shape": [1], "parameters": {"shared_memory_region": "r", "shared_memory_byte_size": 5}"#,
+                ),
+                b"",
+                "shared memory",
+            ),
             (
                 input(r#""shape": [1, 2], "data": ["a", "b"]"#),
                 b"",
@@ -340,13 +365,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn what_is_encoded_is_decoded(texts in prop::collection::vec("\\PC{0,20}", 0..10)) {
-            let mut bytes = Vec::new();
-            prop_assert_eq!(encode(&texts, &mut bytes), bytes.len());
-            prop_assert_eq!(decode(&bytes), Ok(texts));
-        }
-
         #[test]
         fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let _either = decode(&bytes);

@@ -92,6 +92,119 @@ fn a_tensor_that_is_missing_or_misshapen_is_named() {
     );
 }
 
+/// Divides the weights of a model directory into two shards with an index, which `edit` may change.
+fn shard(dir: &Path, edit: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
+    let whole = dir.join("model.safetensors");
+    let bytes = std::fs::read(&whole).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut map = serde_json::Map::new();
+    for (at, file) in [
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let part = || {
+            tensors
+                .iter()
+                .enumerate()
+                .filter(|(number, _)| number % 2 == at)
+                .map(|(_, tensor)| tensor)
+        };
+        safetensors::serialize_to_file(part(), None, &dir.join(file)).unwrap();
+        map.extend(part().map(|(name, _)| (name.to_owned(), serde_json::json!(file))));
+    }
+    std::fs::remove_file(whole).unwrap();
+    edit(&mut map);
+    let index = serde_json::json!({"metadata": {"total_size": 1}, "weight_map": map});
+    std::fs::write(dir.join("model.safetensors.index.json"), index.to_string()).unwrap();
+}
+
+#[test]
+fn sharded_weights_are_those_of_one_file() {
+    let of = || model(|name, data| Some((name.to_owned(), Dtype::F32, f32_bytes(&data))));
+    let (whole, sharded) = (of(), of());
+    shard(sharded.path(), |_| ());
+    let (whole, sharded) = (open(whole.path()).unwrap(), open(sharded.path()).unwrap());
+    for (name, _) in whole.parameters().iter() {
+        assert_eq!(elements(&whole, name), elements(&sharded, name), "{name}");
+    }
+}
+
+#[test]
+fn damaged_shards_name_their_tensor_and_file() {
+    let error = |edit: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>), damage: &dyn Fn(&Path)| {
+        let dir = model(|name, data| Some((name.to_owned(), Dtype::F32, f32_bytes(&data))));
+        shard(dir.path(), |map| edit(map));
+        damage(dir.path());
+        open(dir.path()).err().unwrap().to_string()
+    };
+    let first = "model-00001-of-00002.safetensors";
+    let intact: &dyn Fn(&Path) = &|_| ();
+    let absent = error(&|_| (), &|dir| std::fs::remove_file(dir.join(first)).unwrap());
+    assert!(
+        absent.contains(first) && absent.contains("no such file") && absent.contains("tensor `"),
+        "{absent}"
+    );
+    for name in [
+        "../model.safetensors",
+        "/etc/passwd",
+        "a/b.safetensors",
+        "weights.bin",
+    ] {
+        let refused = error(&|map| drop(map.insert("x".to_owned(), name.into())), intact);
+        assert!(
+            refused.contains(name) && refused.contains("same directory"),
+            "{refused}"
+        );
+    }
+    let missing = error(
+        &|map| drop(map.insert("extra.weight".to_owned(), first.into())),
+        intact,
+    );
+    assert!(
+        missing.contains(first) && missing.contains("tensor `extra.weight` is missing"),
+        "{missing}"
+    );
+    let twice = error(&|_| (), &|dir| {
+        let second = dir.join("model-00002-of-00002.safetensors");
+        let bytes = std::fs::read(&second).unwrap();
+        let own = std::fs::read(dir.join(first)).unwrap();
+        let (own, other) = (
+            safetensors::SafeTensors::deserialize(&own).unwrap(),
+            safetensors::SafeTensors::deserialize(&bytes).unwrap(),
+        );
+        safetensors::serialize_to_file(own.iter().take(1).chain(other.iter()), None, &second).unwrap();
+    });
+    assert!(
+        twice.contains("model-00002") && twice.contains("is also in") && twice.contains(first),
+        "{twice}"
+    );
+    assert!(error(&|map| map.clear(), intact).contains("weight_map is empty"));
+    let cut = error(&|_| (), &|dir| std::fs::write(dir.join(first), b"x").unwrap());
+    assert!(
+        cut.contains(first) && cut.contains("not a safetensors file"),
+        "{cut}"
+    );
+}
+
+#[test]
+fn a_head_of_any_scheme_is_kept() {
+    let dir = model(|name, data| Some((name.to_owned(), Dtype::F32, f32_bytes(&data))));
+    let path = dir.path().join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["id2label"] = serde_json::json!({"0": "PER", "1": "O", "2": "LOC"});
+    std::fs::write(&path, config.to_string()).unwrap();
+    let model = ModelDir::open(dir.path()).unwrap();
+    let labels = model.config.labels(&path).unwrap();
+    let bytes = std::fs::read(dir.path().join("model.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let (tagger, _) = model.into_tagger(&labels, 7).unwrap();
+    let kept = elements(&tagger, "classifier.weight");
+    assert_eq!(f32_bytes(&kept), file.tensor("classifier.weight").unwrap().data());
+}
+
 #[test]
 fn what_is_written_reads_as_the_same_weights() {
     let dir = model(|name, data| Some((name.to_owned(), Dtype::F32, f32_bytes(&data))));

@@ -52,6 +52,9 @@ pub enum OptionError {
         /// The condition under which it has one.
         when: &'static str,
     },
+    /// The names of numbered tags are unusable.
+    #[error(transparent)]
+    Labels(#[from] nerve_corpus::CorpusError),
     /// A pattern is not a regular expression.
     #[error("`freeze`: {0}")]
     Pattern(Box<regex::Error>),

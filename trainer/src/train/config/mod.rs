@@ -15,7 +15,7 @@ use crate::train::options::TrainOptions;
 use crate::train::record::TestedCheckpoint;
 use crate::train::subwords::LabeledSubwords;
 use checks::{MOST_EPOCHS, MOST_LENGTH, MOST_WINDOWS, check, check_absent, check_count};
-use nerve_corpus::WNUT17_URL;
+use nerve_corpus::{CorpusError, ReadOptions, Splits, TagNames, WNUT17_URL};
 use nerve_inference::Device;
 
 pub use checks::MOST_THREADS;
@@ -29,6 +29,8 @@ pub use start::{InitialModel, Scratch, TokenizerSource};
 pub struct TrainConfig {
     /// A directory with the splits, or `wnut17`.
     pub data: String,
+    /// How the files of labeled sentences are read.
+    pub read: ReadOptions,
     /// The model to start from.
     pub start: InitialModel,
     /// The directory the run is written to.
@@ -97,6 +99,15 @@ impl TrainConfig {
             start: InitialModel::resolve(&mut options)?,
             optimization: Optimization::resolve(&mut options)?,
             objective: Objective::resolve(&mut options)?,
+            read: ReadOptions {
+                word_column: options.word_column,
+                tag_column: options.tag_column,
+                labels: options
+                    .labels
+                    .as_deref()
+                    .map(TagNames::of_file_or_list)
+                    .transpose()?,
+            },
             data: options.data.clone().ok_or(OptionError::Missing("data"))?,
             out: options.out.clone().ok_or(OptionError::Missing("out"))?,
             subset: options.subset,
@@ -130,6 +141,11 @@ impl TrainConfig {
         };
         config.validate()?;
         Ok(config)
+    }
+
+    /// The files of the corpus; downloads `wnut17` where the cache lacks it.
+    pub fn splits(&self) -> Result<Splits, CorpusError> {
+        Ok(Splits::find(&self.data, &self.wnut17_url)?.with_options(self.read.clone()))
     }
 
     fn validate(&self) -> Result<(), OptionError> {

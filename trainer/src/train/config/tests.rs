@@ -95,7 +95,7 @@ fn the_options_that_moved_to_the_study_are_accepted_as_false() {
         std::fs::write(&path, text).unwrap();
         TrainOptions::read(&path)
     };
-    let found = read("epochs = 3\ntrain_on_padding = false\npadded_metric = false\n").unwrap();
+    let found = read("\u{feff}epochs = 3\ntrain_on_padding = false\npadded_metric = false\n").unwrap();
     assert_eq!(found.epochs, Some(3));
     for text in [
         "epochs = 3\ntrain_on_padding = true",

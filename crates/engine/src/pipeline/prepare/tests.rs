@@ -1,6 +1,7 @@
 use super::*;
 use crate::pipeline::tagged::Words;
 use crate::testing::text_model;
+use nerve_tagging::split_corpus;
 use proptest::prelude::*;
 
 const LIMITS: TextLimits = TextLimits {
@@ -125,22 +126,129 @@ fn a_long_text_is_prepared_in_steps_and_is_the_same() {
     }
 }
 
+/// Limits that a text of 2 MiB is within.
+const WIDE: TextLimits = TextLimits {
+    max_line_bytes: 1 << 22,
+    max_words: usize::MAX,
+    max_text_bytes: 1 << 22,
+    max_windows: usize::MAX,
+};
+
+/// The model with another splitter.
+fn split_by(splitter: Splitter) -> Arc<TextModel> {
+    Arc::new(TextModel {
+        splitter,
+        ..text_model(64)
+    })
+}
+
+#[test]
+fn no_step_is_long_whatever_the_text() {
+    let length = 1 << 18;
+    for splitter in [Splitter::Corpus, Splitter::Whitespace, Splitter::Bert] {
+        let model = split_by(splitter);
+        for unit in [
+            "%",
+            "a%",
+            "a1.",
+            "a",
+            "\u{301}",
+            "漢",
+            "👩\u{200d}",
+            " ",
+            "\u{200b}",
+            "in ",
+            "\n",
+            "a@",
+            "\0",
+        ] {
+            let sources = vec![text(&unit.repeat(length / unit.len()))];
+            let mut preparation = Preparation::new(Arc::clone(&model), sources, Aggregation::First, WIDE);
+            let mut before = (0, 0);
+            let mut steps = 1;
+            while !preparation.step() {
+                steps += 1;
+                let partial = preparation.partial.as_ref().unwrap();
+                let now = (partial.subwords.ids().len(), partial.rest);
+                // Each byte is at most one subword, and the second part of a step may be as long as the first.
+                assert!(
+                    now.0 - before.0 <= 4 * STEP_BYTES,
+                    "{splitter:?} {unit:?}: {now:?} after {before:?}"
+                );
+                before = now;
+            }
+            // A text without words, and one that is a word, need no further steps.
+            let (prepared, _) = preparation.finish();
+            let words = prepared[0].as_ref().unwrap().words.spans.len();
+            assert!(
+                steps >= words.min(length) / (4 * STEP_BYTES),
+                "{splitter:?} {unit:?}: {steps} steps for {words} words"
+            );
+        }
+    }
+}
+
+#[test]
+fn two_megabytes_of_percent_signs_are_prepared_in_many_steps() {
+    for splitter in [Splitter::Corpus, Splitter::Bert] {
+        let length = 2 << 20;
+        let sources = vec![text(&"%".repeat(length))];
+        let mut preparation = Preparation::new(split_by(splitter), sources, Aggregation::First, WIDE);
+        let mut steps = 1;
+        while !preparation.step() {
+            steps += 1;
+        }
+        assert!(steps >= length / (4 * STEP_BYTES), "{steps}");
+        assert_eq!(
+            preparation.finish().0[0].as_ref().unwrap().words.spans.len(),
+            length
+        );
+    }
+}
+
+#[test]
+fn tokens_as_words_are_within_the_limit_of_words() {
+    let limits = TextLimits {
+        max_words: 3,
+        ..LIMITS
+    };
+    for (splitter, aggregation) in [Splitter::Corpus, Splitter::Whitespace, Splitter::Bert]
+        .into_iter()
+        .flat_map(|splitter| {
+            [Aggregation::Simple, Aggregation::None].map(|aggregation| (splitter, aggregation))
+        })
+    {
+        let model = || TextModel {
+            splitter,
+            ..text_model(16)
+        };
+        let outcome = |source| prepared(model(), source, aggregation, limits).1;
+        // Two words of two tokens each.
+        for source in [
+            text("paulwalk paulwalk"),
+            TagInput::Words(vec!["paulwalk".to_owned(); 2]),
+        ] {
+            assert!(
+                matches!(outcome(source), Err(PrepareError::TooManyWords { limit: 3 })),
+                "{splitter:?}"
+            );
+        }
+        assert!(outcome(text("paulwalk in")).is_ok());
+    }
+}
+
 proptest! {
     #[test]
-    fn a_text_cut_at_white_space_has_the_same_words(
-        parts in prop::collection::vec("[a-zA-Z0-9@#:;()'’./&\\-\u{200d}\u{301}👩👍🏽🇬漢é]{0,12}[ \r\n\u{a0}\u{3000}]?", 0..12),
-        at in 0usize..200,
+    fn a_text_prepared_in_steps_is_that_of_one_step(
+        parts in prop::collection::vec("[a-zA-Z0-9@#:;()'’./&%\\-\u{200d}\u{301}👩👍🏽🇬漢é]{0,12}[ \r\n\u{a0}\u{3000}]?", 1..12),
     ) {
-        let text = parts.concat();
-        let at = text.ceil_char_boundary(at.min(text.len()));
-        let cut = text[at..].find(char::is_whitespace).map_or(text.len(), |found| at + found);
-        for split in [split_corpus, split_whitespace] {
-            let whole: Vec<&str> = split(&text).iter().map(|span| span.slice(&text).unwrap()).collect();
-            let halves: Vec<&str> = [&text[..cut], &text[cut..]]
-                .into_iter()
-                .flat_map(|half| split(half).into_iter().map(move |span| span.slice(half).unwrap()))
-                .collect();
-            prop_assert_eq!(whole, halves);
-        }
+        let long = parts.concat().repeat(1 + 5 * STEP_BYTES / 2 / parts.concat().len().max(1));
+        let model = split_by(Splitter::Corpus);
+        let mut preparation = Preparation::new(Arc::clone(&model), vec![text(&long)], Aggregation::First, WIDE);
+        while !preparation.step() {}
+        let prepared = preparation.finish().0.remove(0).unwrap();
+        let words: Vec<&str> = split_corpus(&long).iter().map(|span| span.slice(&long).unwrap()).collect();
+        prop_assert_eq!(slices(&prepared.words), words.clone());
+        prop_assert_eq!(prepared.subwords, model.tokenizer.encode_words(&words).unwrap());
     }
 }

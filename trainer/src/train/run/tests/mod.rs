@@ -242,18 +242,27 @@ fn the_user_is_told_of_types_that_cannot_be_learnt() {
     assert!(report.notices.contains(&untrained), "{:?}", report.notices);
     let page = std::fs::read_to_string(dir.path().join("untrained/report.html")).unwrap();
     assert!(page.contains("types that no training sentence has (loc)"));
-    for file in ["train.conll", "dev.conll"] {
+    let without_entities = |file: &str| {
         let path = dir.path().join(file);
         let text = std::fs::read_to_string(&path).unwrap();
         let outside = text.replace("B-per", "O").replace("B-loc", "O");
         std::fs::write(&path, outside).unwrap();
-        let report = run(once(&format!("{file}-run"))).unwrap();
-        assert!(
-            report.notices.contains(&Notice::NoEntities { path }),
-            "{:?}",
-            report.notices
-        );
-    }
+        path
+    };
+    let path = without_entities("dev.conll");
+    let report = run(once("dev-run")).unwrap();
+    assert!(
+        report.notices.contains(&Notice::NoEntities { path }),
+        "{:?}",
+        report.notices
+    );
+    without_entities("train.conll");
+    let error = run(once("train-run")).unwrap_err().to_string();
+    assert!(
+        error.contains("train.conll is O: there is no entity to learn"),
+        "{error}"
+    );
+    assert!(!dir.path().join("train-run").exists());
 }
 
 #[test]

@@ -1,0 +1,144 @@
+//! The bodies of a call: the request's, whose bytes take memory as they arrive, and the response's, which ends the call.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use nerve_engine::MemoryPermit;
+use tokio::time::{Sleep, sleep};
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+use crate::grpc::call::Call;
+use crate::grpc::count::CallCount;
+use crate::grpc::status::{counted_code, status};
+use crate::http::error::ApiError;
+
+/// The time that a request's body has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BodyTime {
+    /// For the whole body.
+    Whole(Duration),
+    /// From one part of a stream to the next.
+    Part(Duration),
+}
+
+/// The body of a request. Its bytes take memory from the budget, and it ends with an error if it is late.
+pub(crate) struct ArrivingBody {
+    inner: Body,
+    call: Arc<Call>,
+    time: BodyTime,
+    late: Option<Pin<Box<Sleep>>>,
+}
+
+impl ArrivingBody {
+    pub(crate) fn new(inner: Body, call: Arc<Call>, time: BodyTime) -> Self {
+        Self {
+            inner,
+            call,
+            time,
+            late: None,
+        }
+    }
+}
+
+impl HttpBody for ArrivingBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) {
+            if matches!(self.time, BodyTime::Part(_)) {
+                self.late = None;
+            }
+            if let Some(Ok(frame)) = &frame
+                && let Some(data) = frame.data_ref()
+                && let Err(error) = self.call.arrive(data.len())
+            {
+                return Poll::Ready(Some(Err(status(ApiError::from(error)))));
+            }
+            return Poll::Ready(frame);
+        }
+        let (BodyTime::Whole(limit) | BodyTime::Part(limit)) = self.time;
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(late.as_mut().poll(context));
+        self.late = None;
+        Poll::Ready(Some(Err(status(ApiError::BodyTooSlow { limit }))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The body of a response. Its bytes hold their memory until they are sent, and the call ends when it is dropped.
+pub(crate) struct CountedBody {
+    inner: Body,
+    call: Arc<Call>,
+    count: CallCount,
+}
+
+impl CountedBody {
+    pub(crate) fn new(inner: Body, call: Arc<Call>, count: CallCount) -> Self {
+        Self { inner, call, count }
+    }
+}
+
+impl HttpBody for CountedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        let Some(Ok(frame)) = frame else {
+            return Poll::Ready(frame);
+        };
+        if let Some(trailers) = frame.trailers_ref() {
+            let code = trailers
+                .get("grpc-status")
+                .map(|code| Code::from_bytes(code.as_bytes()));
+            self.count.ended(counted_code(code.unwrap_or(Code::Ok)));
+        }
+        // The bytes may wait in the connection for as long as the client reads nothing.
+        let memory = self.call.take_outgoing();
+        Poll::Ready(Some(Ok(frame.map_data(|data| {
+            Bytes::from_owner(SentBytes {
+                data,
+                _memory: memory,
+            })
+        }))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Bytes of a response, and their memory.
+struct SentBytes {
+    data: Bytes,
+    _memory: MemoryPermit,
+}
+
+impl AsRef<[u8]> for SentBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
