@@ -69,6 +69,14 @@ impl AnswerChunks {
         }
     }
 
+    /// Reserves space for an answer about so many words.
+    fn expect_words(&mut self, words: usize) {
+        const WORD_BYTES: usize = 72;
+        let expected = words.saturating_mul(WORD_BYTES).saturating_add(512);
+        self.last
+            .reserve(expected.min(CHUNK_BYTES - self.last.len().min(CHUNK_BYTES)));
+    }
+
     /// The bytes written so far.
     pub(crate) fn len(&self) -> usize {
         self.full_bytes + self.last.len()
@@ -199,7 +207,7 @@ impl WrittenAnswer {
 pub(crate) async fn write_parts(
     tagger: &Tagger,
     words: usize,
-    chunks: AnswerChunks,
+    mut chunks: AnswerChunks,
     parts: Vec<Part>,
 ) -> Result<AnswerChunks, ApiError> {
     struct Writing {
@@ -208,6 +216,7 @@ pub(crate) async fn write_parts(
         failed: bool,
         took: Duration,
     }
+    chunks.expect_words(words);
     let span = trace::decode();
     let step = move |writing: &mut Writing| {
         let _decoding = span.enter();
