@@ -109,6 +109,18 @@ impl AnswerChunks {
         }
     }
 
+    /// Lets `write` append to the answer. It appends a few kilobytes at a time.
+    pub(crate) fn append(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> io::Result<bool>,
+    ) -> io::Result<bool> {
+        let done = write(&mut self.last)?;
+        if self.last.len() >= CHUNK_BYTES {
+            self.seal()?;
+        }
+        Ok(done)
+    }
+
     /// Counts bytes that the request holds beside the answer from now on.
     fn hold(&mut self, bytes: usize) -> io::Result<()> {
         self.held += bytes;
@@ -260,7 +272,7 @@ where
 {
     let (labels, options) = (Arc::clone(tagger), Arc::clone(view));
     by_writer(tagger, tagged, view, move |writer, out| {
-        writer.members(&labels.model().labels, &options, out)
+        out.append(|json| writer.members(&labels.model().labels, &options, json))
     })
 }
 
