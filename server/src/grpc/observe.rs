@@ -18,6 +18,7 @@ use crate::grpc::body::{ArrivingBody, BodyTime, CountedBody};
 use crate::grpc::call::Call;
 use crate::grpc::count::CallCount;
 use crate::grpc::deadline::grpc_timeout;
+use crate::grpc::stalled::{AnswerWatch, ConnectionEnd};
 use crate::grpc::status::{counted, error_of, read_status, status};
 use crate::http::error::ApiError;
 use crate::http::keys::PresentedKey;
@@ -116,6 +117,11 @@ where
         true => BodyTime::Part(Duration::from_millis(state.config.idle_timeout_ms)),
         false => BodyTime::Whole(Duration::from_millis(state.config.read_timeout_ms)),
     };
+    let end = request
+        .extensions()
+        .get::<ConnectionEnd>()
+        .cloned()
+        .unwrap_or_default();
     let mut request = request.map(|body| Body::new(ArrivingBody::new(body, Arc::clone(&call), time)));
     request.extensions_mut().insert(Arc::clone(&call));
     let mut response = match (refused, deadline) {
@@ -138,5 +144,6 @@ where
         let name = HeaderName::from_static("x-request-id");
         response.headers_mut().insert(name, id);
     }
-    Ok(response.map(|body| CountedBody::new(body, call, count)))
+    let watch = AnswerWatch::start(end, Duration::from_millis(state.config.idle_timeout_ms));
+    Ok(response.map(|body| CountedBody::new(body, call, count, watch)))
 }

@@ -574,6 +574,35 @@ fn a_call_that_is_late_when_the_server_drains_is_refused() {
 }
 
 #[test]
+fn a_client_that_takes_nothing_of_an_answer_is_disconnected() {
+    let server = Server::start(Script::default(), |config| config.http.idle_timeout_ms = 200).ready();
+    let text = "paul met in paris ".repeat(500);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let endpoint = Channel::from_shared(format!("http://{}", server.grpc)).unwrap();
+        let channel = endpoint.initial_stream_window_size(1024).connect().await.unwrap();
+        let (requests, received) = tokio::sync::mpsc::channel(4);
+        requests.send(typed(&[&text])).await.unwrap();
+        let stream = tokio_stream::wrappers::ReceiverStream::new(received);
+        let answers = Client::new(channel)
+            .model_stream_infer(stream)
+            .await
+            .unwrap()
+            .into_inner();
+        let counted =
+            "nerve_requests_total{route=\"/inference.GRPCInferenceService/ModelStreamInfer\",status=\"499\"}";
+        while server.metric(counted) == 0.0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop((requests, answers));
+    });
+    eventually(|| server.metric("nerve_inflight_bytes") == 0.0);
+}
+
+#[test]
 fn reflection_describes_the_services() {
     let server = Server::plain();
     on(&server, async |_, channel| {
