@@ -343,7 +343,9 @@ impl TextTokenizer {
 
     /// The tokens of a text as byte spans, each as a word. A token of white space alone belongs to the token before it.
     pub fn encode_text_tokens(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
-        self.encode_parts(text, Self::encode_text_tokens_part)
+        in_parts(text, |from, spans, subwords| {
+            self.encode_text_tokens_part(text, from, spans, subwords)
+        })
     }
 
     /// The words that the tokenizer itself finds in a text, as byte spans, with their subwords.
@@ -353,20 +355,9 @@ impl TextTokenizer {
     /// alone belong to the word before them; those before the first word are left out. A word of more than 16 KiB is read as
     /// several; for a tokenizer other than BERT's, so is a text of more than 8 KiB without a single space.
     pub fn encode_text(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
-        self.encode_parts(text, Self::encode_text_part)
-    }
-
-    fn encode_parts(
-        &self,
-        text: &str,
-        part: fn(&Self, &str, usize, &mut Vec<ByteSpan>, &mut Subwords) -> Result<usize, TokenizerError>,
-    ) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
-        let (mut spans, mut subwords) = (Vec::new(), Subwords::default());
-        let mut at = part(self, text, 0, &mut spans, &mut subwords)?;
-        while at < text.len() {
-            at = part(self, text, at, &mut spans, &mut subwords)?;
-        }
-        Ok((spans, subwords))
+        in_parts(text, |from, spans, subwords| {
+            self.encode_text_part(text, from, spans, subwords)
+        })
     }
 
     /// One step of [`Self::encode_text`]: appends the words of the part that starts at the byte `from`, and returns the end of
@@ -590,6 +581,19 @@ impl OwnWords {
         let last = self.spans.len().checked_sub(1)?;
         u32::try_from(last).ok()
     }
+}
+
+/// The words of all parts of a text. `part` appends the words of the part that starts at a byte, and yields its end.
+fn in_parts(
+    text: &str,
+    part: impl Fn(usize, &mut Vec<ByteSpan>, &mut Subwords) -> Result<usize, TokenizerError>,
+) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
+    let (mut spans, mut subwords) = (Vec::new(), Subwords::default());
+    let mut at = part(0, &mut spans, &mut subwords)?;
+    while at < text.len() {
+        at = part(at, &mut spans, &mut subwords)?;
+    }
+    Ok((spans, subwords))
 }
 
 /// Appends the words of a part that starts at the byte `from` of the text. Tokens before the part's first word belong to the
