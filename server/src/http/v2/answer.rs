@@ -115,18 +115,24 @@ impl TensorsAnswer {
         let (model, view) = (Arc::clone(tagger), Arc::clone(&self.texts.view));
         let counts = self.is_first(output);
         let mut array = Vec::new();
-        by_writer(tagger, Arc::clone(tagged), &self.texts.view, counts, move |writer, out| {
-            let labels = &model.model().labels;
-            array.clear();
-            let done = match output {
-                OutputName::Entities => writer.entities(labels, &view, &mut array)?,
-                OutputName::Words => writer.words(labels, &mut array)?,
-            };
-            out.append(|json| {
-                escape(&array, json);
-                Ok(done)
-            })
-        })
+        by_writer(
+            tagger,
+            Arc::clone(tagged),
+            &self.texts.view,
+            counts,
+            move |writer, out| {
+                let labels = &model.model().labels;
+                array.clear();
+                let done = match output {
+                    OutputName::Entities => writer.entities(labels, &view, &mut array)?,
+                    OutputName::Words => writer.words(labels, &mut array)?,
+                };
+                out.append(|json| {
+                    escape(&array, json);
+                    Ok(done)
+                })
+            },
+        )
     }
 
     /// A text's element of a tensor that is sent as bytes: an array after its length.
@@ -134,24 +140,30 @@ impl TensorsAnswer {
         let (model, view) = (Arc::clone(tagger), Arc::clone(&self.texts.view));
         let mut begun: Option<(Placeholder, usize)> = None;
         let counts = self.is_first(selected.output);
-        by_writer(tagger, Arc::clone(tagged), &self.texts.view, counts, move |writer, out| {
-            let labels = &model.model().labels;
-            let (place, start) = match begun.take() {
-                Some(begun) => begun,
-                None => (out.placeholder()?, out.len()),
-            };
-            let done = out.append(|bytes| match selected.output {
-                OutputName::Entities => writer.entities(labels, &view, bytes),
-                OutputName::Words => writer.words(labels, bytes),
-            })?;
-            if done {
-                let length = u32::try_from(out.len() - start).map_err(io::Error::other)?;
-                out.fill(&place, length);
-            } else {
-                begun = Some((place, start));
-            }
-            Ok(done)
-        })
+        by_writer(
+            tagger,
+            Arc::clone(tagged),
+            &self.texts.view,
+            counts,
+            move |writer, out| {
+                let labels = &model.model().labels;
+                let (place, start) = match begun.take() {
+                    Some(begun) => begun,
+                    None => (out.placeholder()?, out.len()),
+                };
+                let done = out.append(|bytes| match selected.output {
+                    OutputName::Entities => writer.entities(labels, &view, bytes),
+                    OutputName::Words => writer.words(labels, bytes),
+                })?;
+                if done {
+                    let length = u32::try_from(out.len() - start).map_err(io::Error::other)?;
+                    out.fill(&place, length);
+                } else {
+                    begun = Some((place, start));
+                }
+                Ok(done)
+            },
+        )
     }
 }
 
