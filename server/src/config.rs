@@ -141,7 +141,7 @@ impl Default for HttpConfig {
             request_timeout_ms: 30_000,
             read_timeout_ms: 15_000,
             idle_timeout_ms: 60_000,
-            max_inflight_bytes: 256 << 20,
+            max_inflight_bytes: 512 << 20,
             max_connections: 25_000,
             cors_origins: Vec::new(),
             tls: None,

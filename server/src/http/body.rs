@@ -52,21 +52,32 @@ impl RequestBody {
         E: From<ApiError> + Send + 'static,
     {
         let Self { bytes, mut permit } = self;
-        let commas = bytes.iter().filter(|&&byte| byte == b',').count();
-        // The body, and the values parsed from it.
-        let needed = 2 * bytes.len() + commas * ELEMENT_BYTES;
-        permit.resize(needed).map_err(ApiError::Memory)?;
         let words = bytes.len() / BYTES_PER_WORD;
         let reader = Arc::clone(tagger);
         let task = move || {
-            let parsed = read(&bytes, &reader);
-            drop(bytes);
-            (parsed, permit)
+            // The body, and the values parsed from it.
+            let needed = 2 * bytes.len() + commas(&bytes) * ELEMENT_BYTES;
+            permit.resize(needed).map_err(ApiError::Memory)?;
+            Ok((read(&bytes, &reader)?, permit))
         };
         let done = tagger.run_sized(words, task).await;
-        let (parsed, permit) = done.map_err(|_panicked| ApiError::Unwritable)?;
-        Ok((parsed?, permit))
+        done.map_err(|_panicked| ApiError::Unwritable)?
     }
+}
+
+/// The number of commas of JSON that are not in strings.
+fn commas(json: &[u8]) -> usize {
+    let (mut commas, mut in_string, mut escaped) = (0, false, false);
+    for &byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' => commas += usize::from(!in_string),
+            _ => {}
+        }
+    }
+    commas
 }
 
 /// The body of a JSON request.
@@ -166,6 +177,12 @@ pub(crate) fn is_json(content_type: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commas_in_strings_are_text() {
+        assert_eq!(commas(br#"{"a": [1, 2], "b,\",\\": ",,,", "c": 3}"#), 3);
+        assert_eq!(commas(br#"["", "", ""]"#), 2);
+    }
 
     #[test]
     fn json_media_types() {

@@ -1,6 +1,5 @@
 //! `POST /`: token classification in the format of the Hugging Face inference API.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use actix_web::http::header::{ContentType, HeaderName};
@@ -197,9 +196,9 @@ pub(crate) async fn hugging_face(
 fn entities(tagger: &Arc<Tagger>, entities: Vec<Classified>) -> Part {
     let tagger = Arc::clone(tagger);
     let mut written = 0;
-    Box::new(move |out| {
+    let mut step = move |json: &mut Vec<u8>| {
         if written == 0 {
-            out.write_all(b"[")?;
+            json.push(b'[');
         }
         for entity in entities.iter().skip(written).take(STEP) {
             let group = entity
@@ -209,17 +208,18 @@ fn entities(tagger: &Arc<Tagger>, entities: Vec<Classified>) -> Part {
                 tagger.counters().entity_found(entity_type);
             }
             if written > 0 {
-                out.write_all(b",")?;
+                json.push(b',');
             }
-            serde_json::to_writer(&mut *out, entity)?;
+            serde_json::to_writer(&mut *json, entity)?;
             written += 1;
         }
         let done = written == entities.len();
         if done {
-            out.write_all(b"]")?;
+            json.push(b']');
         }
         Ok(done)
-    })
+    };
+    Box::new(move |out| out.append(&mut step))
 }
 
 #[cfg(test)]
