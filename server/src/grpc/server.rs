@@ -43,7 +43,7 @@ pub(crate) struct GrpcServer {
 impl GrpcServer {
     /// Serves on the listener, with the HTTP server's limits and number of threads.
     pub(crate) fn start(
-        listener: TcpListener,
+        listener: &TcpListener,
         state: &AppState,
         tls: Option<rustls::ServerConfig>,
     ) -> io::Result<Self> {

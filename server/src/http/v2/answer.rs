@@ -113,13 +113,12 @@ impl TensorsAnswer {
     /// A text's element of a tensor in JSON: an array inside of a string.
     fn element(&self, tagger: &Arc<Tagger>, tagged: &Arc<TaggedText>, output: OutputName) -> Part {
         let (model, view) = (Arc::clone(tagger), Arc::clone(&self.texts.view));
-        let counts = self.is_first(output);
         let mut array = Vec::new();
         by_writer(
             tagger,
             Arc::clone(tagged),
             &self.texts.view,
-            counts,
+            self.is_first(output),
             move |writer, out| {
                 let labels = &model.model().labels;
                 array.clear();
@@ -139,12 +138,11 @@ impl TensorsAnswer {
     fn bytes(&self, tagger: &Arc<Tagger>, tagged: &Arc<TaggedText>, selected: SelectedOutput) -> Part {
         let (model, view) = (Arc::clone(tagger), Arc::clone(&self.texts.view));
         let mut begun: Option<(Placeholder, usize)> = None;
-        let counts = self.is_first(selected.output);
         by_writer(
             tagger,
             Arc::clone(tagged),
             &self.texts.view,
-            counts,
+            self.is_first(selected.output),
             move |writer, out| {
                 let labels = &model.model().labels;
                 let (place, start) = match begun.take() {
