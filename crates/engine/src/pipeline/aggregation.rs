@@ -51,7 +51,7 @@ impl Aggregation {
     }
 
     /// What makes one row of logits per word from the rows of its tokens; `None` if they are the same.
-    fn combine(self) -> Option<fn(&[f32], usize, &mut Vec<f32>)> {
+    fn combine(self) -> Option<Combine> {
         match self {
             Self::None | Self::Simple | Self::First => None,
             Self::Average => Some(average),
@@ -59,6 +59,9 @@ impl Aggregation {
         }
     }
 }
+
+/// Appends the row of a word to the last argument, from the rows of its tokens, which are as wide as the second argument says.
+type Combine = fn(&[f32], usize, &mut Vec<f32>);
 
 /// One row of logits per word, made in steps from the rows of the tokens that are read.
 pub(crate) struct WordRows {
