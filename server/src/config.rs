@@ -35,13 +35,15 @@ pub struct HttpConfig {
     /// Maximum time in milliseconds that a request may take. The header x-request-timeout-ms can shorten it.
     #[arg(long, env = "NERVE_REQUEST_TIMEOUT_MS", value_name = "MS", default_value_t = Self::default().request_timeout_ms)]
     pub request_timeout_ms: u64,
-    /// Maximum time in milliseconds for the arrival of a request's head, and again of its body.
+    /// Maximum time in milliseconds for a request's head to arrive, and again for its body. The body of a stream has
+    /// --idle-timeout-ms instead.
     #[arg(long, env = "NERVE_READ_TIMEOUT_MS", value_name = "MS", default_value_t = Self::default().read_timeout_ms)]
     pub read_timeout_ms: u64,
     /// Maximum time in milliseconds for which a client may send nothing of a stream, or read nothing of an answer.
     #[arg(long, env = "NERVE_IDLE_TIMEOUT_MS", value_name = "MS", default_value_t = Self::default().idle_timeout_ms)]
     pub idle_timeout_ms: u64,
-    /// Maximum memory of all requests and their answers together, in bytes.
+    /// Maximum memory of all requests and their answers together, in bytes. A request is refused with 429 where others hold
+    /// it, and with 413 where it needs more than all of it.
     #[arg(long, env = "NERVE_MAX_INFLIGHT_BYTES", value_name = "N", default_value_t = Self::default().max_inflight_bytes)]
     pub max_inflight_bytes: usize,
     /// Maximum number of open connections. Further connections wait to be accepted.
@@ -58,7 +60,7 @@ pub struct HttpConfig {
     /// The files that HTTPS is served with; plain HTTP if absent.
     #[command(flatten)]
     pub tls: Option<TlsFiles>,
-    /// Time in milliseconds for which the listener stays open, not ready, after SIGTERM.
+    /// Time in milliseconds after SIGTERM for which the server still accepts connections while /health/ready answers 503.
     #[arg(long, env = "NERVE_DRAIN_DELAY_MS", value_name = "MS", default_value_t = Self::default().drain_delay_ms)]
     pub drain_delay_ms: u64,
     /// Maximum time in milliseconds that requests in flight may take once the listener is closed.

@@ -68,7 +68,7 @@ impl HttpMetrics {
         }
         let refused = series.counters(
             "nerve_refused_total",
-            "Requests refused because of load or limits, by reason",
+            "Requests, items of batches and lines of streams that were refused because of load or limits, by reason",
             &["reason"],
         )?;
         for reason in Refusal::ALL {
