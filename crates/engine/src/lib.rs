@@ -63,6 +63,7 @@ pub use refusal::Refusal;
 pub use request::error::RequestError;
 pub use request::input::TagInput;
 pub use request::json::parse;
+pub use request::object::{objects, optional_object, optional_objects};
 pub use request::options::{OffsetsOption, TagOptions};
 pub use scheduler::job::WindowInput;
 pub use scheduler::policy::{LOOKAHEAD, batch_size_for, next_batch};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::http::header::{ContentType, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
-use nerve_engine::{Aggregation, Classified, PipelineOptions, Tagger, parse};
+use nerve_engine::{Aggregation, Classified, PipelineOptions, Tagger, optional_object, parse};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use utoipa::ToSchema;
@@ -33,6 +33,7 @@ pub(crate) struct ClassifyRequest {
     /// One text, or a list of at least one.
     inputs: Inputs,
     /// How the tokens become entities.
+    #[serde(default, deserialize_with = "optional_object")]
     parameters: Option<ClassifyParameters>,
     /// What the hosted API's clients tell its caches and queues (`use_cache`, `wait_for_model`); means nothing here.
     #[schema(value_type = Option<Object>)]

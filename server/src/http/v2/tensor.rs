@@ -1,5 +1,6 @@
 //! Tensors of texts, in JSON and as bytes behind it.
 
+use nerve_engine::optional_object;
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
@@ -46,6 +47,7 @@ pub(crate) struct InputTensor {
     /// `BYTES`.
     #[schema(example = "BYTES")]
     datatype: String,
+    #[serde(default, deserialize_with = "optional_object")]
     parameters: Option<InputParameters>,
     /// The texts, flat or in rows of one; absent where they are bytes behind the JSON.
     #[schema(example = json!(["Barack Obama met Beyoncé"]))]
