@@ -37,7 +37,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct HealthcheckFlags {
     /// Address and port that the server listens on.
-    #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
 }
 
@@ -80,10 +80,10 @@ pub struct ServeFlags {
     #[command(flatten)]
     pub http: HttpConfig,
     /// Address and port to listen on.
-    #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
     /// Address and port to listen on for gRPC [default: no gRPC].
-    #[arg(long, env = "NERVE_GRPC_LISTEN", value_name = "ADDR")]
+    #[arg(long, env = "NERVE_GRPC_LISTEN", value_name = "ADDR", value_parser = address)]
     pub grpc_listen: Option<SocketAddr>,
     /// File with the API keys for tagging: one per line, or sha256: and the key's hash [default: the environment
     /// variable NERVE_API_KEYS; without it, tagging needs no key].
@@ -128,6 +128,13 @@ impl ServeFlags {
         config.validate()?;
         Ok(config)
     }
+}
+
+/// The address and port that an option gives.
+fn address(given: &str) -> Result<SocketAddr, &'static str> {
+    given
+        .parse()
+        .map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080")
 }
 
 /// The source of keys: the file, or the variable. Keys are no option, because every process can read the arguments of
@@ -195,7 +202,13 @@ mod tests {
         assert_eq!(model.splitter, Some(Splitter::Whitespace));
         assert!(parse(&["--splitter", "axe"]).is_err());
         assert!(parse(&["--device", "abacus"]).is_err());
-        assert!(parse(&["--listen", "8080"]).is_err());
+        for option in ["--listen", "--grpc-listen"] {
+            let refused = parse(&[option, "8080"]).unwrap_err().to_string();
+            assert!(
+                refused.contains("expected IP:PORT, such as 127.0.0.1:8080"),
+                "{refused}"
+            );
+        }
     }
 
     #[test]
