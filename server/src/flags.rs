@@ -41,7 +41,8 @@ pub struct HealthcheckFlags {
         long,
         env = "NERVE_LISTEN",
         value_name = "IP:PORT",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = address
     )]
     pub listen: SocketAddr,
 }
@@ -89,11 +90,12 @@ pub struct ServeFlags {
         long,
         env = "NERVE_LISTEN",
         value_name = "IP:PORT",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = address
     )]
     pub listen: SocketAddr,
     /// IP address and port to listen on for gRPC, such as 0.0.0.0:9000 [default: no gRPC].
-    #[arg(long, env = "NERVE_GRPC_LISTEN", value_name = "IP:PORT")]
+    #[arg(long, env = "NERVE_GRPC_LISTEN", value_name = "IP:PORT", value_parser = address)]
     pub grpc_listen: Option<SocketAddr>,
     /// File with the API keys for tagging. Each line is a key, or `sha256:` and the hexadecimal SHA-256 of the key; lines
     /// that begin with # are comments [default: the environment variable NERVE_API_KEYS; without it, tagging needs no key].
@@ -140,6 +142,13 @@ impl ServeFlags {
         config.validate()?;
         Ok(config)
     }
+}
+
+/// The address and port that an option gives.
+fn address(given: &str) -> Result<SocketAddr, &'static str> {
+    given
+        .parse()
+        .map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080")
 }
 
 /// The source of keys: the file, or the variable. Keys are no option, because every process can read the arguments of
@@ -207,7 +216,13 @@ mod tests {
         assert_eq!(model.splitter, Some(Splitter::Whitespace));
         assert!(parse(&["--splitter", "axe"]).is_err());
         assert!(parse(&["--device", "abacus"]).is_err());
-        assert!(parse(&["--listen", "8080"]).is_err());
+        for option in ["--listen", "--grpc-listen"] {
+            let refused = parse(&[option, "8080"]).unwrap_err().to_string();
+            assert!(
+                refused.contains("expected IP:PORT, such as 127.0.0.1:8080"),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

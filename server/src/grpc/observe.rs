@@ -26,6 +26,9 @@ use crate::http::request_id::REQUEST_ID;
 use crate::http::route::Route;
 use crate::http::state::AppState;
 
+/// The message of a call of a method that is not there, percent-encoded.
+const NO_SUCH_METHOD: &str = "no such method; reflection lists the methods";
+
 /// Calls the inner service for requests that have the key they need, and counts every call.
 #[derive(Clone)]
 pub(crate) struct Observed<S> {
@@ -139,6 +142,12 @@ where
         count.refused(error_of(&failed).and_then(|error| error.api()?.refusal()));
         count.ended(counted(&failed));
         response = failed.into_http();
+    }
+    let headers = response.headers_mut();
+    if headers.get(Status::GRPC_STATUS).is_some_and(|code| code == "12") {
+        // The framework gives no message.
+        let message = HeaderValue::from_static(NO_SUCH_METHOD);
+        headers.entry("grpc-message").or_insert(message);
     }
     if let Ok(id) = HeaderValue::try_from(call.id.as_str()) {
         let name = HeaderName::from_static("x-request-id");

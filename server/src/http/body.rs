@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
-use nerve_engine::{MemoryBudget, MemoryPermit, Tagger};
+use nerve_engine::{MemoryBudget, MemoryPermit, RequestError, Tagger};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -31,6 +31,9 @@ const ELEMENT_BYTES: usize = 64;
 /// Bytes of JSON for each word that the threshold of [`Tagger::run_sized`] counts: 64 kB are parsed on the tokenizer
 /// threads.
 const BYTES_PER_WORD: usize = 32;
+
+/// The first bytes of every gzip stream, and of no JSON.
+const GZIP: &[u8] = b"\x1f\x8b";
 
 /// The body of a request, and its memory.
 #[derive(Debug)]
@@ -135,6 +138,10 @@ async fn arrive(mut payload: BodyStream<web::Payload>, limits: &BodyLimits) -> R
             // A few compressed bytes can hold megabytes.
             yield_now().await;
         }
+    }
+    if !is_compressed && body.starts_with(GZIP) {
+        let problem = "the body looks like gzip; send `content-encoding: gzip`".to_owned();
+        return Err(RequestError::Malformed { problem }.into());
     }
     Ok(RequestBody {
         bytes: body.freeze(),

@@ -192,6 +192,14 @@ fn a_bad_coding_is_an_error_of_the_api() {
             );
         }
         assert_eq!(send("identity", body.as_bytes()).status, 200);
+        if path != "/ner/stream" {
+            let undeclared = send("identity", &whole);
+            assert_eq!(undeclared.status, 400, "{path}");
+            assert!(
+                undeclared.text().contains("send `content-encoding: gzip`"),
+                "{path}"
+            );
+        }
     }
     let cut = "nerve_requests_total{route=\"/ner/stream\",status=\"499\"}";
     assert_eq!(server.metric(cut), 3.0);

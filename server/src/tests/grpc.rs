@@ -324,8 +324,13 @@ fn each_mistake_is_a_status_that_names_it() {
         ),
         (
             Code::InvalidArgument,
-            "unknown variant `utf8`",
+            "`offsets` is \"utf8\"; it must be one of \"codepoint\",",
             edited(|request| request.parameters = parameters([("offsets", StringParam("utf8".to_owned()))])),
+        ),
+        (
+            Code::InvalidArgument,
+            "name the outputs you want instead of `include_words`",
+            edited(|request| request.parameters = parameters([("include_words", BoolParam(false))])),
         ),
         (
             Code::InvalidArgument,
@@ -380,7 +385,7 @@ fn each_mistake_is_a_status_that_names_it() {
     };
     assert_eq!(
         (counted(400), counted(404), counted(413), counted(500)),
-        (13.0, 2.0, 4.0, 1.0)
+        (14.0, 2.0, 4.0, 1.0)
     );
 }
 

@@ -11,6 +11,7 @@ use crate::bulk::lines::Line;
 use crate::request::error::RequestError;
 use crate::request::input::TagInput;
 use crate::request::json::parse;
+use crate::request::options::TagOptions;
 
 /// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,15 +107,24 @@ fn name(id: Option<&RawValue>) -> Option<Box<RawValue>> {
         .map(ToOwned::to_owned)
 }
 
-/// The error without the parser's "line 1", which is not the line of the stream.
+/// The error without the parser's "line 1", which is not the line of the stream. Where the line has an option, the error says
+/// where options are given.
 fn in_line(error: RequestError) -> RequestError {
     let strip = |problem: String| problem.replace(" at line 1 column ", " at column ");
+    let option = |problem: &str| {
+        let name = problem.strip_prefix("unknown field `")?.split('`').next()?;
+        TagOptions::NAMES.contains(&name).then(|| {
+            format!(
+                "`{name}` is an option, which no line has; options of a stream are query parameters, and those of a file are given on the command line"
+            )
+        })
+    };
     match error {
         RequestError::Malformed { problem } => RequestError::Malformed {
             problem: strip(problem),
         },
         RequestError::Shape { problem } => RequestError::Shape {
-            problem: strip(problem),
+            problem: option(&problem).unwrap_or_else(|| strip(problem)),
         },
         other => other,
     }
@@ -161,11 +171,16 @@ mod tests {
 
     #[test]
     fn each_bad_line_has_its_error_and_its_id_where_that_can_be_read() {
-        let cases: [(&[u8], Option<&str>, &str); 9] = [
+        let cases: [(&[u8], Option<&str>, &str); 10] = [
             (
                 b"{\"id\": 1, \"tekst\": \"x\"}",
                 Some("1"),
                 "unknown field `tekst`",
+            ),
+            (
+                b"{\"id\": 1, \"text\": \"x\", \"threshold\": 0.5}",
+                Some("1"),
+                "`threshold` is an option, which no line has; options of a stream are query parameters",
             ),
             (b"{\"id\": 1, \"text\": 5}", Some("1"), "invalid type"),
             (b"{\"id\": 1}", Some("1"), "give either `text` or `words`"),

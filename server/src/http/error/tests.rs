@@ -31,7 +31,7 @@ fn errors_with_status_and_code() -> Vec<(ApiError, u16, &'static str)> {
         ),
         (ApiError::Memory(MemoryError::Full), 429, "overloaded"),
         (
-            ApiError::Memory(MemoryError::NeverFits { limit: 1 }),
+            ApiError::Memory(MemoryError::NeverFits { needed: 2, limit: 1 }),
             413,
             "request_too_large",
         ),
