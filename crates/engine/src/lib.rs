@@ -29,7 +29,6 @@ mod session;
 pub mod testing;
 mod trace;
 
-pub use bulk::admit::{GroupPermit, GroupPlace};
 pub use bulk::error::LineError;
 pub use bulk::limits::BulkLimits;
 pub use bulk::record::{LineFormat, StreamItem, name_schema};

@@ -69,6 +69,11 @@ impl MemoryBudget {
         }
     }
 
+    /// The bytes that all permits together hold at most.
+    pub fn limit(&self) -> usize {
+        self.shared.limit
+    }
+
     /// The bytes that are held now.
     pub fn used(&self) -> usize {
         self.shared.used.load(Ordering::SeqCst)
@@ -137,7 +142,8 @@ impl MemoryPermit {
     }
 
     /// Takes more bytes as soon as the budget has them; at most the whole budget. A caller that holds bytes while it
-    /// waits for more may wait forever.
+    /// waits for more may wait forever. Waiters have no order: one that is not polled, since its client does not read, would
+    /// hold up all others.
     pub async fn grow_when_free(&mut self, bytes: usize) {
         let bytes = bytes.min(self.budget.shared.limit);
         if !self.budget.take(bytes) {

@@ -245,6 +245,11 @@ impl ErrorResponse {
                 "line_too_large",
                 Refusal::LineBytes,
             ),
+            LineError::NeverFits { .. } => Self::refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "request_too_large",
+                Refusal::BodyMemory,
+            ),
             LineError::Encoding(_) => Self::failed(StatusCode::BAD_REQUEST, "invalid_utf8"),
             LineError::Request(error) => Self::of_request(error),
             LineError::Tag(error) => Self::of_tag(error),

@@ -8,6 +8,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
 use crate::bulk::error::LineError;
 use crate::bulk::lines::Line;
+use crate::pipeline::memory_need::{words_of_json, words_of_text};
 use crate::request::error::RequestError;
 use crate::request::input::TagInput;
 use crate::request::json::parse;
@@ -81,6 +82,28 @@ pub(crate) fn read(line: &Line, format: LineFormat) -> Record {
     }
 }
 
+/// The id of a line whose content is not read.
+pub(crate) fn read_id(line: &Line, format: LineFormat) -> Option<Box<RawValue>> {
+    match (&line.bytes, format) {
+        (Ok(json), LineFormat::Ndjson) => id_alone(json),
+        (Ok(_), LineFormat::Text) | (Err(_), _) => None,
+    }
+}
+
+/// The number of words that a line has at most.
+pub(crate) fn words(line: &[u8], format: LineFormat) -> usize {
+    match (std::str::from_utf8(line), format) {
+        (Ok(text), LineFormat::Text) => words_of_text(text),
+        (Ok(json), LineFormat::Ndjson) => words_of_json(json),
+        (Err(_), _) => 0,
+    }
+}
+
+/// The `id` of an object that is not read further. A line that is not a JSON object has none.
+fn id_alone(json: &[u8]) -> Option<Box<RawValue>> {
+    parse::<OnlyId>(json).ok().and_then(|only| name(only.id))
+}
+
 fn item(json: &str) -> Record {
     match parse::<StreamItem>(json.as_bytes()) {
         Ok(item) => Record {
@@ -91,10 +114,7 @@ fn item(json: &str) -> Record {
             },
         },
         Err(error) => Record {
-            // A line that is not a JSON object has no `id`.
-            id: parse::<OnlyId>(json.as_bytes())
-                .ok()
-                .and_then(|only| name(only.id)),
+            id: id_alone(json.as_bytes()),
             source: Err(in_line(error).into()),
         },
     }

@@ -144,6 +144,11 @@ fn each_error_of_a_line_has_its_code() {
             "line_too_large",
             Some(Refusal::LineBytes),
         ),
+        (
+            LineError::NeverFits { limit: 1 },
+            "request_too_large",
+            Some(Refusal::BodyMemory),
+        ),
         (LineError::Encoding(EncodingError::Utf16), "invalid_utf8", None),
         (LineError::Request(RequestError::Id), "invalid_request", None),
         (
