@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use nerve_engine::{MemoryBudget, MemoryError, MemoryPermit, Tagger};
+use nerve_engine::{MemoryError, MemoryPermit, Tagger};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -27,7 +27,8 @@ pub(crate) struct Call {
 
 /// The memory of a call.
 struct CallMemory {
-    budget: MemoryBudget,
+    /// For the call itself, until it ends.
+    head: MemoryPermit,
     /// For the bytes that have arrived and are not yet a message.
     arrived: MemoryPermit,
     /// The number of these bytes.
@@ -39,12 +40,12 @@ struct CallMemory {
 }
 
 impl Call {
-    /// A call that begins now. A compressed message of it unpacks to at most `unpacked` bytes.
+    /// A call that begins now; `head` is its own memory. A compressed message of it unpacks to at most `unpacked` bytes.
     pub(crate) fn new(
         id: String,
         traceparent: Option<String>,
         until: Option<Instant>,
-        budget: &MemoryBudget,
+        head: MemoryPermit,
         unpacked: Option<usize>,
     ) -> Self {
         Self {
@@ -54,11 +55,11 @@ impl Call {
             until,
             version: OnceLock::new(),
             memory: Mutex::new(CallMemory {
-                budget: budget.clone(),
-                arrived: budget.permit(),
+                arrived: head.empty(),
                 wire: 0,
                 unpacked,
-                outgoing: budget.permit(),
+                outgoing: head.empty(),
+                head,
             }),
         }
     }
@@ -86,7 +87,7 @@ impl Call {
     /// The memory of the message that has arrived, which has this size.
     pub(crate) fn take_message(&self, bytes: usize) -> Result<MemoryPermit, MemoryError> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = memory.budget.permit();
+        let next = memory.head.empty();
         let mut arrived = std::mem::replace(&mut memory.arrived, next);
         memory.wire = 0;
         drop(memory);
@@ -103,7 +104,7 @@ impl Call {
     /// The memory of the answers that have become bytes.
     pub(crate) fn take_outgoing(&self) -> MemoryPermit {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = memory.budget.permit();
+        let next = memory.head.empty();
         std::mem::replace(&mut memory.outgoing, next)
     }
 }
@@ -111,11 +112,12 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nerve_engine::MemoryBudget;
 
     #[test]
     fn a_call_holds_what_has_arrived_and_what_is_not_sent() {
         let budget = MemoryBudget::new(10_000);
-        let call = |unpacked| Call::new(String::new(), None, None, &budget, unpacked);
+        let call = |unpacked| Call::new(String::new(), None, None, budget.permit(), unpacked);
         let plain = call(None);
         plain.arrive(60).unwrap();
         plain.arrive(40).unwrap();
