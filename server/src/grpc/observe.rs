@@ -110,6 +110,7 @@ impl Arrival {
             text("traceparent").map(str::to_owned),
             timeout.and_then(|timeout| began.checked_add(timeout)),
             head,
+            route.is_tagging(),
             is_compressed.then_some(state.config.max_body_bytes),
         ));
         Self {
