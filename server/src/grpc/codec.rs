@@ -80,6 +80,9 @@ enum Part {
     Other,
 }
 
+/// A field's number, and its content if it is length-delimited.
+type Field<'m> = (u64, Option<&'m [u8]>);
+
 /// What is counted of a message.
 #[derive(Default)]
 struct Tally {
@@ -132,9 +135,9 @@ fn varints(packed: &[u8]) -> usize {
     packed.iter().filter(|&&byte| byte < 0x80).count()
 }
 
-/// The next field's number, and its content if it is length-delimited. An error for a group, which would hide what follows it
+/// The next field. An error for a group, which would hide what follows it
 /// and which no message has.
-fn next_field<'m>(message: &mut &'m [u8]) -> Result<Option<(u64, Option<&'m [u8]>)>, String> {
+fn next_field<'m>(message: &mut &'m [u8]) -> Result<Option<Field<'m>>, String> {
     let field = |message: &mut &'m [u8]| {
         let key = varint(message)?;
         let content = match key & 7 {
