@@ -64,7 +64,8 @@ impl HttpBody for ArrivingBody {
             {
                 return Poll::Ready(Some(Err(status(ApiError::from(error)))));
             }
-            return Poll::Ready(frame);
+            let left = |_| Status::cancelled("the client left before the end of its message");
+            return Poll::Ready(frame.map(|frame| frame.map_err(left)));
         }
         let (BodyTime::Whole(limit) | BodyTime::Part(limit)) = self.time;
         let late = self.late.get_or_insert_with(|| Box::pin(sleep(limit)));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use nerve_engine::{MemoryError, MemoryPermit};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tonic::body::Body;
@@ -28,6 +29,28 @@ use crate::http::state::AppState;
 
 /// The message of a call of a method that is not there, percent-encoded.
 const NO_SUCH_METHOD: &str = "no such method; reflection lists the methods";
+
+/// Bytes that a call takes beside its metadata.
+pub(crate) const CALL_BYTES: usize = 4 << 10;
+/// Bytes of an entry of the metadata beside its name and value.
+const ENTRY_BYTES: usize = 64;
+/// The most metadata of health checks, which are answered even while the budget is full.
+const HEALTH_METADATA: usize = 2 << 10;
+
+/// Takes the memory of a call with this metadata.
+fn take_head(permit: &mut MemoryPermit, route: Route, headers: &HeaderMap) -> Result<(), MemoryError> {
+    let entries = headers.iter();
+    let metadata: usize = entries
+        .map(|(name, value)| name.as_str().len() + value.len() + ENTRY_BYTES)
+        .sum();
+    // As it arrived, and as metadata.
+    let bytes = CALL_BYTES + 2 * metadata;
+    if !route.is_tagging() && metadata <= HEALTH_METADATA {
+        permit.grow_anyway(bytes);
+        return Ok(());
+    }
+    permit.grow(bytes)
+}
 
 /// Calls the inner service for requests that have the key they need, and counts every call.
 #[derive(Clone)]
@@ -75,7 +98,9 @@ impl Arrival {
         let text = |name: &str| headers.get(name)?.to_str().ok();
         let key = PresentedKey::in_values(text("authorization"), text("x-api-key"));
         let allowed = state.keys.check(route, &Method::POST, &key).map_err(status);
-        let timeout = allowed.and_then(|()| grpc_timeout(headers));
+        let mut head = state.memory.permit();
+        let held = take_head(&mut head, route, headers).map_err(|full| status(ApiError::from(full)));
+        let timeout = allowed.and(held).and_then(|()| grpc_timeout(headers));
         let (timeout, refused) = match timeout {
             Ok(timeout) => (timeout, None),
             Err(refused) => (None, Some(refused)),
@@ -87,7 +112,8 @@ impl Arrival {
             state.request_ids.or_next(text(REQUEST_ID.as_str())),
             text("traceparent").map(str::to_owned),
             timeout.and_then(|timeout| began.checked_add(timeout)),
-            &state.memory,
+            head,
+            route.is_tagging(),
             is_compressed.then_some(state.config.max_body_bytes),
         ));
         Self {

@@ -20,7 +20,9 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use super::*;
 use crate::config::KeySource;
 use crate::grpc::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
-use crate::grpc::proto::infer_parameter::ParameterChoice::{self, BoolParam, Int64Param, StringParam};
+use crate::grpc::proto::infer_parameter::ParameterChoice::{
+    self, BoolParam, DoubleParam, Int64Param, StringParam,
+};
 use crate::grpc::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::grpc::proto::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
@@ -338,6 +340,23 @@ fn each_mistake_is_a_status_that_names_it() {
             edited(|request| request.parameters = parameters([("threshold", Int64Param(2))])),
         ),
         (
+            Code::InvalidArgument,
+            "between 0 and 1",
+            edited(|request| request.parameters = parameters([("threshold", DoubleParam(f64::INFINITY))])),
+        ),
+        (
+            Code::InvalidArgument,
+            "between 0 and 1",
+            edited(|request| {
+                request.parameters = parameters([("threshold", StringParam("nan".to_owned()))]);
+            }),
+        ),
+        (
+            Code::InvalidArgument,
+            "NaN",
+            edited(|request| request.parameters = parameters([("offsets", DoubleParam(f64::NAN))])),
+        ),
+        (
             Code::NotFound,
             "the model is `test`",
             edited(|request| request.model_name = "other".to_owned()),
@@ -385,7 +404,7 @@ fn each_mistake_is_a_status_that_names_it() {
     };
     assert_eq!(
         (counted(400), counted(404), counted(413), counted(500)),
-        (14.0, 2.0, 4.0, 1.0)
+        (17.0, 2.0, 4.0, 1.0)
     );
 }
 

@@ -161,10 +161,3 @@ fn each_error_of_a_line_has_its_code() {
         assert_eq!((body.error.code, reason), (code, refusal), "{error:?}");
     }
 }
-
-#[test]
-fn a_long_message_is_cut_at_a_character() {
-    let message = shown(&"é".repeat(SHOWN_CHARS + 1));
-    assert_eq!(message.chars().count(), SHOWN_CHARS + 1);
-    assert!(message.ends_with('…'));
-}
