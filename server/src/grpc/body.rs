@@ -64,7 +64,8 @@ impl HttpBody for ArrivingBody {
             {
                 return Poll::Ready(Some(Err(status(ApiError::from(error)))));
             }
-            let left = |_| Status::cancelled("the client left before the end of its message");
+            // Tonic takes `Cancelled` for the end of the message; `read_status` makes it of this.
+            let left = |_| Status::aborted("the client left before the end of its message");
             return Poll::Ready(frame.map(|frame| frame.map_err(left)));
         }
         let (BodyTime::Whole(limit) | BodyTime::Part(limit)) = self.time;

@@ -37,6 +37,10 @@ pub(crate) fn error_of(status: &Status) -> Option<&V2Error> {
 
 /// The status in place of one that the framework made while it read a message of at most `limit` bytes.
 pub(crate) fn read_status(read: Status, limit: usize) -> Status {
+    if read.code() == Code::Aborted {
+        // The body ended before the message.
+        return Status::cancelled(read.message());
+    }
     if read.source().is_some() {
         return read;
     }

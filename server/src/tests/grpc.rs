@@ -533,7 +533,7 @@ async fn health(channel: &Channel, service: &str) -> Result<ServingStatus, Statu
 
 #[test]
 fn health_follows_readiness_and_calls_end_when_the_server_drains() {
-    let mut server = Server::start(slow(), |config| config.http.drain_delay_ms = 200).ready();
+    let mut server = Server::start(slow(), |config| config.http.drain_delay_ms = 2_000).ready();
     on(&server, async |_, channel| {
         for service in ["", "inference.GRPCInferenceService"] {
             assert_eq!(health(&channel, service).await.unwrap(), ServingStatus::Serving);
