@@ -28,6 +28,7 @@ mod session;
 #[doc(hidden)]
 pub mod testing;
 mod trace;
+mod turn;
 
 pub use bulk::error::LineError;
 pub use bulk::limits::BulkLimits;
@@ -70,3 +71,4 @@ pub use scheduler::submit_error::SubmitError;
 pub use series::Series;
 pub use session::{LogitRows, ModelSession, ModelSessionError, OpenSession};
 pub use trace::TRACE_TARGET;
+pub use turn::wake_after_others;

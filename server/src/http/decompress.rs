@@ -9,6 +9,7 @@ use actix_web::web::Bytes;
 use async_compression::tokio::bufread::{GzipDecoder, ZlibDecoder};
 use futures_util::StreamExt;
 use futures_util::stream::Stream;
+use nerve_engine::wake_after_others;
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::http::coding::Coding;
@@ -100,7 +101,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for Paced<S> 
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if std::mem::take(&mut self.gave) {
-            context.waker().wake_by_ref();
+            wake_after_others(context);
             return Poll::Pending;
         }
         if self.rest.is_empty() {

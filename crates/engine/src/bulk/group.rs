@@ -8,6 +8,7 @@ use futures_util::stream::Stream;
 
 use crate::bulk::limits::BulkLimits;
 use crate::bulk::lines::{Line, LineSplitter};
+use crate::turn::wake_after_others;
 
 /// Bytes after which a group takes no further line, so that groups of long lines are short.
 const GROUP_BYTES: usize = 64 << 10;
@@ -52,7 +53,7 @@ where
                 }
             }
             if self.work >= POLL_WORK {
-                context.waker().wake_by_ref();
+                wake_after_others(context);
                 return Poll::Pending;
             }
             let Some(input) = self.input.as_mut() else {
