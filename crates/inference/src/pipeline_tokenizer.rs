@@ -8,7 +8,8 @@ use tokenizers::models::ModelWrapper;
 use tokenizers::{Decoder, Tokenizer};
 
 use crate::text_parts::TextParts;
-use crate::text_tokenizer::{TextTokenizer, TokenizerError, guarded};
+use crate::text_tokenizer::{TextTokenizer, guarded};
+use crate::tokenizer_error::TokenizerError;
 use crate::word_pieces::Encoder;
 
 /// One token of a text, with the fields that the pipeline reports.
