@@ -127,7 +127,7 @@ pub enum ConfigError {
     /// An option's value is invalid.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// The memory of all requests would not do for one.
+    /// The budget of memory is too small for a single request.
     #[error(
         "--max-inflight-bytes is {given}; it must be at least {LEAST_INFLIGHT_BYTES}, which a short text and its answer need"
     )]

@@ -305,8 +305,8 @@ impl TextTokenizer {
     ///
     /// A word is a pre-token of the tokenizer without the white space around it. If pre-tokens are split at spaces alone
     /// (SentencePiece), the punctuation before and after is a word too, if it has subwords of its own. Subwords of white space
-    /// alone belong to the word before them; those before the first word are left out. A word of more than 16 KiB is read as
-    /// several; for a tokenizer other than BERT's, so is a text of more than 8 KiB without a single space.
+    /// alone belong to the word before them; those before the first word are left out. A word of more than 8 KiB is read as
+    /// several; for a tokenizer other than BERT's, so is a text of more than 4 KiB without a single space.
     pub fn encode_text(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
         in_parts(text, |from, spans, subwords| {
             self.encode_text_part(text, from, spans, subwords)
@@ -314,7 +314,7 @@ impl TextTokenizer {
     }
 
     /// One step of [`Self::encode_text`]: appends the words of the part that starts at the byte `from`, and returns the end of
-    /// the part. A part has at most 16 KiB.
+    /// the part. A part has at most 8 KiB.
     pub fn encode_text_part(
         &self,
         text: &str,

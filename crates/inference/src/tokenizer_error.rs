@@ -6,7 +6,7 @@ use nerve_repository::ConfigError;
 use nerve_tagging::AlignError;
 use thiserror::Error;
 
-/// Why a tokenizer cannot be opened or used.
+/// Why a tokenizer cannot be opened, used or written.
 #[derive(Debug, Error)]
 pub enum TokenizerError {
     /// The directory has neither `tokenizer.json` nor `vocab.txt`.

@@ -64,7 +64,7 @@ impl HttpBody for ArrivingBody {
             {
                 return Poll::Ready(Some(Err(status(ApiError::from(error)))));
             }
-            // Tonic takes `Cancelled` for the end of the message; `read_status` makes it of this.
+            // Tonic treats `Cancelled` as the end of the message. `read_status` turns `Aborted` into `Cancelled`.
             let left = |_| Status::aborted("the client left before the end of its message");
             return Poll::Ready(frame.map(|frame| frame.map_err(left)));
         }

@@ -16,7 +16,8 @@ pub(super) struct OwnWords {
 }
 
 impl OwnWords {
-    /// The words that a tokenizer finds in a part of a text. If it only marks spaces, punctuation around a word is a word too.
+    /// The words that a tokenizer finds in a part of a text. For one that splits at spaces alone, the punctuation before and
+    /// after a word is a word too.
     pub(super) fn of(part: &str, encoding: &Encoding, spaces: Spaces) -> Self {
         let mut words = Self::default();
         for tokens in encoding.get_word_ids().chunk_by(PartialEq::eq) {
@@ -97,7 +98,7 @@ fn pre_token_words(
     }
 }
 
-/// The span further back in the text.
+/// The span, moved so many bytes towards the end of the text.
 pub(super) fn shifted(span: ByteSpan, by: usize) -> Option<ByteSpan> {
     ByteSpan::new(by + span.start(), by + span.end())
 }
