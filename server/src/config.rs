@@ -7,6 +7,9 @@ use clap::Args;
 use nerve_engine::{EngineConfig, OptionError, check_counts, check_threads};
 use thiserror::Error;
 
+/// What a short text and its answer need, compressed.
+const LEAST_INFLIGHT_BYTES: usize = 256 << 10;
+
 /// The configuration of a server.
 #[derive(Clone, Debug, Default)]
 pub struct ServerConfig {
@@ -35,13 +38,15 @@ pub struct HttpConfig {
     /// Maximum time in milliseconds that a request may take. The header x-request-timeout-ms can shorten it.
     #[arg(long, env = "NERVE_REQUEST_TIMEOUT_MS", value_name = "MS", default_value_t = Self::default().request_timeout_ms)]
     pub request_timeout_ms: u64,
-    /// Maximum time in milliseconds for the arrival of a request's head, and again of its body.
+    /// Maximum time in milliseconds for a request's head to arrive, and again for its body. The body of a stream has
+    /// --idle-timeout-ms instead.
     #[arg(long, env = "NERVE_READ_TIMEOUT_MS", value_name = "MS", default_value_t = Self::default().read_timeout_ms)]
     pub read_timeout_ms: u64,
     /// Maximum time in milliseconds for which a client may send nothing of a stream, or read nothing of an answer.
     #[arg(long, env = "NERVE_IDLE_TIMEOUT_MS", value_name = "MS", default_value_t = Self::default().idle_timeout_ms)]
     pub idle_timeout_ms: u64,
-    /// Maximum memory of all requests and their answers together, in bytes.
+    /// Maximum memory of all requests and their answers together, in bytes, at least 262144. A request is refused with 429 where others hold
+    /// it, and with 413 where it needs more than all of it.
     #[arg(long, env = "NERVE_MAX_INFLIGHT_BYTES", value_name = "N", default_value_t = Self::default().max_inflight_bytes)]
     pub max_inflight_bytes: usize,
     /// Maximum number of open connections. Further connections wait to be accepted.
@@ -58,7 +63,7 @@ pub struct HttpConfig {
     /// The files that HTTPS is served with; plain HTTP if absent.
     #[command(flatten)]
     pub tls: Option<TlsFiles>,
-    /// Time in milliseconds for which the listener stays open, not ready, after SIGTERM.
+    /// Time in milliseconds after SIGTERM for which the server still accepts connections while /health/ready answers 503.
     #[arg(long, env = "NERVE_DRAIN_DELAY_MS", value_name = "MS", default_value_t = Self::default().drain_delay_ms)]
     pub drain_delay_ms: u64,
     /// Maximum time in milliseconds that requests in flight may take once the listener is closed.
@@ -122,6 +127,14 @@ pub enum ConfigError {
     /// An option's value is invalid.
     #[error(transparent)]
     Option(#[from] OptionError),
+    /// The budget of memory is too small for a single request.
+    #[error(
+        "--max-inflight-bytes is {given}; it must be at least {LEAST_INFLIGHT_BYTES}, which a short text and its answer need"
+    )]
+    InflightBytes {
+        /// The value given.
+        given: usize,
+    },
     /// The keys are given both in a file and in the environment.
     #[error("--{option} and {variable} are two sources of the same keys; give one")]
     TwoKeySources {
@@ -141,7 +154,7 @@ impl Default for HttpConfig {
             request_timeout_ms: 30_000,
             read_timeout_ms: 15_000,
             idle_timeout_ms: 60_000,
-            max_inflight_bytes: 256 << 20,
+            max_inflight_bytes: 512 << 20,
             max_connections: 25_000,
             cors_origins: Vec::new(),
             tls: None,
@@ -159,12 +172,15 @@ impl ServerConfig {
         check_counts(&[
             ("max-body-bytes", self.http.max_body_bytes),
             ("max-texts-per-batch", self.http.max_texts_per_batch),
-            ("max-inflight-bytes", self.http.max_inflight_bytes),
             ("max-connections", self.http.max_connections),
             ("request-timeout-ms", to_count(self.http.request_timeout_ms)),
             ("read-timeout-ms", to_count(self.http.read_timeout_ms)),
             ("idle-timeout-ms", to_count(self.http.idle_timeout_ms)),
         ])?;
+        let given = self.http.max_inflight_bytes;
+        if given < LEAST_INFLIGHT_BYTES {
+            return Err(ConfigError::InflightBytes { given });
+        }
         Ok(())
     }
 }
@@ -199,5 +215,18 @@ mod tests {
             config.validate(),
             Err(ConfigError::Option(OptionError::Zero { option }))
         );
+    }
+
+    #[test]
+    fn memory_for_no_request_is_refused() {
+        let validated = |given| {
+            let mut config = ServerConfig::default();
+            config.http.max_inflight_bytes = given;
+            config.validate()
+        };
+        assert_eq!(validated(LEAST_INFLIGHT_BYTES), Ok(()));
+        for given in [0, 1, LEAST_INFLIGHT_BYTES - 1] {
+            assert_eq!(validated(given), Err(ConfigError::InflightBytes { given }));
+        }
     }
 }

@@ -36,8 +36,14 @@ pub enum Command {
 /// The options of `healthcheck`.
 #[derive(Debug, Args)]
 pub struct HealthcheckFlags {
-    /// Address and port that the server listens on.
-    #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080")]
+    /// IP address and port that the server listens on.
+    #[arg(
+        long,
+        env = "NERVE_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:8080",
+        value_parser = address
+    )]
     pub listen: SocketAddr,
 }
 
@@ -79,21 +85,28 @@ pub struct ServeFlags {
     /// How requests are read and answered.
     #[command(flatten)]
     pub http: HttpConfig,
-    /// Address and port to listen on.
-    #[arg(long, env = "NERVE_LISTEN", default_value = "127.0.0.1:8080")]
+    /// IP address and port to listen on. 0.0.0.0:8080 is port 8080 of every IPv4 address of the machine.
+    #[arg(
+        long,
+        env = "NERVE_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:8080",
+        value_parser = address
+    )]
     pub listen: SocketAddr,
-    /// Address and port to listen on for gRPC [default: no gRPC].
-    #[arg(long, env = "NERVE_GRPC_LISTEN", value_name = "ADDR")]
+    /// IP address and port to listen on for gRPC, such as 0.0.0.0:9000 [default: no gRPC].
+    #[arg(long, env = "NERVE_GRPC_LISTEN", value_name = "IP:PORT", value_parser = address)]
     pub grpc_listen: Option<SocketAddr>,
-    /// File with the API keys for tagging: one per line, or sha256: and the key's hash [default: the environment
-    /// variable NERVE_API_KEYS; without it, tagging needs no key].
+    /// File with the API keys for tagging. Each line is a key, or `sha256:` and the hexadecimal SHA-256 of the key; lines
+    /// that begin with # are comments [default: the environment variable NERVE_API_KEYS; without it, tagging needs no key].
     #[arg(long, env = "NERVE_API_KEYS_FILE", value_name = "FILE")]
     pub api_keys_file: Option<PathBuf>,
-    /// File with the API keys for /admin [default: the environment variable NERVE_ADMIN_KEYS; without it, /admin is
-    /// refused].
+    /// File with the API keys for /admin, in the same format [default: the environment variable NERVE_ADMIN_KEYS; without
+    /// it, /admin is refused].
     #[arg(long, env = "NERVE_ADMIN_KEYS_FILE", value_name = "FILE")]
     pub admin_keys_file: Option<PathBuf>,
-    /// Base URL of an OpenTelemetry collector that receives traces, as OTLP over HTTP [default: none].
+    /// Base URL of an OpenTelemetry collector that receives traces, as OTLP over HTTP. Needs a server built with the feature
+    /// otlp [default: none].
     #[arg(long, env = "NERVE_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
     /// How log lines are written.
@@ -104,7 +117,8 @@ pub struct ServeFlags {
 /// How log lines are written.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct LogFlags {
-    /// Format of log lines on standard error. RUST_LOG selects the lines.
+    /// Format of log lines on standard error. The environment variable RUST_LOG selects the lines, such as
+    /// RUST_LOG=nerve_server=debug.
     #[arg(long = "log", env = "NERVE_LOG", value_enum, default_value_t = LogFormat::Text)]
     pub format: LogFormat,
 }
@@ -128,6 +142,13 @@ impl ServeFlags {
         config.validate()?;
         Ok(config)
     }
+}
+
+/// The address and port that an option gives.
+fn address(given: &str) -> Result<SocketAddr, &'static str> {
+    given
+        .parse()
+        .map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080")
 }
 
 /// The source of keys: the file, or the variable. Keys are no option, because every process can read the arguments of
@@ -195,7 +216,13 @@ mod tests {
         assert_eq!(model.splitter, Some(Splitter::Whitespace));
         assert!(parse(&["--splitter", "axe"]).is_err());
         assert!(parse(&["--device", "abacus"]).is_err());
-        assert!(parse(&["--listen", "8080"]).is_err());
+        for option in ["--listen", "--grpc-listen"] {
+            let refused = parse(&[option, "8080"]).unwrap_err().to_string();
+            assert!(
+                refused.contains("expected IP:PORT, such as 127.0.0.1:8080"),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

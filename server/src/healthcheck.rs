@@ -21,6 +21,12 @@ pub enum HealthcheckError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The answer is not HTTP.
+    #[error("{address}: the answer is not HTTP; does the server use TLS?")]
+    NotHttp {
+        /// The address.
+        address: SocketAddr,
+    },
     /// The server answers that it is not ready.
     #[error("{address} is not ready: {status}")]
     NotReady {
@@ -45,6 +51,9 @@ pub fn healthcheck(listen: SocketAddr) -> Result<(), HealthcheckError> {
     if answer.starts_with(READY) {
         return Ok(());
     }
+    if !answer.starts_with(b"HTTP/") {
+        return Err(HealthcheckError::NotHttp { address });
+    }
     let status = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
     Err(HealthcheckError::NotReady {
         address,
@@ -63,4 +72,42 @@ fn ask(address: SocketAddr) -> std::io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     stream.take(1024).read_to_end(&mut answer)?;
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// The outcome of the check of a server that answers so.
+    fn checked(answer: &'static [u8]) -> Result<(), String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut head = [0; 1024];
+                assert!(stream.read(&mut head).unwrap() > 0);
+                stream.write_all(answer).unwrap();
+            });
+            healthcheck(address).map_err(|error| error.to_string())
+        })
+    }
+
+    #[test]
+    fn the_answer_says_whether_the_server_is_ready() {
+        assert_eq!(checked(b"HTTP/1.1 200 OK\r\n\r\n"), Ok(()));
+        let starting = checked(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap_err();
+        assert!(
+            starting.ends_with("is not ready: HTTP/1.1 503 Service Unavailable"),
+            "{starting}"
+        );
+        // The alert of a server that expects TLS.
+        let alert = checked(b"\x15\x03\x03\0\x02\x02\x0a").unwrap_err();
+        assert!(
+            alert.ends_with("the answer is not HTTP; does the server use TLS?"),
+            "{alert}"
+        );
+    }
 }

@@ -201,7 +201,7 @@ impl GrpcSide {
         let listener = entrance.grpc.take();
         let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let tls = entrance.certificate.clone().map(tls_config).transpose()?;
-        let server = listener.map(|listener| GrpcServer::start(listener, state, tls));
+        let server = listener.map(|listener| GrpcServer::start(&listener, state, tls));
         Ok(Self {
             server: server.transpose()?,
             address,

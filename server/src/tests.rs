@@ -629,7 +629,7 @@ fn a_long_text_holds_a_bounded_part_of_the_queue() {
 fn aggregation_and_constraints_are_as_asked() {
     let server = Server::plain();
     let ask = |options: Value| {
-        let mut body = json!({"words": ["paulwalk", "", "orphan", "paris"]});
+        let mut body = json!({"words": ["paulwalk", "met", "", "orphan", "paris"]});
         body.as_object_mut()
             .unwrap()
             .extend(options.as_object().unwrap().clone());
@@ -651,10 +651,10 @@ fn aggregation_and_constraints_are_as_asked() {
     let first = ask(json!({}));
     assert_eq!(
         labels(&first),
-        ["paulwalk B-person", " O", "orphan O", "paris B-location"]
+        ["paulwalk B-person", "met O", " O", "orphan O", "paris B-location"]
     );
     let free = ask(json!({"constrained": false}));
-    assert_eq!(labels(&free)[2], "orphan I-person");
+    assert_eq!(labels(&free)[3], "orphan I-person");
     assert_eq!(free["entities"][1]["text"], "orphan");
     let simple = ask(json!({"aggregation": "simple"}));
     assert_eq!(
@@ -662,6 +662,7 @@ fn aggregation_and_constraints_are_as_asked() {
         [
             "paul B-person",
             "walk I-person",
+            "met O",
             " O",
             "orphan O",
             "paris B-location"
@@ -679,10 +680,20 @@ fn aggregation_and_constraints_are_as_asked() {
     assert_eq!(texts, ["paul", "walk", "paris"]);
     for aggregation in ["average", "max"] {
         let answer = ask(json!({"aggregation": aggregation}));
-        assert_eq!(answer["words"].as_array().unwrap().len(), 4, "{aggregation}");
+        assert_eq!(answer["words"].as_array().unwrap().len(), 5, "{aggregation}");
         let last = answer["entities"].as_array().unwrap().last().unwrap();
         assert_eq!(last["text"], "paris", "{aggregation}");
     }
+    // A word without a token lies inside the entity around it, except where each token is an entity of its own.
+    let within = ask(json!({"words": ["paulwalk", "", "orphan"]}));
+    assert_eq!(
+        labels(&within),
+        ["paulwalk B-person", " I-person", "orphan I-person"]
+    );
+    assert_eq!(within["entities"][0]["text"], "paulwalk  orphan");
+    assert_eq!(within["words"][1]["score"], within["entities"][0]["score"]);
+    let none = ask(json!({"words": ["paulwalk", "", "orphan"], "aggregation": "none"}));
+    assert_eq!(labels(&none)[2], " O");
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nerve_tagging::without_byte_order_mark;
-use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, ServerConfig};
 use thiserror::Error;
 
 use crate::config::TlsFiles;
@@ -37,7 +37,7 @@ pub enum TlsError {
     #[error("no TLS version is available: {0}")]
     Versions(rustls::Error),
     /// The certificate and the key do not match, or are of an unsupported kind.
-    #[error("the certificate {} and the key {} cannot be used together: {source}", certificate.display(), key.display())]
+    #[error("the certificate {} and the key {} cannot be used together: {}", certificate.display(), key.display(), reason(source))]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
@@ -46,6 +46,16 @@ pub enum TlsError {
         /// The cause.
         source: rustls::Error,
     },
+}
+
+/// Why a pair cannot be used, in words.
+fn reason(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            "the key is not the certificate's".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// The certificate of the server, which is read again when its files change. A connection keeps the certificate that it

@@ -143,6 +143,8 @@ def compiled_files(binary):
         raise Violation(f"{listing} is missing; build the workspace first")
     paths = re.split(r"(?<!\\) ", listing.read_text().splitlines()[0].split(": ", 1)[1])
     paths = [pathlib.Path(path.replace("\\ ", " ")) for path in paths]
+    # What build scripts generate is generated again in the image.
+    paths = [path for path in paths if not path.is_relative_to(REPOSITORY / "target")]
     return {str(path.relative_to(REPOSITORY)) for path in paths if path.is_relative_to(REPOSITORY)}
 
 

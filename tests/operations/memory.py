@@ -6,7 +6,7 @@ Three attacks, each on a server of its own:
 
 - `unread`: 12 clients send requests with large answers, and read nothing
 - `words`: 12 clients send `"",` repeated as words, whose answer is 20 times the request
-- `stream`: one client of /ner/stream sends lines, and reads nothing
+- `streams`: 16 clients of /ner/stream send lines that need much memory, or more than there is, and read nothing
 
 Prints the resident memory of the idle server and the most during each attack, and how requests ended. Fails if an attack takes
 more than the budget and 64 MiB. ORT_DYLIB_PATH names the ONNX Runtime library.
@@ -14,7 +14,6 @@ more than the budget and 64 MiB. ORT_DYLIB_PATH names the ONNX Runtime library.
 
 import argparse
 import collections
-import contextlib
 import json
 import pathlib
 import socket
@@ -31,6 +30,7 @@ import served  # noqa: E402
 BUDGET = 4 << 20
 ALLOWANCE = 64 << 20
 CLIENTS = 12
+STREAMS = 16
 # Seconds of an attack.
 SECONDS = 20
 
@@ -94,26 +94,36 @@ def words(port, until):
     return attack(port, "/ner", [empty_words(1_040_000)], CLIENTS, until)
 
 
-def stream(port, until):
-    line = empty_words(300_000) + b"\n"
+def streams(port, until):
     head = (
         b"POST /ner/stream HTTP/1.1\r\nhost: attack\r\ncontent-type: application/x-ndjson\r\ncontent-length: 9999999999\r\n\r\n"
     )
-    sent = 0
-    with socket.create_connection(("127.0.0.1", port)) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.settimeout(1)
-        with contextlib.suppress(OSError):
-            client.sendall(head)
-        while time.monotonic() < until:
-            try:
-                sent += client.send(line)
-            except TimeoutError:
-                pass
-            except OSError:
-                break
-        time.sleep(max(until - time.monotonic(), 0))
-    return {"megabytes taken": sent >> 20}
+    lines = [empty_words(count) + b"\n" for count in (1_000_000, 200_000, 10_000)]
+    sent = collections.Counter()
+
+    def client(number):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(1)
+            line = lines[number % len(lines)]
+            left = memoryview(head + line)
+            while time.monotonic() < until:
+                try:
+                    taken = connection.send(left)
+                    sent["bytes taken"] += taken
+                    left = left[taken:] or memoryview(line)
+                except TimeoutError:
+                    pass
+                except OSError:
+                    break
+            time.sleep(max(until - time.monotonic(), 0))
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(STREAMS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sent
 
 
 def main():
@@ -123,7 +133,7 @@ def main():
     arguments = parser.parse_args()
     served.SERVER = arguments.server
     failed = []
-    for one in (unread, words, stream):
+    for one in (unread, words, streams):
         options = ("--max-inflight-bytes", str(BUDGET))
         with served.served(*options, model=arguments.model) as server:
             port = urllib.parse.urlsplit(server.url).port

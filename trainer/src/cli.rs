@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use nerve_corpus::{CorpusError, ReadOptions, TagNames};
+use nerve_corpus::{CorpusError, ReadOptions, TagNames, parse_column};
 use nerve_inference::Kernels;
 use nerve_repository::Precision;
 use nerve_tagging::Splitter;
@@ -108,7 +108,7 @@ pub(crate) enum Command {
         input: Option<InputFormat>,
         /// Column of a CoNLL file that holds the word, counted from 1 [default: the first; in files that look like GermEval,
         /// the second].
-        #[arg(long, value_name = "COLUMN")]
+        #[arg(long, value_name = "COLUMN", value_parser = parse_column)]
         word_column: Option<NonZeroUsize>,
         /// What to print.
         #[arg(long, value_enum, default_value_t)]
@@ -126,11 +126,11 @@ pub(crate) enum Command {
 pub(crate) struct ReadArgs {
     /// Column of a CoNLL file that holds the word, counted from 1 [default: the first; in files that look like GermEval, the
     /// second].
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", value_parser = parse_column)]
     word_column: Option<NonZeroUsize>,
     /// Column of a CoNLL file that holds the tag, counted from 1 [default: the last; in files that look like GermEval, the
     /// third, of outer entities].
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", value_parser = parse_column)]
     tag_column: Option<NonZeroUsize>,
     /// Names of the numbers that JSON lines have as tags: a file, one name a line or a JSON array, or a list such as
     /// O,B-PER,I-PER.
@@ -267,6 +267,9 @@ mod tests {
             let kind = refused.map(|error| error.kind());
             assert_eq!(kind, Some(ErrorKind::ArgumentConflict), "{given}");
         }
+        let column = parse("nerve-trainer tag f --bundle b --word-column 0").err();
+        let column = column.map(|error| error.to_string()).unwrap_or_default();
+        assert!(column.contains("columns count from 1"), "{column}");
         for given in [
             "evaluate --data f --checkpoint c --max-length 5",
             "tag f --bundle b --splitter bert --onnx-file g --onnxruntime l",

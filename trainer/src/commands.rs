@@ -9,10 +9,10 @@ use anyhow::{Result, anyhow};
 use nerve_corpus::{Corpus, Entries, Format, ReadOptions};
 use nerve_export::Comparison;
 use nerve_inference::OpenOptions;
-use nerve_tagging::{Decoding, OrphanRule};
+use nerve_tagging::{Decoding, LabelSet, OrphanRule};
 use nerve_trainer::evaluate::{
     self, CheckpointTagger, Tagger, WordDifferences, calibration_table, evaluation_table, open_bundle,
-    score_files, score_table, span_table,
+    score_files, score_table, span_table, types_warning,
 };
 use nerve_trainer::report::RunReport;
 use nerve_trainer::{
@@ -154,7 +154,8 @@ pub(crate) fn evaluate(
     data: (&Path, &ReadOptions),
     (json, page): (Option<&Path>, Option<&Path>),
 ) -> Result<()> {
-    let (mut tagger, corpus) = (open(model, decoding)?, read_corpus(data)?);
+    let mut tagger = open(model, decoding)?;
+    let corpus = read_corpus(data, tagger.labels())?;
     let Some(page) = page else {
         let found = evaluate::evaluate(&mut *tagger, &corpus.sentences)?;
         print!("{}", evaluation_table(&found));
@@ -179,15 +180,18 @@ pub(crate) fn evaluate_raw(
     data: (&Path, &ReadOptions),
     json: Option<&Path>,
 ) -> Result<()> {
-    let found = evaluate::evaluate_raw(&mut *open(model, decoding)?, &read_corpus(data)?)?;
+    let mut tagger = open(model, decoding)?;
+    let corpus = read_corpus(data, tagger.labels())?;
+    let found = evaluate::evaluate_raw(&mut *tagger, &corpus)?;
     print!("{}", span_table(&found));
     write_json(json, &found)
 }
 
-/// The labeled sentences of a file to evaluate on; prints what the user should know of it.
-fn read_corpus((path, read): (&Path, &ReadOptions)) -> Result<Corpus> {
+/// The labeled sentences of a file to evaluate a model with these labels on; prints what the user should know of it.
+fn read_corpus((path, read): (&Path, &ReadOptions), labels: &LabelSet) -> Result<Corpus> {
     let corpus = Corpus::read_with(path, read)?;
     warn(&corpus.warnings());
+    warn(types_warning(labels, &corpus).as_slice());
     Ok(corpus)
 }
 
@@ -227,7 +231,7 @@ pub(crate) fn calibrate(
     threads: Option<usize>,
 ) -> Result<()> {
     let mut tagger = CheckpointTagger::open(checkpoint, max_length, threads_or_all(threads)?)?;
-    let corpus = read_corpus(data)?;
+    let corpus = read_corpus(data, tagger.labels())?;
     let report = evaluate::calibrate(&mut tagger, &corpus)?;
     print!("{}", calibration_table(&report));
     let written = report.to_calibration(corpus.split_name())?.write(checkpoint)?;

@@ -15,7 +15,8 @@ use rustix::time::{
 
 use crate::arguments::Plan;
 use crate::arrivals::Arrivals;
-use crate::connection::{Arrived, Connection, Failure};
+use crate::connection::{Arrived, Connection};
+use crate::response::Failure;
 use crate::tally::{Report, Tally};
 
 /// The token of the timer. The token of a connection is its slot.

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::net::SocketAddr;
 
-use crate::connection::{Failure, Response};
+use crate::response::{Failure, Response};
 
 const PATH: &str = "/inference.GRPCInferenceService/ModelInfer";
 const FRAME_HEAD: usize = 9;
@@ -47,7 +47,13 @@ fn literal(headers: &mut Vec<u8>, name: &[u8], value: &str) {
 /// A `ModelInferRequest` with one text.
 fn message(model: &str, text: &str) -> Vec<u8> {
     let contents = field(8, text.as_bytes());
-    let input = [field(1, b"text"), field(2, b"BYTES"), field(3, &[1]), field(5, &contents)].concat();
+    let input = [
+        field(1, b"text"),
+        field(2, b"BYTES"),
+        field(3, &[1]),
+        field(5, &contents),
+    ]
+    .concat();
     [field(1, model.as_bytes()), field(5, &input)].concat()
 }
 
@@ -174,7 +180,11 @@ mod tests {
         .concat();
         for end in 0..answer.len() {
             let (mut received, mut outgoing) = (answer[..end].to_vec(), Vec::new());
-            assert_eq!(Session::default().read(&mut received, &mut outgoing), Ok(None), "{end}");
+            assert_eq!(
+                Session::default().read(&mut received, &mut outgoing),
+                Ok(None),
+                "{end}"
+            );
         }
         let (mut received, mut outgoing) = (answer, Vec::new());
         let found = session.read(&mut received, &mut outgoing).unwrap().unwrap();

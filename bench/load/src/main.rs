@@ -5,6 +5,7 @@ mod arrivals;
 mod connection;
 mod drive;
 mod grpc;
+mod response;
 mod tally;
 
 use std::process::ExitCode;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::connection::{Arrived, Failure, Response};
+use crate::connection::Arrived;
+use crate::response::{Failure, Response};
 
 /// The outcomes of requests. Counts and latencies are of the requests that arrived in the measured period.
 pub(crate) struct Tally {

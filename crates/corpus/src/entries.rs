@@ -26,12 +26,22 @@ pub struct Entries<R> {
     /// The line that ended the last sentence.
     separator: Option<String>,
     options: ReadOptions,
-    /// The number of columns of CoNLL, and the line that shows it.
-    columns: Option<(usize, usize)>,
+    /// The columns of CoNLL.
+    columns: Option<Columns>,
     /// The columns of CoNLL that are read, once a sentence has shown them.
     layout: Option<Layout>,
     /// Whether the last line was a comment of CoNLL.
     after_comment: bool,
+}
+
+/// The columns of a file, as a line shows them.
+#[derive(Clone, Copy)]
+struct Columns {
+    count: usize,
+    /// The line, counted from 1.
+    line: usize,
+    /// Whether the line begins like a comment.
+    has_hash: bool,
 }
 
 impl Entries<BufReader<File>> {
@@ -120,7 +130,8 @@ impl<R: BufRead> Entries<R> {
         let mut lines: Vec<String> = Vec::new();
         let mut first = self.lines_read + 1;
         while let Some(line) = self.next_line()? {
-            let comment = lines.is_empty() && conll::is_comment(&line, self.columns.map(|(count, _)| count));
+            let comment =
+                lines.is_empty() && conll::is_comment(&line, self.columns.map(|columns| columns.count));
             if comment || conll::is_separator(&line) {
                 if lines.is_empty() {
                     self.after_comment = comment;
@@ -163,14 +174,21 @@ impl<R: BufRead> Entries<R> {
     /// Checks that the line read last has as many columns as the other lines of the file.
     fn check_columns(&mut self, line: &str) -> Result<(), CorpusError> {
         let found = conll::split_columns(line).len();
-        let (count, shown) = *self.columns.get_or_insert((found, self.lines_read));
-        if found == count {
+        let shown = *self.columns.get_or_insert(Columns {
+            count: found,
+            line: self.lines_read,
+            has_hash: line.starts_with('#'),
+        });
+        if found == shown.count {
             return Ok(());
         }
         let noun = if found == 1 { "column" } else { "columns" };
-        Err(self.defect(format!(
-            "{found} {noun}, but {count} on line {shown}; columns are separated by tabs, or by spaces where a line has no tab"
-        )))
+        let (count, line) = (shown.count, shown.line);
+        let reason = match shown.has_hash {
+            true => format!("line {line} begins with `#` but is not read as a comment"),
+            false => "columns are separated by tabs, or by spaces where a line has no tab".to_owned(),
+        };
+        Err(self.defect(format!("{found} {noun}, but {count} on line {line}; {reason}")))
     }
 
     /// The word and the tag of a line; an error says which is not there.
@@ -190,6 +208,9 @@ impl<R: BufRead> Entries<R> {
         let of_option = |column: Option<std::num::NonZeroUsize>| column.map(|column| column.get() - 1);
         let word = of_option(self.options.word_column).unwrap_or(layout.word);
         let tag = of_option(self.options.tag_column).or(layout.tag).unwrap_or(last);
+        if tag == word && self.options.tag_column.is_some() {
+            return Err(format!("the word and the tag are the same column, {}", word + 1));
+        }
         let tag = match tag == word {
             true => "",
             false => at(tag)?.trim(),
@@ -370,6 +391,13 @@ mod tests {
         );
         let error = of("O in\nB-loc Rome\n").unwrap_err().to_string();
         assert_eq!(error, "in:1: there is no column 3: the line has 2");
+        let same = ReadOptions {
+            tag_column: 1.try_into().ok(),
+            ..ReadOptions::default()
+        };
+        let mut entries = Entries::new(&b"in O\n"[..], Path::new("in"), Format::Conll).with_options(same);
+        let error = entries.next().unwrap().unwrap_err().to_string();
+        assert_eq!(error, "in:1: the word and the tag are the same column, 1");
     }
 
     #[test]
@@ -398,7 +426,16 @@ mod tests {
                 Format::Conll,
                 "in:4: 1 column, but 2 on line 1",
             ),
-            (b"a x O\nb O\n", Format::Conll, "in:2: 2 columns, but 3 on line 1"),
+            (
+                b"a x O\nb O\n",
+                Format::Conll,
+                "in:2: 2 columns, but 3 on line 1; columns are",
+            ),
+            (
+                b"#comment\na _ _ O\n",
+                Format::Conll,
+                "in:2: 4 columns, but 1 on line 1; line 1 begins with `#` but is not read as a comment",
+            ),
             (b"a\n\xff\n", Format::Text, "in:2: not UTF-8"),
             (b"\n{", Format::JsonLines, "in:2: not JSON"),
         ] {

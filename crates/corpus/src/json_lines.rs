@@ -34,10 +34,12 @@ impl JsonTag {
             (Self::Name(name), _) => Ok(name),
             (Self::Number(number), None) => Ok(number.to_string()),
             (Self::Number(number), Some(names)) => names.name(number).map(str::to_owned).ok_or_else(|| {
-                format!(
-                    "tag {number} has no name: the labels are {} names, from 0",
-                    names.len()
-                )
+                let named = match names.len() {
+                    1 => "1 name, for 0".to_owned(),
+                    2 => "2 names, for 0 and 1".to_owned(),
+                    count => format!("{count} names, for 0 to {}", count.saturating_sub(1)),
+                };
+                format!("tag {number} has no name: --labels has {named}")
             }),
         }
     }
@@ -147,7 +149,10 @@ mod tests {
         assert_eq!(of("[\"B-x\", \"O\"]", None).unwrap(), expected);
         assert_eq!(of("[1, 0]", Some(&names)).unwrap(), expected);
         let error = of("[1, 3]", Some(&names)).unwrap_err();
-        assert_eq!(error, "tag 3 has no name: the labels are 3 names, from 0");
+        assert_eq!(error, "tag 3 has no name: --labels has 3 names, for 0 to 2");
+        let two = TagNames::of_file_or_list("O,B-x").unwrap();
+        let error = of("[1, 2]", Some(&two)).unwrap_err();
+        assert_eq!(error, "tag 2 has no name: --labels has 2 names, for 0 and 1");
         assert!(
             of("[1, -100]", Some(&names))
                 .unwrap_err()

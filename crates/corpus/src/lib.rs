@@ -22,7 +22,7 @@ pub use entry::{Content, Entry, TextEntity};
 pub use error::CorpusError;
 pub use format::Format;
 pub use labels::SpanChanges;
-pub use read_options::{ReadOptions, TagNames};
+pub use read_options::{ReadOptions, TagNames, parse_column};
 pub use splits::{Splits, WNUT17, is_wnut17};
 pub use wnut17::{WNUT17_FILES, WNUT17_URL, Wnut17File, fetch_wnut17};
 pub use words::read_words;

@@ -16,6 +16,12 @@ pub struct ReadOptions {
     pub labels: Option<TagNames>,
 }
 
+/// The number of a column, which counts from 1.
+pub fn parse_column(given: &str) -> Result<NonZeroUsize, &'static str> {
+    let column: usize = given.parse().map_err(|_| "expected the number of a column")?;
+    NonZeroUsize::new(column).ok_or("columns count from 1")
+}
+
 /// The names of tags that a file gives as numbers, by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagNames(Vec<String>);
@@ -24,6 +30,13 @@ impl TagNames {
     /// The names in a file, one a line or as a JSON array, or in a list separated by commas: `O,B-PER,I-PER`.
     pub fn of_file_or_list(value: &str) -> Result<Self, CorpusError> {
         let path = Path::new(value);
+        let is_path = value.contains('/') || path.extension().is_some();
+        if is_path && !value.contains(',') && !value.starts_with('[') && !path.is_file() {
+            return Err(CorpusError::TagNames {
+                given: value.to_owned(),
+                problem: "there is no such file, and a list has names separated by commas".to_owned(),
+            });
+        }
         let text = match path.is_file() {
             true => std::fs::read_to_string(path).map_err(|source| CorpusError::Read {
                 path: path.to_owned(),
@@ -86,10 +99,20 @@ mod tests {
         for (given, problem) in [
             ("O,,B", "name 2 is empty"),
             ("", "no name"),
+            ("nofile.txt", "labels `nofile.txt`: there is no such file"),
+            ("data/nofile", "there is no such file"),
             ("[1]", "not a JSON array"),
         ] {
             let error = TagNames::of_file_or_list(given).unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
         }
+        assert_eq!(TagNames::of_file_or_list("O").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn columns_count_from_1() {
+        assert_eq!(parse_column("2").map(NonZeroUsize::get), Ok(2));
+        assert_eq!(parse_column("0"), Err("columns count from 1"));
+        assert!(parse_column("-1").is_err() && parse_column("x").is_err());
     }
 }

@@ -48,7 +48,7 @@ pub struct ModelConfig {
     /// How running text is split into words for a plain export: corpus, whitespace or bert [default: bert].
     #[arg(long, env = "NERVE_SPLITTER")]
     pub splitter: Option<Splitter>,
-    /// The device that the model runs on: cpu, cuda, cuda:N, or auto, which uses CUDA if the model runs on it.
+    /// The device that the model runs on: cpu, cuda, cuda:N, or auto, which is CUDA if the model can run on it, else the CPU.
     #[arg(long, env = "NERVE_DEVICE", default_value = "cpu")]
     pub device: DeviceChoice,
     /// Which kernels compute the encoder on the CPU: nerve (an error for a model that they cannot compute), onnxruntime, or auto, which uses
@@ -61,8 +61,8 @@ pub struct ModelConfig {
     /// Number of inference threads, each with its own session [default: one per core, 2 on CUDA].
     #[arg(long, env = "NERVE_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
-    /// Number of threads inside each operator when a single window is being processed, in a separate session; 1 disables that
-    /// session [default: one per core, at most 4; 1 on CUDA].
+    /// Number of threads that compute a window together while no other window waits or runs. They have a session of their
+    /// own; 1 disables it [default: one per core, at most 4; 1 on CUDA].
     #[arg(long, env = "NERVE_LONE_THREADS", value_name = "N")]
     pub lone_threads: Option<usize>,
     /// Number of threads that split and tokenize texts [default: one per core, at least 2].
@@ -87,7 +87,7 @@ pub struct VersionsConfig {
 /// A second model, which answers a share of the requests.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct CanaryConfig {
-    /// Path of a second model, which answers --canary-percent of the requests.
+    /// Path of a second model, which answers --canary-percent of the requests. Needs --canary-percent.
     #[arg(
         id = "canary",
         long = "canary",
@@ -97,7 +97,7 @@ pub struct CanaryConfig {
         requires = "canary-percent"
     )]
     pub path: PathBuf,
-    /// Percentage of the requests that the second model answers, from 0 to 100.
+    /// Percentage of the requests that the second model answers, from 0 to 100. Needs --canary.
     #[arg(
         id = "canary-percent",
         long = "canary-percent",
@@ -124,13 +124,13 @@ pub struct BatchLimits {
 /// Batch limits that replace those chosen for the device and the graph ([`BatchLimits::of`]).
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Batching {
-    /// Maximum number of token positions in one batch, padding included [default: 384; 256 if the graph computes padding; 8192 on CUDA].
+    /// Maximum number of token positions in one batch, padding included [default: 384; 256 for a graph that is not padding-free; 8192 on CUDA].
     #[arg(long, env = "NERVE_BATCH_TOKENS", value_name = "N")]
     pub batch_tokens: Option<usize>,
-    /// Maximum number of windows in one batch [default: 24; 16 if the graph computes padding; 128 on CUDA].
+    /// Maximum number of windows in one batch [default: 24; 16 for a graph that is not padding-free; 128 on CUDA].
     #[arg(long, env = "NERVE_MAX_BATCH", value_name = "N")]
     pub max_batch: Option<usize>,
-    /// Maximum percentage of a batch that may be padding [default: 20; 5 if the graph computes padding; 10 on CUDA].
+    /// Maximum percentage of a batch that may be padding [default: 20; 5 for a graph that is not padding-free; 10 on CUDA].
     #[arg(long, env = "NERVE_MAX_PADDING_PERCENT", value_name = "N")]
     pub max_padding_percent: Option<usize>,
 }
@@ -138,7 +138,8 @@ pub struct Batching {
 /// How much may wait for a worker.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
-    /// Maximum number of windows that wait for a worker. A text that fits the model is one window.
+    /// Maximum number of windows that wait for a worker, and of requests that wait to be tokenized. A text that fits the model
+    /// is one window.
     #[arg(long = "queue-requests", env = "NERVE_QUEUE_REQUESTS", value_name = "N", default_value_t = Self::default().windows)]
     pub windows: usize,
     /// Maximum number of tokens that wait for a worker, special tokens included.
@@ -152,10 +153,10 @@ pub struct TextLimits {
     /// Maximum size of one line of a stream, in bytes.
     #[arg(long, env = "NERVE_MAX_LINE_BYTES", value_name = "N", default_value_t = Self::default().max_line_bytes)]
     pub max_line_bytes: usize,
-    /// Maximum size of one text, in UTF-8 bytes; for given words, of the words joined by spaces.
+    /// Maximum size of one text, in UTF-8 bytes. Words that are given count as joined by spaces.
     #[arg(long, env = "NERVE_MAX_TEXT_BYTES", value_name = "N", default_value_t = Self::default().max_text_bytes)]
     pub max_text_bytes: usize,
-    /// Maximum number of words in one text; of tokens, where tokens are labeled (`aggregation` simple or none).
+    /// Maximum number of words in one text. With `aggregation` simple or none, or `stride`, the maximum number of tokens.
     #[arg(long, env = "NERVE_MAX_WORDS", value_name = "N", default_value_t = Self::default().max_words)]
     pub max_words: usize,
     /// Maximum number of windows that one text may need.

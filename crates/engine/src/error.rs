@@ -1,6 +1,6 @@
 //! Why an engine cannot start, load a version, or continue.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nerve_inference::{ModelError, RuntimeError, TokenizerError};
 use thiserror::Error;
@@ -17,7 +17,7 @@ pub enum EngineError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// The model cannot be opened.
-    #[error("cannot open the model {}: {source}", path.display())]
+    #[error("cannot open the model{}: {source}", of_path(path, source))]
     Model {
         /// The path as configured.
         path: PathBuf,
@@ -42,4 +42,13 @@ pub enum EngineError {
     /// Threads or files fail.
     #[error("files or threads failed: {0}")]
     Io(#[from] std::io::Error),
+}
+
+/// The path, if the cause does not name it.
+fn of_path(path: &Path, cause: &ModelError) -> String {
+    let path = path.display().to_string();
+    match cause.to_string().contains(&path) {
+        true => String::new(),
+        false => format!(" {path}"),
+    }
 }

@@ -28,8 +28,8 @@ mod session;
 #[doc(hidden)]
 pub mod testing;
 mod trace;
+mod turn;
 
-pub use bulk::admit::{GroupPermit, GroupPlace};
 pub use bulk::error::LineError;
 pub use bulk::limits::BulkLimits;
 pub use bulk::record::{LineFormat, StreamItem, name_schema};
@@ -63,6 +63,7 @@ pub use refusal::Refusal;
 pub use request::error::RequestError;
 pub use request::input::TagInput;
 pub use request::json::parse;
+pub use request::object::{objects, optional_object, optional_objects};
 pub use request::options::{OffsetsOption, TagOptions};
 pub use scheduler::job::WindowInput;
 pub use scheduler::policy::{LOOKAHEAD, batch_size_for, next_batch};
@@ -70,3 +71,4 @@ pub use scheduler::submit_error::SubmitError;
 pub use series::Series;
 pub use session::{LogitRows, ModelSession, ModelSessionError, OpenSession};
 pub use trace::TRACE_TARGET;
+pub use turn::wake_after_others;

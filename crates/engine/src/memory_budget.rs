@@ -38,9 +38,11 @@ pub enum MemoryError {
     Full,
     /// The request alone needs more than all of it.
     #[error(
-        "the request and its answer need more than {limit} bytes (--max-inflight-bytes); send less text at once, or set `include_words` to false"
+        "the request and its answer need at least {needed} bytes, more than the {limit} of --max-inflight-bytes; send less text at once, or raise it"
     )]
     NeverFits {
+        /// The bytes that the request needs as far as it is known.
+        needed: usize,
         /// The whole budget in bytes.
         limit: usize,
     },
@@ -65,6 +67,11 @@ impl MemoryBudget {
             budget: self.clone(),
             bytes: 0,
         }
+    }
+
+    /// The bytes that all permits together hold at most.
+    pub fn limit(&self) -> usize {
+        self.shared.limit
     }
 
     /// The bytes that are held now.
@@ -105,7 +112,8 @@ impl MemoryPermit {
     pub fn grow(&mut self, bytes: usize) -> Result<(), MemoryError> {
         let limit = self.budget.shared.limit;
         if bytes > limit.saturating_sub(self.bytes) {
-            return Err(MemoryError::NeverFits { limit });
+            let needed = self.bytes.saturating_add(bytes);
+            return Err(MemoryError::NeverFits { needed, limit });
         }
         if !self.budget.take(bytes) {
             return Err(MemoryError::Full);
@@ -134,7 +142,8 @@ impl MemoryPermit {
     }
 
     /// Takes more bytes as soon as the budget has them; at most the whole budget. A caller that holds bytes while it
-    /// waits for more may wait forever.
+    /// waits for more may wait forever. Waiters have no order: one that is not polled, since its client does not read, would
+    /// hold up all others.
     pub async fn grow_when_free(&mut self, bytes: usize) {
         let bytes = bytes.min(self.budget.shared.limit);
         if !self.budget.take(bytes) {
@@ -192,8 +201,10 @@ mod tests {
         let (mut one, mut other) = (budget.permit(), budget.clone().permit());
         assert_eq!(one.grow(6), Ok(()));
         assert_eq!(other.grow(5), Err(MemoryError::Full));
-        assert_eq!(other.grow(11), Err(MemoryError::NeverFits { limit: 10 }));
-        assert_eq!(one.grow(usize::MAX), Err(MemoryError::NeverFits { limit: 10 }));
+        let never = |needed| Err(MemoryError::NeverFits { needed, limit: 10 });
+        assert_eq!(other.grow(11), never(11));
+        assert_eq!(one.grow(5), never(11));
+        assert_eq!(one.grow(usize::MAX), never(usize::MAX));
         assert_eq!((other.grow(4), budget.used()), (Ok(()), 10));
         one.shrink_to(7);
         one.shrink_to(2);

@@ -217,7 +217,7 @@ impl Metrics {
             )?,
             model_requests: series.counters(
                 "nerve_model_requests_total",
-                "Tagging requests that a version of the model ended, by how",
+                "Tagging requests by model version and outcome",
                 &["version", "outcome"],
             )?,
             info: ModelSeries {

@@ -30,7 +30,7 @@ refusals! {
     BodyBytes = "body_bytes",
     /// The body does not arrive in time.
     BodySlow = "body_slow",
-    /// The bodies of current requests take all memory for bodies.
+    /// Other requests and their answers hold all memory, or the request needs more than all of it.
     BodyMemory = "body_memory",
     /// A batch has too many texts.
     Texts = "texts",

@@ -5,6 +5,7 @@
 //! WordPiece, by the tokenizer's own words with a byte-level BPE and a Unigram model, and as `POST /` does. A time is the
 //! least of three, in nanoseconds per byte; the ratio to ordinary words follows in brackets. The exit status is 1 if a
 //! ratio is above 4 and the time above 1 µs per byte.
+#![allow(clippy::expect_used)]
 
 use std::hint::black_box;
 use std::path::Path;

@@ -2,7 +2,8 @@
 
 use nerve_tagging::{SubwordLabels, Subwords, Window, WindowLimits, WordIndex, windows};
 
-use crate::text_tokenizer::{TextTokenizer, TokenizerError};
+use crate::text_tokenizer::TextTokenizer;
+use crate::tokenizer_error::TokenizerError;
 use crate::window_logits::TokenWindow;
 
 /// One tokenized window of a sentence.

@@ -19,7 +19,8 @@ use crate::kernels::{Kernels, KernelsInUse, UnusableKernels, choose_kernels};
 use crate::pipeline_tokenizer::PipelineTokenizer;
 use crate::runtime::{Runtime, SessionOptions};
 use crate::session::{Session, SessionError};
-use crate::text_tokenizer::{TextTokenizer, TokenizerError};
+use crate::text_tokenizer::TextTokenizer;
+use crate::tokenizer_error::TokenizerError;
 use crate::word_tagger::WordTagger;
 
 /// Why a model directory cannot be opened.

@@ -8,7 +8,8 @@ use tokenizers::models::ModelWrapper;
 use tokenizers::{Decoder, Tokenizer};
 
 use crate::text_parts::TextParts;
-use crate::text_tokenizer::{TextTokenizer, TokenizerError, guarded};
+use crate::text_tokenizer::{TextTokenizer, guarded};
+use crate::tokenizer_error::TokenizerError;
 use crate::word_pieces::Encoder;
 
 /// One token of a text, with the fields that the pipeline reports.
@@ -99,10 +100,10 @@ impl PipelineTokenizer {
         Ok(found)
     }
 
-    /// One step of [`Self::encode`]: appends the tokens of the next part, of at most 16 KiB. True at the end of the text.
+    /// One step of [`Self::encode`]: appends the tokens of the next part, of at most 8 KiB. True at the end of the text.
     ///
     /// The tokens are those of the text as a whole, except that a longer word is read as several, and so is, for a tokenizer
-    /// other than BERT's, a text of more than 8 KiB without a single space.
+    /// other than BERT's, a text of more than 4 KiB without a single space.
     pub fn encode_part(&self, text: &str, found: &mut PipelineText) -> Result<bool, TokenizerError> {
         self.encode_to(text, self.parts.end(text, found.bytes), found)
     }

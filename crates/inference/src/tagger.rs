@@ -3,7 +3,7 @@
 use nerve_tagging::{ByteSpan, Evaluation, LabelSet, Sentence, WordLabel};
 use thiserror::Error;
 
-use crate::text_tokenizer::TokenizerError;
+use crate::tokenizer_error::TokenizerError;
 use crate::window_logits::LogitsError;
 
 /// Why words cannot be labeled.

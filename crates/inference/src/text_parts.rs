@@ -5,15 +5,15 @@ use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
 /// The length of a part, in bytes, if the text can be divided there: a few milliseconds of work.
-const USUAL_BYTES: usize = 1 << 13;
+const USUAL_BYTES: usize = 1 << 12;
 /// The greatest length of a part, in bytes.
-pub(crate) const LONGEST_BYTES: usize = 1 << 14;
+pub(crate) const LONGEST_BYTES: usize = 1 << 13;
 
 /// Divides long texts into parts for a tokenizer, so that tokenizing a text can be interrupted.
 ///
 /// A part ends where the tokenizer divides words whatever the text around: before white space or punctuation for a BERT
-/// tokenizer, else before a single space. A text without such a place for 8 KiB is divided there all the same, at other
-/// white space or after 16 KiB: a longer word is read as several.
+/// tokenizer, else before a single space. A text without such a place for 4 KiB is divided there all the same, at other
+/// white space or after 8 KiB: a longer word is read as several.
 #[derive(Clone)]
 pub(crate) struct TextParts {
     is_bert: bool,

@@ -1,83 +1,36 @@
 //! Words and texts to subwords, without truncation or padding.
 
 mod bert_words;
+mod distinct_words;
+mod own_words;
+mod spaces;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fs;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nerve_repository::{ConfigError, Family, JsonFile, TokenizerConfig, write_synced};
-use nerve_tagging::{AlignError, ByteSpan, Subwords, Window, WordIndex, into_text};
+use nerve_tagging::{ByteSpan, Subwords, Window, WordIndex, into_text};
 use serde_json::{Map, Value};
-use thiserror::Error;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Encoding, InputSequence, Tokenizer};
 
 use crate::text_parts::TextParts;
+use crate::text_tokenizer::distinct_words::DistinctWords;
+use crate::text_tokenizer::own_words::{OwnWords, shifted};
+use crate::text_tokenizer::spaces::{Spaces, agree_on_prefix};
+use crate::tokenizer_error::{TokenizerError, open_error, save_error};
 use crate::word_cache::{WordCache, WordIds};
 use crate::word_pieces::Encoder;
 
 /// The length of the beginning of a word that becomes subwords, in bytes. Some tokenizers take more than linear time for
 /// a word, and a word's label is read from its first subwords.
 const LONGEST_WORD_BYTES: usize = 1 << 12;
-
-/// Why a tokenizer cannot be opened or used.
-#[derive(Debug, Error)]
-pub enum TokenizerError {
-    /// The directory has neither `tokenizer.json` nor `vocab.txt`.
-    #[error("{} has neither tokenizer.json nor vocab.txt", dir.display())]
-    Missing {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// The directory has no `tokenizer.json`, which this family needs.
-    #[error(
-        "{} has no tokenizer.json, which a `{model_type}` model needs: its vocab.txt, bpe.codes, merges.txt or SentencePiece model are not read",
-        dir.display()
-    )]
-    NoJson {
-        /// The directory.
-        dir: PathBuf,
-        /// The family in its `config.json`.
-        model_type: &'static str,
-    },
-    /// The file is not a usable tokenizer.
-    #[error("{}: not a usable tokenizer: {reason}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// The error of the tokenizer library.
-        reason: String,
-    },
-    /// `tokenizer_config.json` is unusable.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The tokenizer cannot encode a text.
-    #[error("the tokenizer failed: {0}")]
-    Encode(tokenizers::Error),
-    /// The tokenizer cannot decode tokens to text.
-    #[error("the tokenizer failed to decode: {0}")]
-    Decode(tokenizers::Error),
-    /// The tokenizer's word ids contradict the words.
-    #[error("the tokenizer's word ids are inconsistent: {0}")]
-    Align(#[from] AlignError),
-    /// A file cannot be written.
-    #[error("cannot write {}: {reason}", path.display())]
-    Save {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        reason: String,
-    },
-}
 
 /// One token of a sequence of words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -343,34 +296,25 @@ impl TextTokenizer {
 
     /// The tokens of a text as byte spans, each as a word. A token of white space alone belongs to the token before it.
     pub fn encode_text_tokens(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
-        self.encode_parts(text, Self::encode_text_tokens_part)
+        in_parts(text, |from, spans, subwords| {
+            self.encode_text_tokens_part(text, from, spans, subwords)
+        })
     }
 
     /// The words that the tokenizer itself finds in a text, as byte spans, with their subwords.
     ///
     /// A word is a pre-token of the tokenizer without the white space around it. If pre-tokens are split at spaces alone
     /// (SentencePiece), the punctuation before and after is a word too, if it has subwords of its own. Subwords of white space
-    /// alone belong to the word before them; those before the first word are left out. A word of more than 16 KiB is read as
-    /// several; for a tokenizer other than BERT's, so is a text of more than 8 KiB without a single space.
+    /// alone belong to the word before them; those before the first word are left out. A word of more than 8 KiB is read as
+    /// several; for a tokenizer other than BERT's, so is a text of more than 4 KiB without a single space.
     pub fn encode_text(&self, text: &str) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
-        self.encode_parts(text, Self::encode_text_part)
-    }
-
-    fn encode_parts(
-        &self,
-        text: &str,
-        part: fn(&Self, &str, usize, &mut Vec<ByteSpan>, &mut Subwords) -> Result<usize, TokenizerError>,
-    ) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
-        let (mut spans, mut subwords) = (Vec::new(), Subwords::default());
-        let mut at = part(self, text, 0, &mut spans, &mut subwords)?;
-        while at < text.len() {
-            at = part(self, text, at, &mut spans, &mut subwords)?;
-        }
-        Ok((spans, subwords))
+        in_parts(text, |from, spans, subwords| {
+            self.encode_text_part(text, from, spans, subwords)
+        })
     }
 
     /// One step of [`Self::encode_text`]: appends the words of the part that starts at the byte `from`, and returns the end of
-    /// the part. A part has at most 16 KiB.
+    /// the part. A part has at most 8 KiB.
     pub fn encode_text_part(
         &self,
         text: &str,
@@ -389,7 +333,8 @@ impl TextTokenizer {
             spans.extend(words.into_iter().filter_map(|span| shifted(span, from)));
         } else {
             let encoding = self.encode(part)?;
-            append(spans, subwords, &encoding, self.own_words(part, &encoding), from)?;
+            let words = OwnWords::of(part, &encoding, self.spaces);
+            words.append(&encoding, from, spans, subwords)?;
         }
         Ok(to)
     }
@@ -405,55 +350,8 @@ impl TextTokenizer {
         let to = self.parts.end(text, from);
         let part = text.get(from..to).unwrap_or_default();
         let encoding = self.encode(part)?;
-        let mut words = OwnWords::default();
-        for token in 0..encoding.len() {
-            words.spans.extend(covered(part, &encoding, token..token + 1));
-            words.word_ids.push(words.last());
-        }
-        append(spans, subwords, &encoding, words, from)?;
+        OwnWords::of_tokens(part, &encoding).append(&encoding, from, spans, subwords)?;
         Ok(to)
-    }
-
-    /// The words of a part of a text, without the cache.
-    fn own_words(&self, part: &str, encoding: &Encoding) -> OwnWords {
-        let mut words = OwnWords::default();
-        for tokens in encoding.get_word_ids().chunk_by(PartialEq::eq) {
-            let pre_token = words.word_ids.len()..words.word_ids.len() + tokens.len();
-            let is_text = tokens.first().is_some_and(Option::is_some);
-            for tokens in self.pre_token_words(part, encoding, pre_token) {
-                let end = tokens.end;
-                words
-                    .spans
-                    .extend(covered(part, encoding, tokens).filter(|_| is_text));
-                // The tokenizer also numbers pre-tokens without tokens; those are not words here.
-                let last = words.last().filter(|_| is_text);
-                words.word_ids.resize(end, last);
-            }
-        }
-        words
-    }
-
-    /// The words of one pre-token: the punctuation before, the rest, and the punctuation after. Each may be empty.
-    fn pre_token_words(&self, text: &str, encoding: &Encoding, tokens: Range<usize>) -> [Range<usize>; 3] {
-        let (start, end) = (tokens.start, tokens.end);
-        let has_letters = |&token: &usize| {
-            let span = covered(text, encoding, token..token + 1);
-            span.and_then(|span| span.slice(text))
-                .is_some_and(|part| part.contains(char::is_alphanumeric))
-        };
-        let bounds = tokens
-            .clone()
-            .find(has_letters)
-            .zip(tokens.clone().rfind(has_letters));
-        match bounds.filter(|_| self.spaces == Spaces::MarkedAlone) {
-            None => [tokens, end..end, end..end],
-            Some((first, last)) => {
-                // A subword of the space alone belongs to the word after it.
-                let punctuation = covered(text, encoding, start..first).is_some();
-                let first = if punctuation { first } else { start };
-                [start..first, first..last + 1, last + 1..end]
-            }
-        }
     }
 
     /// The number of special tokens before and after a sequence.
@@ -529,13 +427,6 @@ pub(crate) fn guarded<T>(
     done.unwrap_or_else(|_| Err("the tokenizer library panicked".into()))
 }
 
-fn save_error(path: &Path, error: &impl ToString) -> TokenizerError {
-    TokenizerError::Save {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    }
-}
-
 /// The family in a directory's `config.json`; `None` if there is no such file, or if Nerve does not know the family.
 fn family(dir: &Path) -> Result<Option<Family>, ConfigError> {
     let path = dir.join("config.json");
@@ -546,129 +437,23 @@ fn family(dir: &Path) -> Result<Option<Family>, ConfigError> {
     Ok(model_type.as_deref().and_then(Family::of_model_type))
 }
 
-fn open_error(path: &Path, reason: impl Into<tokenizers::Error>) -> TokenizerError {
-    TokenizerError::Open {
-        path: path.to_owned(),
-        reason: reason.into().to_string(),
+/// The words of all parts of a text. `part` appends the words of the part that starts at a byte, and yields its end.
+fn in_parts(
+    text: &str,
+    part: impl Fn(usize, &mut Vec<ByteSpan>, &mut Subwords) -> Result<usize, TokenizerError>,
+) -> Result<(Vec<ByteSpan>, Subwords), TokenizerError> {
+    let (mut spans, mut subwords) = (Vec::new(), Subwords::default());
+    let mut at = part(0, &mut spans, &mut subwords)?;
+    while at < text.len() {
+        at = part(at, &mut spans, &mut subwords)?;
     }
-}
-
-/// The distinct words among given ones, so that each is encoded once however often it occurs.
-#[derive(Default)]
-struct DistinctWords<'w> {
-    words: Vec<&'w str>,
-    /// The index in `words` of each given word.
-    places: Vec<usize>,
-}
-
-impl<'w> DistinctWords<'w> {
-    fn of(given: impl Iterator<Item = &'w str>) -> Self {
-        let mut known: HashMap<&str, usize> = HashMap::new();
-        let mut distinct = Self::default();
-        for word in given {
-            let place = *known.entry(word).or_insert(distinct.words.len());
-            if place == distinct.words.len() {
-                distinct.words.push(word);
-            }
-            distinct.places.push(place);
-        }
-        distinct
-    }
-}
-
-/// The words of a part of a text.
-#[derive(Default)]
-struct OwnWords {
-    spans: Vec<ByteSpan>,
-    /// The word of each token; `None` for tokens before the first word.
-    word_ids: Vec<Option<u32>>,
-}
-
-impl OwnWords {
-    /// The index of the last word.
-    fn last(&self) -> Option<u32> {
-        let last = self.spans.len().checked_sub(1)?;
-        u32::try_from(last).ok()
-    }
-}
-
-/// Appends the words of a part that starts at the byte `from` of the text. Tokens before the part's first word belong to the
-/// last word of the parts before.
-fn append(
-    spans: &mut Vec<ByteSpan>,
-    subwords: &mut Subwords,
-    encoding: &Encoding,
-    words: OwnWords,
-    from: usize,
-) -> Result<(), TokenizerError> {
-    let ids = encoding.get_ids();
-    let leading = words.word_ids.iter().take_while(|word| word.is_none()).count();
-    subwords.extend_last(ids.get(..leading).unwrap_or_default());
-    subwords.append(Subwords::new(ids, &words.word_ids, words.spans.len())?);
-    spans.extend(words.spans.into_iter().filter_map(|span| shifted(span, from)));
-    Ok(())
-}
-
-fn shifted(span: ByteSpan, by: usize) -> Option<ByteSpan> {
-    ByteSpan::new(by + span.start(), by + span.end())
+    Ok((spans, subwords))
 }
 
 /// The beginning of a word that becomes subwords.
 fn beginning(word: &str) -> &str {
     word.get(..word.floor_char_boundary(LONGEST_WORD_BYTES))
         .unwrap_or(word)
-}
-
-/// The span of the text that some tokens cover, without the white space around it; `None` for white space alone.
-fn covered(text: &str, encoding: &Encoding, tokens: Range<usize>) -> Option<ByteSpan> {
-    let offsets = encoding.get_offsets().get(tokens)?;
-    let start = offsets.iter().map(|(start, _)| *start).min()?;
-    let end = offsets.iter().map(|(_, end)| *end).max()?;
-    let covered = text.get(start..end)?;
-    let start = end - covered.trim_start().len();
-    ByteSpan::new(start, start + covered.trim().len()).filter(|span| !span.is_empty())
-}
-
-/// How a pre-tokenizer treats spaces.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Spaces {
-    /// Spaces are dropped.
-    Dropped,
-    /// A space is the first letter of the word after it, and punctuation is split off (byte-level BPE).
-    Marked,
-    /// A space is the first letter of the word after it, and only spaces split words (SentencePiece).
-    MarkedAlone,
-}
-
-impl Spaces {
-    fn of(pre_tokenizer: &PreTokenizerWrapper) -> Self {
-        match pre_tokenizer {
-            PreTokenizerWrapper::ByteLevel(_) => Self::Marked,
-            PreTokenizerWrapper::Metaspace(_) => Self::MarkedAlone,
-            PreTokenizerWrapper::Sequence(all) => {
-                let parts = all.as_ref().iter().map(Self::of);
-                parts
-                    .reduce(|a, b| if a == Self::Dropped { b } else { a })
-                    .unwrap_or(Self::Dropped)
-            }
-            _ => Self::Dropped,
-        }
-    }
-}
-
-/// Tells the post-processor, which trims offsets, whether the pre-tokenizer puts a space before a text. Otherwise it would take
-/// the first letter for that space.
-fn agree_on_prefix(processor: &mut PostProcessorWrapper, prefix: bool) {
-    match processor {
-        PostProcessorWrapper::Roberta(roberta) => roberta.add_prefix_space = prefix,
-        PostProcessorWrapper::ByteLevel(bytes) => bytes.add_prefix_space = prefix,
-        PostProcessorWrapper::Sequence(all) => {
-            all.as_mut()
-                .iter_mut()
-                .for_each(|each| agree_on_prefix(each, prefix));
-        }
-        PostProcessorWrapper::Bert(_) | PostProcessorWrapper::Template(_) => {}
-    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub(crate) struct WordCache(Mutex<Generations>);
 pub(crate) struct Generations {
     young: HashMap<Box<str>, WordIds>,
     old: HashMap<Box<str>, WordIds>,
+    /// Words of one byte, such as punctuation marks, by that byte.
+    short: Vec<Option<WordIds>>,
 }
 
 impl WordCache {
@@ -37,6 +39,9 @@ impl WordCache {
 impl Generations {
     /// The cached subword ids of a word.
     pub(crate) fn get(&mut self, word: &str) -> Option<WordIds> {
+        if let &[byte] = word.as_bytes() {
+            return self.short.get(usize::from(byte))?.clone();
+        }
         if let Some(ids) = self.young.get(word) {
             return Some(Arc::clone(ids));
         }
@@ -47,7 +52,12 @@ impl Generations {
 
     /// Caches the subword ids of a word, unless the word is too long.
     pub(crate) fn keep(&mut self, word: &str, ids: &WordIds) {
-        if word.len() <= LONGEST {
+        if let &[byte] = word.as_bytes() {
+            self.short.resize(1 << 8, None);
+            if let Some(short) = self.short.get_mut(usize::from(byte)) {
+                *short = Some(Arc::clone(ids));
+            }
+        } else if word.len() <= LONGEST {
             self.insert(word.into(), Arc::clone(ids));
         }
     }
@@ -73,6 +83,7 @@ mod tests {
         let cache = WordCache::default();
         let mut words = cache.lock();
         words.keep("usual", &ids(7));
+        words.keep("%", &ids(8));
         for number in 0..3 * GENERATION as u32 {
             words.keep(&format!("rare{number}"), &ids(number));
             if number % 1000 == 0 {
@@ -81,6 +92,7 @@ mod tests {
         }
         assert_eq!(words.get("usual"), Some(ids(7)));
         assert_eq!(words.get("rare1"), None);
+        assert_eq!((words.get("%"), words.get("!")), (Some(ids(8)), None));
         assert!(words.young.len() <= GENERATION && words.old.len() <= GENERATION);
     }
 

@@ -1,5 +1,7 @@
 //! The labels of a text's words and their probabilities, decoded from logits.
 
+use std::borrow::Borrow;
+
 use crate::entity::{OrphanRule, entities};
 use crate::label::LabelSet;
 use crate::tag::{EntityType, LabelId, Tag};
@@ -134,7 +136,18 @@ impl Decoder {
         has_row: impl Iterator<Item = bool>,
         decoding: Decoding,
     ) -> Option<Vec<WordLabel>> {
-        let decided = self.decode_rows(rows, decoding)?;
+        let mut search = LabelSearch::new(rows, decoding);
+        while !search.step(self, usize::MAX) {}
+        self.finish(search, has_row)
+    }
+
+    /// The labels of a finished search, as [`Self::decode`] returns them.
+    pub fn finish<R: Borrow<[f32]>>(
+        &self,
+        search: LabelSearch<R>,
+        has_row: impl Iterator<Item = bool>,
+    ) -> Option<Vec<WordLabel>> {
+        let decided = search.labels?;
         let mut remaining = decided.iter();
         let mut labels = Vec::with_capacity(decided.len());
         let mut with_row = Vec::with_capacity(decided.len());
@@ -151,25 +164,6 @@ impl Decoder {
         }
         if with_row.len() < labels.len() {
             self.fill_gaps(&mut labels, &with_row);
-        }
-        Some(labels)
-    }
-
-    /// [`Self::decode`] where every word has a row of logits.
-    fn decode_rows(&self, rows: &[f32], decoding: Decoding) -> Option<Vec<WordLabel>> {
-        let rows = rows.chunks_exact(self.width());
-        if !rows.remainder().is_empty() {
-            return None;
-        }
-        let mut labels: Vec<WordLabel> = Vec::with_capacity(rows.len());
-        let mut valid = true;
-        for row in rows.clone() {
-            let word = best_label_at(row, self.temperature)?;
-            valid = valid && self.may_follow(labels.last(), word.label);
-            labels.push(word);
-        }
-        if decoding == Decoding::Constrained && !valid {
-            self.constrain(rows, &mut labels);
         }
         Some(labels)
     }
@@ -199,51 +193,6 @@ impl Decoder {
         }
     }
 
-    /// Replaces the labels by the best valid sequence, found with Viterbi's algorithm.
-    fn constrain<'r>(
-        &self,
-        rows: impl DoubleEndedIterator<Item = &'r [f32]> + ExactSizeIterator + Clone,
-        labels: &mut [WordLabel],
-    ) {
-        let width = self.width();
-        // For each word and label, the preceding label in the best sequence that ends with them.
-        let mut origins: Vec<u32> = Vec::with_capacity(labels.len() * width);
-        // For each label, the sum of logits of the best sequence that ends with the label. Log-probabilities differ from
-        // logits by a normalizer per row, which is the same for all sequences.
-        let mut reached: Vec<f64> = Vec::new();
-        for row in rows.clone() {
-            let mut extended: Vec<f64> = Vec::with_capacity(width);
-            let best = best_of(&reached, 0..reached.len());
-            for (label, allowed) in self.predecessors.iter().enumerate() {
-                let (origin, before) = match allowed {
-                    _ if reached.is_empty() && self.may_start[label] => (0, 0.0),
-                    _ if reached.is_empty() => (0, f64::NEG_INFINITY),
-                    None => best,
-                    Some(allowed) => best_of(&reached, allowed.iter().copied()),
-                };
-                origins.push(origin as u32);
-                extended.push(before + f64::from(row[label]));
-            }
-            // Sums are relative to the best one, so that they keep their precision in a long text.
-            let (_, highest) = best_of(&extended, 0..width);
-            if highest == f64::NEG_INFINITY {
-                // The scheme permits no label here, not even `O`: no valid sequence exists.
-                return;
-            }
-            extended.iter_mut().for_each(|score| *score -= highest);
-            reached = extended;
-        }
-        let (mut label, _) = best_of(&reached, 0..width);
-        let words = labels.iter_mut().zip(rows).zip(origins.chunks_exact(width));
-        for ((word, row), origins) in words.rev() {
-            *word = WordLabel {
-                label: LabelId(label),
-                score: probability(row, row[label], self.temperature),
-            };
-            label = origins[label] as usize;
-        }
-    }
-
     /// Gives the words between two neighbors of `with_row`, the words that have a row, the label of an inner word if both
     /// neighbors belong to one entity.
     fn fill_gaps(&self, labels: &mut [WordLabel], with_row: &[usize]) {
@@ -265,6 +214,139 @@ impl Decoder {
     }
 }
 
+/// The search for the labels of the words that have a row of logits, in steps, so that a long text can be decoded in turns with others.
+pub struct LabelSearch<R> {
+    /// Row-major, shape `[words with a row, width]`.
+    rows: R,
+    decoding: Decoding,
+    phase: SearchPhase,
+    /// The labels so far; `None` once a row has no best label.
+    labels: Option<Vec<WordLabel>>,
+    /// Whether the most probable labels form a valid sequence.
+    valid: bool,
+    /// For each word and label, the preceding label in the best sequence that ends with them.
+    origins: Vec<u32>,
+    /// For each label, the sum of logits of the best sequence that ends with the label. Log-probabilities differ from
+    /// logits by a normalizer per row, which is the same for all sequences.
+    reached: Vec<f64>,
+}
+
+/// What a step continues.
+#[derive(Clone, Copy)]
+enum SearchPhase {
+    /// The most probable label of each word is chosen, from this word on.
+    Choose(usize),
+    /// The best sequences are extended, from this word on.
+    Extend(usize),
+    /// The best sequence is followed back, from the word before this one, which has the label.
+    Follow(usize, usize),
+    Done,
+}
+
+impl<R: Borrow<[f32]>> LabelSearch<R> {
+    /// A search among the labels of these rows.
+    pub fn new(rows: R, decoding: Decoding) -> Self {
+        Self {
+            rows,
+            decoding,
+            phase: SearchPhase::Choose(0),
+            labels: Some(Vec::new()),
+            valid: true,
+            origins: Vec::new(),
+            reached: Vec::new(),
+        }
+    }
+
+    /// Continues for at most so many words. True once the search is complete. The decoder must be the same at each step.
+    pub fn step(&mut self, decoder: &Decoder, words: usize) -> bool {
+        let width = decoder.width();
+        let count = self.rows.borrow().len() / width;
+        self.phase = match self.phase {
+            SearchPhase::Choose(first) => self.choose(decoder, first, count.min(first.saturating_add(words))),
+            SearchPhase::Extend(first) => self.extend(decoder, first, count.min(first.saturating_add(words))),
+            SearchPhase::Follow(end, label) => self.follow(decoder, end.saturating_sub(words), end, label),
+            SearchPhase::Done => SearchPhase::Done,
+        };
+        matches!(self.phase, SearchPhase::Done)
+    }
+
+    fn choose(&mut self, decoder: &Decoder, first: usize, end: usize) -> SearchPhase {
+        let rows = self.rows.borrow().chunks_exact(decoder.width());
+        let (complete, count) = (rows.remainder().is_empty(), rows.len());
+        let Some(labels) = self.labels.as_mut().filter(|_| complete) else {
+            self.labels = None;
+            return SearchPhase::Done;
+        };
+        for row in rows.skip(first).take(end - first) {
+            let Some(word) = best_label_at(row, decoder.temperature) else {
+                self.labels = None;
+                return SearchPhase::Done;
+            };
+            self.valid = self.valid && decoder.may_follow(labels.last(), word.label);
+            labels.push(word);
+        }
+        match self.decoding {
+            _ if end < count => SearchPhase::Choose(end),
+            Decoding::Constrained if !self.valid => SearchPhase::Extend(0),
+            Decoding::Constrained | Decoding::Independent => SearchPhase::Done,
+        }
+    }
+
+    /// Extends the best sequences by the words from `first` to `end` (Viterbi's algorithm).
+    fn extend(&mut self, decoder: &Decoder, first: usize, end: usize) -> SearchPhase {
+        let width = decoder.width();
+        let rows = self.rows.borrow().chunks_exact(width);
+        let count = rows.len();
+        for row in rows.skip(first).take(end - first) {
+            let mut extended: Vec<f64> = Vec::with_capacity(width);
+            let reached = &self.reached;
+            let best = best_of(reached, 0..reached.len());
+            for (label, allowed) in decoder.predecessors.iter().enumerate() {
+                let (origin, before) = match allowed {
+                    _ if reached.is_empty() && decoder.may_start[label] => (0, 0.0),
+                    _ if reached.is_empty() => (0, f64::NEG_INFINITY),
+                    None => best,
+                    Some(allowed) => best_of(reached, allowed.iter().copied()),
+                };
+                self.origins.push(origin as u32);
+                extended.push(before + f64::from(row[label]));
+            }
+            // Sums are relative to the best one, so that they keep their precision in a long text.
+            let (_, highest) = best_of(&extended, 0..width);
+            if highest == f64::NEG_INFINITY {
+                // The scheme permits no label here, not even `O`: no valid sequence exists.
+                return SearchPhase::Done;
+            }
+            extended.iter_mut().for_each(|score| *score -= highest);
+            self.reached = extended;
+        }
+        match end < count {
+            true => SearchPhase::Extend(end),
+            false => SearchPhase::Follow(count, best_of(&self.reached, 0..width).0),
+        }
+    }
+
+    /// Takes the labels of the best sequence for the words before `end`, back to `first`.
+    fn follow(&mut self, decoder: &Decoder, first: usize, end: usize, mut label: usize) -> SearchPhase {
+        let width = decoder.width();
+        let rows = self.rows.borrow()[first * width..end * width].chunks_exact(width);
+        let origins = self.origins[first * width..end * width].chunks_exact(width);
+        let labels = self.labels.as_deref_mut().unwrap_or_default();
+        let words = labels[first..end].iter_mut().zip(rows).zip(origins);
+        for ((word, row), origins) in words.rev() {
+            *word = WordLabel {
+                label: LabelId(label),
+                score: probability(row, row[label], decoder.temperature),
+            };
+            label = origins[label] as usize;
+        }
+        match first {
+            0 => SearchPhase::Done,
+            _ => SearchPhase::Follow(first, label),
+        }
+    }
+}
+
 /// The first index in `among` with the highest score, and the score.
 fn best_of(scores: &[f64], among: impl Iterator<Item = usize>) -> (usize, f64) {
     among.fold((0, f64::NEG_INFINITY), |best, at| {
@@ -277,230 +359,4 @@ fn best_of(scores: &[f64], among: impl Iterator<Item = usize>) -> (usize, f64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn the_score_is_the_softmax_probability() {
-        let read = best_label(&[1.0, 3.0, 2.0]).unwrap();
-        assert_eq!(read.label, LabelId(1));
-        assert!((read.score - 0.665_240_96).abs() < 1e-6);
-    }
-
-    #[test]
-    fn extreme_logits_do_not_overflow() {
-        assert_eq!(best_label(&[f32::MIN, f32::MAX]).unwrap().score, 1.0);
-        assert_eq!(best_label(&[1e30, 1e30]).unwrap().score, 0.5);
-        assert_eq!(best_label(&[1e30, 1e30]).unwrap().label, LabelId(0));
-        let one = Temperature::default();
-        assert_eq!(probability(&[f32::MIN, f32::MAX], f32::MIN, one), 0.0);
-    }
-
-    #[test]
-    fn no_label_without_finite_logits() {
-        assert_eq!(best_label(&[]), None);
-        assert_eq!(best_label(&[0.0, f32::NAN]), None);
-        assert_eq!(best_label(&[0.0, f32::INFINITY]), None);
-    }
-
-    /// O, B-a, I-a, B-b, I-b.
-    fn decoder() -> (LabelSet, Decoder) {
-        let labels = LabelSet::iob2(["a", "b"]).unwrap();
-        let decoder = Decoder::new(&labels);
-        (labels, decoder)
-    }
-
-    fn decoded(rows: &[[f32; 5]], has_row: &[bool], decoding: Decoding) -> Vec<usize> {
-        let words = decoder()
-            .1
-            .decode(rows.as_flattened(), has_row.iter().copied(), decoding);
-        words.unwrap().iter().map(|word| word.label.0).collect()
-    }
-
-    #[test]
-    fn an_orphan_takes_the_best_label_that_may_stand_there() {
-        let inside_a = [1.0, 0.0, 5.0, 0.0, 0.0];
-        let begin_b = [0.0, 0.0, 0.0, 9.0, 0.0];
-        let rows = [inside_a, begin_b, inside_a];
-        let all = [true; 3];
-        assert_eq!(decoded(&rows, &all, Decoding::Independent), [2, 3, 2]);
-        assert_eq!(decoded(&rows, &all, Decoding::Constrained), [0, 3, 0]);
-        // Two words that are clearly inside `a`: the first becomes B-a instead of both becoming O.
-        assert_eq!(
-            decoded(&[inside_a, inside_a], &[true; 2], Decoding::Constrained),
-            [1, 2]
-        );
-    }
-
-    #[test]
-    fn a_word_without_a_row_lies_inside_the_entity_around_it() {
-        let (begin, inside) = ([0.0, 5.0, 0.0, 0.0, 0.0], [1.0, 0.0, 5.0, 0.0, 0.0]);
-        let outside = [5.0, 0.0, 0.0, 0.0, 0.0];
-        for decoding in [Decoding::Constrained, Decoding::Independent] {
-            let rows = [begin, inside, outside];
-            let has_row = [false, true, false, false, true, false, true, false];
-            assert_eq!(decoded(&rows, &has_row, decoding), [0, 1, 2, 2, 2, 0, 0, 0]);
-            // Two entities side by side, and an entity before `O`, have nothing between them.
-            assert_eq!(
-                decoded(
-                    &[begin, begin, outside],
-                    &[true, false, true, false, true],
-                    decoding
-                ),
-                [1, 0, 1, 0, 0]
-            );
-            assert_eq!(decoded(&[], &[false, false], decoding), [0, 0]);
-        }
-        assert!(decoded(&[], &[], Decoding::Constrained).is_empty());
-    }
-
-    #[test]
-    fn a_word_without_a_row_changes_no_score() {
-        let decoder = decoder().1;
-        let (begin, inside) = (vec![0.0, 3.0, 0.0, 0.0, 0.0], vec![1.0, 0.0, 2.0, 0.0, 0.0]);
-        let decode = |rows: &[_]| decoder.decode_words(rows, Decoding::Constrained).unwrap();
-        let words = decode(&[Some(begin.clone()), None, Some(inside.clone()), None]);
-        let without = decode(&[Some(begin), Some(inside)]);
-        assert_eq!([words[0], words[2]], without[..]);
-        let mean = (without[0].score + without[1].score) / 2.0;
-        assert!((words[1].score - mean).abs() < 1e-6);
-        assert_eq!((words[3].label, words[3].score), (LabelId(0), 1.0));
-    }
-
-    #[test]
-    fn a_word_without_a_row_has_the_inner_label_of_each_scheme() {
-        let gap_label = |names: &[&str], before: &str, after: &str| {
-            let labels = LabelSet::learn(names.iter().copied()).unwrap();
-            let row = |name: &str| {
-                let chosen = labels.parse(name).unwrap().0;
-                Some(
-                    (0..labels.len())
-                        .map(|at| if at == chosen { 9.0 } else { 0.0 })
-                        .collect(),
-                )
-            };
-            let rows = [row(before), None, row(after)];
-            let words = Decoder::new(&labels)
-                .decode_words(&rows, Decoding::Constrained)
-                .unwrap();
-            labels.name(words[1].label).unwrap().to_owned()
-        };
-        let iobes = ["O", "B-a", "I-a", "E-a", "S-a"];
-        assert_eq!(gap_label(&iobes, "B-a", "E-a"), "I-a");
-        assert_eq!(gap_label(&iobes, "S-a", "S-a"), "O");
-        assert_eq!(gap_label(&["O", "B-a", "M-a", "E-a", "S-a"], "B-a", "E-a"), "M-a");
-        assert_eq!(gap_label(&["O", "I-a", "B-a", "I-b"], "I-a", "I-a"), "I-a");
-        assert_eq!(gap_label(&["O", "I-a", "I-b"], "I-a", "I-b"), "O");
-        assert_eq!(gap_label(&["O", "a"], "a", "a"), "a");
-        // No label stands for an inner word.
-        assert_eq!(gap_label(&["O", "B-a", "E-a"], "B-a", "E-a"), "O");
-    }
-
-    #[test]
-    fn rows_that_are_not_the_words_have_no_labels() {
-        let decoder = decoder().1;
-        let row = [0.0; 5];
-        for (rows, words) in [(&row[..], 2), (&row[..], 0), (&row[..4], 1)] {
-            let has_row = std::iter::repeat_n(true, words);
-            assert_eq!(decoder.decode(rows, has_row, Decoding::Constrained), None);
-        }
-        let short = [Some(vec![0.0; 4]), Some(vec![0.0; 6])];
-        assert_eq!(decoder.decode_words(&short, Decoding::Constrained), None);
-        let whole = [Some(vec![0.0; 5]), None];
-        assert_eq!(
-            decoder.decode_words(&whole, Decoding::Constrained).unwrap().len(),
-            2
-        );
-    }
-
-    /// The highest sum of logits of a valid sequence.
-    fn best_by_brute_force(labels: &LabelSet, rows: &[[f32; 5]], previous: Option<LabelId>) -> f64 {
-        let Some((row, later)) = rows.split_first() else {
-            return 0.0;
-        };
-        let choices = (0..labels.len()).map(LabelId);
-        choices
-            .filter(|&next| labels.may_follow(previous, next))
-            .map(|next| f64::from(row[next.0]) + best_by_brute_force(labels, later, Some(next)))
-            .fold(f64::NEG_INFINITY, f64::max)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1000))]
-
-        #[test]
-        fn it_finds_what_trying_every_sequence_finds(
-            words in prop::collection::vec((prop::array::uniform5(-4i8..=4), prop::bool::weighted(0.85)), 0..6)
-        ) {
-            let (labels, decoder) = decoder();
-            let has_row: Vec<bool> = words.iter().map(|(_, present)| *present).collect();
-            let present = words.iter().filter(|(_, present)| *present);
-            let rows: Vec<[f32; 5]> = present.map(|(row, _)| row.map(f32::from)).collect();
-            let found = decoder
-                .decode(rows.as_flattened(), has_row.iter().copied(), Decoding::Constrained)
-                .unwrap();
-            let mut score = 0.0;
-            let mut previous = None;
-            let mut row = rows.iter();
-            for (word, &present) in found.iter().zip(&has_row) {
-                prop_assert!(labels.may_follow(previous, word.label));
-                previous = Some(word.label);
-                if present {
-                    let row = row.next().unwrap();
-                    score += f64::from(row[word.label.0]);
-                    prop_assert_eq!(word.score, probability(row, row[word.label.0], Temperature::default()));
-                }
-            }
-            // The logits are whole numbers, so the sums are exact.
-            prop_assert_eq!(score, best_by_brute_force(&labels, &rows, None));
-            // The entities are those of the words with a row.
-            let tags = |words: Vec<WordLabel>| words.into_iter().map(|word| labels.tag(word.label).unwrap());
-            let alone = decoder.decode_rows(rows.as_flattened(), Decoding::Constrained).unwrap();
-            let numbers: Vec<usize> = (0..has_row.len()).filter(|&word| has_row[word]).collect();
-            let expected: Vec<(usize, usize)> = entities(tags(alone), OrphanRule::Drop)
-                .iter()
-                .map(|entity| (numbers[entity.words.start()], numbers[entity.words.end() - 1] + 1))
-                .collect();
-            let found: Vec<(usize, usize)> = entities(tags(found), OrphanRule::Drop)
-                .iter()
-                .map(|entity| (entity.words.start(), entity.words.end()))
-                .collect();
-            prop_assert_eq!(found, expected);
-        }
-
-        #[test]
-        fn a_temperature_changes_scores_and_never_a_label(
-            words in prop::collection::vec((prop::array::uniform5(-30f32..30.0), prop::bool::weighted(0.85)), 0..8),
-            temperature in prop::num::f64::POSITIVE | prop::num::f64::SUBNORMAL,
-            constrained in any::<bool>(),
-        ) {
-            let decoder = decoder().1;
-            let temperature = Temperature::new(temperature.abs()).unwrap();
-            let decoding = if constrained { Decoding::Constrained } else { Decoding::Independent };
-            let rows: Vec<Option<Vec<f32>>> =
-                words.iter().map(|(row, present)| present.then(|| row.to_vec())).collect();
-            let plain = decoder.decode_words(&rows, decoding).unwrap();
-            let calibrated = decoder.clone().with_temperature(temperature).decode_words(&rows, decoding).unwrap();
-            let unchanged = decoder.with_temperature(Temperature::default()).decode_words(&rows, decoding).unwrap();
-            prop_assert_eq!(&plain, &unchanged);
-            for ((plain, calibrated), row) in plain.iter().zip(&calibrated).zip(&rows) {
-                prop_assert_eq!(plain.label, calibrated.label);
-                prop_assert!((0.0..=1.0).contains(&calibrated.score), "{}", calibrated.score);
-                if row.is_none() && plain.label == LabelId(0) {
-                    prop_assert_eq!(calibrated.score, 1.0);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_temperature_divides_the_logits() {
-        let (_, decoder) = decoder();
-        let rows = [Some(vec![2.0, 6.0, -2.0, 0.0, 1.0])];
-        let halves = [Some(vec![1.0, 3.0, -1.0, 0.0, 0.5])];
-        let two = decoder.clone().with_temperature(Temperature::new(2.0).unwrap());
-        let calibrated = two.decode_words(&rows, Decoding::Constrained);
-        assert_eq!(calibrated, decoder.decode_words(&halves, Decoding::Constrained));
-    }
-}
+mod tests;

@@ -26,7 +26,7 @@ mod transition;
 mod window;
 
 pub use align::SubwordLabels;
-pub use decode::{Decoder, Decoding, WordLabel, best_label};
+pub use decode::{Decoder, Decoding, LabelSearch, WordLabel, best_label};
 pub use detokenize::detokenize;
 pub use entity::{Entity, OrphanRule, entities, tags};
 pub use evaluation::{ComparableTags, Evaluation};

@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 
 use crate::grpc::call::Call;
 use crate::grpc::count::CallCount;
+use crate::grpc::stalled::AnswerWatch;
 use crate::grpc::status::{counted_code, status};
 use crate::http::error::ApiError;
 
@@ -63,7 +64,9 @@ impl HttpBody for ArrivingBody {
             {
                 return Poll::Ready(Some(Err(status(ApiError::from(error)))));
             }
-            return Poll::Ready(frame);
+            // Tonic treats `Cancelled` as the end of the message. `read_status` turns `Aborted` into `Cancelled`.
+            let left = |_| Status::aborted("the client left before the end of its message");
+            return Poll::Ready(frame.map(|frame| frame.map_err(left)));
         }
         let (BodyTime::Whole(limit) | BodyTime::Part(limit)) = self.time;
         let late = self.late.get_or_insert_with(|| Box::pin(sleep(limit)));
@@ -81,16 +84,43 @@ impl HttpBody for ArrivingBody {
     }
 }
 
+/// Bytes of the parts in which an answer is given to the connection, so that it shows when a client takes them.
+const PART_BYTES: usize = 64 << 10;
+
 /// The body of a response. Its bytes hold their memory until they are sent, and the call ends when it is dropped.
 pub(crate) struct CountedBody {
     inner: Body,
+    /// What is left of the last frame, and its memory.
+    rest: Option<(Bytes, Arc<MemoryPermit>)>,
     call: Arc<Call>,
     count: CallCount,
+    watch: Arc<AnswerWatch>,
 }
 
 impl CountedBody {
-    pub(crate) fn new(inner: Body, call: Arc<Call>, count: CallCount) -> Self {
-        Self { inner, call, count }
+    pub(crate) fn new(inner: Body, call: Arc<Call>, count: CallCount, watch: Arc<AnswerWatch>) -> Self {
+        Self {
+            inner,
+            rest: None,
+            call,
+            count,
+            watch,
+        }
+    }
+
+    /// The next part of the last frame, if anything is left of it.
+    fn next_part(&mut self) -> Option<Bytes> {
+        let (mut data, memory) = self.rest.take()?;
+        let part = data.split_to(data.len().min(PART_BYTES));
+        if !data.is_empty() {
+            self.rest = Some((data, Arc::clone(&memory)));
+        }
+        self.watch.part_given();
+        Some(Bytes::from_owner(SentBytes {
+            data: part,
+            watch: Arc::clone(&self.watch),
+            _memory: memory,
+        }))
     }
 }
 
@@ -102,39 +132,50 @@ impl HttpBody for CountedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        if let Some(part) = self.next_part() {
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
+            self.watch.waits();
+            return Poll::Pending;
+        };
         let Some(Ok(frame)) = frame else {
             return Poll::Ready(frame);
         };
-        if let Some(trailers) = frame.trailers_ref() {
-            let code = trailers
-                .get("grpc-status")
-                .map(|code| Code::from_bytes(code.as_bytes()));
-            self.count.ended(counted_code(code.unwrap_or(Code::Ok)));
+        match frame.into_data() {
+            Ok(data) => {
+                // The bytes may wait in the connection for as long as the client takes nothing.
+                self.rest = Some((data, Arc::new(self.call.take_outgoing())));
+                Poll::Ready(self.next_part().map(|part| Ok(Frame::data(part))))
+            }
+            Err(frame) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    let code = trailers
+                        .get("grpc-status")
+                        .map(|code| Code::from_bytes(code.as_bytes()));
+                    self.count.ended(counted_code(code.unwrap_or(Code::Ok)));
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
         }
-        // The bytes may wait in the connection for as long as the client reads nothing.
-        let memory = self.call.take_outgoing();
-        Poll::Ready(Some(Ok(frame.map_data(|data| {
-            Bytes::from_owner(SentBytes {
-                data,
-                _memory: memory,
-            })
-        }))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.rest.is_none() && self.inner.is_end_stream()
     }
 }
 
-/// Bytes of a response, and their memory.
+/// Bytes of a response that the client has not taken, and their memory.
 struct SentBytes {
     data: Bytes,
-    _memory: MemoryPermit,
+    watch: Arc<AnswerWatch>,
+    _memory: Arc<MemoryPermit>,
+}
+
+impl Drop for SentBytes {
+    fn drop(&mut self) {
+        self.watch.part_taken();
+    }
 }
 
 impl AsRef<[u8]> for SentBytes {

@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use nerve_engine::{MemoryBudget, MemoryError, MemoryPermit, Tagger};
+use nerve_engine::{MemoryError, MemoryPermit, Tagger};
 use tokio::time::Instant;
 use tonic::Status;
 
 use crate::http::error::ApiError;
 
+/// Bytes of a message that are taken even from a full budget, for health checks.
+const NAME_BYTES: usize = 1 << 10;
 /// The most bytes that one byte of a compressed message can become.
 const MAX_EXPANSION: usize = 1032;
 
@@ -27,11 +29,14 @@ pub(crate) struct Call {
 
 /// The memory of a call.
 struct CallMemory {
-    budget: MemoryBudget,
+    /// For the call itself, until it ends.
+    head: MemoryPermit,
     /// For the bytes that have arrived and are not yet a message.
     arrived: MemoryPermit,
     /// The number of these bytes.
     wire: usize,
+    /// Whether the call has texts. Another one is answered even while the budget is full.
+    has_texts: bool,
     /// The size that a compressed message may have.
     unpacked: Option<usize>,
     /// For the answers that are not yet bytes.
@@ -39,12 +44,13 @@ struct CallMemory {
 }
 
 impl Call {
-    /// A call that begins now. A compressed message of it unpacks to at most `unpacked` bytes.
+    /// A call that begins now; `head` is its own memory. A compressed message of it unpacks to at most `unpacked` bytes.
     pub(crate) fn new(
         id: String,
         traceparent: Option<String>,
         until: Option<Instant>,
-        budget: &MemoryBudget,
+        head: MemoryPermit,
+        has_texts: bool,
         unpacked: Option<usize>,
     ) -> Self {
         Self {
@@ -54,11 +60,12 @@ impl Call {
             until,
             version: OnceLock::new(),
             memory: Mutex::new(CallMemory {
-                budget: budget.clone(),
-                arrived: budget.permit(),
+                arrived: head.empty(),
                 wire: 0,
+                has_texts,
                 unpacked,
-                outgoing: budget.permit(),
+                outgoing: head.empty(),
+                head,
             }),
         }
     }
@@ -80,13 +87,17 @@ impl Call {
         });
         let wanted = memory.wire.saturating_add(message);
         let more = wanted.saturating_sub(memory.arrived.bytes());
+        if !memory.has_texts && wanted <= NAME_BYTES {
+            memory.arrived.grow_anyway(more);
+            return Ok(());
+        }
         memory.arrived.grow(more)
     }
 
     /// The memory of the message that has arrived, which has this size.
     pub(crate) fn take_message(&self, bytes: usize) -> Result<MemoryPermit, MemoryError> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = memory.budget.permit();
+        let next = memory.head.empty();
         let mut arrived = std::mem::replace(&mut memory.arrived, next);
         memory.wire = 0;
         drop(memory);
@@ -103,7 +114,7 @@ impl Call {
     /// The memory of the answers that have become bytes.
     pub(crate) fn take_outgoing(&self) -> MemoryPermit {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = memory.budget.permit();
+        let next = memory.head.empty();
         std::mem::replace(&mut memory.outgoing, next)
     }
 }
@@ -111,11 +122,12 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nerve_engine::MemoryBudget;
 
     #[test]
     fn a_call_holds_what_has_arrived_and_what_is_not_sent() {
         let budget = MemoryBudget::new(10_000);
-        let call = |unpacked| Call::new(String::new(), None, None, &budget, unpacked);
+        let call = |unpacked| Call::new(String::new(), None, None, budget.permit(), true, unpacked);
         let plain = call(None);
         plain.arrive(60).unwrap();
         plain.arrive(40).unwrap();

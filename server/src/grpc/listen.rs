@@ -15,6 +15,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 use tracing::warn;
 
+use crate::grpc::stalled::ConnectionEnd;
+
 /// The pause after an error of the listener, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -76,7 +78,11 @@ async fn open(
                 Box::new(stream)
             }
         };
-        io::Result::Ok(Connection { io, _permit: permit })
+        io::Result::Ok(Connection {
+            io,
+            end: ConnectionEnd::default(),
+            _permit: permit,
+        })
     };
     // A client that fails is not answered.
     if let Ok(Ok(connection)) = timeout(options.time, opening).await {
@@ -92,13 +98,16 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 /// A connection, counted until it is dropped.
 pub(crate) struct Connection {
     io: Box<dyn Io>,
+    end: ConnectionEnd,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
+    type ConnectInfo = ConnectionEnd;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> ConnectionEnd {
+        self.end.clone()
+    }
 }
 
 impl AsyncRead for Connection {
@@ -107,6 +116,9 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.end.is_ordered(context.waker()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.io).poll_read(context, buffer)
     }
 }

@@ -53,27 +53,33 @@ pub(crate) fn checked(
 fn typed<T: DeserializeOwned>(parameters: HashMap<String, InferParameter>) -> Result<T, V2Error> {
     let values = parameters.into_iter().filter_map(|(name, parameter)| {
         let value = value(&name, parameter.parameter_choice?);
-        Some((name, value))
+        Some(value.map(|value| (name, value)))
     });
-    serde_json::from_value(Value::Object(values.collect::<Map<_, _>>())).map_err(|error| {
+    let values: Map<_, _> = values.collect::<Result<_, _>>().map_err(V2Error::Parameter)?;
+    serde_json::from_value(Value::Object(values)).map_err(|error| {
         V2Error::Parameter(RequestError::Shape {
             problem: error.to_string(),
         })
     })
 }
 
-fn value(name: &str, parameter: ParameterChoice) -> Value {
-    let number = |number: f64| Number::from_f64(number).map_or(Value::Null, Value::Number);
-    match parameter {
+fn value(name: &str, parameter: ParameterChoice) -> Result<Value, RequestError> {
+    let number = |number: f64| match Number::from_f64(number) {
+        Some(number) => Ok(Value::Number(number)),
+        None if name == THRESHOLD => Err(RequestError::Threshold { threshold: number }),
+        // A number that JSON does not have is no value of any parameter, and least of all an absent one.
+        None => Ok(number.to_string().into()),
+    };
+    Ok(match parameter {
         ParameterChoice::BoolParam(value) => value.into(),
         ParameterChoice::Int64Param(value) => value.into(),
         ParameterChoice::Uint64Param(value) => value.into(),
-        ParameterChoice::DoubleParam(value) => number(value),
+        ParameterChoice::DoubleParam(value) => number(value)?,
         ParameterChoice::StringParam(text) => match text.parse() {
-            Ok(value) if name == THRESHOLD => number(value),
+            Ok(value) if name == THRESHOLD => number(value)?,
             _ => text.into(),
         },
-    }
+    })
 }
 
 fn requested(output: InferRequestedOutputTensor) -> Result<RequestedOutput, V2Error> {

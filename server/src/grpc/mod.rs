@@ -17,5 +17,6 @@ pub(crate) mod proto;
 pub(crate) mod server;
 mod service;
 pub(crate) mod stage;
+mod stalled;
 mod status;
 mod stream;

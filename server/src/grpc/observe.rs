@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use nerve_engine::{MemoryError, MemoryPermit};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tonic::body::Body;
@@ -18,12 +19,38 @@ use crate::grpc::body::{ArrivingBody, BodyTime, CountedBody};
 use crate::grpc::call::Call;
 use crate::grpc::count::CallCount;
 use crate::grpc::deadline::grpc_timeout;
+use crate::grpc::stalled::{AnswerWatch, ConnectionEnd};
 use crate::grpc::status::{counted, error_of, read_status, status};
 use crate::http::error::ApiError;
 use crate::http::keys::PresentedKey;
 use crate::http::request_id::REQUEST_ID;
 use crate::http::route::Route;
 use crate::http::state::AppState;
+
+/// The message of a call of a method that is not there, percent-encoded.
+const NO_SUCH_METHOD: &str = "no such method; reflection lists the methods";
+
+/// Bytes that a call takes beside its metadata.
+pub(crate) const CALL_BYTES: usize = 4 << 10;
+/// Bytes of an entry of the metadata beside its name and value.
+const ENTRY_BYTES: usize = 64;
+/// The most metadata of health checks, which are answered even while the budget is full.
+const HEALTH_METADATA: usize = 2 << 10;
+
+/// Takes the memory of a call with this metadata.
+fn take_head(permit: &mut MemoryPermit, route: Route, headers: &HeaderMap) -> Result<(), MemoryError> {
+    let entries = headers.iter();
+    let metadata: usize = entries
+        .map(|(name, value)| name.as_str().len() + value.len() + ENTRY_BYTES)
+        .sum();
+    // As it arrived, and as metadata.
+    let bytes = CALL_BYTES + 2 * metadata;
+    if !route.is_tagging() && metadata <= HEALTH_METADATA {
+        permit.grow_anyway(bytes);
+        return Ok(());
+    }
+    permit.grow(bytes)
+}
 
 /// Calls the inner service for requests that have the key they need, and counts every call.
 #[derive(Clone)]
@@ -71,7 +98,9 @@ impl Arrival {
         let text = |name: &str| headers.get(name)?.to_str().ok();
         let key = PresentedKey::in_values(text("authorization"), text("x-api-key"));
         let allowed = state.keys.check(route, &Method::POST, &key).map_err(status);
-        let timeout = allowed.and_then(|()| grpc_timeout(headers));
+        let mut head = state.memory.permit();
+        let held = take_head(&mut head, route, headers).map_err(|full| status(ApiError::from(full)));
+        let timeout = allowed.and(held).and_then(|()| grpc_timeout(headers));
         let (timeout, refused) = match timeout {
             Ok(timeout) => (timeout, None),
             Err(refused) => (None, Some(refused)),
@@ -83,7 +112,8 @@ impl Arrival {
             state.request_ids.or_next(text(REQUEST_ID.as_str())),
             text("traceparent").map(str::to_owned),
             timeout.and_then(|timeout| began.checked_add(timeout)),
-            &state.memory,
+            head,
+            route.is_tagging(),
             is_compressed.then_some(state.config.max_body_bytes),
         ));
         Self {
@@ -116,6 +146,11 @@ where
         true => BodyTime::Part(Duration::from_millis(state.config.idle_timeout_ms)),
         false => BodyTime::Whole(Duration::from_millis(state.config.read_timeout_ms)),
     };
+    let end = request
+        .extensions()
+        .get::<ConnectionEnd>()
+        .cloned()
+        .unwrap_or_default();
     let mut request = request.map(|body| Body::new(ArrivingBody::new(body, Arc::clone(&call), time)));
     request.extensions_mut().insert(Arc::clone(&call));
     let mut response = match (refused, deadline) {
@@ -134,9 +169,16 @@ where
         count.ended(counted(&failed));
         response = failed.into_http();
     }
+    let headers = response.headers_mut();
+    if headers.get(Status::GRPC_STATUS).is_some_and(|code| code == "12") {
+        // The framework gives no message.
+        let message = HeaderValue::from_static(NO_SUCH_METHOD);
+        headers.entry("grpc-message").or_insert(message);
+    }
     if let Ok(id) = HeaderValue::try_from(call.id.as_str()) {
         let name = HeaderName::from_static("x-request-id");
         response.headers_mut().insert(name, id);
     }
-    Ok(response.map(|body| CountedBody::new(body, call, count)))
+    let watch = AnswerWatch::start(end, Duration::from_millis(state.config.idle_timeout_ms));
+    Ok(response.map(|body| CountedBody::new(body, call, count, watch)))
 }

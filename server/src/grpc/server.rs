@@ -26,7 +26,11 @@ use crate::grpc::stage::Stage;
 use crate::http::state::AppState;
 
 /// How many calls of a connection are answered at a time. Clients hold further calls back.
-const MAX_STREAMS: u32 = 256;
+const MAX_STREAMS: u32 = 64;
+/// Bytes of the metadata of a call, with 32 for each entry.
+const MAX_METADATA: u32 = 16 << 10;
+/// Bytes of a message of health checks and reflection.
+const MAX_NAMES: usize = 4 << 10;
 /// The interval at which a client is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Time for the client's answer.
@@ -43,7 +47,7 @@ pub(crate) struct GrpcServer {
 impl GrpcServer {
     /// Serves on the listener, with the HTTP server's limits and number of threads.
     pub(crate) fn start(
-        listener: TcpListener,
+        listener: &TcpListener,
         state: &AppState,
         tls: Option<rustls::ServerConfig>,
     ) -> io::Result<Self> {
@@ -128,9 +132,10 @@ pub(crate) fn routes(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
-        .build_v1()?;
+        .build_v1()?
+        .max_decoding_message_size(MAX_NAMES);
     let routes = Routes::new(inference)
-        .add_service(HealthServer::new(health))
+        .add_service(HealthServer::new(health).max_decoding_message_size(MAX_NAMES))
         .add_service(reflection);
     Ok(routes.prepare())
 }
@@ -149,6 +154,7 @@ fn serve(
         let mut drained = stage.clone();
         let server = Server::builder()
             .max_concurrent_streams(MAX_STREAMS)
+            .http2_max_header_list_size(MAX_METADATA)
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
             .serve_with_incoming_shutdown(service, incoming, async move {

@@ -9,6 +9,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use crate::http::error::ApiError;
+use crate::http::shown::shown;
 use crate::http::v2::error::V2Error;
 
 /// Seconds after which the client may retry.
@@ -24,7 +25,7 @@ pub(crate) fn status(error: impl Into<V2Error>) -> Status {
         metadata.insert(RETRY_AFTER, MetadataValue::from(seconds));
         metadata.insert(RETRY_PUSHBACK, MetadataValue::from(u64::from(seconds) * 1000));
     }
-    let mut status = Status::with_metadata(code(&error), error.to_string(), metadata);
+    let mut status = Status::with_metadata(code(&error), error.message(), metadata);
     status.set_source(Arc::new(error));
     status
 }
@@ -36,6 +37,10 @@ pub(crate) fn error_of(status: &Status) -> Option<&V2Error> {
 
 /// The status in place of one that the framework made while it read a message of at most `limit` bytes.
 pub(crate) fn read_status(read: Status, limit: usize) -> Status {
+    if read.code() == Code::Aborted {
+        // The body ended before the message.
+        return Status::cancelled(read.message());
+    }
     if read.source().is_some() {
         return read;
     }
@@ -43,7 +48,8 @@ pub(crate) fn read_status(read: Status, limit: usize) -> Status {
         // A message, or a compressed message once it is unpacked.
         Code::OutOfRange | Code::ResourceExhausted => status(ApiError::BodyTooLarge { limit }),
         Code::Internal => status(ApiError::BodyUnreadable),
-        _ => read,
+        // The framework quotes what it does not know, such as a coding.
+        code => Status::with_metadata(code, shown(read.message()), read.metadata().clone()),
     }
 }
 

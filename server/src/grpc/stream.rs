@@ -164,7 +164,7 @@ async fn answer(state: &AppState, call: &Call, request: StreamedRequest) -> Stre
 fn failed(state: &AppState, id: String, error: &V2Error) -> ModelStreamInferResponse {
     state.metrics.refused(error.api().and_then(ApiError::refusal));
     ModelStreamInferResponse {
-        error_message: error.to_string(),
+        error_message: error.message(),
         infer_response: Some(ModelInferResponse {
             id,
             parameters: last(),

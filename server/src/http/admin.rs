@@ -74,8 +74,7 @@ pub(crate) async fn rollback(
     state: web::Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let known = Route::Rollback.query_parameters().unwrap_or_default();
-    let from = parameters(request.query_string(), known)?.remove("from");
+    let from = parameters(request.query_string(), Route::Rollback)?.remove("from");
     let engine = state.engine.clone();
     let rolled = actix_web::rt::spawn(async move {
         let rolled = engine.roll_back(from.as_deref()).await;

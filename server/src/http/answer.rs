@@ -69,6 +69,14 @@ impl AnswerChunks {
         }
     }
 
+    /// Reserves space for an answer about so many words.
+    fn expect_words(&mut self, words: usize) {
+        const WORD_BYTES: usize = 72;
+        let expected = words.saturating_mul(WORD_BYTES).saturating_add(512);
+        self.last
+            .reserve(expected.min(CHUNK_BYTES - self.last.len().min(CHUNK_BYTES)));
+    }
+
     /// The bytes written so far.
     pub(crate) fn len(&self) -> usize {
         self.full_bytes + self.last.len()
@@ -99,6 +107,18 @@ impl AnswerChunks {
         if let Some(bytes) = chunk.get_mut(place.at..place.at + 4) {
             bytes.copy_from_slice(&number.to_le_bytes());
         }
+    }
+
+    /// Lets `write` append to the answer. It appends a few kilobytes at a time.
+    pub(crate) fn append(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> io::Result<bool>,
+    ) -> io::Result<bool> {
+        let done = write(&mut self.last)?;
+        if self.last.len() >= CHUNK_BYTES {
+            self.seal()?;
+        }
+        Ok(done)
     }
 
     /// Counts bytes that the request holds beside the answer from now on.
@@ -199,7 +219,7 @@ impl WrittenAnswer {
 pub(crate) async fn write_parts(
     tagger: &Tagger,
     words: usize,
-    chunks: AnswerChunks,
+    mut chunks: AnswerChunks,
     parts: Vec<Part>,
 ) -> Result<AnswerChunks, ApiError> {
     struct Writing {
@@ -208,6 +228,7 @@ pub(crate) async fn write_parts(
         failed: bool,
         took: Duration,
     }
+    chunks.expect_words(words);
     let span = trace::decode();
     let step = move |writing: &mut Writing| {
         let _decoding = span.enter();
@@ -251,7 +272,7 @@ where
 {
     let (labels, options) = (Arc::clone(tagger), Arc::clone(view));
     by_writer(tagger, tagged, view, true, move |writer, out| {
-        writer.members(&labels.model().labels, &options, out)
+        out.append(|json| writer.members(&labels.model().labels, &options, json))
     })
 }
 

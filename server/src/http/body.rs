@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
-use nerve_engine::{MemoryBudget, MemoryPermit, Tagger};
+use nerve_engine::{MemoryBudget, MemoryPermit, RequestError, Tagger};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -32,6 +32,9 @@ const ELEMENT_BYTES: usize = 64;
 /// threads.
 const BYTES_PER_WORD: usize = 32;
 
+/// The first bytes of every gzip stream, and of no JSON.
+const GZIP: &[u8] = b"\x1f\x8b";
+
 /// The body of a request, and its memory.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
@@ -52,21 +55,32 @@ impl RequestBody {
         E: From<ApiError> + Send + 'static,
     {
         let Self { bytes, mut permit } = self;
-        let commas = bytes.iter().filter(|&&byte| byte == b',').count();
-        // The body, and the values parsed from it.
-        let needed = 2 * bytes.len() + commas * ELEMENT_BYTES;
-        permit.resize(needed).map_err(ApiError::Memory)?;
         let words = bytes.len() / BYTES_PER_WORD;
         let reader = Arc::clone(tagger);
         let task = move || {
-            let parsed = read(&bytes, &reader);
-            drop(bytes);
-            (parsed, permit)
+            // The body, and the values parsed from it.
+            let needed = 2 * bytes.len() + commas(&bytes) * ELEMENT_BYTES;
+            permit.resize(needed).map_err(ApiError::Memory)?;
+            Ok((read(&bytes, &reader)?, permit))
         };
         let done = tagger.run_sized(words, task).await;
-        let (parsed, permit) = done.map_err(|_panicked| ApiError::Unwritable)?;
-        Ok((parsed?, permit))
+        done.map_err(|_panicked| ApiError::Unwritable)?
     }
+}
+
+/// The number of commas of JSON that are not in strings.
+fn commas(json: &[u8]) -> usize {
+    let (mut commas, mut in_string, mut escaped) = (0, false, false);
+    for &byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' => commas += usize::from(!in_string),
+            _ => {}
+        }
+    }
+    commas
 }
 
 /// The body of a JSON request.
@@ -125,6 +139,10 @@ async fn arrive(mut payload: BodyStream<web::Payload>, limits: &BodyLimits) -> R
             yield_now().await;
         }
     }
+    if !is_compressed && body.starts_with(GZIP) {
+        let problem = "the body looks like gzip; send `content-encoding: gzip`".to_owned();
+        return Err(RequestError::Malformed { problem }.into());
+    }
     Ok(RequestBody {
         bytes: body.freeze(),
         permit,
@@ -166,6 +184,12 @@ pub(crate) fn is_json(content_type: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commas_in_strings_are_text() {
+        assert_eq!(commas(br#"{"a": [1, 2], "b,\",\\": ",,,", "c": 3}"#), 3);
+        assert_eq!(commas(br#"["", "", ""]"#), 2);
+    }
 
     #[test]
     fn json_media_types() {

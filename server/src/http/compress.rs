@@ -13,7 +13,7 @@ use actix_web::middleware::Next;
 use async_compression::Level;
 use async_compression::tokio::write::{GzipEncoder, ZlibEncoder};
 use bytes::Bytes;
-use nerve_engine::{MemoryBudget, MemoryPermit};
+use nerve_engine::{MemoryBudget, MemoryPermit, wake_after_others};
 use tokio::io::AsyncWrite;
 
 use crate::http::answer::CHUNK_BYTES;
@@ -120,7 +120,7 @@ impl MessageBody for CompressedBody {
         }
         if self.in_turn >= CHUNKS_PER_TURN {
             self.in_turn = 0;
-            context.waker().wake_by_ref();
+            wake_after_others(context);
             return Poll::Pending;
         }
         let chunk = match Pin::new(&mut self.body).poll_next(context) {

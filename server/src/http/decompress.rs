@@ -2,19 +2,22 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use actix_web::error::PayloadError;
 use actix_web::web::Bytes;
 use async_compression::tokio::bufread::{GzipDecoder, ZlibDecoder};
 use futures_util::StreamExt;
 use futures_util::stream::Stream;
+use nerve_engine::wake_after_others;
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::http::coding::Coding;
 
 /// Bytes that one chunk is decompressed to at most.
 const PIECE_BYTES: usize = 64 << 10;
+/// Compressed bytes that one poll takes at most: they may be thousands of streams in a row that give no output.
+const POLL_BYTES: usize = 16 << 10;
 /// Memory of a decoder: its window, its tables and its output.
 pub(crate) const DECODER_BYTES: usize = 128 << 10;
 
@@ -39,7 +42,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static> BodyStream
         let Some(coding) = coding else {
             return Self::Plain(payload);
         };
-        let reader = StreamReader::new(payload.map(|chunk| chunk.map_err(io::Error::other)));
+        let reader = StreamReader::new(Paced::new(payload).map(|chunk| chunk.map_err(io::Error::other)));
         // Both formats allow several compressed streams in a row. Anything else behind the first is an error.
         let decoded: Pin<Box<dyn Stream<Item = io::Result<Bytes>>>> = match coding {
             Coding::Gzip => {
@@ -75,6 +78,44 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for BodyStrea
     }
 }
 
+/// The chunks of a stream in pieces of at most [`POLL_BYTES`]. Other tasks of the thread have their turn between two.
+struct Paced<S> {
+    input: S,
+    rest: Bytes,
+    /// Whether a piece was given since the last turn of others.
+    gave: bool,
+}
+
+impl<S> Paced<S> {
+    fn new(input: S) -> Self {
+        Self {
+            input,
+            rest: Bytes::new(),
+            gave: false,
+        }
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for Paced<S> {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if std::mem::take(&mut self.gave) {
+            wake_after_others(context);
+            return Poll::Pending;
+        }
+        if self.rest.is_empty() {
+            match ready!(self.input.poll_next_unpin(context)) {
+                Some(Ok(chunk)) => self.rest = chunk,
+                end => return Poll::Ready(end),
+            }
+        }
+        self.gave = true;
+        let piece = self.rest.len().min(POLL_BYTES);
+        Poll::Ready(Some(Ok(self.rest.split_to(piece))))
+    }
+}
+
 impl BodyError {
     /// The payload's own error, or the decoder's.
     fn of(error: io::Error, coding: Coding) -> Self {
@@ -87,6 +128,8 @@ impl BodyError {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
     use crate::http::compress::Encoder;
     use futures_util::stream;
@@ -139,6 +182,24 @@ mod tests {
                     wrong.len()
                 );
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_poll_takes_few_of_many_streams_without_output() {
+        for coding in [Coding::Gzip, Coding::Deflate] {
+            let empty = Encoder::new(coding).finish().unwrap();
+            let input = Bytes::from(empty.repeat(20_000));
+            let least = input.len() / POLL_BYTES;
+            let chunks = stream::iter([Ok(input)]);
+            let mut body = BodyStream::new(chunks, Some(coding));
+            let mut polls = 0;
+            let chunk = poll_fn(|context| {
+                polls += 1;
+                body.poll_next_unpin(context)
+            });
+            assert!(chunk.await.is_none());
+            assert!(polls > least, "{coding}: {polls} polls");
         }
     }
 

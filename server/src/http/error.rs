@@ -13,11 +13,10 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::http::coding::{Coding, UnknownCoding, accepted_header};
+use crate::http::shown::shown;
 
 /// `Retry-After` in seconds for refusals without an estimate.
 const RETRY_AFTER_SECONDS: u32 = 1;
-/// The longest part of a parser's message that is repeated. It may quote the request.
-const SHOWN_CHARS: usize = 300;
 
 /// Why a request, or one text of a batch, is not answered.
 #[derive(Debug, Error)]
@@ -245,6 +244,11 @@ impl ErrorResponse {
                 "line_too_large",
                 Refusal::LineBytes,
             ),
+            LineError::NeverFits { .. } => Self::refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "request_too_large",
+                Refusal::BodyMemory,
+            ),
             LineError::Encoding(_) => Self::failed(StatusCode::BAD_REQUEST, "invalid_utf8"),
             LineError::Request(error) => Self::of_request(error),
             LineError::Tag(error) => Self::of_tag(error),
@@ -394,14 +398,14 @@ pub(crate) async fn wrong_method(allow: &'static str) -> Result<HttpResponse, Ap
     Err(ApiError::MethodNotAllowed { allow })
 }
 
-/// The message of an invalid request, with at most [`SHOWN_CHARS`] characters of the parser's message.
+/// The message of an invalid request, with the beginning of the parser's message.
 fn shown_request(error: &RequestError) -> String {
     match error {
         RequestError::Malformed { problem } => RequestError::Malformed {
             problem: shown(problem),
         }
         .to_string(),
-        other => shown(&other.to_string()),
+        other => shown(other),
     }
 }
 
@@ -410,13 +414,6 @@ fn shown_framework(status: StatusCode, problem: &str) -> String {
     match status.is_client_error() {
         true => shown(problem),
         false => "the request could not be answered".to_owned(),
-    }
-}
-
-fn shown(message: &str) -> String {
-    match message.char_indices().nth(SHOWN_CHARS) {
-        Some((end, _)) => format!("{}…", &message[..end]),
-        None => message.to_owned(),
     }
 }
 

@@ -1,11 +1,10 @@
 //! `POST /`: token classification in the format of the Hugging Face inference API.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use actix_web::http::header::{ContentType, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
-use nerve_engine::{Aggregation, Classified, PipelineOptions, Tagger, parse};
+use nerve_engine::{Aggregation, Classified, PipelineOptions, Tagger, optional_object, parse};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use utoipa::ToSchema;
@@ -34,6 +33,7 @@ pub(crate) struct ClassifyRequest {
     /// One text, or a list of at least one.
     inputs: Inputs,
     /// How the tokens become entities.
+    #[serde(default, deserialize_with = "optional_object")]
     parameters: Option<ClassifyParameters>,
     /// What the hosted API's clients tell its caches and queues (`use_cache`, `wait_for_model`); means nothing here.
     #[schema(value_type = Option<Object>)]
@@ -197,9 +197,9 @@ pub(crate) async fn hugging_face(
 fn entities(tagger: &Arc<Tagger>, entities: Vec<Classified>) -> Part {
     let tagger = Arc::clone(tagger);
     let mut written = 0;
-    Box::new(move |out| {
+    let mut step = move |json: &mut Vec<u8>| {
         if written == 0 {
-            out.write_all(b"[")?;
+            json.push(b'[');
         }
         for entity in entities.iter().skip(written).take(STEP) {
             let group = entity
@@ -209,17 +209,18 @@ fn entities(tagger: &Arc<Tagger>, entities: Vec<Classified>) -> Part {
                 tagger.counters().entity_found(entity_type);
             }
             if written > 0 {
-                out.write_all(b",")?;
+                json.push(b',');
             }
-            serde_json::to_writer(&mut *out, entity)?;
+            serde_json::to_writer(&mut *json, entity)?;
             written += 1;
         }
         let done = written == entities.len();
         if done {
-            out.write_all(b"]")?;
+            json.push(b']');
         }
         Ok(done)
-    })
+    };
+    Box::new(move |out| out.append(&mut step))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The Prometheus metrics of HTTP requests. Every series is present before the first request.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nerve_engine::{Refusal, Series};
@@ -16,6 +17,9 @@ pub(crate) struct HttpMetrics {
     outcomes: Outcomes,
     in_flight: IntGauge,
     inflight_bytes: IntGauge,
+    /// Held while several series change together, and while all are read: a reader sees received requests as the sum of those that ended
+    /// and those in flight.
+    together: Mutex<()>,
 }
 
 /// How requests end. Received requests are the sum of these and of the requests in flight.
@@ -68,7 +72,7 @@ impl HttpMetrics {
         }
         let refused = series.counters(
             "nerve_refused_total",
-            "Requests refused because of load or limits, by reason",
+            "Requests, items of batches and lines of streams that were refused because of load or limits, by reason",
             &["reason"],
         )?;
         for reason in Refusal::ALL {
@@ -88,6 +92,7 @@ impl HttpMetrics {
                 "nerve_inflight_bytes",
                 "Bytes of --max-inflight-bytes that requests and unsent answers hold",
             )?,
+            together: Mutex::default(),
         })
     }
 
@@ -98,12 +103,14 @@ impl HttpMetrics {
 
     /// Counts a request whose head was read. [`Self::request_ended`] must follow.
     pub(crate) fn request_began(&self) {
+        let _together = self.together();
         self.received.inc();
         self.in_flight.inc();
     }
 
     /// Counts a finished request. `refused` means that an error was no failure of the server.
     pub(crate) fn request_ended(&self, route: Route, status: u16, refused: bool, took: Duration) {
+        let _together = self.together();
         self.in_flight.dec();
         match status {
             CLIENT_LEFT => self.outcomes.cancelled.inc(),
@@ -119,6 +126,17 @@ impl HttpMetrics {
             .observe(took.as_secs_f64());
     }
 
+    /// The result of reading series, none of which is half updated meanwhile.
+    pub(crate) fn read<T>(&self, read: impl FnOnce() -> T) -> T {
+        let _together = self.together();
+        read()
+    }
+
+    fn together(&self) -> MutexGuard<'_, ()> {
+        // It guards no value.
+        self.together.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts a refusal, if there is a reason.
     pub(crate) fn refused(&self, reason: Option<Refusal>) {
         if let Some(reason) = reason {
@@ -131,6 +149,27 @@ impl HttpMetrics {
 mod tests {
     use super::*;
     use prometheus::{Encoder, TextEncoder};
+
+    #[test]
+    fn a_reader_sees_every_request_once() {
+        let registry = Registry::new();
+        let metrics = HttpMetrics::new(&registry).unwrap();
+        std::thread::scope(|scope| {
+            let counting = scope.spawn(|| {
+                for _ in 0..20_000 {
+                    metrics.request_began();
+                    metrics.request_ended(Route::Ner, 200, false, Duration::ZERO);
+                }
+            });
+            while !counting.is_finished() {
+                let (received, in_flight, ended) = metrics.read(|| {
+                    let ended = metrics.outcomes.answered.get();
+                    (metrics.received.get(), metrics.in_flight.get() as u64, ended)
+                });
+                assert_eq!(received, in_flight + ended);
+            }
+        });
+    }
 
     #[test]
     fn every_series_is_there_before_the_first_request() {

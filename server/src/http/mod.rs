@@ -30,6 +30,7 @@ pub(crate) mod request_id;
 mod responses;
 pub(crate) mod route;
 mod served;
+pub(crate) mod shown;
 pub(crate) mod state;
 pub(crate) mod stream;
 pub(crate) mod v2;

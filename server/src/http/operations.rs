@@ -184,7 +184,8 @@ pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Ap
 )]
 pub(crate) async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     state.metrics.set_inflight_bytes(state.memory.used());
-    let text = state.engine.metrics().exposition().map_err(|error| {
+    let text = state.metrics.read(|| state.engine.metrics().exposition());
+    let text = text.map_err(|error| {
         error!(%error, "the metrics cannot be written");
         ApiError::Metrics
     })?;

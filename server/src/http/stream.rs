@@ -8,8 +8,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::stream::{self, Stream};
 use futures_util::{StreamExt, TryStreamExt};
 use nerve_engine::{
-    Answer, AnswerOptions, BulkError, GroupPlace, LineFormat, Readiness, Refusal, TagError, TagOptions,
-    TaggedGroup, TaggedLine, Tagger, name_schema, tag_lines,
+    Answer, AnswerOptions, BulkError, LineFormat, Readiness, Refusal, TagError, TagOptions, TaggedGroup,
+    TaggedLine, Tagger, name_schema, tag_lines,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -143,19 +143,18 @@ pub(crate) async fn ner_stream(
         let (tagger, metrics, view) = (Arc::clone(&tagger), Arc::clone(&metrics), Arc::clone(&view));
         async move { write(&tagger, &metrics, group.map_err(|error| cut(&error))?, &view).await }
     });
-    let chunks = written
-        .map_ok(|(answer, place)| chunks(answer, place))
-        .try_flatten();
+    let chunks = written.map_ok(chunks).try_flatten();
     Ok(HttpResponse::Ok().content_type(JSON_LINES).streaming(chunks))
 }
 
-/// The answer lines of a group, and its place among the groups in flight.
+/// The answer lines of a group. They overdraw the budget of memory by what they need beyond the estimate for the group; no
+/// other group of the stream does meanwhile, since the next one is written when the last byte of this one is taken.
 async fn write(
     tagger: &Arc<Tagger>,
     metrics: &HttpMetrics,
     group: TaggedGroup,
     view: &Arc<AnswerOptions>,
-) -> Result<(WrittenAnswer, GroupPlace), StreamCut> {
+) -> Result<WrittenAnswer, StreamCut> {
     let (mut parts, mut words, mut bytes) = (Vec::new(), 0, 0);
     for TaggedLine { number, id, outcome } in group.lines {
         let id = id.map_or_else(String::new, |id| format!("\"id\":{id},"));
@@ -176,18 +175,17 @@ async fn write(
             }
         }
     }
-    let (permit, place) = group.permit.split();
-    let chunks = AnswerChunks::overdrawing(permit, bytes);
+    let chunks = AnswerChunks::overdrawing(group.permit, bytes);
     let written = write_parts(tagger, words, chunks, parts).await;
     let written = written.and_then(AnswerChunks::finish);
-    Ok((written.map_err(|_| StreamCut::FAILED)?, place))
+    written.map_err(|_| StreamCut::FAILED)
 }
 
-/// The chunks of a group's answer. The group is in flight until the last one is sent.
-fn chunks(answer: WrittenAnswer, place: GroupPlace) -> impl Stream<Item = Result<Bytes, StreamCut>> {
-    stream::unfold((answer, place), |(mut answer, place)| async {
+/// The chunks of a group's answer.
+fn chunks(answer: WrittenAnswer) -> impl Stream<Item = Result<Bytes, StreamCut>> {
+    stream::unfold(answer, |mut answer| async {
         let chunk = answer.next_chunk()?;
-        Some((Ok(chunk), (answer, place)))
+        Some((Ok(chunk), answer))
     })
 }
 

@@ -1,5 +1,7 @@
 //! gRPC: the Open Inference Protocol, health and reflection.
 
+mod connections;
+mod mistakes;
 mod service;
 mod tls;
 
@@ -20,7 +22,9 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use super::*;
 use crate::config::KeySource;
 use crate::grpc::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
-use crate::grpc::proto::infer_parameter::ParameterChoice::{self, BoolParam, Int64Param, StringParam};
+use crate::grpc::proto::infer_parameter::ParameterChoice::{
+    self, BoolParam, DoubleParam, Int64Param, StringParam,
+};
 use crate::grpc::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::grpc::proto::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
@@ -246,145 +250,6 @@ fn texts_are_answered_in_the_form_they_are_sent_in() {
 }
 
 #[test]
-fn each_mistake_is_a_status_that_names_it() {
-    let server = Server::start(Script::default(), |config| {
-        config.http.max_texts_per_batch = 2;
-        config.engine.texts.max_text_bytes = 20;
-        config.http.max_body_bytes = 2000;
-    })
-    .ready();
-    let edited = |edit: fn(&mut ModelInferRequest)| {
-        let mut request = typed(&["paul"]);
-        edit(&mut request);
-        request
-    };
-    let cases = [
-        (
-            Code::InvalidArgument,
-            "is missing",
-            edited(|request| request.inputs.clear()),
-        ),
-        (
-            Code::InvalidArgument,
-            "unknown input `ids`",
-            edited(|request| request.inputs[0].name = "ids".to_owned()),
-        ),
-        (
-            Code::InvalidArgument,
-            "datatype INT32",
-            edited(|request| request.inputs[0].datatype = "INT32".to_owned()),
-        ),
-        (
-            Code::InvalidArgument,
-            "shape [1, 2]",
-            edited(|request| request.inputs[0].shape = vec![1, 2]),
-        ),
-        (
-            Code::InvalidArgument,
-            "shape [-1]",
-            edited(|request| request.inputs[0].shape = vec![-1]),
-        ),
-        (
-            Code::InvalidArgument,
-            "shape [2] and 1 texts",
-            edited(|request| request.inputs[0].shape = vec![2]),
-        ),
-        (
-            Code::InvalidArgument,
-            "either `contents.bytes_contents`",
-            edited(|request| request.raw_input_contents = vec![vec![]]),
-        ),
-        (
-            Code::InvalidArgument,
-            "2 entries for 1 inputs",
-            edited(|request| request.raw_input_contents = vec![vec![], vec![]]),
-        ),
-        (
-            Code::InvalidArgument,
-            "text 0 of `text` is longer",
-            edited(|request| {
-                request.inputs[0].contents = None;
-                request.raw_input_contents = vec![vec![9, 0, 0, 0, 1]];
-            }),
-        ),
-        (
-            Code::InvalidArgument,
-            "not UTF-8",
-            edited(|request| {
-                request.inputs[0].contents.as_mut().unwrap().bytes_contents = vec![vec![0xff]];
-            }),
-        ),
-        (
-            Code::InvalidArgument,
-            "shared memory",
-            edited(|request| {
-                request.inputs[0].parameters =
-                    parameters([("shared_memory_region", StringParam("r".to_owned()))]);
-            }),
-        ),
-        (
-            Code::InvalidArgument,
-            "unknown variant `utf8`",
-            edited(|request| request.parameters = parameters([("offsets", StringParam("utf8".to_owned()))])),
-        ),
-        (
-            Code::InvalidArgument,
-            "between 0 and 1",
-            edited(|request| request.parameters = parameters([("threshold", Int64Param(2))])),
-        ),
-        (
-            Code::NotFound,
-            "the model is `test`",
-            edited(|request| request.model_name = "other".to_owned()),
-        ),
-        (
-            Code::NotFound,
-            "the version is `v1`",
-            edited(|request| request.model_version = "v2".to_owned()),
-        ),
-        (Code::ResourceExhausted, "has 3 texts", typed(&["a", "b", "c"])),
-        (
-            Code::ResourceExhausted,
-            "text 1 of `text`",
-            typed(&["a", "aaaaaaaaaaaaaaaaaaaaa"]),
-        ),
-        (
-            Code::ResourceExhausted,
-            "--max-body-bytes",
-            typed(&[&"a".repeat(2000)]),
-        ),
-        (Code::Internal, "text 0 of `text`", typed(&["nan"])),
-    ];
-    on(&server, async |mut client, channel| {
-        for (code, problem, request) in cases {
-            let refused = client.model_infer(request).await.unwrap_err();
-            assert_eq!(refused.code(), code, "{refused:?}");
-            assert!(refused.message().contains(problem), "{refused:?}");
-            assert!(refused.metadata().get("x-request-id").is_some());
-        }
-        // A compressed message is limited by what it unpacks to.
-        let mut packed = Client::new(channel).send_compressed(Gzip);
-        let refused = packed
-            .model_infer(typed(&[&"a".repeat(100_000)]))
-            .await
-            .unwrap_err();
-        assert!(refused.message().contains("--max-body-bytes"), "{refused:?}");
-    });
-    assert_eq!(server.metric("nerve_refused_total{reason=\"text_bytes\"}"), 1.0);
-    assert_eq!(server.metric("nerve_refused_total{reason=\"texts\"}"), 1.0);
-    assert_eq!(server.metric("nerve_refused_total{reason=\"body_bytes\"}"), 2.0);
-    let counted = |status| {
-        server.metric(&format!(
-            "nerve_requests_total{{route=\"{MODEL_INFER}\",status=\"{status}\"}}"
-        ))
-    };
-    assert_eq!(
-        (counted(400), counted(404), counted(413), counted(500)),
-        (13.0, 2.0, 4.0, 1.0)
-    );
-}
-
-#[test]
 fn a_key_is_needed_for_texts_alone() {
     let server = Server::start(Script::default(), |config| {
         config.api_keys = Some(KeySource::Variable {
@@ -497,80 +362,6 @@ fn a_stream_is_answered_in_order_with_the_errors_of_its_requests() {
         "nerve_requests_total{route=\"/inference.GRPCInferenceService/ModelStreamInfer\",status=\"200\"}";
     eventually(|| server.metric(counted) == 1.0);
     eventually(|| server.metric("nerve_in_flight") == 1.0);
-}
-
-async fn health(channel: &Channel, service: &str) -> Result<ServingStatus, Status> {
-    let service = service.to_owned();
-    let answer = HealthClient::new(channel.clone())
-        .check(HealthCheckRequest { service })
-        .await?;
-    Ok(answer.into_inner().status())
-}
-
-#[test]
-fn health_follows_readiness_and_calls_end_when_the_server_drains() {
-    let mut server = Server::start(slow(), |config| config.http.drain_delay_ms = 200).ready();
-    on(&server, async |_, channel| {
-        for service in ["", "inference.GRPCInferenceService"] {
-            assert_eq!(health(&channel, service).await.unwrap(), ServingStatus::Serving);
-        }
-        assert_eq!(
-            health(&channel, "other").await.unwrap_err().code(),
-            Code::NotFound
-        );
-    });
-    let shutdown = server.shutdown.take();
-    on(&server, async |mut client, channel| {
-        let watched = HealthClient::new(channel.clone())
-            .watch(HealthCheckRequest::default())
-            .await;
-        let mut watched = watched.unwrap().into_inner();
-        assert_eq!(
-            watched.message().await.unwrap().unwrap().status(),
-            ServingStatus::Serving
-        );
-        let (requests, received) = tokio::sync::mpsc::channel(4);
-        requests.send(typed(&["paul"])).await.unwrap();
-        let stream = tokio_stream::wrappers::ReceiverStream::new(received);
-        let mut stream = client.model_stream_infer(stream).await.unwrap().into_inner();
-        assert!(streamed(&stream.message().await.unwrap().unwrap()).1.is_empty());
-        let mut slow = client.clone();
-        let slow = tokio::spawn(async move { slow.model_infer(typed(&["slow"])).await });
-
-        drop(shutdown);
-        assert_eq!(
-            watched.message().await.unwrap().unwrap().status(),
-            ServingStatus::NotServing
-        );
-        // The listener is still open.
-        assert_eq!(health(&channel, "").await.unwrap(), ServingStatus::NotServing);
-        assert!(watched.message().await.unwrap().is_none());
-        assert_eq!(stream.message().await.unwrap_err().code(), Code::Unavailable);
-        server.script.slow_waits.store(false, Ordering::SeqCst);
-        assert!(slow.await.unwrap().is_ok());
-    });
-    let ended = server.thread.take().unwrap().join().unwrap();
-    assert_eq!(ended.unwrap(), Stopped::Drained);
-}
-
-#[test]
-fn a_call_that_is_late_when_the_server_drains_is_refused() {
-    let mut server = Server::start(slow(), |config| config.http.drain_deadline_ms = 100).ready();
-    let running = server.later("slow");
-    eventually(|| server.metric("nerve_stage_duration_seconds_count{stage=\"queue\"}") == 1.0);
-    let shutdown = server.shutdown.take();
-    on(&server, async |mut client, _| {
-        let late = tokio::spawn(async move { client.model_infer(typed(&["paul"])).await });
-        while server.metric("nerve_queue_windows") == 0.0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        drop(shutdown);
-        assert_eq!(late.await.unwrap().unwrap_err().code(), Code::Unavailable);
-    });
-    drop(running);
-    server.script.slow_waits.store(false, Ordering::SeqCst);
-    let ended = server.thread.take().unwrap().join().unwrap();
-    assert_eq!(ended.unwrap(), Stopped::Late);
 }
 
 #[test]

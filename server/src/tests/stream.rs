@@ -160,6 +160,54 @@ fn its_own_load_never_refuses_it() {
 }
 
 #[test]
+fn streams_wait_for_memory_and_refuse_only_what_never_fits() {
+    const BUDGET: usize = 200_000;
+    let server = Server::start(Script::default(), |config| {
+        config.http.max_inflight_bytes = BUDGET;
+    })
+    .ready();
+    let line = |id: usize, words: Vec<&str>| json!({"id": id, "words": words}).to_string();
+    let mut body = String::new();
+    for id in 0..40 {
+        // One of ten has too many words, one is too long, and all others together exceed the budget several times.
+        let words = match id % 10 {
+            3 => vec![""; 5000],
+            7 => vec!["in"; BUDGET / 10],
+            _ => vec!["in"; 150],
+        };
+        body.push_str(&line(id, words));
+        body.push('\n');
+    }
+    let most = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..6)
+            .map(|_| scope.spawn(|| lines(&stream(&server, "", &body))))
+            .collect();
+        let mut most: f64 = 0.0;
+        while !clients.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            most = most.max(server.metric("nerve_inflight_bytes"));
+        }
+        for client in clients {
+            let answers = client.join().unwrap();
+            assert_eq!(answers.len(), 40);
+            for (id, answer) in answers.iter().enumerate() {
+                assert_eq!(answer["line"], id + 1);
+                let code = answer["error"]["code"].as_str();
+                match id % 10 {
+                    3 => assert_eq!((code, &answer["id"]), (Some("request_too_large"), &json!(id))),
+                    7 => assert_eq!(code, Some("request_too_large"), "{answer}"),
+                    _ => assert_eq!(answer["words"].as_array().map(Vec::len), Some(150)),
+                }
+            }
+        }
+        most
+    });
+    assert!(most <= BUDGET as f64, "{most}");
+    let refused = server.metric("nerve_refused_total{reason=\"body_memory\"}");
+    assert_eq!(refused, 6.0 * 8.0);
+    assert_eq!(server.metric("nerve_inflight_bytes"), 0.0);
+}
+
+#[test]
 fn a_panic_on_one_line_does_not_end_the_stream() {
     let server = Server::start(Script::default(), |config| {
         config.engine.batching.max_batch = Some(1);

@@ -84,6 +84,11 @@ fn files_that_make_no_https_are_named() {
             file("certificate.pem"),
             "certificate.pem",
         ),
+        (
+            file("certificate.pem"),
+            file("next-key.pem"),
+            "next-key.pem cannot be used together: the key is not the certificate's",
+        ),
     ] {
         let mut server = with(certificate, key);
         let ended = server.thread.take().unwrap().join().unwrap();

@@ -195,8 +195,13 @@ fn each_mistake_is_an_error_of_the_protocol() {
         ),
         (
             400,
-            "invalid type: string \"soon\"",
+            "`timeout` is \"soon\"; it must be a whole number of microseconds",
             input(|body| body["parameters"] = json!({"timeout": "soon"})),
+        ),
+        (
+            400,
+            "name the outputs you want instead of `include_words`",
+            input(|body| body["parameters"] = json!({"include_words": false})),
         ),
         (
             400,

@@ -1,10 +1,25 @@
 //! The evaluation of a tagger on the words of a corpus.
 
-use nerve_corpus::Corpus;
+use nerve_corpus::{Corpus, entity_types};
 use nerve_inference::{TagError, Tagger};
-use nerve_tagging::Evaluation;
+use nerve_tagging::{Evaluation, LabelSet};
 
 use crate::evaluate::calibration::negative_log_likelihood;
+
+/// A warning that no entity of the corpus can be found, because its types and the model's have nothing in common.
+pub fn types_warning(labels: &LabelSet, corpus: &Corpus) -> Option<String> {
+    let of_file = entity_types([corpus]);
+    let common = of_file.iter().any(|name| labels.parse_type(name).is_some());
+    if common || of_file.is_empty() {
+        return None;
+    }
+    let of_file: Vec<String> = of_file.into_iter().collect();
+    Some(format!(
+        "the model has none of the file's types: {}; it has {}",
+        of_file.join(", "),
+        labels.types().join(", ")
+    ))
+}
 
 /// The scores of a tagger on the words of a corpus, and the mean negative log-likelihood of the gold labels in nats
 /// per word.
@@ -67,5 +82,17 @@ pub(crate) mod tests {
         let path = dir.path().join("x.conll");
         std::fs::write(&path, text).unwrap();
         Corpus::read(&path).unwrap()
+    }
+
+    #[test]
+    fn a_file_without_a_type_of_the_model_is_warned_of() {
+        let labels = LabelSet::iob2(["location", "person"]).unwrap();
+        assert_eq!(
+            types_warning(&labels, &corpus("a B-PER\nb I-PER\nc B-LOC\n")).as_deref(),
+            Some("the model has none of the file's types: LOC, PER; it has location, person")
+        );
+        for text in ["a B-person\nb B-LOC\n", "a O\n"] {
+            assert_eq!(types_warning(&labels, &corpus(text)), None);
+        }
     }
 }

@@ -24,6 +24,7 @@ pub use errors::{
     AnalyzedSentence, EntityError, ErrorAnalysis, ErrorKind, Pair, ShownEntity, TypeErrors, analyze_errors,
     pair_entities,
 };
+pub use evaluation::types_warning;
 pub use file_score::{FileScore, ScoreError, WordDifferences, score_files};
 pub use nerve_inference::{Tagger, WordLogits, evaluate};
 pub use nerve_tagging::Evaluation;

@@ -126,11 +126,11 @@ options! {
         data: String,
         /// Column of CoNLL files that holds the word, counted from 1 [default: the first; in files that look like GermEval, the
         /// second].
-        #[arg(long, value_name = "COLUMN")]
+        #[arg(long, value_name = "COLUMN", value_parser = nerve_corpus::parse_column)]
         word_column: NonZeroUsize,
         /// Column of CoNLL files that holds the tag, counted from 1 [default: the last; in files that look like GermEval, the
         /// third, of outer entities].
-        #[arg(long, value_name = "COLUMN")]
+        #[arg(long, value_name = "COLUMN", value_parser = nerve_corpus::parse_column)]
         tag_column: NonZeroUsize,
         /// Names of the numbers that JSON lines have as tags: a file, one name a line or a JSON array, or a list such as
         /// O,B-PER,I-PER.

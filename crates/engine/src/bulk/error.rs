@@ -15,6 +15,14 @@ pub enum LineError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The line alone needs more than all memory for requests.
+    #[error(
+        "the line and its answer need more than {limit} bytes (--max-inflight-bytes); send shorter lines"
+    )]
+    NeverFits {
+        /// The whole budget in bytes.
+        limit: usize,
+    },
     /// The line is not UTF-8.
     #[error(transparent)]
     Encoding(#[from] EncodingError),

@@ -8,9 +8,14 @@ use futures_util::stream::Stream;
 
 use crate::bulk::limits::BulkLimits;
 use crate::bulk::lines::{Line, LineSplitter};
+use crate::turn::wake_after_others;
 
 /// Bytes after which a group takes no further line, so that groups of long lines are short.
 const GROUP_BYTES: usize = 64 << 10;
+/// The work of a poll after which other tasks of the thread have their turn. A byte of input is one unit.
+const POLL_WORK: usize = 64 << 10;
+/// The work of taking a line, in units.
+const LINE_WORK: usize = 64;
 
 /// The lines of an input that are not blank, grouped as they arrive.
 ///
@@ -19,6 +24,8 @@ pub(crate) struct Groups<S> {
     input: Option<S>,
     splitter: LineSplitter,
     lines: usize,
+    /// What the current poll has done.
+    work: usize,
 }
 
 impl<S, E> Groups<S>
@@ -31,21 +38,32 @@ where
             input: Some(input),
             splitter: LineSplitter::new(limits.line_bytes),
             lines: limits.group_lines,
+            work: 0,
         }
     }
 
     fn poll_line(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Line, E>>> {
         loop {
-            while let Some(line) = self.splitter.next_line() {
+            while self.work < POLL_WORK
+                && let Some(line) = self.splitter.next_line()
+            {
+                self.work += LINE_WORK;
                 if !is_blank(&line) {
                     return Poll::Ready(Some(Ok(line)));
                 }
+            }
+            if self.work >= POLL_WORK {
+                wake_after_others(context);
+                return Poll::Pending;
             }
             let Some(input) = self.input.as_mut() else {
                 return Poll::Ready(None);
             };
             match ready!(Pin::new(input).poll_next(context)) {
-                Some(Ok(chunk)) => self.splitter.feed(chunk),
+                Some(Ok(chunk)) => {
+                    self.work += chunk.len();
+                    self.splitter.feed(chunk);
+                }
                 Some(Err(error)) => {
                     self.input = None;
                     return Poll::Ready(Some(Err(error)));
@@ -69,6 +87,7 @@ where
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut group = Vec::new();
         let mut bytes = 0;
+        self.work = 0;
         while group.len() < self.lines && bytes < GROUP_BYTES {
             match self.poll_line(context) {
                 Poll::Ready(Some(Ok(line))) => {
@@ -96,6 +115,9 @@ fn is_blank(line: &Line) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+
     use super::*;
     use futures_util::stream;
     use futures_util::{FutureExt, StreamExt};
@@ -130,6 +152,32 @@ mod tests {
         let first = groups.next().now_or_never();
         assert_eq!(numbers(first.flatten()), [1]);
         assert!(groups.next().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_poll_does_bounded_work() {
+        const CHUNK: usize = 8 << 10;
+        for (line, lines_per_poll) in [("\n", POLL_WORK / LINE_WORK), (" ", usize::MAX)] {
+            let taken = Cell::new(0);
+            let input = stream::repeat_with(|| {
+                taken.set(taken.get() + CHUNK);
+                chunk(&line.repeat(CHUNK))
+            });
+            let mut groups = Groups::new(input.take(100), LIMITS);
+            let (mut polls, mut before) = (0, 0);
+            let last = poll_fn(|context| {
+                let polled = groups.poll_next_unpin(context);
+                polls += 1;
+                assert!(taken.get() - before <= POLL_WORK + CHUNK);
+                before = taken.get();
+                polled
+            });
+            let last = last.await;
+            assert_eq!(last.is_none(), line == "\n");
+            let bytes = 100 * CHUNK;
+            let least = (bytes / POLL_WORK).max(bytes / lines_per_poll);
+            assert!(polls >= least, "{line:?}: {polls} polls");
+        }
     }
 
     #[tokio::test]

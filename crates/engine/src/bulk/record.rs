@@ -8,9 +8,11 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
 use crate::bulk::error::LineError;
 use crate::bulk::lines::Line;
+use crate::pipeline::memory_need::{words_of_json, words_of_text};
 use crate::request::error::RequestError;
 use crate::request::input::TagInput;
 use crate::request::json::parse;
+use crate::request::options::TagOptions;
 
 /// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,28 @@ pub(crate) fn read(line: &Line, format: LineFormat) -> Record {
     }
 }
 
+/// The id of a line whose content is not read.
+pub(crate) fn read_id(line: &Line, format: LineFormat) -> Option<Box<RawValue>> {
+    match (&line.bytes, format) {
+        (Ok(json), LineFormat::Ndjson) => id_alone(json),
+        (Ok(_), LineFormat::Text) | (Err(_), _) => None,
+    }
+}
+
+/// The number of words that a line has at most.
+pub(crate) fn words(line: &[u8], format: LineFormat) -> usize {
+    match (std::str::from_utf8(line), format) {
+        (Ok(text), LineFormat::Text) => words_of_text(text),
+        (Ok(json), LineFormat::Ndjson) => words_of_json(json),
+        (Err(_), _) => 0,
+    }
+}
+
+/// The `id` of an object that is not read further. A line that is not a JSON object has none.
+fn id_alone(json: &[u8]) -> Option<Box<RawValue>> {
+    parse::<OnlyId>(json).ok().and_then(|only| name(only.id))
+}
+
 fn item(json: &str) -> Record {
     match parse::<StreamItem>(json.as_bytes()) {
         Ok(item) => Record {
@@ -90,10 +114,7 @@ fn item(json: &str) -> Record {
             },
         },
         Err(error) => Record {
-            // A line that is not a JSON object has no `id`.
-            id: parse::<OnlyId>(json.as_bytes())
-                .ok()
-                .and_then(|only| name(only.id)),
+            id: id_alone(json.as_bytes()),
             source: Err(in_line(error).into()),
         },
     }
@@ -106,15 +127,24 @@ fn name(id: Option<&RawValue>) -> Option<Box<RawValue>> {
         .map(ToOwned::to_owned)
 }
 
-/// The error without the parser's "line 1", which is not the line of the stream.
+/// The error without the parser's "line 1", which is not the line of the stream. Where the line has an option, the error says
+/// where options are given.
 fn in_line(error: RequestError) -> RequestError {
     let strip = |problem: String| problem.replace(" at line 1 column ", " at column ");
+    let option = |problem: &str| {
+        let name = problem.strip_prefix("unknown field `")?.split('`').next()?;
+        TagOptions::NAMES.contains(&name).then(|| {
+            format!(
+                "`{name}` is an option, which no line has; options of a stream are query parameters, and those of a file are given on the command line"
+            )
+        })
+    };
     match error {
         RequestError::Malformed { problem } => RequestError::Malformed {
             problem: strip(problem),
         },
         RequestError::Shape { problem } => RequestError::Shape {
-            problem: strip(problem),
+            problem: option(&problem).unwrap_or_else(|| strip(problem)),
         },
         other => other,
     }
@@ -161,11 +191,16 @@ mod tests {
 
     #[test]
     fn each_bad_line_has_its_error_and_its_id_where_that_can_be_read() {
-        let cases: [(&[u8], Option<&str>, &str); 9] = [
+        let cases: [(&[u8], Option<&str>, &str); 10] = [
             (
                 b"{\"id\": 1, \"tekst\": \"x\"}",
                 Some("1"),
                 "unknown field `tekst`",
+            ),
+            (
+                b"{\"id\": 1, \"text\": \"x\", \"threshold\": 0.5}",
+                Some("1"),
+                "`threshold` is an option, which no line has; options of a stream are query parameters",
             ),
             (b"{\"id\": 1, \"text\": 5}", Some("1"), "invalid type"),
             (b"{\"id\": 1}", Some("1"), "give either `text` or `words`"),

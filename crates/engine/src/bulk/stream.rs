@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::{Stream, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use serde_json::value::RawValue;
 
-use crate::bulk::admit::{GroupAdmission, GroupPermit};
 use crate::bulk::error::LineError;
 use crate::bulk::group::Groups;
 use crate::bulk::limits::BulkLimits;
 use crate::bulk::lines::Line;
-use crate::bulk::record::{LineFormat, Record, read};
+use crate::bulk::piece::{Piece, PieceLine, divide};
+use crate::bulk::record::{LineFormat, Record, read, read_id, words};
 use crate::health::Readiness;
-use crate::memory_budget::MemoryBudget;
+use crate::memory_budget::{MemoryBudget, MemoryPermit};
 use crate::pipeline::aggregation::DecodingOptions;
 use crate::pipeline::error::TagError;
+use crate::pipeline::memory_need::LINE_COPIES;
 use crate::pipeline::tagged::TaggedText;
 use crate::pipeline::tagger::Tagger;
 use crate::request::input::TagInput;
@@ -29,12 +30,15 @@ const RETRIES: usize = 3;
 /// threads.
 const BYTES_PER_WORD: usize = 32;
 
+/// Bytes of a line beside those that grow with it: its places in lists, and the message of its error.
+const LINE_BYTES: usize = 512;
+
 /// The results of consecutive lines.
 pub struct TaggedGroup {
     /// The results, in order.
     pub lines: Vec<TaggedLine>,
     /// The memory of the group, to be dropped with the last byte of its answer.
-    pub permit: GroupPermit,
+    pub permit: MemoryPermit,
 }
 
 /// A line's result.
@@ -58,8 +62,9 @@ pub enum BulkError<E> {
 
 /// The lines of `input` in order, without blank ones, a group at a time.
 ///
-/// Input is read only as results are taken, within [`BulkLimits`] and the memory's budget. Dropping the stream withdraws
-/// the lines in flight.
+/// Input is read only as results are taken, within [`BulkLimits`] and the memory's budget. Lines wait for memory while they
+/// hold none, so that those before them, which have theirs, are all that must end. A line that needs more than the whole
+/// budget is answered with an error. Dropping the stream withdraws the lines in flight.
 pub fn tag_lines<S, E>(
     tagger: Arc<Tagger>,
     input: S,
@@ -72,14 +77,32 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
 {
     let flow = Arc::new(Flow::default());
-    let admission = GroupAdmission::new(memory);
-    let reader = Arc::clone(&tagger);
-    Groups::new(input, limits)
+    // A longer line never fits, so its bytes are not even kept.
+    let longest = memory.limit() / LINE_COPIES;
+    let kept = BulkLimits {
+        line_bytes: limits.line_bytes.min(longest),
+        ..limits
+    };
+    let sizing = Sizing {
+        format,
+        reading,
+        too_long_never_fits: longest < limits.line_bytes,
+        budget: memory.limit(),
+    };
+    let (sizer, reader) = (Arc::clone(&tagger), Arc::clone(&tagger));
+    Groups::new(input, kept)
         .then(move |group| {
-            let (tagger, admission) = (Arc::clone(&reader), admission.clone());
+            let tagger = Arc::clone(&sizer);
+            async move { sizing.pieces(&tagger, group.map_err(BulkError::Input)?).await }
+        })
+        .map_ok(|pieces| stream::iter(pieces).map(Ok))
+        .try_flatten()
+        .then(move |piece| {
+            let (tagger, mut permit) = (Arc::clone(&reader), memory.permit());
             async move {
-                let parsed = parse(&tagger, group.map_err(BulkError::Input)?, format, reading).await?;
-                let permit = admission.admit(parsed.bytes).await;
+                let piece = piece?;
+                permit.grow_when_free(piece.bytes).await;
+                let parsed = sizing.parse(&tagger, piece).await?;
                 Ok((parsed, permit))
             }
         })
@@ -106,40 +129,77 @@ struct ParsedLine {
 struct ParsedGroup {
     lines: Vec<ParsedLine>,
     sources: Vec<TagInput>,
-    /// What the group takes in memory, up to its answer.
-    bytes: usize,
 }
 
-async fn parse<E>(
-    tagger: &Arc<Tagger>,
-    group: Vec<Line>,
+/// What the lines of a stream are read as, and the memory that there is for them.
+#[derive(Clone, Copy)]
+struct Sizing {
     format: LineFormat,
     reading: DecodingOptions,
-) -> Result<ParsedGroup, BulkError<E>> {
-    let lengths = group.iter().map(|line| line.bytes.as_ref().map_or(0, Bytes::len));
-    let bytes: usize = lengths.sum();
-    let estimator = Arc::clone(tagger);
-    let task = move || {
-        let mut parsed = ParsedGroup {
-            lines: Vec::with_capacity(group.len()),
-            sources: Vec::with_capacity(group.len()),
-            bytes,
+    /// Whether a line whose bytes were not kept exceeds the budget, not the limit of lines.
+    too_long_never_fits: bool,
+    budget: usize,
+}
+
+impl Sizing {
+    async fn pieces<E>(self, tagger: &Arc<Tagger>, group: Vec<Line>) -> Result<Vec<Piece>, BulkError<E>> {
+        let estimator = Arc::clone(tagger);
+        let need = move |line: &Line| match &line.bytes {
+            Ok(bytes) => estimator.bytes_of_line(bytes.len(), words(bytes, self.format), self.reading),
+            Err(_) if self.too_long_never_fits => usize::MAX,
+            Err(_) => 0,
         };
-        for line in group {
-            let Record { id, source } = read(&line, format);
-            let (number, problem) = (
-                line.number,
-                source.map(|source| parsed.sources.push(source)).err(),
-            );
-            parsed.lines.push(ParsedLine { number, id, problem });
-        }
-        parsed.bytes += estimator.bytes_to_tag(&parsed.sources, reading);
-        parsed.bytes += estimator.bytes_of_answers(&parsed.sources);
-        parsed
-    };
-    let parsed = tagger.run_sized(bytes / BYTES_PER_WORD, task).await;
-    // Only a panic loses a task, and then the engine is of no further use to the stream.
-    parsed.map_err(|_| BulkError::Stopping)
+        let sized_by = bytes(group.iter());
+        let task = move || {
+            let lines = group.into_iter().map(|line| {
+                let bytes = need(&line).saturating_add(LINE_BYTES);
+                (line, bytes)
+            });
+            divide(lines, self.budget)
+        };
+        run(tagger, sized_by, task).await
+    }
+
+    async fn parse<E>(self, tagger: &Tagger, piece: Piece) -> Result<ParsedGroup, BulkError<E>> {
+        let sized_by = bytes(piece.lines.iter().map(|one| &one.line));
+        let task = move || {
+            let mut parsed = ParsedGroup {
+                lines: Vec::with_capacity(piece.lines.len()),
+                sources: Vec::with_capacity(piece.lines.len()),
+            };
+            for PieceLine { line, never_fits } in piece.lines {
+                let Record { id, source } = match never_fits {
+                    false => read(&line, self.format),
+                    true => Record {
+                        id: read_id(&line, self.format),
+                        source: Err(LineError::NeverFits { limit: self.budget }),
+                    },
+                };
+                let (number, problem) = (
+                    line.number,
+                    source.map(|source| parsed.sources.push(source)).err(),
+                );
+                parsed.lines.push(ParsedLine { number, id, problem });
+            }
+            parsed
+        };
+        run(tagger, sized_by, task).await
+    }
+}
+
+fn bytes<'l>(lines: impl Iterator<Item = &'l Line>) -> usize {
+    lines.map(|line| line.bytes.as_ref().map_or(0, Bytes::len)).sum()
+}
+
+/// The result of a task on so many bytes of lines. Only a panic loses it, and then the engine is of no further use to the
+/// stream.
+async fn run<T: Send + 'static, E>(
+    tagger: &Tagger,
+    bytes: usize,
+    task: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BulkError<E>> {
+    let done = tagger.run_sized(bytes / BYTES_PER_WORD, task).await;
+    done.map_err(|_| BulkError::Stopping)
 }
 
 async fn tag_group<E>(
@@ -148,7 +208,7 @@ async fn tag_group<E>(
     reading: DecodingOptions,
     flow: &Flow,
 ) -> Result<Vec<TaggedLine>, BulkError<E>> {
-    let ParsedGroup { lines, sources, .. } = group;
+    let ParsedGroup { lines, sources } = group;
     let mut tagged = tag_all(tagger, sources, reading, flow).await.into_iter();
     let answered = lines.into_iter().map(|ParsedLine { number, id, problem }| {
         let outcome = match problem {

@@ -1,7 +1,7 @@
 //! The JSON of an answer, a part at a time.
 
 use std::borrow::Borrow;
-use std::io::{Result, Write};
+use std::io::Result;
 
 use nerve_tagging::{Entity, EntityType, LabelSet, OffsetTable};
 use serde::Serialize;
@@ -51,29 +51,24 @@ impl<T: Borrow<TaggedText>> AnswerWriter<T> {
     }
 
     /// Writes more of the answer's members, without the braces around them. True once all is written.
-    pub fn members(&mut self, labels: &LabelSet, view: &AnswerOptions, out: &mut impl Write) -> Result<bool> {
+    pub fn members(&mut self, labels: &LabelSet, view: &AnswerOptions, out: &mut Vec<u8>) -> Result<bool> {
         if !self.entities_complete {
             if self.entities_done == 0 {
-                out.write_all(b"\"entities\":")?;
+                out.extend_from_slice(b"\"entities\":");
             }
             self.entities_complete = self.entities(labels, view, out)?;
             return Ok(self.entities_complete && !view.include_words);
         }
         if self.words_done == 0 {
-            out.write_all(b",\"words\":")?;
+            out.extend_from_slice(b",\"words\":");
         }
         self.words(labels, out)
     }
 
     /// Writes more of the array of entities. True once it is complete.
-    pub fn entities(
-        &mut self,
-        labels: &LabelSet,
-        view: &AnswerOptions,
-        out: &mut impl Write,
-    ) -> Result<bool> {
+    pub fn entities(&mut self, labels: &LabelSet, view: &AnswerOptions, out: &mut Vec<u8>) -> Result<bool> {
         if self.entities_done == 0 {
-            out.write_all(b"[")?;
+            out.push(b'[');
         }
         let tagged = self.tagged.borrow();
         for &entity in self.entities.iter().skip(self.entities_done).take(STEP) {
@@ -83,13 +78,13 @@ impl<T: Borrow<TaggedText>> AnswerWriter<T> {
                 self.entity_written = true;
             }
         }
-        close(self.entities_done >= self.entities.len(), out)
+        Ok(close(self.entities_done >= self.entities.len(), out))
     }
 
     /// Writes more of the array of words. True once it is complete.
-    pub fn words(&mut self, labels: &LabelSet, out: &mut impl Write) -> Result<bool> {
+    pub fn words(&mut self, labels: &LabelSet, out: &mut Vec<u8>) -> Result<bool> {
         if self.words_done == 0 {
-            out.write_all(b"[")?;
+            out.push(b'[');
         }
         let tagged = self.tagged.borrow();
         let words = tagged.words.spans.iter().zip(&tagged.labels);
@@ -99,23 +94,23 @@ impl<T: Borrow<TaggedText>> AnswerWriter<T> {
             element(&word, self.words_done > 0, out)?;
             self.words_done += 1;
         }
-        close(self.words_done >= count, out)
+        Ok(close(self.words_done >= count, out))
     }
 }
 
 /// Writes an element of an array, after a comma unless it is the first.
-fn element(element: &impl Serialize, follows: bool, out: &mut impl Write) -> Result<()> {
+fn element(element: &impl Serialize, follows: bool, out: &mut Vec<u8>) -> Result<()> {
     if follows {
-        out.write_all(b",")?;
+        out.push(b',');
     }
     Ok(serde_json::to_writer(out, element)?)
 }
 
-fn close(complete: bool, out: &mut impl Write) -> Result<bool> {
+fn close(complete: bool, out: &mut Vec<u8>) -> bool {
     if complete {
-        out.write_all(b"]")?;
+        out.push(b']');
     }
-    Ok(complete)
+    complete
 }
 
 #[cfg(test)]

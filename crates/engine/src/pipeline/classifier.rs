@@ -269,8 +269,8 @@ mod tests {
         let text = text.unwrap();
         assert!(text.truncated && steps == 1, "{steps} steps");
         assert_eq!(
-            (text.text.ids.len(), text.chunks.as_slice()),
-            (6, [0..6].as_slice())
+            (text.text.ids.len(), text.chunks.len(), text.chunks[0].clone()),
+            (6, 1, 0..6)
         );
         // White space after a full sequence truncates nothing, and is read to its end.
         let (text, steps) = chunks(

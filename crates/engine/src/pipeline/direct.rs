@@ -6,11 +6,12 @@ use crate::config::TextLimits;
 use crate::pipeline::aggregate::PipelineOptions;
 use crate::pipeline::aggregation::DecodingOptions;
 use crate::pipeline::classifier::{Chunking, Chunks, Classification};
+use crate::pipeline::decide::Decision;
 use crate::pipeline::error::TagError;
 use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::Preparation;
 use crate::pipeline::tagged::TaggedText;
-use crate::pipeline::tagger::decide;
+
 use crate::request::input::TagInput;
 use crate::scheduler::job::WindowInput;
 
@@ -35,7 +36,9 @@ pub fn tag_directly(
         let prepared = prepared.map_err(TagError::Text)?;
         let logits = prepared.inputs(model).flat_map(|input| logits(model, &input));
         let logits = logits.collect();
-        decide(model, prepared, logits, reading)
+        let mut decision = Decision::new(prepared, logits, reading);
+        while !decision.step(model) {}
+        decision.finish(model)
     });
     tagged.collect()
 }

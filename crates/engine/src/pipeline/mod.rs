@@ -6,6 +6,7 @@ pub(crate) mod answer;
 pub(crate) mod answer_writer;
 pub(crate) mod cache;
 pub(crate) mod classifier;
+pub(crate) mod decide;
 pub(crate) mod direct;
 pub(crate) mod error;
 pub(crate) mod memory_need;

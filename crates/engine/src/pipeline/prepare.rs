@@ -17,7 +17,7 @@ use crate::scheduler::job::WindowInput;
 
 /// How much text is tokenized before another request has its turn, in bytes: a few milliseconds of work, whatever the
 /// text. A longer word, of which the tokenizer reads only the beginning, is not divided.
-const STEP_BYTES: usize = 1 << 13;
+const STEP_BYTES: usize = 1 << 12;
 
 /// What a text counts in the bytes of a step beside its own, so that a step of many short texts ends too.
 const TEXT_BYTES: usize = 64;

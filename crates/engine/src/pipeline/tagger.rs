@@ -13,6 +13,7 @@ use crate::pipeline::aggregation::{Aggregation, DecodingOptions};
 use crate::pipeline::answer::{Answer, AnswerOptions};
 use crate::pipeline::answer_writer::AnswerWriter;
 use crate::pipeline::cache::{AnswerCache, CacheKey, HashedKey};
+use crate::pipeline::decide::Decision;
 use crate::pipeline::error::{PrepareError, TagError};
 use crate::pipeline::model::TextModel;
 use crate::pipeline::prepare::{Preparation, Prepared};
@@ -388,8 +389,10 @@ impl Tagger {
     ) -> Result<TaggedText, TagError> {
         let model = Arc::clone(&self.model);
         let words = text.words.spans.len();
-        self.run_sized(words, move || decide(&model, text, logits, reading))
-            .await?
+        let decision = Decision::new(text, logits, reading);
+        let step = move |decision: &mut Decision| decision.step(&model);
+        let decision = self.run_in_steps(words, decision, step).await?;
+        decision.finish(&self.model)
     }
 
     /// Why a window was dropped without an answer: the engine is stopping, or its last worker failed (and may have
@@ -417,35 +420,6 @@ pub(crate) fn append(logits: &mut Result<LogitMatrix, TagError>, answered: Resul
         (logits @ Ok(_), Err(error)) => *logits = Err(error),
         (Err(_), _) => {}
     }
-}
-
-/// Decides the labels of a text from the logits of its words.
-pub(super) fn decide(
-    model: &TextModel,
-    text: Prepared,
-    logits: LogitMatrix,
-    reading: DecodingOptions,
-) -> Result<TaggedText, TagError> {
-    let aggregation = reading.aggregation;
-    let rows = aggregation.words(logits, model.decoder.width(), text.read_lengths());
-    let mut labels = model
-        .decoder
-        .decode(&rows, text.has_subword(), reading.decoding)
-        .ok_or(TagError::InferenceFailed)?;
-    let joined = aggregation != Aggregation::None;
-    if !joined {
-        // Each token is an entity of its own, and a word without tokens has none to be inside of.
-        let unseen = labels
-            .iter_mut()
-            .zip(text.has_subword())
-            .filter(|(_, seen)| !seen);
-        unseen.for_each(|(label, _)| *label = model.decoder.outside_word());
-    }
-    Ok(TaggedText {
-        words: text.words,
-        labels,
-        joined,
-    })
 }
 
 #[cfg(test)]

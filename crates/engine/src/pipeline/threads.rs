@@ -260,6 +260,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_short_text_waits_for_at_most_one_step_of_each_long_one() {
+        const LONG: usize = 3;
+        let threads = Arc::new(pool(1, 16));
+        let steps = Arc::new(AtomicUsize::new(0));
+        for _ in 0..LONG {
+            let (threads, steps) = (Arc::clone(&threads), Arc::clone(&steps));
+            tokio::spawn(async move {
+                loop {
+                    let steps = Arc::clone(&steps);
+                    let step = move || steps.fetch_add(1, Ordering::AcqRel);
+                    threads.run_patiently(step).await.unwrap();
+                }
+            });
+        }
+        for _ in 0..100 {
+            let counted = Arc::clone(&steps);
+            // No other caller is polled between these two lines, so each has at most one step ahead.
+            let before = steps.load(Ordering::Acquire);
+            let after = threads
+                .run(move || counted.load(Ordering::Acquire))
+                .await
+                .unwrap();
+            assert!(after - before <= LONG, "{} steps", after - before);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
     async fn a_task_without_a_caller_does_not_run() {
         let threads = Arc::new(pool(2, 4));
         let holds = occupied(&threads).await;

@@ -32,9 +32,9 @@ pub fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, RequestError> 
 }
 
 fn malformed(error: &serde_json::Error) -> RequestError {
-    RequestError::Malformed {
-        problem: error.to_string(),
-    }
+    // What the parser says of any other word than `true`, `false` and `null`.
+    let problem = error.to_string().replace("expected ident", "unknown word");
+    RequestError::Malformed { problem }
 }
 
 #[cfg(test)]

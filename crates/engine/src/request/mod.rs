@@ -3,4 +3,5 @@
 pub(crate) mod error;
 pub(crate) mod input;
 pub(crate) mod json;
+pub(crate) mod object;
 pub(crate) mod options;

@@ -76,6 +76,16 @@ pub struct TagOptions {
 }
 
 impl TagOptions {
+    /// The names of all options.
+    pub const NAMES: [&str; 6] = [
+        "offsets",
+        "threshold",
+        "labels",
+        "aggregation",
+        "constrained",
+        "include_words",
+    ];
+
     /// How the labels are decided.
     pub fn reading(&self) -> DecodingOptions {
         DecodingOptions {
@@ -110,5 +120,18 @@ impl TagOptions {
                 .transpose()?,
             include_words: self.include_words.unwrap_or(true),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use utoipa::openapi::path::ParameterIn;
+
+    #[test]
+    fn every_option_has_its_name() {
+        let parameters = TagOptions::into_params(|| Some(ParameterIn::Query));
+        let names: Vec<String> = parameters.into_iter().map(|parameter| parameter.name).collect();
+        assert_eq!(names, TagOptions::NAMES);
     }
 }

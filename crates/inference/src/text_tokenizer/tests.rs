@@ -45,9 +45,9 @@ fn own_words_slice_the_text() {
 /// The words of a text that is neither divided nor looked up in the cache.
 fn encode_whole(tokenizer: &TextTokenizer, text: &str) -> (Vec<ByteSpan>, Subwords) {
     let encoding = tokenizer.tokenizer.encode(text, false).unwrap();
-    let words = tokenizer.own_words(text, &encoding);
+    let words = OwnWords::of(text, &encoding, tokenizer.spaces);
     let (mut spans, mut subwords) = (Vec::new(), Subwords::default());
-    append(&mut spans, &mut subwords, &encoding, words, 0).unwrap();
+    words.append(&encoding, 0, &mut spans, &mut subwords).unwrap();
     (spans, subwords)
 }
 

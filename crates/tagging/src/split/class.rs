@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use regex_syntax::hir::{Class, HirKind};
+use regex_syntax::hir::{Class, Hir, HirKind};
 
 /// A set of characters, as a bit; or the classes of one character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl CharClasses {
 
 /// The first and the last character of each range of a class.
 fn ranges(definition: &str) -> Vec<(usize, usize)> {
-    match regex_syntax::parse(definition).map(|parsed| parsed.into_kind()) {
+    match regex_syntax::parse(definition).map(Hir::into_kind) {
         Ok(HirKind::Class(Class::Unicode(class))) => {
             let ranges = class.iter();
             ranges

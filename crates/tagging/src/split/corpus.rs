@@ -147,19 +147,38 @@ impl Domain {
     }
 }
 
-/// The end of a word of ASCII letters and digits that starts with a letter and that no rule extends or divides, which
-/// most words are. `None` if that takes a closer look.
+/// The end of a word that most words are like: of ASCII letters and digits, starting with a letter, or a punctuation mark, and no
+/// rule extends or divides it. `None` if that takes a closer look.
 pub(super) fn plain_word(text: &str, at: usize) -> Option<usize> {
-    let rest = text.as_bytes().get(at..)?;
-    if !rest.first()?.is_ascii_alphabetic() {
-        return None;
-    }
-    let length = rest.iter().position(|byte| !byte.is_ascii_alphanumeric());
-    let length = length.unwrap_or(rest.len());
-    match rest.get(length) {
-        None
-        | Some(b' ' | b'\n' | b'\r' | b'\t' | b',' | b';' | b'!' | b'?' | b'(' | b')' | b'"' | b'#' | b'/') => {
-            Some(at + length)
+    let (first, rest) = text.as_bytes().get(at..)?.split_first()?;
+    match (first, rest.first()) {
+        (b'"' | b'$' | b',' | b'/' | b'@' | b'\\' | b'`' | b'{' | b'|' | b'}' | b'\'', _) => Some(at + 1),
+        // A keycap continues with a character outside ASCII.
+        (b'#', next) if next.is_none_or(u8::is_ascii) => Some(at + 1),
+        (b'(' | b')' | b'[' | b']', next) if !matches!(next, Some(b'-' | b'\'' | b':' | b';' | b'=')) => {
+            Some(at + 1)
+        }
+        (b'a'..=b'z' | b'A'..=b'Z', _) => {
+            let length = rest.iter().position(|byte| !byte.is_ascii_alphanumeric());
+            let length = length.unwrap_or(rest.len());
+            let ends = matches!(
+                rest.get(length),
+                None | Some(
+                    b' ' | b'\n'
+                        | b'\r'
+                        | b'\t'
+                        | b','
+                        | b';'
+                        | b'!'
+                        | b'?'
+                        | b'('
+                        | b')'
+                        | b'"'
+                        | b'#'
+                        | b'/'
+                )
+            );
+            ends.then_some(at + 1 + length)
         }
         _ => None,
     }

@@ -31,7 +31,7 @@ fn errors_with_status_and_code() -> Vec<(ApiError, u16, &'static str)> {
         ),
         (ApiError::Memory(MemoryError::Full), 429, "overloaded"),
         (
-            ApiError::Memory(MemoryError::NeverFits { limit: 1 }),
+            ApiError::Memory(MemoryError::NeverFits { needed: 2, limit: 1 }),
             413,
             "request_too_large",
         ),
@@ -144,6 +144,11 @@ fn each_error_of_a_line_has_its_code() {
             "line_too_large",
             Some(Refusal::LineBytes),
         ),
+        (
+            LineError::NeverFits { limit: 1 },
+            "request_too_large",
+            Some(Refusal::BodyMemory),
+        ),
         (LineError::Encoding(EncodingError::Utf16), "invalid_utf8", None),
         (LineError::Request(RequestError::Id), "invalid_request", None),
         (
@@ -155,11 +160,4 @@ fn each_error_of_a_line_has_its_code() {
         let (body, reason) = ErrorBody::of_line(&error);
         assert_eq!((body.error.code, reason), (code, refusal), "{error:?}");
     }
-}
-
-#[test]
-fn a_long_message_is_cut_at_a_character() {
-    let message = shown(&"é".repeat(SHOWN_CHARS + 1));
-    assert_eq!(message.chars().count(), SHOWN_CHARS + 1);
-    assert!(message.ends_with('…'));
 }

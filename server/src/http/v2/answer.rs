@@ -1,6 +1,6 @@
 //! The tensors of an answer, in JSON and as bytes behind it.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
@@ -113,17 +113,23 @@ impl TensorsAnswer {
     /// A text's element of a tensor in JSON: an array inside of a string.
     fn element(&self, tagger: &Arc<Tagger>, tagged: &Arc<TaggedText>, output: OutputName) -> Part {
         let (model, view) = (Arc::clone(tagger), Arc::clone(&self.texts.view));
+        let mut array = Vec::new();
         by_writer(
             tagger,
             Arc::clone(tagged),
             &self.texts.view,
             self.is_first(output),
             move |writer, out| {
-                let (labels, mut out) = (&model.model().labels, InString(out));
-                match output {
-                    OutputName::Entities => writer.entities(labels, &view, &mut out),
-                    OutputName::Words => writer.words(labels, &mut out),
-                }
+                let labels = &model.model().labels;
+                array.clear();
+                let done = match output {
+                    OutputName::Entities => writer.entities(labels, &view, &mut array)?,
+                    OutputName::Words => writer.words(labels, &mut array)?,
+                };
+                out.append(|json| {
+                    escape(&array, json);
+                    Ok(done)
+                })
             },
         )
     }
@@ -143,10 +149,10 @@ impl TensorsAnswer {
                     Some(begun) => begun,
                     None => (out.placeholder()?, out.len()),
                 };
-                let done = match selected.output {
-                    OutputName::Entities => writer.entities(labels, &view, out)?,
-                    OutputName::Words => writer.words(labels, out)?,
-                };
+                let done = out.append(|bytes| match selected.output {
+                    OutputName::Entities => writer.entities(labels, &view, bytes),
+                    OutputName::Words => writer.words(labels, bytes),
+                })?;
                 if done {
                     let length = u32::try_from(out.len() - start).map_err(io::Error::other)?;
                     out.fill(&place, length);
@@ -163,26 +169,17 @@ fn json(value: &impl Serialize) -> Result<String, ApiError> {
     serde_json::to_string(value).map_err(|_| ApiError::Unwritable)
 }
 
-/// Writes JSON into a JSON string. JSON has no control characters of its own.
-struct InString<'w, W>(&'w mut W);
-
-impl<W: Write> Write for InString<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let special = |byte: &u8| matches!(byte, b'"' | b'\\');
-        for part in bytes.split_inclusive(special) {
-            match part.split_last() {
-                Some((last, plain)) if special(last) => {
-                    self.0.write_all(plain)?;
-                    self.0.write_all(&[b'\\', *last])?;
-                }
-                _ => self.0.write_all(part)?,
+/// Appends JSON as the content of a JSON string. JSON has no control characters of its own.
+fn escape(json: &[u8], string: &mut Vec<u8>) {
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\');
+    for part in json.split_inclusive(special) {
+        match part.split_last() {
+            Some((last, plain)) if special(last) => {
+                string.extend_from_slice(plain);
+                string.extend_from_slice(&[b'\\', *last]);
             }
+            _ => string.extend_from_slice(part),
         }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
     }
 }
 
@@ -195,7 +192,7 @@ mod tests {
         for value in ["", "plain", "a \"b\" \\ \n\u{1}é", "\\\\\"\""] {
             let inner = serde_json::to_string(value).unwrap();
             let mut out = Vec::new();
-            InString(&mut out).write_all(inner.as_bytes()).unwrap();
+            escape(inner.as_bytes(), &mut out);
             let whole = format!("\"{}\"", String::from_utf8(out).unwrap());
             assert_eq!(whole, serde_json::to_string(&inner).unwrap());
         }

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::http::coding::accepted_header;
 use crate::http::error::ApiError;
+use crate::http::shown::{quoted, shown};
 use crate::http::v2::tensor::TensorError;
 
 /// Why a `/v2` request is not answered.
@@ -31,7 +32,10 @@ pub(crate) enum V2Error {
         known: String,
     },
     /// The body names another model or version than the one that answers.
-    #[error("`{field}` is `{given}`, but the request is answered by `{answers}`")]
+    #[error(
+        "`{field}` is `{}`, but the request is answered by `{answers}`",
+        quoted(given)
+    )]
     OtherModel {
         /// The field of the body.
         field: &'static str,
@@ -83,6 +87,11 @@ impl From<ApiError> for V2Error {
 }
 
 impl V2Error {
+    /// The message for the client, which quotes little of the request.
+    pub(crate) fn message(&self) -> String {
+        shown(self)
+    }
+
     /// The error of the API that it is, or that it wraps.
     pub(crate) fn api(&self) -> Option<&ApiError> {
         match self {
@@ -125,7 +134,7 @@ impl ResponseError for V2Error {
             response.insert_header(accepted_header());
         }
         response.json(V2ErrorBody {
-            error: self.to_string(),
+            error: self.message(),
         })
     }
 }
@@ -138,4 +147,72 @@ pub(crate) async fn no_such_route(request: HttpRequest) -> Result<HttpResponse, 
 /// Answers a method that the route does not take.
 pub(crate) async fn wrong_method(allow: &'static str) -> Result<HttpResponse, V2Error> {
     Err(V2Error::Api(ApiError::MethodNotAllowed { allow }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error of every variant that quotes a long request.
+    fn long() -> Vec<V2Error> {
+        let long = || "é".repeat(100_000);
+        let shape = || vec![1; 100_000];
+        let tensors = [
+            TensorError::UnknownInput { name: long() },
+            TensorError::Datatype { datatype: long() },
+            TensorError::Shape { shape: shape() },
+            TensorError::Count {
+                shape: shape(),
+                texts: 2,
+            },
+            TensorError::SharedMemory { name: long() },
+            TensorError::Classification { name: long() },
+            TensorError::Head {
+                head: long(),
+                body: 1,
+            },
+            TensorError::UnknownOutput { name: long() },
+            TensorError::OutputTwice { name: long() },
+        ];
+        let unknown_label = || RequestError::UnknownLabel {
+            label: long(),
+            known: vec![long()],
+        };
+        let malformed = || RequestError::Malformed { problem: long() };
+        let others = [
+            V2Error::Api(ApiError::NotFound { path: long() }),
+            V2Error::Api(ApiError::Framework {
+                status: StatusCode::BAD_REQUEST,
+                problem: long(),
+            }),
+            V2Error::Api(malformed().into()),
+            V2Error::Api(RequestError::Shape { problem: long() }.into()),
+            V2Error::OtherModel {
+                field: "model_name",
+                given: long(),
+                answers: "m".to_owned(),
+            },
+            V2Error::Parameter(unknown_label()),
+            V2Error::Parameter(malformed()),
+            V2Error::Parameter(RequestError::Shape { problem: long() }),
+            V2Error::Text {
+                index: 1,
+                error: unknown_label().into(),
+            },
+        ];
+        tensors.into_iter().map(V2Error::Tensor).chain(others).collect()
+    }
+
+    #[test]
+    fn no_message_repeats_a_long_request() {
+        for error in long() {
+            let message = error.message();
+            assert!(message.chars().count() <= 301, "{message}");
+        }
+        let remedy = |error: TensorError| V2Error::Tensor(error).message();
+        let name = "x".repeat(1000);
+        assert!(remedy(TensorError::UnknownInput { name }).ends_with("the model takes `text`"));
+        let shape = vec![1; 1000];
+        assert!(remedy(TensorError::Shape { shape }).ends_with("…]; it must be [N] or [N, 1]"));
+    }
 }

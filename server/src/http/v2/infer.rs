@@ -2,7 +2,7 @@
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
-use nerve_engine::{Tagger, TextModel, parse};
+use nerve_engine::{Tagger, TextModel, objects, optional_object, optional_objects, parse};
 use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -34,10 +34,13 @@ pub(crate) struct InferRequest {
     model_name: Option<String>,
     /// The version, if it is named here too. It must be the one that answers; empty is none.
     model_version: Option<String>,
+    #[serde(default, deserialize_with = "optional_object")]
     pub(super) parameters: Option<InferParameters>,
     /// The tensor `text`.
+    #[serde(deserialize_with = "objects")]
     pub(super) inputs: Vec<InputTensor>,
     /// The tensors wanted, `entities` or `words`; both where absent.
+    #[serde(default, deserialize_with = "optional_objects")]
     pub(super) outputs: Option<Vec<RequestedOutput>>,
 }
 

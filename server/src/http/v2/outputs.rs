@@ -1,5 +1,6 @@
 //! The outputs that a request asks for, and their tensors.
 
+use nerve_engine::optional_object;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -12,6 +13,7 @@ pub(crate) struct RequestedOutput {
     /// `entities` or `words`.
     #[schema(example = "entities")]
     pub(crate) name: String,
+    #[serde(default, deserialize_with = "optional_object")]
     pub(crate) parameters: Option<RequestedOutputParameters>,
 }
 

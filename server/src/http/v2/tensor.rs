@@ -1,9 +1,12 @@
 //! Tensors of texts, in JSON and as bytes behind it.
 
+use nerve_engine::optional_object;
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 use utoipa::ToSchema;
+
+use crate::http::shown::{quoted, quoted_shape};
 
 /// The name of the one input.
 pub(crate) const INPUT: &str = "text";
@@ -46,6 +49,7 @@ pub(crate) struct InputTensor {
     /// `BYTES`.
     #[schema(example = "BYTES")]
     datatype: String,
+    #[serde(default, deserialize_with = "optional_object")]
     parameters: Option<InputParameters>,
     /// The texts, flat or in rows of one; absent where they are bytes behind the JSON.
     #[schema(example = json!(["Barack Obama met Beyoncé"]))]
@@ -76,7 +80,7 @@ pub(crate) enum TensorError {
     #[error("the input `{INPUT}` is missing")]
     MissingInput,
     /// There is an unknown input.
-    #[error("unknown input `{name}`; the model takes `{INPUT}`")]
+    #[error("unknown input `{}`; the model takes `{INPUT}`", quoted(name))]
     UnknownInput {
         /// As given.
         name: String,
@@ -85,19 +89,19 @@ pub(crate) enum TensorError {
     #[error("the input `{INPUT}` is given twice")]
     InputTwice,
     /// The input has another data type than `BYTES`.
-    #[error("`{INPUT}` has datatype {datatype}; it must be {BYTES}")]
+    #[error("`{INPUT}` has datatype {}; it must be {BYTES}", quoted(datatype))]
     Datatype {
         /// As given.
         datatype: String,
     },
     /// The input has an unsupported shape.
-    #[error("`{INPUT}` has shape {shape:?}; it must be [N] or [N, 1]")]
+    #[error("`{INPUT}` has shape {}; it must be [N] or [N, 1]", quoted_shape(shape))]
     Shape {
         /// As given.
         shape: Vec<i64>,
     },
     /// The shape does not match the number of texts.
-    #[error("`{INPUT}` has shape {shape:?} and {texts} texts")]
+    #[error("`{INPUT}` has shape {} and {texts} texts", quoted_shape(shape))]
     Count {
         /// As given.
         shape: Vec<i64>,
@@ -127,19 +131,28 @@ pub(crate) enum TensorError {
         entries: usize,
     },
     /// The tensor is in a memory region that the server cannot see.
-    #[error("`{name}` is in shared memory (`shared_memory_region`), which the server does not support")]
+    #[error(
+        "`{}` is in shared memory (`shared_memory_region`), which the server does not support",
+        quoted(name)
+    )]
     SharedMemory {
         /// The tensor.
         name: String,
     },
     /// Classes are requested of an output.
-    #[error("`{name}` has no classes (`classification`); it is a JSON array for each text")]
+    #[error(
+        "`{}` has no classes (`classification`); it is a JSON array for each text",
+        quoted(name)
+    )]
     Classification {
         /// The output.
         name: String,
     },
     /// The header's length exceeds the body.
-    #[error("inference-header-content-length is {head}, but the body has {body} bytes")]
+    #[error(
+        "inference-header-content-length is {}, but the body has {body} bytes",
+        quoted(head)
+    )]
     Head {
         /// As given.
         head: String,
@@ -167,13 +180,13 @@ pub(crate) enum TensorError {
         index: usize,
     },
     /// The model has no such output.
-    #[error("unknown output `{name}`; the model gives {}", OutputName::ALL.map(OutputName::name).join(", "))]
+    #[error("unknown output `{}`; the model gives {}", quoted(name), OutputName::ALL.map(OutputName::name).join(", "))]
     UnknownOutput {
         /// As given.
         name: String,
     },
     /// An output is requested twice.
-    #[error("the output `{name}` is asked for twice")]
+    #[error("the output `{}` is asked for twice", quoted(name))]
     OutputTwice {
         /// As given.
         name: String,

@@ -12,7 +12,7 @@ use tonic::service::Routes;
 use tower_service::Service;
 
 use super::*;
-use crate::grpc::observe::Observed;
+use crate::grpc::observe::{CALL_BYTES, Observed};
 use crate::grpc::server::routes;
 use crate::grpc::stage::Stage;
 use crate::http::keys::Keys;
@@ -83,7 +83,10 @@ impl Direct {
         }
     }
 
-    async fn call(&mut self, path: &str, headers: &[(&str, &str)], parts: Parts) -> Answered {
+    async fn call<B>(&mut self, path: &str, headers: &[(&str, &str)], parts: B) -> Answered
+    where
+        B: HttpBody<Data = Bytes, Error = Status> + Send + 'static,
+    {
         let mut request = http::Request::post(path).header("content-type", "application/grpc");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -185,7 +188,9 @@ fn a_body_that_does_not_arrive_ends_its_call() {
 
 #[test]
 fn a_message_and_its_answer_take_memory_until_they_are_sent() {
-    let limit = |config: &mut ServerConfig| config.http.max_inflight_bytes = 3000;
+    // What a call takes beside its message and answer, with the one header that it has.
+    const BUDGET: usize = 3000 + CALL_BYTES + 256;
+    let limit = |config: &mut ServerConfig| config.http.max_inflight_bytes = BUDGET;
     direct(Script::default(), limit, async |direct| {
         let small = typed(&["paul"]).encode_to_vec();
         assert_eq!(direct.call(MODEL_INFER, &[], whole(&small)).await.status, "0");
@@ -199,7 +204,7 @@ fn a_message_and_its_answer_take_memory_until_they_are_sent() {
             answered.message
         );
         let mut other = direct.state.memory.permit();
-        other.grow(3000).unwrap();
+        other.grow(BUDGET).unwrap();
         assert_eq!(direct.call(MODEL_INFER, &[], whole(&small)).await.status, "8");
         drop(other);
 
@@ -235,9 +240,15 @@ fn what_is_no_call_of_the_service_is_refused_and_counted() {
                     &[][..],
                     vec![],
                     "12",
-                    "",
+                    "no such method; reflection",
                 ),
-                ("/other.Service/Call", &[], vec![], "12", ""),
+                (
+                    "/other.Service/Call",
+                    &[],
+                    vec![],
+                    "12",
+                    "no such method; reflection",
+                ),
                 (MODEL_INFER, &[], vec![0x0a, 9, 1], "3", "cannot be decoded"),
                 (MODEL_INFER, &[], many.encode_to_vec(), "3", "more than 1024"),
                 (MODEL_INFER, &[("grpc-encoding", "zstd")], vec![], "12", "zstd"),
@@ -261,6 +272,96 @@ fn what_is_no_call_of_the_service_is_refused_and_counted() {
                 .call(MODEL_INFER, &[("grpc-encoding", "gzip")], broken)
                 .await;
             assert_eq!(broken.status, "3", "{}", broken.message);
+        },
+    );
+}
+
+/// A body whose connection breaks after a part.
+struct Broken(Option<Bytes>);
+
+impl HttpBody for Broken {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let broken = || Status::internal("h2 protocol error: broken pipe");
+        Poll::Ready(Some(self.0.take().map(Frame::data).ok_or_else(broken)))
+    }
+}
+
+/// The metrics, as text.
+fn metrics(direct: &Direct) -> String {
+    let families = direct.state.engine.metrics().registry().gather();
+    prometheus::TextEncoder::new()
+        .encode_to_string(&families)
+        .unwrap()
+}
+
+#[test]
+fn a_client_that_leaves_within_its_message_cancels_its_call() {
+    direct(
+        Script::default(),
+        |_| (),
+        async |direct| {
+            let message = frame(&typed(&["paul"]).encode_to_vec(), false);
+            for path in [MODEL_INFER, "/inference.GRPCInferenceService/ModelStreamInfer"] {
+                let left = direct.call(path, &[], Broken(Some(message.slice(..9)))).await;
+                assert_eq!(left.status, "1", "{}", left.message);
+                let counted = format!("nerve_requests_total{{route=\"{path}\",status=\"499\"}} 1");
+                let metrics = metrics(direct);
+                assert!(metrics.contains(&counted), "{metrics}");
+            }
+        },
+    );
+}
+
+#[test]
+fn metadata_takes_memory_from_the_start_of_a_call() {
+    const BUDGET: usize = 10 * CALL_BYTES;
+    let limit = |config: &mut ServerConfig| config.http.max_inflight_bytes = BUDGET;
+    direct(Script::default(), limit, async |direct| {
+        let small = typed(&["paul"]).encode_to_vec();
+        let long = "v".repeat(BUDGET / 4);
+        let headers = [("a", long.as_str()), ("b", long.as_str())];
+        let refused = direct.call(MODEL_INFER, &headers, whole(&small)).await;
+        assert_eq!(refused.status, "8", "{}", refused.message);
+        assert!(metrics(direct).contains("nerve_refused_total{reason=\"body_memory\"} 1"));
+        let mut other = direct.state.memory.permit();
+        other.grow(BUDGET).unwrap();
+        let health = "/grpc.health.v1.Health/Check";
+        assert_eq!(direct.call(health, &[], whole(&[])).await.status, "0");
+        assert_eq!(direct.call(health, &headers, whole(&[])).await.status, "8");
+        drop(other);
+        assert_eq!(direct.call(MODEL_INFER, &[], whole(&small)).await.status, "0");
+    });
+}
+
+#[test]
+fn no_status_repeats_a_long_request() {
+    direct(
+        Script::default(),
+        |_| (),
+        async |direct| {
+            let mut request = typed(&["paul"]);
+            request.inputs[0].name = "x".repeat(100_000);
+            let refused = direct
+                .call(MODEL_INFER, &[], whole(&request.encode_to_vec()))
+                .await;
+            // Percent-encoded, with up to three bytes for a byte.
+            assert!(refused.message.contains("takes"), "{}", refused.message);
+            assert!(refused.message.len() <= 3 * 303, "{}", refused.message);
+            request.inputs[0].shape = vec![1; 100_000];
+            let refused = direct
+                .call(MODEL_INFER, &[], whole(&request.encode_to_vec()))
+                .await;
+            assert!(refused.message.contains("dimensions"), "{}", refused.message);
+            let coding = "z".repeat(5000);
+            let headers = [("grpc-encoding", coding.as_str())];
+            let refused = direct.call(MODEL_INFER, &headers, whole(&[])).await;
+            assert!(refused.message.len() <= 400, "{}", refused.message);
         },
     );
 }
