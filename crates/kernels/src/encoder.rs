@@ -10,9 +10,7 @@ use crate::linear::{Affine, GROUP, Linear};
 use crate::math::Quantizer;
 use crate::norm::Norm;
 use crate::product::{Activate, AddTo, Rows, Store, multiply};
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{avx2::Avx2, avx512::Avx512};
-use crate::simd::{Simd, portable::Portable};
+use crate::simd::{Simd, Task};
 
 /// Rows that go through the feed-forward network together, so that they stay in the cache.
 const BLOCK: usize = 96;
@@ -199,48 +197,8 @@ impl Encoder {
         if !ascending || sequences.selected.last().is_some_and(|&last| last >= tokens) {
             return Err(EncoderError::Selection { tokens });
         }
-        match self.instructions {
-            #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512Vnni => match Avx512::detect() {
-                // SAFETY: the value proves the instructions.
-                Some(simd) => unsafe { self.run_avx512(simd, states, sequences, arena) },
-                None => self.run_with(Portable, states, sequences, arena),
-            },
-            #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => match Avx2::detect() {
-                // SAFETY: the value proves the instructions.
-                Some(simd) => unsafe { self.run_avx2(simd, states, sequences, arena) },
-                None => self.run_with(Portable, states, sequences, arena),
-            },
-            #[cfg(not(target_arch = "x86_64"))]
-            InstructionSet::Avx512Vnni | InstructionSet::Avx2 => {
-                self.run_with(Portable, states, sequences, arena);
-            }
-            InstructionSet::Portable => self.run_with(Portable, states, sequences, arena),
-        }
+        self.instructions.run(Run { encoder: self, states, sequences, arena });
         Ok(&arena.states[..sequences.selected.len() * self.shape.hidden])
-    }
-
-    /// [`Self::run_with`], compiled for AVX-512.
-    ///
-    /// # Safety
-    ///
-    /// The processor has AVX-512 F, BW and VNNI.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni,fma")]
-    unsafe fn run_avx512(&self, simd: Avx512, states: &[f32], sequences: Sequences, arena: &mut Arena) {
-        self.run_with(simd, states, sequences, arena);
-    }
-
-    /// [`Self::run_with`], compiled for AVX2.
-    ///
-    /// # Safety
-    ///
-    /// The processor has AVX2 and FMA.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn run_avx2(&self, simd: Avx2, states: &[f32], sequences: Sequences, arena: &mut Arena) {
-        self.run_with(simd, states, sequences, arena);
     }
 
     #[inline(always)]
@@ -355,6 +313,21 @@ impl Encoder {
         for (row, quantized) in states.chunks_exact_mut(hidden).zip(inputs.chunks_exact_mut(hidden)) {
             layer.output_norm.apply(simd, row, epsilon, quantizer, quantized);
         }
+    }
+}
+
+/// A run of an encoder.
+struct Run<'r> {
+    encoder: &'r Encoder,
+    states: &'r [f32],
+    sequences: Sequences<'r>,
+    arena: &'r mut Arena,
+}
+
+impl Task for Run<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.encoder.run_with(simd, self.states, self.sequences, self.arena);
     }
 }
 

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use crate::instructions::InstructionSet;
 use crate::linear::{GROUP, PANEL, Panel};
 use crate::product::{Epilogue, Rows};
-use crate::simd::{LANES, ROWS, Simd};
+use crate::simd::{LANES, ROWS, Simd, Task};
 
 /// Sums of a register.
 const WIDTH: usize = 8;
@@ -18,6 +18,12 @@ impl Avx2 {
     /// The proof, if the processor has the instructions.
     pub(crate) fn detect() -> Option<Self> {
         InstructionSet::Avx2.is_available().then_some(Self(()))
+    }
+
+    /// Runs the task, compiled for the instruction set.
+    pub(crate) fn run(self, task: impl Task) {
+        // SAFETY: `self` proves the instructions.
+        unsafe { run(self, task) }
     }
 }
 
@@ -231,4 +237,14 @@ fn finish<const R: usize, E: Epilogue<Avx2>>(
     for (row, product) in products.iter().enumerate() {
         epilogue.take(simd, first + row, column, simd.load(product));
     }
+}
+
+/// [`Avx2::run`].
+///
+/// # Safety
+///
+/// The processor has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run(simd: Avx2, task: impl Task) {
+    task.run(simd);
 }

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use crate::instructions::InstructionSet;
 use crate::linear::{GROUP, PANEL, Panel};
 use crate::product::{Epilogue, Rows};
-use crate::simd::{LANES, ROWS, Simd};
+use crate::simd::{LANES, ROWS, Simd, Task};
 
 /// The registers of a panel's columns.
 const REGISTERS: usize = PANEL / LANES;
@@ -18,6 +18,12 @@ impl Avx512 {
     /// The proof, if the processor has the instructions.
     pub(crate) fn detect() -> Option<Self> {
         InstructionSet::Avx512Vnni.is_available().then_some(Self(()))
+    }
+
+    /// Runs the task, compiled for the instruction set.
+    pub(crate) fn run(self, task: impl Task) {
+        // SAFETY: `self` proves the instructions.
+        unsafe { run(self, task) }
     }
 }
 
@@ -204,4 +210,14 @@ fn finish<const R: usize, E: Epilogue<Avx512>>(
             epilogue.take(simd, first + row, column + part * LANES, simd.load(product));
         }
     }
+}
+
+/// [`Avx512::run`].
+///
+/// # Safety
+///
+/// The processor has AVX-512 F, BW and VNNI.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,fma")]
+unsafe fn run(simd: Avx512, task: impl Task) {
+    task.run(simd);
 }

@@ -6,6 +6,7 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod portable;
 
+use crate::instructions::InstructionSet;
 use crate::linear::Panel;
 use crate::product::{Epilogue, Rows};
 
@@ -49,4 +50,31 @@ pub(crate) trait Simd: Copy + Sized {
     /// Multiplies rows of `a` with a panel: the sum over `k` of `a[row][k] * panel[k][column]`, plus the bias, times the scale. Each 16
     /// columns of a row are given to the epilogue once; rows count from `first`.
     fn multiply<E: Epilogue<Self>>(self, a: Rows, first: usize, panel: Panel, epilogue: &mut E);
+}
+
+/// What can be computed with any instruction set.
+pub(crate) trait Task {
+    /// Computes it. Every function between it and the operations of `simd` must be inlined, so that it is compiled for the instruction set.
+    fn run<S: Simd>(self, simd: S);
+}
+
+impl InstructionSet {
+    /// Runs the task with this instruction set; with portable Rust if the processor lacks it.
+    pub(crate) fn run(self, task: impl Task) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => match avx512::Avx512::detect() {
+                Some(simd) => simd.run(task),
+                None => task.run(portable::Portable),
+            },
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => match avx2::Avx2::detect() {
+                Some(simd) => simd.run(task),
+                None => task.run(portable::Portable),
+            },
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512Vnni | Self::Avx2 => task.run(portable::Portable),
+            Self::Portable => task.run(portable::Portable),
+        }
+    }
 }
