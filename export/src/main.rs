@@ -41,7 +41,14 @@ fn run(cli: Cli) -> Result<ExitCode> {
         ) => {
             let runtime = Runtime::load(library)?;
             let sentences = calibration.as_deref().map(read_words).transpose()?;
-            let found = verify(&bundle, checkpoint.as_deref(), sentences, min_agreement, kernels, &runtime)?;
+            let found = verify(
+                &bundle,
+                checkpoint.as_deref(),
+                sentences,
+                min_agreement,
+                kernels,
+                &runtime,
+            )?;
             println!("{}", serde_json::to_string_pretty(&found)?);
         }
         (

@@ -11,8 +11,8 @@ use crate::graph::options::{Arithmetic, LogitsOf};
 use crate::reference;
 use nerve_inference::TokenizerError;
 use nerve_inference::{EncodedWindow, encode};
-use nerve_inference::{Logits, Session, SessionError};
 use nerve_inference::{Kernels, KernelsInUse, Model, ModelError, OpenOptions};
+use nerve_inference::{Logits, Session, SessionError};
 use nerve_inference::{Runtime, SessionOptions};
 use nerve_repository::{Checkpoint, CheckpointError, Precision};
 

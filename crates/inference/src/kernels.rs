@@ -82,7 +82,9 @@ pub(crate) fn choose_kernels(
 ) -> Result<(Option<EncoderGraph>, KernelsInUse), UnusableKernels> {
     let reason = match kernels {
         Kernels::OnnxRuntime => "as requested".to_owned(),
-        Kernels::Auto | Kernels::Nerve if !is_candidate => "the model is not a padding-free int8 bundle".to_owned(),
+        Kernels::Auto | Kernels::Nerve if !is_candidate => {
+            "the model is not a padding-free int8 bundle".to_owned()
+        }
         Kernels::Auto | Kernels::Nerve => match read_encoder(graph) {
             Ok(graph) => {
                 let instructions = graph.encoder.instructions().name();

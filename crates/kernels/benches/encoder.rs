@@ -2,19 +2,36 @@
 
 use std::time::Instant;
 
-use nerve_kernels::{Activation, Affine, Arena, Encoder, InstructionSet, Layer, Linear, Norm, Sequences, Shape};
+use nerve_kernels::{
+    Activation, Affine, Arena, Encoder, InstructionSet, Layer, Linear, Norm, Sequences, Shape,
+};
 
 /// The lengths of a batch: like the WNUT-17 test texts, about 30 tokens on average.
 const LENGTHS: [usize; 8] = [28, 29, 30, 30, 31, 31, 32, 33];
 
 fn linear([inputs, outputs]: [usize; 2], affine: Affine) -> Linear {
-    let weight: Vec<i8> = (0..inputs * outputs).map(|at| ((at * 7919) % 127) as i8 - 63).collect();
-    Linear::new(&weight, &vec![1e-4; outputs], &vec![3; outputs], [inputs, outputs], affine).expect("a valid layer")
+    let weight: Vec<i8> = (0..inputs * outputs)
+        .map(|at| ((at * 7919) % 127) as i8 - 63)
+        .collect();
+    Linear::new(
+        &weight,
+        &vec![1e-4; outputs],
+        &vec![3; outputs],
+        [inputs, outputs],
+        affine,
+    )
+    .expect("a valid layer")
 }
 
 fn layer(Shape { hidden, inner, .. }: Shape) -> Layer {
-    let affine = Affine { scale: 0.03, zero_point: 128 };
-    let norm = || Norm { weight: vec![1.0; hidden], bias: vec![0.1; hidden] };
+    let affine = Affine {
+        scale: 0.03,
+        zero_point: 128,
+    };
+    let norm = || Norm {
+        weight: vec![1.0; hidden],
+        bias: vec![0.1; hidden],
+    };
     Layer {
         projections: linear([hidden, 3 * hidden], affine),
         output: linear([hidden, hidden], affine),
@@ -30,18 +47,33 @@ fn layer(Shape { hidden, inner, .. }: Shape) -> Layer {
 }
 
 fn main() {
-    let given: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
+    let given: Vec<usize> = std::env::args()
+        .skip(1)
+        .filter_map(|text| text.parse().ok())
+        .collect();
     let [hidden, heads, layers] = given.try_into().unwrap_or([384, 12, 6]);
-    let shape = Shape { hidden, heads, inner: 4 * hidden, epsilon: 1e-12, activation: Activation::Gelu };
+    let shape = Shape {
+        hidden,
+        heads,
+        inner: 4 * hidden,
+        epsilon: 1e-12,
+        activation: Activation::Gelu,
+    };
     let set = InstructionSet::detect().expect("a known instruction set");
     {
-        let encoder = Encoder::new(shape, (0..layers).map(|_| layer(shape)).collect(), set).expect("a valid encoder");
+        let encoder =
+            Encoder::new(shape, (0..layers).map(|_| layer(shape)).collect(), set).expect("a valid encoder");
         let mut arena = Arena::default();
         for lengths in [&LENGTHS[..], &LENGTHS[3..4], &[8]] {
             let tokens: usize = lengths.iter().sum();
-            let states: Vec<f32> = (0..tokens * hidden).map(|at| (at % 17) as f32 / 8.0 - 1.0).collect();
+            let states: Vec<f32> = (0..tokens * hidden)
+                .map(|at| (at % 17) as f32 / 8.0 - 1.0)
+                .collect();
             let selected: Vec<usize> = (0..tokens).collect();
-            let sequences = Sequences { lengths, selected: &selected };
+            let sequences = Sequences {
+                lengths,
+                selected: &selected,
+            };
             let mut best = f64::MAX;
             let began = Instant::now();
             let mut runs = 0;
@@ -51,7 +83,11 @@ fn main() {
                 best = best.min(run.elapsed().as_secs_f64());
                 runs += 1;
             }
-            println!("{:12} {tokens:4} tokens: {:6.1} us per token", set.name(), best * 1e6 / tokens as f64);
+            println!(
+                "{:12} {tokens:4} tokens: {:6.1} us per token",
+                set.name(),
+                best * 1e6 / tokens as f64
+            );
         }
     }
 }

@@ -105,7 +105,10 @@ impl Projections<'_> {
         let (weights, _) = sized(weights, QUERIES * padded).as_chunks_mut::<LANES>();
         for (block, queries) in queries.chunks(QUERIES).enumerate() {
             // A block that is not full repeats its last query.
-            let row = |at: usize| self.row::<V>(tokens.start + queries[at.min(queries.len() - 1)], 0, head).as_flattened();
+            let row = |at: usize| {
+                self.row::<V>(tokens.start + queries[at.min(queries.len() - 1)], 0, head)
+                    .as_flattened()
+            };
             let rows: [&[f32]; QUERIES] = std::array::from_fn(row);
             for vector in 0..vectors {
                 let mut sums = [simd.splat(0.0); QUERIES];

@@ -125,7 +125,9 @@ pub struct Encoder {
 impl Encoder {
     /// The encoder of these layers, on an instruction set that the processor has.
     pub fn new(shape: Shape, layers: Vec<Layer>, instructions: InstructionSet) -> Result<Self, EncoderError> {
-        let Shape { hidden, heads, inner, .. } = shape;
+        let Shape {
+            hidden, heads, inner, ..
+        } = shape;
         if heads == 0 || (hidden != heads * 32 && hidden != heads * 64) {
             return Err(EncoderError::Heads { hidden, heads });
         }
@@ -139,24 +141,53 @@ impl Encoder {
             let widths = |linear: &Linear| [linear.inputs(), linear.outputs()];
             let lengths = |norm: &Norm| [norm.weight.len(), norm.bias.len()];
             let parts = [
-                ("the projections", widths(&layer.projections), [hidden, 3 * hidden]),
+                (
+                    "the projections",
+                    widths(&layer.projections),
+                    [hidden, 3 * hidden],
+                ),
                 ("the attention output", widths(&layer.output), [hidden, hidden]),
-                ("the first feed-forward product", widths(&layer.widen), [hidden, inner]),
-                ("the second feed-forward product", widths(&layer.narrow), [inner, hidden]),
-                ("the first normalization", lengths(&layer.attention_norm), [hidden; 2]),
-                ("the second normalization", lengths(&layer.output_norm), [hidden; 2]),
+                (
+                    "the first feed-forward product",
+                    widths(&layer.widen),
+                    [hidden, inner],
+                ),
+                (
+                    "the second feed-forward product",
+                    widths(&layer.narrow),
+                    [inner, hidden],
+                ),
+                (
+                    "the first normalization",
+                    lengths(&layer.attention_norm),
+                    [hidden; 2],
+                ),
+                (
+                    "the second normalization",
+                    lengths(&layer.output_norm),
+                    [hidden; 2],
+                ),
             ];
             for (part, found, expected) in parts {
                 if found != expected {
                     let layer = number;
-                    return Err(EncoderError::Widths { part, layer, found, expected });
+                    return Err(EncoderError::Widths {
+                        part,
+                        layer,
+                        found,
+                        expected,
+                    });
                 }
             }
         }
         Ok(Self {
             shape,
             layers,
-            instructions: if instructions.is_available() { instructions } else { InstructionSet::Portable },
+            instructions: if instructions.is_available() {
+                instructions
+            } else {
+                InstructionSet::Portable
+            },
         })
     }
 
@@ -197,7 +228,12 @@ impl Encoder {
         if !ascending || sequences.selected.last().is_some_and(|&last| last >= tokens) {
             return Err(EncoderError::Selection { tokens });
         }
-        self.instructions.run(Run { encoder: self, states, sequences, arena });
+        self.instructions.run(Run {
+            encoder: self,
+            states,
+            sequences,
+            arena,
+        });
         Ok(&arena.states[..sequences.selected.len() * self.shape.hidden])
     }
 
@@ -217,13 +253,22 @@ impl Encoder {
         }
         for (number, layer) in self.layers.iter().enumerate() {
             let next = self.layers.get(number + 1);
-            self.attention(simd, layer, tokens, next.is_none().then_some(sequences.selected), sequences.lengths, arena);
+            self.attention(
+                simd,
+                layer,
+                tokens,
+                next.is_none().then_some(sequences.selected),
+                sequences.lengths,
+                arena,
+            );
             let rows = match next {
                 Some(_) => tokens,
                 None => {
                     // The other tokens are not needed any more.
                     for (at, &token) in sequences.selected.iter().enumerate() {
-                        arena.states.copy_within(token * hidden..(token + 1) * hidden, at * hidden);
+                        arena
+                            .states
+                            .copy_within(token * hidden..(token + 1) * hidden, at * hidden);
                     }
                     sequences.selected.len()
                 }
@@ -247,12 +292,35 @@ impl Encoder {
         arena: &mut Arena,
     ) {
         let Shape { hidden, heads, .. } = self.shape;
-        let Arena { inputs, projections, mixed, head, queries, .. } = arena;
+        let Arena {
+            inputs,
+            projections,
+            mixed,
+            head,
+            queries,
+            ..
+        } = arena;
         let projections = sized(projections, tokens * 3 * hidden);
-        let rows = Rows { bytes: inputs, stride: hidden, count: tokens };
+        let rows = Rows {
+            bytes: inputs,
+            stride: hidden,
+            count: tokens,
+        };
         let stride = 3 * hidden;
-        multiply(simd, rows, &layer.projections, &mut Store { to: projections, stride });
-        let projections = Projections { rows: projections, hidden, heads };
+        multiply(
+            simd,
+            rows,
+            &layer.projections,
+            &mut Store {
+                to: projections,
+                stride,
+            },
+        );
+        let projections = Projections {
+            rows: projections,
+            hidden,
+            heads,
+        };
         let count = selected.map_or(tokens, <[usize]>::len);
         let mixed = sized(mixed, count * hidden);
         let quantizer = Quantizer::new(simd, layer.mixed);
@@ -287,18 +355,43 @@ impl Encoder {
         block: std::ops::Range<usize>,
         arena: &mut Arena,
     ) {
-        let Shape { hidden, inner, epsilon, activation, .. } = self.shape;
+        let Shape {
+            hidden,
+            inner,
+            epsilon,
+            activation,
+            ..
+        } = self.shape;
         let count = block.len();
-        let Arena { states, inputs, mixed, activated, .. } = arena;
+        let Arena {
+            states,
+            inputs,
+            mixed,
+            activated,
+            ..
+        } = arena;
         let part = block.start * hidden..block.end * hidden;
         let states = &mut states[part.clone()];
         let inputs = &mut inputs[part.clone()];
         let rows = |bytes, stride| Rows { bytes, stride, count };
 
-        multiply(simd, rows(&mixed[part], hidden), &layer.output, &mut AddTo { to: states, stride: hidden });
+        multiply(
+            simd,
+            rows(&mixed[part], hidden),
+            &layer.output,
+            &mut AddTo {
+                to: states,
+                stride: hidden,
+            },
+        );
         let quantizer = Quantizer::new(simd, layer.attended);
-        for (row, quantized) in states.chunks_exact_mut(hidden).zip(inputs.chunks_exact_mut(hidden)) {
-            layer.attention_norm.apply(simd, row, epsilon, Some(quantizer), quantized);
+        for (row, quantized) in states
+            .chunks_exact_mut(hidden)
+            .zip(inputs.chunks_exact_mut(hidden))
+        {
+            layer
+                .attention_norm
+                .apply(simd, row, epsilon, Some(quantizer), quantized);
         }
         let activated = sized(activated, count * inner);
         let mut activate = Activate {
@@ -308,9 +401,20 @@ impl Encoder {
             stride: inner,
         };
         multiply(simd, rows(inputs, hidden), &layer.widen, &mut activate);
-        multiply(simd, rows(activated, inner), &layer.narrow, &mut AddTo { to: states, stride: hidden });
+        multiply(
+            simd,
+            rows(activated, inner),
+            &layer.narrow,
+            &mut AddTo {
+                to: states,
+                stride: hidden,
+            },
+        );
         let quantizer = next.map(|next| Quantizer::new(simd, next.input));
-        for (row, quantized) in states.chunks_exact_mut(hidden).zip(inputs.chunks_exact_mut(hidden)) {
+        for (row, quantized) in states
+            .chunks_exact_mut(hidden)
+            .zip(inputs.chunks_exact_mut(hidden))
+        {
             layer.output_norm.apply(simd, row, epsilon, quantizer, quantized);
         }
     }
@@ -327,7 +431,8 @@ struct Run<'r> {
 impl Task for Run<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        self.encoder.run_with(simd, self.states, self.sequences, self.arena);
+        self.encoder
+            .run_with(simd, self.states, self.sequences, self.arena);
     }
 }
 

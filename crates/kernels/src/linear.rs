@@ -103,7 +103,11 @@ impl Linear {
         ];
         for (part, found, expected) in lengths {
             if found != expected {
-                return Err(LinearError::Length { part, found, expected });
+                return Err(LinearError::Length {
+                    part,
+                    found,
+                    expected,
+                });
             }
         }
         if inputs == 0 || outputs == 0 {
@@ -112,10 +116,15 @@ impl Linear {
         if inputs > 1 << 17 {
             return Err(LinearError::TooWide { inputs });
         }
-        if let Some(&found) = weight.iter().find(|w| w.unsigned_abs() > WEIGHT_LIMIT.unsigned_abs()) {
+        if let Some(&found) = weight
+            .iter()
+            .find(|w| w.unsigned_abs() > WEIGHT_LIMIT.unsigned_abs())
+        {
             return Err(LinearError::Weight { found });
         }
-        let bad = column_scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0));
+        let bad = column_scales
+            .iter()
+            .find(|scale| !(scale.is_finite() && **scale > 0.0));
         if let Some(&found) = bad.or((!input.is_valid()).then_some(&input.scale)) {
             return Err(LinearError::Scale { found });
         }
@@ -171,7 +180,10 @@ impl Linear {
 
     /// The panels, each with the bias and the scales of its columns.
     pub(crate) fn panels(&self) -> impl Iterator<Item = Panel<'_>> {
-        let weights = self.weights.as_slice().chunks_exact(self.groups() * GROUP * PANEL);
+        let weights = self
+            .weights
+            .as_slice()
+            .chunks_exact(self.groups() * GROUP * PANEL);
         let (bias, _) = self.bias.as_chunks::<PANEL>();
         let (scales, _) = self.scales.as_chunks::<PANEL>();
         let columns = weights.zip(bias).zip(scales).enumerate();

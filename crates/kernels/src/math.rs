@@ -23,12 +23,19 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
         1.666_666_5e-1,
         5.000_000_1e-1,
     ];
-    let x = simd.max(simd.min(x, simd.splat(HIGHEST_EXPONENT)), simd.splat(LOWEST_EXPONENT));
+    let x = simd.max(
+        simd.min(x, simd.splat(HIGHEST_EXPONENT)),
+        simd.splat(LOWEST_EXPONENT),
+    );
     let n = simd.round(simd.mul(x, simd.splat(std::f32::consts::LOG2_E)));
     let r = simd.mul_add(n, simd.splat(-LN2_HIGH), x);
     let r = simd.mul_add(n, simd.splat(-LN2_LOW), r);
     let square = simd.mul(r, r);
-    let rest = simd.mul_add(polynomial(simd, r, &POLYNOMIAL), square, simd.add(r, simd.splat(1.0)));
+    let rest = simd.mul_add(
+        polynomial(simd, r, &POLYNOMIAL),
+        square,
+        simd.add(r, simd.splat(1.0)),
+    );
     simd.mul(rest, simd.power_of_two(n))
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput};
+use ort::operator::{
+    ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
+};
 use ort::value::TensorElementType;
 
 use crate::arena::Arena;
@@ -32,7 +34,12 @@ impl Operator for EncoderOperator {
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        [TensorElementType::Float32, TensorElementType::Int64, TensorElementType::Int64].map(OperatorInput::required)
+        [
+            TensorElementType::Float32,
+            TensorElementType::Int64,
+            TensorElementType::Int64,
+        ]
+        .map(OperatorInput::required)
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -66,16 +73,34 @@ impl Kernel for EncoderKernel {
         let (shape, mask) = mask.try_extract_tensor::<i64>()?;
         let selected = context.input(2)?.ok_or_else(missing)?;
         let (_, selected) = selected.try_extract_tensor::<i64>()?;
-        let length = shape.last().and_then(|&length| usize::try_from(length).ok()).unwrap_or(0);
+        let length = shape
+            .last()
+            .and_then(|&length| usize::try_from(length).ok())
+            .unwrap_or(0);
         self.lengths.clear();
-        self.lengths.extend(mask.chunks_exact(length.max(1)).map(|row| row.iter().filter(|&&real| real != 0).count()));
+        self.lengths.extend(
+            mask.chunks_exact(length.max(1))
+                .map(|row| row.iter().filter(|&&real| real != 0).count()),
+        );
         self.selected.clear();
         // A negative number fails the check of the selection.
-        self.selected.extend(selected.iter().map(|&token| usize::try_from(token).unwrap_or(usize::MAX)));
-        let sequences = Sequences { lengths: &self.lengths, selected: &self.selected };
-        let states = self.encoder.run(states, sequences, &mut self.arena).map_err(|error| ort::Error::new(error.to_string()))?;
+        self.selected.extend(
+            selected
+                .iter()
+                .map(|&token| usize::try_from(token).unwrap_or(usize::MAX)),
+        );
+        let sequences = Sequences {
+            lengths: &self.lengths,
+            selected: &self.selected,
+        };
+        let states = self
+            .encoder
+            .run(states, sequences, &mut self.arena)
+            .map_err(|error| ort::Error::new(error.to_string()))?;
         let shape = [self.selected.len(), self.encoder.shape().hidden];
-        let mut output = context.output(0, shape)?.ok_or_else(|| ort::Error::new("the encoder's output is missing"))?;
+        let mut output = context
+            .output(0, shape)?
+            .ok_or_else(|| ort::Error::new("the encoder's output is missing"))?;
         let (_, to) = output.try_extract_tensor_mut::<f32>()?;
         to.copy_from_slice(states);
         Ok(())

@@ -73,7 +73,8 @@ impl<S: Simd> Epilogue<S> for Activate<'_, S> {
         if column < self.stride {
             let at = row * self.stride + column;
             if let Some(to) = self.to[at..].first_chunk_mut() {
-                self.quantizer.quantize(simd, self.activation.apply(simd, value), to);
+                self.quantizer
+                    .quantize(simd, self.activation.apply(simd, value), to);
             }
         }
     }

@@ -40,18 +40,31 @@ element!(i64, 7);
 
 impl<'g> Constants<'g> {
     pub(super) fn of(graph: &'g GraphProto) -> Self {
-        Self(graph.initializer.iter().map(|constant| (constant.name.as_str(), constant)).collect())
+        Self(
+            graph
+                .initializer
+                .iter()
+                .map(|constant| (constant.name.as_str(), constant))
+                .collect(),
+        )
     }
 
     /// The elements of a constant of this shape.
     pub(super) fn of_shape<T: Element>(&self, name: &str, shape: &[usize]) -> Result<Vec<T>, UnfitGraph> {
-        let found = self.0.get(name).filter(|_| self.shape(name).as_deref() == Some(shape));
-        let elements: Option<usize> = shape.iter().try_fold(size_of::<T>(), |bytes, &extent| bytes.checked_mul(extent));
+        let found = self
+            .0
+            .get(name)
+            .filter(|_| self.shape(name).as_deref() == Some(shape));
+        let elements: Option<usize> = shape
+            .iter()
+            .try_fold(size_of::<T>(), |bytes, &extent| bytes.checked_mul(extent));
         match found {
             Some(found) if found.data_type == T::NUMBER && Some(found.raw_data.len()) == elements => {
                 Ok(T::read(&found.raw_data))
             }
-            _ => Err(UnfitGraph::Constant { name: name.to_owned() }),
+            _ => Err(UnfitGraph::Constant {
+                name: name.to_owned(),
+            }),
         }
     }
 
@@ -59,7 +72,9 @@ impl<'g> Constants<'g> {
     pub(super) fn scalar<T: Element + Copy>(&self, name: &str) -> Result<T, UnfitGraph> {
         let elements = self.of_shape(name, &[])?;
         let first = elements.first().copied();
-        first.ok_or_else(|| UnfitGraph::Constant { name: name.to_owned() })
+        first.ok_or_else(|| UnfitGraph::Constant {
+            name: name.to_owned(),
+        })
     }
 
     /// The shape of a constant.

@@ -85,9 +85,19 @@ pub(super) fn read_layers<'g>(
             break selected;
         }
     };
-    let Common { inner, epsilon, activation } = cursor.common.ok_or(UnfitGraph::NotQuantized)?;
+    let Common {
+        inner,
+        epsilon,
+        activation,
+    } = cursor.common.ok_or(UnfitGraph::NotQuantized)?;
     Ok(Layers {
-        shape: Shape { hidden, heads, inner, epsilon, activation },
+        shape: Shape {
+            hidden,
+            heads,
+            inner,
+            epsilon,
+            activation,
+        },
         layers,
         input,
         selected,
@@ -97,32 +107,52 @@ pub(super) fn read_layers<'g>(
 }
 
 /// The first hidden states, their width, the number of heads and the size of a head, from the first nodes.
-fn widths<'g>(nodes: &'g [NodeProto], constants: &Constants) -> Result<(&'g str, usize, usize, usize), UnfitGraph> {
+fn widths<'g>(
+    nodes: &'g [NodeProto],
+    constants: &Constants,
+) -> Result<(&'g str, usize, usize, usize), UnfitGraph> {
     let input = |at: usize, number: usize| nodes.get(at)?.input.get(number).map(String::as_str);
     let states = input(0, 0).ok_or(UnfitGraph::NotQuantized)?;
     let weight = input(1, 3).and_then(|name| constants.shape(name));
-    let hidden = weight.and_then(|shape| shape.first().copied()).ok_or(UnfitGraph::NotQuantized)?;
+    let hidden = weight
+        .and_then(|shape| shape.first().copied())
+        .ok_or(UnfitGraph::NotQuantized)?;
     // The products of query, key and value precede the first reshape to heads.
     let parts = input(4, 1).unwrap_or_default();
     let size = match constants.of_shape::<i64>(parts, &[2])?[..] {
-        [-1, size] => usize::try_from(size).ok().filter(|&size| size > 0 && hidden % size == 0),
+        [-1, size] => usize::try_from(size)
+            .ok()
+            .filter(|&size| size > 0 && hidden % size == 0),
         _ => None,
     };
-    let size = size.ok_or_else(|| UnfitGraph::Constant { name: parts.to_owned() })?;
+    let size = size.ok_or_else(|| UnfitGraph::Constant {
+        name: parts.to_owned(),
+    })?;
     Ok((states, hidden, hidden / size, size))
 }
 
 impl<'g> Cursor<'g> {
     /// The next node, which must be this operator with these first inputs, and have no attributes but these.
-    fn node(&mut self, op: &'static str, inputs: &[&str], attributes: &[&str]) -> Result<&'g NodeProto, UnfitGraph> {
+    fn node(
+        &mut self,
+        op: &'static str,
+        inputs: &[&str],
+        attributes: &[&str],
+    ) -> Result<&'g NodeProto, UnfitGraph> {
         let unfit = |node: Option<&NodeProto>| UnfitGraph::Node {
             expected: op,
-            found: node.and_then(|node| node.output.first()).cloned().unwrap_or_default(),
+            found: node
+                .and_then(|node| node.output.first())
+                .cloned()
+                .unwrap_or_default(),
         };
         let node = self.nodes.next().ok_or_else(|| unfit(None))?;
         let domain = if op == "QGemm" { CONTRIB } else { "" };
         let takes = node.input.len() >= inputs.len() && node.input.iter().zip(inputs).all(|(a, b)| a == b);
-        let known = node.attribute.iter().all(|attribute| attributes.contains(&attribute.name.as_str()));
+        let known = node
+            .attribute
+            .iter()
+            .all(|attribute| attributes.contains(&attribute.name.as_str()));
         if node.op_type != op || node.domain != domain || !takes || !known || node.output.len() != 1 {
             return Err(unfit(Some(node)));
         }
@@ -130,13 +160,24 @@ impl<'g> Cursor<'g> {
     }
 
     /// The output of the next node, which has as many inputs as given.
-    fn value(&mut self, op: &'static str, inputs: &[&str], attributes: &[&str]) -> Result<&'g str, UnfitGraph> {
+    fn value(
+        &mut self,
+        op: &'static str,
+        inputs: &[&str],
+        attributes: &[&str],
+    ) -> Result<&'g str, UnfitGraph> {
         let node = self.node(op, inputs, attributes)?;
         let [output] = &node.output[..] else {
-            return Err(UnfitGraph::Node { expected: op, found: String::new() });
+            return Err(UnfitGraph::Node {
+                expected: op,
+                found: String::new(),
+            });
         };
         if node.input.len() != inputs.len() {
-            return Err(UnfitGraph::Node { expected: op, found: output.clone() });
+            return Err(UnfitGraph::Node {
+                expected: op,
+                found: output.clone(),
+            });
         }
         Ok(output)
     }
@@ -150,8 +191,14 @@ impl<'g> Cursor<'g> {
     ) -> Result<(&'g NodeProto, &'g str, &'g [String; N]), UnfitGraph> {
         let node = self.node(op, inputs, attributes)?;
         let output = node.output.first().map(String::as_str).unwrap_or_default();
-        let further = node.input.get(inputs.len()..).and_then(|names| <&[String; N]>::try_from(names).ok());
-        let further = further.ok_or_else(|| UnfitGraph::Node { expected: op, found: output.to_owned() })?;
+        let further = node
+            .input
+            .get(inputs.len()..)
+            .and_then(|names| <&[String; N]>::try_from(names).ok());
+        let further = further.ok_or_else(|| UnfitGraph::Node {
+            expected: op,
+            found: output.to_owned(),
+        })?;
         Ok((node, output, further))
     }
 
@@ -163,7 +210,10 @@ impl<'g> Cursor<'g> {
     fn check(&self, name: &str, pattern: &Pattern, expected: &'static str) -> Result<(), UnfitGraph> {
         match self.producers.fits(name, pattern) {
             true => Ok(()),
-            false => Err(UnfitGraph::Value { name: name.to_owned(), expected }),
+            false => Err(UnfitGraph::Value {
+                name: name.to_owned(),
+                expected,
+            }),
         }
     }
 
@@ -173,10 +223,19 @@ impl<'g> Cursor<'g> {
             scale: self.constants.scalar(scale)?,
             zero_point: self.constants.scalar(zero)?,
         };
-        Ok(Quantized { value, scale, zero, affine })
+        Ok(Quantized {
+            value,
+            scale,
+            zero,
+            affine,
+        })
     }
 
-    fn columns(&mut self, input: &Quantized, [from, to]: [usize; 2]) -> Result<(&'g str, Columns), UnfitGraph> {
+    fn columns(
+        &mut self,
+        input: &Quantized,
+        [from, to]: [usize; 2],
+    ) -> Result<(&'g str, Columns), UnfitGraph> {
         let inputs = [input.value, input.scale, input.zero];
         let (_, output, [weight, scales, zeros, bias]) = self.further("QGemm", &inputs, &[])?;
         if self.constant::<i8>(zeros, &[to])?.iter().any(|&zero| zero != 0) {
@@ -213,12 +272,18 @@ impl<'g> Cursor<'g> {
     }
 
     fn norm(&mut self, input: &str) -> Result<(&'g str, Norm, f32), UnfitGraph> {
-        let (node, output, [weight, bias]) = self.further("LayerNormalization", &[input], &["axis", "epsilon"])?;
+        let (node, output, [weight, bias]) =
+            self.further("LayerNormalization", &[input], &["axis", "epsilon"])?;
         let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
         if attribute("axis").is_some_and(|axis| axis.i != Some(-1)) {
-            return Err(UnfitGraph::Node { expected: "LayerNormalization", found: output.to_owned() });
+            return Err(UnfitGraph::Node {
+                expected: "LayerNormalization",
+                found: output.to_owned(),
+            });
         }
-        let epsilon = attribute("epsilon").and_then(|attribute| attribute.f).unwrap_or(1e-5);
+        let epsilon = attribute("epsilon")
+            .and_then(|attribute| attribute.f)
+            .unwrap_or(1e-5);
         let norm = Norm {
             weight: self.constant(weight, &[self.hidden])?,
             bias: self.constant(bias, &[self.hidden])?,
@@ -227,20 +292,35 @@ impl<'g> Cursor<'g> {
     }
 
     fn activated(&mut self, input: &str) -> Result<(&'g str, Activation), UnfitGraph> {
-        if self.nodes.as_slice().first().is_some_and(|node| node.op_type == "Relu") {
+        if self
+            .nodes
+            .as_slice()
+            .first()
+            .is_some_and(|node| node.op_type == "Relu")
+        {
             return Ok((self.value("Relu", &[input], &[])?, Activation::Relu));
         }
         let (node, output, []) = self.further("Gelu", &[input], &["approximate"])?;
-        let approximate = node.attribute.first().and_then(|attribute| attribute.s.as_deref());
+        let approximate = node
+            .attribute
+            .first()
+            .and_then(|attribute| attribute.s.as_deref());
         match approximate {
             None | Some(b"none") => Ok((output, Activation::Gelu)),
             Some(b"tanh") => Ok((output, Activation::GeluTanh)),
-            Some(_) => Err(UnfitGraph::Node { expected: "Gelu", found: output.to_owned() }),
+            Some(_) => Err(UnfitGraph::Node {
+                expected: "Gelu",
+                found: output.to_owned(),
+            }),
         }
     }
 
     /// Attention: the packed projections, the rows of the heads' outputs, and the states of the same tokens.
-    fn attention(&mut self, input: &Quantized, states: &'g str) -> Result<(Linear, &'g str, &'g str), UnfitGraph> {
+    fn attention(
+        &mut self,
+        input: &Quantized,
+        states: &'g str,
+    ) -> Result<(Linear, &'g str, &'g str), UnfitGraph> {
         let hidden = self.hidden;
         let square = [hidden, hidden];
         let (query, query_columns) = self.columns(input, square)?;
@@ -251,10 +331,16 @@ impl<'g> Cursor<'g> {
         let query = self.heads(query)?;
         let key = self.heads(key)?;
         let turned = self.node("Transpose", &[key], &["perm"])?;
-        let order = turned.attribute.first().map(|attribute| attribute.ints.as_slice());
+        let order = turned
+            .attribute
+            .first()
+            .map(|attribute| attribute.ints.as_slice());
         let key = turned.output.first().map(String::as_str).unwrap_or_default();
         if order != Some(&[0, 1, 3, 2]) {
-            return Err(UnfitGraph::Node { expected: "Transpose", found: key.to_owned() });
+            return Err(UnfitGraph::Node {
+                expected: "Transpose",
+                found: key.to_owned(),
+            });
         }
         let value = self.heads(value)?;
         let scores = self.value("MatMul", &[query, key], &[])?;
@@ -263,18 +349,30 @@ impl<'g> Cursor<'g> {
         let softmax = self.node("Softmax", &[masked], &["axis"])?;
         let weights = softmax.output.first().map(String::as_str).unwrap_or_default();
         if softmax.attribute.iter().any(|axis| axis.i != Some(-1)) {
-            return Err(UnfitGraph::Node { expected: "Softmax", found: weights.to_owned() });
+            return Err(UnfitGraph::Node {
+                expected: "Softmax",
+                found: weights.to_owned(),
+            });
         }
         let mixed = self.value("MatMul", &[weights, value], &[])?;
         let parts = self.reshaped(mixed, [-1, self.size as i64])?;
         let (_, merged, [outputs]) = self.further("Gather", &[parts], &["axis"])?;
         let rows = self.reshaped(merged, [-1, hidden as i64])?;
         // The last layer goes on with the selected tokens alone.
-        if self.nodes.as_slice().first().is_none_or(|node| node.op_type != "Gather") {
+        if self
+            .nodes
+            .as_slice()
+            .first()
+            .is_none_or(|node| node.op_type != "Gather")
+        {
             self.check(outputs, &self.patterns.outputs, "the parts of tokens")?;
             return Ok((projections, rows, states));
         }
-        self.check(outputs, &self.patterns.selected_outputs, "the parts of selected tokens")?;
+        self.check(
+            outputs,
+            &self.patterns.selected_outputs,
+            "the parts of selected tokens",
+        )?;
         let (_, states, [selected]) = self.further("Gather", &[states], &["axis"])?;
         self.check(selected, &self.patterns.selected, "the rows of selected tokens")?;
         self.selected = Some(selected);
@@ -298,7 +396,11 @@ impl<'g> Cursor<'g> {
         let (narrowed, narrow) = self.linear(&activated, [inner, hidden])?;
         let sum = self.value("Add", &[narrowed, attended_states], &[])?;
         let (output_states, output_norm, output_epsilon) = self.norm(sum)?;
-        let common = Common { inner, epsilon, activation };
+        let common = Common {
+            inner,
+            epsilon,
+            activation,
+        };
         if output_epsilon != epsilon || *self.common.get_or_insert(common) != common {
             return Err(UnfitGraph::Value {
                 name: output_states.to_owned(),
@@ -332,7 +434,10 @@ impl<'g> Cursor<'g> {
 /// The linear layer whose columns are those of the parts side by side.
 fn linear(name: &str, parts: &[Columns], widths: [usize; 2], input: Affine) -> Result<Linear, UnfitGraph> {
     let mut weight = Vec::with_capacity(widths[0] * widths[1]);
-    let mut rows: Vec<_> = parts.iter().map(|part| part.weight.chunks_exact(part.scales.len().max(1))).collect();
+    let mut rows: Vec<_> = parts
+        .iter()
+        .map(|part| part.weight.chunks_exact(part.scales.len().max(1)))
+        .collect();
     for _ in 0..widths[0] {
         weight.extend(rows.iter_mut().filter_map(Iterator::next).flatten());
     }

@@ -44,13 +44,30 @@ impl TokenPatterns {
         let rows = Node("Sub", vec![counted, one(1)]);
         let first_parts = Node("Mul", vec![rows.clone(), one(count)]);
         let column = Node("Unsqueeze", vec![numbered(), one(1)]);
-        let shape = Node("Concat", vec![one(count), Node("Shape", vec![Input("input_ids")])]);
-        let starts = Node("Mul", vec![numbered(), Node("Size", vec![Input("attention_mask")])]);
+        let shape = Node(
+            "Concat",
+            vec![one(count), Node("Shape", vec![Input("input_ids")])],
+        );
+        let starts = Node(
+            "Mul",
+            vec![numbered(), Node("Size", vec![Input("attention_mask")])],
+        );
         let found = Node("Reshape", vec![Node("NonZero", vec![flat]), one(-1)]);
-        let outputs = |tokens| Node("Add", vec![Node("Unsqueeze", vec![tokens, one(1)]), starts.clone()]);
-        let padding = Node("Sub", vec![Float(1.0), Node("Cast", vec![Input("attention_mask")])]);
+        let outputs = |tokens| {
+            Node(
+                "Add",
+                vec![Node("Unsqueeze", vec![tokens, one(1)]), starts.clone()],
+            )
+        };
+        let padding = Node(
+            "Sub",
+            vec![Float(1.0), Node("Cast", vec![Input("attention_mask")])],
+        );
         Self {
-            mask: Node("Unsqueeze", vec![Node("Mul", vec![padding, Float(-10_000.0)]), one(1)]),
+            mask: Node(
+                "Unsqueeze",
+                vec![Node("Mul", vec![padding, Float(-10_000.0)]), one(1)],
+            ),
             selected: Node("Gather", vec![rows, Input(SELECTION)]),
             parts: Node("Reshape", vec![Node("Add", vec![first_parts, column]), shape]),
             outputs: outputs(found),
@@ -67,7 +84,10 @@ pub(super) struct Producers<'g> {
 
 impl<'g> Producers<'g> {
     pub(super) fn of(graph: &'g GraphProto, constants: &'g Constants<'g>) -> Self {
-        let outputs = graph.node.iter().filter_map(|node| Some((node.output.first()?.as_str(), node)));
+        let outputs = graph
+            .node
+            .iter()
+            .filter_map(|node| Some((node.output.first()?.as_str(), node)));
         Self {
             nodes: outputs.collect(),
             constants,
@@ -79,15 +99,28 @@ impl<'g> Producers<'g> {
     pub(super) fn fits(&self, name: &str, pattern: &Pattern) -> bool {
         match pattern {
             Input(input) => name == *input && !self.nodes.contains_key(name),
-            Integers(expected) => self.constants.of_shape::<i64>(name, &[expected.len()]).is_ok_and(|found| found == *expected),
-            Float(expected) => self.constants.scalar::<f32>(name).is_ok_and(|found| found == *expected),
+            Integers(expected) => self
+                .constants
+                .of_shape::<i64>(name, &[expected.len()])
+                .is_ok_and(|found| found == *expected),
+            Float(expected) => self
+                .constants
+                .scalar::<f32>(name)
+                .is_ok_and(|found| found == *expected),
             Node(op, inputs) => self.nodes.get(name).is_some_and(|node| {
-                let first_axis = node.attribute.iter().all(|a| a.name != "axis" || a.i.unwrap_or(0) == 0);
+                let first_axis = node
+                    .attribute
+                    .iter()
+                    .all(|a| a.name != "axis" || a.i.unwrap_or(0) == 0);
                 node.op_type == *op
                     && node.domain.is_empty()
                     && first_axis
                     && node.input.len() == inputs.len()
-                    && node.input.iter().zip(inputs).all(|(name, pattern)| self.fits(name, pattern))
+                    && node
+                        .input
+                        .iter()
+                        .zip(inputs)
+                        .all(|(name, pattern)| self.fits(name, pattern))
             }),
         }
     }

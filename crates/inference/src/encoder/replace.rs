@@ -23,21 +23,29 @@ pub(crate) struct EncoderGraph {
 /// Replaces the encoder of a padding-free int8 graph of `nerve-export`; fails for every other graph.
 ///
 /// Each node, constant and index of the encoder is checked, so that the operator computes what they compute.
-pub(crate) fn replace_encoder(bytes: &[u8], instructions: InstructionSet) -> Result<EncoderGraph, UnfitGraph> {
+pub(crate) fn replace_encoder(
+    bytes: &[u8],
+    instructions: InstructionSet,
+) -> Result<EncoderGraph, UnfitGraph> {
     let model = ModelProto::decode(bytes).map_err(|_| UnfitGraph::NotOnnx)?;
     replace_in(model, instructions)
 }
 
 fn replace_in(mut model: ModelProto, instructions: InstructionSet) -> Result<EncoderGraph, UnfitGraph> {
     let graph = model.graph.take().ok_or(UnfitGraph::NotOnnx)?;
-    let first = graph.node.iter().position(|node| node.op_type == "QuantizeLinear");
+    let first = graph
+        .node
+        .iter()
+        .position(|node| node.op_type == "QuantizeLinear");
     let first = first.ok_or(UnfitGraph::NotQuantized)?;
     let constants = Constants::of(&graph);
     let producers = Producers::of(&graph, &constants);
     let found = read_layers(&graph.node[first..], &constants, &producers)?;
     let encoder = Arc::new(Encoder::new(found.shape, found.layers, instructions)?);
     let operator = NodeProto {
-        input: [found.input, "attention_mask", found.selected].map(str::to_owned).to_vec(),
+        input: [found.input, "attention_mask", found.selected]
+            .map(str::to_owned)
+            .to_vec(),
         output: vec![found.output.to_owned()],
         name: OPERATOR.to_owned(),
         op_type: OPERATOR.to_owned(),
@@ -70,7 +78,9 @@ fn pruned(mut graph: GraphProto, nodes: Vec<NodeProto>) -> GraphProto {
         }
     }
     kept.reverse();
-    graph.initializer.retain(|constant| needed.contains(&constant.name));
+    graph
+        .initializer
+        .retain(|constant| needed.contains(&constant.name));
     graph.node = kept;
     graph
 }
@@ -110,7 +120,12 @@ mod tests {
         let operators: Vec<&str> = graph.node.iter().map(|node| node.op_type.as_str()).collect();
         assert_eq!(operators[operators.len() - 2..], [OPERATOR, "Gemm"]);
         assert!(!operators.contains(&"QGemm") && !operators.contains(&"Softmax"));
-        assert!(graph.initializer.iter().all(|constant| !constant.name.contains("attention")));
+        assert!(
+            graph
+                .initializer
+                .iter()
+                .all(|constant| !constant.name.contains("attention"))
+        );
         let shape = replaced.encoder.shape();
         assert_eq!((shape.hidden, shape.heads, shape.inner), (384, 12, 1536));
     }
@@ -119,14 +134,25 @@ mod tests {
     fn a_graph_that_differs_in_a_node_is_left_alone() {
         let model = default_model();
         let nodes = model.graph.as_ref().unwrap().node.len();
-        let (mut changed, layer) = (0, ["bert.encoder.layer.0.", "bert.encoder.layer.5.", "packed.", "mask"]);
+        let (mut changed, layer) = (
+            0,
+            [
+                "bert.encoder.layer.0.",
+                "bert.encoder.layer.5.",
+                "packed.",
+                "mask",
+            ],
+        );
         for at in 0..nodes {
             let name = model.graph.as_ref().unwrap().node[at].output[0].clone();
             if !layer.iter().any(|prefix| name.starts_with(prefix)) {
                 continue;
             }
             // They feed the embeddings alone.
-            if ["packed.ids", "packed.counts"].iter().any(|prefix| name.starts_with(prefix)) {
+            if ["packed.ids", "packed.counts"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+            {
                 continue;
             }
             let inputs = model.graph.as_ref().unwrap().node[at].input.len();
@@ -147,7 +173,12 @@ mod tests {
     #[test]
     fn a_graph_that_differs_in_a_constant_is_left_alone() {
         let model = default_model();
-        let layer = ["bert.encoder.layer.0.", "bert.encoder.layer.5.", "packed.", "mask"];
+        let layer = [
+            "bert.encoder.layer.0.",
+            "bert.encoder.layer.5.",
+            "packed.",
+            "mask",
+        ];
         let constants = model.graph.as_ref().unwrap().initializer.len();
         let mut changed = 0;
         for at in 0..constants {
@@ -172,9 +203,17 @@ mod tests {
 
     #[test]
     fn what_is_no_int8_graph_has_a_reason() {
-        assert!(matches!(replace_encoder(b"no graph", SET), Err(UnfitGraph::NotOnnx)));
+        assert!(matches!(
+            replace_encoder(b"no graph", SET),
+            Err(UnfitGraph::NotOnnx)
+        ));
         let mut model = default_model();
-        model.graph.as_mut().unwrap().node.retain(|node| node.op_type != "QuantizeLinear");
+        model
+            .graph
+            .as_mut()
+            .unwrap()
+            .node
+            .retain(|node| node.op_type != "QuantizeLinear");
         assert!(matches!(replace_in(model, SET), Err(UnfitGraph::NotQuantized)));
     }
 }

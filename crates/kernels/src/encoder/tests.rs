@@ -5,7 +5,10 @@ struct Numbers(u64);
 
 impl Numbers {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         self.0 >> 33
     }
 
@@ -15,17 +18,32 @@ impl Numbers {
 }
 
 fn linear(numbers: &mut Numbers, [inputs, outputs]: [usize; 2], affine: Affine) -> Linear {
-    let weight: Vec<i8> = (0..inputs * outputs).map(|_| (numbers.next() % 127) as i8 - 63).collect();
-    let scales: Vec<f32> = (0..outputs).map(|_| 0.02 / (inputs as f32) * (2.0 + numbers.float())).collect();
-    let bias: Vec<i32> = (0..outputs).map(|_| numbers.next() as i32 % 2000 - 1000).collect();
+    let weight: Vec<i8> = (0..inputs * outputs)
+        .map(|_| (numbers.next() % 127) as i8 - 63)
+        .collect();
+    let scales: Vec<f32> = (0..outputs)
+        .map(|_| 0.02 / (inputs as f32) * (2.0 + numbers.float()))
+        .collect();
+    let bias: Vec<i32> = (0..outputs)
+        .map(|_| numbers.next() as i32 % 2000 - 1000)
+        .collect();
     Linear::new(&weight, &scales, &bias, [inputs, outputs], affine).unwrap()
 }
 
 fn layer(numbers: &mut Numbers, shape: Shape) -> Layer {
     let Shape { hidden, inner, .. } = shape;
-    let input = Affine { scale: 0.03, zero_point: 128 };
-    let mixed = Affine { scale: 0.01, zero_point: 120 };
-    let activated = Affine { scale: 0.02, zero_point: 9 };
+    let input = Affine {
+        scale: 0.03,
+        zero_point: 128,
+    };
+    let mixed = Affine {
+        scale: 0.01,
+        zero_point: 120,
+    };
+    let activated = Affine {
+        scale: 0.02,
+        zero_point: 9,
+    };
     let mut norm = || Norm {
         weight: (0..hidden).map(|_| 1.0 + numbers.float() / 4.0).collect(),
         bias: (0..hidden).map(|_| numbers.float() / 4.0).collect(),
@@ -70,13 +88,24 @@ fn bits(values: &[f32]) -> Vec<u32> {
 
 #[test]
 fn every_instruction_set_gives_the_same_bits() {
-    for (heads, activation) in [(4, Activation::Gelu), (2, Activation::GeluTanh), (4, Activation::Relu)] {
-        let shape = Shape { heads, activation, ..SHAPE };
+    for (heads, activation) in [
+        (4, Activation::Gelu),
+        (2, Activation::GeluTanh),
+        (4, Activation::Relu),
+    ] {
+        let shape = Shape {
+            heads,
+            activation,
+            ..SHAPE
+        };
         let lengths = [1, 17, 5, 0, 33, 16];
         let tokens = lengths.iter().sum();
         let selected: Vec<usize> = (0..tokens).filter(|at| at % 3 != 1).collect();
         let states = states(7, tokens, shape.hidden);
-        let sequences = Sequences { lengths: &lengths, selected: &selected };
+        let sequences = Sequences {
+            lengths: &lengths,
+            selected: &selected,
+        };
         let mut results = Vec::new();
         for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
             let mut arena = Arena::default();
@@ -99,13 +128,19 @@ fn a_sequence_has_the_same_bits_alone() {
     let states = states(9, 163, SHAPE.hidden);
     let all: Vec<usize> = (0..163).collect();
     let mut arena = Arena::default();
-    let sequences = Sequences { lengths: &lengths, selected: &all };
+    let sequences = Sequences {
+        lengths: &lengths,
+        selected: &all,
+    };
     let together = bits(encoder.run(&states, sequences, &mut arena).unwrap());
     let mut start = 0;
     for length in lengths {
         let part = start * SHAPE.hidden..(start + length) * SHAPE.hidden;
         let selected: Vec<usize> = (0..length).collect();
-        let sequences = Sequences { lengths: &[length], selected: &selected };
+        let sequences = Sequences {
+            lengths: &[length],
+            selected: &selected,
+        };
         let alone = bits(encoder.run(&states[part.clone()], sequences, &mut arena).unwrap());
         assert!(alone == together[part]);
         start += length;
@@ -118,11 +153,19 @@ fn what_does_not_fit_is_refused() {
     let mut arena = Arena::default();
     let states = states(1, 3, SHAPE.hidden);
     let run = |lengths: &[usize], selected: &[usize], arena: &mut Arena| {
-        encoder.run(&states, Sequences { lengths, selected }, arena).map(<[f32]>::len)
+        encoder
+            .run(&states, Sequences { lengths, selected }, arena)
+            .map(<[f32]>::len)
     };
     assert_eq!(run(&[3], &[], &mut arena), Ok(0));
-    assert!(matches!(run(&[4], &[0], &mut arena), Err(EncoderError::States { .. })));
+    assert!(matches!(
+        run(&[4], &[0], &mut arena),
+        Err(EncoderError::States { .. })
+    ));
     for selected in [&[3][..], &[1, 1], &[2, 0]] {
-        assert_eq!(run(&[1, 2], selected, &mut arena), Err(EncoderError::Selection { tokens: 3 }));
+        assert_eq!(
+            run(&[1, 2], selected, &mut arena),
+            Err(EncoderError::Selection { tokens: 3 })
+        );
     }
 }

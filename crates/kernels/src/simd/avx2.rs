@@ -142,7 +142,10 @@ impl Simd for Avx2 {
             // Packing interleaves the halves of the registers, which the permutation undoes.
             let words = _mm256_packs_epi32(_mm256_cvtps_epi32(value.0), _mm256_cvtps_epi32(value.1));
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
-            let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            let bytes = _mm_packus_epi16(
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            );
             _mm_storeu_si128(to.as_mut_ptr().cast(), bytes);
         }
     }
@@ -202,10 +205,15 @@ unsafe fn multiply<const R: usize, E: Epilogue<Avx2>>(
     for group in 0..panel.weights.len() / (GROUP * PANEL) {
         // SAFETY: the caller's lengths hold this group of the panel and of each row.
         unsafe {
-            let columns = weights.add((group * PANEL + part * LANES) * GROUP).cast::<__m256i>();
+            let columns = weights
+                .add((group * PANEL + part * LANES) * GROUP)
+                .cast::<__m256i>();
             let columns = [_mm256_loadu_si256(columns), _mm256_loadu_si256(columns.add(1))];
             for (row, sums) in sums.iter_mut().enumerate() {
-                let inputs = rows.add(row * a.stride + group * GROUP).cast::<i32>().read_unaligned();
+                let inputs = rows
+                    .add(row * a.stride + group * GROUP)
+                    .cast::<i32>()
+                    .read_unaligned();
                 let inputs = _mm256_set1_epi32(inputs);
                 for (sum, &columns) in sums.iter_mut().zip(&columns) {
                     // Weights of at most 64 keep the sums of pairs within 16 bits.

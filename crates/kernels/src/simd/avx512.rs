@@ -132,7 +132,12 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn to_bytes(self, value: __m512, to: &mut [u8; LANES]) {
         // SAFETY: `self` proves AVX-512 F, and the array is 16 writable bytes.
-        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(value))) }
+        unsafe {
+            _mm_storeu_si128(
+                to.as_mut_ptr().cast(),
+                _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(value)),
+            )
+        }
     }
 
     #[inline(always)]
@@ -177,7 +182,10 @@ unsafe fn multiply<const R: usize, E: Epilogue<Avx512>>(
             let columns = weights.add(group * GROUP * PANEL).cast::<__m512i>();
             let columns: [__m512i; REGISTERS] = std::array::from_fn(|at| _mm512_loadu_si512(columns.add(at)));
             for (row, sums) in sums.iter_mut().enumerate() {
-                let inputs = rows.add(row * a.stride + group * GROUP).cast::<i32>().read_unaligned();
+                let inputs = rows
+                    .add(row * a.stride + group * GROUP)
+                    .cast::<i32>()
+                    .read_unaligned();
                 let inputs = _mm512_set1_epi32(inputs);
                 for (sum, &columns) in sums.iter_mut().zip(&columns) {
                     *sum = _mm512_dpbusd_epi32(*sum, inputs, columns);
