@@ -55,7 +55,7 @@ impl Projections<'_> {
 
     /// The mean of the values weighted by the softmax of the scores (Vaswani et al. 2017, *Attention Is All You Need*).
     ///
-    /// `tokens` is the sequence's range of rows. Each of `queries`, which are numbers within the sequence, gets a row of `mixed`.
+    /// `tokens` is the sequence's range of rows. Each of `queries`, which are tokens of the sequence, gets a row of `mixed`.
     #[inline(always)]
     pub(crate) fn attend<S: Simd>(
         &self,
@@ -106,7 +106,7 @@ impl Projections<'_> {
         for (block, queries) in queries.chunks(QUERIES).enumerate() {
             // A block that is not full repeats its last query.
             let row = |at: usize| {
-                self.row::<V>(tokens.start + queries[at.min(queries.len() - 1)], 0, head)
+                self.row::<V>(queries[at.min(queries.len() - 1)], 0, head)
                     .as_flattened()
             };
             let rows: [&[f32]; QUERIES] = std::array::from_fn(row);
