@@ -16,6 +16,9 @@ pub(crate) struct Rows<'a> {
 
 /// What is done with a product, 16 columns of a row at a time.
 pub(crate) trait Epilogue<S: Simd> {
+    /// Whether it needs so few registers that it can follow a product without moving the sums to memory.
+    const IN_REGISTERS: bool;
+
     /// `value` holds the real values of the columns from `column` of the row.
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats);
 }
@@ -28,6 +31,8 @@ pub(crate) struct Store<'a> {
 }
 
 impl<S: Simd> Epilogue<S> for Store<'_> {
+    const IN_REGISTERS: bool = true;
+
     #[inline(always)]
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
         if column < self.stride {
@@ -47,6 +52,8 @@ pub(crate) struct AddTo<'a> {
 }
 
 impl<S: Simd> Epilogue<S> for AddTo<'_> {
+    const IN_REGISTERS: bool = true;
+
     #[inline(always)]
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
         if column < self.stride {
@@ -68,6 +75,8 @@ pub(crate) struct Activate<'a, S: Simd> {
 }
 
 impl<S: Simd> Epilogue<S> for Activate<'_, S> {
+    const IN_REGISTERS: bool = false;
+
     #[inline(always)]
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
         if column < self.stride {
