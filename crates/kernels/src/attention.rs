@@ -137,7 +137,13 @@ impl Projections<'_> {
 
     /// Writes the keys of a head as `[head size][length]`, padded with 0 to whole vectors.
     #[inline(always)]
-    fn transpose_keys<S: Simd, const V: usize>(&self, simd: S, head: usize, tokens: Range<usize>, to: &mut [[f32; LANES]]) {
+    fn transpose_keys<S: Simd, const V: usize>(
+        &self,
+        simd: S,
+        head: usize,
+        tokens: Range<usize>,
+        to: &mut [[f32; LANES]],
+    ) {
         let vectors = tokens.len().div_ceil(LANES);
         for vector in 0..vectors {
             let first = tokens.start + vector * LANES;

@@ -245,8 +245,13 @@ impl Encoder {
             ("states", states.len(), tokens * hidden),
             ("outputs", outputs.len(), sequences.selected.len() * hidden),
         ];
-        if let Some(&(part, found, expected)) = lengths.iter().find(|(_, found, expected)| found != expected) {
-            return Err(EncoderError::States { part, found, expected });
+        if let Some(&(part, found, expected)) = lengths.iter().find(|(_, found, expected)| found != expected)
+        {
+            return Err(EncoderError::States {
+                part,
+                found,
+                expected,
+            });
         }
         let ascending = sequences.selected.is_sorted_by(|a, b| a < b);
         if !ascending || sequences.selected.last().is_some_and(|&last| last >= tokens) {

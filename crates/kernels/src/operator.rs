@@ -107,7 +107,9 @@ impl Kernel for EncoderKernel {
             context,
             count: self.threads,
         };
-        let result = self.encoder.run_on(&threads, states, sequences, &mut self.arena, outputs);
+        let result = self
+            .encoder
+            .run_on(&threads, states, sequences, &mut self.arena, outputs);
         result.map_err(|error| ort::Error::new(error.to_string()))?;
         Ok(())
     }

@@ -41,7 +41,10 @@ pub(crate) fn run(
     outputs: &mut [f32],
 ) -> Result<(), EncoderError> {
     let hidden = encoder.shape().hidden;
-    let Sequences { mut lengths, mut selected } = sequences;
+    let Sequences {
+        mut lengths,
+        mut selected,
+    } = sequences;
     let (mut start, mut outputs) = (0, outputs);
     while let Some((group, tokens)) = first_group(lengths) {
         let end = start + tokens;
@@ -51,7 +54,12 @@ pub(crate) fn run(
             arena.selected.clear();
             arena.selected.extend(own.iter().map(|token| token - start));
             let states = &states[start * hidden..end * hidden];
-            Run { encoder, lengths: &lengths[..group], states }.on(threads, arena, to)?;
+            Run {
+                encoder,
+                lengths: &lengths[..group],
+                states,
+            }
+            .on(threads, arena, to)?;
         }
         (lengths, selected, outputs, start) = (&lengths[group..], others, rest, end);
     }
@@ -92,7 +100,10 @@ impl Run<'_> {
         let pool = Pool(buffers);
 
         let rows = block_rows(count, threads.count());
-        let (to_states, to_next) = (Chunks::new(states, rows * hidden), Chunks::new(current, rows * 3 * hidden));
+        let (to_states, to_next) = (
+            Chunks::new(states, rows * hidden),
+            Chunks::new(current, rows * 3 * hidden),
+        );
         threads.run(count.div_ceil(rows), &|number| {
             // SAFETY: the threads call once with each number.
             let (states, projections) = unsafe { (to_states.take(number), to_next.take(number)) };
@@ -101,19 +112,32 @@ impl Run<'_> {
         })?;
         let layers = self.encoder.layers();
         for (layer, following) in layers.iter().zip(&layers[1..]) {
-            let (to_states, to_next) = (Chunks::new(states, rows * hidden), Chunks::new(next, rows * 3 * hidden));
-            let input = LayerInput { layer, projections: current };
+            let (to_states, to_next) = (
+                Chunks::new(states, rows * hidden),
+                Chunks::new(next, rows * 3 * hidden),
+            );
+            let input = LayerInput {
+                layer,
+                projections: current,
+            };
             threads.run(count.div_ceil(rows), &|number| {
                 // SAFETY: the threads call once with each number.
                 let (states, projections) = unsafe { (to_states.take(number), to_next.take(number)) };
                 let tokens = &tokens[number * rows..][..states.len() / hidden];
-                let work = BlockWork::Layer { tokens, input, next: Some((following, projections)) };
+                let work = BlockWork::Layer {
+                    tokens,
+                    input,
+                    next: Some((following, projections)),
+                };
                 pool.with(|buffers| self.block(states, buffers, work));
             })?;
             std::mem::swap(&mut current, &mut next);
         }
         let Some(layer) = layers.last() else { return Ok(()) };
-        let input = LayerInput { layer, projections: current };
+        let input = LayerInput {
+            layer,
+            projections: current,
+        };
         let rows = block_rows(selected.len(), threads.count());
         let outputs = Chunks::new(outputs, rows * hidden);
         let states: &[f32] = states;
@@ -124,14 +148,25 @@ impl Run<'_> {
             for (&token, output) in tokens.iter().zip(outputs.chunks_exact_mut(hidden)) {
                 output.copy_from_slice(&states[token * hidden..][..hidden]);
             }
-            let work = BlockWork::Layer { tokens, input, next: None };
+            let work = BlockWork::Layer {
+                tokens,
+                input,
+                next: None,
+            };
             pool.with(|buffers| self.block(outputs, buffers, work));
         })
     }
 
     fn block(self, states: &mut [f32], buffers: &mut ThreadBuffers, work: BlockWork) {
         let shape = self.encoder.shape();
-        self.encoder.instructions().run(Block { shape, lengths: self.lengths, first: self.encoder.layers().first(), states, buffers, work });
+        self.encoder.instructions().run(Block {
+            shape,
+            lengths: self.lengths,
+            first: self.encoder.layers().first(),
+            states,
+            buffers,
+            work,
+        });
     }
 }
 
@@ -192,7 +227,14 @@ struct Block<'b> {
 impl Task for Block<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { shape, lengths, first, states, buffers, work } = self;
+        let Self {
+            shape,
+            lengths,
+            first,
+            states,
+            buffers,
+            work,
+        } = self;
         let next = match work {
             BlockWork::First { projections } => {
                 let inputs = sized(&mut buffers.inputs, states.len());
@@ -203,14 +245,33 @@ impl Task for Block<'_> {
             }
             BlockWork::Layer { tokens, input, next } => {
                 attend(simd, shape, input, lengths, tokens, buffers);
-                feed_forward(simd, shape, input.layer, next.as_ref().map(|(layer, _)| *layer), states, buffers);
+                feed_forward(
+                    simd,
+                    shape,
+                    input.layer,
+                    next.as_ref().map(|(layer, _)| *layer),
+                    states,
+                    buffers,
+                );
                 next
             }
         };
         if let Some((layer, projections)) = next {
             let (hidden, stride) = (shape.hidden, 3 * shape.hidden);
-            let rows = Rows { bytes: &buffers.inputs, stride: hidden, count: states.len() / hidden };
-            multiply(simd, rows, &layer.projections, &mut Store { to: projections, stride });
+            let rows = Rows {
+                bytes: &buffers.inputs,
+                stride: hidden,
+                count: states.len() / hidden,
+            };
+            multiply(
+                simd,
+                rows,
+                &layer.projections,
+                &mut Store {
+                    to: projections,
+                    stride,
+                },
+            );
         }
     }
 }
@@ -237,7 +298,11 @@ fn attend<S: Simd>(
     let Shape { hidden, heads, .. } = shape;
     let mut rows = sized(&mut buffers.mixed, tokens.len() * hidden);
     let quantizer = Quantizer::new(simd, input.layer.mixed);
-    let projections = Projections { rows: input.projections, hidden, heads };
+    let projections = Projections {
+        rows: input.projections,
+        hidden,
+        heads,
+    };
     let mut start = 0;
     for &length in lengths {
         let sequence = start..start + length;
@@ -245,7 +310,16 @@ fn attend<S: Simd>(
         let (mixed, rest) = rows.split_at_mut(own.len() * hidden);
         start = sequence.end;
         if !own.is_empty() {
-            projections.attend(simd, sequence, own, &mut buffers.head, &mut Mixed { quantizer, rows: mixed });
+            projections.attend(
+                simd,
+                sequence,
+                own,
+                &mut buffers.head,
+                &mut Mixed {
+                    quantizer,
+                    rows: mixed,
+                },
+            );
         }
         (tokens, rows) = (others, rest);
         if tokens.is_empty() {
@@ -264,16 +338,40 @@ fn feed_forward<S: Simd>(
     states: &mut [f32],
     buffers: &mut ThreadBuffers,
 ) {
-    let Shape { hidden, inner, epsilon, activation, .. } = shape;
+    let Shape {
+        hidden,
+        inner,
+        epsilon,
+        activation,
+        ..
+    } = shape;
     let count = states.len() / hidden;
-    let ThreadBuffers { inputs, mixed, activated, .. } = buffers;
+    let ThreadBuffers {
+        inputs,
+        mixed,
+        activated,
+        ..
+    } = buffers;
     let inputs = sized(inputs, states.len());
     let rows = |bytes, stride| Rows { bytes, stride, count };
 
-    multiply(simd, rows(mixed, hidden), &layer.output, &mut AddTo { to: states, stride: hidden });
+    multiply(
+        simd,
+        rows(mixed, hidden),
+        &layer.output,
+        &mut AddTo {
+            to: states,
+            stride: hidden,
+        },
+    );
     let quantizer = Quantizer::new(simd, layer.attended);
-    for (row, quantized) in states.chunks_exact_mut(hidden).zip(inputs.chunks_exact_mut(hidden)) {
-        layer.attention_norm.apply(simd, row, epsilon, Some(quantizer), quantized);
+    for (row, quantized) in states
+        .chunks_exact_mut(hidden)
+        .zip(inputs.chunks_exact_mut(hidden))
+    {
+        layer
+            .attention_norm
+            .apply(simd, row, epsilon, Some(quantizer), quantized);
     }
     let activated = sized(activated, count * inner);
     let mut activate = Activate {
@@ -283,9 +381,20 @@ fn feed_forward<S: Simd>(
         stride: inner,
     };
     multiply(simd, rows(inputs, hidden), &layer.widen, &mut activate);
-    multiply(simd, rows(activated, inner), &layer.narrow, &mut AddTo { to: states, stride: hidden });
+    multiply(
+        simd,
+        rows(activated, inner),
+        &layer.narrow,
+        &mut AddTo {
+            to: states,
+            stride: hidden,
+        },
+    );
     let quantizer = next.map(|next| Quantizer::new(simd, next.input));
-    for (row, quantized) in states.chunks_exact_mut(hidden).zip(inputs.chunks_exact_mut(hidden)) {
+    for (row, quantized) in states
+        .chunks_exact_mut(hidden)
+        .zip(inputs.chunks_exact_mut(hidden))
+    {
         layer.output_norm.apply(simd, row, epsilon, quantizer, quantized);
     }
 }

@@ -286,8 +286,14 @@ unsafe fn transpose(rows: [__m256; WIDTH]) -> [__m256; WIDTH] {
     // Of four rows, a vector holds in each half `h` the column `4 h + c`.
     let mut halves = [[rows[0]; 4]; 2];
     for (halves, rows) in halves.iter_mut().zip(rows.chunks_exact(4)) {
-        let [low, next_low] = [_mm256_unpacklo_ps(rows[0], rows[1]), _mm256_unpacklo_ps(rows[2], rows[3])];
-        let [high, next_high] = [_mm256_unpackhi_ps(rows[0], rows[1]), _mm256_unpackhi_ps(rows[2], rows[3])];
+        let [low, next_low] = [
+            _mm256_unpacklo_ps(rows[0], rows[1]),
+            _mm256_unpacklo_ps(rows[2], rows[3]),
+        ];
+        let [high, next_high] = [
+            _mm256_unpackhi_ps(rows[0], rows[1]),
+            _mm256_unpackhi_ps(rows[2], rows[3]),
+        ];
         halves[0] = _mm256_shuffle_ps::<0x44>(low, next_low);
         halves[1] = _mm256_shuffle_ps::<0xee>(low, next_low);
         halves[2] = _mm256_shuffle_ps::<0x44>(high, next_high);

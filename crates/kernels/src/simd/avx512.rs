@@ -267,9 +267,20 @@ unsafe fn transpose(rows: [__m512; LANES]) -> [__m512; LANES] {
     }
     let mut columns = rows;
     for column in 0..4 {
-        let [a, b, c, d] = [quarters[0][column], quarters[1][column], quarters[2][column], quarters[3][column]];
-        let even = [_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d)];
-        let odd = [_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(c, d)];
+        let [a, b, c, d] = [
+            quarters[0][column],
+            quarters[1][column],
+            quarters[2][column],
+            quarters[3][column],
+        ];
+        let even = [
+            _mm512_shuffle_f32x4::<0x88>(a, b),
+            _mm512_shuffle_f32x4::<0x88>(c, d),
+        ];
+        let odd = [
+            _mm512_shuffle_f32x4::<0xdd>(a, b),
+            _mm512_shuffle_f32x4::<0xdd>(c, d),
+        ];
         columns[column] = _mm512_shuffle_f32x4::<0x88>(even[0], even[1]);
         columns[4 + column] = _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]);
         columns[8 + column] = _mm512_shuffle_f32x4::<0xdd>(even[0], even[1]);
