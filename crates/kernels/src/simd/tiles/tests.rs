@@ -105,6 +105,8 @@ struct Once {
 }
 
 impl Epilogue<Portable> for Once {
+    const IN_REGISTERS: bool = true;
+
     fn take(&mut self, _: Portable, row: usize, column: usize, value: [f32; LANES]) {
         assert!(column % LANES == 0 && column < self.width);
         let product = &mut self.products[(row * self.width + column) / LANES];
@@ -203,6 +205,8 @@ proptest! {
 fn tiles_are_released_when_the_epilogue_panics() {
     struct Panics;
     impl Epilogue<Portable> for Panics {
+        const IN_REGISTERS: bool = true;
+
         fn take(&mut self, _: Portable, _: usize, _: usize, _: [f32; LANES]) {
             panic!("an epilogue");
         }
