@@ -6,6 +6,7 @@ mod activation;
 mod aligned;
 mod arena;
 mod attention;
+mod chunks;
 mod encoder;
 mod instructions;
 mod linear;
@@ -13,7 +14,9 @@ mod math;
 mod norm;
 mod operator;
 mod product;
+mod run;
 mod simd;
+mod threads;
 
 pub use activation::Activation;
 pub use arena::Arena;
