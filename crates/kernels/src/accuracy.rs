@@ -172,13 +172,13 @@ fn attention_is_the_weighted_mean_of_the_values() {
                 zero_point: 128,
             },
         );
-        let queries: Vec<usize> = (0..length).filter(|at| at % 3 != 1).collect();
+        // The sequence begins at the second row.
+        let queries: Vec<usize> = (1..=length).filter(|at| at % 3 != 2).collect();
         let mut found = vec![0; queries.len() * hidden];
         let mut mixed = Mixed {
             quantizer,
             rows: &mut found,
         };
-        // The sequence begins at the second row.
         projections.attend(
             Portable,
             1..1 + length,
@@ -196,7 +196,7 @@ fn attention_is_the_weighted_mean_of_the_values() {
                     .map(|key| {
                         columns
                             .clone()
-                            .map(|c| part(query, 0, c) * part(key, 1, c))
+                            .map(|c| part(query - 1, 0, c) * part(key, 1, c))
                             .sum::<f64>()
                             .exp()
                     })

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -300,11 +302,39 @@ fn run(encoder: &Encoder, states: &[f32], lengths: &[usize], selected: &[usize])
     run_in(encoder, states, sequences, &mut Arena::default())
 }
 
-/// The bits of the outputs; the sign and payload of NaN, which IEEE 754 leaves open, do not count.
 fn run_in(encoder: &Encoder, states: &[f32], sequences: Sequences, arena: &mut Arena) -> Vec<u32> {
-    let outputs = encoder.run(states, sequences, arena).unwrap();
+    canonical_bits(encoder.run(states, sequences, arena).unwrap())
+}
+
+/// The bits of the numbers. The sign and payload of NaN, which IEEE 754 leaves open, do not count.
+fn canonical_bits(values: &[f32]) -> Vec<u32> {
     let canonical = |&x: &f32| if x.is_nan() { f32::NAN } else { x };
-    outputs.iter().map(|x| canonical(x).to_bits()).collect()
+    values.iter().map(|x| canonical(x).to_bits()).collect()
+}
+
+/// So many threads, which take the parts as they come.
+struct SpawnedThreads(usize);
+
+// SAFETY: the counter gives each number once.
+unsafe impl Threads for SpawnedThreads {
+    fn count(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, parts: usize, part: &(dyn Fn(usize) + Sync)) -> Result<(), EncoderError> {
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..self.0 {
+                scope.spawn(|| {
+                    while let Some(number) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&n| n < parts)
+                    {
+                        part(number);
+                    }
+                });
+            }
+        });
+        Ok(())
+    }
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -356,10 +386,10 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn bits_depend_neither_on_the_instruction_set_nor_on_the_batch_nor_on_the_selection(case in cases()) {
+    fn bits_depend_on_neither_instruction_set_nor_batch_nor_selection_nor_threads(case in cases()) {
         let (states, selected) = (case.states(), case.selected());
         let expected = run(&case.encoder(InstructionSet::Portable), &states, &case.lengths, &selected);
         prop_assert_eq!(expected.len(), selected.len() * case.shape.hidden);
@@ -376,6 +406,10 @@ proptest! {
         }
         let Ok(fastest) = InstructionSet::detect() else { return Ok(()) };
         let encoder = case.encoder(fastest);
+        let sequences = Sequences { lengths: &case.lengths, selected: &selected };
+        let (mut arena, mut outputs) = (Arena::default(), vec![0.0; expected.len()]);
+        encoder.run_on(&SpawnedThreads(3), &states, sequences, &mut arena, &mut outputs).unwrap();
+        prop_assert!(canonical_bits(&outputs) == expected, "3 threads give other bits");
         let (mut start, mut done) = (0, 0);
         for &length in &case.lengths {
             let own: Vec<usize> = selected
