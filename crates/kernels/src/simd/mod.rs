@@ -99,3 +99,6 @@ impl InstructionSet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
