@@ -71,10 +71,6 @@ impl Simd for Portable {
         fold(a, |a, b| if a > b { a } else { b })
     }
 
-    fn transpose(self, rows: [Self::Floats; LANES]) -> [Self::Floats; LANES] {
-        std::array::from_fn(|column| rows.map(|row| row[column]))
-    }
-
     fn to_bytes(self, value: Self::Floats, to: &mut [u8; LANES]) {
         *to = value.map(|value| value.round_ties_even() as u8);
     }
