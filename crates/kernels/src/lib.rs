@@ -1,5 +1,7 @@
 //! An int8 transformer encoder, compiled for each instruction set, with the same bits on all of them.
 
+#[cfg(test)]
+mod accuracy;
 mod activation;
 mod aligned;
 mod arena;

@@ -97,7 +97,7 @@ impl Linear {
         input: Affine,
     ) -> Result<Self, LinearError> {
         let lengths = [
-            ("weight", weight.len(), inputs * outputs),
+            ("weight", weight.len(), inputs.saturating_mul(outputs)),
             ("scales", column_scales.len(), outputs),
             ("bias", bias.len(), outputs),
         ];
@@ -148,6 +148,9 @@ impl Linear {
             .collect();
         shifted.resize(padded, 0);
         let mut scales: Vec<f32> = column_scales.iter().map(|scale| scale * input.scale).collect();
+        if let Some(&found) = scales.iter().find(|scale| !scale.is_finite()) {
+            return Err(LinearError::Scale { found });
+        }
         scales.resize(padded, 0.0);
         Ok(Self {
             inputs,
