@@ -14,6 +14,8 @@ pub enum InstructionSet {
     Avx512Vnni,
     /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// aarch64 with 8-bit dot products.
+    NeonDotprod,
     /// Rust without intrinsics.
     Portable,
 }
@@ -22,7 +24,7 @@ pub enum InstructionSet {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InstructionSetError {
     /// The name is unknown.
-    #[error("{VARIABLE}: `{0}` is not an instruction set; use avx512-vnni, avx2 or portable")]
+    #[error("{VARIABLE}: `{0}` is not an instruction set; use avx512-vnni, avx2, neon-dotprod or portable")]
     Unknown(String),
     /// The processor lacks it.
     #[error("{VARIABLE}: this processor has no {}", .0.name())]
@@ -31,13 +33,14 @@ pub enum InstructionSetError {
 
 impl InstructionSet {
     /// Every instruction set, the fastest first.
-    pub const ALL: [Self; 3] = [Self::Avx512Vnni, Self::Avx2, Self::Portable];
+    pub const ALL: [Self; 4] = [Self::Avx512Vnni, Self::Avx2, Self::NeonDotprod, Self::Portable];
 
     /// The name in logs and in the environment variable.
     pub fn name(self) -> &'static str {
         match self {
             Self::Avx512Vnni => "avx512-vnni",
             Self::Avx2 => "avx2",
+            Self::NeonDotprod => "neon-dotprod",
             Self::Portable => "portable",
         }
     }
@@ -55,6 +58,13 @@ impl InstructionSet {
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx512Vnni | Self::Avx2 => false,
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => {
+                std::arch::is_aarch64_feature_detected!("neon")
+                    && std::arch::is_aarch64_feature_detected!("dotprod")
+            }
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::NeonDotprod => false,
             Self::Portable => true,
         }
     }

@@ -4,6 +4,8 @@
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 pub(crate) mod portable;
 
 use crate::instructions::InstructionSet;
@@ -74,7 +76,17 @@ impl InstructionSet {
             },
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx512Vnni | Self::Avx2 => task.run(portable::Portable),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => match neon::Neon::detect() {
+                Some(simd) => simd.run(task),
+                None => task.run(portable::Portable),
+            },
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::NeonDotprod => task.run(portable::Portable),
             Self::Portable => task.run(portable::Portable),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
