@@ -1,23 +1,49 @@
-//! AVX-512 with VNNI: a vector is one register, and one instruction adds four 8-bit products to each of 16 sums.
+//! AVX-512: a vector is one register. With VNNI, one instruction adds four 8-bit products to each of 16 sums.
 
 use std::arch::x86_64::*;
 
 use crate::instructions::InstructionSet;
 use crate::linear::{GROUP, PANEL, Panel};
 use crate::product::{Epilogue, Rows};
-use crate::simd::{LANES, ROWS, Simd, Task};
+use crate::simd::{LANES, Simd, Task};
 
 /// The registers of a panel's columns.
 const REGISTERS: usize = PANEL / LANES;
+/// Rows whose sums stay in registers: 24 of the 32.
+const ROWS: usize = 6;
 
-/// A processor with AVX-512 F, BW and VNNI.
+/// A processor with AVX-512 F, BW and VNNI, which multiplies 8-bit integers with `P`.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<P = Vnni>(P);
+
+/// Products of 8-bit integers beside AVX-512. A value of the type proves that the processor has the instructions.
+pub(crate) trait Product: Copy {
+    /// [`Simd::multiply`].
+    fn multiply<'l, E: Epilogue<Avx512<Self>>>(
+        simd: Avx512<Self>,
+        rows: Rows,
+        panels: impl Iterator<Item = Panel<'l>>,
+        epilogue: &mut E,
+    );
+}
+
+/// Products with AVX-512 VNNI.
+#[derive(Clone, Copy)]
+pub(crate) struct Vnni(());
 
 impl Avx512 {
     /// The proof, if the processor has the instructions.
     pub(crate) fn detect() -> Option<Self> {
-        InstructionSet::Avx512Vnni.is_available().then_some(Self(()))
+        InstructionSet::Avx512Vnni
+            .is_available()
+            .then_some(Self(Vnni(())))
+    }
+}
+
+impl<P: Product> Avx512<P> {
+    /// The proof, if the processor has the instructions of `P`, of which the value is a proof, and AVX-512 VNNI.
+    pub(super) fn with(product: P) -> Option<Self> {
+        Avx512::<Vnni>::detect().map(|_| Self(product))
     }
 
     /// Runs the task, compiled for the instruction set.
@@ -27,7 +53,7 @@ impl Avx512 {
     }
 }
 
-impl Simd for Avx512 {
+impl<P: Product> Simd for Avx512<P> {
     type Floats = __m512;
 
     #[inline(always)]
@@ -141,18 +167,39 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn multiply<E: Epilogue<Self>>(self, a: Rows, first: usize, panel: Panel, epilogue: &mut E) {
-        assert!(panel.weights.len() % (GROUP * PANEL) == 0 && (1..=ROWS).contains(&a.count));
-        assert!(a.bytes.len() >= (a.count - 1) * a.stride + panel.weights.len() / PANEL);
-        // SAFETY: `self` proves the instructions; the asserted lengths hold everything that is read.
-        unsafe {
-            match a.count {
-                1 => multiply::<1, E>(self, a, first, panel, epilogue),
-                2 => multiply::<2, E>(self, a, first, panel, epilogue),
-                3 => multiply::<3, E>(self, a, first, panel, epilogue),
-                4 => multiply::<4, E>(self, a, first, panel, epilogue),
-                5 => multiply::<5, E>(self, a, first, panel, epilogue),
-                _ => multiply::<6, E>(self, a, first, panel, epilogue),
+    fn multiply<'l, E: Epilogue<Self>>(
+        self,
+        rows: Rows,
+        panels: impl Iterator<Item = Panel<'l>>,
+        epilogue: &mut E,
+    ) {
+        P::multiply(self, rows, panels, epilogue);
+    }
+}
+
+impl Product for Vnni {
+    #[inline(always)]
+    fn multiply<'l, E: Epilogue<Avx512>>(
+        simd: Avx512,
+        rows: Rows,
+        panels: impl Iterator<Item = Panel<'l>>,
+        epilogue: &mut E,
+    ) {
+        for panel in panels {
+            assert!(panel.weights.len() % (GROUP * PANEL) == 0);
+            rows.check(panel.weights.len() / PANEL);
+            for (first, a) in rows.blocks(ROWS) {
+                // SAFETY: `simd` proves the instructions; the checked lengths hold everything that is read.
+                unsafe {
+                    match a.count {
+                        1 => multiply::<1, E>(simd, a, first, panel, epilogue),
+                        2 => multiply::<2, E>(simd, a, first, panel, epilogue),
+                        3 => multiply::<3, E>(simd, a, first, panel, epilogue),
+                        4 => multiply::<4, E>(simd, a, first, panel, epilogue),
+                        5 => multiply::<5, E>(simd, a, first, panel, epilogue),
+                        _ => multiply::<ROWS, E>(simd, a, first, panel, epilogue),
+                    }
+                }
             }
         }
     }
@@ -226,6 +273,6 @@ fn finish<const R: usize, E: Epilogue<Avx512>>(
 ///
 /// The processor has AVX-512 F, BW and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,fma")]
-unsafe fn run(simd: Avx512, task: impl Task) {
+unsafe fn run<P: Product>(simd: Avx512<P>, task: impl Task) {
     task.run(simd);
 }

@@ -176,26 +176,28 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn multiply<E: Epilogue<Self>>(self, a: Rows, first: usize, panel: Panel, epilogue: &mut E) {
-        assert!(panel.weights.len() % (GROUP * PANEL) == 0 && a.count > 0);
-        assert!(a.bytes.len() >= (a.count - 1) * a.stride + panel.weights.len() / PANEL);
-        let count = a.count.div_ceil(a.count.div_ceil(BLOCK));
-        for part in 0..PANEL / LANES {
-            for start in (0..a.count).step_by(count) {
-                let block = Rows {
-                    bytes: &a.bytes[start * a.stride..],
-                    count: count.min(a.count - start),
-                    ..a
-                };
-                let first = first + start;
-                // SAFETY: `self` proves the instructions; the asserted lengths hold everything that is read.
-                unsafe {
-                    match block.count {
-                        1 => multiply::<1, E>(self, block, first, panel, part, epilogue),
-                        2 => multiply::<2, E>(self, block, first, panel, part, epilogue),
-                        3 => multiply::<3, E>(self, block, first, panel, part, epilogue),
-                        4 => multiply::<4, E>(self, block, first, panel, part, epilogue),
-                        _ => multiply::<BLOCK, E>(self, block, first, panel, part, epilogue),
+    fn multiply<'l, E: Epilogue<Self>>(
+        self,
+        rows: Rows,
+        panels: impl Iterator<Item = Panel<'l>>,
+        epilogue: &mut E,
+    ) {
+        // Blocks of like numbers of rows: of six rows, twice three.
+        let size = rows.count.div_ceil(rows.count.div_ceil(BLOCK).max(1)).max(1);
+        for panel in panels {
+            assert!(panel.weights.len() % (GROUP * PANEL) == 0);
+            rows.check(panel.weights.len() / PANEL);
+            for part in 0..PANEL / LANES {
+                for (first, block) in rows.blocks(size) {
+                    // SAFETY: `self` proves the instructions; the checked lengths hold everything that is read.
+                    unsafe {
+                        match block.count {
+                            1 => multiply::<1, E>(self, block, first, panel, part, epilogue),
+                            2 => multiply::<2, E>(self, block, first, panel, part, epilogue),
+                            3 => multiply::<3, E>(self, block, first, panel, part, epilogue),
+                            4 => multiply::<4, E>(self, block, first, panel, part, epilogue),
+                            _ => multiply::<BLOCK, E>(self, block, first, panel, part, epilogue),
+                        }
                     }
                 }
             }
