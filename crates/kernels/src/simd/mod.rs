@@ -8,6 +8,8 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx_vnni;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 pub(crate) mod portable;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
@@ -60,8 +62,8 @@ pub(crate) trait Simd: Copy + Sized {
         std::array::from_fn(|column| self.load(&std::array::from_fn(|row| values[row][column])))
     }
 
-    /// The nearest integers of numbers from 0 to 255, halves to even.
-    fn to_bytes(self, value: Self::Floats, to: &mut [u8; LANES]);
+    /// The nearest integers, halves to even, plus `zero`; 0 or 255 for what is below or above, 0 for what is not a number.
+    fn to_bytes(self, value: Self::Floats, zero: u8, to: &mut [u8; LANES]);
 
     /// Multiplies the rows with each panel: the sum over `k` of `row[k] * panel[k][column]`, plus the bias, times the scale. Each 16
     /// columns of a row are given to the epilogue once.
@@ -105,6 +107,13 @@ impl InstructionSet {
             },
             #[cfg(not(target_arch = "x86_64"))]
             Self::Amx | Self::Avx512Vnni | Self::AvxVnni | Self::Avx2 => task.run(portable::Portable),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => match neon::Neon::detect() {
+                Some(simd) => simd.run(task),
+                None => task.run(portable::Portable),
+            },
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::NeonDotprod => task.run(portable::Portable),
             Self::Portable => task.run(portable::Portable),
         }
     }

@@ -1,3 +1,5 @@
+mod operations;
+
 use proptest::prelude::*;
 
 use super::portable::Portable;
