@@ -186,9 +186,8 @@ fn attention_is_the_weighted_mean_of_the_values() {
             &mut HeadBuffers::default(),
             &mut mixed,
         );
-        let part = |token: usize, part: usize, column: usize| {
-            f64::from(rows[(token * 3 + part) * hidden + column])
-        };
+        let part =
+            |token: usize, part: usize, column: usize| f64::from(rows[(token * 3 + part) * hidden + column]);
         for (at, &query) in queries.iter().enumerate() {
             for head in 0..heads {
                 let columns = head * size..(head + 1) * size;

@@ -226,7 +226,10 @@ impl<D: Dot> Simd for Avx2<D> {
             let high = _mm256_add_epi32(steps(value.1), zero);
             // Packing interleaves the halves of the registers, which the permutation undoes.
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
-            let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            let bytes = _mm_packus_epi16(
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            );
             _mm_storeu_si128(to.as_mut_ptr().cast(), bytes);
         }
     }

@@ -74,7 +74,9 @@ impl Simd for Portable {
     fn to_bytes(self, value: Self::Floats, zero: u8, to: &mut [u8; LANES]) {
         *to = value.map(|value| match value.is_nan() {
             true => 0,
-            false => (value.round_ties_even() as i32).saturating_add(i32::from(zero)).clamp(0, 255) as u8,
+            false => (value.round_ties_even() as i32)
+                .saturating_add(i32::from(zero))
+                .clamp(0, 255) as u8,
         });
     }
 

@@ -117,7 +117,16 @@ impl Task for Conversions<'_> {
 
 #[test]
 fn every_instruction_set_converts_exponents_and_bytes_exactly() {
-    const EDGES: [f32; 8] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 3e9, -3e9, f32::MAX, f32::MIN, 1e-40];
+    const EDGES: [f32; 8] = [
+        f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        3e9,
+        -3e9,
+        f32::MAX,
+        f32::MIN,
+        1e-40,
+    ];
     for start in 0..=255 {
         let at = |lane: usize| (start + 16 * lane) % 256;
         let exponents = std::array::from_fn(|lane| (at(lane) as f32 - 126.0).min(127.0));
