@@ -173,7 +173,7 @@ fn attention_is_the_weighted_mean_of_the_values() {
             },
         );
         // The sequence begins at the second row.
-        let queries: Vec<usize> = (1..=length).filter(|at| at % 3 != 2).collect();
+        let queries: Vec<usize> = (1..1 + length).filter(|at| at % 3 != 2).collect();
         let mut found = vec![0; queries.len() * hidden];
         let mut mixed = Mixed {
             quantizer,
@@ -186,17 +186,16 @@ fn attention_is_the_weighted_mean_of_the_values() {
             &mut HeadBuffers::default(),
             &mut mixed,
         );
-        let part = |token: usize, part: usize, column: usize| {
-            f64::from(rows[((1 + token) * 3 + part) * hidden + column])
-        };
+        let part =
+            |token: usize, part: usize, column: usize| f64::from(rows[(token * 3 + part) * hidden + column]);
         for (at, &query) in queries.iter().enumerate() {
             for head in 0..heads {
                 let columns = head * size..(head + 1) * size;
-                let weights: Vec<f64> = (0..length)
+                let weights: Vec<f64> = (1..1 + length)
                     .map(|key| {
                         columns
                             .clone()
-                            .map(|c| part(query - 1, 0, c) * part(key, 1, c))
+                            .map(|c| part(query, 0, c) * part(key, 1, c))
                             .sum::<f64>()
                             .exp()
                     })
@@ -204,7 +203,7 @@ fn attention_is_the_weighted_mean_of_the_values() {
                 let total: f64 = weights.iter().sum();
                 for column in columns {
                     let mean: f64 = (0..length)
-                        .map(|key| weights[key] * part(key, 2, column))
+                        .map(|key| weights[key] * part(1 + key, 2, column))
                         .sum::<f64>()
                         / total;
                     let expected = mean / f64::from(scale) + 128.0;

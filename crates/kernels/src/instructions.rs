@@ -21,6 +21,8 @@ pub enum InstructionSet {
     AvxVnni,
     /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// aarch64 with 8-bit dot products.
+    NeonDotprod,
     /// Rust without intrinsics.
     Portable,
 }
@@ -38,11 +40,12 @@ pub enum InstructionSetError {
 
 impl InstructionSet {
     /// Every instruction set, the fastest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Amx,
         Self::Avx512Vnni,
         Self::AvxVnni,
         Self::Avx2,
+        Self::NeonDotprod,
         Self::Portable,
     ];
 
@@ -53,6 +56,7 @@ impl InstructionSet {
             Self::Avx512Vnni => "avx512-vnni",
             Self::AvxVnni => "avx-vnni",
             Self::Avx2 => "avx2",
+            Self::NeonDotprod => "neon-dotprod",
             Self::Portable => "portable",
         }
     }
@@ -74,6 +78,13 @@ impl InstructionSet {
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Amx | Self::Avx512Vnni | Self::AvxVnni | Self::Avx2 => false,
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => {
+                std::arch::is_aarch64_feature_detected!("neon")
+                    && std::arch::is_aarch64_feature_detected!("dotprod")
+            }
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::NeonDotprod => false,
             Self::Portable => true,
         }
     }
@@ -109,5 +120,30 @@ impl FromStr for InstructionSet {
             .into_iter()
             .find(|set| set.name() == name)
             .ok_or_else(|| InstructionSetError::Unknown(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_selects_its_instruction_set() {
+        for set in InstructionSet::ALL {
+            assert_eq!(set.name().parse(), Ok(set));
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let error = "sse".parse::<InstructionSet>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "NERVE_INSTRUCTION_SET: `sse` is not an instruction set; use one of {}",
+                names()
+            )
+        );
+        assert!(names().contains("amx, avx512-vnni, avx-vnni, avx2"));
     }
 }

@@ -39,7 +39,7 @@ impl<'a> Rows<'a> {
 /// What is done with a product, 16 columns of a row at a time.
 pub(crate) trait Epilogue<S: Simd> {
     /// Whether it needs so few registers that it can follow a product without moving the sums to memory.
-    const IN_REGISTERS: bool;
+    const IN_REGISTERS: bool = true;
 
     /// `value` holds the real values of the columns from `column` of the row.
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats);
@@ -53,8 +53,6 @@ pub(crate) struct Store<'a> {
 }
 
 impl<S: Simd> Epilogue<S> for Store<'_> {
-    const IN_REGISTERS: bool = true;
-
     #[inline(always)]
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
         if column < self.stride {
@@ -74,8 +72,6 @@ pub(crate) struct AddTo<'a> {
 }
 
 impl<S: Simd> Epilogue<S> for AddTo<'_> {
-    const IN_REGISTERS: bool = true;
-
     #[inline(always)]
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
         if column < self.stride {

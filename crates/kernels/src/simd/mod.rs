@@ -8,6 +8,8 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx_vnni;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 pub(crate) mod portable;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
@@ -51,9 +53,17 @@ pub(crate) trait Simd: Copy + Sized {
     /// The highest lane, compared in the order of [`Simd::sum`] by [`Simd::max`].
     fn highest(self, a: Self::Floats) -> f32;
     /// Lane `i` of row `j` becomes lane `j` of row `i`.
-    fn transpose(self, rows: [Self::Floats; LANES]) -> [Self::Floats; LANES];
-    /// The nearest integers of numbers from 0 to 255, halves to even.
-    fn to_bytes(self, value: Self::Floats, to: &mut [u8; LANES]);
+    #[inline(always)]
+    fn transpose(self, rows: [Self::Floats; LANES]) -> [Self::Floats; LANES] {
+        let mut values = [[0.0; LANES]; LANES];
+        for (row, values) in rows.into_iter().zip(&mut values) {
+            self.store(row, values);
+        }
+        std::array::from_fn(|column| self.load(&std::array::from_fn(|row| values[row][column])))
+    }
+
+    /// The nearest integers, halves to even, plus `zero`; 0 or 255 for what is below or above, 0 for what is not a number.
+    fn to_bytes(self, value: Self::Floats, zero: u8, to: &mut [u8; LANES]);
 
     /// Multiplies the rows with each panel: the sum over `k` of `row[k] * panel[k][column]`, plus the bias, times the scale. Each 16
     /// columns of a row are given to the epilogue once.
@@ -97,7 +107,17 @@ impl InstructionSet {
             },
             #[cfg(not(target_arch = "x86_64"))]
             Self::Amx | Self::Avx512Vnni | Self::AvxVnni | Self::Avx2 => task.run(portable::Portable),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => match neon::Neon::detect() {
+                Some(simd) => simd.run(task),
+                None => task.run(portable::Portable),
+            },
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::NeonDotprod => task.run(portable::Portable),
             Self::Portable => task.run(portable::Portable),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
