@@ -122,3 +122,28 @@ impl FromStr for InstructionSet {
             .ok_or_else(|| InstructionSetError::Unknown(name.to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_selects_its_instruction_set() {
+        for set in InstructionSet::ALL {
+            assert_eq!(set.name().parse(), Ok(set));
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let error = "sse".parse::<InstructionSet>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "NERVE_INSTRUCTION_SET: `sse` is not an instruction set; use one of {}",
+                names()
+            )
+        );
+        assert!(names().contains("amx, avx512-vnni, avx-vnni, avx2"));
+    }
+}

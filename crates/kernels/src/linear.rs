@@ -100,7 +100,7 @@ impl Linear {
         input: Affine,
     ) -> Result<Self, LinearError> {
         let lengths = [
-            ("weight", weight.len(), inputs * outputs),
+            ("weight", weight.len(), inputs.saturating_mul(outputs)),
             ("scales", column_scales.len(), outputs),
             ("bias", bias.len(), outputs),
         ];
@@ -154,6 +154,9 @@ impl Linear {
         };
         let zero_point = i32::from(input.zero_point);
         let mut scales: Vec<f32> = column_scales.iter().map(|scale| scale * input.scale).collect();
+        if let Some(&found) = scales.iter().find(|scale| !scale.is_finite()) {
+            return Err(LinearError::Scale { found });
+        }
         scales.resize(padded, 0.0);
         Ok(Self {
             inputs,

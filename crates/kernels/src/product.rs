@@ -38,6 +38,9 @@ impl<'a> Rows<'a> {
 
 /// What is done with a product, 16 columns of a row at a time.
 pub(crate) trait Epilogue<S: Simd> {
+    /// Whether it needs so few registers that it can follow a product without moving the sums to memory.
+    const IN_REGISTERS: bool = true;
+
     /// `value` holds the real values of the columns from `column` of the row.
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats);
 }
@@ -90,6 +93,8 @@ pub(crate) struct Activate<'a, S: Simd> {
 }
 
 impl<S: Simd> Epilogue<S> for Activate<'_, S> {
+    const IN_REGISTERS: bool = false;
+
     #[inline(always)]
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
         if column < self.stride {

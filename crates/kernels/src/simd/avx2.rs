@@ -198,6 +198,24 @@ impl<D: Dot> Simd for Avx2<D> {
     }
 
     #[inline(always)]
+    fn transpose(self, rows: [Pair; LANES]) -> [Pair; LANES] {
+        let (mut halves, mut columns) = ([[rows[0].0; WIDTH]; 4], rows);
+        for (row, pair) in rows.iter().enumerate() {
+            halves[row / WIDTH][row % WIDTH] = pair.0;
+            halves[2 + row / WIDTH][row % WIDTH] = pair.1;
+        }
+        for half in &mut halves {
+            // SAFETY: `self` proves AVX2.
+            *half = unsafe { transpose(*half) };
+        }
+        for column in 0..WIDTH {
+            columns[column] = Pair(halves[0][column], halves[1][column]);
+            columns[WIDTH + column] = Pair(halves[2][column], halves[3][column]);
+        }
+        columns
+    }
+
+    #[inline(always)]
     fn to_bytes(self, value: Pair, to: &mut [u8; LANES]) {
         // SAFETY: `self` proves AVX2, and the array is 16 writable bytes.
         unsafe {
@@ -326,4 +344,37 @@ fn finish<const R: usize, D: Dot, E: Epilogue<Avx2<D>>>(
 #[target_feature(enable = "avx2,fma")]
 unsafe fn run<D: Dot>(simd: Avx2<D>, task: impl Task) {
     task.run(simd);
+}
+
+/// Lane `i` of row `j` becomes lane `j` of row `i`.
+///
+/// # Safety
+///
+/// The processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn transpose(rows: [__m256; WIDTH]) -> [__m256; WIDTH] {
+    // Of four rows, a vector holds in each half `h` the column `4 h + c`.
+    let mut halves = [[rows[0]; 4]; 2];
+    for (halves, rows) in halves.iter_mut().zip(rows.chunks_exact(4)) {
+        let [low, next_low] = [
+            _mm256_unpacklo_ps(rows[0], rows[1]),
+            _mm256_unpacklo_ps(rows[2], rows[3]),
+        ];
+        let [high, next_high] = [
+            _mm256_unpackhi_ps(rows[0], rows[1]),
+            _mm256_unpackhi_ps(rows[2], rows[3]),
+        ];
+        halves[0] = _mm256_shuffle_ps::<0x44>(low, next_low);
+        halves[1] = _mm256_shuffle_ps::<0xee>(low, next_low);
+        halves[2] = _mm256_shuffle_ps::<0x44>(high, next_high);
+        halves[3] = _mm256_shuffle_ps::<0xee>(high, next_high);
+    }
+    let mut columns = rows;
+    for column in 0..4 {
+        let [a, b] = [halves[0][column], halves[1][column]];
+        columns[column] = _mm256_permute2f128_ps::<0x20>(a, b);
+        columns[4 + column] = _mm256_permute2f128_ps::<0x31>(a, b);
+    }
+    columns
 }

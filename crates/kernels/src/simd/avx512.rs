@@ -156,6 +156,12 @@ impl<P: Product> Simd for Avx512<P> {
     }
 
     #[inline(always)]
+    fn transpose(self, rows: [__m512; LANES]) -> [__m512; LANES] {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { transpose(rows) }
+    }
+
+    #[inline(always)]
     fn to_bytes(self, value: __m512, to: &mut [u8; LANES]) {
         // SAFETY: `self` proves AVX-512 F, and the array is 16 writable bytes.
         unsafe {
@@ -241,6 +247,15 @@ unsafe fn multiply<const R: usize, E: Epilogue<Avx512>>(
         }
     }
     let (scales, _) = panel.scales.as_chunks::<LANES>();
+    if E::IN_REGISTERS {
+        for (row, sums) in sums.iter().enumerate() {
+            for (part, (&sum, scales)) in sums.iter().zip(scales).enumerate() {
+                let product = simd.mul(_mm512_cvtepi32_ps(sum), simd.load(scales));
+                epilogue.take(simd, first + row, panel.column + part * LANES, product);
+            }
+        }
+        return;
+    }
     let mut products = [[[0.0; LANES]; REGISTERS]; R];
     for (sums, products) in sums.iter().zip(&mut products) {
         for ((sum, scales), product) in sums.iter().zip(scales).zip(products) {
@@ -275,4 +290,48 @@ fn finish<const R: usize, E: Epilogue<Avx512>>(
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,fma")]
 unsafe fn run<P: Product>(simd: Avx512<P>, task: impl Task) {
     task.run(simd);
+}
+
+/// [`Simd::transpose`].
+///
+/// # Safety
+///
+/// The processor has AVX-512 F.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose(rows: [__m512; LANES]) -> [__m512; LANES] {
+    // Of four rows, a vector holds in each quarter `q` the column `4 q + c`.
+    let mut quarters = [[rows[0]; 4]; 4];
+    for (quarters, rows) in quarters.iter_mut().zip(rows.chunks_exact(4)) {
+        let even = _mm512_castps_pd(_mm512_unpacklo_ps(rows[0], rows[1]));
+        let odd = _mm512_castps_pd(_mm512_unpackhi_ps(rows[0], rows[1]));
+        let next_even = _mm512_castps_pd(_mm512_unpacklo_ps(rows[2], rows[3]));
+        let next_odd = _mm512_castps_pd(_mm512_unpackhi_ps(rows[2], rows[3]));
+        quarters[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(even, next_even));
+        quarters[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(even, next_even));
+        quarters[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(odd, next_odd));
+        quarters[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(odd, next_odd));
+    }
+    let mut columns = rows;
+    for column in 0..4 {
+        let [a, b, c, d] = [
+            quarters[0][column],
+            quarters[1][column],
+            quarters[2][column],
+            quarters[3][column],
+        ];
+        let even = [
+            _mm512_shuffle_f32x4::<0x88>(a, b),
+            _mm512_shuffle_f32x4::<0x88>(c, d),
+        ];
+        let odd = [
+            _mm512_shuffle_f32x4::<0xdd>(a, b),
+            _mm512_shuffle_f32x4::<0xdd>(c, d),
+        ];
+        columns[column] = _mm512_shuffle_f32x4::<0x88>(even[0], even[1]);
+        columns[4 + column] = _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]);
+        columns[8 + column] = _mm512_shuffle_f32x4::<0xdd>(even[0], even[1]);
+        columns[12 + column] = _mm512_shuffle_f32x4::<0xdd>(odd[0], odd[1]);
+    }
+    columns
 }

@@ -52,6 +52,16 @@ pub(crate) trait Simd: Copy + Sized {
     fn sum(self, a: Self::Floats) -> f32;
     /// The highest lane, compared in the order of [`Simd::sum`] by [`Simd::max`].
     fn highest(self, a: Self::Floats) -> f32;
+    /// Lane `i` of row `j` becomes lane `j` of row `i`.
+    #[inline(always)]
+    fn transpose(self, rows: [Self::Floats; LANES]) -> [Self::Floats; LANES] {
+        let mut values = [[0.0; LANES]; LANES];
+        for (row, values) in rows.into_iter().zip(&mut values) {
+            self.store(row, values);
+        }
+        std::array::from_fn(|column| self.load(&std::array::from_fn(|row| values[row][column])))
+    }
+
     /// The nearest integers of numbers from 0 to 255, halves to even.
     fn to_bytes(self, value: Self::Floats, to: &mut [u8; LANES]);
 

@@ -1,237 +1,170 @@
+mod operations;
+
+use proptest::prelude::*;
+
+use super::portable::Portable;
 use super::*;
-use crate::linear::{Affine, GROUP, Linear};
-use crate::product::{Store, multiply};
+use crate::linear::{Affine, GROUP, Linear, PANEL};
 
-/// The bits of each operation's results on two vectors. All numbers that are none have the same bits: which ones they have depends on the
-/// processor.
-struct Operations<'t> {
-    a: [f32; LANES],
-    b: [f32; LANES],
-    results: &'t mut Vec<(&'static str, Vec<u32>)>,
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    let bits = |value: &f32| match value.is_nan() {
-        true => f32::NAN.to_bits(),
-        false => value.to_bits(),
-    };
-    values.iter().map(bits).collect()
-}
-
-impl Task for Operations<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let (a, b) = (simd.load(&self.a), simd.load(&self.b));
-        let vectors = [
-            ("splat", simd.splat(self.a[3])),
-            ("load", a),
-            ("add", simd.add(a, b)),
-            ("sub", simd.sub(a, b)),
-            ("mul", simd.mul(a, b)),
-            ("div", simd.div(a, b)),
-            ("mul_add", simd.mul_add(a, b, simd.splat(1.0 + f32::EPSILON))),
-            ("max", simd.max(a, b)),
-            ("min", simd.min(a, b)),
-            ("round", simd.round(a)),
-        ];
-        for (name, value) in vectors {
-            let mut lanes = [0.0; LANES];
-            simd.store(value, &mut lanes);
-            self.results.push((name, bits(&lanes)));
-        }
-        self.results.push(("sum", bits(&[simd.sum(a)])));
-        self.results.push(("highest", bits(&[simd.highest(a)])));
-    }
-}
-
-/// The instruction sets of this processor other than portable Rust.
-fn others() -> impl Iterator<Item = InstructionSet> {
-    InstructionSet::ALL
-        .into_iter()
-        .filter(|set| *set != InstructionSet::Portable && set.is_available())
-}
-
-#[test]
-fn every_operation_has_the_same_bits_on_every_instruction_set() {
-    const EDGES: [f32; 20] = [
-        0.0,
-        -0.0,
-        0.5,
-        -0.5,
-        1.5,
-        -2.5,
-        1.0 + f32::EPSILON,
-        3.402_823e38,
-        f32::MIN,
-        f32::MIN_POSITIVE,
-        -1e-40,
-        f32::INFINITY,
-        f32::NEG_INFINITY,
-        f32::NAN,
-        8_388_609.0,
-        1e-3,
-        -7.75,
-        100.5,
-        101.5,
-        -0.1,
-    ];
-    // The offsets pair every edge with every other one, in vectors with and without numbers that are none.
-    for offset in (0..EDGES.len()).step_by(if cfg!(miri) { 10 } else { 1 }) {
-        for start in (0..EDGES.len()).step_by(if cfg!(miri) { 10 } else { 1 }) {
-            let a = std::array::from_fn(|lane| EDGES[(start + lane) % EDGES.len()]);
-            let b = std::array::from_fn(|lane| EDGES[(start + offset + lane) % EDGES.len()]);
-            let run = |set: InstructionSet| {
-                let mut results = Vec::new();
-                set.run(Operations {
-                    a,
-                    b,
-                    results: &mut results,
-                });
-                results
-            };
-            let expected = run(InstructionSet::Portable);
-            for set in others() {
-                assert_eq!(run(set), expected, "{} of {a:?} and {b:?}", set.name());
-            }
-        }
-    }
-}
-
-/// What [`Operations`] leaves out, as it holds for some numbers alone.
-struct Conversions<'t> {
-    exponents: [f32; LANES],
-    bytes: [f32; LANES],
-    results: &'t mut ([f32; LANES], [u8; LANES]),
-}
-
-impl Task for Conversions<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let (powers, bytes) = self.results;
-        simd.store(simd.power_of_two(simd.load(&self.exponents)), powers);
-        simd.to_bytes(simd.load(&self.bytes), bytes);
-    }
-}
-
-#[test]
-fn every_instruction_set_converts_exponents_and_bytes_exactly() {
-    for start in (0..=255).step_by(if cfg!(miri) { 50 } else { 1 }) {
-        let at = |lane: usize| (start + 16 * lane) % 256;
-        let exponents = std::array::from_fn(|lane| (at(lane) as f32 - 126.0).min(127.0));
-        let bytes: [f32; LANES] =
-            std::array::from_fn(|lane| (at(lane) as f32 + (lane % 5) as f32 / 4.0 - 0.5).clamp(0.0, 255.0));
-        for set in others().chain([InstructionSet::Portable]) {
-            let mut results = ([0.0; LANES], [0; LANES]);
-            set.run(Conversions {
-                exponents,
-                bytes,
-                results: &mut results,
-            });
-            let name = set.name();
-            assert_eq!(results.0, exponents.map(|n| f64::from(n).exp2() as f32), "{name}");
-            assert_eq!(
-                results.1,
-                bytes.map(|byte| byte.round_ties_even() as u8),
-                "{name}"
-            );
-        }
-    }
-}
-
-struct Multiply<'t> {
-    rows: Rows<'t>,
-    linear: &'t Linear,
-    to: &'t mut [f32],
+/// A linear layer and rows of inputs.
+pub(super) struct Operands {
+    pub(super) linear: Linear,
+    bytes: Vec<u8>,
     stride: usize,
+    count: usize,
 }
+
+impl Operands {
+    /// Random numbers of the whole range, of which every third is an extreme. Rows are `gap` bytes apart.
+    pub(super) fn random([count, inputs, outputs]: [usize; 3], gap: usize, seed: u64) -> Self {
+        let mut state = seed;
+        let mut next = |limit: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % limit
+        };
+        let mut extreme = |limit: u64| match next(6) {
+            0 => 0,
+            1 => limit - 1,
+            _ => next(limit),
+        };
+        let weight: Vec<i8> = (0..inputs * outputs).map(|_| extreme(129) as i8 - 64).collect();
+        let stride = inputs + gap;
+        let length = count.saturating_sub(1) * stride + if count == 0 { 0 } else { inputs };
+        let bytes = (0..length).map(|_| extreme(256) as u8).collect();
+        let affine = Affine {
+            scale: 0.03,
+            zero_point: extreme(256) as u8,
+        };
+        let bias: Vec<i32> = (0..outputs).map(|_| next(100_000) as i32 - 50_000).collect();
+        let scales: Vec<f32> = (0..outputs).map(|_| (next(1000) + 1) as f32 * 1e-5).collect();
+        Self {
+            linear: Linear::new(&weight, &scales, &bias, [inputs, outputs], affine).unwrap(),
+            bytes,
+            stride,
+            count,
+        }
+    }
+
+    pub(super) fn rows(&self) -> Rows<'_> {
+        Rows {
+            bytes: &self.bytes,
+            stride: self.stride,
+            count: self.count,
+        }
+    }
+
+    /// The products of portable Rust.
+    pub(super) fn expected(&self) -> Products {
+        let mut products = Products::new(self);
+        Portable.multiply(self.rows(), self.linear.panels(), &mut products);
+        assert!(products.values.iter().all(Option::is_some));
+        products
+    }
+}
+
+/// The bits of products, each of which is given once.
+#[derive(PartialEq)]
+pub(super) struct Products {
+    values: Vec<Option<[u32; LANES]>>,
+    width: usize,
+}
+
+impl Products {
+    pub(super) fn new(operands: &Operands) -> Self {
+        let width = operands.linear.panels().count() * PANEL;
+        Self {
+            values: vec![None; operands.count * width / LANES],
+            width,
+        }
+    }
+}
+
+impl<S: Simd> Epilogue<S> for Products {
+    #[inline(always)]
+    fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
+        assert!(column % LANES == 0 && column < self.width);
+        let mut floats = [0.0; LANES];
+        simd.store(value, &mut floats);
+        let before = self.values[(row * self.width + column) / LANES].replace(floats.map(f32::to_bits));
+        assert!(before.is_none(), "row {row}, column {column} is given twice");
+    }
+}
+
+/// The product of the operands.
+struct Multiply<'a>(&'a Operands, &'a mut Products);
 
 impl Task for Multiply<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { to, stride, .. } = self;
-        multiply(simd, self.rows, self.linear, &mut Store { to, stride });
+        simd.multiply(self.0.rows(), self.0.linear.panels(), self.1);
+    }
+}
+
+fn compare(operands: &Operands) {
+    let expected = operands.expected();
+    for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+        let mut products = Products::new(operands);
+        set.run(Multiply(operands, &mut products));
+        assert!(products == expected, "{} differs from portable Rust", set.name());
     }
 }
 
 #[test]
-fn products_are_exact_on_every_instruction_set() {
-    let counts: &[usize] = if cfg!(miri) {
-        &[7]
-    } else {
-        &[1, 2, 3, 4, 5, 6, 7, 11, 12, 33]
+fn the_products_of_portable_rust_are_those_of_integers() {
+    let [count, inputs, outputs] = if cfg!(miri) { [2, 5, 20] } else { [7, 76, 70] };
+    let number = |at: usize| at.wrapping_mul(2_654_435_761) >> 7;
+    let bytes: Vec<u8> = (0..count * (inputs + 3)).map(|at| number(at) as u8).collect();
+    let weight: Vec<i8> = (0..inputs * outputs)
+        .map(|at| [-64, 64, (number(at) % 64) as i8][at % 3])
+        .collect();
+    let bias: Vec<i32> = (0..outputs).map(|at| number(at) as i32 % 5000).collect();
+    let affine = Affine {
+        scale: 0.5,
+        zero_point: 77,
     };
-    let widths: &[[usize; 2]] = match cfg!(miri) {
-        true => &[[5, 20]],
-        false => &[
-            [1, 1],
-            [3, 16],
-            [4, 64],
-            [5, 65],
-            [20, 48],
-            [64, 130],
-            [76, 64],
-            [130, 80],
-            [512, 64],
-        ],
+    let linear = Linear::new(&weight, &vec![2.0; outputs], &bias, [inputs, outputs], affine).unwrap();
+    let stride = inputs + 3;
+    let operands = Operands {
+        linear,
+        bytes,
+        stride,
+        count,
     };
-    for &[inputs, outputs] in widths {
-        let kinds = [(128, false), (0, false), (255, true), (7, true)];
-        for (zero_point, extreme) in kinds.into_iter().take(if cfg!(miri) { 1 } else { 4 }) {
-            let number = |at: usize| at.wrapping_mul(2_654_435_761) >> 7;
-            let weight: Vec<i8> = (0..inputs * outputs)
-                .map(|at| match extreme {
-                    true => [64, -64][at % outputs % 2],
-                    false => ((number(at) % 129) as i16 - 64) as i8,
-                })
-                .collect();
-            let bias: Vec<i32> = (0..outputs).map(|at| number(at) as i32 % 5000).collect();
-            let affine = Affine {
-                scale: 0.5,
-                zero_point,
+    let Products { values, width } = operands.expected();
+    for row in 0..count {
+        for column in 0..outputs {
+            let product = |k: usize| {
+                (i32::from(operands.bytes[row * stride + k]) - 77) * i32::from(weight[k * outputs + column])
             };
-            let scales = vec![2.0; outputs];
-            let linear = Linear::new(&weight, &scales, &bias, [inputs, outputs], affine).unwrap();
-            let (width, stride) = (
-                inputs.next_multiple_of(GROUP) + 4,
-                outputs.next_multiple_of(LANES),
-            );
-            for &count in counts {
-                let bytes: Vec<u8> = (0..count * width)
-                    .map(|at| if extreme { 255 } else { (number(at) % 256) as u8 })
-                    .collect();
-                let rows = Rows {
-                    bytes: &bytes,
-                    stride: width,
-                    count,
-                };
-                let expected = |row: usize, column: usize| {
-                    let product = |k: usize| {
-                        let x = i32::from(bytes[row * width + k]) - i32::from(zero_point);
-                        x * i32::from(weight[k * outputs + column])
-                    };
-                    ((0..inputs).map(product).sum::<i32>() + bias[column]) as f32
-                };
-                for set in others().chain([InstructionSet::Portable]) {
-                    let mut to = vec![f32::NAN; count * stride];
-                    let linear = &linear;
-                    set.run(Multiply {
-                        rows,
-                        linear,
-                        to: &mut to,
-                        stride,
-                    });
-                    for (row, to) in to.chunks(stride).enumerate() {
-                        for (column, &found) in to[..outputs].iter().enumerate() {
-                            let name = set.name();
-                            let place = format!(
-                                "{name}: {inputs} x {outputs}, row {row} of {count}, column {column}"
-                            );
-                            assert_eq!(found, expected(row, column), "{place}");
-                        }
-                        assert!(to[outputs..].iter().all(|&padding| padding == 0.0));
-                    }
-                }
-            }
+            let expected = ((0..inputs).map(product).sum::<i32>() + bias[column]) as f32;
+            let found = values[(row * width + column) / LANES].unwrap()[column % LANES];
+            assert_eq!(f32::from_bits(found), expected);
         }
+    }
+}
+
+#[test]
+fn every_instruction_set_gives_the_products_of_portable_rust_at_usual_widths() {
+    for inputs in [4, 32, 96, 128, 208, 384, 1536] {
+        for count in [0, 1, 5, 6, 7, 15, 16, 17, 32, 33, 48, 95] {
+            compare(&Operands::random([count, inputs, 80], 0, (inputs * count) as u64));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_instruction_set_gives_the_products_of_portable_rust(
+        count in 1..100usize,
+        groups in 1..256usize,
+        outputs in 1..200usize,
+        gap in 0..9usize,
+        seed: u64,
+    ) {
+        compare(&Operands::random([count, groups * GROUP, outputs], gap, seed));
     }
 }

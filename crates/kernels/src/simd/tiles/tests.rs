@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::linear::{Affine, Linear};
 use crate::simd::portable::Portable;
+use crate::simd::tests::{Operands, Products};
 
 /// The tile instructions in software, which panic where the processor raises an exception.
 struct SoftwareTiles {
@@ -16,6 +17,15 @@ struct SoftwareTiles {
 }
 
 impl SoftwareTiles {
+    fn new(readable: Vec<Range<usize>>) -> Self {
+        Self {
+            shapes: None,
+            tiles: [[[0; ROW_BYTES]; TILE_ROWS]; 8],
+            readable,
+            configurations: 0,
+        }
+    }
+
     fn shape(&self, tile: u8) -> TileShape {
         let shape = self.shapes.expect("the tiles are configured")[usize::from(tile)];
         assert!(shape.rows > 0 && shape.row_bytes > 0);
@@ -98,94 +108,43 @@ impl Sums for Portable {
     }
 }
 
-/// Stores every product once.
-struct Once {
-    products: Vec<Option<[u32; LANES]>>,
-    width: usize,
+/// The addresses of a slice.
+fn addresses<T>(slice: &[T]) -> Range<usize> {
+    let range = slice.as_ptr_range();
+    range.start.addr()..range.end.addr()
 }
 
-impl Epilogue<Portable> for Once {
-    fn take(&mut self, _: Portable, row: usize, column: usize, value: [f32; LANES]) {
-        assert!(column % LANES == 0 && column < self.width);
-        let product = &mut self.products[(row * self.width + column) / LANES];
-        assert!(
-            product.replace(value.map(f32::to_bits)).is_none(),
-            "taken twice: row {row}, column {column}"
-        );
+fn compare(operands: &Operands) {
+    let mut readable = vec![addresses(operands.rows().bytes)];
+    for panel in operands.linear.panels() {
+        readable.push(addresses(panel.weights));
+        readable.push(addresses(panel.bias));
     }
-}
-
-impl Once {
-    fn new(rows: usize, linear: &Linear) -> Self {
-        let width = linear.panels().count() * PANEL;
-        Self {
-            products: vec![None; rows * width / LANES],
-            width,
-        }
-    }
-}
-
-fn compare(count: usize, inputs: usize, outputs: usize, gap: usize, seed: u64) {
-    let mut state = seed;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        state >> 33
-    };
-    let weight: Vec<i8> = (0..inputs * outputs).map(|_| (next() % 129) as i8 - 64).collect();
-    let scales: Vec<f32> = (0..outputs).map(|_| (next() % 1000 + 1) as f32 * 1e-5).collect();
-    let bias: Vec<i32> = (0..outputs).map(|_| next() as i32 % 100_000 - 50_000).collect();
-    let affine = Affine {
-        scale: 0.03,
-        zero_point: (next() % 256) as u8,
-    };
-    let linear = Linear::new(&weight, &scales, &bias, [inputs, outputs], affine).unwrap();
-    let stride = inputs + gap;
-    let length = count.saturating_sub(1) * stride + if count == 0 { 0 } else { inputs };
-    let bytes: Vec<u8> = (0..length).map(|_| next() as u8).collect();
-    let rows = Rows {
-        bytes: &bytes,
-        stride,
-        count,
-    };
-
-    let mut expected = Once::new(count, &linear);
-    Portable.multiply(rows, linear.panels(), &mut expected);
-    let mut tiles = SoftwareTiles {
-        shapes: None,
-        tiles: [[[0; ROW_BYTES]; TILE_ROWS]; 8],
-        readable: vec![bytes.as_ptr_range()]
-            .into_iter()
-            .map(|range| range.start.addr()..range.end.addr())
-            .collect(),
-        configurations: 0,
-    };
-    for panel in linear.panels() {
-        let address = panel.weights.as_ptr().addr();
-        tiles.readable.push(address..address + panel.weights.len());
-        let address = panel.bias.as_ptr().addr();
-        tiles.readable.push(address..address + size_of_val(panel.bias));
-    }
-    let mut products = Once::new(count, &linear);
-    multiply(Portable, &mut tiles, rows, linear.panels(), &mut products);
-    assert!(expected.products.iter().all(Option::is_some));
-    assert!(products.products == expected.products);
+    let mut tiles = SoftwareTiles::new(readable);
+    let mut products = Products::new(operands);
+    multiply(
+        Portable,
+        &mut tiles,
+        operands.rows(),
+        operands.linear.panels(),
+        &mut products,
+    );
+    assert!(products == operands.expected());
     assert!(tiles.shapes.is_none(), "the tiles are not released");
-    assert_eq!(tiles.configurations, usize::from(count > 0));
+    assert_eq!(tiles.configurations, usize::from(operands.rows().count > 0));
 }
 
 #[test]
 fn tiles_give_the_products_of_portable_rust_at_usual_widths() {
     for inputs in [4, 32, 96, 128, 208, 384, 1536] {
         for count in [0, 1, 15, 16, 17, 32, 33, 48, 95] {
-            compare(count, inputs, 80, 0, (inputs * count) as u64);
+            compare(&Operands::random([count, inputs, 80], 0, (inputs * count) as u64));
         }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn tiles_give_the_products_of_portable_rust(
@@ -195,7 +154,7 @@ proptest! {
         gap in 0..9usize,
         seed: u64,
     ) {
-        compare(count, groups * GROUP, outputs, gap, seed);
+        compare(&Operands::random([count, groups * GROUP, outputs], gap, seed));
     }
 }
 
@@ -218,12 +177,7 @@ fn tiles_are_released_when_the_epilogue_panics() {
         stride: 4,
         count: 1,
     };
-    let mut tiles = SoftwareTiles {
-        shapes: None,
-        tiles: [[[0; ROW_BYTES]; TILE_ROWS]; 8],
-        readable: vec![0..usize::MAX],
-        configurations: 0,
-    };
+    let mut tiles = SoftwareTiles::new(vec![0..usize::MAX]);
     let product = std::panic::AssertUnwindSafe(|| {
         multiply(Portable, &mut tiles, rows, linear.panels(), &mut Panics);
     });
