@@ -166,6 +166,22 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn transpose(self, rows: [Quad; LANES]) -> [Quad; LANES] {
+        let mut columns = rows;
+        for row in 0..REGISTERS {
+            for column in 0..REGISTERS {
+                let square = std::array::from_fn(|at| rows[row * WIDTH + at][column]);
+                // SAFETY: `self` proves NEON.
+                let square = unsafe { transpose(square) };
+                for (at, square) in square.into_iter().enumerate() {
+                    columns[column * WIDTH + at][row] = square;
+                }
+            }
+        }
+        columns
+    }
+
+    #[inline(always)]
     fn to_bytes(self, value: Quad, to: &mut [u8; LANES]) {
         // SAFETY: `self` proves NEON, and the array is 16 writable bytes.
         unsafe {
@@ -203,6 +219,24 @@ impl Simd for Neon {
             }
         }
     }
+}
+
+/// [`Simd::transpose`] of 4 by 4 floats.
+///
+/// # Safety
+///
+/// The processor has NEON.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn transpose([a, b, c, d]: [float32x4_t; WIDTH]) -> [float32x4_t; WIDTH] {
+    let (even, odd) = (vtrn1q_f32(a, b), vtrn2q_f32(a, b));
+    let (below_even, below_odd) = (vtrn1q_f32(c, d), vtrn2q_f32(c, d));
+    [
+        vcombine_f32(vget_low_f32(even), vget_low_f32(below_even)),
+        vcombine_f32(vget_low_f32(odd), vget_low_f32(below_odd)),
+        vcombine_f32(vget_high_f32(even), vget_high_f32(below_even)),
+        vcombine_f32(vget_high_f32(odd), vget_high_f32(below_odd)),
+    ]
 }
 
 /// [`Simd::multiply`] of `R` rows and the panel's `part` of 16 columns, whose sums stay in registers.
