@@ -96,7 +96,7 @@ pub(crate) fn gelu_tanh<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
 #[derive(Clone, Copy)]
 pub(crate) struct Quantizer<S: Simd> {
     steps: S::Floats,
-    zero: S::Floats,
+    zero: u8,
 }
 
 impl<S: Simd> Quantizer<S> {
@@ -104,7 +104,7 @@ impl<S: Simd> Quantizer<S> {
     pub(crate) fn new(simd: S, affine: Affine) -> Self {
         Self {
             steps: simd.splat(affine.steps()),
-            zero: simd.splat(f32::from(affine.zero_point)),
+            zero: affine.zero_point,
         }
     }
 
@@ -112,8 +112,6 @@ impl<S: Simd> Quantizer<S> {
     #[inline(always)]
     pub(crate) fn quantize(self, simd: S, value: S::Floats, to: &mut [u8; LANES]) {
         // The zero point is added after rounding: a sum has fewer digits behind the point, and rounds otherwise than ONNX Runtime.
-        let steps = simd.add(simd.round(simd.mul(value, self.steps)), self.zero);
-        let steps = simd.min(simd.max(steps, simd.splat(0.0)), simd.splat(255.0));
-        simd.to_bytes(steps, to);
+        simd.to_bytes(simd.mul(value, self.steps), self.zero, to);
     }
 }

@@ -216,12 +216,16 @@ impl<D: Dot> Simd for Avx2<D> {
     }
 
     #[inline(always)]
-    fn to_bytes(self, value: Pair, to: &mut [u8; LANES]) {
+    fn to_bytes(self, value: Pair, zero: u8, to: &mut [u8; LANES]) {
         // SAFETY: `self` proves AVX2, and the array is 16 writable bytes.
         unsafe {
+            // What is too low or not a number becomes the lowest integer. The minimum keeps what is not a number.
+            let zero = _mm256_set1_epi32(i32::from(zero));
+            let steps = |value| _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(255.0), value));
+            let low = _mm256_add_epi32(steps(value.0), zero);
+            let high = _mm256_add_epi32(steps(value.1), zero);
             // Packing interleaves the halves of the registers, which the permutation undoes.
-            let words = _mm256_packs_epi32(_mm256_cvtps_epi32(value.0), _mm256_cvtps_epi32(value.1));
-            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
             let bytes = _mm_packus_epi16(
                 _mm256_castsi256_si128(words),
                 _mm256_extracti128_si256::<1>(words),

@@ -162,13 +162,14 @@ impl<P: Product> Simd for Avx512<P> {
     }
 
     #[inline(always)]
-    fn to_bytes(self, value: __m512, to: &mut [u8; LANES]) {
+    fn to_bytes(self, value: __m512, zero: u8, to: &mut [u8; LANES]) {
         // SAFETY: `self` proves AVX-512 F, and the array is 16 writable bytes.
         unsafe {
-            _mm_storeu_si128(
-                to.as_mut_ptr().cast(),
-                _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(value)),
-            )
+            // What is too low or not a number becomes the lowest integer. The minimum keeps what is not a number.
+            let steps = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(255.0), value));
+            let steps = _mm512_add_epi32(steps, _mm512_set1_epi32(i32::from(zero)));
+            let steps = _mm512_max_epi32(steps, _mm512_setzero_si512());
+            _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtusepi32_epi8(steps));
         }
     }
 

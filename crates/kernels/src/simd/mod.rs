@@ -62,8 +62,8 @@ pub(crate) trait Simd: Copy + Sized {
         std::array::from_fn(|column| self.load(&std::array::from_fn(|row| values[row][column])))
     }
 
-    /// The nearest integers of numbers from 0 to 255, halves to even.
-    fn to_bytes(self, value: Self::Floats, to: &mut [u8; LANES]);
+    /// The nearest integers, halves to even, plus `zero`; 0 or 255 for what is below or above, 0 for what is not a number.
+    fn to_bytes(self, value: Self::Floats, zero: u8, to: &mut [u8; LANES]);
 
     /// Multiplies the rows with each panel: the sum over `k` of `row[k] * panel[k][column]`, plus the bias, times the scale. Each 16
     /// columns of a row are given to the epilogue once.

@@ -182,12 +182,17 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn to_bytes(self, value: Quad, to: &mut [u8; LANES]) {
+    fn to_bytes(self, value: Quad, zero: u8, to: &mut [u8; LANES]) {
         // SAFETY: `self` proves NEON, and the array is 16 writable bytes.
         unsafe {
-            let [a, b, c, d] = value.map(|value| vmovn_u32(vcvtnq_u32_f32(value)));
+            let zero = vdupq_n_s32(i32::from(zero));
+            let [a, b, c, d] = value.map(|value| {
+                let steps = vqmovun_s32(vqaddq_s32(vcvtnq_s32_f32(value), zero));
+                // What is not a number is not equal to itself.
+                vand_u16(steps, vmovn_u32(vceqq_f32(value, value)))
+            });
             let (low, high) = (vcombine_u16(a, b), vcombine_u16(c, d));
-            vst1q_u8(to.as_mut_ptr(), vcombine_u8(vmovn_u16(low), vmovn_u16(high)));
+            vst1q_u8(to.as_mut_ptr(), vcombine_u8(vqmovn_u16(low), vqmovn_u16(high)));
         }
     }
 
@@ -282,13 +287,17 @@ unsafe fn multiply<const R: usize, E: Epilogue<Neon>>(
             add_group::<R, 0>(&mut sums, &inputs, weights.add(group * GROUP * PANEL));
         }
     }
-    let mut products = [[0.0; LANES]; R];
     let (scales, _) = panel.scales.as_chunks::<LANES>();
-    for (sums, product) in sums.iter().zip(&mut products) {
-        let value = sums.map(|sum| vcvtq_f32_s32(sum));
-        simd.store(simd.mul(value, simd.load(&scales[part])), product);
+    let scales = simd.load(&scales[part]);
+    let products = sums.map(|sums| simd.mul(sums.map(|sum| vcvtq_f32_s32(sum)), scales));
+    let column = panel.column + part * LANES;
+    if E::IN_REGISTERS {
+        for (row, product) in products.into_iter().enumerate() {
+            epilogue.take(simd, first + row, column, product);
+        }
+    } else {
+        finish(simd, &products, first, column, epilogue);
     }
-    finish(simd, &products, first, panel.column + part * LANES, epilogue);
 }
 
 /// The inputs less 128, since both factors of a dot product are signed. The bias makes up for it.
@@ -338,13 +347,13 @@ unsafe fn add_group<const R: usize, const AT: i32>(
 #[target_feature(enable = "neon,dotprod")]
 fn finish<const R: usize, E: Epilogue<Neon>>(
     simd: Neon,
-    products: &[[f32; LANES]; R],
+    products: &[Quad; R],
     first: usize,
     column: usize,
     epilogue: &mut E,
 ) {
     for (row, product) in products.iter().enumerate() {
-        epilogue.take(simd, first + row, column, simd.load(product));
+        epilogue.take(simd, first + row, column, *product);
     }
 }
 
