@@ -10,6 +10,7 @@ mod activation;
 mod aligned;
 mod arena;
 mod attention;
+mod buffer;
 mod chunks;
 mod encoder;
 mod instructions;

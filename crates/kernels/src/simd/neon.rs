@@ -5,8 +5,7 @@ use std::arch::asm;
 
 use crate::instructions::InstructionSet;
 use crate::linear::{GROUP, PANEL, Panel};
-use crate::product::{Epilogue, Rows};
-use crate::simd::{LANES, Simd, Task};
+use crate::simd::vector::{Epilogue, LANES, Rows, Simd, Task};
 
 /// Sums of a register.
 const WIDTH: usize = 4;

@@ -1,7 +1,7 @@
 use crate::instructions::InstructionSet;
 use crate::linear::{Affine, GROUP, Linear};
-use crate::product::{Rows, Store, multiply};
-use crate::simd::{LANES, Simd, Task};
+use crate::product::{Store, multiply};
+use crate::simd::vector::{LANES, Rows, Simd, Task};
 
 /// The step from one case to the next: few cases under Miri.
 const STEP: usize = if cfg!(miri) { 11 } else { 1 };
