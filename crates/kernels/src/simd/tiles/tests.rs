@@ -177,7 +177,7 @@ fn tiles_are_released_when_the_epilogue_panics() {
         stride: 4,
         count: 1,
     };
-    let mut tiles = SoftwareTiles::new(vec![0..usize::MAX]);
+    let mut tiles = SoftwareTiles::new(std::iter::once(0..usize::MAX).collect());
     let product = std::panic::AssertUnwindSafe(|| {
         multiply(Portable, &mut tiles, rows, linear.panels(), &mut Panics);
     });
