@@ -84,7 +84,7 @@ impl Products {
 impl<S: Simd> Epilogue<S> for Products {
     #[inline(always)]
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
-        assert!(column % LANES == 0 && column < self.width);
+        assert!(column.is_multiple_of(LANES) && column < self.width);
         let mut floats = [0.0; LANES];
         simd.store(value, &mut floats);
         let before = self.values[(row * self.width + column) / LANES].replace(floats.map(f32::to_bits));

@@ -71,7 +71,9 @@ struct Tiling {
 impl Tiling {
     fn new(count: usize, groups: usize) -> Self {
         let tiles = count.div_ceil(TILE_ROWS);
-        let largest = (1..=ROW_BYTES / GROUP).rev().find(|size| groups % size == 0);
+        let largest = (1..=ROW_BYTES / GROUP)
+            .rev()
+            .find(|&size| groups.is_multiple_of(size));
         let size = largest.unwrap_or(1);
         Self {
             count,
