@@ -72,7 +72,7 @@ impl Tiling {
         let tiles = count.div_ceil(TILE_ROWS);
         let largest = (1..=ROW_BYTES / GROUP)
             .rev()
-            .find(|size| groups.is_multiple_of(*size));
+            .find(|&size| groups.is_multiple_of(size));
         let size = largest.unwrap_or(1);
         Self {
             count,
