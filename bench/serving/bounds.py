@@ -30,7 +30,7 @@ class Engine:
 
 
 def engines(models):
-    """The engines by name: ONNX Runtime on each graph, Nerve's kernels on each instruction set, and OpenVINO."""
+    """The engines by name: ONNX Runtime on each graph, OpenVINO, and Nerve's kernels on the fastest instruction set and on each other one."""
     found = {}
     for name, bundle in models.bundles.items():
         graph = bundle / "model.onnx"
@@ -39,7 +39,7 @@ def engines(models):
             continue
         kernels = ["--engine", "nerve"]
         found[f"nerve-{name}"] = Engine(graph, kernels)
-        for instructions in instruction_sets():
+        for instructions in instruction_sets()[1:]:
             found[f"nerve-{name}, {instructions}"] = Engine(graph, kernels, {"NERVE_INSTRUCTION_SET": instructions})
         found[f"nerve-{name}{ONNXRUNTIME}"] = Engine(graph)
     found |= {f"python-{precision}": Engine(graph) for precision, graph in models.graphs.items()}

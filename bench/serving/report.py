@@ -174,7 +174,9 @@ def bound_table(bounds):
     rows = []
     for graph in dict.fromkeys(bound["graph"] for bound in bounds):
         texts, ratio = spread(best(bounds, graph).values(), ".0f"), spread(ratios(bounds, graph), ".2f")
-        rows.append((f"`{graph}`", *best_loop(bounds, graph), texts, ratio))
+        instructions = next(bound.get("instructions") for bound in bounds if bound["graph"] == graph)
+        name = f"`{graph}`" + (f" ({instructions})" if instructions and "," not in graph else "")
+        rows.append((name, *best_loop(bounds, graph), texts, ratio))
     return table(["", "batches of", "sessions", "texts/s", "x ONNX Runtime"], rows)
 
 

@@ -1,6 +1,8 @@
 //! Microseconds per token of a bundle's sessions with Nerve's kernels and with ONNX Runtime's, in turn, and how far their logits differ:
 //! `cargo bench --bench kernels -- BUNDLE CORPUS.conll`.
 
+#![allow(clippy::expect_used)]
+
 use std::path::Path;
 use std::time::Instant;
 

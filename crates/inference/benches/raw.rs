@@ -4,6 +4,8 @@
 //! A line of BATCHES is one batch, an array of texts `{"ids": [..], "selected": [..]}`: token ids, and the positions whose logits are computed.
 //! Each session has one thread and takes the next batch when it has finished one. Prints JSON.
 
+#![allow(clippy::expect_used)]
+
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
