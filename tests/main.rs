@@ -12,6 +12,7 @@ mod fixture;
 mod formats;
 mod hostile;
 mod invisible;
+mod kernels;
 mod logs;
 mod parity;
 mod pipeline;

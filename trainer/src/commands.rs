@@ -282,8 +282,10 @@ fn open(model: &ModelArgs, decoding: Decoding) -> Result<Box<dyn Tagger>> {
                 kernels: model.kernels,
                 onnx_file: model.onnx_file.clone(),
                 splitter: model.splitter,
+                ..OpenOptions::default()
             };
-            let tagger = open_bundle(dir, &plain, library, threads)?;
+            let (tagger, kernels) = open_bundle(dir, &plain, library, threads)?;
+            eprintln!("kernels: {kernels}");
             Ok(Box::new(tagger.with_decoding(decoding)))
         }
         (None, None) => anyhow::bail!("either --checkpoint or --bundle is needed"),

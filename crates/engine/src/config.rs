@@ -296,6 +296,7 @@ impl ModelConfig {
     pub(crate) fn plain(&self) -> OpenOptions {
         OpenOptions {
             kernels: self.kernels,
+            device: self.device(),
             onnx_file: self.onnx_file.clone(),
             splitter: self.splitter,
         }

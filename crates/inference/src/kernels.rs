@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nerve_kernels::InstructionSet;
+use nerve_repository::Precision;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::device::Device;
 use crate::encoder::{EncoderGraph, replace_encoder};
 
 /// Which kernels compute the encoder of a model on the CPU.
@@ -73,32 +75,60 @@ pub struct UnusableKernels {
     reason: String,
 }
 
-/// The graph with Nerve's encoder, if it is to be used, and what to tell about it. `is_candidate` says whether the manifest describes an int8
-/// graph without padding.
+/// What a model's files say about its graph.
+#[derive(Clone, Copy)]
+pub(crate) enum GraphFormat {
+    Plain,
+    Bundle {
+        precision: Precision,
+        padding_free: bool,
+    },
+}
+
+impl GraphFormat {
+    /// Why Nerve's kernels cannot compute such a graph on the device; `None` if the graph itself decides.
+    fn obstacle(self, device: Device) -> Option<String> {
+        match self {
+            _ if device != Device::Cpu => Some(format!("the model runs on {device}")),
+            Self::Plain => Some("the model is a plain export, not a bundle of nerve-export".to_owned()),
+            Self::Bundle {
+                precision: Precision::Int8,
+                padding_free: true,
+            } => None,
+            Self::Bundle {
+                precision: Precision::Int8,
+                padding_free: false,
+            } => Some("the graph computes padding; export the model with --logits selected".to_owned()),
+            Self::Bundle { precision, .. } => Some(format!("the model is {precision}, not int8")),
+        }
+    }
+}
+
+/// The graph with Nerve's encoder, if it is to be used, and the kernels in use.
 pub(crate) fn choose_kernels(
     kernels: Kernels,
-    is_candidate: bool,
+    device: Device,
+    format: GraphFormat,
     graph: &Path,
 ) -> Result<(Option<EncoderGraph>, KernelsInUse), UnusableKernels> {
-    let reason = match kernels {
-        Kernels::OnnxRuntime => "as requested".to_owned(),
-        Kernels::Auto | Kernels::Nerve if !is_candidate => {
-            "the model is not a padding-free int8 bundle".to_owned()
-        }
-        Kernels::Auto | Kernels::Nerve => match read_encoder(graph) {
-            Ok(graph) => {
-                let instructions = graph.encoder.instructions().name();
-                return Ok((Some(graph), KernelsInUse::Nerve { instructions }));
-            }
-            Err(reason) => reason,
-        },
+    if kernels == Kernels::OnnxRuntime {
+        let reason = "as requested".to_owned();
+        return Ok((None, KernelsInUse::OnnxRuntime { reason }));
+    }
+    let found = match format.obstacle(device) {
+        Some(reason) => Err(reason),
+        None => read_encoder(graph),
     };
-    match kernels {
-        Kernels::Nerve => Err(UnusableKernels {
+    match found {
+        Ok(graph) => {
+            let instructions = graph.encoder.instructions().name();
+            Ok((Some(graph), KernelsInUse::Nerve { instructions }))
+        }
+        Err(reason) if kernels == Kernels::Nerve => Err(UnusableKernels {
             path: graph.to_owned(),
             reason,
         }),
-        Kernels::Auto | Kernels::OnnxRuntime => Ok((None, KernelsInUse::OnnxRuntime { reason })),
+        Err(reason) => Ok((None, KernelsInUse::OnnxRuntime { reason })),
     }
 }
 
@@ -106,5 +136,5 @@ pub(crate) fn choose_kernels(
 fn read_encoder(graph: &Path) -> Result<EncoderGraph, String> {
     let instructions = InstructionSet::detect().map_err(|error| error.to_string())?;
     let bytes = std::fs::read(graph).map_err(|error| error.to_string())?;
-    replace_encoder(&bytes, instructions).map_err(|error| error.to_string())
+    replace_encoder(bytes, instructions).map_err(|error| error.to_string())
 }

@@ -3,6 +3,8 @@
 mod device;
 mod encoded;
 mod encoder;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod interface;
 mod kernels;
 mod model;

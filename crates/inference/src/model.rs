@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nerve_repository::onnx::{CONTRIB, Outline};
 use nerve_repository::{
     BundleEvaluation, ConfigError, LocateError, Located, MANIFEST, Manifest, ManifestError, ModelConfig,
-    PlainConfig, Precision, TokenizerConfig, locate, plain_graph, plain_version,
+    PlainConfig, TokenizerConfig, locate, plain_graph, plain_version,
 };
 use nerve_tagging::{Decoder, LabelSet, Splitter, TagScheme, Temperature, WindowLimits, WindowLimitsError};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::device::Device;
 use crate::encoder::EncoderGraph;
 use crate::interface::{GraphError, Interface, OneByOne, precision};
-use crate::kernels::{Kernels, KernelsInUse, UnusableKernels, choose_kernels};
+use crate::kernels::{GraphFormat, Kernels, KernelsInUse, UnusableKernels, choose_kernels};
 use crate::pipeline_tokenizer::PipelineTokenizer;
 use crate::runtime::{Runtime, SessionOptions};
 use crate::session::{Session, SessionError};
@@ -87,6 +87,8 @@ pub enum ModelError {
 pub struct OpenOptions {
     /// Which kernels compute the encoder.
     pub kernels: Kernels,
+    /// The device of the sessions to come. Nerve's kernels are for the CPU.
+    pub device: Device,
     /// The path of the graph, relative to the directory; `model.onnx` or `onnx/model.onnx` if absent.
     pub onnx_file: Option<PathBuf>,
     /// How running text is split into words; at the tokenizer's pre-tokens if absent.
@@ -209,8 +211,11 @@ impl Model {
             false => None,
         };
         let temperature = manifest.scores_temperature(&dir.join(MANIFEST))?;
-        let fits = manifest.precision == Precision::Int8 && manifest.graph.padding_free;
-        let (encoder, kernels) = choose_kernels(options.kernels, fits, &graph)?;
+        let format = GraphFormat::Bundle {
+            precision: manifest.precision,
+            padding_free: manifest.graph.padding_free,
+        };
+        let (encoder, kernels) = choose_kernels(options.kernels, options.device, format, &graph)?;
         let info = ModelInfo {
             name: manifest.name,
             version: manifest.version,
@@ -249,7 +254,7 @@ impl Model {
         let tokenizer = TextTokenizer::open_dir(dir)?;
         let name = dir.file_name().unwrap_or(dir.as_os_str());
         let splitter = options.splitter.unwrap_or(Splitter::Bert);
-        let (encoder, kernels) = choose_kernels(options.kernels, false, &graph)?;
+        let (encoder, kernels) = choose_kernels(options.kernels, options.device, GraphFormat::Plain, &graph)?;
         let info = ModelInfo {
             name: name.to_string_lossy().into_owned(),
             version: plain_version(dir, &graph, &outline, splitter)?,
@@ -442,4 +447,34 @@ fn read_outline(path: &Path) -> Result<Outline, GraphError> {
         }
     }
     Ok(outline)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise a server would keep the weights of every version that it has replaced.
+    #[test]
+    fn the_encoder_is_freed_with_the_model_and_its_last_session() {
+        let options = OpenOptions {
+            kernels: Kernels::Nerve,
+            ..OpenOptions::default()
+        };
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/default"));
+        let model = Model::open_with(path, &options).unwrap();
+        let encoder = Arc::downgrade(&model.encoder.as_ref().unwrap().encoder);
+        let runtime = Runtime::load(None).unwrap();
+        let mut sessions = [1, 2].map(|_| model.session(&runtime, &SessionOptions::default()).unwrap());
+        drop(model);
+        for session in &mut sessions {
+            session.run(&[&[101, 7592, 102], &[101, 102]]).unwrap();
+        }
+        assert_eq!(
+            encoder.strong_count(),
+            4,
+            "one for the operator and one for the kernel of each session"
+        );
+        drop(sessions);
+        assert_eq!(encoder.strong_count(), 0);
+    }
 }

@@ -171,7 +171,7 @@ impl Session {
         pad: u32,
     ) -> Result<Self, SessionError> {
         let open = || {
-            let domain = operator_domain(Arc::clone(&graph.encoder))?;
+            let domain = operator_domain(Arc::clone(&graph.encoder), options.intra_threads)?;
             let mut builder = runtime.builder(options)?.with_operators(domain)?;
             builder.commit_from_memory(&graph.model)
         };

@@ -55,7 +55,7 @@ impl Projections<'_> {
 
     /// The mean of the values weighted by the softmax of the scores (Vaswani et al. 2017, *Attention Is All You Need*).
     ///
-    /// `tokens` is the sequence's range of rows. Each of `queries`, which are numbers within the sequence, gets a row of `mixed`.
+    /// `tokens` is the sequence's range of rows. Each of `queries`, which are tokens of the sequence, gets a row of `mixed`.
     #[inline(always)]
     pub(crate) fn attend<S: Simd>(
         &self,
@@ -90,37 +90,22 @@ impl Projections<'_> {
         let vectors = length.div_ceil(LANES);
         let padded = vectors * LANES;
         let HeadBuffers { keys, weights } = buffers;
-        let keys = sized(keys, V * LANES * padded);
-        for part in 0..V * LANES {
-            keys[part * padded + padded - LANES..][..LANES].fill(0.0);
-        }
-        for (at, token) in tokens.clone().enumerate() {
-            let key = self.row::<V>(token, 1, head).as_flattened();
-            for (column, &key) in keys.chunks_exact_mut(padded).zip(key) {
-                column[at] = key;
-            }
-        }
-        let (keys, _) = keys.as_chunks::<LANES>();
+        let (keys, _) = sized(keys, V * LANES * padded).as_chunks_mut::<LANES>();
+        self.transpose_keys::<S, V>(simd, head, tokens.clone(), keys);
         let tail = Tail::new(simd, length);
         let (weights, _) = sized(weights, QUERIES * padded).as_chunks_mut::<LANES>();
         for (block, queries) in queries.chunks(QUERIES).enumerate() {
             // A block that is not full repeats its last query.
             let row = |at: usize| {
-                self.row::<V>(tokens.start + queries[at.min(queries.len() - 1)], 0, head)
+                self.row::<V>(queries[at.min(queries.len() - 1)], 0, head)
                     .as_flattened()
             };
             let rows: [&[f32]; QUERIES] = std::array::from_fn(row);
-            for vector in 0..vectors {
-                let mut sums = [simd.splat(0.0); QUERIES];
-                for part in 0..V * LANES {
-                    let key = simd.load(&keys[part * vectors + vector]);
-                    for (sum, row) in sums.iter_mut().zip(&rows) {
-                        *sum = simd.mul_add(simd.splat(row[part]), key, *sum);
-                    }
-                }
-                for (query, sum) in sums.iter().enumerate() {
-                    simd.store(*sum, &mut weights[query * vectors + vector]);
-                }
+            for vector in (0..vectors - vectors % 2).step_by(2) {
+                scores::<S, 2>(simd, &rows, keys, weights, vectors, vector);
+            }
+            if vectors % 2 == 1 {
+                scores::<S, 1>(simd, &rows, keys, weights, vectors, vectors - 1);
             }
             let mut totals = [0.0; QUERIES];
             for (weights, total) in weights.chunks_exact_mut(vectors).zip(&mut totals) {
@@ -147,6 +132,57 @@ impl Projections<'_> {
                     mixed.quantizer.quantize(simd, simd.mul(*sum, inverse), to);
                 }
             }
+        }
+    }
+
+    /// Writes the keys of a head as `[head size][length]`, padded with 0 to whole vectors.
+    #[inline(always)]
+    fn transpose_keys<S: Simd, const V: usize>(
+        &self,
+        simd: S,
+        head: usize,
+        tokens: Range<usize>,
+        to: &mut [[f32; LANES]],
+    ) {
+        let vectors = tokens.len().div_ceil(LANES);
+        for vector in 0..vectors {
+            let first = tokens.start + vector * LANES;
+            for part in 0..V {
+                let rows = std::array::from_fn(|at| match first + at < tokens.end {
+                    true => simd.load(&self.row::<V>(first + at, 1, head)[part]),
+                    false => simd.splat(0.0),
+                });
+                for (column, keys) in simd.transpose(rows).into_iter().enumerate() {
+                    simd.store(keys, &mut to[(part * LANES + column) * vectors + vector]);
+                }
+            }
+        }
+    }
+}
+
+/// The scores of the queries for `N` vectors of keys, from the vector with the number `first`.
+#[inline(always)]
+fn scores<S: Simd, const N: usize>(
+    simd: S,
+    queries: &[&[f32]; QUERIES],
+    keys: &[[f32; LANES]],
+    to: &mut [[f32; LANES]],
+    vectors: usize,
+    first: usize,
+) {
+    let mut sums = [[simd.splat(0.0); N]; QUERIES];
+    for (part, keys) in keys.chunks_exact(vectors).enumerate() {
+        let keys: [S::Floats; N] = std::array::from_fn(|at| simd.load(&keys[first + at]));
+        for (sums, query) in sums.iter_mut().zip(queries) {
+            let query = simd.splat(query[part]);
+            for (sum, &key) in sums.iter_mut().zip(&keys) {
+                *sum = simd.mul_add(query, key, *sum);
+            }
+        }
+    }
+    for (query, sums) in sums.iter().enumerate() {
+        for (at, &sum) in sums.iter().enumerate() {
+            simd.store(sum, &mut to[query * vectors + first + at]);
         }
     }
 }

@@ -4,16 +4,11 @@ use thiserror::Error;
 
 use crate::activation::Activation;
 use crate::arena::{Arena, sized};
-use crate::attention::{Mixed, Projections};
 use crate::instructions::InstructionSet;
 use crate::linear::{Affine, GROUP, Linear};
-use crate::math::Quantizer;
 use crate::norm::Norm;
-use crate::product::{Activate, AddTo, Rows, Store, multiply};
-use crate::simd::{Simd, Task};
-
-/// Rows that go through the feed-forward network together, so that they stay in the cache.
-const BLOCK: usize = 96;
+use crate::run::run;
+use crate::threads::{OneThread, Threads};
 
 /// The widths of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,13 +92,18 @@ pub enum EncoderError {
         expected: [usize; 2],
     },
     /// The states are of another number of tokens than the sequences.
-    #[error("the hidden states have {found} numbers; the sequences require {expected}")]
+    #[error("the {part} have {found} numbers; the sequences require {expected}")]
     States {
+        /// `states` or `outputs`.
+        part: &'static str,
         /// The numbers.
         found: usize,
         /// The numbers required.
         expected: usize,
     },
+    /// The threads of ONNX Runtime cannot be used.
+    #[error("the work cannot be divided over threads: {0}")]
+    Threads(String),
     /// The selected tokens are not ascending, or not in the batch.
     #[error("the selected tokens are not ascending numbers below {tokens}")]
     Selection {
@@ -210,6 +210,11 @@ impl Encoder {
         self.layers.iter().map(linears).sum()
     }
 
+    /// The layers, the first one first.
+    pub(crate) fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
     /// The last hidden states of the selected tokens, `[selected, hidden]`, from the first hidden states of all tokens,
     /// `[tokens, hidden]`.
     pub fn run<'a>(
@@ -218,221 +223,41 @@ impl Encoder {
         sequences: Sequences,
         arena: &'a mut Arena,
     ) -> Result<&'a [f32], EncoderError> {
+        let mut outputs = std::mem::take(&mut arena.outputs);
+        let length = sequences.selected.len() * self.shape.hidden;
+        self.run_on(&OneThread, states, sequences, arena, sized(&mut outputs, length))?;
+        arena.outputs = outputs;
+        Ok(&arena.outputs[..length])
+    }
+
+    /// The same as [`Self::run`], on these threads and into `outputs`.
+    pub(crate) fn run_on(
+        &self,
+        threads: &impl Threads,
+        states: &[f32],
+        sequences: Sequences,
+        arena: &mut Arena,
+        outputs: &mut [f32],
+    ) -> Result<(), EncoderError> {
         let tokens: usize = sequences.lengths.iter().sum();
-        let expected = tokens * self.shape.hidden;
-        if states.len() != expected {
-            let found = states.len();
-            return Err(EncoderError::States { found, expected });
+        let hidden = self.shape.hidden;
+        let lengths = [
+            ("states", states.len(), tokens * hidden),
+            ("outputs", outputs.len(), sequences.selected.len() * hidden),
+        ];
+        if let Some(&(part, found, expected)) = lengths.iter().find(|(_, found, expected)| found != expected)
+        {
+            return Err(EncoderError::States {
+                part,
+                found,
+                expected,
+            });
         }
         let ascending = sequences.selected.is_sorted_by(|a, b| a < b);
         if !ascending || sequences.selected.last().is_some_and(|&last| last >= tokens) {
             return Err(EncoderError::Selection { tokens });
         }
-        self.instructions.run(Run {
-            encoder: self,
-            states,
-            sequences,
-            arena,
-        });
-        Ok(&arena.states[..sequences.selected.len() * self.shape.hidden])
-    }
-
-    #[inline(always)]
-    fn run_with<S: Simd>(&self, simd: S, states: &[f32], sequences: Sequences, arena: &mut Arena) {
-        let hidden = self.shape.hidden;
-        let tokens = states.len() / hidden;
-        sized(&mut arena.states, states.len()).copy_from_slice(states);
-        let inputs = sized(&mut arena.inputs, states.len());
-        if let Some(first) = self.layers.first() {
-            let quantizer = Quantizer::new(simd, first.input);
-            let (inputs, _) = inputs.as_chunks_mut();
-            let (states, _) = states.as_chunks();
-            for (values, to) in states.iter().zip(inputs) {
-                quantizer.quantize(simd, simd.load(values), to);
-            }
-        }
-        for (number, layer) in self.layers.iter().enumerate() {
-            let next = self.layers.get(number + 1);
-            self.attention(
-                simd,
-                layer,
-                tokens,
-                next.is_none().then_some(sequences.selected),
-                sequences.lengths,
-                arena,
-            );
-            let rows = match next {
-                Some(_) => tokens,
-                None => {
-                    // The other tokens are not needed any more.
-                    for (at, &token) in sequences.selected.iter().enumerate() {
-                        arena
-                            .states
-                            .copy_within(token * hidden..(token + 1) * hidden, at * hidden);
-                    }
-                    sequences.selected.len()
-                }
-            };
-            for first in (0..rows).step_by(BLOCK) {
-                let block = first..rows.min(first + BLOCK);
-                self.feed_forward(simd, layer, next, block, arena);
-            }
-        }
-    }
-
-    /// Fills `mixed` with the outputs of the heads: of the selected tokens, or of all.
-    #[inline(always)]
-    fn attention<S: Simd>(
-        &self,
-        simd: S,
-        layer: &Layer,
-        tokens: usize,
-        selected: Option<&[usize]>,
-        lengths: &[usize],
-        arena: &mut Arena,
-    ) {
-        let Shape { hidden, heads, .. } = self.shape;
-        let Arena {
-            inputs,
-            projections,
-            mixed,
-            head,
-            queries,
-            ..
-        } = arena;
-        let projections = sized(projections, tokens * 3 * hidden);
-        let rows = Rows {
-            bytes: inputs,
-            stride: hidden,
-            count: tokens,
-        };
-        let stride = 3 * hidden;
-        multiply(
-            simd,
-            rows,
-            &layer.projections,
-            &mut Store {
-                to: projections,
-                stride,
-            },
-        );
-        let projections = Projections {
-            rows: projections,
-            hidden,
-            heads,
-        };
-        let count = selected.map_or(tokens, <[usize]>::len);
-        let mixed = sized(mixed, count * hidden);
-        let quantizer = Quantizer::new(simd, layer.mixed);
-        let (mut start, mut done) = (0, 0);
-        for &length in lengths {
-            let range = start..start + length;
-            queries.clear();
-            match selected {
-                None => queries.extend(0..length),
-                Some(selected) => {
-                    let rest = &selected[done..];
-                    let own = rest.iter().take_while(|&&token| token < range.end);
-                    queries.extend(own.map(|token| token - start));
-                }
-            }
-            if !queries.is_empty() {
-                let rows = &mut mixed[done * hidden..];
-                projections.attend(simd, range, queries, head, &mut Mixed { quantizer, rows });
-            }
-            start += length;
-            done += queries.len();
-        }
-    }
-
-    /// The rest of the layer for a block of rows.
-    #[inline(always)]
-    fn feed_forward<S: Simd>(
-        &self,
-        simd: S,
-        layer: &Layer,
-        next: Option<&Layer>,
-        block: std::ops::Range<usize>,
-        arena: &mut Arena,
-    ) {
-        let Shape {
-            hidden,
-            inner,
-            epsilon,
-            activation,
-            ..
-        } = self.shape;
-        let count = block.len();
-        let Arena {
-            states,
-            inputs,
-            mixed,
-            activated,
-            ..
-        } = arena;
-        let part = block.start * hidden..block.end * hidden;
-        let states = &mut states[part.clone()];
-        let inputs = &mut inputs[part.clone()];
-        let rows = |bytes, stride| Rows { bytes, stride, count };
-
-        multiply(
-            simd,
-            rows(&mixed[part], hidden),
-            &layer.output,
-            &mut AddTo {
-                to: states,
-                stride: hidden,
-            },
-        );
-        let quantizer = Quantizer::new(simd, layer.attended);
-        for (row, quantized) in states
-            .chunks_exact_mut(hidden)
-            .zip(inputs.chunks_exact_mut(hidden))
-        {
-            layer
-                .attention_norm
-                .apply(simd, row, epsilon, Some(quantizer), quantized);
-        }
-        let activated = sized(activated, count * inner);
-        let mut activate = Activate {
-            activation,
-            quantizer: Quantizer::new(simd, layer.activated),
-            to: activated,
-            stride: inner,
-        };
-        multiply(simd, rows(inputs, hidden), &layer.widen, &mut activate);
-        multiply(
-            simd,
-            rows(activated, inner),
-            &layer.narrow,
-            &mut AddTo {
-                to: states,
-                stride: hidden,
-            },
-        );
-        let quantizer = next.map(|next| Quantizer::new(simd, next.input));
-        for (row, quantized) in states
-            .chunks_exact_mut(hidden)
-            .zip(inputs.chunks_exact_mut(hidden))
-        {
-            layer.output_norm.apply(simd, row, epsilon, quantizer, quantized);
-        }
-    }
-}
-
-/// A run of an encoder.
-struct Run<'r> {
-    encoder: &'r Encoder,
-    states: &'r [f32],
-    sequences: Sequences<'r>,
-    arena: &'r mut Arena,
-}
-
-impl Task for Run<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        self.encoder
-            .run_with(simd, self.states, self.sequences, self.arena);
+        run(self, threads, states, sequences, arena, outputs)
     }
 }
 

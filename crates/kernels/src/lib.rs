@@ -1,9 +1,12 @@
 //! An int8 transformer encoder, compiled for each instruction set, with the same bits on all of them.
 
+#[cfg(test)]
+mod accuracy;
 mod activation;
 mod aligned;
 mod arena;
 mod attention;
+mod chunks;
 mod encoder;
 mod instructions;
 mod linear;
@@ -11,7 +14,9 @@ mod math;
 mod norm;
 mod operator;
 mod product;
+mod run;
 mod simd;
+mod threads;
 
 pub use activation::Activation;
 pub use arena::Arena;

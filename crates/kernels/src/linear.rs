@@ -83,6 +83,9 @@ pub struct Linear {
     weights: AlignedBytes,
     /// The bias less the product of the zero point and the column's sum; 0 for padding.
     bias: Vec<i32>,
+    /// The bias for inputs less 128, by which instructions of signed factors take them.
+    #[cfg(target_arch = "aarch64")]
+    signed_bias: Vec<i32>,
     /// The input's scale times the column's; 0 for padding.
     scales: Vec<f32>,
 }
@@ -97,7 +100,7 @@ impl Linear {
         input: Affine,
     ) -> Result<Self, LinearError> {
         let lengths = [
-            ("weight", weight.len(), inputs * outputs),
+            ("weight", weight.len(), inputs.saturating_mul(outputs)),
             ("scales", column_scales.len(), outputs),
             ("bias", bias.len(), outputs),
         ];
@@ -141,19 +144,27 @@ impl Linear {
             }
         }
         let padded = panels * PANEL;
-        let mut shifted: Vec<i32> = bias
-            .iter()
-            .zip(&sums)
-            .map(|(bias, sum)| bias.wrapping_sub(i32::from(input.zero_point) * sum))
-            .collect();
-        shifted.resize(padded, 0);
+        let shifted = |zero_point: i32| {
+            let columns = bias.iter().zip(&sums);
+            let mut shifted: Vec<i32> = columns
+                .map(|(bias, sum)| bias.wrapping_sub(zero_point * sum))
+                .collect();
+            shifted.resize(padded, 0);
+            shifted
+        };
+        let zero_point = i32::from(input.zero_point);
         let mut scales: Vec<f32> = column_scales.iter().map(|scale| scale * input.scale).collect();
+        if let Some(&found) = scales.iter().find(|scale| !scale.is_finite()) {
+            return Err(LinearError::Scale { found });
+        }
         scales.resize(padded, 0.0);
         Ok(Self {
             inputs,
             outputs,
             weights,
-            bias: shifted,
+            bias: shifted(zero_point),
+            #[cfg(target_arch = "aarch64")]
+            signed_bias: shifted(zero_point - 128),
             scales,
         })
     }
@@ -191,6 +202,8 @@ impl Linear {
             column: number * PANEL,
             weights,
             bias,
+            #[cfg(target_arch = "aarch64")]
+            signed_bias: &self.signed_bias.as_chunks().0[number],
             scales,
         })
     }
@@ -204,5 +217,8 @@ pub(crate) struct Panel<'l> {
     /// `[row group][column][row]`.
     pub(crate) weights: &'l [i8],
     pub(crate) bias: &'l [i32; PANEL],
+    /// The bias for inputs less 128.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) signed_bias: &'l [i32; PANEL],
     pub(crate) scales: &'l [f32; PANEL],
 }

@@ -9,22 +9,26 @@ use ort::value::TensorElementType;
 
 use crate::arena::Arena;
 use crate::encoder::{Encoder, Sequences};
+use crate::threads::SessionThreads;
 
 /// The domain of the operator.
 pub const DOMAIN: &str = "ai.nerve";
 /// The operator's name.
 pub const OPERATOR: &str = "Encoder";
 
-/// The domain with the operator [`OPERATOR`], which runs this encoder.
+/// The domain with the operator [`OPERATOR`], which runs this encoder in a session of so many threads.
 ///
 /// Inputs: the first hidden states of the real tokens, f32 `[tokens, hidden]`; the attention mask, int64 `[batch, length]`, 1 for real
 /// tokens; and the ascending numbers of the wanted tokens among the real ones, int64 `[selected]`. Output: their last hidden states, f32
 /// `[selected, hidden]`.
-pub fn operator_domain(encoder: Arc<Encoder>) -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(EncoderOperator(encoder))
+pub fn operator_domain(encoder: Arc<Encoder>, threads: usize) -> ort::Result<OperatorDomain> {
+    OperatorDomain::new(DOMAIN)?.add(EncoderOperator { encoder, threads })
 }
 
-struct EncoderOperator(Arc<Encoder>);
+struct EncoderOperator {
+    encoder: Arc<Encoder>,
+    threads: usize,
+}
 
 impl Operator for EncoderOperator {
     type Kernel<'attr> = EncoderKernel;
@@ -48,7 +52,8 @@ impl Operator for EncoderOperator {
 
     fn create_kernel<'attr>(&self, _: &KernelContext<'attr>) -> ort::Result<EncoderKernel> {
         Ok(EncoderKernel {
-            encoder: Arc::clone(&self.0),
+            encoder: Arc::clone(&self.encoder),
+            threads: self.threads,
             arena: Arena::default(),
             lengths: Vec::new(),
             selected: Vec::new(),
@@ -59,6 +64,7 @@ impl Operator for EncoderOperator {
 /// The operator in one session, with the buffers of its runs.
 struct EncoderKernel {
     encoder: Arc<Encoder>,
+    threads: usize,
     arena: Arena,
     lengths: Vec<usize>,
     selected: Vec<usize>,
@@ -93,16 +99,18 @@ impl Kernel for EncoderKernel {
             lengths: &self.lengths,
             selected: &self.selected,
         };
-        let states = self
-            .encoder
-            .run(states, sequences, &mut self.arena)
-            .map_err(|error| ort::Error::new(error.to_string()))?;
         let shape = [self.selected.len(), self.encoder.shape().hidden];
-        let mut output = context
-            .output(0, shape)?
-            .ok_or_else(|| ort::Error::new("the encoder's output is missing"))?;
-        let (_, to) = output.try_extract_tensor_mut::<f32>()?;
-        to.copy_from_slice(states);
+        let output = context.output(0, shape)?;
+        let mut output = output.ok_or_else(|| ort::Error::new("the output of the encoder is missing"))?;
+        let (_, outputs) = output.try_extract_tensor_mut::<f32>()?;
+        let threads = SessionThreads {
+            context,
+            count: self.threads,
+        };
+        let result = self
+            .encoder
+            .run_on(&threads, states, sequences, &mut self.arena, outputs);
+        result.map_err(|error| ort::Error::new(error.to_string()))?;
         Ok(())
     }
 }

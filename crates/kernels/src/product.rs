@@ -3,7 +3,7 @@
 use crate::activation::Activation;
 use crate::linear::Linear;
 use crate::math::Quantizer;
-use crate::simd::{ROWS, Simd};
+use crate::simd::Simd;
 
 /// Rows of bytes, the inputs of products.
 #[derive(Clone, Copy)]
@@ -14,8 +14,33 @@ pub(crate) struct Rows<'a> {
     pub(crate) count: usize,
 }
 
+impl<'a> Rows<'a> {
+    /// Panics unless every row has `width` bytes, as the instruction sets require that read rows through pointers.
+    #[inline(always)]
+    pub(crate) fn check(self, width: usize) {
+        let last = self.count.saturating_sub(1) * self.stride;
+        assert!(self.count == 0 || self.bytes.len() >= last + width);
+    }
+
+    /// Blocks of at most `size` rows, each with the number of its first row.
+    #[inline(always)]
+    pub(crate) fn blocks(self, size: usize) -> impl Iterator<Item = (usize, Self)> {
+        let block = move |first| Self {
+            bytes: &self.bytes[first * self.stride..],
+            count: size.min(self.count - first),
+            ..self
+        };
+        (0..self.count)
+            .step_by(size)
+            .map(move |first| (first, block(first)))
+    }
+}
+
 /// What is done with a product, 16 columns of a row at a time.
 pub(crate) trait Epilogue<S: Simd> {
+    /// Whether it needs so few registers that it can follow a product without moving the sums to memory.
+    const IN_REGISTERS: bool = true;
+
     /// `value` holds the real values of the columns from `column` of the row.
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats);
 }
@@ -68,6 +93,8 @@ pub(crate) struct Activate<'a, S: Simd> {
 }
 
 impl<S: Simd> Epilogue<S> for Activate<'_, S> {
+    const IN_REGISTERS: bool = false;
+
     #[inline(always)]
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
         if column < self.stride {
@@ -83,14 +110,5 @@ impl<S: Simd> Epilogue<S> for Activate<'_, S> {
 /// Multiplies the rows with the layer. The epilogue takes every row and column once.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd>(simd: S, rows: Rows, linear: &Linear, epilogue: &mut impl Epilogue<S>) {
-    for panel in linear.panels() {
-        for first in (0..rows.count).step_by(ROWS) {
-            let part = Rows {
-                bytes: &rows.bytes[first * rows.stride..],
-                count: ROWS.min(rows.count - first),
-                ..rows
-            };
-            simd.multiply(part, first, panel, epilogue);
-        }
-    }
+    simd.multiply(rows, linear.panels(), epilogue);
 }

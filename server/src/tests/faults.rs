@@ -138,7 +138,7 @@ fn inject(fault: Fault) -> String {
     for (outcome, seen) in [("answered", answered), ("failed", failed)] {
         assert_eq!(server.tagged(outcome), seen as f64, "{fault:?}, {outcome}");
     }
-    assert_eq!(server.metric("nerve_workers_alive"), 2.0);
+    eventually(|| server.metric("nerve_workers_alive") == 2.0);
     format!(
         "{:20}{TIMES:>6}{:>10}{answered:>10}{refused:>9}{failed:>8}{lost:>6}{:>12.0}",
         format!("{fault:?}"),

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use nerve_inference::{
-    Model, ModelError, OpenOptions, Runtime, RuntimeError, Session, SessionError, SessionOptions, WordTagger,
+    KernelsInUse, Model, ModelError, OpenOptions, Runtime, RuntimeError, Session, SessionError,
+    SessionOptions, WordTagger,
 };
 use thiserror::Error;
 
@@ -21,18 +22,19 @@ pub enum BundleError {
     Session(#[from] SessionError),
 }
 
-/// The tagger of a bundle, a store or a plain export, with one session of `threads` threads.
+/// The tagger of a bundle, a store or a plain export, with one session of `threads` threads, and the kernels that compute its encoder.
 pub fn open_bundle(
     dir: &Path,
     plain: &OpenOptions,
     library: Option<&Path>,
     threads: usize,
-) -> Result<WordTagger<Session>, BundleError> {
+) -> Result<(WordTagger<Session>, KernelsInUse), BundleError> {
     let runtime = Runtime::load(library)?;
     let model = Model::open_with(dir, plain)?;
     let options = SessionOptions {
         intra_threads: threads,
         ..SessionOptions::default()
     };
-    Ok(model.tagger(&runtime, &options)?)
+    let tagger = model.tagger(&runtime, &options)?;
+    Ok((tagger, model.info().kernels.clone()))
 }

@@ -9,6 +9,29 @@ pub(crate) enum UnfitGraph {
     /// The file is no ONNX model.
     #[error("the file is no ONNX model")]
     NotOnnx,
+    /// The file has fields that `nerve-export` never writes and that would be lost.
+    #[error("the file has fields that nerve-export does not write")]
+    ForeignFields,
+    /// The graph uses other operators than `nerve-export`.
+    #[error("the graph uses version {version} of the operators `{domain}`")]
+    OperatorSet {
+        /// The domain; empty for ONNX.
+        domain: String,
+        /// The version.
+        version: i64,
+    },
+    /// Two values have the same name.
+    #[error("two values have the name `{name}`")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// A node reads a value that no node before it computes.
+    #[error("the value `{name}` is read before it is computed")]
+    Undefined {
+        /// The name of the value.
+        name: String,
+    },
     /// The graph quantizes nothing.
     #[error("the graph is not int8")]
     NotQuantized,
@@ -20,7 +43,7 @@ pub(crate) enum UnfitGraph {
         /// The output of the node found; empty at the end of the graph.
         found: String,
     },
-    /// A value that selects tokens is computed in another way than `nerve-export` writes.
+    /// A value is computed in another way than `nerve-export` writes.
     #[error("the value `{name}` is not {expected}")]
     Value {
         /// The name of the value.
@@ -28,8 +51,10 @@ pub(crate) enum UnfitGraph {
         /// What it is expected to be.
         expected: &'static str,
     },
-    /// A constant is missing, or has another type or shape.
-    #[error("the constant `{name}` is missing or has another type, shape or value than expected")]
+    /// A constant is missing, or has another type, shape or value.
+    #[error(
+        "the constant `{name}` is missing, used twice, or has another type, shape or value than expected"
+    )]
     Constant {
         /// Its name.
         name: String,

@@ -1,10 +1,10 @@
 //! The layers of an int8 graph, node by node in the order in which `nerve-export` writes them.
 
-use nerve_kernels::{Activation, Affine, Layer, Linear, Norm, Shape};
+use nerve_kernels::{Activation, Affine, EncoderError, Layer, Linear, Norm, Shape};
 use nerve_repository::onnx::CONTRIB;
 use nerve_repository::onnx::proto::NodeProto;
 
-use crate::encoder::constants::{Constants, Element};
+use crate::encoder::constants::Constants;
 use crate::encoder::error::UnfitGraph;
 use crate::encoder::pattern::{Pattern, Producers, TokenPatterns};
 
@@ -45,10 +45,10 @@ struct Common {
     activation: Activation,
 }
 
-struct Cursor<'g> {
+struct Cursor<'g, 'c> {
     nodes: std::slice::Iter<'g, NodeProto>,
-    constants: &'g Constants<'g>,
-    producers: &'g Producers<'g>,
+    constants: &'c mut Constants,
+    producers: &'c Producers<'g>,
     patterns: TokenPatterns,
     hidden: usize,
     /// The size of a head.
@@ -61,10 +61,11 @@ struct Cursor<'g> {
 /// The layers that begin with the first of these nodes.
 pub(super) fn read_layers<'g>(
     nodes: &'g [NodeProto],
-    constants: &'g Constants<'g>,
-    producers: &'g Producers<'g>,
+    constants: &mut Constants,
+    producers: &Producers<'g>,
 ) -> Result<Layers<'g>, UnfitGraph> {
-    let (input, hidden, heads, size) = widths(nodes, constants)?;
+    let (input, hidden, size) = widths(nodes, constants)?;
+    let heads = hidden / size;
     let mut cursor = Cursor {
         nodes: nodes.iter(),
         constants,
@@ -75,6 +76,11 @@ pub(super) fn read_layers<'g>(
         common: None,
         selected: None,
     };
+    cursor.check(
+        input,
+        &cursor.patterns.embeddings,
+        "the embeddings of the real tokens",
+    )?;
     let mut layers = Vec::new();
     let mut output = input;
     let selected = loop {
@@ -106,17 +112,12 @@ pub(super) fn read_layers<'g>(
     })
 }
 
-/// The first hidden states, their width, the number of heads and the size of a head, from the first nodes.
-fn widths<'g>(
-    nodes: &'g [NodeProto],
-    constants: &Constants,
-) -> Result<(&'g str, usize, usize, usize), UnfitGraph> {
+/// The first hidden states, their width and the size of a head, from the first nodes.
+fn widths<'g>(nodes: &'g [NodeProto], constants: &Constants) -> Result<(&'g str, usize, usize), UnfitGraph> {
     let input = |at: usize, number: usize| nodes.get(at)?.input.get(number).map(String::as_str);
     let states = input(0, 0).ok_or(UnfitGraph::NotQuantized)?;
-    let weight = input(1, 3).and_then(|name| constants.shape(name));
-    let hidden = weight
-        .and_then(|shape| shape.first().copied())
-        .ok_or(UnfitGraph::NotQuantized)?;
+    let weight = input(1, 3).ok_or(UnfitGraph::NotQuantized)?;
+    let [hidden, _] = constants.matrix(weight)?;
     // The products of query, key and value precede the first reshape to heads.
     let parts = input(4, 1).unwrap_or_default();
     let size = match constants.of_shape::<i64>(parts, &[2])?[..] {
@@ -125,13 +126,20 @@ fn widths<'g>(
             .filter(|&size| size > 0 && hidden % size == 0),
         _ => None,
     };
-    let size = size.ok_or_else(|| UnfitGraph::Constant {
-        name: parts.to_owned(),
-    })?;
-    Ok((states, hidden, hidden / size, size))
+    match size {
+        Some(size @ (32 | 64)) if hidden > 0 => Ok((states, hidden, size)),
+        Some(size) => Err(EncoderError::Heads {
+            hidden,
+            heads: hidden / size,
+        }
+        .into()),
+        None => Err(UnfitGraph::Constant {
+            name: parts.to_owned(),
+        }),
+    }
 }
 
-impl<'g> Cursor<'g> {
+impl<'g> Cursor<'g, '_> {
     /// The next node, which must be this operator with these first inputs, and have no attributes but these.
     fn node(
         &mut self,
@@ -202,13 +210,21 @@ impl<'g> Cursor<'g> {
         Ok((node, output, further))
     }
 
-    fn constant<T: Element>(&self, name: &str, shape: &[usize]) -> Result<Vec<T>, UnfitGraph> {
-        self.constants.of_shape(name, shape)
+    /// The output of a gather along the first axis, and its indices.
+    fn gathered(&mut self, values: &str) -> Result<(&'g str, &'g str), UnfitGraph> {
+        let (node, output, [indices]) = self.further("Gather", &[values], &["axis"])?;
+        match node.attribute.iter().any(|axis| axis.i.unwrap_or(0) != 0) {
+            true => Err(UnfitGraph::Node {
+                expected: "a gather along the first axis",
+                found: output.to_owned(),
+            }),
+            false => Ok((output, indices)),
+        }
     }
 
     /// Fails unless the value is computed as the pattern says.
     fn check(&self, name: &str, pattern: &Pattern, expected: &'static str) -> Result<(), UnfitGraph> {
-        match self.producers.fits(name, pattern) {
+        match self.producers.fits(self.constants, name, pattern) {
             true => Ok(()),
             false => Err(UnfitGraph::Value {
                 name: name.to_owned(),
@@ -238,13 +254,14 @@ impl<'g> Cursor<'g> {
     ) -> Result<(&'g str, Columns), UnfitGraph> {
         let inputs = [input.value, input.scale, input.zero];
         let (_, output, [weight, scales, zeros, bias]) = self.further("QGemm", &inputs, &[])?;
-        if self.constant::<i8>(zeros, &[to])?.iter().any(|&zero| zero != 0) {
+        let zeros_of_columns = self.constants.take::<i8>(zeros, &[to])?;
+        if zeros_of_columns.iter().any(|&zero| zero != 0) {
             return Err(UnfitGraph::Constant { name: zeros.clone() });
         }
         let columns = Columns {
-            weight: self.constant(weight, &[from, to])?,
-            scales: self.constant(scales, &[to])?,
-            bias: self.constant(bias, &[to])?,
+            weight: self.constants.take(weight, &[from, to])?,
+            scales: self.constants.take(scales, &[to])?,
+            bias: self.constants.take(bias, &[to])?,
         };
         Ok((output, columns))
     }
@@ -257,7 +274,7 @@ impl<'g> Cursor<'g> {
     /// Reshapes a value to this shape.
     fn reshaped(&mut self, value: &str, shape: [i64; 2]) -> Result<&'g str, UnfitGraph> {
         let (_, output, [name]) = self.further("Reshape", &[value], &[])?;
-        if self.constant::<i64>(name, &[2])? != shape {
+        if self.constants.of_shape::<i64>(name, &[2])? != shape {
             return Err(UnfitGraph::Constant { name: name.clone() });
         }
         Ok(output)
@@ -266,7 +283,7 @@ impl<'g> Cursor<'g> {
     /// The heads of projected rows.
     fn heads(&mut self, rows: &str) -> Result<&'g str, UnfitGraph> {
         let parts = self.reshaped(rows, [-1, self.size as i64])?;
-        let (_, output, [indices]) = self.further("Gather", &[parts], &["axis"])?;
+        let (output, indices) = self.gathered(parts)?;
         self.check(indices, &self.patterns.parts, "the parts of heads")?;
         Ok(output)
     }
@@ -284,9 +301,15 @@ impl<'g> Cursor<'g> {
         let epsilon = attribute("epsilon")
             .and_then(|attribute| attribute.f)
             .unwrap_or(1e-5);
+        if !(epsilon.is_finite() && epsilon >= 0.0) {
+            return Err(UnfitGraph::Value {
+                name: output.to_owned(),
+                expected: "normalized with an epsilon of 0 or more",
+            });
+        }
         let norm = Norm {
-            weight: self.constant(weight, &[self.hidden])?,
-            bias: self.constant(bias, &[self.hidden])?,
+            weight: self.constants.take(weight, &[self.hidden])?,
+            bias: self.constants.take(bias, &[self.hidden])?,
         };
         Ok((output, norm, epsilon))
     }
@@ -356,7 +379,7 @@ impl<'g> Cursor<'g> {
         }
         let mixed = self.value("MatMul", &[weights, value], &[])?;
         let parts = self.reshaped(mixed, [-1, self.size as i64])?;
-        let (_, merged, [outputs]) = self.further("Gather", &[parts], &["axis"])?;
+        let (merged, outputs) = self.gathered(parts)?;
         let rows = self.reshaped(merged, [-1, hidden as i64])?;
         // The last layer goes on with the selected tokens alone.
         if self
@@ -373,7 +396,7 @@ impl<'g> Cursor<'g> {
             &self.patterns.selected_outputs,
             "the parts of selected tokens",
         )?;
-        let (_, states, [selected]) = self.further("Gather", &[states], &["axis"])?;
+        let (states, selected) = self.gathered(states)?;
         self.check(selected, &self.patterns.selected, "the rows of selected tokens")?;
         self.selected = Some(selected);
         Ok((projections, rows, states))
@@ -425,9 +448,8 @@ impl<'g> Cursor<'g> {
     /// The width of the next product's output.
     fn next_width(&self) -> Result<usize, UnfitGraph> {
         let weight = self.nodes.as_slice().first().and_then(|node| node.input.get(3));
-        let shape = weight.and_then(|name| self.constants.shape(name));
-        let width = shape.and_then(|shape| shape.get(1).copied());
-        width.ok_or(UnfitGraph::NotQuantized)
+        let [_, width] = self.constants.matrix(weight.ok_or(UnfitGraph::NotQuantized)?)?;
+        Ok(width)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nerve_repository::onnx::SELECTION;
-use nerve_repository::onnx::proto::{GraphProto, NodeProto};
+use nerve_repository::onnx::proto::NodeProto;
 
 use crate::encoder::constants::Constants;
 
@@ -11,16 +11,20 @@ use crate::encoder::constants::Constants;
 #[derive(Clone)]
 pub(super) enum Pattern {
     Input(&'static str),
+    /// Any constant.
+    Constant,
     Integers(Vec<i64>),
     Float(f32),
     /// An operator with these inputs.
     Node(&'static str, Vec<Pattern>),
 }
 
-use Pattern::{Float, Input, Integers, Node};
+use Pattern::{Constant, Float, Input, Integers, Node};
 
 /// The values between tokens of the batch and rows of the encoder, as `nerve-export` writes them.
 pub(super) struct TokenPatterns {
+    /// The first hidden states: a row for each real token.
+    pub(super) embeddings: Pattern,
     /// What is added to scores: 0 for tokens, a very low number for padding.
     pub(super) mask: Pattern,
     /// The rows of the selected tokens among the real ones.
@@ -53,6 +57,15 @@ impl TokenPatterns {
             vec![numbered(), Node("Size", vec![Input("attention_mask")])],
         );
         let found = Node("Reshape", vec![Node("NonZero", vec![flat]), one(-1)]);
+        let real = |values| {
+            let flat = Node("Reshape", vec![values, one(-1)]);
+            Node("Gather", vec![flat, found.clone()])
+        };
+        let ids = real(Input("input_ids"));
+        let table = |rows| Node("Gather", vec![Constant, rows]);
+        let words = Node("Mul", vec![Node("Cast", vec![table(ids.clone())]), table(ids)]);
+        let counted = Node("CumSum", vec![Input("attention_mask"), one(1)]);
+        let sum = Node("Add", vec![words, table(real(counted))]);
         let outputs = |tokens| {
             Node(
                 "Add",
@@ -64,64 +77,67 @@ impl TokenPatterns {
             vec![Float(1.0), Node("Cast", vec![Input("attention_mask")])],
         );
         Self {
+            embeddings: Node("LayerNormalization", vec![sum, Constant, Constant]),
             mask: Node(
                 "Unsqueeze",
                 vec![Node("Mul", vec![padding, Float(-10_000.0)]), one(1)],
             ),
             selected: Node("Gather", vec![rows, Input(SELECTION)]),
             parts: Node("Reshape", vec![Node("Add", vec![first_parts, column]), shape]),
-            outputs: outputs(found),
+            outputs: outputs(found.clone()),
             selected_outputs: outputs(Input(SELECTION)),
         }
     }
 }
 
 /// The nodes of a graph by the names of what they compute.
-pub(super) struct Producers<'g> {
-    nodes: BTreeMap<&'g str, &'g NodeProto>,
-    constants: &'g Constants<'g>,
-}
+pub(super) struct Producers<'g>(BTreeMap<&'g str, &'g NodeProto>);
 
 impl<'g> Producers<'g> {
-    pub(super) fn of(graph: &'g GraphProto, constants: &'g Constants<'g>) -> Self {
-        let outputs = graph
-            .node
+    pub(super) fn of(nodes: &'g [NodeProto]) -> Self {
+        let outputs = nodes
             .iter()
             .filter_map(|node| Some((node.output.first()?.as_str(), node)));
-        Self {
-            nodes: outputs.collect(),
-            constants,
-        }
+        Self(outputs.collect())
     }
 
-    /// Whether the value is computed as the pattern says. Axes are those of `nerve-export`, whose operators in these patterns take them as
-    /// inputs or use the first axis.
-    pub(super) fn fits(&self, name: &str, pattern: &Pattern) -> bool {
+    /// Whether the value is computed as the pattern says. The time is bounded by the size of the pattern, whatever the graph.
+    pub(super) fn fits(&self, constants: &Constants, name: &str, pattern: &Pattern) -> bool {
         match pattern {
-            Input(input) => name == *input && !self.nodes.contains_key(name),
-            Integers(expected) => self
-                .constants
+            // Names are unique, so no node computes an input.
+            Input(input) => name == *input,
+            Constant => constants.contains(name),
+            Integers(expected) => constants
                 .of_shape::<i64>(name, &[expected.len()])
                 .is_ok_and(|found| found == *expected),
-            Float(expected) => self
-                .constants
+            Float(expected) => constants
                 .scalar::<f32>(name)
                 .is_ok_and(|found| found == *expected),
-            Node(op, inputs) => self.nodes.get(name).is_some_and(|node| {
-                let first_axis = node
-                    .attribute
-                    .iter()
-                    .all(|a| a.name != "axis" || a.i.unwrap_or(0) == 0);
+            Node(op, inputs) => self.0.get(name).is_some_and(|node| {
                 node.op_type == *op
                     && node.domain.is_empty()
-                    && first_axis
+                    && has_expected_attributes(node)
                     && node.input.len() == inputs.len()
                     && node
                         .input
                         .iter()
                         .zip(inputs)
-                        .all(|(name, pattern)| self.fits(name, pattern))
+                        .all(|(name, pattern)| self.fits(constants, name, pattern))
             }),
         }
     }
+}
+
+/// Whether the node has no attributes but those with which `nerve-export` writes the operators of patterns.
+fn has_expected_attributes(node: &NodeProto) -> bool {
+    const F32: i64 = 1;
+    node.attribute.iter().all(
+        |attribute| match (node.op_type.as_str(), attribute.name.as_str()) {
+            ("Gather" | "Concat", "axis") => attribute.i.unwrap_or(0) == 0,
+            ("Cast", "to") => attribute.i == Some(F32),
+            ("LayerNormalization", "axis") => attribute.i == Some(-1),
+            ("LayerNormalization", "epsilon") => true,
+            _ => false,
+        },
+    )
 }

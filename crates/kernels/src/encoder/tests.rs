@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 /// Numbers that look random, always the same for a seed.
@@ -167,5 +169,260 @@ fn what_does_not_fit_is_refused() {
             run(&[1, 2], selected, &mut arena),
             Err(EncoderError::Selection { tokens: 3 })
         );
+    }
+}
+
+/// The numbers of a random encoder and its input.
+#[derive(Clone, Copy, Debug)]
+enum Range {
+    /// As in a trained model.
+    Usual,
+    /// Quantizers whose steps are so small that nearly all integers are 0 or 255, and weights of at most 64.
+    Saturated,
+    /// Floats near the largest; products overflow to infinity.
+    Huge,
+    /// Floats below the smallest normal one.
+    Denormal,
+    /// Infinities and NaN among usual numbers.
+    NotFinite,
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    shape: Shape,
+    layers: usize,
+    lengths: Vec<usize>,
+    /// One token in so many is selected; none if it is 0.
+    every: usize,
+    range: Range,
+    seed: u64,
+}
+
+impl Case {
+    fn tokens(&self) -> usize {
+        self.lengths.iter().sum()
+    }
+
+    fn selected(&self) -> Vec<usize> {
+        (0..self.tokens())
+            .filter(|at| self.every > 0 && (at + self.seed as usize).is_multiple_of(self.every))
+            .collect()
+    }
+
+    fn affine(&self, numbers: &mut Numbers) -> Affine {
+        let scale = match self.range {
+            Range::Usual | Range::NotFinite => 0.02 + 0.01 * numbers.float(),
+            Range::Saturated => 1e-6,
+            Range::Huge => 1e32,
+            Range::Denormal => f32::MIN_POSITIVE,
+        };
+        Affine {
+            scale,
+            zero_point: numbers.next() as u8,
+        }
+    }
+
+    fn linear(&self, numbers: &mut Numbers, [inputs, outputs]: [usize; 2], input: Affine) -> Linear {
+        let weight: Vec<i8> = (0..inputs * outputs)
+            .map(|_| match self.range {
+                Range::Saturated if numbers.next().is_multiple_of(2) => 64,
+                _ => (numbers.next() % 129) as i8 - 64,
+            })
+            .collect();
+        let scales: Vec<f32> = (0..outputs)
+            .map(|_| {
+                let usual = (2.0 + numbers.float()) / inputs as f32;
+                match self.range {
+                    Range::Usual | Range::NotFinite => 0.02 * usual,
+                    Range::Saturated => 1e3 * usual,
+                    Range::Huge => 1e4,
+                    Range::Denormal => usual,
+                }
+            })
+            .collect();
+        let bias: Vec<i32> = (0..outputs)
+            .map(|_| (numbers.next() as i32).wrapping_mul(2) % 3000)
+            .collect();
+        Linear::new(&weight, &scales, &bias, [inputs, outputs], input).unwrap()
+    }
+
+    fn encoder(&self, instructions: InstructionSet) -> Encoder {
+        let mut numbers = Numbers(self.seed);
+        let numbers = &mut numbers;
+        let Shape { hidden, inner, .. } = self.shape;
+        let norm = |numbers: &mut Numbers| Norm {
+            weight: (0..hidden).map(|_| 1.0 + numbers.float()).collect(),
+            bias: (0..hidden).map(|_| numbers.float()).collect(),
+        };
+        let layers = (0..self.layers)
+            .map(|_| {
+                let [input, mixed, attended, activated] = std::array::from_fn(|_| self.affine(numbers));
+                Layer {
+                    projections: self.linear(numbers, [hidden, 3 * hidden], input),
+                    output: self.linear(numbers, [hidden, hidden], mixed),
+                    widen: self.linear(numbers, [hidden, inner], attended),
+                    narrow: self.linear(numbers, [inner, hidden], activated),
+                    input,
+                    mixed,
+                    attended,
+                    activated,
+                    attention_norm: norm(numbers),
+                    output_norm: norm(numbers),
+                }
+            })
+            .collect();
+        Encoder::new(self.shape, layers, instructions).unwrap()
+    }
+
+    fn states(&self) -> Vec<f32> {
+        let mut numbers = Numbers(!self.seed);
+        (0..self.tokens() * self.shape.hidden)
+            .map(|_| {
+                let usual = 3.0 * numbers.float();
+                match self.range {
+                    Range::Usual | Range::Saturated => usual,
+                    Range::Huge => 1e38 * usual,
+                    Range::Denormal => f32::MIN_POSITIVE * usual,
+                    Range::NotFinite => match numbers.next() % 97 {
+                        0 => f32::INFINITY,
+                        1 => f32::NEG_INFINITY,
+                        2 => f32::NAN,
+                        _ => usual,
+                    },
+                }
+            })
+            .collect()
+    }
+}
+
+fn run(encoder: &Encoder, states: &[f32], lengths: &[usize], selected: &[usize]) -> Vec<u32> {
+    let sequences = Sequences { lengths, selected };
+    run_in(encoder, states, sequences, &mut Arena::default())
+}
+
+fn run_in(encoder: &Encoder, states: &[f32], sequences: Sequences, arena: &mut Arena) -> Vec<u32> {
+    bits_of_numbers(encoder.run(states, sequences, arena).unwrap())
+}
+
+/// The bits of the outputs; the sign and payload of NaN, which IEEE 754 leaves open, do not count.
+fn bits_of_numbers(outputs: &[f32]) -> Vec<u32> {
+    let canonical = |&x: &f32| if x.is_nan() { f32::NAN } else { x };
+    outputs.iter().map(|x| canonical(x).to_bits()).collect()
+}
+
+/// A new thread for each part.
+struct NewThreads(usize);
+
+// SAFETY: the loop starts one thread for each number.
+unsafe impl Threads for NewThreads {
+    fn count(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, parts: usize, part: &(dyn Fn(usize) + Sync)) -> Result<(), EncoderError> {
+        std::thread::scope(|scope| {
+            for number in 0..parts {
+                scope.spawn(move || part(number));
+            }
+        });
+        Ok(())
+    }
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let lengths = prop_oneof![
+        4 => prop::collection::vec(0usize..40, 0..6).boxed(),
+        1 => (41usize..=512).prop_map(|length| vec![length]).boxed(),
+    ];
+    let usual = (prop::sample::select(vec![128, 192, 256, 384]), lengths);
+    let wide = (
+        prop::sample::select(vec![512, 768, 1024]),
+        prop::collection::vec(0usize..4, 0..3),
+    );
+    let sizes = prop_oneof![
+        6 => usual.prop_map(|(hidden, lengths)| (if lengths.iter().sum::<usize>() > 150 { 128 } else { hidden }, lengths)),
+        1 => wide,
+    ];
+    let activations = [Activation::Gelu, Activation::GeluTanh, Activation::Relu];
+    let ranges = vec![
+        Range::Usual,
+        Range::Usual,
+        Range::Saturated,
+        Range::Huge,
+        Range::Denormal,
+        Range::NotFinite,
+    ];
+    let kind = (
+        prop::sample::select(vec![32, 64]),
+        1usize..30,
+        prop::sample::select(activations.to_vec()),
+        prop::sample::select(vec![1e-12f32, 1e-5]),
+        prop::sample::select(ranges),
+    );
+    (sizes, kind, 1usize..3, 0usize..4, any::<u64>()).prop_map(
+        |((hidden, lengths), (size, inner, activation, epsilon, range), layers, every, seed)| Case {
+            shape: Shape {
+                hidden,
+                heads: hidden / size,
+                inner: 16 * inner,
+                epsilon,
+                activation,
+            },
+            layers,
+            lengths,
+            every,
+            range,
+            seed,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn bits_depend_on_the_sequence_alone(case in cases()) {
+        let (states, selected) = (case.states(), case.selected());
+        let expected = run(&case.encoder(InstructionSet::Portable), &states, &case.lengths, &selected);
+        prop_assert_eq!(expected.len(), selected.len() * case.shape.hidden);
+        for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+            let encoder = case.encoder(set);
+            // Buffers of another run must not matter.
+            let mut arena = Arena::default();
+            let longer = vec![1.5; 50 * case.shape.hidden];
+            let sequences = Sequences { lengths: &[50], selected: &[49] };
+            encoder.run(&longer, sequences, &mut arena).unwrap();
+            let sequences = Sequences { lengths: &case.lengths, selected: &selected };
+            let found = run_in(&encoder, &states, sequences, &mut arena);
+            prop_assert!(found == expected, "{} differs from portable Rust", set.name());
+        }
+        let Ok(fastest) = InstructionSet::detect() else { return Ok(()) };
+        let encoder = case.encoder(fastest);
+        for threads in [2, 3, 7] {
+            let mut outputs = vec![0.0; selected.len() * case.shape.hidden];
+            let sequences = Sequences { lengths: &case.lengths, selected: &selected };
+            encoder.run_on(&NewThreads(threads), &states, sequences, &mut Arena::default(), &mut outputs).unwrap();
+            prop_assert!(bits_of_numbers(&outputs) == expected, "{} threads differ from one", threads);
+        }
+        let (mut start, mut done) = (0, 0);
+        for &length in &case.lengths {
+            let own: Vec<usize> = selected
+                .iter()
+                .filter(|&&token| (start..start + length).contains(&token))
+                .map(|token| token - start)
+                .collect();
+            let rows = &states[start * case.shape.hidden..(start + length) * case.shape.hidden];
+            let alone = run(&encoder, rows, &[length], &own);
+            let together = &expected[done * case.shape.hidden..(done + own.len()) * case.shape.hidden];
+            prop_assert!(alone == together, "a sequence of {} tokens differs alone", length);
+            start += length;
+            done += own.len();
+        }
+        let all: Vec<usize> = (0..case.tokens()).collect();
+        let every = run(&encoder, &states, &case.lengths, &all);
+        for (at, &token) in selected.iter().enumerate() {
+            let row = |of: &[u32], at: usize| of[at * case.shape.hidden..(at + 1) * case.shape.hidden].to_vec();
+            prop_assert!(row(&expected, at) == row(&every, token), "the row of token {} depends on the selection", token);
+        }
     }
 }

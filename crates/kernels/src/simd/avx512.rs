@@ -1,23 +1,49 @@
-//! AVX-512 with VNNI: a vector is one register, and one instruction adds four 8-bit products to each of 16 sums.
+//! AVX-512: a vector is one register. With VNNI, one instruction adds four 8-bit products to each of 16 sums.
 
 use std::arch::x86_64::*;
 
 use crate::instructions::InstructionSet;
 use crate::linear::{GROUP, PANEL, Panel};
 use crate::product::{Epilogue, Rows};
-use crate::simd::{LANES, ROWS, Simd, Task};
+use crate::simd::{LANES, Simd, Task};
 
 /// The registers of a panel's columns.
 const REGISTERS: usize = PANEL / LANES;
+/// Rows whose sums stay in registers: 24 of the 32.
+const ROWS: usize = 6;
 
-/// A processor with AVX-512 F, BW and VNNI.
+/// A processor with AVX-512 F, BW and VNNI, which multiplies 8-bit integers with `P`.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<P = Vnni>(P);
+
+/// Products of 8-bit integers beside AVX-512. A value of the type proves that the processor has the instructions.
+pub(crate) trait Product: Copy {
+    /// [`Simd::multiply`].
+    fn multiply<'l, E: Epilogue<Avx512<Self>>>(
+        simd: Avx512<Self>,
+        rows: Rows,
+        panels: impl Iterator<Item = Panel<'l>>,
+        epilogue: &mut E,
+    );
+}
+
+/// Products with AVX-512 VNNI.
+#[derive(Clone, Copy)]
+pub(crate) struct Vnni(());
 
 impl Avx512 {
     /// The proof, if the processor has the instructions.
     pub(crate) fn detect() -> Option<Self> {
-        InstructionSet::Avx512Vnni.is_available().then_some(Self(()))
+        InstructionSet::Avx512Vnni
+            .is_available()
+            .then_some(Self(Vnni(())))
+    }
+}
+
+impl<P: Product> Avx512<P> {
+    /// The proof, if the processor has the instructions of `P`, of which the value is a proof, and AVX-512 VNNI.
+    pub(super) fn with(product: P) -> Option<Self> {
+        Avx512::<Vnni>::detect().map(|_| Self(product))
     }
 
     /// Runs the task, compiled for the instruction set.
@@ -27,7 +53,7 @@ impl Avx512 {
     }
 }
 
-impl Simd for Avx512 {
+impl<P: Product> Simd for Avx512<P> {
     type Floats = __m512;
 
     #[inline(always)]
@@ -130,29 +156,57 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn to_bytes(self, value: __m512, to: &mut [u8; LANES]) {
+    fn transpose(self, rows: [__m512; LANES]) -> [__m512; LANES] {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { transpose(rows) }
+    }
+
+    #[inline(always)]
+    fn to_bytes(self, value: __m512, zero: u8, to: &mut [u8; LANES]) {
         // SAFETY: `self` proves AVX-512 F, and the array is 16 writable bytes.
         unsafe {
-            _mm_storeu_si128(
-                to.as_mut_ptr().cast(),
-                _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(value)),
-            )
+            // What is too low or not a number becomes the lowest integer. The minimum keeps what is not a number.
+            let steps = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(255.0), value));
+            let steps = _mm512_add_epi32(steps, _mm512_set1_epi32(i32::from(zero)));
+            let steps = _mm512_max_epi32(steps, _mm512_setzero_si512());
+            _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtusepi32_epi8(steps));
         }
     }
 
     #[inline(always)]
-    fn multiply<E: Epilogue<Self>>(self, a: Rows, first: usize, panel: Panel, epilogue: &mut E) {
-        assert!(panel.weights.len() % (GROUP * PANEL) == 0 && (1..=ROWS).contains(&a.count));
-        assert!(a.bytes.len() >= (a.count - 1) * a.stride + panel.weights.len() / PANEL);
-        // SAFETY: `self` proves the instructions; the asserted lengths hold everything that is read.
-        unsafe {
-            match a.count {
-                1 => multiply::<1, E>(self, a, first, panel, epilogue),
-                2 => multiply::<2, E>(self, a, first, panel, epilogue),
-                3 => multiply::<3, E>(self, a, first, panel, epilogue),
-                4 => multiply::<4, E>(self, a, first, panel, epilogue),
-                5 => multiply::<5, E>(self, a, first, panel, epilogue),
-                _ => multiply::<6, E>(self, a, first, panel, epilogue),
+    fn multiply<'l, E: Epilogue<Self>>(
+        self,
+        rows: Rows,
+        panels: impl Iterator<Item = Panel<'l>>,
+        epilogue: &mut E,
+    ) {
+        P::multiply(self, rows, panels, epilogue);
+    }
+}
+
+impl Product for Vnni {
+    #[inline(always)]
+    fn multiply<'l, E: Epilogue<Avx512>>(
+        simd: Avx512,
+        rows: Rows,
+        panels: impl Iterator<Item = Panel<'l>>,
+        epilogue: &mut E,
+    ) {
+        for panel in panels {
+            assert!(panel.weights.len() % (GROUP * PANEL) == 0);
+            rows.check(panel.weights.len() / PANEL);
+            for (first, a) in rows.blocks(ROWS) {
+                // SAFETY: `simd` proves the instructions; the checked lengths hold everything that is read.
+                unsafe {
+                    match a.count {
+                        1 => multiply::<1, E>(simd, a, first, panel, epilogue),
+                        2 => multiply::<2, E>(simd, a, first, panel, epilogue),
+                        3 => multiply::<3, E>(simd, a, first, panel, epilogue),
+                        4 => multiply::<4, E>(simd, a, first, panel, epilogue),
+                        5 => multiply::<5, E>(simd, a, first, panel, epilogue),
+                        _ => multiply::<ROWS, E>(simd, a, first, panel, epilogue),
+                    }
+                }
             }
         }
     }
@@ -194,6 +248,15 @@ unsafe fn multiply<const R: usize, E: Epilogue<Avx512>>(
         }
     }
     let (scales, _) = panel.scales.as_chunks::<LANES>();
+    if E::IN_REGISTERS {
+        for (row, sums) in sums.iter().enumerate() {
+            for (part, (&sum, scales)) in sums.iter().zip(scales).enumerate() {
+                let product = simd.mul(_mm512_cvtepi32_ps(sum), simd.load(scales));
+                epilogue.take(simd, first + row, panel.column + part * LANES, product);
+            }
+        }
+        return;
+    }
     let mut products = [[[0.0; LANES]; REGISTERS]; R];
     for (sums, products) in sums.iter().zip(&mut products) {
         for ((sum, scales), product) in sums.iter().zip(scales).zip(products) {
@@ -226,6 +289,50 @@ fn finish<const R: usize, E: Epilogue<Avx512>>(
 ///
 /// The processor has AVX-512 F, BW and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,fma")]
-unsafe fn run(simd: Avx512, task: impl Task) {
+unsafe fn run<P: Product>(simd: Avx512<P>, task: impl Task) {
     task.run(simd);
+}
+
+/// [`Simd::transpose`].
+///
+/// # Safety
+///
+/// The processor has AVX-512 F.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose(rows: [__m512; LANES]) -> [__m512; LANES] {
+    // Of four rows, a vector holds in each quarter `q` the column `4 q + c`.
+    let mut quarters = [[rows[0]; 4]; 4];
+    for (quarters, rows) in quarters.iter_mut().zip(rows.chunks_exact(4)) {
+        let even = _mm512_castps_pd(_mm512_unpacklo_ps(rows[0], rows[1]));
+        let odd = _mm512_castps_pd(_mm512_unpackhi_ps(rows[0], rows[1]));
+        let next_even = _mm512_castps_pd(_mm512_unpacklo_ps(rows[2], rows[3]));
+        let next_odd = _mm512_castps_pd(_mm512_unpackhi_ps(rows[2], rows[3]));
+        quarters[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(even, next_even));
+        quarters[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(even, next_even));
+        quarters[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(odd, next_odd));
+        quarters[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(odd, next_odd));
+    }
+    let mut columns = rows;
+    for column in 0..4 {
+        let [a, b, c, d] = [
+            quarters[0][column],
+            quarters[1][column],
+            quarters[2][column],
+            quarters[3][column],
+        ];
+        let even = [
+            _mm512_shuffle_f32x4::<0x88>(a, b),
+            _mm512_shuffle_f32x4::<0x88>(c, d),
+        ];
+        let odd = [
+            _mm512_shuffle_f32x4::<0xdd>(a, b),
+            _mm512_shuffle_f32x4::<0xdd>(c, d),
+        ];
+        columns[column] = _mm512_shuffle_f32x4::<0x88>(even[0], even[1]);
+        columns[4 + column] = _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]);
+        columns[8 + column] = _mm512_shuffle_f32x4::<0xdd>(even[0], even[1]);
+        columns[12 + column] = _mm512_shuffle_f32x4::<0xdd>(odd[0], odd[1]);
+    }
+    columns
 }

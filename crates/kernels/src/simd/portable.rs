@@ -71,15 +71,33 @@ impl Simd for Portable {
         fold(a, |a, b| if a > b { a } else { b })
     }
 
-    fn to_bytes(self, value: Self::Floats, to: &mut [u8; LANES]) {
-        *to = value.map(|value| value.round_ties_even() as u8);
+    fn to_bytes(self, value: Self::Floats, zero: u8, to: &mut [u8; LANES]) {
+        *to = value.map(|value| match value.is_nan() {
+            true => 0,
+            false => (value.round_ties_even() as i32)
+                .saturating_add(i32::from(zero))
+                .clamp(0, 255) as u8,
+        });
     }
 
-    fn multiply<E: Epilogue<Self>>(self, a: Rows, first: usize, panel: Panel, epilogue: &mut E) {
+    fn multiply<'l, E: Epilogue<Self>>(
+        self,
+        rows: Rows,
+        panels: impl Iterator<Item = Panel<'l>>,
+        epilogue: &mut E,
+    ) {
+        for panel in panels {
+            self.multiply_panel(rows, panel, epilogue);
+        }
+    }
+}
+
+impl Portable {
+    fn multiply_panel<E: Epilogue<Self>>(self, rows: Rows, panel: Panel, epilogue: &mut E) {
         let (columns, _) = panel.weights.as_chunks::<GROUP>();
-        for row in 0..a.count {
+        for row in 0..rows.count {
             let mut sums = *panel.bias;
-            let (inputs, _) = a.bytes[row * a.stride..].as_chunks::<GROUP>();
+            let (inputs, _) = rows.bytes[row * rows.stride..].as_chunks::<GROUP>();
             for (input, group) in inputs.iter().zip(columns.chunks_exact(PANEL)) {
                 for (sum, column) in sums.iter_mut().zip(group) {
                     for (&x, &w) in input.iter().zip(column) {
@@ -90,7 +108,7 @@ impl Simd for Portable {
             for (part, sums) in sums.as_chunks::<LANES>().0.iter().enumerate() {
                 let scales = std::array::from_fn(|lane| panel.scales[part * LANES + lane]);
                 let value = self.mul(sums.map(|sum| sum as f32), scales);
-                epilogue.take(self, first + row, panel.column + part * LANES, value);
+                epilogue.take(self, row, panel.column + part * LANES, value);
             }
         }
     }

@@ -1,0 +1,327 @@
+use nerve_kernels::Activation;
+use nerve_repository::onnx::proto::TensorProto;
+
+use super::*;
+
+const SET: InstructionSet = InstructionSet::Portable;
+const LAYER: &str = "bert.encoder.layer.0.";
+
+fn read(path: &str) -> Vec<u8> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
+    std::fs::read(format!("{root}{path}")).unwrap()
+}
+
+/// A graph of two layers with one head of 32 dimensions.
+fn small() -> ModelProto {
+    ModelProto::decode(read("fuzz/seeds/kernels/bert").as_slice()).unwrap()
+}
+
+fn graph(model: &mut ModelProto) -> &mut GraphProto {
+    model.graph.as_mut().unwrap()
+}
+
+fn node<'m>(model: &'m mut ModelProto, output: &str) -> &'m mut NodeProto {
+    let mut nodes = graph(model).node.iter_mut();
+    nodes.find(|node| node.output[0] == output).unwrap()
+}
+
+fn constant<'m>(model: &'m mut ModelProto, name: &str) -> &'m mut TensorProto {
+    let mut constants = graph(model).initializer.iter_mut();
+    constants.find(|constant| constant.name == name).unwrap()
+}
+
+/// The message for a changed graph.
+fn refused(change: impl FnOnce(&mut ModelProto)) -> String {
+    let mut model = small();
+    change(&mut model);
+    replace_in(model, SET).err().expect("a changed graph").to_string()
+}
+
+#[test]
+fn the_default_model_keeps_its_embeddings_and_classifier() {
+    let replaced = replace_encoder(read("models/default/model.onnx"), SET).unwrap();
+    let model = ModelProto::decode(replaced.model.as_slice()).unwrap();
+    let graph = model.graph.unwrap();
+    let operators: Vec<&str> = graph.node.iter().map(|node| node.op_type.as_str()).collect();
+    assert_eq!(operators[operators.len() - 2..], [OPERATOR, "Gemm"]);
+    assert!(!operators.contains(&"QGemm") && !operators.contains(&"Softmax"));
+    assert!(
+        graph
+            .initializer
+            .iter()
+            .all(|constant| !constant.name.contains("attention"))
+    );
+    let shape = replaced.encoder.shape();
+    assert_eq!((shape.hidden, shape.heads, shape.inner), (384, 12, 1536));
+}
+
+#[test]
+fn activation_and_epsilon_are_those_of_the_graph() {
+    let of = |change: &dyn Fn(&mut NodeProto)| {
+        let mut model = small();
+        graph(&mut model).node.iter_mut().for_each(change);
+        replace_in(model, SET).unwrap().encoder.shape()
+    };
+    let usual = of(&|_| {});
+    assert_eq!((usual.activation, usual.epsilon), (Activation::Gelu, 1e-12));
+    let tanh = of(&|node| {
+        if node.op_type == "Gelu" {
+            node.attribute
+                .push(nerve_repository::onnx::proto::AttributeProto {
+                    name: "approximate".to_owned(),
+                    s: Some(b"tanh".to_vec()),
+                    ..Default::default()
+                });
+        }
+    });
+    assert_eq!(tanh.activation, Activation::GeluTanh);
+    let relu = of(&|node| {
+        if node.op_type == "Gelu" {
+            node.op_type = "Relu".to_owned();
+        }
+    });
+    assert_eq!(relu.activation, Activation::Relu);
+    let coarse = of(&|node| {
+        for attribute in node.attribute.iter_mut().filter(|a| a.name == "epsilon") {
+            attribute.f = Some(0.25);
+        }
+    });
+    assert_eq!(coarse.epsilon, 0.25);
+}
+
+#[test]
+fn a_graph_that_differs_in_a_node_is_left_alone() {
+    let model = small();
+    let nodes = &model.graph.as_ref().unwrap().node;
+    let mut changed = 0;
+    for (at, node) in nodes.iter().enumerate() {
+        // It is behind the encoder.
+        if node.op_type == "Gemm" {
+            continue;
+        }
+        for change in 0..=node.input.len() {
+            let mut model = model.clone();
+            let node = &mut graph(&mut model).node[at];
+            match node.input.get_mut(change) {
+                Some(input) => input.push('?'),
+                None => node.op_type.push('?'),
+            }
+            let name = &node.output[0].clone();
+            assert!(replace_in(model, SET).is_err(), "{name}, change {change}");
+            changed += 1;
+        }
+    }
+    assert!(changed > 200, "{changed}");
+}
+
+#[test]
+fn a_graph_that_differs_in_an_attribute_is_left_alone() {
+    let model = small();
+    let nodes = &model.graph.as_ref().unwrap().node;
+    let mut changed = 0;
+    for (at, node) in nodes.iter().enumerate() {
+        if node.op_type == "Gemm" {
+            continue;
+        }
+        for name in [
+            "axis",
+            "exclusive",
+            "reverse",
+            "start",
+            "allowzero",
+            "stash_type",
+            "saturate",
+        ] {
+            let mut model = model.clone();
+            let node = &mut graph(&mut model).node[at];
+            node.attribute.retain(|attribute| attribute.name != name);
+            node.attribute
+                .push(nerve_repository::onnx::proto::AttributeProto {
+                    name: name.to_owned(),
+                    i: Some(1),
+                    ..Default::default()
+                });
+            let output = node.output[0].clone();
+            assert!(replace_in(model, SET).is_err(), "{name} of {output}");
+            changed += 1;
+        }
+    }
+    assert!(changed > 300, "{changed}");
+}
+
+#[test]
+fn a_graph_that_differs_in_a_constant_is_left_alone() {
+    let model = small();
+    let constants = model.graph.as_ref().unwrap().initializer.len();
+    let mut changed = 0;
+    for at in 0..constants {
+        let name = model.graph.as_ref().unwrap().initializer[at].name.clone();
+        // ONNX Runtime computes the embeddings and the classifier.
+        if !["bert.encoder.", "packed.", "mask", "shape."]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+            || name == "mask.axes"
+        {
+            continue;
+        }
+        for change in 0..5 {
+            let mut model = model.clone();
+            let constant = &mut graph(&mut model).initializer[at];
+            match change {
+                0 => constant.dims.push(2),
+                1 => constant.data_type = 11,
+                2 => constant.raw_data.truncate(constant.raw_data.len() - 1),
+                3 => constant.dims = vec![i64::MAX; 2],
+                _ => constant.dims.push(-1),
+            }
+            let message = replace_in(model, SET)
+                .err()
+                .unwrap_or_else(|| panic!("{name}, change {change}"));
+            // The number of heads is derived from some of them.
+            let is_named = message.to_string().contains(&name)
+                || name.starts_with("packed")
+                || name == "mask.one"
+                || name == "mask.value";
+            assert!(is_named, "{name}: {message}");
+            changed += 1;
+        }
+    }
+    assert!(changed > 200, "{changed}");
+}
+
+#[test]
+fn numbers_that_no_kernel_computes_are_refused_by_name() {
+    let query = format!("{LAYER}attention.self.query");
+    let floats = |value: f32, count: usize| value.to_le_bytes().repeat(count);
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-45] {
+        let name = format!("{LAYER}intermediate.dense");
+        let message = refused(|model| {
+            let scales = constant(model, &format!("{name}.weight.scales"));
+            scales.raw_data = match scale {
+                // A column may have steps so small, an input not, as it is divided by them.
+                1e-45 => {
+                    return constant(model, &format!("{LAYER}attention.output.LayerNorm.scale")).raw_data =
+                        floats(scale, 1);
+                }
+                _ => floats(scale, scales.raw_data.len() / 4),
+            };
+        });
+        assert!(
+            message.contains(&name) && message.contains("scale"),
+            "{scale}: {message}"
+        );
+    }
+    let message = refused(|model| constant(model, &format!("{query}.weight")).raw_data[7] = 65);
+    assert!(message.contains(&query) && message.contains("65"), "{message}");
+    let message = refused(|model| constant(model, &format!("{query}.weight")).raw_data[7] = 0x80);
+    assert!(message.contains(&query) && message.contains("-128"), "{message}");
+    let message = refused(|model| constant(model, &format!("{query}.weight.zeros")).raw_data[3] = 1);
+    assert!(message.contains(&format!("{query}.weight.zeros")), "{message}");
+    for epsilon in [f32::NAN, f32::INFINITY, -1e-12] {
+        let norm = format!("{LAYER}attention.output.LayerNorm");
+        let message = refused(|model| {
+            for attribute in node(model, &norm)
+                .attribute
+                .iter_mut()
+                .filter(|a| a.name == "epsilon")
+            {
+                attribute.f = Some(epsilon);
+            }
+        });
+        assert!(message.contains(&norm), "{message}");
+    }
+}
+
+#[test]
+fn a_head_of_another_size_is_named() {
+    let message = refused(|model| {
+        let parts = constant(model, "shape.parts");
+        parts.raw_data = [-1i64, 16].iter().flat_map(|x| x.to_le_bytes()).collect();
+    });
+    assert!(message.contains("32 dimensions in 2 heads"), "{message}");
+}
+
+/// Otherwise a small file could describe an encoder of any size.
+#[test]
+fn layers_share_no_weights() {
+    let shared = format!("{LAYER}output.dense.weight");
+    let message = refused(|model| {
+        node(model, "bert.encoder.layer.1.output.dense").input[3] = shared.clone();
+    });
+    assert!(message.contains(&shared), "{message}");
+}
+
+#[test]
+fn names_are_unique_and_values_computed_before_they_are_read() {
+    let message = refused(|model| {
+        let copy = graph(model).initializer[0].clone();
+        graph(model).initializer.push(copy);
+    });
+    assert!(message.contains("two values"), "{message}");
+    // A second output could otherwise stand for an input of the graph.
+    let message = refused(|model| {
+        let last = graph(model).node.len() - 1;
+        graph(model).node[last].output.push("attention_mask".to_owned());
+    });
+    assert!(message.contains("`attention_mask`"), "{message}");
+    let message = refused(|model| {
+        let first = graph(model).node[0].output[0].clone();
+        graph(model).node[0].input[0] = first;
+    });
+    assert!(message.contains("before it is computed"), "{message}");
+}
+
+#[test]
+fn what_is_read_outside_the_encoder_is_not_replaced() {
+    let inside = format!("{LAYER}attention.self.query");
+    let message = refused(|model| graph(model).node.last_mut().unwrap().input[0] = inside.clone());
+    assert!(message.contains(&inside), "{message}");
+    let message = refused(|model| {
+        let mut output = graph(model).output[0].clone();
+        output.name = inside.clone();
+        graph(model).output.push(output);
+    });
+    assert!(message.contains(&inside), "{message}");
+}
+
+#[test]
+fn a_file_that_the_schema_does_not_hold_whole_is_left_alone() {
+    let mut bytes = small().encode_to_vec();
+    assert!(replace_encoder(bytes.clone(), SET).is_ok());
+    // `doc_string`, which the schema lacks.
+    bytes.extend([0x32, 1, b'x']);
+    assert!(matches!(
+        replace_encoder(bytes, SET),
+        Err(UnfitGraph::ForeignFields)
+    ));
+    for (domain, version) in [("", 13), ("com.microsoft", 2), (DOMAIN, 1)] {
+        let message = refused(|model| {
+            model.opset_import.push(OperatorSetIdProto {
+                domain: domain.to_owned(),
+                version,
+            });
+        });
+        assert!(message.contains(&format!("version {version}")), "{message}");
+    }
+}
+
+#[test]
+fn what_is_no_int8_graph_has_a_reason() {
+    assert!(matches!(
+        replace_encoder(b"no graph".to_vec(), SET),
+        Err(UnfitGraph::NotOnnx)
+    ));
+    let message = refused(|model| {
+        graph(model)
+            .node
+            .retain(|node| node.op_type != "QuantizeLinear" && node.op_type == "Shape")
+    });
+    assert!(message.contains("before it is computed"), "{message}");
+    let mut model = small();
+    for node in &mut graph(&mut model).node {
+        if node.op_type == "QuantizeLinear" {
+            node.op_type = "Identity".to_owned();
+        }
+    }
+    assert!(matches!(replace_in(model, SET), Err(UnfitGraph::NotQuantized)));
+}

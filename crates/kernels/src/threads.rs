@@ -1,0 +1,55 @@
+//! The threads on which the parts of a computation run.
+
+use ort::operator::ComputeContext;
+
+use crate::encoder::EncoderError;
+
+/// Threads on which the parts of a computation run.
+///
+/// # Safety
+///
+/// [`Threads::run`] calls `part` at most once with each number.
+pub(crate) unsafe trait Threads {
+    /// The number of threads.
+    fn count(&self) -> usize;
+
+    /// Calls `part` with every number below `parts`, and waits for all calls.
+    fn run(&self, parts: usize, part: &(dyn Fn(usize) + Sync)) -> Result<(), EncoderError>;
+}
+
+/// The calling thread alone.
+pub(crate) struct OneThread;
+
+// SAFETY: the loop calls once with each number.
+unsafe impl Threads for OneThread {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn run(&self, parts: usize, part: &(dyn Fn(usize) + Sync)) -> Result<(), EncoderError> {
+        (0..parts).for_each(part);
+        Ok(())
+    }
+}
+
+/// The calling thread and those of its ONNX Runtime session, which spin for a bounded time while they wait for the next parts.
+pub(crate) struct SessionThreads<'c> {
+    pub(crate) context: &'c ComputeContext,
+    pub(crate) count: usize,
+}
+
+// SAFETY: ONNX Runtime calls once with each number.
+unsafe impl Threads for SessionThreads<'_> {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn run(&self, parts: usize, part: &(dyn Fn(usize) + Sync)) -> Result<(), EncoderError> {
+        if self.count == 1 || parts == 1 {
+            return OneThread.run(parts, part);
+        }
+        // Without a number of batches, ONNX Runtime would make one call a part on another path.
+        let result = self.context.par_for(parts, parts, |number| part(number));
+        result.map_err(|error| EncoderError::Threads(error.to_string()))
+    }
+}
