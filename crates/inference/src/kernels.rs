@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use nerve_kernels::InstructionSet;
+use nerve_kernels::{InstructionSet, InstructionSetError};
 use nerve_repository::Precision;
 use serde::Serialize;
 use thiserror::Error;
@@ -77,12 +77,20 @@ impl fmt::Display for KernelsInUse {
     }
 }
 
-/// Why Nerve's kernels cannot compute a model.
+/// Why the kernels asked for cannot compute a model.
 #[derive(Debug, Error)]
-#[error("{}: Nerve's kernels cannot compute the model: {reason}; use --kernels auto or onnxruntime", path.display())]
-pub struct UnusableKernels {
-    path: PathBuf,
-    reason: String,
+pub enum UnusableKernels {
+    /// Nerve's kernels do not fit the model.
+    #[error("{}: Nerve's kernels cannot compute the model: {reason}; use --kernels auto or onnxruntime", path.display())]
+    Model {
+        /// The path of the graph.
+        path: PathBuf,
+        /// Why they do not fit.
+        reason: String,
+    },
+    /// The environment names an instruction set that cannot be used.
+    #[error(transparent)]
+    Instructions(#[from] InstructionSetError),
 }
 
 /// What a model's files say about its graph.
@@ -127,14 +135,20 @@ pub(crate) fn choose_kernels(
     }
     let found = match format.obstacle(device) {
         Some(reason) => Err(reason),
-        None => read_encoder(kernels, graph),
+        None => {
+            let instructions = InstructionSet::detect()?;
+            match kernels.obstacle(instructions) {
+                Some(reason) => Err(reason.to_owned()),
+                None => read_encoder(instructions, graph),
+            }
+        }
     };
     match found {
         Ok(graph) => {
             let instructions = graph.encoder.instructions().name();
             Ok((Some(graph), KernelsInUse::Nerve { instructions }))
         }
-        Err(reason) if kernels == Kernels::Nerve => Err(UnusableKernels {
+        Err(reason) if kernels == Kernels::Nerve => Err(UnusableKernels::Model {
             path: graph.to_owned(),
             reason,
         }),
@@ -143,11 +157,7 @@ pub(crate) fn choose_kernels(
 }
 
 /// The graph with Nerve's encoder, else the reason why there is none.
-fn read_encoder(kernels: Kernels, graph: &Path) -> Result<EncoderGraph, String> {
-    let instructions = InstructionSet::detect().map_err(|error| error.to_string())?;
-    if let Some(reason) = kernels.obstacle(instructions) {
-        return Err(reason.to_owned());
-    }
+fn read_encoder(instructions: InstructionSet, graph: &Path) -> Result<EncoderGraph, String> {
     let bytes = std::fs::read(graph).map_err(|error| error.to_string())?;
     replace_encoder(bytes, instructions).map_err(|error| error.to_string())
 }
