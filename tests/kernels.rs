@@ -316,6 +316,10 @@ fn every_program_takes_the_kernels_and_refuses_the_impossible() {
             succeed(command);
         }
     }
+    for command in &mut commands(&bundle, "auto") {
+        let message = fail(command.env("NERVE_INSTRUCTION_SET", "sse"));
+        assert!(message.contains("`sse` is not an instruction set"), "{message}");
+    }
     for command in &mut commands(&tiny().bundle("fp32"), "nerve") {
         let message = fail(command);
         assert!(message.contains("the model is fp32, not int8"), "{message}");

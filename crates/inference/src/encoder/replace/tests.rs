@@ -314,7 +314,7 @@ fn what_is_no_int8_graph_has_a_reason() {
     let message = refused(|model| {
         graph(model)
             .node
-            .retain(|node| node.op_type != "QuantizeLinear" && node.op_type == "Shape")
+            .retain(|node| node.op_type != "QuantizeLinear" && node.op_type == "Shape");
     });
     assert!(message.contains("before it is computed"), "{message}");
     let mut model = small();
