@@ -42,7 +42,7 @@ def parse():
     parser.add_argument("--open-seconds", type=float, default=8.0, help="duration of an open-loop measurement")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--no-batch", action="store_true", help="do not measure /ner/batch")
-    parser.add_argument("--no-bound", action="store_true", help="do not measure the bound of ONNX Runtime")
+    parser.add_argument("--no-bound", action="store_true", help="do not measure models without HTTP")
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="only measure the memory of each server under load for SECONDS")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target/bench", help="directory of the results")
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "target/bench", help="directory of the exported models")

@@ -18,5 +18,6 @@ if [ -z "${BENCH_VENV:-}" ]; then
 fi
 make --silent onnxruntime
 cargo build --locked --release --workspace --bins
+cargo bench --quiet --locked --workspace --bench raw --no-run
 cargo build --locked --release --manifest-path bench/load/Cargo.toml --target-dir target/bench-load
 exec "$BENCH_VENV/bin/python" bench/serve.py "$@"

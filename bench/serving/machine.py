@@ -9,6 +9,8 @@ import time
 
 from serving.servers import ROOT
 
+# The instruction sets of Nerve's kernels, and the flag of a processor that has one.
+INSTRUCTION_SETS = {"amx": "amx_int8", "avx512-vnni": "avx512_vnni", "avx-vnni": "avx_vnni", "avx2": "avx2"}
 # A measurement counts as disturbed if other processes use more than this share of the cores.
 TOLERATED = 0.05
 
@@ -24,6 +26,12 @@ def describe():
         "kernel": platform.release(),
         "commit": subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip() or "no commit",
     }
+
+
+def instruction_sets():
+    """The names of this processor's instruction sets that Nerve's kernels are compiled for, the fastest first."""
+    flags = set(pathlib.Path("/proc/cpuinfo").read_text().split())
+    return [name for name, flag in INSTRUCTION_SETS.items() if flag in flags]
 
 
 class Others:

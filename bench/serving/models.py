@@ -7,24 +7,31 @@ import shutil
 import subprocess
 import sys
 
+import nncf
 import numpy
 import onnxruntime
+import openvino
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from tokenizers import Tokenizer
 from transformers import AutoModelForTokenClassification
 
+from serving.texts import corpus
+
 # Longer than every text of the corpus, so that all servers process the same tokens and none needs windows.
 MAX_LENGTH = 512
+# The number of calibration texts that NNCF uses by default.
+CALIBRATION_TEXTS = 300
 
 
 @dataclasses.dataclass
 class Models:
-    """The paths of the checkpoint, of the bundles by name and of the peers' graphs by precision."""
+    """The paths of the checkpoint, of the bundles by name and of the peers' graphs by precision. OpenVINO's graphs have a precision hint."""
 
     checkpoint: pathlib.Path
     bundles: dict[str, pathlib.Path]
     graphs: dict[str, pathlib.Path]
+    openvino: dict[str, tuple[pathlib.Path, str]]
 
 
 def prepare(checkpoint, data, work, binaries, graphs_from):
@@ -43,9 +50,10 @@ def prepare(checkpoint, data, work, binaries, graphs_from):
         "fp32": export(work / "bundle-fp32", "fp32"),
         "int8": export(work / "bundle-int8", "int8", "--calibration", data / "train.conll"),
     }
+    plain = export(work / "bundle-plain", "fp32", "--logits", "all") / "model.onnx"
     if graphs_from == "nerve":
         graphs = {precision: work / f"peer-{precision}.onnx" for precision in bundles}
-        shutil.copyfile(export(work / "bundle-plain", "fp32", "--logits", "all") / "model.onnx", graphs["fp32"])
+        shutil.copyfile(plain, graphs["fp32"])
         quantize_dynamic(graphs["fp32"], graphs["int8"], weight_type=QuantType.QInt8)
     else:
         of = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()[:12]
@@ -55,7 +63,28 @@ def prepare(checkpoint, data, work, binaries, graphs_from):
             export_torch(checkpoint, graphs["fp32"])
             quantize_dynamic(graphs["fp32"], work / "unfinished.onnx", weight_type=QuantType.QInt8)
             (work / "unfinished.onnx").rename(graphs["int8"])
-    return Models(checkpoint, bundles, graphs)
+    quantized = work / "openvino-int8.xml"
+    quantize_openvino(plain, checkpoint, data / "train.conll", quantized)
+    graphs_of_openvino = {"int8": (quantized, "f32"), "bf16": (plain, "bf16"), "fp32": (plain, "f32")}
+    return Models(checkpoint, bundles, graphs, graphs_of_openvino)
+
+
+def quantize_openvino(graph, checkpoint, texts, out):
+    """Quantizes a fp32 graph with NNCF's post-training quantization for transformers, calibrated on the first texts."""
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    tokenizer.enable_truncation(MAX_LENGTH)
+    tokenizer.no_padding()
+    model = openvino.Core().read_model(graph)
+    names = {name for port in model.inputs for name in port.names}
+
+    def feeds(text):
+        ids = numpy.array([tokenizer.encode(text).ids], numpy.int64)
+        inputs = {"input_ids": ids, "attention_mask": numpy.ones_like(ids), "token_type_ids": numpy.zeros_like(ids)}
+        return {name: array for name, array in inputs.items() if name in names}
+
+    dataset = nncf.Dataset(corpus(texts)[:CALIBRATION_TEXTS], feeds)
+    quantized = nncf.quantize(model, dataset, model_type=nncf.ModelType.TRANSFORMER, subset_size=CALIBRATION_TEXTS)
+    openvino.save_model(quantized, out, compress_to_fp16=False)
 
 
 class Logits(torch.nn.Module):

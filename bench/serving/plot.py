@@ -20,7 +20,8 @@ COLORS = {
     "python-int8": "#3182bd",
     "litserve-int8": "#756bb1",
     "nerve-fp32": "#fdae6b",
-    "nerve-int8": "#e6550d",
+    "nerve-int8-onnxruntime": "#fd8d3c",
+    "nerve-int8": "#a63603",
 }
 
 

@@ -3,7 +3,7 @@
 import functools
 
 from serving.answers import changing
-from serving.bounds import best, best_loop
+from serving.bounds import best, best_loop, ratios
 from serving.claims import claims
 from serving.machine import TOLERATED
 from serving.samples import Samples, cpu_ms, errors, latency, peer_of, refusals, spread, throughput
@@ -21,6 +21,7 @@ All servers serve the same model on the same machine and are measured in turn un
 $ bench/serve.sh DATA --checkpoint DIR                                   # all measurements; over half an hour on two cores
 $ bench/serve.sh DATA --checkpoint DIR --only nerve-int8,python-int8 --connections 1,32 --open= \\
     --repetitions 1 --no-batch --no-bound                                # a quick look; under two minutes
+$ bench/serve.sh DATA --checkpoint DIR --connections= --open= --no-batch   # without HTTP alone
 $ bench/serve.sh DATA --checkpoint DIR --only nerve-int8 --soak 600      # memory over ten minutes
 ```
 
@@ -34,7 +35,8 @@ The machine should have no other load. Results are written to `target/bench`; th
 | `pipeline` | the `transformers` token-classification pipeline (`first`) under FastAPI and uvicorn, fp32 |
 | `python-fp32`, `python-int8` | Python ONNX Runtime under FastAPI and uvicorn, one text per run in FastAPI's thread pool |
 | `litserve-int8` | Python ONNX Runtime under LitServe, which batches up to {litserve_batch} waiting texts; {litserve_workers} workers of one thread |
-| `nerve-fp32`, `nerve-int8` | `nerve-server` with its defaults{nerve_flags} and bundles from `nerve-export` |
+| `nerve-fp32`, `nerve-int8` | `nerve-server` with its defaults{nerve_flags} and bundles from `nerve-export`; int8 runs on Nerve's kernels |
+| `nerve-int8-onnxruntime` | the same with `--kernels onnxruntime` |
 
 `-plain` is the default of `uvicorn module:app`: one process, and one thread per core in each run. The others have the number of
 processes x threads with the highest throughput over 32 connections in a short trial: {peer_workers} x {peer_threads} (out of 1 x 1,
@@ -71,9 +73,12 @@ Figures are medians over the repetitions, with the range in brackets.
 - **same entities**: number of texts, out of 100, with the same entities as the first server's; Nerve decodes words independently here
   (`"constrained": false`), as the others do. **varying**: number of texts whose responses were not byte-identical at all levels and in
   all repetitions.
-- **bound**: texts per second of ONNX Runtime alone (`bench/bound.py`), without HTTP, tokenization and decoding: batches of texts of
-  similar length, and one session with one thread per core. It is the best of batch sizes 1, 4, 8 and 16, and of threads and processes
-  at the best batch size. Nerve's graphs compute the first subword of each word, as in the server.
+- **Raw, without HTTP**: texts per second of `bench/bound.py`, without HTTP, tokenization and decoding: batches of texts of similar length, and
+  one session or stream with one thread per core. It is the best of batch sizes 1, 4, 8 and 16, and for ONNX Runtime of threads and
+  processes at the best batch size. `nerve-int8` is Nerve's kernels, on the fastest instruction set or on the one named;
+  `nerve-int8-onnxruntime` is ONNX Runtime on the same int8 graph, and `python-int8` on its own dynamic int8 graph. OpenVINO runs Nerve's plain fp32
+  export: in fp32, in bf16, and in int8 as NNCF quantizes it after training. **x ONNX Runtime** is the ratio to ONNX Runtime on the same
+  int8 bundle (other graphs: on `nerve-int8`'s) in the same repetition. Nerve's graphs compute the first subword of each word, as in the server.
 """
 
 GRAPHS = {"torch": "exported by `torch.onnx`", "nerve": "that of Nerve's fp32 bundle"}
@@ -99,7 +104,7 @@ def tables(results):
         parts.append(f"### {level[0].upper()}{level[1:]}\n\n" + level_table(samples, results["servers"], level))
     parts.append("### Servers\n\n" + server_table(samples, results))
     if results["bounds"]:
-        parts.append("### The bound\n\n" + bound_table(results["bounds"]))
+        parts.append("### Raw, without HTTP\n\n" + bound_table(results["bounds"]))
     return "\n".join(parts)
 
 
@@ -168,8 +173,11 @@ def server_table(samples, results):
 def bound_table(bounds):
     rows = []
     for graph in dict.fromkeys(bound["graph"] for bound in bounds):
-        rows.append((f"`{graph}`", *best_loop(bounds, graph), spread(best(bounds, graph).values(), ".0f")))
-    return table(["graph of", "batches of", "sessions", "texts/s"], rows)
+        texts, ratio = spread(best(bounds, graph).values(), ".0f"), spread(ratios(bounds, graph), ".2f")
+        instructions = next(bound.get("instructions") for bound in bounds if bound["graph"] == graph)
+        name = f"`{graph}`" + (f" ({instructions})" if instructions and "," not in graph else "")
+        rows.append((name, *best_loop(bounds, graph), texts, ratio))
+    return table(["", "batches of", "sessions", "texts/s", "x ONNX Runtime"], rows)
 
 
 def table(heads, rows):

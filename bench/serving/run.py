@@ -43,7 +43,7 @@ class Run:
             for server in servers:
                 server.stop()
         if not self.arguments.no_bound:
-            bounds.measure(repetition, self.arguments, self.models, self.launches, self.results["bounds"])
+            bounds.measure(repetition, self.arguments, self.models, self.results["bounds"])
 
     def singles(self, repetition, servers):
         """Requests with one text: closed loops, then open loops at percentages of the best closed-loop throughput."""

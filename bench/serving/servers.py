@@ -13,6 +13,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = ROOT / "bench/peers"
+# The end of the name of a server, nerve-server with the kernels of ONNX Runtime.
+ONNXRUNTIME = "-onnxruntime"
 READY_WITHIN = 180
 STOPPED_WITHIN = 20
 
@@ -44,6 +46,7 @@ def launches(models, arguments):
         uvicorn("python-int8", "onnxruntime_fastapi", models, "int8", **tuned),
         litserve(models, arguments),
         *(nerve(f"nerve-{name}", bundle, arguments) for name, bundle in models.bundles.items()),
+        nerve(f"nerve-int8{ONNXRUNTIME}", models.bundles["int8"], arguments, "--kernels", "onnxruntime"),
     ]
     return {launch.name: launch for launch in found}
 
@@ -71,10 +74,10 @@ def peer(models, precision, threads):
     return environment | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
-def nerve(name, bundle, arguments):
+def nerve(name, bundle, arguments, *flags):
     command = [
         str(arguments.binaries / "nerve-server"), "--model", str(bundle), "--listen", "127.0.0.1:{port}",
-        "--max-texts-per-batch", "1000", *arguments.nerve_flags.split(),
+        "--max-texts-per-batch", "1000", *flags, *arguments.nerve_flags.split(),
     ]  # fmt: skip
     return Launch(name, command, {"RUST_LOG": "warn"}, "/health/ready")
 

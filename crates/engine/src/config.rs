@@ -237,8 +237,9 @@ impl BatchLimits {
         max_batch: 16,
         max_padding_percent: 5,
     };
-    /// On a CPU, for a padding-free graph. A position of padding takes an eighth of the time of a token there (MiniLM in int8,
-    /// windows of 25 tokens), so larger batches gain more than their padding loses.
+    /// On a CPU, for a padding-free graph. A position of padding takes a sixth of the time of a token there (MiniLM in int8) and
+    /// nothing on Nerve's kernels, so larger batches gain more than their padding loses. Windows of like length still run together
+    /// on Nerve's kernels: a short window beside long ones would wait for them.
     pub const PADDING_FREE: Self = Self {
         batch_tokens: 384,
         max_batch: 24,

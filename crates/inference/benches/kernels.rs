@@ -1,6 +1,8 @@
 //! Microseconds per token of a bundle's sessions with Nerve's kernels and with ONNX Runtime's, in turn, and how far their logits differ:
 //! `cargo bench --bench kernels -- BUNDLE CORPUS.conll`.
 
+#![allow(clippy::expect_used)]
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,8 +19,6 @@ fn main() {
     let text = std::fs::read_to_string(corpus).expect("a corpus");
     let model = Model::open(Path::new(bundle)).expect("a model");
     let mut sequences: Vec<Vec<u32>> = Vec::new();
-    let (before, _) = model.tokenizer().specials();
-    let _ = before;
     for sentence in text.split("\n\n").filter(|sentence| !sentence.trim().is_empty()) {
         let words: Vec<&str> = sentence
             .lines()
@@ -72,7 +72,7 @@ fn main() {
             .map(|session| session.run(batch).expect("a run"));
         for (number, sequence) in batch.iter().enumerate() {
             for position in 0..sequence.len() {
-                let (a, b) = (a.row(number, position).unwrap(), b.row(number, position).unwrap());
+                let [a, b] = [&a, &b].map(|logits| logits.row(number, position).expect("a row"));
                 let best = |row: &[f32]| (0..row.len()).max_by(|&x, &y| row[x].total_cmp(&row[y]));
                 differ += usize::from(best(a) != best(b));
                 largest = a

@@ -15,13 +15,23 @@ use crate::encoder::{EncoderGraph, replace_encoder};
 /// Which kernels compute the encoder of a model on the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kernels {
-    /// Nerve's where the graph fits them, else those of ONNX Runtime.
+    /// Nerve's where the graph fits them and the processor has instructions for them, else those of ONNX Runtime.
     #[default]
     Auto,
     /// Nerve's. A graph that does not fit is an error.
     Nerve,
     /// Those of ONNX Runtime.
     OnnxRuntime,
+}
+
+impl Kernels {
+    /// Why Nerve's kernels are not to be used on the instruction set.
+    fn obstacle(self, instructions: InstructionSet) -> Option<&'static str> {
+        // Portable Rust is there for its correctness: ONNX Runtime is many times as fast.
+        (self == Self::Auto && instructions == InstructionSet::Portable).then_some(
+            "only portable Rust is available, which is slower than ONNX Runtime; --kernels nerve uses it nevertheless",
+        )
+    }
 }
 
 /// An unknown name of kernels.
@@ -117,7 +127,7 @@ pub(crate) fn choose_kernels(
     }
     let found = match format.obstacle(device) {
         Some(reason) => Err(reason),
-        None => read_encoder(graph),
+        None => read_encoder(kernels, graph),
     };
     match found {
         Ok(graph) => {
@@ -133,8 +143,27 @@ pub(crate) fn choose_kernels(
 }
 
 /// The graph with Nerve's encoder, else the reason why there is none.
-fn read_encoder(graph: &Path) -> Result<EncoderGraph, String> {
+fn read_encoder(kernels: Kernels, graph: &Path) -> Result<EncoderGraph, String> {
     let instructions = InstructionSet::detect().map_err(|error| error.to_string())?;
+    if let Some(reason) = kernels.obstacle(instructions) {
+        return Err(reason.to_owned());
+    }
     let bytes = std::fs::read(graph).map_err(|error| error.to_string())?;
     replace_encoder(bytes, instructions).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portable_rust_runs_on_request_only() {
+        for set in InstructionSet::ALL {
+            assert_eq!(Kernels::Nerve.obstacle(set), None);
+            assert_eq!(
+                Kernels::Auto.obstacle(set).is_some(),
+                set == InstructionSet::Portable
+            );
+        }
+    }
 }
