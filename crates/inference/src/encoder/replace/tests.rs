@@ -312,9 +312,9 @@ fn what_is_no_int8_graph_has_a_reason() {
         Err(UnfitGraph::NotOnnx)
     ));
     let message = refused(|model| {
-        graph(model);
+        graph(model)
             .node
-            .retain(|node| node.op_type != "QuantizeLinear" && node.op_type == "Shape")
+            .retain(|node| node.op_type != "QuantizeLinear" && node.op_type == "Shape");
     });
     assert!(message.contains("before it is computed"), "{message}");
     let mut model = small();
