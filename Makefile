@@ -18,7 +18,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-check image-test fuzz otlp-checks operations-checks
+.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-check image-test fuzz otlp-checks operations-checks miri kernels-asan kernels-aarch64
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -91,6 +91,30 @@ fuzz: onnxruntime $(CARGO_FUZZ)
 $(CARGO_FUZZ):
 	$(CARGO) install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION) --root $(@D)/.. --target-dir target/tools/build
 	rm -rf target/tools/build
+
+# Runs the tests of the kernels under Miri, which finds undefined behavior. It knows the path in portable Rust only,
+# and takes too long for the property tests.
+MIRI_TESTS := simd::tests::operations encoder::tests --skip encoder::tests::bits_depend
+miri:
+	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { echo "Miri is missing; install it with: rustup toolchain install nightly --component miri,rust-src"; exit 2; }
+	$(CARGO) +nightly miri test --locked --package nerve-kernels --lib --target-dir target/miri -- $(MIRI_TESTS)
+
+# Runs the tests of the kernels with AddressSanitizer, on every path of this processor. Needs Rust's nightly toolchain.
+kernels-asan:
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || { echo "the nightly toolchain is missing; install it with: rustup toolchain install nightly"; exit 2; }
+	RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly test --locked --release --package nerve-kernels --lib \
+	    --target $(shell uname -m)-unknown-linux-gnu --target-dir target/asan
+
+# Runs the tests of the kernels on an emulated aarch64 processor.
+AARCH64 := aarch64-unknown-linux-gnu
+kernels-aarch64:
+	@test -d "$$(rustc --print target-libdir --target $(AARCH64))" || { echo "Rust's library for aarch64 is missing; install it with: rustup target add $(AARCH64)"; exit 2; }
+	@command -v aarch64-linux-gnu-gcc >/dev/null || { echo "a linker for aarch64 is missing; install it with: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross"; exit 2; }
+	@command -v qemu-aarch64-static >/dev/null || { echo "the emulator is missing; install it with: apt-get install qemu-user-static"; exit 2; }
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu" \
+	    NERVE_INSTRUCTION_SET=neon-dotprod \
+	    $(CARGO) test --locked --release --package nerve-kernels --lib --target $(AARCH64) --target-dir target/aarch64
 
 # The tests that read the WNUT-17 corpus: WNUT17_DIR=DIR make corpus-checks
 corpus-checks: onnxruntime

@@ -23,10 +23,10 @@ const FP16_DIFFERENCE: f32 = 0.1;
 /// The number of windows that the reference implementation computes, because it is slow.
 const REFERENCE_WINDOWS: usize = 32;
 /// The smallest accepted fraction of tokens that have the same label with Nerve's kernels as with those of ONNX Runtime. Where both round
-/// an activation to another integer, close decisions may differ: 0.12% of the tokens of the default model.
-const KERNELS_AGREEMENT: f64 = 0.995;
-/// So many tokens may differ in any case, since few tokens show no fraction.
-const KERNELS_DIFFERENCES: usize = 2;
+/// an activation to another integer, a close label may differ: 1 of 19,456 tokens with the default model.
+const KERNELS_AGREEMENT: f64 = 0.999;
+/// So many tokens may differ in any case, since few tokens show no fraction: 2 of 600 with random weights, whose labels are all close.
+const KERNELS_DIFFERENCES: usize = 3;
 /// The batch size of the runs that are compared with runs of single windows.
 const BATCH: usize = 8;
 
@@ -141,7 +141,7 @@ pub enum VerifyError {
 /// Verifies a bundle on the words of sentences, or on built-in sentences if none are given.
 ///
 /// Every logit must be finite, and the logits of every window must be bit-identical alone and in batches of mixed
-/// lengths. If Nerve's kernels compute the bundle, all but 2 or 0.5% of the tokens must have the same label with ONNX
+/// lengths. If Nerve's kernels compute the bundle, all but 3 or 0.1% of the tokens must have the same label with ONNX
 /// Runtime's. With a checkpoint, the logits of up to 32 windows must be within 1e-3 (fp32) or 0.1 (fp16) of the reference
 /// implementation, and at least the fraction `min_agreement` of all tokens must have the same label as with the
 /// checkpoint's fp32 graph.

@@ -1,11 +1,12 @@
 //! The structure of the code: files of a crate import one another in one direction, and packages depend on one another as
-//! `packages::ALLOWED` permits. `make check` runs these tests.
+//! `packages::ALLOWED` permits, and `unsafe` stands where `unsafe_code::ALLOWED` permits it. `make check` runs these tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cycles;
 mod imports;
 mod modules;
 mod packages;
+mod unsafe_code;
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 use crate::cycles::{describe, find_cycles};
 use crate::imports::read_imports;
 use crate::packages::{crates_compiled_twice, find_violations, read_packages};
+use crate::unsafe_code::find_unsafe;
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -51,6 +53,35 @@ fn programs_and_tests_need_each_crate_with_the_same_features() {
         "tests need other features of {}; see tests/Cargo.toml",
         twice.join(", ")
     );
+}
+
+#[test]
+fn unsafe_code_stands_in_the_kernels() {
+    let found: Vec<_> = read_packages(repository())
+        .values()
+        .flat_map(|package| find_unsafe(repository(), &package.folder))
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn finds_unsafe_code_outside_the_kernels() {
+    let block = "fn read(at: *const u8) -> u8 { unsafe { *at } }";
+    let folder = tree(&[
+        ("crates/kernels/src/lib.rs", block),
+        (
+            "crates/tagging/src/lib.rs",
+            "/// Not unsafe.\nfn name() -> &'static str { \"unsafe\" }",
+        ),
+        ("crates/tagging/src/a/b.rs", "\n#[allow(unsafe_code)] fn a() {}"),
+        (
+            "crates/tagging/tests/c.rs",
+            &format!("macro_rules! m {{ () => {{\n{block} }} }}"),
+        ),
+        ("trainer/src/process.rs", block),
+    ]);
+    let expected = "crates/tagging/tests/c.rs:2: `unsafe` belongs in crates/kernels";
+    assert_eq!(find_unsafe(folder.path(), folder.path()), [expected]);
 }
 
 /// Writes files, given as path and text, to a new temporary folder.

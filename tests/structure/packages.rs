@@ -65,6 +65,8 @@ const FORBIDDEN: [(&str, &str); 4] = [
 pub(crate) struct Package {
     /// The root files of its library and its programs.
     pub(crate) roots: Vec<PathBuf>,
+    /// The folder with its manifest.
+    pub(crate) folder: PathBuf,
     /// The packages of the workspace that it is compiled with.
     dependencies: Vec<String>,
 }
@@ -89,7 +91,10 @@ fn read_package(package: &Value) -> Package {
             .any(|kind| kind == "lib" || kind == "bin")
     };
     let is_compiled_in = |dependency: &&Value| dependency["kind"] != "dev" && !dependency["path"].is_null();
+    let mut folder = PathBuf::from(string(package, "manifest_path"));
+    folder.pop();
     Package {
+        folder,
         roots: array(package, "targets")
             .iter()
             .filter(is_program)

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use nerve_kernels::InstructionSet;
+use nerve_kernels::{InstructionSet, InstructionSetError};
 use nerve_repository::Precision;
 use serde::Serialize;
 use thiserror::Error;
@@ -15,13 +15,23 @@ use crate::encoder::{EncoderGraph, replace_encoder};
 /// Which kernels compute the encoder of a model on the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kernels {
-    /// Nerve's where the graph fits them, else those of ONNX Runtime.
+    /// Nerve's where the graph fits them and the processor has instructions for them, else those of ONNX Runtime.
     #[default]
     Auto,
     /// Nerve's. A graph that does not fit is an error.
     Nerve,
     /// Those of ONNX Runtime.
     OnnxRuntime,
+}
+
+impl Kernels {
+    /// Why Nerve's kernels are not to be used on the instruction set.
+    fn obstacle(self, instructions: InstructionSet) -> Option<&'static str> {
+        // Portable Rust is there for its correctness: ONNX Runtime is many times as fast.
+        (self == Self::Auto && instructions == InstructionSet::Portable).then_some(
+            "only portable Rust is available, which is slower than ONNX Runtime; --kernels nerve uses it nevertheless",
+        )
+    }
 }
 
 /// An unknown name of kernels.
@@ -67,12 +77,20 @@ impl fmt::Display for KernelsInUse {
     }
 }
 
-/// Why Nerve's kernels cannot compute a model.
+/// Why the kernels asked for cannot compute a model.
 #[derive(Debug, Error)]
-#[error("{}: Nerve's kernels cannot compute the model: {reason}; use --kernels auto or onnxruntime", path.display())]
-pub struct UnusableKernels {
-    path: PathBuf,
-    reason: String,
+pub enum UnusableKernels {
+    /// Nerve's kernels do not fit the model.
+    #[error("{}: Nerve's kernels cannot compute the model: {reason}; use --kernels auto or onnxruntime", path.display())]
+    Model {
+        /// The path of the graph.
+        path: PathBuf,
+        /// Why they do not fit.
+        reason: String,
+    },
+    /// The environment names an instruction set that cannot be used.
+    #[error(transparent)]
+    Instructions(#[from] InstructionSetError),
 }
 
 /// What a model's files say about its graph.
@@ -117,14 +135,20 @@ pub(crate) fn choose_kernels(
     }
     let found = match format.obstacle(device) {
         Some(reason) => Err(reason),
-        None => read_encoder(graph),
+        None => {
+            let instructions = InstructionSet::detect()?;
+            match kernels.obstacle(instructions) {
+                Some(reason) => Err(reason.to_owned()),
+                None => read_encoder(instructions, graph),
+            }
+        }
     };
     match found {
         Ok(graph) => {
             let instructions = graph.encoder.instructions().name();
             Ok((Some(graph), KernelsInUse::Nerve { instructions }))
         }
-        Err(reason) if kernels == Kernels::Nerve => Err(UnusableKernels {
+        Err(reason) if kernels == Kernels::Nerve => Err(UnusableKernels::Model {
             path: graph.to_owned(),
             reason,
         }),
@@ -133,8 +157,23 @@ pub(crate) fn choose_kernels(
 }
 
 /// The graph with Nerve's encoder, else the reason why there is none.
-fn read_encoder(graph: &Path) -> Result<EncoderGraph, String> {
-    let instructions = InstructionSet::detect().map_err(|error| error.to_string())?;
+fn read_encoder(instructions: InstructionSet, graph: &Path) -> Result<EncoderGraph, String> {
     let bytes = std::fs::read(graph).map_err(|error| error.to_string())?;
     replace_encoder(bytes, instructions).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portable_rust_runs_on_request_only() {
+        for set in InstructionSet::ALL {
+            assert_eq!(Kernels::Nerve.obstacle(set), None);
+            assert_eq!(
+                Kernels::Auto.obstacle(set).is_some(),
+                set == InstructionSet::Portable
+            );
+        }
+    }
 }

@@ -1,4 +1,5 @@
 //! Microseconds per token of an encoder with random weights: `cargo bench --bench encoder -- [hidden] [heads] [layers]`.
+#![allow(clippy::expect_used)]
 
 use std::time::Instant;
 

@@ -6,8 +6,8 @@ use crate::attention::{HeadBuffers, Mixed, Projections};
 use crate::linear::Affine;
 use crate::math::{Quantizer, exp, gelu, gelu_tanh};
 use crate::norm::Norm;
-use crate::simd::LANES;
 use crate::simd::portable::Portable;
+use crate::simd::vector::LANES;
 
 /// Floats from `lowest` to `highest` at equal distances.
 fn grid(lowest: f32, highest: f32, count: u32) -> impl Iterator<Item = f32> {

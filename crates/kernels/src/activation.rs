@@ -1,7 +1,7 @@
 //! The activation between the two products of the feed-forward network.
 
 use crate::math::{gelu, gelu_tanh};
-use crate::simd::Simd;
+use crate::simd::vector::Simd;
 
 /// The activation between the two products of the feed-forward network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

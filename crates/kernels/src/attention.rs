@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::arena::sized;
+use crate::buffer::sized;
 use crate::math::{Quantizer, exp};
-use crate::simd::{LANES, Simd};
+use crate::simd::vector::{LANES, Simd};
 
 /// Queries that are computed together, so that a key or value is loaded once for all of them.
 const QUERIES: usize = 4;

@@ -3,12 +3,9 @@
 use thiserror::Error;
 
 use crate::activation::Activation;
-use crate::arena::{Arena, sized};
 use crate::instructions::InstructionSet;
 use crate::linear::{Affine, GROUP, Linear};
 use crate::norm::Norm;
-use crate::run::run;
-use crate::threads::{OneThread, Threads};
 
 /// The widths of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -213,51 +210,6 @@ impl Encoder {
     /// The layers, the first one first.
     pub(crate) fn layers(&self) -> &[Layer] {
         &self.layers
-    }
-
-    /// The last hidden states of the selected tokens, `[selected, hidden]`, from the first hidden states of all tokens,
-    /// `[tokens, hidden]`.
-    pub fn run<'a>(
-        &self,
-        states: &[f32],
-        sequences: Sequences,
-        arena: &'a mut Arena,
-    ) -> Result<&'a [f32], EncoderError> {
-        let mut outputs = std::mem::take(&mut arena.outputs);
-        let length = sequences.selected.len() * self.shape.hidden;
-        self.run_on(&OneThread, states, sequences, arena, sized(&mut outputs, length))?;
-        arena.outputs = outputs;
-        Ok(&arena.outputs[..length])
-    }
-
-    /// The same as [`Self::run`], on these threads and into `outputs`.
-    pub(crate) fn run_on(
-        &self,
-        threads: &impl Threads,
-        states: &[f32],
-        sequences: Sequences,
-        arena: &mut Arena,
-        outputs: &mut [f32],
-    ) -> Result<(), EncoderError> {
-        let tokens: usize = sequences.lengths.iter().sum();
-        let hidden = self.shape.hidden;
-        let lengths = [
-            ("states", states.len(), tokens * hidden),
-            ("outputs", outputs.len(), sequences.selected.len() * hidden),
-        ];
-        if let Some(&(part, found, expected)) = lengths.iter().find(|(_, found, expected)| found != expected)
-        {
-            return Err(EncoderError::States {
-                part,
-                found,
-                expected,
-            });
-        }
-        let ascending = sequences.selected.is_sorted_by(|a, b| a < b);
-        if !ascending || sequences.selected.last().is_some_and(|&last| last >= tokens) {
-            return Err(EncoderError::Selection { tokens });
-        }
-        run(self, threads, states, sequences, arena, outputs)
     }
 }
 

@@ -1,4 +1,8 @@
 //! An int8 transformer encoder, compiled for each instruction set, with the same bits on all of them.
+//!
+//! A multiplication with an addition is rounded once everywhere, since that is what the fast instruction sets do. Portable Rust calls
+//! `f32::mul_add` for it, which on x86-64 is a function of the C library: exact, but tens of times as slow as an instruction. It serves
+//! as the reference of the tests and as the last resort, not for speed.
 
 #[cfg(test)]
 mod accuracy;
@@ -6,6 +10,7 @@ mod activation;
 mod aligned;
 mod arena;
 mod attention;
+mod buffer;
 mod chunks;
 mod encoder;
 mod instructions;

@@ -1,7 +1,7 @@
 //! Elementary functions, sums and quantization of vectors.
 
 use crate::linear::Affine;
-use crate::simd::{LANES, Simd};
+use crate::simd::vector::{LANES, Simd};
 
 /// Below it, the exponential is that of this number: 2^-125.
 const LOWEST_EXPONENT: f32 = -87.0;
@@ -21,7 +21,7 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
         8.333_452e-3,
         4.166_579_6e-2,
         1.666_666_5e-1,
-        5.000_000_1e-1,
+        5e-1,
     ];
     let x = simd.max(
         simd.min(x, simd.splat(HIGHEST_EXPONENT)),
@@ -85,7 +85,7 @@ pub(crate) fn gelu<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
 /// The tanh approximation of the Gaussian error linear unit, `x / (1 + e^(-2 u))` with `u = sqrt(2/pi) (x + 0.044715 x^3)`.
 #[inline(always)]
 pub(crate) fn gelu_tanh<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
-    const TWICE_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+    const TWICE_SQRT_2_OVER_PI: f32 = 1.595_769;
     let cube = simd.mul(simd.mul(x, x), x);
     let inner = simd.mul_add(cube, simd.splat(0.044_715), x);
     let power = exp(simd, simd.mul(inner, simd.splat(-TWICE_SQRT_2_OVER_PI)));

@@ -1,7 +1,7 @@
 //! Layer normalization.
 
 use crate::math::Quantizer;
-use crate::simd::{LANES, Simd};
+use crate::simd::vector::{LANES, Simd};
 
 /// Layer normalization (Ba et al. 2016): the weight and the bias, each as wide as the hidden states.
 #[derive(Clone, Debug)]

@@ -3,47 +3,7 @@
 use crate::activation::Activation;
 use crate::linear::Linear;
 use crate::math::Quantizer;
-use crate::simd::Simd;
-
-/// Rows of bytes, the inputs of products.
-#[derive(Clone, Copy)]
-pub(crate) struct Rows<'a> {
-    pub(crate) bytes: &'a [u8],
-    /// Bytes from one row to the next.
-    pub(crate) stride: usize,
-    pub(crate) count: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// Panics unless every row has `width` bytes, as the instruction sets require that read rows through pointers.
-    #[inline(always)]
-    pub(crate) fn check(self, width: usize) {
-        let last = self.count.saturating_sub(1) * self.stride;
-        assert!(self.count == 0 || self.bytes.len() >= last + width);
-    }
-
-    /// Blocks of at most `size` rows, each with the number of its first row.
-    #[inline(always)]
-    pub(crate) fn blocks(self, size: usize) -> impl Iterator<Item = (usize, Self)> {
-        let block = move |first| Self {
-            bytes: &self.bytes[first * self.stride..],
-            count: size.min(self.count - first),
-            ..self
-        };
-        (0..self.count)
-            .step_by(size)
-            .map(move |first| (first, block(first)))
-    }
-}
-
-/// What is done with a product, 16 columns of a row at a time.
-pub(crate) trait Epilogue<S: Simd> {
-    /// Whether it needs so few registers that it can follow a product without moving the sums to memory.
-    const IN_REGISTERS: bool = true;
-
-    /// `value` holds the real values of the columns from `column` of the row.
-    fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats);
-}
+use crate::simd::vector::{Epilogue, Rows, Simd};
 
 /// Stores the product.
 pub(crate) struct Store<'a> {

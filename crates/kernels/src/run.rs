@@ -2,14 +2,15 @@
 
 use std::sync::{Mutex, TryLockError};
 
-use crate::arena::{Arena, ThreadBuffers, sized};
+use crate::arena::{Arena, ThreadBuffers};
 use crate::attention::{Mixed, Projections};
+use crate::buffer::sized;
 use crate::chunks::Chunks;
 use crate::encoder::{Encoder, EncoderError, Layer, Sequences, Shape};
 use crate::math::Quantizer;
-use crate::product::{Activate, AddTo, Rows, Store, multiply};
-use crate::simd::{Simd, Task};
-use crate::threads::Threads;
+use crate::product::{Activate, AddTo, Store, multiply};
+use crate::simd::vector::{Rows, Simd, Task};
+use crate::threads::{OneThread, Threads};
 
 /// The rows from which sequences run in another group, so that what belongs to a group stays in the cache.
 const GROUP_ROWS: usize = 96;
@@ -29,10 +30,57 @@ pub(crate) struct Run<'r> {
     states: &'r [f32],
 }
 
+impl Encoder {
+    /// The last hidden states of the selected tokens, `[selected, hidden]`, from the first hidden states of all tokens,
+    /// `[tokens, hidden]`.
+    pub fn run<'a>(
+        &self,
+        states: &[f32],
+        sequences: Sequences,
+        arena: &'a mut Arena,
+    ) -> Result<&'a [f32], EncoderError> {
+        let mut outputs = std::mem::take(&mut arena.outputs);
+        let length = sequences.selected.len() * self.shape().hidden;
+        self.run_on(&OneThread, states, sequences, arena, sized(&mut outputs, length))?;
+        arena.outputs = outputs;
+        Ok(&arena.outputs[..length])
+    }
+
+    /// The same as [`Self::run`], on these threads and into `outputs`.
+    pub(crate) fn run_on(
+        &self,
+        threads: &impl Threads,
+        states: &[f32],
+        sequences: Sequences,
+        arena: &mut Arena,
+        outputs: &mut [f32],
+    ) -> Result<(), EncoderError> {
+        let tokens: usize = sequences.lengths.iter().sum();
+        let hidden = self.shape().hidden;
+        let lengths = [
+            ("states", states.len(), tokens * hidden),
+            ("outputs", outputs.len(), sequences.selected.len() * hidden),
+        ];
+        if let Some(&(part, found, expected)) = lengths.iter().find(|(_, found, expected)| found != expected)
+        {
+            return Err(EncoderError::States {
+                part,
+                found,
+                expected,
+            });
+        }
+        let ascending = sequences.selected.is_sorted_by(|a, b| a < b);
+        if !ascending || sequences.selected.last().is_some_and(|&last| last >= tokens) {
+            return Err(EncoderError::Selection { tokens });
+        }
+        run(self, threads, states, sequences, arena, outputs)
+    }
+}
+
 /// Writes the last hidden states of the selected tokens to `outputs`. The lengths of all slices fit.
 ///
 /// Sequences run in groups, one after the other.
-pub(crate) fn run(
+fn run(
     encoder: &Encoder,
     threads: &impl Threads,
     states: &[f32],

@@ -49,7 +49,7 @@ unsafe impl Threads for SessionThreads<'_> {
             return OneThread.run(parts, part);
         }
         // Without a number of batches, ONNX Runtime would make one call a part on another path.
-        let result = self.context.par_for(parts, parts, |number| part(number));
+        let result = self.context.par_for(parts, parts, part);
         result.map_err(|error| EncoderError::Threads(error.to_string()))
     }
 }

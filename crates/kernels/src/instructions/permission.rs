@@ -49,3 +49,16 @@ fn request_tiles() -> bool {
     }
     result == 0
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn linux_refuses_tiles_that_the_processor_lacks() {
+        if is_x86_feature_detected!("avx") && !has_tiles() {
+            assert!(!request_tiles());
+            assert!(!is_amx_available());
+        }
+    }
+}

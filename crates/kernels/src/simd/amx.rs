@@ -5,10 +5,9 @@ use std::arch::x86_64::{__m512, _mm512_cvtepi32_ps, _mm512_loadu_si512};
 
 use crate::instructions::InstructionSet;
 use crate::linear::Panel;
-use crate::product::{Epilogue, Rows};
-use crate::simd::LANES;
 use crate::simd::avx512::{Avx512, Product};
 use crate::simd::tiles::{Sums, TileInstructions, TileShape, multiply};
+use crate::simd::vector::{Epilogue, LANES, Rows};
 
 /// A processor with AVX-512 F, BW and VNNI and AMX-INT8, of which this process may use the tiles.
 pub(crate) type Amx = Avx512<TileUnit>;

@@ -4,8 +4,7 @@ use std::arch::x86_64::*;
 
 use crate::instructions::InstructionSet;
 use crate::linear::{GROUP, PANEL, Panel};
-use crate::product::{Epilogue, Rows};
-use crate::simd::{LANES, Simd, Task};
+use crate::simd::vector::{Epilogue, LANES, Rows, Simd, Task};
 
 /// Sums of a register.
 const WIDTH: usize = 8;

@@ -4,8 +4,8 @@ use std::arch::x86_64::{__m256i, _mm256_dpbusd_avx_epi32};
 
 use crate::instructions::InstructionSet;
 use crate::linear::Panel;
-use crate::product::{Epilogue, Rows};
 use crate::simd::avx2::{Avx2, Dot, multiply};
+use crate::simd::vector::{Epilogue, Rows};
 
 /// A processor with AVX2, FMA and AVX-VNNI.
 pub(crate) type AvxVnni = Avx2<Fours>;

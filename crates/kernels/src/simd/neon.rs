@@ -5,8 +5,7 @@ use std::arch::asm;
 
 use crate::instructions::InstructionSet;
 use crate::linear::{GROUP, PANEL, Panel};
-use crate::product::{Epilogue, Rows};
-use crate::simd::{LANES, Simd, Task};
+use crate::simd::vector::{Epilogue, LANES, Rows, Simd, Task};
 
 /// Sums of a register.
 const WIDTH: usize = 4;
@@ -166,6 +165,22 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn transpose(self, rows: [Quad; LANES]) -> [Quad; LANES] {
+        let mut columns = rows;
+        for row in 0..REGISTERS {
+            for column in 0..REGISTERS {
+                let square = std::array::from_fn(|at| rows[row * WIDTH + at][column]);
+                // SAFETY: `self` proves NEON.
+                let square = unsafe { transpose(square) };
+                for (at, square) in square.into_iter().enumerate() {
+                    columns[column * WIDTH + at][row] = square;
+                }
+            }
+        }
+        columns
+    }
+
+    #[inline(always)]
     fn to_bytes(self, value: Quad, zero: u8, to: &mut [u8; LANES]) {
         // SAFETY: `self` proves NEON, and the array is 16 writable bytes.
         unsafe {
@@ -208,6 +223,24 @@ impl Simd for Neon {
             }
         }
     }
+}
+
+/// [`Simd::transpose`] of 4 by 4 floats.
+///
+/// # Safety
+///
+/// The processor has NEON.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn transpose([a, b, c, d]: [float32x4_t; WIDTH]) -> [float32x4_t; WIDTH] {
+    let (even, odd) = (vtrn1q_f32(a, b), vtrn2q_f32(a, b));
+    let (below_even, below_odd) = (vtrn1q_f32(c, d), vtrn2q_f32(c, d));
+    [
+        vcombine_f32(vget_low_f32(even), vget_low_f32(below_even)),
+        vcombine_f32(vget_low_f32(odd), vget_low_f32(below_odd)),
+        vcombine_f32(vget_high_f32(even), vget_high_f32(below_even)),
+        vcombine_f32(vget_high_f32(odd), vget_high_f32(below_odd)),
+    ]
 }
 
 /// [`Simd::multiply`] of `R` rows and the panel's `part` of 16 columns, whose sums stay in registers.
@@ -253,13 +286,17 @@ unsafe fn multiply<const R: usize, E: Epilogue<Neon>>(
             add_group::<R, 0>(&mut sums, &inputs, weights.add(group * GROUP * PANEL));
         }
     }
-    let mut products = [[0.0; LANES]; R];
     let (scales, _) = panel.scales.as_chunks::<LANES>();
-    for (sums, product) in sums.iter().zip(&mut products) {
-        let value = sums.map(|sum| vcvtq_f32_s32(sum));
-        simd.store(simd.mul(value, simd.load(&scales[part])), product);
+    let scales = simd.load(&scales[part]);
+    let products = sums.map(|sums| simd.mul(sums.map(|sum| vcvtq_f32_s32(sum)), scales));
+    let column = panel.column + part * LANES;
+    if E::IN_REGISTERS {
+        for (row, product) in products.into_iter().enumerate() {
+            epilogue.take(simd, first + row, column, product);
+        }
+    } else {
+        finish(simd, &products, first, column, epilogue);
     }
-    finish(simd, &products, first, panel.column + part * LANES, epilogue);
 }
 
 /// The inputs less 128, since both factors of a dot product are signed. The bias makes up for it.
@@ -309,13 +346,13 @@ unsafe fn add_group<const R: usize, const AT: i32>(
 #[target_feature(enable = "neon,dotprod")]
 fn finish<const R: usize, E: Epilogue<Neon>>(
     simd: Neon,
-    products: &[[f32; LANES]; R],
+    products: &[Quad; R],
     first: usize,
     column: usize,
     epilogue: &mut E,
 ) {
     for (row, product) in products.iter().enumerate() {
-        epilogue.take(simd, first + row, column, simd.load(product));
+        epilogue.take(simd, first + row, column, *product);
     }
 }
 

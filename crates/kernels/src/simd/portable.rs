@@ -1,8 +1,7 @@
 //! Vectors and products in Rust without intrinsics.
 
 use crate::linear::{GROUP, PANEL, Panel};
-use crate::product::{Epilogue, Rows};
-use crate::simd::{LANES, Simd};
+use crate::simd::vector::{Epilogue, LANES, Rows, Simd};
 
 /// Any processor.
 #[derive(Clone, Copy)]

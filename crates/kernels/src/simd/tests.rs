@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::portable::Portable;
 use super::*;
 use crate::linear::{Affine, GROUP, Linear, PANEL};
+use crate::simd::vector::{Epilogue, LANES, Rows, Simd};
 
 /// A linear layer and rows of inputs.
 pub(super) struct Operands {
@@ -29,7 +30,9 @@ impl Operands {
             1 => limit - 1,
             _ => next(limit),
         };
-        let weight: Vec<i8> = (0..inputs * outputs).map(|_| extreme(129) as i8 - 64).collect();
+        let weight: Vec<i8> = (0..inputs * outputs)
+            .map(|_| (extreme(129) as i16 - 64) as i8)
+            .collect();
         let stride = inputs + gap;
         let length = count.saturating_sub(1) * stride + if count == 0 { 0 } else { inputs };
         let bytes = (0..length).map(|_| extreme(256) as u8).collect();
@@ -84,7 +87,7 @@ impl Products {
 impl<S: Simd> Epilogue<S> for Products {
     #[inline(always)]
     fn take(&mut self, simd: S, row: usize, column: usize, value: S::Floats) {
-        assert!(column % LANES == 0 && column < self.width);
+        assert!(column.is_multiple_of(LANES) && column < self.width);
         let mut floats = [0.0; LANES];
         simd.store(value, &mut floats);
         let before = self.values[(row * self.width + column) / LANES].replace(floats.map(f32::to_bits));

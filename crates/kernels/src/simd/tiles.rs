@@ -1,8 +1,7 @@
 //! Products of 8-bit integers in tiles: registers that hold up to 16 rows of 64 bytes.
 
 use crate::linear::{GROUP, PANEL, Panel};
-use crate::product::{Epilogue, Rows};
-use crate::simd::{LANES, Simd};
+use crate::simd::vector::{Epilogue, LANES, Rows, Simd};
 
 /// The most rows of a tile.
 const TILE_ROWS: usize = 16;
@@ -71,7 +70,9 @@ struct Tiling {
 impl Tiling {
     fn new(count: usize, groups: usize) -> Self {
         let tiles = count.div_ceil(TILE_ROWS);
-        let largest = (1..=ROW_BYTES / GROUP).rev().find(|size| groups % size == 0);
+        let largest = (1..=ROW_BYTES / GROUP)
+            .rev()
+            .find(|&size| groups.is_multiple_of(size));
         let size = largest.unwrap_or(1);
         Self {
             count,

@@ -3,7 +3,6 @@ use std::ops::Range;
 use proptest::prelude::*;
 
 use super::*;
-use crate::linear::{Affine, Linear};
 use crate::simd::portable::Portable;
 use crate::simd::tests::{Operands, Products};
 
@@ -17,7 +16,13 @@ struct SoftwareTiles {
 }
 
 impl SoftwareTiles {
-    fn new(readable: Vec<Range<usize>>) -> Self {
+    /// Tiles that may read the operands.
+    fn of(operands: &Operands) -> Self {
+        let mut readable = vec![addresses(operands.rows().bytes)];
+        for panel in operands.linear.panels() {
+            readable.push(addresses(panel.weights));
+            readable.push(addresses(panel.bias));
+        }
         Self {
             shapes: None,
             tiles: [[[0; ROW_BYTES]; TILE_ROWS]; 8],
@@ -115,12 +120,7 @@ fn addresses<T>(slice: &[T]) -> Range<usize> {
 }
 
 fn compare(operands: &Operands) {
-    let mut readable = vec![addresses(operands.rows().bytes)];
-    for panel in operands.linear.panels() {
-        readable.push(addresses(panel.weights));
-        readable.push(addresses(panel.bias));
-    }
-    let mut tiles = SoftwareTiles::new(readable);
+    let mut tiles = SoftwareTiles::of(operands);
     let mut products = Products::new(operands);
     multiply(
         Portable,
@@ -166,20 +166,16 @@ fn tiles_are_released_when_the_epilogue_panics() {
             panic!("an epilogue");
         }
     }
-    let affine = Affine {
-        scale: 1.0,
-        zero_point: 0,
-    };
-    let linear = Linear::new(&[1; 4], &[1.0], &[0], [4, 1], affine).unwrap();
-    let bytes = [0; 4];
-    let rows = Rows {
-        bytes: &bytes,
-        stride: 4,
-        count: 1,
-    };
-    let mut tiles = SoftwareTiles::new(vec![0..usize::MAX]);
+    let operands = Operands::random([1, 4, 1], 0, 0);
+    let mut tiles = SoftwareTiles::of(&operands);
     let product = std::panic::AssertUnwindSafe(|| {
-        multiply(Portable, &mut tiles, rows, linear.panels(), &mut Panics);
+        multiply(
+            Portable,
+            &mut tiles,
+            operands.rows(),
+            operands.linear.panels(),
+            &mut Panics,
+        );
     });
     assert!(std::panic::catch_unwind(product).is_err());
     assert!(tiles.shapes.is_none());
