@@ -10,7 +10,7 @@ import time
 from serving.servers import ROOT
 
 # The instruction sets of Nerve's kernels, and the flag of a processor that has one.
-INSTRUCTION_SETS = {"amx": "amx_int8", "avx512-vnni": "avx512_vnni", "avx-vnni": "avx_vnni", "avx2": "avx2"}
+INSTRUCTION_SETS = {"amx": "amx_int8", "avx512-vnni": "avx512_vnni", "avx-vnni": "avx_vnni", "avx2": "avx2", "neon-dotprod": "asimddp"}
 # A measurement counts as disturbed if other processes use more than this share of the cores.
 TOLERATED = 0.05
 

@@ -26,14 +26,14 @@ type Seconds = fn(&[usize]) -> f64;
 fn kernels(lengths: &[usize]) -> f64 {
     let square = |&length: &usize| length as f64 * length as f64;
     let squares: f64 = lengths.iter().map(square).sum();
-    (342.0 + 54.6 * tokens(lengths) as f64 + 0.087 * squares) / 1e6
+    (260.0 + 53.5 * tokens(lengths) as f64 + 0.093 * squares) / 1e6
 }
 
 /// A padding-free graph on ONNX Runtime's kernels.
 fn padding_free_graph(lengths: &[usize]) -> f64 {
     let (real, padded) = (tokens(lengths) as f64, padded(lengths) as f64);
     let longest = lengths.iter().max().copied().unwrap_or(0) as f64;
-    (908.0 + 67.9 * real + 11.7 * (padded - real) + 0.102 * padded * longest) / 1e6
+    (930.0 + 67.5 * real + 11.1 * (padded - real) + 0.102 * padded * longest) / 1e6
 }
 
 /// The same weights in a graph that computes padding everywhere.
