@@ -1,5 +1,6 @@
 //! The encoder as an operator of ONNX Runtime.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ort::operator::{
@@ -72,6 +73,14 @@ struct EncoderKernel {
 
 impl Kernel for EncoderKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        // A panic must not pass through ONNX Runtime.
+        let result = catch_unwind(AssertUnwindSafe(|| self.run(context)));
+        result.unwrap_or_else(|_| Err(ort::Error::new("the encoder panicked")))
+    }
+}
+
+impl EncoderKernel {
+    fn run(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let missing = || ort::Error::new("an input of the encoder is missing");
         let states = context.input(0)?.ok_or_else(missing)?;
         let (_, states) = states.try_extract_tensor::<f32>()?;
@@ -110,7 +119,6 @@ impl Kernel for EncoderKernel {
         let result = self
             .encoder
             .run_on(&threads, states, sequences, &mut self.arena, outputs);
-        result.map_err(|error| ort::Error::new(error.to_string()))?;
-        Ok(())
+        result.map_err(|error| ort::Error::new(error.to_string()))
     }
 }

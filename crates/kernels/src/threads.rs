@@ -1,5 +1,8 @@
 //! The threads on which the parts of a computation run.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ort::operator::ComputeContext;
 
 use crate::encoder::EncoderError;
@@ -48,8 +51,18 @@ unsafe impl Threads for SessionThreads<'_> {
         if self.count == 1 || parts == 1 {
             return OneThread.run(parts, part);
         }
-        // Without a number of batches, ONNX Runtime would make one call a part on another path.
-        let result = self.context.par_for(parts, parts, part);
-        result.map_err(|error| EncoderError::Threads(error.to_string()))
+        // A panic must not pass through ONNX Runtime.
+        let panicked = AtomicBool::new(false);
+        let call = |number| {
+            if catch_unwind(AssertUnwindSafe(|| part(number))).is_err() {
+                panicked.store(true, Ordering::Relaxed);
+            }
+        };
+        let result = self.context.par_for(parts, parts, call);
+        result.map_err(|error| EncoderError::Threads(error.to_string()))?;
+        match panicked.into_inner() {
+            true => Err(EncoderError::Threads("a part of it panicked".to_owned())),
+            false => Ok(()),
+        }
     }
 }
