@@ -3,6 +3,7 @@
 mod device;
 mod encoded;
 mod encoder;
+mod first_alone;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod interface;

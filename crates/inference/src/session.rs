@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::device::Device;
 use crate::encoder::EncoderGraph;
+use crate::first_alone::FirstAlone;
 use crate::interface::{Float, GraphError, Input, Integer, Interface};
 use crate::runtime::{Runtime, SessionOptions};
 use nerve_kernels::operator_domain;
@@ -66,6 +67,8 @@ impl SessionError {
         }
     }
 }
+
+static OPEN_WITH_ENCODER: FirstAlone = FirstAlone::new();
 
 /// One session of a model. A run needs exclusive access, so each worker has its own session.
 pub struct Session {
@@ -175,10 +178,12 @@ impl Session {
             let mut builder = runtime.builder(options)?.with_operators(domain)?;
             builder.commit_from_memory(&graph.model)
         };
-        let session = open().map_err(|error: ort::Error| SessionError::Open {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let session = OPEN_WITH_ENCODER
+            .call(open)
+            .map_err(|error: ort::Error| SessionError::Open {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            })?;
         Ok(Self::new(session, path, interface, pad))
     }
 

@@ -1,0 +1,69 @@
+//! Calls that run alone until one of them has succeeded.
+
+use std::sync::{Mutex, PoisonError};
+
+/// Calls that run alone until one of them has succeeded.
+///
+/// The first session with an operator adds the operator's domain to a map of ONNX Runtime that all sessions of the process share. ONNX
+/// Runtime fails to open a session if another one has added the domain in the meantime.
+pub(crate) struct FirstAlone(Mutex<bool>);
+
+impl FirstAlone {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(false))
+    }
+
+    pub(crate) fn call<T, E>(&self, function: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let mut succeeded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *succeeded {
+            drop(succeeded);
+            return function();
+        }
+        let value = function()?;
+        *succeeded = true;
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn calls_run_alone_until_one_has_succeeded() {
+        let (first, running, calls) = (FirstAlone::new(), AtomicUsize::new(0), AtomicUsize::new(0));
+        let call = || {
+            first.call(|| {
+                let number = calls.fetch_add(1, SeqCst);
+                let alone = running.fetch_add(1, SeqCst) == 0;
+                std::thread::sleep(Duration::from_millis(5));
+                running.fetch_sub(1, SeqCst);
+                // The first two calls fail.
+                assert!(alone || number > 2, "call {number} is not alone");
+                if number < 2 { Err(()) } else { Ok(()) }
+            })
+        };
+        let results = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(call)).collect();
+            let results = threads.into_iter().map(|thread| thread.join().unwrap());
+            results.collect::<Vec<_>>()
+        });
+        assert_eq!(results.iter().filter(|result| result.is_err()).count(), 2);
+        // Both are inside at once.
+        let barrier = Barrier::new(2);
+        let meet = || {
+            first.call(|| {
+                barrier.wait();
+                Ok::<(), ()>(())
+            })
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(meet);
+            scope.spawn(meet);
+        });
+    }
+}
