@@ -12,10 +12,10 @@ use crate::product::{Activate, AddTo, Store, multiply};
 use crate::simd::vector::{Rows, Simd, Task};
 use crate::threads::{OneThread, Threads};
 
-/// The rows from which sequences run in another group, so that what belongs to a group stays in the cache.
-const GROUP_ROWS: usize = 96;
+/// The most rows of a group of sequences, unless one alone has more. The weights are read from memory once a group.
+const GROUP_ROWS: usize = 256;
 /// The most rows that a thread takes through a layer together.
-const BLOCK_ROWS: usize = 96;
+const BLOCK_ROWS: usize = 256;
 
 /// A run of an encoder over a group of sequences.
 ///
