@@ -1,20 +1,24 @@
-//! Calls that run alone until one of them has succeeded.
+//! Calls of which the first that succeeds runs alone.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock};
 
-/// Calls that run alone until one of them has succeeded.
+/// Calls of which the first that succeeds runs alone.
 ///
-/// The first session with an operator adds the operator's domain to a map of ONNX Runtime that all sessions of the process share. ONNX
-/// Runtime fails to open a session if another one has added the domain in the meantime.
-pub(crate) struct FirstAlone(Mutex<bool>);
+/// The first session with an operator adds the operator's domain to a map of ONNX Runtime that all sessions of the process share and read
+/// without a lock.
+pub(crate) struct FirstAlone(RwLock<bool>);
 
 impl FirstAlone {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(false))
+        Self(RwLock::new(false))
     }
 
+    /// Calls the function, alone unless one has succeeded.
     pub(crate) fn call<T, E>(&self, function: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let mut succeeded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            return function();
+        }
+        let mut succeeded = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if *succeeded {
             drop(succeeded);
             return function();
@@ -22,6 +26,16 @@ impl FirstAlone {
         let value = function()?;
         *succeeded = true;
         Ok(value)
+    }
+
+    /// Calls the function while none runs alone.
+    pub(crate) fn call_beside<T>(&self, function: impl FnOnce() -> T) -> T {
+        let succeeded = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if *succeeded {
+            drop(succeeded);
+            return function();
+        }
+        function()
     }
 }
 
@@ -53,6 +67,7 @@ mod tests {
             results.collect::<Vec<_>>()
         });
         assert_eq!(results.iter().filter(|result| result.is_err()).count(), 2);
+        first.call_beside(|| ());
         // Both are inside at once.
         let barrier = Barrier::new(2);
         let meet = || {
@@ -64,6 +79,24 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(meet);
             scope.spawn(meet);
+        });
+    }
+
+    #[test]
+    fn no_other_call_runs_beside_the_first() {
+        let (first, running) = (FirstAlone::new(), AtomicUsize::new(0));
+        let enter = || {
+            let others = running.fetch_add(1, SeqCst);
+            std::thread::sleep(Duration::from_millis(5));
+            running.fetch_sub(1, SeqCst);
+            others
+        };
+        std::thread::scope(|scope| {
+            let alone = scope.spawn(|| first.call(|| Err::<(), usize>(enter())));
+            for _ in 0..8 {
+                scope.spawn(|| first.call_beside(enter));
+            }
+            assert_eq!(alone.join().unwrap(), Err(0));
         });
     }
 }

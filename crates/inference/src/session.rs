@@ -68,7 +68,8 @@ impl SessionError {
     }
 }
 
-static OPEN_WITH_ENCODER: FirstAlone = FirstAlone::new();
+/// The opening of sessions: the first one with Nerve's operator opens alone.
+static OPENING: FirstAlone = FirstAlone::new();
 
 /// One session of a model. A run needs exclusive access, so each worker has its own session.
 pub struct Session {
@@ -154,10 +155,10 @@ impl Session {
                 library: runtime.library().to_owned(),
             });
         }
-        let session = runtime
-            .builder(options)
-            .and_then(|mut builder| builder.commit_from_file(path))
-            .map_err(|error| SessionError::Open {
+        let open = || runtime.builder(options)?.commit_from_file(path);
+        let session = OPENING
+            .call_beside(open)
+            .map_err(|error: ort::Error| SessionError::Open {
                 path: path.to_owned(),
                 reason: error.to_string(),
             })?;
@@ -178,7 +179,7 @@ impl Session {
             let mut builder = runtime.builder(options)?.with_operators(domain)?;
             builder.commit_from_memory(&graph.model)
         };
-        let session = OPEN_WITH_ENCODER
+        let session = OPENING
             .call(open)
             .map_err(|error: ort::Error| SessionError::Open {
                 path: path.to_owned(),
@@ -201,10 +202,10 @@ impl Session {
             reason,
         })?;
         let interface = Interface::of(&outline, path, labels)?;
-        let session = runtime
-            .builder(options)
-            .and_then(|mut builder| builder.commit_from_memory(bytes))
-            .map_err(|error| SessionError::Open {
+        let open = || runtime.builder(options)?.commit_from_memory(bytes);
+        let session = OPENING
+            .call_beside(open)
+            .map_err(|error: ort::Error| SessionError::Open {
                 path: path.to_owned(),
                 reason: error.to_string(),
             })?;

@@ -91,15 +91,16 @@ impl InstructionSet {
 
     /// The fastest instruction set of this processor, or the one that `NERVE_INSTRUCTION_SET` names.
     pub fn detect() -> Result<Self, InstructionSetError> {
-        match std::env::var(VARIABLE) {
-            Ok(name) => {
-                let asked: Self = name.parse()?;
+        let named = std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
+        match named {
+            Some(name) => {
+                let asked: Self = name.to_string_lossy().parse()?;
                 match asked.is_available() {
                     true => Ok(asked),
                     false => Err(InstructionSetError::Missing(asked)),
                 }
             }
-            Err(_) => Ok(Self::ALL
+            None => Ok(Self::ALL
                 .into_iter()
                 .find(|set| set.is_available())
                 .unwrap_or(Self::Portable)),

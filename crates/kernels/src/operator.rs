@@ -23,7 +23,10 @@ pub const OPERATOR: &str = "Encoder";
 /// tokens; and the ascending numbers of the wanted tokens among the real ones, int64 `[selected]`. Output: their last hidden states, f32
 /// `[selected, hidden]`.
 pub fn operator_domain(encoder: Arc<Encoder>, threads: usize) -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(EncoderOperator { encoder, threads })
+    OperatorDomain::new(DOMAIN)?.add(EncoderOperator {
+        encoder,
+        threads: threads.max(1),
+    })
 }
 
 struct EncoderOperator {

@@ -16,6 +16,8 @@ use crate::threads::{OneThread, Threads};
 const GROUP_ROWS: usize = 256;
 /// The most rows that a thread takes through a layer together.
 const BLOCK_ROWS: usize = 256;
+/// The fewest, so that a product reads a weight for more than one row.
+const FEWEST_BLOCK_ROWS: usize = 4;
 
 /// A run of an encoder over a group of sequences.
 ///
@@ -220,7 +222,7 @@ impl Run<'_> {
 
 /// The rows of a block, so that each thread has one.
 fn block_rows(rows: usize, threads: usize) -> usize {
-    rows.div_ceil(threads).clamp(1, BLOCK_ROWS)
+    rows.div_ceil(threads).clamp(FEWEST_BLOCK_ROWS, BLOCK_ROWS)
 }
 
 /// The buffers of the threads.

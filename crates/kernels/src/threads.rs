@@ -11,7 +11,7 @@ use crate::encoder::EncoderError;
 ///
 /// # Safety
 ///
-/// [`Threads::run`] calls `part` at most once with each number.
+/// [`Threads::run`] calls `part` at most once with each number, and returns when all calls have ended.
 pub(crate) unsafe trait Threads {
     /// The number of threads.
     fn count(&self) -> usize;

@@ -92,14 +92,19 @@ impl Constants {
         })
     }
 
-    /// The extents of a matrix of i8 that has as many elements as they say.
+    /// The extents of a matrix of i8 that has as many elements as they say, at least one.
     pub(super) fn matrix(&self, name: &str) -> Result<[usize; 2], UnfitGraph> {
         let shape = self.shape(name).and_then(|shape| shape.try_into().ok());
         let shape: [usize; 2] = shape.ok_or_else(|| UnfitGraph::Constant {
             name: name.to_owned(),
         })?;
-        self.find::<i8>(name, &shape)?;
-        Ok(shape)
+        let constant = self.find::<i8>(name, &shape)?;
+        match constant.raw_data.is_empty() {
+            true => Err(UnfitGraph::Constant {
+                name: name.to_owned(),
+            }),
+            false => Ok(shape),
+        }
     }
 
     fn shape(&self, name: &str) -> Option<Vec<usize>> {

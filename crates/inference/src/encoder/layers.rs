@@ -117,7 +117,12 @@ fn widths<'g>(nodes: &'g [NodeProto], constants: &Constants) -> Result<(&'g str,
     let input = |at: usize, number: usize| nodes.get(at)?.input.get(number).map(String::as_str);
     let states = input(0, 0).ok_or(UnfitGraph::NotQuantized)?;
     let weight = input(1, 3).ok_or(UnfitGraph::NotQuantized)?;
-    let [hidden, _] = constants.matrix(weight)?;
+    let [hidden, outputs] = constants.matrix(weight)?;
+    if hidden != outputs {
+        return Err(UnfitGraph::Constant {
+            name: weight.to_owned(),
+        });
+    }
     // The products of query, key and value precede the first reshape to heads.
     let parts = input(4, 1).unwrap_or_default();
     let size = match constants.of_shape::<i64>(parts, &[2])?[..] {
@@ -127,7 +132,7 @@ fn widths<'g>(nodes: &'g [NodeProto], constants: &Constants) -> Result<(&'g str,
         _ => None,
     };
     match size {
-        Some(size @ (32 | 64)) if hidden > 0 => Ok((states, hidden, size)),
+        Some(size @ (32 | 64)) => Ok((states, hidden, size)),
         Some(size) => Err(EncoderError::Heads {
             hidden,
             heads: hidden / size,
@@ -353,12 +358,11 @@ impl<'g> Cursor<'g, '_> {
         let projections = linear(query, &columns, [hidden, 3 * hidden], input.affine)?;
         let query = self.heads(query)?;
         let key = self.heads(key)?;
-        let turned = self.node("Transpose", &[key], &["perm"])?;
+        let (turned, key, []) = self.further("Transpose", &[key], &["perm"])?;
         let order = turned
             .attribute
             .first()
             .map(|attribute| attribute.ints.as_slice());
-        let key = turned.output.first().map(String::as_str).unwrap_or_default();
         if order != Some(&[0, 1, 3, 2]) {
             return Err(UnfitGraph::Node {
                 expected: "Transpose",
@@ -369,8 +373,7 @@ impl<'g> Cursor<'g, '_> {
         let scores = self.value("MatMul", &[query, key], &[])?;
         let (_, masked, [mask]) = self.further("Add", &[scores], &[])?;
         self.check(mask, &self.patterns.mask, "the mask of padding")?;
-        let softmax = self.node("Softmax", &[masked], &["axis"])?;
-        let weights = softmax.output.first().map(String::as_str).unwrap_or_default();
+        let (softmax, weights, []) = self.further("Softmax", &[masked], &["axis"])?;
         if softmax.attribute.iter().any(|axis| axis.i != Some(-1)) {
             return Err(UnfitGraph::Node {
                 expected: "Softmax",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nerve_kernels::{DOMAIN, Encoder, InstructionSet, OPERATOR};
-use nerve_repository::onnx::proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
+use nerve_repository::onnx::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 use nerve_repository::onnx::{CONTRIB, OPSET};
 use prost::Message;
 
@@ -30,7 +30,7 @@ pub(crate) fn replace_encoder(
 ) -> Result<EncoderGraph, UnfitGraph> {
     let model = ModelProto::decode(bytes.as_slice()).map_err(|_| UnfitGraph::NotOnnx)?;
     // Decoding drops fields that the schema lacks.
-    if model.encoded_len() != bytes.len() {
+    if model.encode_to_vec() != bytes {
         return Err(UnfitGraph::ForeignFields);
     }
     drop(bytes);
@@ -41,6 +41,7 @@ fn replace_in(mut model: ModelProto, instructions: InstructionSet) -> Result<Enc
     check_operator_sets(&model)?;
     let mut graph = model.graph.take().ok_or(UnfitGraph::NotOnnx)?;
     check_values(&graph)?;
+    check_attributes(&graph)?;
     let first = graph
         .node
         .iter()
@@ -94,6 +95,36 @@ fn check_operator_sets(model: &ModelProto) -> Result<(), UnfitGraph> {
             version: set.version,
         }),
     }
+}
+
+/// Fails unless the attributes of a node have different names, and each has a value of its type. What a missing value means depends on the
+/// reader.
+fn check_attributes(graph: &GraphProto) -> Result<(), UnfitGraph> {
+    const FLOAT: i32 = 1;
+    const INT: i32 = 2;
+    const STRING: i32 = 3;
+    const INTS: i32 = 7;
+    for node in &graph.node {
+        let names: BTreeSet<&str> = node
+            .attribute
+            .iter()
+            .map(|attribute| attribute.name.as_str())
+            .collect();
+        let has_value = |attribute: &AttributeProto| match attribute.r#type {
+            FLOAT => attribute.f.is_some(),
+            INT => attribute.i.is_some(),
+            STRING => attribute.s.is_some(),
+            INTS => true,
+            _ => false,
+        };
+        if names.len() != node.attribute.len() || !node.attribute.iter().all(has_value) {
+            return Err(UnfitGraph::Node {
+                expected: "attributes with a value of their type",
+                found: node.output.first().cloned().unwrap_or_default(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Fails unless each value has one name and is computed before it is read.

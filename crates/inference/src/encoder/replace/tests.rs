@@ -66,12 +66,12 @@ fn activation_and_epsilon_are_those_of_the_graph() {
     assert_eq!((usual.activation, usual.epsilon), (Activation::Gelu, 1e-12));
     let tanh = of(&|node| {
         if node.op_type == "Gelu" {
-            node.attribute
-                .push(nerve_repository::onnx::proto::AttributeProto {
-                    name: "approximate".to_owned(),
-                    s: Some(b"tanh".to_vec()),
-                    ..Default::default()
-                });
+            node.attribute.push(AttributeProto {
+                name: "approximate".to_owned(),
+                s: Some(b"tanh".to_vec()),
+                r#type: 3,
+                ..Default::default()
+            });
         }
     });
     assert_eq!(tanh.activation, Activation::GeluTanh);
@@ -135,12 +135,12 @@ fn a_graph_that_differs_in_an_attribute_is_left_alone() {
             let mut model = model.clone();
             let node = &mut graph(&mut model).node[at];
             node.attribute.retain(|attribute| attribute.name != name);
-            node.attribute
-                .push(nerve_repository::onnx::proto::AttributeProto {
-                    name: name.to_owned(),
-                    i: Some(1),
-                    ..Default::default()
-                });
+            node.attribute.push(AttributeProto {
+                name: name.to_owned(),
+                i: Some(1),
+                r#type: 2,
+                ..Default::default()
+            });
             let output = node.output[0].clone();
             assert!(replace_in(model, SET).is_err(), "{name} of {output}");
             changed += 1;
@@ -303,6 +303,62 @@ fn a_file_that_the_schema_does_not_hold_whole_is_left_alone() {
         });
         assert!(message.contains(&format!("version {version}")), "{message}");
     }
+}
+
+/// An extent of 0 lets a matrix without elements have any other extent.
+#[test]
+fn a_matrix_without_elements_allocates_nothing() {
+    let query = format!("{LAYER}attention.self.query.weight");
+    let inner = format!("{LAYER}intermediate.dense.weight");
+    for (name, dims) in [(&query, [1 << 50, 0]), (&query, [32, 1]), (&inner, [0, 1 << 50])] {
+        let message = refused(|model| {
+            let constant = constant(model, name);
+            constant.dims = dims.to_vec();
+            constant.raw_data.truncate(dims.iter().product::<i64>() as usize);
+        });
+        assert!(message.contains(name), "{message}");
+    }
+}
+
+/// ONNX Runtime takes 0 where a value is missing, and the operator's default where the attribute is missing.
+#[test]
+fn an_attribute_has_one_value() {
+    let norm = format!("{LAYER}attention.output.LayerNorm");
+    let changes: [fn(&mut Vec<AttributeProto>); 3] = [
+        |attributes| attributes.iter_mut().for_each(|attribute| attribute.f = None),
+        |attributes| attributes.extend(attributes.clone()),
+        |attributes| attributes.iter_mut().for_each(|attribute| attribute.r#type = 4),
+    ];
+    for change in changes {
+        let message = refused(|model| change(&mut node(model, &norm).attribute));
+        assert!(message.contains(&norm), "{message}");
+    }
+}
+
+#[test]
+fn a_node_has_no_further_input() {
+    let nodes = small().graph.unwrap().node;
+    for at in (0..nodes.len()).filter(|&at| nodes[at].op_type != "Gemm") {
+        let mut model = small();
+        let extra = nodes[0].input[0].clone();
+        graph(&mut model).node[at].input.push(extra);
+        assert!(replace_in(model, SET).is_err(), "{}", nodes[at].output[0]);
+    }
+}
+
+/// A list of one number is longer by a byte if it is packed, which makes up for a byte of a foreign field.
+#[test]
+fn a_file_of_the_same_length_with_other_fields_is_left_alone() {
+    let extents = [0x2a, 2, 0x08, 5];
+    let mut bytes = vec![0x3a, 8];
+    bytes.extend(extents.repeat(2));
+    bytes.extend([0x78, 1]);
+    let decoded = ModelProto::decode(bytes.as_slice()).unwrap();
+    assert_eq!(decoded.encoded_len(), bytes.len());
+    assert!(matches!(
+        replace_encoder(bytes, SET),
+        Err(UnfitGraph::ForeignFields)
+    ));
 }
 
 #[test]
