@@ -97,19 +97,13 @@ fn check_operator_sets(model: &ModelProto) -> Result<(), UnfitGraph> {
     }
 }
 
-/// Fails unless the attributes of a node have different names, and each has a value of its type. What a missing value means depends on the
-/// reader.
+/// Fails unless each attribute has a value of its type. What a missing value means depends on the reader.
 fn check_attributes(graph: &GraphProto) -> Result<(), UnfitGraph> {
     const FLOAT: i32 = 1;
     const INT: i32 = 2;
     const STRING: i32 = 3;
     const INTS: i32 = 7;
     for node in &graph.node {
-        let names: BTreeSet<&str> = node
-            .attribute
-            .iter()
-            .map(|attribute| attribute.name.as_str())
-            .collect();
         let has_value = |attribute: &AttributeProto| match attribute.r#type {
             FLOAT => attribute.f.is_some(),
             INT => attribute.i.is_some(),
@@ -117,7 +111,7 @@ fn check_attributes(graph: &GraphProto) -> Result<(), UnfitGraph> {
             INTS => true,
             _ => false,
         };
-        if names.len() != node.attribute.len() || !node.attribute.iter().all(has_value) {
+        if !node.attribute.iter().all(has_value) {
             return Err(UnfitGraph::Node {
                 expected: "attributes with a value of their type",
                 found: node.output.first().cloned().unwrap_or_default(),
