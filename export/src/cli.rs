@@ -43,8 +43,8 @@ pub(crate) enum Command {
         /// Least fraction of tokens, from 0 to 1, that must have the label of the checkpoint
         #[arg(long, value_name = "FRACTION", default_value_t = 0.99, value_parser = fraction, requires = "checkpoint")]
         min_agreement: f64,
-        /// Which kernels compute the encoder: nerve, whose labels are compared with those of onnxruntime; onnxruntime; or auto, which uses
-        /// Nerve's wherever they can
+        /// Which kernels compute the encoder: nerve (an error for a model that they cannot compute), onnxruntime, or auto, which uses
+        /// Nerve's wherever they can. The labels of Nerve's kernels are compared with those of ONNX Runtime's
         #[arg(long, default_value = "auto")]
         kernels: Kernels,
     },

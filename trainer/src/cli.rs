@@ -191,7 +191,7 @@ pub(crate) struct ModelArgs {
     /// Checkpoint to run on candle.
     #[arg(long, value_name = "DIR")]
     pub(crate) checkpoint: Option<PathBuf>,
-    /// Bundle, store or plain export to run on ONNX Runtime.
+    /// Bundle, store or plain export to run; --kernels chooses its kernels.
     #[arg(long, value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
     /// Longest window of a checkpoint in tokens, special tokens included [default: model_max_length of its
@@ -207,7 +207,8 @@ pub(crate) struct ModelArgs {
     /// How a plain export's running text is split: corpus, whitespace or bert [default: bert].
     #[arg(long, conflicts_with = "checkpoint")]
     pub(crate) splitter: Option<Splitter>,
-    /// Which kernels compute a bundle's encoder: nerve, onnxruntime, or auto, which uses Nerve's wherever they can.
+    /// Which kernels compute a bundle's encoder: nerve (an error for a model that they cannot compute), onnxruntime, or auto, which uses
+    /// Nerve's wherever they can.
     #[arg(long, default_value = "auto", conflicts_with = "checkpoint")]
     pub(crate) kernels: Kernels,
     /// Threads [default: as many as the machine offers].

@@ -61,6 +61,13 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    fn open(path: &Path, error: &ort::Error) -> Self {
+        Self::Open {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }
+    }
+
     fn run(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Run {
             reason: error.into().to_string(),
@@ -158,10 +165,7 @@ impl Session {
         let open = || runtime.builder(options)?.commit_from_file(path);
         let session = OPENING
             .call_beside(open)
-            .map_err(|error: ort::Error| SessionError::Open {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| SessionError::open(path, &error))?;
         Ok(Self::new(session, path, interface, pad))
     }
 
@@ -181,10 +185,7 @@ impl Session {
         };
         let session = OPENING
             .call(open)
-            .map_err(|error: ort::Error| SessionError::Open {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| SessionError::open(path, &error))?;
         Ok(Self::new(session, path, interface, pad))
     }
 
@@ -205,10 +206,7 @@ impl Session {
         let open = || runtime.builder(options)?.commit_from_memory(bytes);
         let session = OPENING
             .call_beside(open)
-            .map_err(|error: ort::Error| SessionError::Open {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| SessionError::open(path, &error))?;
         Ok(Self::new(session, path, interface, pad))
     }
 

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use crate::attention::HeadBuffers;
 
-/// The buffers of a run, kept for the next one: a run that is no larger than earlier ones allocates nothing.
+/// The buffers of a run, kept for the next one: a run that is no larger than earlier ones allocates no buffer.
 #[derive(Default)]
 pub struct Arena {
     /// Hidden states of a group of sequences, `[tokens, hidden]`.

@@ -59,6 +59,9 @@ pub struct Sequences<'a> {
 /// Why an encoder cannot be built or run.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum EncoderError {
+    /// The processor lacks the instruction set, or its operating system refuses it.
+    #[error("this processor or its operating system does not offer {}", .0.name())]
+    Instructions(InstructionSet),
     /// There is no layer.
     #[error("the encoder has no layer")]
     NoLayer,
@@ -125,6 +128,9 @@ impl Encoder {
         let Shape {
             hidden, heads, inner, ..
         } = shape;
+        if !instructions.is_available() {
+            return Err(EncoderError::Instructions(instructions));
+        }
         if heads == 0 || (hidden != heads * 32 && hidden != heads * 64) {
             return Err(EncoderError::Heads { hidden, heads });
         }
@@ -180,11 +186,7 @@ impl Encoder {
         Ok(Self {
             shape,
             layers,
-            instructions: if instructions.is_available() {
-                instructions
-            } else {
-                InstructionSet::Portable
-            },
+            instructions,
         })
     }
 
@@ -196,15 +198,6 @@ impl Encoder {
     /// The instruction set that runs.
     pub fn instructions(&self) -> InstructionSet {
         self.instructions
-    }
-
-    /// The memory of the packed weights in bytes.
-    pub fn bytes(&self) -> usize {
-        let linears = |layer: &Layer| {
-            let linears = [&layer.projections, &layer.output, &layer.widen, &layer.narrow];
-            linears.map(Linear::bytes).iter().sum::<usize>()
-        };
-        self.layers.iter().map(linears).sum()
     }
 
     /// The layers, the first one first.

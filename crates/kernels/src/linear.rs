@@ -179,11 +179,6 @@ impl Linear {
         self.outputs
     }
 
-    /// The memory of the packed weights in bytes.
-    pub fn bytes(&self) -> usize {
-        self.weights.as_slice().len() + 8 * self.bias.len()
-    }
-
     /// The row groups of a panel.
     pub(crate) fn groups(&self) -> usize {
         self.inputs.div_ceil(GROUP)

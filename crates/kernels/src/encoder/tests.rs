@@ -166,6 +166,17 @@ fn a_sequence_has_the_same_bits_alone() {
 }
 
 #[test]
+fn an_instruction_set_that_is_missing_is_an_error() {
+    // No processor has those of x86-64 and of aarch64.
+    let missing = InstructionSet::ALL
+        .into_iter()
+        .find(|set| !set.is_available())
+        .unwrap();
+    let error = Encoder::new(SHAPE, vec![layer(&mut Numbers(1), SHAPE)], missing).err();
+    assert_eq!(error, Some(EncoderError::Instructions(missing)));
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let encoder = encoder(1, SHAPE, 1, InstructionSet::Portable);
     let mut arena = Arena::default();
