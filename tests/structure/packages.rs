@@ -45,6 +45,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
         &[
             "nerve-corpus",
             "nerve-engine",
+            "nerve-export",
             "nerve-inference",
             "nerve-repository",
             "nerve-tagging",

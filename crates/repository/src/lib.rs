@@ -1,5 +1,6 @@
 //! Models on disk: checkpoints, bundles, stores of versions and plain exports, each with one reader.
 
+mod address;
 mod calibration;
 mod checkpoint;
 mod config;
@@ -21,6 +22,7 @@ mod store;
 mod tokenizer_config;
 mod version;
 
+pub use address::{AddressError, HubModel, ModelAddress};
 pub use calibration::{Calibration, CalibrationError, Fit};
 pub use checkpoint::{Checkpoint, CheckpointError, Weight, read_weights};
 pub use config::{Activation, ModelConfig};
