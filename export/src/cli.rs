@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use nerve_corpus::{Corpus, read_words};
 use nerve_export::{BundleRequest, LogitsOf};
 use nerve_inference::Kernels;
-use nerve_repository::{MaxLength, Precision};
+use nerve_repository::{MaxLength, Precision, StoreAddress};
 use nerve_tagging::Splitter;
 
 /// Exports a checkpoint as a bundle for nerve-server; verifies and publishes bundles.
@@ -49,16 +49,27 @@ pub(crate) enum Command {
         kernels: Kernels,
     },
     /// Copies a bundle into a model store and makes it the current version
+    ///
+    /// Exits with 4 if another publisher made a version current on object storage meanwhile
     Publish {
         /// The bundle
         bundle: PathBuf,
-        /// The store, which is made if it does not exist
-        #[arg(long, value_name = "DIR")]
-        store: PathBuf,
+        /// The store, which is made if it does not exist: a directory, or a URL such as s3://bucket/prefix, gs://bucket/prefix or
+        /// az://container/prefix
+        #[arg(long, value_name = "DIR|URL")]
+        store: StoreAddress,
         /// Only if its entity F1 on this labeled file (CoNLL, JSON lines) is higher than that of the version that is live; else
         /// exit with 3. Entities of types that a version lacks count as missed
         #[arg(long, value_name = "FILE")]
         only_if_better: Option<PathBuf>,
+    },
+    /// Makes a version that a model store has current again
+    Rollback {
+        /// The version: the name of its directory in the store's `versions`
+        version: String,
+        /// The store: a directory or a URL
+        #[arg(long, value_name = "DIR|URL")]
+        store: StoreAddress,
     },
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nerve_corpus::Corpus;
 use nerve_inference::{Model, ModelError, Runtime};
-use nerve_repository::{LockedStore, StoreError};
+use nerve_repository::{PublishError, StoreAddress};
 use thiserror::Error;
 
 use crate::bundle::{ExportError, evaluate};
@@ -14,7 +14,7 @@ use crate::bundle::{ExportError, evaluate};
 pub enum CompareError {
     /// The store rejects the bundle.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] PublishError),
     /// The bundle or the live version cannot be opened.
     #[error("cannot open {}: {source}", path.display())]
     Open {
@@ -28,12 +28,18 @@ pub enum CompareError {
     Evaluate(#[from] ExportError),
 }
 
+impl CompareError {
+    /// Whether another publisher was faster.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_conflict())
+    }
+}
+
 /// The result of a comparison with the live version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// The directory of the published version; absent if the bundle is not better, in which case the store is
-    /// unchanged.
-    pub published: Option<PathBuf>,
+    /// The place of the published version; absent if the bundle is not better, in which case the store is unchanged.
+    pub published: Option<String>,
     /// The entity F1 of the bundle.
     pub f1: f64,
     /// The entity F1 of the previously live version; absent if the store had none.
@@ -44,10 +50,11 @@ pub struct Comparison {
 ///
 /// Both bundles are evaluated on the same sentences; the scores in their manifests are not used. Entities of types
 /// that a bundle lacks count as missed. A store without a live version accepts every bundle that can be evaluated.
-/// The store is locked from the comparison to the publication.
+/// From the comparison to the publication, a store in a directory is locked; on object storage, the publication fails if the live
+/// version has changed.
 pub fn publish_if_better(
     bundle: &Path,
-    store: &Path,
+    store: &StoreAddress,
     dev: &Corpus,
     runtime: &Runtime,
 ) -> Result<Comparison, CompareError> {
@@ -58,11 +65,12 @@ pub fn publish_if_better(
         })?;
         Ok(evaluate(&model, dev, runtime)?.f1)
     };
-    let locked = LockedStore::acquire(store)?;
+    let publication = store.begin()?;
     let candidate = f1(bundle)?;
-    let live_f1 = locked.has_current().then(|| f1(store)).transpose()?;
+    let live = publication.live()?;
+    let live_f1 = live.map(|live| f1(live.path())).transpose()?;
     let published = match live_f1.is_none_or(|live| candidate > live) {
-        true => Some(locked.publish(bundle)?),
+        true => Some(publication.publish(bundle)?),
         false => None,
     };
     Ok(Comparison {

@@ -7,23 +7,34 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use clap::Parser;
 use nerve_corpus::read_words;
-use nerve_export::{Comparison, export, publish_if_better, verify};
+use nerve_export::{CompareError, Comparison, export, publish_if_better, verify};
 use nerve_inference::Runtime;
-use nerve_repository::publish;
+use nerve_repository::PublishError;
 
 use crate::cli::{Cli, Command, read_corpus};
 
 /// The exit status if a bundle is not published because it is not better.
 const NOT_BETTER: u8 = 3;
+/// The exit status if another publisher was faster.
+const CONFLICT: u8 = 4;
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            match is_conflict(&error) {
+                true => ExitCode::from(CONFLICT),
+                false => ExitCode::FAILURE,
+            }
         }
     }
+}
+
+fn is_conflict(error: &anyhow::Error) -> bool {
+    let published = error.downcast_ref::<PublishError>();
+    let compared = error.downcast_ref::<CompareError>();
+    published.is_some_and(PublishError::is_conflict) || compared.is_some_and(CompareError::is_conflict)
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
@@ -59,7 +70,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             }),
             _,
         ) => {
-            println!("{}", publish(&bundle, &store)?.display());
+            println!("{}", store.begin()?.publish(&bundle)?);
         }
         (
             Some(Command::Publish {
@@ -72,6 +83,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
             let dev = read_corpus(&dev)?;
             let runtime = Runtime::load(library)?;
             return Ok(report(&publish_if_better(&bundle, &store, &dev, &runtime)?));
+        }
+        (Some(Command::Rollback { version, store }), _) => {
+            println!("{}", store.begin()?.restore(&version)?);
         }
         (None, Some(args)) => {
             let request = args.into_request()?;
@@ -106,8 +120,8 @@ fn report(compared: &Comparison) -> ExitCode {
     );
     eprintln!("entity F1: bundle {:.4}, {live}", compared.f1);
     match &compared.published {
-        Some(path) => {
-            println!("{}", path.display());
+        Some(place) => {
+            println!("{place}");
             ExitCode::SUCCESS
         }
         None => {

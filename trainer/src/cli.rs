@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use nerve_corpus::{CorpusError, ReadOptions, TagNames, parse_column};
 use nerve_inference::Kernels;
-use nerve_repository::Precision;
+use nerve_repository::{Precision, StoreAddress};
 use nerve_tagging::Splitter;
 use nerve_trainer::{InputFormat, OutputFormat, Publication, TrainOptions};
 
@@ -154,9 +154,10 @@ impl ReadArgs {
 
 #[derive(Args)]
 pub(crate) struct PublishArgs {
-    /// Make a bundle of the best checkpoint and make it current in this model store.
-    #[arg(long, value_name = "STORE", conflicts_with = "seeds")]
-    pub(crate) publish: Option<PathBuf>,
+    /// Make a bundle of the best checkpoint and make it current in this model store: a directory, or a URL such as
+    /// s3://bucket/prefix.
+    #[arg(long, value_name = "DIR|URL", conflicts_with = "seeds")]
+    pub(crate) publish: Option<StoreAddress>,
     /// The published model's name [default: that of the live version, else the run's].
     #[arg(long, value_name = "NAME", requires = "publish", conflicts_with = "seeds")]
     pub(crate) publish_name: Option<String>,

@@ -91,7 +91,7 @@ pub(crate) fn train(
         let compared = publisher.publish(&config, &report.best)?;
         eprintln!("{}", compared_line(&compared));
         match compared.published {
-            Some(path) => println!("{}", path.display()),
+            Some(place) => println!("{place}"),
             None => return Ok(Outcome::NotBetter),
         }
     }

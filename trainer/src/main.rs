@@ -20,6 +20,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The exit status of a run that was not published, as `nerve-export publish` has it.
 const NOT_BETTER: u8 = 3;
+/// The exit status of a run that was not published because another publisher was faster, as `nerve-export publish` has it.
+const CONFLICT: u8 = 4;
 
 fn main() -> ExitCode {
     prepare_process();
@@ -30,7 +32,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // Every error of the library names its cause in its own text.
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            let published = error.downcast_ref::<PublishError>();
+            match published.is_some_and(PublishError::is_conflict) {
+                true => ExitCode::from(CONFLICT),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use nerve_export::{
     BundleRequest, CompareError, Comparison, ExportError, LogitsOf, export, publish_if_better,
 };
 use nerve_inference::{Runtime, RuntimeError};
-use nerve_repository::{Manifest, Precision, StoreError, check_store, publish};
+use nerve_repository::{Precision, StoreAddress};
 use nerve_tagging::Splitter;
 use thiserror::Error;
 
@@ -40,7 +40,7 @@ pub enum PublishError {
     Export(#[from] ExportError),
     /// The store does not take it.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] nerve_repository::PublishError),
     /// The bundle cannot be compared with the live version, or the store does not take it.
     #[error(transparent)]
     Compare(#[from] CompareError),
@@ -57,11 +57,22 @@ pub enum PublishError {
     },
 }
 
+impl PublishError {
+    /// Whether another publisher was faster.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_conflict(),
+            Self::Compare(error) => error.is_conflict(),
+            _ => false,
+        }
+    }
+}
+
 /// Where and how a run is published.
 #[derive(Clone, Debug)]
 pub struct Publication {
     /// The store.
-    pub store: PathBuf,
+    pub store: StoreAddress,
     /// The model's name, by which clients of `/v2` know it; that of the live version where absent, or else the run's.
     pub name: Option<String>,
     /// The bundle's arithmetic.
@@ -70,15 +81,6 @@ pub struct Publication {
     pub only_if_better: bool,
     /// The ONNX Runtime library; found by itself where absent.
     pub onnxruntime: Option<PathBuf>,
-}
-
-/// The name of the model that a store has current, if any.
-fn live_name(store: &Path) -> Result<Option<String>, StoreError> {
-    let current = store.join("current");
-    match current.symlink_metadata() {
-        Ok(_) => Ok(Some(Manifest::read(&current)?.name)),
-        Err(_) => Ok(None),
-    }
 }
 
 /// The name of the base model: its hub id, or the end of its path. Fresh weights have none.
@@ -103,7 +105,7 @@ pub struct Publisher {
 impl Publisher {
     /// Checks the store, opens ONNX Runtime and reads the splits.
     pub fn new(publication: Publication, splits: &Splits) -> Result<Self, PublishError> {
-        check_store(&publication.store)?;
+        publication.store.check()?;
         let runtime = Runtime::load(publication.onnxruntime.as_deref())?;
         let calibration = match publication.precision {
             Precision::Int8 => splits.read_train()?.words(),
@@ -131,9 +133,13 @@ impl Publisher {
             }
             Ok(()) | Err(_) => {}
         }
+        let live_name = || -> Result<Option<String>, nerve_repository::PublishError> {
+            let live = publication.store.begin()?.live_manifest()?;
+            Ok(live.map(|manifest| manifest.name))
+        };
         let name = match &publication.name {
             Some(name) => name.clone(),
-            None => live_name(&publication.store)?.unwrap_or_else(|| {
+            None => live_name()?.unwrap_or_else(|| {
                 run.file_name()
                     .unwrap_or(run.as_os_str())
                     .to_string_lossy()
@@ -163,7 +169,7 @@ impl Publisher {
             )?);
         }
         Ok(Comparison {
-            published: Some(publish(&out, &publication.store)?),
+            published: Some(publication.store.begin()?.publish(&out)?),
             f1: manifest.evaluation.map_or(0.0, |earned| earned.f1),
             live_f1: None,
         })

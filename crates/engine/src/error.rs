@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nerve_inference::{ModelError, RuntimeError, TokenizerError};
+use nerve_repository::RemoteError;
 use thiserror::Error;
 
 use crate::config::OptionError;
@@ -24,6 +25,9 @@ pub enum EngineError {
         /// The cause.
         source: ModelError,
     },
+    /// A store on object storage cannot be read.
+    #[error("cannot read the model store: {0}")]
+    Store(#[from] RemoteError),
     /// The model's description cannot be written as JSON.
     #[error("cannot describe the model: {0}")]
     Describe(#[from] serde_json::Error),

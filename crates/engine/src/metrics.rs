@@ -1,7 +1,7 @@
 //! The engine's Prometheus metrics. Every series is present before the first request.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nerve_tagging::EntityType;
 #[cfg(target_os = "linux")]
@@ -24,6 +24,7 @@ pub struct Metrics {
     model_requests: IntCounterVec,
     info: ModelSeries,
     reloads: IntCounterVec,
+    store: StoreSeries,
     pub(crate) worker_restarts: IntCounter,
     pub(crate) workers_alive: IntGauge,
     pub(crate) text_threads: TextThreadGauges,
@@ -59,6 +60,30 @@ struct Batches {
     real_tokens: IntCounter,
     padded_tokens: IntCounter,
     padding_ratio: Gauge,
+}
+
+/// Whether the places are readable that versions come from, by track.
+struct StoreSeries {
+    up: IntGaugeVec,
+    /// When the current version was last determined, in seconds since 1970.
+    read: IntGaugeVec,
+}
+
+impl StoreSeries {
+    fn new(series: &Series) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            up: series.gauges(
+                "nerve_model_store_up",
+                "Whether the last look for the current version in the model's directory or store succeeded",
+                &["track"],
+            )?,
+            read: series.gauges(
+                "nerve_model_store_read_timestamp_seconds",
+                "Time of the last look for the current version that succeeded, in seconds since 1970",
+                &["track"],
+            )?,
+        })
+    }
 }
 
 /// One series for each live version.
@@ -229,6 +254,7 @@ impl Metrics {
                 shown: Mutex::default(),
             },
             reloads,
+            store: StoreSeries::new(&series)?,
             worker_restarts: series.counter(
                 "nerve_worker_restarts_total",
                 "Sessions opened anew after a panic",
@@ -279,6 +305,16 @@ impl Metrics {
     /// Counts an attempt to serve another version.
     pub(crate) fn reloaded(&self, result: ReloadResult) {
         self.reloads.with_label_values(&[result.name()]).inc();
+    }
+
+    /// Records whether the current version of a track could be determined.
+    pub(crate) fn store_read(&self, track: &str, succeeded: bool) {
+        self.store.up.with_label_values(&[track]).set(succeeded.into());
+        let read = self.store.read.with_label_values(&[track]);
+        if succeeded {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            read.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        }
     }
 
     /// Counts a batch of `windows` windows with `real` tokens in `positions` positions.
@@ -345,6 +381,7 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let model = text_model(8);
         let _counters = metrics.model(&model);
+        metrics.store_read("stable", false);
         metrics.show_models("cpu", [("stable", &model)]);
         let text = String::from_utf8(metrics.exposition().unwrap()).unwrap();
         for line in [
@@ -355,6 +392,8 @@ mod tests {
             "nerve_model_info{device=\"cpu\",name=\"test\",precision=\"fp32\",track=\"stable\",version=\"v1\"} 1",
             "nerve_model_requests_total{outcome=\"answered\",version=\"v1\"} 0",
             "nerve_reloads_total{result=\"rejected\"} 0",
+            "nerve_model_store_up{track=\"stable\"} 0",
+            "nerve_model_store_read_timestamp_seconds{track=\"stable\"} 0",
             "nerve_worker_restarts_total 0",
             "nerve_workers_alive 0",
             "nerve_text_threads 0",

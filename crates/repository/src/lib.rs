@@ -18,6 +18,8 @@ mod max_length;
 pub mod onnx;
 mod plain;
 mod precision;
+mod publication;
+mod remote;
 mod shards;
 mod store;
 mod tokenizer_config;
@@ -40,6 +42,9 @@ pub use manifest::{
 pub use max_length::MaxLength;
 pub use plain::{PlainConfig, plain_version};
 pub use precision::{Precision, PrecisionError};
+pub use publication::{Publication, PublishError, StoreAddress};
+pub use remote::error::RemoteError;
+pub use remote::mirror::{CachedVersion, StoreMirror};
 pub use shards::{ShardError, WEIGHTS, WEIGHTS_INDEX, shards};
 pub use store::{LockedStore, StoreError, check_store, publish};
 pub use tokenizer_config::TokenizerConfig;

@@ -186,12 +186,26 @@ impl Manifest {
     /// The manifest of a bundle directory, whose version and files are checked against their hashes.
     pub fn read(dir: &Path) -> Result<Self, ManifestError> {
         let path = dir.join(MANIFEST);
-        let text = std::fs::read(&path)
-            .and_then(nerve_tagging::into_text)
-            .map_err(|source| ManifestError::Read {
-                path: path.clone(),
-                source,
-            })?;
+        let text = std::fs::read(&path).map_err(|source| ManifestError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let manifest = Self::parse(&path, text)?;
+        for file in manifest.known_files() {
+            if let Some(stated) = manifest.files.get(file) {
+                check(&dir.join(file), stated)?;
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// The manifest with this text, whose version is checked against its content. Errors name `path`.
+    pub(crate) fn parse(path: &Path, text: Vec<u8>) -> Result<Self, ManifestError> {
+        let path = path.to_owned();
+        let text = nerve_tagging::into_text(text).map_err(|source| ManifestError::Read {
+            path: path.clone(),
+            source,
+        })?;
         // The format decides the meaning of the other fields, so it is read first.
         let format: FormatOnly = serde_json::from_str(&text).map_err(|source| ManifestError::Parse {
             path: path.clone(),
@@ -227,11 +241,6 @@ impl Manifest {
                 found: manifest.version,
                 expected,
             });
-        }
-        for file in manifest.known_files() {
-            if let Some(stated) = manifest.files.get(file) {
-                check(&dir.join(file), stated)?;
-            }
         }
         Ok(manifest)
     }

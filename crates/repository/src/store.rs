@@ -79,10 +79,8 @@ impl<'s> LockedStore<'s> {
     /// [`publish`] under this lock.
     pub fn publish(&self, bundle: &Path) -> Result<PathBuf, StoreError> {
         let manifest = Manifest::read(bundle)?.into_current_format(bundle)?;
-        let versions = self.store.join("versions");
-        create_dir_synced(&versions)?;
-        remove_temporary(&versions, STAGING)?;
-        remove_temporary(self.store, LINK)?;
+        let versions = self.versions()?;
+        self.remove_temporary()?;
         let target = versions.join(&manifest.version);
         // A version with the same answers but another origin has another manifest.
         if Manifest::read(&target).ok().as_ref() != Some(&manifest) {
@@ -92,7 +90,42 @@ impl<'s> LockedStore<'s> {
         Ok(target)
     }
 
-    fn set_current(&self, version: &str) -> Result<(), StoreError> {
+    /// Makes a version that the store has current again, and yields its directory.
+    pub fn restore(&self, version: &str) -> Result<PathBuf, StoreError> {
+        let target = self.store.join("versions").join(version);
+        Manifest::read(&target)?;
+        self.set_current(version)?;
+        Ok(target)
+    }
+
+    /// Puts the version that `fill` writes into an empty directory in its place, without making it current.
+    pub(crate) fn add<E: From<StoreError>>(
+        &self,
+        fill: impl FnOnce(&Path) -> Result<Manifest, E>,
+    ) -> Result<(), E> {
+        let versions = self.versions()?;
+        self.remove_temporary()?;
+        let staging = staging_dir(&versions)?;
+        let manifest = fill(staging.path())?;
+        set_readable(staging.path()).map_err(StoreError::from)?;
+        Ok(place(&staging, &manifest, &versions.join(&manifest.version))?)
+    }
+
+    /// The directory of the versions, which is made if it does not exist.
+    fn versions(&self) -> Result<PathBuf, StoreError> {
+        let versions = self.store.join("versions");
+        create_dir_synced(&versions)?;
+        Ok(versions)
+    }
+
+    /// Removes what killed processes left.
+    pub(crate) fn remove_temporary(&self) -> Result<(), StoreError> {
+        remove_temporary(&self.versions()?, STAGING)?;
+        Ok(remove_temporary(self.store, LINK)?)
+    }
+
+    /// Makes `current` name a version.
+    pub(crate) fn set_current(&self, version: &str) -> Result<(), StoreError> {
         let current = self.store.join("current");
         let link = tempfile::Builder::new()
             .prefix(LINK)
@@ -129,10 +162,7 @@ pub fn publish(bundle: &Path, store: &Path) -> Result<PathBuf, StoreError> {
 
 /// A synced and checked copy of a bundle in a temporary directory below `versions`.
 fn stage(bundle: &Path, manifest: &Manifest, versions: &Path) -> Result<TempDir, StoreError> {
-    let staging = tempfile::Builder::new()
-        .prefix(STAGING)
-        .tempdir_in(versions)
-        .map_err(FileError::at(versions))?;
+    let staging = staging_dir(versions)?;
     for name in manifest.known_files().chain([MANIFEST]) {
         copy_synced(&bundle.join(name), &staging.path().join(name))?;
     }
@@ -157,6 +187,14 @@ fn stage(bundle: &Path, manifest: &Manifest, versions: &Path) -> Result<TempDir,
     set_readable(staging.path())?;
     sync(staging.path())?;
     Ok(staging)
+}
+
+/// A temporary directory below `versions`.
+fn staging_dir(versions: &Path) -> Result<TempDir, StoreError> {
+    Ok(tempfile::Builder::new()
+        .prefix(STAGING)
+        .tempdir_in(versions)
+        .map_err(FileError::at(versions))?)
 }
 
 /// Moves a staged version to its place.

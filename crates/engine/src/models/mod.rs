@@ -3,6 +3,7 @@
 pub(crate) mod error;
 pub(crate) mod named;
 mod rejected;
+pub(crate) mod remote;
 pub(crate) mod source;
 pub(crate) mod track;
 pub(crate) mod watch;

@@ -36,17 +36,20 @@ struct FileStamp {
 impl VersionPath {
     /// A place of this name, without files.
     pub fn named(name: &str) -> Self {
-        Self {
-            at: Located {
-                dir: name.into(),
-                in_store: true,
-            },
-            stamp: Vec::new(),
-        }
+        Self::immutable(Located {
+            dir: name.into(),
+            in_store: true,
+        })
+    }
+
+    /// A place whose files never change, and need not exist yet.
+    pub(crate) fn immutable(at: Located) -> Self {
+        let stamp = Vec::new();
+        Self { at, stamp }
     }
 
     /// The place with its files as they are now.
-    fn of(at: Located) -> std::io::Result<Self> {
+    pub(crate) fn of(at: Located) -> std::io::Result<Self> {
         let mut stamp = Vec::new();
         let mut dirs = vec![at.dir.clone()];
         while let Some(dir) = dirs.pop() {
@@ -105,6 +108,12 @@ pub trait ModelSource: Send + Sync + 'static {
     fn open(&self, place: &VersionPath) -> Result<Opened, EngineError>;
     /// The path that changes when another version is published; absent if nothing can be watched.
     fn watched(&self) -> Option<PathBuf>;
+    /// The version to start with if the current one cannot be had; none if that is an error. Blocks.
+    fn fallback(&self) -> Option<VersionPath> {
+        None
+    }
+    /// Told when the version at `live` has begun to answer, which may be replaced by the one at `before` again. Blocks.
+    fn serves(&self, _live: &VersionPath, _before: Option<&VersionPath>) {}
 }
 
 /// A bundle, a store or a plain export on disk.

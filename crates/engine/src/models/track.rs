@@ -69,6 +69,8 @@ struct TrackState {
     rejected: Option<RejectedVersion>,
     /// Why the last attempt failed; absent once an attempt has succeeded.
     problem: Option<String>,
+    /// Whether the store could not be read at the last look.
+    is_store_away: bool,
     /// Replaced versions that may still have requests.
     replaced: Vec<Weak<Tagger>>,
 }
@@ -81,13 +83,22 @@ impl Track {
         context: &VersionContext,
     ) -> Result<(Self, Vec<SessionReady>), EngineError> {
         let opening = Arc::clone(&source);
-        let opened = spawn_blocking(move || {
-            let place = opening.current()?;
-            let opened = opening.open(&place)?;
-            Ok::<_, EngineError>((place, opened))
-        });
-        let (place, Opened { model, sessions }) = opened.await.map_err(|_| EngineError::ThreadLost)??;
-        let (live, started) = Tagger::start(model, sessions, context)?;
+        let opened = spawn_blocking(move || open_first(&*opening));
+        let first = opened.await.map_err(|_| EngineError::ThreadLost)??;
+        let FirstVersion {
+            place,
+            opened,
+            failure,
+            is_store_read,
+        } = first;
+        let (live, started) = Tagger::start(opened.model, opened.sessions, context)?;
+        context.metrics.store_read(name, is_store_read);
+        if let Some(error) = &failure {
+            let version = &live.model.version;
+            tracing::warn!(track = name, %error, %version, "starting with the version that was served last");
+        }
+        told(&source, &place, None).await;
+        let problem = failure.map(|error| ReloadError::from(error).shown());
         let track = Self {
             name,
             context: context.clone(),
@@ -98,7 +109,8 @@ impl Track {
                 before: None,
                 left: None,
                 rejected: None,
-                problem: None,
+                is_store_away: !is_store_read,
+                problem,
                 replaced: Vec::new(),
             }),
             turn: tokio::sync::Mutex::default(),
@@ -137,8 +149,12 @@ impl Track {
     /// is loaded only for [`ReloadTrigger::Requested`].
     pub(crate) async fn reload(&self, trigger: ReloadTrigger) -> Result<Reload, ReloadError> {
         let _turn = self.turn.lock().await;
+        if trigger == ReloadTrigger::FilesChanged && self.is_look_held_back() {
+            return Ok(self.serving(false));
+        }
         let source = Arc::clone(&self.source);
         let current = blocking(move || source.current()).await;
+        self.note_look(&current);
         let place = current.as_ref().ok().cloned();
         let before = self.state().rejected.take();
         if trigger == ReloadTrigger::FilesChanged
@@ -156,6 +172,29 @@ impl Track {
         let rejected = result.as_ref().err();
         self.state().rejected = rejected.map(|error| RejectedVersion::new(place, error, before));
         self.note(ReloadResult::Loaded, result)
+    }
+
+    /// Whether a store that is asked, rather than watched, failed so recently that it is not asked again yet.
+    fn is_look_held_back(&self) -> bool {
+        let state = self.state();
+        let failed = state.rejected.as_ref();
+        self.source.watched().is_none() && failed.is_some_and(|failed| failed.is_held_back(None))
+    }
+
+    /// Records whether the current version could be determined. A store that stays away is logged once.
+    fn note_look(&self, current: &Result<VersionPath, ReloadError>) {
+        self.context.metrics.store_read(self.name, current.is_ok());
+        let mut state = self.state();
+        let was_away = state.is_store_away;
+        state.is_store_away = is_away(current.as_ref().err());
+        let version = &self.live().model.version;
+        match current {
+            Err(error) if state.is_store_away && !was_away => {
+                tracing::warn!(track = self.name, %error, still = %version, "the model store cannot be read");
+            }
+            Ok(_) if was_away => tracing::info!(track = self.name, "the model store can be read again"),
+            _ => {}
+        }
     }
 
     /// Serves the previous version again, until `current` names another version than the one that is left.
@@ -223,7 +262,9 @@ impl Track {
         for version in state.replaced[..too_many].iter().filter_map(Weak::upgrade) {
             version.queue.abort();
         }
+        let (live, before) = (state.place.clone(), state.before.clone());
         drop(state);
+        told(&self.source, &live, before).await;
         Ok(self.serving(changed))
     }
 
@@ -248,6 +289,8 @@ impl Track {
             }
             // Nothing was attempted.
             Err(ReloadError::NothingBefore | ReloadError::AnotherServed) => {}
+            // No version was rejected; `note_look` has logged it.
+            Err(error) if state.is_store_away => state.problem = Some(error.shown()),
             Err(error) => {
                 self.context.metrics.reloaded(ReloadResult::Rejected);
                 let problem = error.shown();
@@ -267,6 +310,53 @@ impl Track {
         // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The version that a track starts with.
+struct FirstVersion {
+    place: VersionPath,
+    opened: Opened,
+    /// Why it is not the current one.
+    failure: Option<EngineError>,
+    /// Whether the current one could be determined.
+    is_store_read: bool,
+}
+
+/// Opens the current version, or the one to start with if that fails. Blocks.
+fn open_first(source: &dyn ModelSource) -> Result<FirstVersion, EngineError> {
+    let current = source.current();
+    let is_store_read = current.is_ok();
+    let open = |place: VersionPath, failure| {
+        let opened = source.open(&place)?;
+        Ok(FirstVersion {
+            place,
+            opened,
+            failure,
+            is_store_read,
+        })
+    };
+    match current.and_then(|place| open(place, None)) {
+        Ok(first) => Ok(first),
+        Err(failure) => match source.fallback() {
+            Some(place) => open(place, Some(failure)),
+            None => Err(failure),
+        },
+    }
+}
+
+/// Tells a source which version answers. A source that takes too long is left to itself.
+async fn told(source: &Arc<dyn ModelSource>, live: &VersionPath, before: Option<VersionPath>) {
+    let (source, live) = (Arc::clone(source), live.clone());
+    let _late = blocking(move || {
+        source.serves(&live, before.as_ref());
+        Ok(())
+    })
+    .await;
+}
+
+/// Whether a store does not tell what is current.
+fn is_away(error: Option<&ReloadError>) -> bool {
+    matches!(error, Some(ReloadError::Version(EngineError::Store(_))))
 }
 
 /// The result of work on files, which may take forever on a volume that hangs.
