@@ -1,6 +1,7 @@
 //! Models on disk: checkpoints, bundles, stores of versions and plain exports, each with one reader.
 
 mod address;
+mod cache_dir;
 mod calibration;
 mod checkpoint;
 mod config;
@@ -23,6 +24,7 @@ mod tokenizer_config;
 mod version;
 
 pub use address::{AddressError, HubModel, ModelAddress};
+pub use cache_dir::{NoCacheDir, cache_dir};
 pub use calibration::{Calibration, CalibrationError, Fit};
 pub use checkpoint::{Checkpoint, CheckpointError, Weight, read_weights};
 pub use config::{Activation, ModelConfig};
