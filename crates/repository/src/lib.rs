@@ -10,6 +10,7 @@ mod family;
 mod file_info;
 mod files;
 mod hex;
+pub mod hub;
 mod json_file;
 mod label_map;
 mod locate;
