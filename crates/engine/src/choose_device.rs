@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nerve_inference::{Device, Model, Runtime, SessionOptions};
+use nerve_repository::ModelAddress;
 use tracing::info;
 
 use crate::config::ModelConfig;
@@ -33,7 +34,11 @@ pub(crate) fn with_device(config: ModelConfig, runtime: &Arc<Runtime>) -> ModelC
 
 /// Succeeds if a session of the model opens on CUDA; otherwise returns the reason.
 fn runs_on_cuda(config: &ModelConfig, runtime: &Arc<Runtime>) -> Result<(), String> {
-    let model = Model::open_with(&config.path, &config.plain()).map_err(|error| error.to_string())?;
+    let ModelAddress::Local(path) = &config.address else {
+        return Err(format!("{} is not on disk", config.address));
+    };
+    let options = config.plain(config.source.as_ref());
+    let model = Model::open_with(path, &options).map_err(|error| error.to_string())?;
     let options = SessionOptions {
         device: Device::Cuda(0),
         ..SessionOptions::default()

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nerve_inference::{Device, Runtime};
+use nerve_repository::{HubSource, ModelAddress};
 use tokio::task::spawn_blocking;
 
 use crate::choose_device::with_device;
@@ -48,17 +49,25 @@ impl Engine {
     /// Opens the models of a configuration. Their workers open sessions in the background; [`Self::ready`] waits for
     /// them.
     ///
-    /// Must run on a Tokio runtime. Files are read, and a device is chosen, on blocking threads.
+    /// The models must be on disk. Must run on a Tokio runtime. Files are read, and a device is chosen, on blocking threads.
     pub async fn open(config: EngineConfig) -> Result<Self, EngineError> {
         config.validate()?;
         let opened = spawn_blocking(move || {
             let runtime = Runtime::load(config.model.onnxruntime.as_deref())?;
             let model = with_device(config.model, &runtime);
-            let files = |path: &std::path::Path| -> Arc<dyn ModelSource> {
-                Arc::new(Files::new(path, &runtime, &model))
+            let files = |address: &ModelAddress, source: Option<&HubSource>| match address {
+                ModelAddress::Local(path) => {
+                    let files: Arc<dyn ModelSource> = Arc::new(Files::new(path, &runtime, &model, source));
+                    Ok(files)
+                }
+                ModelAddress::Hub(_) | ModelAddress::ObjectStore(_) => Err(EngineError::NotLocal {
+                    address: address.clone(),
+                }),
             };
-            let stable = files(&model.path);
-            let canary = config.versions.canary.as_ref().map(|canary| files(&canary.path));
+            let stable = files(&model.address, model.source.as_ref())?;
+            let canary = config.versions.canary.as_ref();
+            let canary = canary.map(|canary| files(&canary.address, canary.source.as_ref()));
+            let canary = canary.transpose()?;
             Ok::<_, EngineError>((EngineConfig { model, ..config }, stable, canary))
         });
         let (config, stable, canary) = opened.await.map_err(|_| EngineError::ThreadLost)??;

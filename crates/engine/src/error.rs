@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nerve_inference::{ModelError, RuntimeError, TokenizerError};
+use nerve_repository::ModelAddress;
 use thiserror::Error;
 
 use crate::config::OptionError;
@@ -23,6 +24,12 @@ pub enum EngineError {
         path: PathBuf,
         /// The cause.
         source: ModelError,
+    },
+    /// The model is not on disk.
+    #[error("{address}: the engine opens models on disk; fetch and export the model first")]
+    NotLocal {
+        /// The address of the model.
+        address: ModelAddress,
     },
     /// The model's description cannot be written as JSON.
     #[error("cannot describe the model: {0}")]
