@@ -1,6 +1,7 @@
 //! Why a model of the hub cannot be fetched.
 
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -28,7 +29,7 @@ pub enum HubError {
         /// The file.
         path: PathBuf,
         /// The error of the system.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file of a model, or the list of its files, is not to be had.
     #[error("{model}: {file}: {fault}")]
@@ -124,6 +125,24 @@ pub enum HubFault {
         /// The status.
         status: u16,
     },
+    /// The host that the hub redirects to does not give the content.
+    #[error(
+        "{url}, to which the hub redirects, answers with status {status}; try again later, and check proxies on the way"
+    )]
+    Storage {
+        /// The address, without query.
+        url: String,
+        /// The status.
+        status: u16,
+    },
+    /// The part on disk is longer than the file.
+    #[error(
+        "the hub has no byte {received} of it, but {received} bytes are on disk; they are downloaded anew"
+    )]
+    Range {
+        /// Bytes on disk.
+        received: u64,
+    },
     /// There is no answer.
     #[error(
         "{url} cannot be reached: {source}; check the network and HF_ENDPOINT, or set HF_HUB_OFFLINE=1 to use the cache alone"
@@ -188,7 +207,7 @@ pub enum HubFault {
         /// The file or directory.
         path: PathBuf,
         /// The error of the system.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The answer has no meaning.
     #[error("the answer of {url} is not that of a hub: {problem}; check HF_ENDPOINT, and proxies on the way")]
@@ -210,7 +229,7 @@ pub enum HubFault {
         /// The hub id.
         id: String,
         /// The pickled file.
-        pickle: String,
+        pickle: &'static str,
     },
     /// The model has no tokenizer that is read.
     #[error(
@@ -236,6 +255,49 @@ pub enum HubFault {
         /// The cache.
         cache: PathBuf,
     },
+}
+
+impl HubFault {
+    /// Whether the same request may succeed later.
+    pub(super) fn is_temporary(&self) -> bool {
+        match self {
+            Self::RateLimited { .. }
+            | Self::Server { .. }
+            | Self::Storage { .. }
+            | Self::Range { .. }
+            | Self::Truncated { .. } => true,
+            Self::Unreachable { source, .. } => match &**source {
+                // Certificates are wrong until someone corrects them.
+                ureq::Error::Io(error) => error.kind() != ErrorKind::InvalidData,
+                ureq::Error::Timeout(_)
+                | ureq::Error::HostNotFound
+                | ureq::Error::ConnectionFailed
+                | ureq::Error::ConnectProxyFailed(_)
+                | ureq::Error::Protocol(_) => true,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// The time that the hub asks to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { wait } | Self::Server { wait, .. } => *wait,
+            _ => None,
+        }
+    }
+
+    /// The error of the system at a file or directory of the cache.
+    pub(super) fn cache(path: &Path, size: Option<u64>, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                Self::DiskFull { path, size }
+            }
+            _ => Self::Cache { path, source },
+        }
+    }
 }
 
 fn in_brackets(said: &str) -> String {
