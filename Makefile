@@ -18,7 +18,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-check image-test fuzz otlp-checks operations-checks miri kernels-asan kernels-aarch64
+.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-check image-test fuzz otlp-checks operations-checks object-store-checks miri kernels-asan kernels-aarch64
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -169,6 +169,11 @@ operations-checks: onnxruntime
 	$(PYTHON) tests/operations/saturation.py
 	$(PYTHON) tests/operations/cost.py
 	$(PYTHON) tests/operations/memory.py
+
+# Two servers follow a store on an S3 server under load and faults; prints a table. OBJECT_STORE_FLAGS="--publications 20" shortens it.
+object-store-checks: onnxruntime .venv-object_store/installed
+	$(CARGO) build --locked --release --workspace --bins
+	.venv-object_store/bin/python tests/object_store/run.py $(OBJECT_STORE_FLAGS)
 
 # Validates the files in deploy/ with HAProxy, Prometheus, and the schemas of Kubernetes, KServe and Compose.
 deploy-checks: onnxruntime .venv-deploy/installed

@@ -26,7 +26,7 @@ fn a_start_without_its_key_file_fails_before_a_model_is_opened() {
 #[test]
 fn a_start_that_fails_while_sessions_open_exits_with_status_1() {
     for _ in 0..STARTS {
-        let options = ["--canary", "missing-canary", "--canary-percent", "5"];
+        let options = ["--canary", "./missing-canary", "--canary-percent", "5"];
         let said = failed_start(&tiny().bundle("fp32"), &options);
         assert!(said.contains("model opened"), "{said}");
         assert!(said.contains("missing-canary"), "{said}");
@@ -35,6 +35,6 @@ fn a_start_that_fails_while_sessions_open_exits_with_status_1() {
 
 #[test]
 fn the_cause_of_a_failed_start_is_named_once() {
-    let said = failed_start(Path::new("missing-model"), &[]);
+    let said = failed_start(Path::new("./missing-model"), &[]);
     assert_eq!(said.matches("No such file").count(), 1, "{said}");
 }

@@ -41,6 +41,56 @@ fn publishing_makes_a_version_current() {
 }
 
 #[test]
+fn the_url_of_a_directory_is_the_store_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let url = format!("file://{}", store.display());
+    let first = publish(&tiny().bundle("fp32"), Path::new(&url));
+    publish(&tiny().bundle("int8"), Path::new(&url));
+    let server = Server::start(Path::new(&url), &["--reload-poll-ms", "100"]);
+    assert_eq!(server.get("/info").body["model"]["precision"], "int8");
+    let version = Path::new(first.trim()).file_name().unwrap();
+    let mut rollback = binary("nerve-export");
+    rollback.arg("rollback").arg(version).args(["--store", &url]);
+    assert_eq!(succeed(&mut rollback), first);
+    info_once(&server, |info| info["model"]["precision"] == "fp32");
+}
+
+#[test]
+fn a_store_that_cannot_be_reached_is_named_with_its_cause() {
+    let dir = tempfile::tempdir().unwrap();
+    // A port that nothing listens on.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let away = |command: &mut std::process::Command| {
+        let endpoint = format!("http://127.0.0.1:{port}");
+        let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+        command
+            .env("AWS_ENDPOINT_URL", endpoint)
+            .envs(keys)
+            .env("NERVE_CACHE", dir.path());
+        fail(command)
+    };
+    let mut serve = binary("nerve-server");
+    serve.args(["--model", "s3://bucket/store", "--listen", "127.0.0.1:0"]);
+    let mut export = binary("nerve-export");
+    export
+        .arg("publish")
+        .arg(tiny().bundle("fp32"))
+        .args(["--store", "s3://bucket/store"]);
+    for command in [&mut serve, &mut export] {
+        let said = away(command);
+        assert!(
+            said.contains("s3://bucket/store/current: the store fails"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn bundles_that_differ_in_their_settings_alone_are_different_versions() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");

@@ -11,15 +11,19 @@ use nerve_inference::{
 use nerve_repository::onnx::OPSET;
 use nerve_repository::{
     BundleEvaluation, Calibration, CalibrationError, Checkpoint, CheckpointError, FILES, FORMAT_VERSION,
-    FileError, FileInfo, GraphInfo, MANIFEST, Manifest, Precision, TOKENIZER_CONFIG, create_dir_synced,
-    parent, rename_synced, set_readable, write_synced,
+    FileError, FileInfo, GraphInfo, HubSource, MANIFEST, Manifest, Precision, TOKENIZER_CONFIG,
+    create_dir_synced, parent, rename_synced, set_readable, write_synced,
 };
 use nerve_tagging::{Splitter, WindowLimits, WindowLimitsError};
 use thiserror::Error;
 
 use crate::calibrate::calibrate;
+use crate::cancellation::{Cancellation, Cancelled};
 use crate::graph::classifier::build;
 use crate::graph::options::{Arithmetic, LogitsOf};
+
+/// The program, as manifests name it.
+pub(crate) const MADE_BY: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 
 /// The inputs and options of an export.
 #[derive(Clone, Debug)]
@@ -42,10 +46,14 @@ pub struct BundleRequest {
     pub name: String,
     /// The name of the base model.
     pub base: Option<String>,
+    /// The model of the hub that the checkpoint is.
+    pub source: Option<HubSource>,
     /// The longest window in tokens, special tokens included; at most the number of positions of the model.
     pub max_length: usize,
     /// How running text is split into words.
     pub splitter: Splitter,
+    /// Stops the export.
+    pub cancellation: Cancellation,
 }
 
 /// Why a checkpoint cannot be exported.
@@ -98,6 +106,9 @@ pub enum ExportError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The export is to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// The manifest cannot be serialized as JSON.
     #[error("manifest: {0}")]
     Manifest(#[from] serde_json::Error),
@@ -112,7 +123,9 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
     if out.symlink_metadata().is_ok() {
         return Err(ExportError::Exists { path: out.clone() });
     }
+    let cancellation = &request.cancellation;
     let checkpoint = Checkpoint::open(&request.checkpoint)?;
+    cancellation.check()?;
     let positions = checkpoint.config.max_length();
     if request.max_length > positions {
         return Err(ExportError::MaxLength {
@@ -140,11 +153,12 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
                 });
             }
             let observed = graph_in(Arithmetic::Observed)?;
-            let ranges = calibrate(&checkpoint, &observed, &encoded, runtime)?;
+            let ranges = calibrate(&checkpoint, &observed, &encoded, runtime, cancellation)?;
             graph_in(Arithmetic::Int8(&ranges))?
         }
     };
 
+    cancellation.check()?;
     let parent = parent(out);
     create_dir_synced(parent)?;
     let staging = tempfile::Builder::new()
@@ -192,12 +206,14 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         },
         files,
         base: request.base.clone(),
+        source: request.source.clone(),
         evaluation: None,
-        made_by: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+        made_by: MADE_BY.to_owned(),
     };
     manifest.version = manifest.content_version()?;
     let manifest_path = dir.join(MANIFEST);
     write_synced(&manifest_path, &serde_json::to_vec_pretty(&manifest)?)?;
+    cancellation.check()?;
     let model = Model::open(dir)?;
     if let Some(corpus) = &request.evaluate {
         manifest.evaluation = Some(evaluate(&model, corpus, runtime)?);
@@ -211,7 +227,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
 }
 
 /// At most `most` of the sentences, evenly spaced.
-fn sample(sentences: &[Vec<String>], most: usize) -> Vec<Vec<String>> {
+pub(crate) fn sample(sentences: &[Vec<String>], most: usize) -> Vec<Vec<String>> {
     let step = sentences.len().div_ceil(most.max(1)).max(1);
     sentences.iter().step_by(step).cloned().collect()
 }

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use crate::bundle::ExportError;
+use crate::cancellation::Cancellation;
 use crate::graph::classifier::Graph;
 use crate::quantize::ActivationRanges;
 use nerve_inference::EncodedWindow;
+use nerve_inference::Session;
 use nerve_inference::{Runtime, SessionOptions};
-use nerve_inference::{Session, SessionError};
 use nerve_repository::Checkpoint;
 
 /// Bins of a histogram.
@@ -24,7 +26,8 @@ pub(crate) fn calibrate(
     observed: &Graph,
     windows: &[EncodedWindow],
     runtime: &Runtime,
-) -> Result<ActivationRanges, SessionError> {
+    cancellation: &Cancellation,
+) -> Result<ActivationRanges, ExportError> {
     let names = &observed.observed;
     let options = SessionOptions {
         intra_threads: 2,
@@ -40,6 +43,7 @@ pub(crate) fn calibrate(
     )?;
     let mut extremes = vec![(0.0f32, 0.0f32); names.len()];
     for window in windows {
+        cancellation.check()?;
         let values = session.run_observed(&window.ids, names)?;
         for ((lowest, highest), values) in extremes.iter_mut().zip(&values) {
             *lowest = values.iter().copied().fold(*lowest, f32::min);
@@ -51,6 +55,7 @@ pub(crate) fn calibrate(
         .map(|&(lowest, highest)| Histogram::new(lowest, highest))
         .collect();
     for window in windows {
+        cancellation.check()?;
         let values = session.run_observed(&window.ids, names)?;
         for (histogram, values) in histograms.iter_mut().zip(&values) {
             values.iter().for_each(|&value| histogram.add(value));

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use nerve_corpus::{Corpus, read_words};
-use nerve_export::{BundleRequest, LogitsOf};
+use nerve_export::{BundleRequest, Cancellation, LogitsOf, checkpoint_dir};
 use nerve_inference::Kernels;
-use nerve_repository::{MaxLength, Precision, StoreAddress};
+use nerve_repository::{MaxLength, ModelAddress, Precision, StoreAddress};
 use nerve_tagging::Splitter;
 
 /// Exports a checkpoint as a bundle for nerve-server; verifies and publishes bundles.
@@ -35,8 +35,8 @@ pub(crate) enum Command {
         /// The bundle
         bundle: PathBuf,
         /// The checkpoint that the bundle was exported from; without it, the bundle is compared with itself only
-        #[arg(long, value_name = "DIR")]
-        checkpoint: Option<PathBuf>,
+        #[arg(long, value_name = "DIR|HUB_ID")]
+        checkpoint: Option<ModelAddress>,
         /// The sentences to run: CoNLL, JSON lines, or one text a line [default: built-in texts]
         #[arg(long, value_name = "FILE")]
         calibration: Option<PathBuf>,
@@ -84,9 +84,10 @@ fn fraction(text: &str) -> Result<f64, String> {
 /// How to export a bundle.
 #[derive(Args)]
 pub(crate) struct ExportArgs {
-    /// The checkpoint: a directory with config.json, model.safetensors and tokenizer.json or vocab.txt
-    #[arg(long, value_name = "DIR")]
-    checkpoint: PathBuf,
+    /// The checkpoint: a directory with config.json, model.safetensors and tokenizer.json or vocab.txt, or a model of the hub such
+    /// as dslim/bert-base-NER, which @ and a branch, tag or commit may follow
+    #[arg(long, value_name = "DIR|HUB_ID")]
+    checkpoint: ModelAddress,
     /// The bundle directory to write; it must not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -133,10 +134,11 @@ pub(crate) fn read_corpus(path: &Path) -> anyhow::Result<Corpus> {
 impl ExportArgs {
     /// The request; a maximum length that is not given is read from the checkpoint and reported.
     pub(crate) fn into_request(self) -> anyhow::Result<BundleRequest> {
+        let checkpoint = checkpoint_dir(&self.checkpoint)?;
         let max_length = match self.max_length {
             Some(max_length) => max_length,
             None => {
-                let found = MaxLength::of_checkpoint(&self.checkpoint)?;
+                let found = MaxLength::of_checkpoint(&checkpoint.path)?;
                 eprintln!("maximum length: {found}");
                 found.tokens()
             }
@@ -152,7 +154,8 @@ impl ExportArgs {
         };
         Ok(BundleRequest {
             name: self.name.unwrap_or_else(named),
-            checkpoint: self.checkpoint,
+            checkpoint: checkpoint.path,
+            source: checkpoint.source,
             out: self.out,
             precision: self.precision,
             logits_of: self.logits,
@@ -162,6 +165,7 @@ impl ExportArgs {
             base: self.base,
             max_length,
             splitter: self.splitter,
+            cancellation: Cancellation::default(),
         })
     }
 }

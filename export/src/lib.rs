@@ -2,14 +2,20 @@
 
 mod bundle;
 mod calibrate;
+mod cancellation;
 mod compare;
 mod graph;
 mod onnx;
+mod prepare;
 mod quantize;
 mod reference;
 mod verify;
 
 pub use bundle::{BundleRequest, ExportError, export};
+pub use cancellation::{Cancellation, Cancelled};
 pub use compare::{CompareError, Comparison, publish_if_better};
 pub use graph::LogitsOf;
-pub use verify::{Verification, VerifyError, verify};
+pub use prepare::{
+    CheckpointOptions, FoundCheckpoint, FoundModel, ModelRequest, PrepareError, ReadyModel, checkpoint_dir,
+};
+pub use verify::{Verification, VerifyError, VerifyRequest, verify};

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use clap::Parser;
 use nerve_corpus::read_words;
-use nerve_export::{CompareError, Comparison, export, publish_if_better, verify};
+use nerve_export::{
+    Cancellation, CompareError, Comparison, VerifyRequest, checkpoint_dir, export, publish_if_better, verify,
+};
 use nerve_inference::Runtime;
 use nerve_repository::PublishError;
 
@@ -52,14 +54,16 @@ fn run(cli: Cli) -> Result<ExitCode> {
         ) => {
             let runtime = Runtime::load(library)?;
             let sentences = calibration.as_deref().map(read_words).transpose()?;
-            let found = verify(
-                &bundle,
-                checkpoint.as_deref(),
+            let checkpoint = checkpoint.as_ref().map(checkpoint_dir).transpose()?;
+            let request = VerifyRequest {
+                bundle: &bundle,
+                checkpoint: checkpoint.as_ref().map(|checkpoint| checkpoint.path.as_path()),
                 sentences,
                 min_agreement,
                 kernels,
-                &runtime,
-            )?;
+                cancellation: &Cancellation::default(),
+            };
+            let found = verify(&request, &runtime)?;
             println!("{}", serde_json::to_string_pretty(&found)?);
         }
         (

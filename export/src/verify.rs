@@ -6,6 +6,7 @@ use nerve_tagging::best_label;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::cancellation::{Cancellation, Cancelled};
 use crate::graph::classifier::build;
 use crate::graph::options::{Arithmetic, LogitsOf};
 use crate::reference;
@@ -61,6 +62,23 @@ pub struct Verification {
     pub kernels: KernelsInUse,
     /// The fraction of tokens that have the same label as with ONNX Runtime's kernels; absent if those compute the bundle.
     pub kernels_agreement: Option<f64>,
+}
+
+/// What is verified, and on which sentences.
+#[derive(Clone, Debug)]
+pub struct VerifyRequest<'a> {
+    /// The bundle.
+    pub bundle: &'a Path,
+    /// The checkpoint that it is compared with; without one it is compared with itself.
+    pub checkpoint: Option<&'a Path>,
+    /// The words of the sentences that are run; built-in sentences if absent.
+    pub sentences: Option<Vec<Vec<String>>>,
+    /// The least fraction of tokens, from 0 to 1, that must have the label of the checkpoint.
+    pub min_agreement: f64,
+    /// The kernels that compute the bundle.
+    pub kernels: Kernels,
+    /// Stops the verification.
+    pub cancellation: &'a Cancellation,
 }
 
 /// Why a bundle fails the verification.
@@ -123,6 +141,9 @@ pub enum VerifyError {
         /// The number of its tokens.
         tokens: usize,
     },
+    /// The verification is to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// The texts have no tokens, so there is nothing to verify.
     #[error("the texts have no token: nothing can be verified")]
     NoText,
@@ -145,30 +166,34 @@ pub enum VerifyError {
 /// Runtime's. With a checkpoint, the logits of up to 32 windows must be within 1e-3 (fp32) or 0.1 (fp16) of the reference
 /// implementation, and at least the fraction `min_agreement` of all tokens must have the same label as with the
 /// checkpoint's fp32 graph.
-pub fn verify(
-    bundle: &Path,
-    checkpoint: Option<&Path>,
-    sentences: Option<Vec<Vec<String>>>,
-    min_agreement: f64,
-    kernels: Kernels,
-    runtime: &Runtime,
-) -> Result<Verification, VerifyError> {
+pub fn verify(request: &VerifyRequest<'_>, runtime: &Runtime) -> Result<Verification, VerifyError> {
+    let &VerifyRequest {
+        bundle,
+        checkpoint,
+        min_agreement,
+        kernels,
+        cancellation,
+        ..
+    } = request;
     let model = open(bundle, kernels)?;
     let probe = |text: &&str| text.split(' ').map(str::to_owned).collect();
-    let sentences = sentences.unwrap_or_else(|| PROBES.iter().map(probe).collect());
+    let sentences = request
+        .sentences
+        .clone()
+        .unwrap_or_else(|| PROBES.iter().map(probe).collect());
     let windows = encode(model.tokenizer(), model.limits(), &sentences)?;
     if windows.is_empty() {
         return Err(VerifyError::NoText);
     }
     let mut session = model.session(runtime, &SessionOptions::default())?;
     let width = model.labels().len();
-    let alone = alone(&mut session, &windows, width)?;
+    let alone = alone(&mut session, &windows, width, cancellation)?;
     let is_finite = |logits: &Vec<f32>| logits.iter().all(|logit| logit.is_finite());
     if let Some(window) = alone.iter().position(|logits| !is_finite(logits)) {
         let tokens = windows[window].ids.len();
         return Err(VerifyError::NotFinite { window, tokens });
     }
-    check_batches(&mut session, &windows, &alone, width)?;
+    check_batches(&mut session, &windows, &alone, width, cancellation)?;
     let mut found = Verification {
         version: model.info().version.clone(),
         precision: model.info().precision.clone(),
@@ -182,7 +207,7 @@ pub fn verify(
     if matches!(found.kernels, KernelsInUse::Nerve { .. }) {
         let plain = open(bundle, Kernels::OnnxRuntime)?;
         let mut session = plain.session(runtime, &SessionOptions::default())?;
-        let expected = self::alone(&mut session, &windows, width)?;
+        let expected = self::alone(&mut session, &windows, width, cancellation)?;
         let (equal, compared) = equal_labels(&expected, &alone, width);
         let agreement = equal as f64 / compared as f64;
         if agreement < KERNELS_AGREEMENT && compared - equal > KERNELS_DIFFERENCES {
@@ -195,7 +220,7 @@ pub fn verify(
         if checkpoint.labels != *model.labels() {
             return Err(VerifyError::OtherLabels);
         }
-        let difference = difference(&checkpoint, &windows, &alone)?;
+        let difference = difference(&checkpoint, &windows, &alone, cancellation)?;
         let allowed = match found.precision.parse() {
             Ok(Precision::Fp32) => FP32_DIFFERENCE,
             Ok(Precision::Fp16) => FP16_DIFFERENCE,
@@ -208,7 +233,7 @@ pub fn verify(
             });
         }
         found.max_abs_difference = Some(difference);
-        let (equal, compared) = agreement(&checkpoint, &windows, &alone, runtime)?;
+        let (equal, compared) = agreement(&checkpoint, &windows, &alone, runtime, cancellation)?;
         let agreement = equal as f64 / compared as f64;
         if agreement < min_agreement {
             return Err(VerifyError::Agreement {
@@ -228,8 +253,10 @@ fn alone(
     session: &mut Session,
     windows: &[EncodedWindow],
     width: usize,
-) -> Result<Vec<Vec<f32>>, SessionError> {
+    cancellation: &Cancellation,
+) -> Result<Vec<Vec<f32>>, VerifyError> {
     let one = |window: &EncodedWindow| {
+        cancellation.check()?;
         let logits = session.run(&[&window.ids])?;
         Ok(rows(&logits, 0, window.ids.len(), width))
     };
@@ -249,6 +276,7 @@ fn check_batches(
     windows: &[EncodedWindow],
     alone: &[Vec<f32>],
     width: usize,
+    cancellation: &Cancellation,
 ) -> Result<(), VerifyError> {
     // Windows are distributed over the batches in the order of their lengths, so every batch contains short and long
     // windows.
@@ -256,6 +284,7 @@ fn check_batches(
     by_length.sort_by_key(|&window| windows[window].ids.len());
     let batches = windows.len().div_ceil(BATCH);
     for first in 0..batches {
+        cancellation.check()?;
         let members: Vec<usize> = by_length.iter().copied().skip(first).step_by(batches).collect();
         let sequences: Vec<&[u32]> = members
             .iter()
@@ -294,10 +323,12 @@ fn difference(
     checkpoint: &Checkpoint,
     windows: &[EncodedWindow],
     alone: &[Vec<f32>],
-) -> Result<f32, CheckpointError> {
+    cancellation: &Cancellation,
+) -> Result<f32, VerifyError> {
     let mut largest = 0.0f32;
     let step = windows.len().div_ceil(REFERENCE_WINDOWS).max(1);
     for (window, found) in windows.iter().zip(alone).step_by(step) {
+        cancellation.check()?;
         let expected = reference::logits(checkpoint, &window.ids)?;
         if expected.len() != found.len() {
             return Ok(f32::INFINITY);
@@ -320,6 +351,7 @@ fn agreement(
     windows: &[EncodedWindow],
     alone_in_bundle: &[Vec<f32>],
     runtime: &Runtime,
+    cancellation: &Cancellation,
 ) -> Result<(usize, usize), VerifyError> {
     let graph = build(checkpoint, Arithmetic::Float, LogitsOf::EveryToken)?;
     let width = checkpoint.labels.len();
@@ -331,7 +363,7 @@ fn agreement(
         width,
         checkpoint.config.pad_token_id,
     )?;
-    let expected = alone(&mut session, windows, width)?;
+    let expected = alone(&mut session, windows, width, cancellation)?;
     Ok(equal_labels(&expected, alone_in_bundle, width))
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use nerve_engine::{EngineConfig, OptionError, check_counts, check_threads};
+use nerve_export::CheckpointOptions;
 use thiserror::Error;
 
 /// What a short text and its answer need, compressed.
@@ -15,6 +16,8 @@ const LEAST_INFLIGHT_BYTES: usize = 256 << 10;
 pub struct ServerConfig {
     /// The model, its queue and its limits.
     pub engine: EngineConfig,
+    /// How a checkpoint is exported.
+    pub checkpoint: CheckpointOptions,
     /// How requests are read and answered.
     pub http: HttpConfig,
     /// The keys that allow tagging; tagging needs no key if absent.

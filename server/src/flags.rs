@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use nerve_engine::{EngineConfig, TagOptions, VersionsConfig};
+use nerve_export::CheckpointOptions;
 
 use crate::config::{ConfigError, HttpConfig, KeySource, ServerConfig};
 use crate::logging::LogFormat;
@@ -68,6 +69,9 @@ pub struct TagFlags {
     /// The model, its queue and its limits.
     #[command(flatten)]
     pub engine: EngineConfig,
+    /// How a checkpoint is exported.
+    #[command(flatten)]
+    pub checkpoint: CheckpointOptions,
     /// How log lines are written.
     #[command(flatten)]
     pub log: LogFlags,
@@ -79,6 +83,9 @@ pub struct ServeFlags {
     /// The model, its queue and its limits.
     #[command(flatten)]
     pub engine: EngineConfig,
+    /// How a checkpoint is exported.
+    #[command(flatten)]
+    pub checkpoint: CheckpointOptions,
     /// Reloading, the canary and the cache.
     #[command(flatten)]
     pub versions: VersionsConfig,
@@ -131,6 +138,7 @@ impl ServeFlags {
                 versions: self.versions.clone(),
                 ..self.engine.clone()
             },
+            checkpoint: self.checkpoint.clone(),
             http: self.http.clone(),
             api_keys: keys("api-keys-file", self.api_keys_file.clone(), "NERVE_API_KEYS")?,
             admin_keys: keys(
@@ -230,11 +238,15 @@ mod tests {
         let parse = |args: &[&str]| {
             Flags::try_parse_from([&["nerve-server"], args].concat()).map(|flags| flags.serve.config())
         };
-        let both = parse(&["--canary", "c", "--canary-percent", "5"])
+        let both = parse(&["--canary", "./c", "--canary-percent", "5"])
             .unwrap()
             .unwrap();
-        let (path, percent) = ("c".into(), 5);
-        assert_eq!(both.engine.versions.canary, Some(CanaryConfig { path, percent }));
+        let canary = CanaryConfig {
+            address: "./c".parse().unwrap(),
+            source: None,
+            percent: 5,
+        };
+        assert_eq!(both.engine.versions.canary, Some(canary));
         let tls = parse(&["--tls-cert", "c.pem", "--tls-key", "k.pem"])
             .unwrap()
             .unwrap();

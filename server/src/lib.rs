@@ -15,6 +15,7 @@ mod logging_error;
 mod offline;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod prepare;
 mod reloaded;
 mod run;
 #[cfg(test)]
@@ -31,5 +32,6 @@ pub use logging::{LogFormat, Logging, SERVING, TAGGING, start_logging};
 pub use logging_error::LoggingError;
 pub use offline::tag::{Tally, tag_file};
 pub use offline::work::{InputFormat, OutputFormat, TagFile, TagFileError};
+pub use prepare::prepare;
 pub use run::{Listeners, ServerError, Stopped, run};
 pub use tls::TlsError;

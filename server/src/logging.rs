@@ -21,9 +21,9 @@ pub enum LogFormat {
 }
 
 /// The default filter while serving.
-pub const SERVING: &str = "info,actix_server=warn,ort=warn";
-/// The default filter while tagging a file.
-pub const TAGGING: &str = "warn";
+pub const SERVING: &str = "info,actix_server=warn,object_store=warn,ort=warn";
+/// The default filter while tagging a file. Downloads and exports take long, so they are shown.
+pub const TAGGING: &str = "warn,nerve_export=info,nerve_repository=info";
 
 /// Keeps the export of traces alive until dropped.
 pub struct Logging {

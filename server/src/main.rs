@@ -1,13 +1,14 @@
 //! The `nerve-server` program.
 
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::Parser;
 use nerve_server::{
-    Command, Flags, Listeners, SERVING, ServeFlags, Stopped, TAGGING, TagFlags, healthcheck, openapi_json,
-    run, start_logging, tag_file,
+    Command, Flags, Listeners, SERVING, ServeFlags, Stopped, TAGGING, TagFileError, TagFlags, healthcheck,
+    openapi_json, prepare, run, start_logging, tag_file,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -95,6 +96,10 @@ fn tag(flags: &TagFlags) -> anyhow::Result<()> {
         let mut interrupt = listen_for(SignalKind::interrupt(), "SIGINT")?;
         let interrupt = async move {
             interrupt.recv().await;
+        };
+        let mut interrupt = pin!(interrupt);
+        let Some(config) = prepare(config, &flags.checkpoint, &mut interrupt).await? else {
+            return Err(TagFileError::Interrupted.into());
         };
         Ok::<_, anyhow::Error>(tag_file(config, work, interrupt).await?)
     })?;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix_web::HttpServer;
 use actix_web::dev::Server;
 use nerve_engine::{Engine, EngineError, watch};
+use nerve_export::PrepareError;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
@@ -20,6 +21,7 @@ use crate::http::app::app;
 use crate::http::idle::give_up_on_clients_that_do_not_read;
 use crate::http::keys::{KeyError, Keys};
 use crate::http::state::AppState;
+use crate::prepare::prepare;
 use crate::tls::{Certificate, TlsError, tls_config};
 
 /// Longer than the idle timeouts of common proxies, so that the proxy closes an idle connection first.
@@ -38,6 +40,9 @@ pub enum ServerError {
     /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A model cannot be fetched or exported.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
     /// The engine cannot start.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -85,22 +90,23 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
     config.validate()?;
-    let engine = Engine::open(config.engine.clone());
-    serve(listeners, config, engine, shutdown).await
+    let mut shutdown = pin!(shutdown);
+    // Everything that can be wrong besides the models is checked before they are fetched, exported and opened.
+    let entrance = Entrance::new(listeners, &config)?;
+    let Some(engine) = prepare(config.engine.clone(), &config.checkpoint, &mut shutdown).await? else {
+        return Ok(Stopped::Drained);
+    };
+    serve(entrance, config, Engine::open(engine), shutdown).await
 }
 
 /// Serves an engine that is being opened.
 pub(crate) async fn serve(
-    listeners: Listeners,
+    entrance: Entrance,
     config: ServerConfig,
     engine: impl Future<Output = Result<Engine, EngineError>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
     let mut shutdown = pin!(shutdown);
-    // Registered before the models are opened: without a handler, the signal ends the process.
-    let hangup = signal(SignalKind::hangup())?;
-    // Everything that can be wrong besides the models is checked before they are opened.
-    let entrance = Entrance::new(listeners, &config)?;
     let mut opening = pin!(engine);
     let engine = tokio::select! {
         opened = &mut opening => Arc::new(opened?),
@@ -113,7 +119,7 @@ pub(crate) async fn serve(
             return Ok(Stopped::Drained);
         }
     };
-    let served = serve_engine(entrance, &config, &engine, hangup, shutdown).await;
+    let served = serve_engine(entrance, &config, &engine, shutdown).await;
     if served.is_err() {
         engine.close().await;
     }
@@ -125,7 +131,6 @@ async fn serve_engine(
     mut entrance: Entrance,
     config: &ServerConfig,
     engine: &Arc<Engine>,
-    hangup: Signal,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stopped, ServerError> {
     let files = ReloadedFiles {
@@ -136,7 +141,7 @@ async fn serve_engine(
     let state = AppState::new(Arc::clone(engine), keys, config.http.clone())?;
     let mut grpc = GrpcSide::start(&mut entrance, &state)?;
     let (address, grpc_address) = (entrance.address, grpc.address);
-    let server = http_server(entrance, state, &config.http)?;
+    let (server, hangup) = http_server(entrance, state, &config.http)?;
     let handle = server.handle();
     let mut server = pin!(server);
     let workers = engine.config().model.workers();
@@ -227,13 +232,15 @@ impl GrpcSide {
     }
 }
 
-/// What connections go through before they reach the engine.
-struct Entrance {
+/// What connections go through before they reach the engine, and the signal to load another version.
+pub(crate) struct Entrance {
     listener: TcpListener,
     grpc: Option<TcpListener>,
     address: SocketAddr,
     certificate: Option<Arc<Certificate>>,
     keys: Arc<Keys>,
+    /// Registered before the models are opened: without a handler, the signal ends the process.
+    hangup: Signal,
 }
 
 /// What is read again when its files change.
@@ -255,7 +262,7 @@ impl ReloadedFiles {
 
 impl Entrance {
     /// Reads the keys and the TLS files, and sets the options of the listeners.
-    fn new(listeners: Listeners, config: &ServerConfig) -> Result<Self, ServerError> {
+    pub(crate) fn new(listeners: Listeners, config: &ServerConfig) -> Result<Self, ServerError> {
         let Listeners { http: listener, grpc } = listeners;
         let http = &config.http;
         for listener in std::iter::once(&listener).chain(&grpc) {
@@ -272,12 +279,17 @@ impl Entrance {
                 .transpose()?
                 .map(Arc::new),
             keys: Arc::new(Keys::read(config)?),
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 }
 
 /// The HTTP or HTTPS server of an engine.
-fn http_server(entrance: Entrance, state: AppState, http: &HttpConfig) -> Result<Server, ServerError> {
+fn http_server(
+    entrance: Entrance,
+    state: AppState,
+    http: &HttpConfig,
+) -> Result<(Server, Signal), ServerError> {
     let drain = Duration::from_millis(http.drain_deadline_ms);
     let server = HttpServer::new(move || app(state.clone()))
         .workers(http.http_threads)
@@ -293,7 +305,7 @@ fn http_server(entrance: Entrance, state: AppState, http: &HttpConfig) -> Result
         None => server.listen(entrance.listener)?,
         Some(certificate) => server.listen_rustls_0_23(entrance.listener, tls_config(certificate)?)?,
     };
-    Ok(server.run())
+    Ok((server.run(), entrance.hangup))
 }
 
 /// Reads keys and certificates again when their files change; never returns.

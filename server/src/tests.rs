@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::config::ServerConfig;
-use crate::run::{Listeners, ServerError, Stopped, serve};
+use crate::run::{Entrance, Listeners, ServerError, Stopped, serve};
 use faults::Fault;
 
 const LABELS: usize = 5;
@@ -245,7 +245,10 @@ impl Server {
                 let _dropped = told.await;
             };
             let engine = Engine::with_sources(config.engine.clone(), source, canary);
-            actix_web::rt::System::new().block_on(serve(listeners, config, engine, told))
+            actix_web::rt::System::new().block_on(async {
+                let entrance = Entrance::new(listeners, &config)?;
+                serve(entrance, config, engine, told).await
+            })
         });
         Self {
             address,

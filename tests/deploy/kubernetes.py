@@ -24,11 +24,25 @@ VERSIONS = ["1.25.0", "1.37.0"]
 
 
 def resources():
-    """Every resource with its file, except Helm values."""
+    """Every resource with its file, except Helm values. A patch is applied to the Deployment beside its folder."""
     for path in sorted(FOLDER.rglob("*.yaml")):
-        if path.name != "values.yaml":
+        if path.name == "patch.yaml":
+            deployment = yaml.safe_load((FOLDER / "deployment.yaml").read_text())
+            yield path.relative_to(FOLDER), patched(deployment, yaml.safe_load(path.read_text()))
+        elif path.name != "values.yaml":
             for resource in yaml.safe_load_all(path.read_text()):
                 yield path.relative_to(FOLDER), resource
+
+
+def patched(value, patch):
+    """A resource after a strategic merge: the entries of lists are known by their names."""
+    if isinstance(patch, dict):
+        return {**value, **{key: patched(value[key], new) if key in value else new for key, new in patch.items()}}
+    if isinstance(patch, list):
+        known = {entry["name"]: entry for entry in value}
+        named = {entry["name"]: patched(known.get(entry["name"], {}), entry) for entry in patch}
+        return list({**known, **named}.values())
+    return patch
 
 
 def definitions(version):
@@ -68,7 +82,8 @@ def check_schemas(found):
 
 def check_agreement(found):
     """Yields contradictions between the files, and between the files and the server."""
-    by_kind = {resource["kind"]: resource for _, resource in found}
+    by_kind = {resource["kind"]: resource for path, resource in found if path.parent.name != "object-store"}
+    following = next(resource for path, resource in found if path.name == "patch.yaml")
     deployment = by_kind["Deployment"]
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
     selectors = {
@@ -84,7 +99,11 @@ def check_agreement(found):
     if autoscaler["minReplicas"] <= by_kind["PodDisruptionBudget"]["spec"]["minAvailable"]:
         yield "the disruption budget permits no disruption"
 
-    pods = {"Deployment": deployment["spec"]["template"]["spec"], "ServingRuntime": by_kind["ServingRuntime"]["spec"]}
+    pods = {
+        "Deployment": deployment["spec"]["template"]["spec"],
+        "Deployment with object storage": following["spec"]["template"]["spec"],
+        "ServingRuntime": by_kind["ServingRuntime"]["spec"],
+    }
     paths = json.loads((REPOSITORY / "openapi" / "openapi.json").read_text())["paths"]
     for kind, pod in pods.items():
         (container,) = pod["containers"]
@@ -96,7 +115,11 @@ def check_agreement(found):
             if asked and asked["port"] not in (*ports, *ports.values()):
                 yield f"{kind}: {probe} uses port {asked['port']}, which the container does not have"
         given = {setting["name"]: setting["value"] for setting in container["env"]}
-        yield from (f"{kind}: nerve-server does not know {name}" for name in given.keys() - known_settings())
+        own = {name for name in given if name.startswith("NERVE_")}
+        yield from (f"{kind}: nerve-server does not know {name}" for name in own - known_settings())
+        mounts = {mount["name"] for mount in container.get("volumeMounts", [])}
+        if mounts != {volume["name"] for volume in pod.get("volumes", [])}:
+            yield f"{kind}: the mounts are not the volumes"
         # The default is 30 s.
         grace = pod.get("terminationGracePeriodSeconds", 30)
         if grace * 1000 < int(given["NERVE_DRAIN_DELAY_MS"]) + int(given["NERVE_DRAIN_DEADLINE_MS"]):

@@ -15,20 +15,28 @@ EXPORT = SERVER.with_name("nerve-export")
 
 
 @contextlib.contextmanager
-def another_version():
-    """Yields the default model with another temperature, as a bundle and its version."""
+def at_temperature(temperature):
+    """Yields the default model with this temperature, as a bundle."""
     with tempfile.TemporaryDirectory(prefix="nerve-bundle-") as directory:
         bundle = pathlib.Path(directory) / "bundle"
         shutil.copytree(MODEL, bundle)
         manifest = json.loads((bundle / "manifest.json").read_text())
-        manifest["temperature"] = manifest.get("temperature", 1.0) + 0.5
+        manifest["temperature"] = temperature
         digest = hashlib.sha256()
         for name, file in sorted(manifest["files"].items()):
             digest.update(f"{name} {file['sha256']}\n".encode())
         digest.update(f"temperature {manifest['temperature']}\n".encode())
         manifest["version"] = digest.hexdigest()[:16]
         (bundle / "manifest.json").write_text(json.dumps(manifest))
-        yield bundle, manifest["version"]
+        yield bundle
+
+
+@contextlib.contextmanager
+def another_version():
+    """Yields the default model with another temperature, as a bundle and its version."""
+    temperature = json.loads((MODEL / "manifest.json").read_text()).get("temperature", 1.0)
+    with at_temperature(temperature + 0.5) as bundle:
+        yield bundle, json.loads((bundle / "manifest.json").read_text())["version"]
 
 
 def publish(bundle, store):

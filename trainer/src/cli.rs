@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use nerve_corpus::{CorpusError, ReadOptions, TagNames, parse_column};
 use nerve_inference::Kernels;
-use nerve_repository::{Precision, StoreAddress};
+use nerve_repository::{ModelAddress, Precision, StoreAddress};
 use nerve_tagging::Splitter;
 use nerve_trainer::{InputFormat, OutputFormat, Publication, TrainOptions};
 
@@ -189,12 +189,14 @@ impl PublishArgs {
 #[derive(Args)]
 #[command(group = ArgGroup::new("model").required(true).args(["checkpoint", "bundle"]))]
 pub(crate) struct ModelArgs {
-    /// Checkpoint to run on candle.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) checkpoint: Option<PathBuf>,
-    /// Bundle, store or plain export to run; --kernels chooses its kernels.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) bundle: Option<PathBuf>,
+    /// Checkpoint to run on candle: a directory, or a model of the hub such as dslim/bert-base-NER, which @ and a branch, tag or
+    /// commit may follow.
+    #[arg(long, value_name = "DIR|HUB_ID")]
+    pub(crate) checkpoint: Option<ModelAddress>,
+    /// Bundle, store or plain export to run, or a checkpoint or a model of the hub, which is exported in fp32 and kept in
+    /// NERVE_CACHE; --kernels chooses its kernels.
+    #[arg(long, value_name = "DIR|HUB_ID")]
+    pub(crate) bundle: Option<ModelAddress>,
     /// Longest window of a checkpoint in tokens, special tokens included [default: model_max_length of its
     /// tokenizer_config.json, else 512; at most the positions of the model].
     #[arg(long, conflicts_with = "bundle")]
@@ -202,10 +204,12 @@ pub(crate) struct ModelArgs {
     /// ONNX Runtime library for a bundle [default: ORT_DYLIB_PATH, else a `.onnxruntime/` above the program].
     #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
     pub(crate) onnxruntime: Option<PathBuf>,
-    /// The graph of a plain export, relative to its directory [default: model.onnx, else onnx/model.onnx].
+    /// The graph of a plain export, relative to its directory [default: model.onnx, else onnx/model.onnx]. Of a checkpoint or a
+    /// model of the hub, it is run instead of an export.
     #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
     pub(crate) onnx_file: Option<PathBuf>,
-    /// How a plain export's running text is split: corpus, whitespace or bert [default: bert].
+    /// How running text is split for a plain export or an exported checkpoint: corpus, whitespace or bert [default: bert for a plain
+    /// export, corpus for a checkpoint].
     #[arg(long, conflicts_with = "checkpoint")]
     pub(crate) splitter: Option<Splitter>,
     /// Which kernels compute a bundle's encoder: nerve (an error for a model that they cannot compute), onnxruntime, or auto, which uses

@@ -7,8 +7,12 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use nerve_corpus::{Corpus, Entries, Format, ReadOptions};
-use nerve_export::Comparison;
+use nerve_export::{
+    Cancellation, CheckpointOptions, Comparison, FoundModel, ModelRequest, PrepareError, ReadyModel,
+    checkpoint_dir,
+};
 use nerve_inference::OpenOptions;
+use nerve_repository::ModelAddress;
 use nerve_tagging::{Decoding, LabelSet, OrphanRule};
 use nerve_trainer::evaluate::{
     self, CheckpointTagger, Tagger, WordDifferences, calibration_table, evaluation_table, open_bundle,
@@ -165,7 +169,7 @@ pub(crate) fn evaluate(
     print!("{}", evaluation_table(&found.evaluation));
     write_json(json, &found.evaluation)?;
     let evaluated = model.checkpoint.as_ref().or(model.bundle.as_ref());
-    let name = evaluated.map_or_else(String::new, |dir| dir.display().to_string());
+    let name = evaluated.map_or_else(String::new, ToString::to_string);
     let report = RunReport {
         name,
         dev: Some(found),
@@ -272,24 +276,46 @@ fn threads_or_all(threads: Option<usize>) -> Result<usize> {
 fn open(model: &ModelArgs, decoding: Decoding) -> Result<Box<dyn Tagger>> {
     let threads = threads_or_all(model.threads)?;
     match (&model.checkpoint, &model.bundle) {
-        (Some(dir), _) => {
-            let tagger = CheckpointTagger::open(dir, model.max_length, threads)?;
+        (Some(checkpoint), _) => {
+            let dir = checkpoint_dir(checkpoint)?.path;
+            let tagger = CheckpointTagger::open(&dir, model.max_length, threads)?;
             Ok(Box::new(tagger.with_decoding(decoding)))
         }
-        (None, Some(dir)) => {
+        (None, Some(address)) => {
             let library = model.onnxruntime.as_deref();
+            let ready = ready_model(address, model)?;
             let plain = OpenOptions {
                 kernels: model.kernels,
                 onnx_file: model.onnx_file.clone(),
                 splitter: model.splitter,
+                source: ready.source,
                 ..OpenOptions::default()
             };
-            let (tagger, kernels) = open_bundle(dir, &plain, library, threads)?;
+            let (tagger, kernels) = open_bundle(&ready.path, &plain, library, threads)?;
             eprintln!("kernels: {kernels}");
             Ok(Box::new(tagger.with_decoding(decoding)))
         }
         (None, None) => anyhow::bail!("either --checkpoint or --bundle is needed"),
     }
+}
+
+/// The bundle, store or plain export at an address; a checkpoint is exported.
+fn ready_model(address: &ModelAddress, model: &ModelArgs) -> Result<ReadyModel> {
+    let request = ModelRequest {
+        address: address.clone(),
+        onnx_file: model.onnx_file.clone(),
+        splitter: model.splitter,
+        options: CheckpointOptions::default(),
+    };
+    Ok(match request.find()? {
+        FoundModel::Ready(ready) => ready,
+        FoundModel::Store(url) => return Err(PrepareError::ObjectStore { url: url.to_string() }.into()),
+        FoundModel::Checkpoint(checkpoint) => {
+            let path = checkpoint.export_cached(model.onnxruntime.as_deref(), &Cancellation::default())?;
+            eprintln!("bundle of the checkpoint: {}", path.display());
+            ReadyModel { path, source: None }
+        }
+    })
 }
 
 fn write_json(path: Option<&Path>, figures: &impl Serialize) -> Result<()> {

@@ -10,7 +10,7 @@ use clap::Parser;
 use nerve_corpus::ReadOptions;
 use nerve_tagging::{Decoding, OrphanRule};
 use nerve_trainer::evaluate::WordDifferences;
-use nerve_trainer::{Beginning, INTERRUPTED, prepare_process};
+use nerve_trainer::{Beginning, INTERRUPTED, PublishError, prepare_process};
 
 use crate::cli::{Cli, Command};
 use crate::commands::Outcome;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nerve_export::{
-    BundleRequest, CompareError, Comparison, ExportError, LogitsOf, export, publish_if_better,
+    BundleRequest, Cancellation, CompareError, Comparison, ExportError, LogitsOf, export, publish_if_better,
 };
 use nerve_inference::{Runtime, RuntimeError};
 use nerve_repository::{Precision, StoreAddress};
@@ -158,6 +158,8 @@ impl Publisher {
             base: base_name(&config.start),
             max_length: config.max_length,
             splitter: Splitter::Corpus,
+            source: None,
+            cancellation: Cancellation::default(),
         };
         let manifest = export(&request, &self.runtime)?;
         if publication.only_if_better {

@@ -11,7 +11,7 @@ use nerve_engine::{Engine, EngineConfig, TagInput, TagOptions};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut config = EngineConfig::default();
-    config.model.path = "models/default".into();
+    config.model.address = "./models/default".parse()?;
     let engine = Engine::open(config).await?;
     // Texts are refused until every worker's session has been warmed up.
     engine.ready().await?;

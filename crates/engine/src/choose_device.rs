@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use nerve_inference::{Device, Model, Runtime, SessionOptions};
+use nerve_repository::{CachedVersion, ModelAddress, RemoteError, StoreMirror};
 use tracing::info;
+use url::Url;
 
 use crate::config::ModelConfig;
 use crate::device::DeviceChoice;
@@ -33,7 +35,17 @@ pub(crate) fn with_device(config: ModelConfig, runtime: &Arc<Runtime>) -> ModelC
 
 /// Succeeds if a session of the model opens on CUDA; otherwise returns the reason.
 fn runs_on_cuda(config: &ModelConfig, runtime: &Arc<Runtime>) -> Result<(), String> {
-    let model = Model::open_with(&config.path, &config.plain()).map_err(|error| error.to_string())?;
+    let downloaded;
+    let path = match &config.address {
+        ModelAddress::Local(path) => path,
+        ModelAddress::ObjectStore(url) => {
+            downloaded = download(url).map_err(|error| error.to_string())?;
+            &downloaded.dir
+        }
+        ModelAddress::Hub(_) => return Err(format!("{} is not on disk", config.address)),
+    };
+    let options = config.plain(config.source.as_ref());
+    let model = Model::open_with(path, &options).map_err(|error| error.to_string())?;
     let options = SessionOptions {
         device: Device::Cuda(0),
         ..SessionOptions::default()
@@ -42,4 +54,11 @@ fn runs_on_cuda(config: &ModelConfig, runtime: &Arc<Runtime>) -> Result<(), Stri
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The version that a store on object storage will serve first.
+fn download(url: &Url) -> Result<CachedVersion, RemoteError> {
+    let mirror = StoreMirror::open(url)?;
+    let version = mirror.current().or_else(|error| mirror.cached().ok_or(error))?;
+    mirror.fetch(&version)
 }

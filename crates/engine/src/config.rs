@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 
 use clap::Args;
 use nerve_inference::{Device, Kernels, OpenOptions};
+use nerve_repository::{HubSource, ModelAddress};
 use nerve_tagging::Splitter;
 use thiserror::Error;
 
@@ -33,19 +34,26 @@ pub struct EngineConfig {
 /// Which model runs, and where.
 #[derive(Args, Clone, Debug)]
 pub struct ModelConfig {
-    /// A bundle, a store or a plain Hugging Face ONNX export.
+    /// A bundle, a store, a plain Hugging Face ONNX export, a checkpoint, which is exported and kept in NERVE_CACHE, a model of the
+    /// Hugging Face hub such as dslim/bert-base-NER, which @ and a branch, tag or commit may follow, or the URL of a store on object
+    /// storage such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
     #[arg(
         id = "model",
         long = "model",
         env = "NERVE_MODEL",
-        default_value = "models/default",
-        value_name = "PATH"
+        default_value = DEFAULT_MODEL,
+        value_name = "PATH|HUB_ID|URL"
     )]
-    pub path: PathBuf,
-    /// The ONNX file of a plain export, relative to its directory [default: model.onnx, or onnx/model.onnx].
+    pub address: ModelAddress,
+    /// The model of the hub whose files are at the address.
+    #[arg(skip)]
+    pub source: Option<HubSource>,
+    /// The ONNX file of a plain export, relative to its directory [default: model.onnx, or onnx/model.onnx]. Of a checkpoint or a
+    /// model of the hub, it is served instead of an export.
     #[arg(long, env = "NERVE_ONNX_FILE", value_name = "FILE")]
     pub onnx_file: Option<PathBuf>,
-    /// How running text is split into words for a plain export: corpus, whitespace or bert [default: bert].
+    /// How running text is split into words for a plain export or a checkpoint: corpus, whitespace or bert [default: bert for a plain
+    /// export, corpus for a checkpoint].
     #[arg(long, env = "NERVE_SPLITTER")]
     pub splitter: Option<Splitter>,
     /// The device that the model runs on: cpu, cuda, cuda:N, or auto, which is CUDA if the model can run on it, else the CPU.
@@ -87,16 +95,19 @@ pub struct VersionsConfig {
 /// A second model, which answers a share of the requests.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct CanaryConfig {
-    /// Path of a second model, which answers --canary-percent of the requests. Needs --canary-percent.
+    /// A second model, named as --model is, which answers --canary-percent of the requests. Needs --canary-percent.
     #[arg(
         id = "canary",
         long = "canary",
         env = "NERVE_CANARY",
-        value_name = "PATH",
+        value_name = "PATH|HUB_ID|URL",
         required = false,
         requires = "canary-percent"
     )]
-    pub path: PathBuf,
+    pub address: ModelAddress,
+    /// The model of the hub whose files are at the address.
+    #[arg(skip)]
+    pub source: Option<HubSource>,
     /// Percentage of the requests that the second model answers, from 0 to 100. Needs --canary.
     #[arg(
         id = "canary-percent",
@@ -191,6 +202,9 @@ pub enum OptionError {
     },
 }
 
+/// The model that is served if none is named. With `./`, it is a path even where there is no such directory.
+const DEFAULT_MODEL: &str = "./models/default";
+
 /// The maximum number of threads of one kind.
 const MAX_THREADS: usize = 1024;
 
@@ -206,7 +220,8 @@ const LEAST_TEXT_THREADS: usize = 2;
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
-            path: PathBuf::from("models/default"),
+            address: ModelAddress::Local(PathBuf::from(DEFAULT_MODEL)),
+            source: None,
             onnx_file: None,
             splitter: None,
             device: DeviceChoice::On(Device::Cpu),
@@ -293,12 +308,13 @@ impl ModelConfig {
     }
 
     /// How to open the model.
-    pub(crate) fn plain(&self) -> OpenOptions {
+    pub(crate) fn plain(&self, source: Option<&HubSource>) -> OpenOptions {
         OpenOptions {
             kernels: self.kernels,
             device: self.device(),
             onnx_file: self.onnx_file.clone(),
             splitter: self.splitter,
+            source: source.cloned(),
         }
     }
 

@@ -4,10 +4,12 @@
 //! stable track there may be a canary, which answers a share of the requests. A request is assigned one version at
 //! its start and keeps it; a replaced version ends when its last request does.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nerve_inference::{Device, Runtime};
+use nerve_repository::{HubSource, ModelAddress, StoreMirror};
 use tokio::task::spawn_blocking;
 
 use crate::choose_device::with_device;
@@ -18,6 +20,7 @@ use crate::health::Readiness;
 use crate::metrics::Metrics;
 use crate::models::error::ReloadError;
 use crate::models::named::NamedModel;
+use crate::models::remote::RemoteSource;
 use crate::models::source::{Files, ModelSource};
 use crate::models::track::{Reload, ReloadTrigger, Track};
 use crate::pipeline::tagger::Tagger;
@@ -48,17 +51,32 @@ impl Engine {
     /// Opens the models of a configuration. Their workers open sessions in the background; [`Self::ready`] waits for
     /// them.
     ///
-    /// Must run on a Tokio runtime. Files are read, and a device is chosen, on blocking threads.
+    /// The models must be on disk or in stores on object storage. Must run on a Tokio runtime. Files are read, and a device is chosen, on blocking threads.
     pub async fn open(config: EngineConfig) -> Result<Self, EngineError> {
         config.validate()?;
         let opened = spawn_blocking(move || {
             let runtime = Runtime::load(config.model.onnxruntime.as_deref())?;
             let model = with_device(config.model, &runtime);
-            let files = |path: &std::path::Path| -> Arc<dyn ModelSource> {
-                Arc::new(Files::new(path, &runtime, &model))
+            let files = |address: &ModelAddress, source: Option<&HubSource>| {
+                let files = |path: &Path| Files::new(path, &runtime, &model, source);
+                let source: Arc<dyn ModelSource> = match address {
+                    ModelAddress::Local(path) => Arc::new(files(path)),
+                    ModelAddress::ObjectStore(url) => {
+                        let mirror = StoreMirror::open(url)?;
+                        let files = files(mirror.dir());
+                        Arc::new(RemoteSource::new(mirror, files))
+                    }
+                    ModelAddress::Hub(_) => {
+                        let address = address.clone();
+                        return Err(EngineError::NotLocal { address });
+                    }
+                };
+                Ok(source)
             };
-            let stable = files(&model.path);
-            let canary = config.versions.canary.as_ref().map(|canary| files(&canary.path));
+            let stable = files(&model.address, model.source.as_ref())?;
+            let canary = config.versions.canary.as_ref();
+            let canary = canary.map(|canary| files(&canary.address, canary.source.as_ref()));
+            let canary = canary.transpose()?;
             Ok::<_, EngineError>((EngineConfig { model, ..config }, stable, canary))
         });
         let (config, stable, canary) = opened.await.map_err(|_| EngineError::ThreadLost)??;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nerve_inference::{ModelError, RuntimeError, TokenizerError};
-use nerve_repository::RemoteError;
+use nerve_repository::{ModelAddress, RemoteError};
 use thiserror::Error;
 
 use crate::config::OptionError;
@@ -26,8 +26,14 @@ pub enum EngineError {
         source: ModelError,
     },
     /// A store on object storage cannot be read.
-    #[error("cannot read the model store: {0}")]
+    #[error(transparent)]
     Store(#[from] RemoteError),
+    /// The model is not on disk.
+    #[error("{address}: the engine opens models on disk; fetch and export the model first")]
+    NotLocal {
+        /// The address of the model.
+        address: ModelAddress,
+    },
     /// The model's description cannot be written as JSON.
     #[error("cannot describe the model: {0}")]
     Describe(#[from] serde_json::Error),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use nerve_repository::onnx::{CONTRIB, Outline};
 use nerve_repository::{
-    BundleEvaluation, ConfigError, LocateError, Located, MANIFEST, Manifest, ManifestError, ModelConfig,
-    PlainConfig, TokenizerConfig, locate, plain_graph, plain_version,
+    BundleEvaluation, ConfigError, HubSource, LocateError, Located, MANIFEST, Manifest, ManifestError,
+    ModelConfig, PlainConfig, TokenizerConfig, locate, plain_graph, plain_version,
 };
 use nerve_tagging::{Decoder, LabelSet, Splitter, TagScheme, Temperature, WindowLimits, WindowLimitsError};
 use serde::Serialize;
@@ -93,6 +93,8 @@ pub struct OpenOptions {
     pub onnx_file: Option<PathBuf>,
     /// How running text is split into words; at the tokenizer's pre-tokens if absent.
     pub splitter: Option<Splitter>,
+    /// The model of the hub that the files of a plain export are from, which names the model.
+    pub source: Option<HubSource>,
 }
 
 /// The description of a model that `/info` shows.
@@ -124,6 +126,9 @@ pub struct ModelInfo {
     pub kernels: KernelsInUse,
     /// The base model from which the model was fine-tuned.
     pub base: Option<String>,
+    /// The model of the hub whose files these are, or that was exported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<HubSource>,
     /// The scores measured at the export.
     pub evaluation: Option<BundleEvaluation>,
 }
@@ -171,17 +176,21 @@ impl Model {
     }
 
     fn open_bundle(dir: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
-        let given = [
-            ("onnx-file", options.onnx_file.is_some()),
-            ("splitter", options.splitter.is_some()),
-        ];
-        if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
-            return Err(ModelError::NotPlain {
-                path: dir.to_owned(),
-                option,
-            });
+        let not_plain = |option| ModelError::NotPlain {
+            path: dir.to_owned(),
+            option,
+        };
+        if options.onnx_file.is_some() {
+            return Err(not_plain("onnx-file"));
         }
         let manifest = Manifest::read(dir)?;
+        // A checkpoint that was exported with an option has it in its manifest.
+        if options
+            .splitter
+            .is_some_and(|splitter| splitter != manifest.splitter)
+        {
+            return Err(not_plain("splitter"));
+        }
         let config_path = dir.join("config.json");
         let config = ModelConfig::read(&config_path)?;
         let labels = config.labels(&config_path)?;
@@ -229,6 +238,7 @@ impl Model {
             padding_free: manifest.graph.padding_free,
             kernels,
             base: manifest.base,
+            source: manifest.source,
             evaluation: manifest.evaluation,
         };
         let parts = ModelParts {
@@ -252,7 +262,12 @@ impl Model {
         let outline = read_outline(&graph)?;
         let interface = Interface::of(&outline, &graph, config.labels.len())?;
         let tokenizer = TextTokenizer::open_dir(dir)?;
-        let name = dir.file_name().unwrap_or(dir.as_os_str());
+        // The directory of a model of the hub is named after its commit.
+        let named = options
+            .source
+            .as_ref()
+            .map_or(dir, |source| Path::new(&source.id));
+        let name = named.file_name().unwrap_or(dir.as_os_str());
         let splitter = options.splitter.unwrap_or(Splitter::Bert);
         let (encoder, kernels) = choose_kernels(options.kernels, options.device, GraphFormat::Plain, &graph)?;
         let info = ModelInfo {
@@ -268,6 +283,7 @@ impl Model {
             padding_free: false,
             kernels,
             base: None,
+            source: options.source.clone(),
             evaluation: None,
         };
         let parts = ModelParts {

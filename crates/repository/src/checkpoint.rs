@@ -101,7 +101,7 @@ impl Checkpoint {
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let config_path = dir.join("config.json");
         let config = ModelConfig::read(&config_path)?;
-        let labels = config.labels(&config_path)?;
+        let labels = config.classifier_labels(&config_path)?;
         let (path, weights) = read_weights(dir, &config)?;
         Ok(Self {
             config,

@@ -256,6 +256,29 @@ impl ModelConfig {
         })
     }
 
+    /// The label set of a token classifier; an error for models of other tasks, which names `path`.
+    pub fn classifier_labels(&self, path: &Path) -> Result<LabelSet, ConfigError> {
+        if !self.architectures.is_empty() && !self.is_token_classifier() {
+            return Err(ConfigError::NotTokenClassifier {
+                path: path.to_owned(),
+                architectures: self.architectures.clone(),
+            });
+        }
+        if self.id2label.is_empty() {
+            return Err(ConfigError::Value {
+                path: path.to_owned(),
+                field: "id2label",
+                problem: "is missing, and so is label2id: the labels have no names".to_owned(),
+            });
+        }
+        self.labels(path)
+    }
+
+    fn is_token_classifier(&self) -> bool {
+        let mut classes = self.architectures.iter();
+        classes.any(|class| class.ends_with("ForTokenClassification"))
+    }
+
     /// The same encoder with a head for these labels.
     pub fn with_labels(mut self, labels: &LabelSet) -> Self {
         self.architectures = vec![self.family.class().to_owned()];
@@ -266,8 +289,7 @@ impl ModelConfig {
 
     /// The class of `transformers` that opens the checkpoint: of a tagger, or of an encoder alone.
     pub fn auto_class(&self) -> &'static str {
-        let mut classes = self.architectures.iter();
-        match classes.any(|class| class.ends_with("ForTokenClassification")) {
+        match self.is_token_classifier() {
             true => "AutoModelForTokenClassification",
             false => "AutoModel",
         }
@@ -354,6 +376,30 @@ mod tests {
         let twice = of(r#""label2id": {"O": 0, "B-a": 0}"#).unwrap_err().to_string();
         assert!(twice.contains("label2id gives one id to two labels"), "{twice}");
         assert!(of(r#""x": 0"#).unwrap().id2label.is_empty());
+    }
+
+    #[test]
+    fn models_of_other_tasks_are_no_token_classifiers() {
+        let labels = |fields: &str| {
+            let config = read(&MINIMAL.replace("\"use_cache\": true", fields)).unwrap();
+            config.classifier_labels(Path::new("config.json"))
+        };
+        let error = |fields: &str| labels(fields).unwrap_err().to_string();
+        let map = r#""id2label": {"0": "O", "1": "B-a"}"#;
+        assert!(labels(map).is_ok());
+        assert!(
+            labels(&format!(
+                r#"{map}, "architectures": ["BertForTokenClassification"]"#
+            ))
+            .is_ok()
+        );
+        let other = error(&format!(r#"{map}, "architectures": ["BertForMaskedLM"]"#));
+        assert!(
+            other.contains("BertForMaskedLM, not a token classifier"),
+            "{other}"
+        );
+        let unnamed = error(r#""architectures": ["BertForTokenClassification"]"#);
+        assert!(unnamed.contains("config.json: id2label is missing"), "{unnamed}");
     }
 
     const DISTILBERT: &str = r#"{"model_type": "distilbert", "vocab_size": 10, "dim": 8, "n_layers": 1, "n_heads": 2,

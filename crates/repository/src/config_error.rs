@@ -34,6 +34,17 @@ pub enum ConfigError {
         /// The family that the file names.
         model_type: String,
     },
+    /// The architecture is of another task.
+    #[error(
+        "{}: architectures is {}, not a token classifier; give a model with labels for tokens, whose architecture ends in ForTokenClassification",
+        path.display(), architectures.join(", ")
+    )]
+    NotTokenClassifier {
+        /// The file.
+        path: PathBuf,
+        /// The classes that the file names.
+        architectures: Vec<String>,
+    },
     /// A field has a value of another type.
     #[error("{}: {field}: {source}", path.display())]
     Field {

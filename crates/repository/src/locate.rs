@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::manifest::MANIFEST;
+use crate::shards::{PICKLES, WEIGHTS, WEIGHTS_INDEX};
+
 /// The files in which exporters write the graph.
 const GRAPHS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
 
@@ -20,7 +23,7 @@ pub enum LocateError {
     },
     /// The directory holds no model.
     #[error(
-        "{}: neither a bundle (manifest.json), a model store (current), nor an ONNX export (config.json with model.onnx or onnx/model.onnx)",
+        "{}: neither a bundle (manifest.json), a model store (current), a checkpoint (config.json with model.safetensors), nor an ONNX export (config.json with model.onnx or onnx/model.onnx)",
         path.display()
     )]
     Unknown {
@@ -53,8 +56,36 @@ pub enum LocateError {
 
 fn alternatives(found: &[String]) -> String {
     match found {
-        [] => "the directory has no ONNX file".to_owned(),
+        [] => "the directory has neither an ONNX file nor model.safetensors".to_owned(),
         found => format!("name one of these with --onnx-file: {}", found.join(", ")),
+    }
+}
+
+/// What a directory holds, as the names of its files show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelKind {
+    /// A bundle or a store of bundles.
+    Bundle,
+    /// A checkpoint, which must be exported.
+    Checkpoint,
+    /// A plain export, or a directory without a model.
+    PlainExport,
+}
+
+impl ModelKind {
+    /// What is in a directory. A checkpoint that also has an ONNX file is a plain export only if `--onnx-file` names the file.
+    pub fn of(dir: &Path, onnx_file: Option<&Path>) -> Self {
+        let has = |file: &str| dir.join(file).is_file();
+        if dir.join("current").symlink_metadata().is_ok() || has(MANIFEST) {
+            return Self::Bundle;
+        }
+        let has_weights = has(WEIGHTS) || has(WEIGHTS_INDEX);
+        // Pickled weights are refused with the command that converts them, unless there is a graph to serve.
+        let is_pickled = || PICKLES.into_iter().any(has) && onnx_files(dir).is_empty();
+        match onnx_file.is_none() && has("config.json") && (has_weights || is_pickled()) {
+            true => Self::Checkpoint,
+            false => Self::PlainExport,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::file_info::FileInfo;
+use crate::hub_source::HubSource;
 use crate::precision::Precision;
 use crate::version::VersionHasher;
 
@@ -133,6 +134,9 @@ pub struct Manifest {
     /// The base model the checkpoint was fine-tuned from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// The model of the hub that was exported, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<HubSource>,
     /// The scores of this bundle, measured before it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<BundleEvaluation>,
@@ -263,6 +267,7 @@ impl Manifest {
             graph,
             files,
             base: _,
+            source: _,
             evaluation: _,
             made_by: _,
         } = self;
@@ -397,6 +402,10 @@ mod tests {
     fn where_a_bundle_comes_from_does_not_change_its_version() {
         let mut other = manifest(FORMAT_VERSION);
         (other.base, other.evaluation, other.made_by) = (None, None, String::new());
+        other.source = Some(HubSource {
+            id: "a/b".to_owned(),
+            commit: "c".to_owned(),
+        });
         let version = manifest(FORMAT_VERSION).content_version().unwrap();
         assert_eq!(other.content_version().unwrap(), version);
     }

@@ -14,7 +14,7 @@ pub const WEIGHTS: &str = "model.safetensors";
 /// The index of sharded weights.
 pub const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 /// Files of pickled tensors, which are programs rather than data and are not read.
-const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+pub(crate) const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// Why the weight files of a checkpoint cannot be used.
 #[derive(Debug, Error)]

@@ -46,7 +46,7 @@ pub(crate) struct InfoTrack {
     /// The percentage of requests it may answer.
     #[schema(example = 100)]
     percent: u8,
-    /// Why the version that should answer does not; absent where it does.
+    /// Why the version that should answer does not, or is not known because the store cannot be read; absent where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     problem: Option<String>,

@@ -416,7 +416,8 @@ fn the_canary_answers_its_share_of_calls() {
         }),
         |config| {
             config.engine.versions.canary = Some(nerve_engine::CanaryConfig {
-                path: "canary".into(),
+                address: "./canary".parse().unwrap(),
+                source: None,
                 percent: 50,
             });
         },

@@ -129,7 +129,8 @@ fn a_canary_that_is_no_good_keeps_no_version_back() {
     let (stable, canary) = (Arc::new(script()), Arc::new(script()));
     let server = Server::start_shared(Arc::clone(&stable), Some(Arc::clone(&canary)), |config| {
         config.engine.versions.canary = Some(CanaryConfig {
-            path: "canary".into(),
+            address: "./canary".parse().unwrap(),
+            source: None,
             percent: 0,
         });
         config.admin_keys = keys("boss");
@@ -151,7 +152,8 @@ fn a_request_that_names_a_version_is_given_it() {
     };
     let server = Server::start_with(Script::default(), Some(canary), |config| {
         config.engine.versions.canary = Some(CanaryConfig {
-            path: "canary".into(),
+            address: "./canary".parse().unwrap(),
+            source: None,
             percent: 50,
         });
     })
@@ -270,7 +272,8 @@ fn a_canary_answers_its_share_of_the_ids_and_always_the_same() {
     };
     let server = Server::start_with(Script::default(), Some(canary), |config| {
         config.engine.versions.canary = Some(CanaryConfig {
-            path: "canary".into(),
+            address: "./canary".parse().unwrap(),
+            source: None,
             percent: 30,
         });
     })

@@ -37,7 +37,7 @@ impl CheckpointTagger {
         let model = ModelDir::open(dir)?.on(device);
         let labels = model
             .config
-            .labels(&dir.join("config.json"))
+            .classifier_labels(&dir.join("config.json"))
             .map_err(CheckpointError::from)?;
         let max_length = match max_length.into() {
             Some(max_length) => max_length,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use nerve_inference::{Device, Model, ModelError, OpenOptions, Runtime, SessionOptions};
-use nerve_repository::{LocateError, Located, locate};
+use nerve_repository::{HubSource, LocateError, Located, locate};
 use tracing::info;
 
 use crate::config::ModelConfig;
@@ -127,10 +127,15 @@ pub(crate) struct Files {
 
 impl Files {
     /// The model at this path, run as configured.
-    pub(crate) fn new(path: &Path, runtime: &Arc<Runtime>, config: &ModelConfig) -> Self {
+    pub(crate) fn new(
+        path: &Path,
+        runtime: &Arc<Runtime>,
+        config: &ModelConfig,
+        source: Option<&HubSource>,
+    ) -> Self {
         Self {
             path: path.to_owned(),
-            plain: config.plain(),
+            plain: config.plain(source),
             runtime: Arc::clone(runtime),
             device: config.device(),
             lone_threads: config.lone_threads(),

@@ -131,7 +131,7 @@ pub enum RemoteError {
     },
     /// The store in the cache, or the bundle to publish, cannot be used.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// There is no place for the cache.
     #[error(transparent)]
     NoCacheDir(#[from] NoCacheDir),
@@ -143,6 +143,15 @@ pub enum RemoteError {
     /// A bundle's file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+impl From<StoreError> for RemoteError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::File(error) => Self::Cache(error),
+            other => Self::Store(other),
+        }
+    }
 }
 
 impl RemoteError {

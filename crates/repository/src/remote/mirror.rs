@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
+use tracing::info;
 use url::Url;
 
 use crate::cache_dir::cache_dir;
@@ -105,6 +106,7 @@ impl StoreMirror {
             return Ok(whole);
         }
         store.add(|staging| download(&self.objects, version, staging))?;
+        info!(store = %self.url(), version, "version downloaded");
         self.whole(version)?.ok_or_else(|| {
             let dir = self.version_dir(version);
             let source = std::io::Error::other("the version was removed or changed while it was downloaded");

@@ -88,8 +88,7 @@ impl Objects {
 
     /// The path of an object in the bucket. `name` is relative to the store.
     pub(crate) fn path(&self, name: &str) -> Path {
-        name.split('/')
-            .fold(self.prefix.clone(), |path, part| path.join(part))
+        name.split('/').fold(self.prefix.clone(), Path::join)
     }
 
     /// The URL of an object.

@@ -1,0 +1,347 @@
+//! Fetches the files of a model, those that the cache lacks from the hub.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+
+use tracing::{info, warn};
+
+use crate::address::HubModel;
+use crate::hub::blob_hash::BlobHash;
+use crate::hub::cache::{ModelCache, is_commit};
+use crate::hub::download::Download;
+use crate::hub::error::{HubError, HubFault};
+use crate::hub::files::{FileFault, Files, Inventory};
+use crate::hub::limits::Limits;
+use crate::hub::requests::{Listing, Requests};
+use crate::hub::retries::Retries;
+use crate::hub::settings::HubSettings;
+
+/// The revision if none is named.
+const MAIN: &str = "main";
+/// What an error names that is not about a file of the model.
+const LISTING: &str = "list of files";
+
+/// Fetches models of the hub into the cache.
+#[derive(Clone, Debug)]
+pub struct HubClient {
+    settings: HubSettings,
+    requests: Requests,
+    pub(super) limits: Limits,
+}
+
+/// The files of one commit of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubSnapshot {
+    /// Their directory in the cache. The files are symbolic links, and files that were not asked for may be there too.
+    pub dir: PathBuf,
+    /// The commit, 40 hexadecimal digits.
+    pub commit: String,
+    /// The files that were asked for, by their paths in `dir`.
+    pub files: Vec<String>,
+}
+
+impl HubClient {
+    /// A client with the settings of the environment.
+    pub fn from_env() -> Result<Self, HubError> {
+        Ok(Self::new(HubSettings::from_env()?))
+    }
+
+    /// A client with these settings.
+    pub fn new(settings: HubSettings) -> Self {
+        Self::with_limits(settings, Limits::default())
+    }
+
+    pub(super) fn with_limits(settings: HubSettings, limits: Limits) -> Self {
+        let requests = Requests::new(&settings, &limits);
+        Self {
+            settings,
+            requests,
+            limits,
+        }
+    }
+
+    /// The files of a model, in the cache.
+    ///
+    /// A branch or tag is resolved by the hub. Without network, or if the hub has a fault, it is the commit that it had when it was
+    /// last fetched, if the cache has the files. For a commit whose files are in the cache the hub is not asked.
+    pub fn fetch(&self, model: &HubModel, files: Files<'_>) -> Result<HubSnapshot, HubError> {
+        let fetch = Fetch {
+            client: self,
+            model,
+            revision: model.revision.as_deref().unwrap_or(MAIN),
+            cache: ModelCache::new(&self.settings.cache, &model.id),
+        };
+        fetch.run(files).map_err(|(file, fault)| HubError::File {
+            model: model.clone(),
+            file,
+            fault: Box::new(fault),
+        })
+    }
+
+    /// Checks that the files of a snapshot have the content that the hub says, in case that something altered the cache. Files
+    /// that [`Self::fetch`] downloads were checked; those that it found were not.
+    pub fn verify(&self, model: &HubModel, snapshot: &HubSnapshot) -> Result<(), HubError> {
+        let cache = ModelCache::new(&self.settings.cache, &model.id);
+        for file in &snapshot.files {
+            let verified = verify(&cache, &snapshot.commit, file);
+            verified.map_err(|fault| HubError::File {
+                model: model.clone(),
+                file: file.clone(),
+                fault: Box::new(fault),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn verify(cache: &ModelCache, commit: &str, file: &str) -> Result<(), HubFault> {
+    let etag = cache.etag(commit, file);
+    let Some((hash, etag)) = etag.and_then(|etag| Some((BlobHash::of_etag(&etag)?, etag))) else {
+        return Ok(());
+    };
+    let path = cache.blob(&etag);
+    let found = hash
+        .found(&path)
+        .map_err(|source| HubFault::cache(&path, None, source))?;
+    let (what, expected) = hash.expected();
+    match found == expected {
+        true => Ok(()),
+        false => Err(HubFault::CacheAltered { path, what, found }),
+    }
+}
+
+/// One call of [`HubClient::fetch`].
+struct Fetch<'a> {
+    client: &'a HubClient,
+    model: &'a HubModel,
+    revision: &'a str,
+    cache: ModelCache,
+}
+
+impl Fetch<'_> {
+    fn run(&self, files: Files<'_>) -> Result<HubSnapshot, FileFault> {
+        let cached = self.find(files);
+        if self.client.settings.offline {
+            let snapshot = cached?.snapshot;
+            info!(
+                "{}: commit {} of the cache, because HF_HUB_OFFLINE is set",
+                self.model, snapshot.commit
+            );
+            return Ok(snapshot);
+        }
+        let attempts = match cached {
+            Ok(cached) if cached.is_complete && is_commit(self.revision) => return Ok(cached.snapshot),
+            Ok(_) => 1,
+            Err(_) => self.client.limits.attempts,
+        };
+        let listing = self.retry(LISTING, attempts, || {
+            self.client.requests.list(&self.model.id, self.revision)
+        });
+        match (listing, cached) {
+            (Ok(listing), _) => self.obtain(files, &listing),
+            (Err(fault), Ok(cached)) if fault.is_temporary() => {
+                let commit = &cached.snapshot.commit;
+                warn!("{}: {fault}; using commit {commit} of the cache", self.model);
+                Ok(cached.snapshot)
+            }
+            (Err(fault), _) => Err((LISTING.to_owned(), fault)),
+        }
+    }
+
+    /// The files of the cache, without a request.
+    fn find(&self, files: Files<'_>) -> Result<Cached, FileFault> {
+        let absent = || HubFault::Offline {
+            cache: self.client.settings.cache.clone(),
+        };
+        let commit = match is_commit(self.revision) {
+            true => Some(self.revision.to_owned()),
+            false => self.cache.read_ref(self.revision),
+        };
+        let commit = commit.ok_or_else(|| ("config.json".to_owned(), absent()))?;
+        let inventory = CachedFiles {
+            cache: &self.cache,
+            commit: &commit,
+            is_complete: Cell::new(true),
+        };
+        let chosen = files.choose(&self.model.id, &inventory);
+        let mut chosen = match chosen {
+            // The model may have the file.
+            Err((file, _)) if !inventory.is_complete.get() => return Err((file, absent())),
+            chosen => chosen?,
+        };
+        let dir = self.cache.snapshot(&commit);
+        for file in files.named_in(&dir, &chosen)? {
+            if !self.cache.has(&commit, &file) {
+                return Err((file, absent()));
+            }
+            chosen.push(file);
+        }
+        Ok(Cached {
+            is_complete: inventory.is_complete.get(),
+            snapshot: HubSnapshot {
+                dir,
+                commit,
+                files: chosen,
+            },
+        })
+    }
+
+    /// The files of a commit, those that the cache lacks downloaded.
+    fn obtain(&self, files: Files<'_>, listing: &Listing) -> Result<HubSnapshot, FileFault> {
+        let commit = listing.commit.as_str();
+        let inventory = ListedFiles {
+            listing,
+            cache: &self.cache,
+        };
+        let mut chosen = files.choose(&self.model.id, &inventory)?;
+        for file in &chosen {
+            self.obtain_file(commit, file)?;
+        }
+        let dir = self.cache.snapshot(commit);
+        for file in files.named_in(&dir, &chosen)? {
+            if !listing.files.contains(&file) {
+                let alternatives = Vec::new();
+                return Err((file, HubFault::FileNotFound { alternatives }));
+            }
+            self.obtain_file(commit, &file)?;
+            chosen.push(file);
+        }
+        // Not before: without network the files of the commit that it names are used.
+        if !is_commit(self.revision)
+            && let Err(error) = self.cache.write_ref(self.revision, commit)
+        {
+            warn!(
+                "{}: the cache does not record that this is commit {commit}: {error}",
+                self.model
+            );
+        }
+        Ok(HubSnapshot {
+            dir,
+            commit: commit.to_owned(),
+            files: chosen,
+        })
+    }
+
+    fn obtain_file(&self, commit: &str, file: &str) -> Result<(), FileFault> {
+        match self.cache.has(commit, file) {
+            true => Ok(()),
+            false => self
+                .download(commit, file)
+                .map_err(|fault| (file.to_owned(), fault)),
+        }
+    }
+
+    fn download(&self, commit: &str, file: &str) -> Result<(), HubFault> {
+        let HubClient { requests, limits, .. } = self.client;
+        let id = self.model.id.as_str();
+        let metadata = self.retry(file, limits.attempts, || requests.metadata(id, commit, file))?;
+        let failed = |(path, source): (PathBuf, _)| HubFault::cache(&path, metadata.size, source);
+        let waiting = || {
+            info!(
+                "{}: waiting for another process that downloads {file}",
+                self.model
+            )
+        };
+        let _lock = self.cache.lock(&metadata.etag, waiting).map_err(failed)?;
+        let blob = self.cache.blob(&metadata.etag);
+        let found = blob.metadata().ok().map(|found| found.len());
+        let is_whole = |found: u64| metadata.size.is_none_or(|size| size == found);
+        if !found.is_some_and(is_whole) {
+            if let Some(found) = found {
+                warn!(
+                    "{}: {file}: {} has {found} bytes, which is not its size; replacing it",
+                    self.model,
+                    blob.display()
+                );
+            }
+            let download = Download {
+                requests,
+                limits,
+                id,
+                commit,
+                file,
+                metadata: &metadata,
+                blob: &blob,
+            };
+            download.run()?;
+        }
+        self.cache.link(commit, file, &metadata.etag).map_err(failed)
+    }
+
+    fn retry<T>(
+        &self,
+        file: &str,
+        attempts: u32,
+        request: impl Fn() -> Result<T, HubFault>,
+    ) -> Result<T, HubFault> {
+        let mut retries = Retries::at_most(attempts, &self.client.limits);
+        loop {
+            match request() {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => retries.wait(fault, |fault, wait| {
+                    warn!(
+                        "{}: {file}: {fault}; trying again in {:.1} s",
+                        self.model,
+                        wait.as_secs_f64()
+                    );
+                })?,
+            }
+        }
+    }
+}
+
+/// A snapshot that the cache has.
+struct Cached {
+    snapshot: HubSnapshot,
+    /// Whether the cache knows of each optional file that the commit lacks it.
+    is_complete: bool,
+}
+
+/// The files of a commit that the cache has.
+struct CachedFiles<'a> {
+    cache: &'a ModelCache,
+    commit: &'a str,
+    /// Unset once a file was asked for that the commit may have.
+    is_complete: Cell<bool>,
+}
+
+impl Inventory for CachedFiles<'_> {
+    fn has(&self, file: &str) -> bool {
+        let has = self.cache.has(self.commit, file);
+        if !has && !self.cache.is_absent(self.commit, file) {
+            self.is_complete.set(false);
+        }
+        has
+    }
+
+    fn with_extension(&self, _extensions: &[&str]) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The files of a commit that the hub has. Each that it lacks is recorded in the cache, as `huggingface_hub` does.
+struct ListedFiles<'a> {
+    listing: &'a Listing,
+    cache: &'a ModelCache,
+}
+
+impl Inventory for ListedFiles<'_> {
+    fn has(&self, file: &str) -> bool {
+        let has = self.listing.files.contains(file);
+        if !has && let Err(error) = self.cache.mark_absent(&self.listing.commit, file) {
+            warn!(
+                "the cache does not record that {} lacks {file}: {error}",
+                self.listing.commit
+            );
+        }
+        has
+    }
+
+    fn with_extension(&self, extensions: &[&str]) -> Vec<String> {
+        let has_extension = |file: &&String| {
+            let extension = file.rsplit_once('.').map(|(_, extension)| extension);
+            extension.is_some_and(|extension| extensions.contains(&extension))
+        };
+        self.listing.files.iter().filter(has_extension).cloned().collect()
+    }
+}
