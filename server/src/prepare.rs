@@ -4,7 +4,7 @@ use std::thread;
 
 use nerve_engine::EngineConfig;
 use nerve_export::{Cancellation, CheckpointOptions, FoundModel, ModelRequest, PrepareError};
-use nerve_repository::ModelAddress;
+use nerve_repository::{ModelAddress, ModelKind};
 use tokio::sync::oneshot;
 
 /// The configuration with models that the engine opens; none if `stop` completes before.
@@ -67,6 +67,17 @@ pub async fn prepare(
         (*address, *source) = ready;
     }
     Ok(Some(config))
+}
+
+/// Whether the models are opened as they are.
+pub(crate) fn is_ready(config: &EngineConfig) -> bool {
+    let canary = config.versions.canary.as_ref();
+    let addresses = [Some(&config.model.address), canary.map(|canary| &canary.address)];
+    let onnx_file = config.model.onnx_file.as_deref();
+    addresses.into_iter().flatten().all(|address| match address {
+        ModelAddress::Local(path) => ModelKind::of(path, onnx_file) != ModelKind::Checkpoint,
+        ModelAddress::Hub(_) | ModelAddress::ObjectStore(_) => false,
+    })
 }
 
 /// The files of each model. Options for checkpoints are an error only if no model is a checkpoint.

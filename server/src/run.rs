@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::HttpServer;
 use actix_web::dev::Server;
+use actix_web::http::KeepAlive;
 use nerve_engine::{Engine, EngineError, watch};
 use nerve_export::PrepareError;
 use thiserror::Error;
@@ -20,8 +21,10 @@ use crate::grpc::server::GrpcServer;
 use crate::http::app::app;
 use crate::http::idle::give_up_on_clients_that_do_not_read;
 use crate::http::keys::{KeyError, Keys};
+use crate::http::request_id::RequestIds;
+use crate::http::starting::starting_app;
 use crate::http::state::AppState;
-use crate::prepare::prepare;
+use crate::prepare::{is_ready, prepare};
 use crate::tls::{Certificate, TlsError, tls_config};
 
 /// Longer than the idle timeouts of common proxies, so that the proxy closes an idle connection first.
@@ -93,7 +96,24 @@ pub async fn run(
     let mut shutdown = pin!(shutdown);
     // Everything that can be wrong besides the models is checked before they are fetched, exported and opened.
     let entrance = Entrance::new(listeners, &config)?;
-    let Some(engine) = prepare(config.engine.clone(), &config.checkpoint, &mut shutdown).await? else {
+    let preparing = prepare(config.engine.clone(), &config.checkpoint, &mut shutdown);
+    let prepared = match is_ready(&config.engine) {
+        true => preparing.await,
+        // The process is alive during a download or an export, which may take minutes.
+        false => {
+            let server = starting_server(&entrance, &config.http)?;
+            let handle = server.handle();
+            let mut server = pin!(server);
+            info!(listen = %entrance.address, "alive, and not ready while the models are prepared");
+            let prepared = tokio::select! {
+                prepared = preparing => prepared,
+                ended = &mut server => return Ok(ended.map(|()| Stopped::Late)?),
+            };
+            tokio::join!(handle.stop(true), server).1?;
+            prepared
+        }
+    };
+    let Some(engine) = prepared? else {
         return Ok(Stopped::Drained);
     };
     serve(entrance, config, Engine::open(engine), shutdown).await
@@ -306,6 +326,23 @@ fn http_server(
         Some(certificate) => server.listen_rustls_0_23(entrance.listener, tls_config(certificate)?)?,
     };
     Ok((server.run(), entrance.hangup))
+}
+
+/// A server that answers that the process is alive and not ready. It leaves the listener open for the one that follows.
+fn starting_server(entrance: &Entrance, http: &HttpConfig) -> Result<Server, ServerError> {
+    let ids = Arc::new(RequestIds::default());
+    let listener = entrance.listener.try_clone()?;
+    let server = HttpServer::new(move || starting_app(Arc::clone(&ids)))
+        .workers(1)
+        .keep_alive(KeepAlive::Disabled)
+        .client_request_timeout(Duration::from_millis(http.read_timeout_ms) + CLOCK_STEP)
+        .disable_signals()
+        .shutdown_timeout(1);
+    let server = match entrance.certificate.clone() {
+        None => server.listen(listener)?,
+        Some(certificate) => server.listen_rustls_0_23(listener, tls_config(certificate)?)?,
+    };
+    Ok(server.run())
 }
 
 /// Reads keys and certificates again when their files change; never returns.

@@ -14,7 +14,7 @@ mod testing;
 mod threads;
 mod train;
 
-pub use base::{BaseError, base_dir, is_on_hub};
+pub use base::{BaseError, base_dir, hub_model};
 pub use process::{INTERRUPTED, interrupt_flag, prepare_process};
 pub use publish::{Publication, PublishError, Publisher};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};

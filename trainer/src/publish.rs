@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use nerve_corpus::{Corpus, CorpusError, Splits};
 
-use crate::base::open::is_on_hub;
+use crate::base::open::hub_model;
 use crate::report::card::last_parts;
 use crate::train::config::TrainConfig;
 use crate::train::config::start::InitialModel;
@@ -86,7 +86,7 @@ pub struct Publication {
 /// The name of the base model: its hub id, or the end of its path. Fresh weights have none.
 fn base_name(start: &InitialModel) -> Option<String> {
     match start {
-        InitialModel::Base { base, .. } if is_on_hub(base) => Some(base.clone()),
+        InitialModel::Base { base, .. } if hub_model(base).is_some() => Some(base.clone()),
         InitialModel::Base { base, .. } => Some(last_parts(base)),
         InitialModel::Scratch(_) => None,
     }

@@ -40,7 +40,7 @@ pub use file_info::FileInfo;
 pub use files::{FileError, create_dir_synced, parent, rename_synced, set_readable, sync, write_synced};
 pub use hub_source::HubSource;
 pub use json_file::JsonFile;
-pub use locate::{LocateError, Located, ModelKind, locate, plain_graph};
+pub use locate::{LocateError, Located, ModelKind, locate, onnx_files, plain_graph};
 pub use manifest::{
     BundleEvaluation, FILES, FORMAT_VERSION, GraphInfo, MANIFEST, Manifest, ManifestError, TOKENIZER_CONFIG,
 };

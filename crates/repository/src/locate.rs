@@ -142,7 +142,7 @@ pub fn plain_graph(dir: &Path, onnx_file: Option<&Path>) -> Result<PathBuf, Loca
 }
 
 /// The ONNX files of a directory and its `onnx` folder, sorted by name.
-fn onnx_files(dir: &Path) -> Vec<String> {
+pub fn onnx_files(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for folder in ["", "onnx"] {
         // A folder that cannot be listed suggests nothing.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nerve_corpus::CorpusError;
 use nerve_inference::{RuntimeError, TokenizerError};
 use nerve_repository::hub::HubError;
-use nerve_repository::{CheckpointError, ConfigError, FileError, NoCacheDir, Precision};
+use nerve_repository::{CheckpointError, ConfigError, FileError, HubModel, NoCacheDir, Precision};
 use thiserror::Error;
 
 use crate::bundle::ExportError;
@@ -17,8 +17,13 @@ use crate::verify::VerifyError;
 #[derive(Debug, Error)]
 pub enum PrepareError {
     /// The model cannot be fetched from the hub.
-    #[error(transparent)]
-    Hub(#[from] HubError),
+    #[error("there is no directory {model}, and the model cannot be fetched from the hub: {source}")]
+    Hub {
+        /// The model.
+        model: HubModel,
+        /// The cause.
+        source: HubError,
+    },
     /// The address is that of a store on object storage.
     #[error(
         "{url}: this command does not read stores on object storage; download a version, and give its directory"
@@ -56,6 +61,14 @@ pub enum PrepareError {
     /// The configuration is not that of a supported token classifier.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The configuration is not that of a supported token classifier, but there is an ONNX file.
+    #[error("{source}; to serve the ONNX file in the directory, name it: --onnx-file {onnx_file}")]
+    OnlyGraph {
+        /// What is wrong with the configuration.
+        source: ConfigError,
+        /// The first ONNX file of the directory.
+        onnx_file: String,
+    },
     /// The checkpoint is invalid.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -109,6 +122,17 @@ pub enum PrepareError {
 }
 
 impl PrepareError {
+    /// Names the option that serves an ONNX file of the directory, if it has one.
+    pub(crate) fn or_graph(self, onnx_files: &[String]) -> Self {
+        match (self, onnx_files.first()) {
+            (Self::Config(source), Some(onnx_file)) => Self::OnlyGraph {
+                source,
+                onnx_file: onnx_file.clone(),
+            },
+            (error, _) => error,
+        }
+    }
+
     /// Names the cache in errors of its files.
     pub(crate) fn of_cache(source: FileError) -> Self {
         Self::Cache { source }

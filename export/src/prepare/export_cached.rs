@@ -126,3 +126,28 @@ impl FoundCheckpoint {
         place.put(&out).map_err(PrepareError::of_cache)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nerve_repository::{Checkpoint, FileInfo};
+
+    use super::*;
+    use crate::graph::classifier::build;
+    use crate::graph::options::Arithmetic;
+
+    /// Otherwise a new program would find the graphs of an older one in the cache.
+    #[test]
+    fn another_graph_has_another_revision() {
+        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/families/fixtures/bert");
+        let checkpoint = Checkpoint::open(Path::new(fixture)).unwrap();
+        let graph = build(&checkpoint, Arithmetic::Float, LogitsOf::Selected).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), graph.bytes).unwrap();
+        let hash = FileInfo::of(file.path()).unwrap().sha256;
+        assert_eq!(
+            (REVISION, &hash[..16]),
+            (1, "0000000000000000"),
+            "the exported graph has changed: raise REVISION, and write both here"
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nerve_repository::{HubSource, ModelAddress, ModelConfig, ModelKind, StoreAddress};
+use nerve_repository::{HubSource, ModelAddress, ModelConfig, ModelKind, StoreAddress, onnx_files};
 use nerve_tagging::Splitter;
 use tracing::info;
 use url::Url;
@@ -66,7 +66,7 @@ impl ModelRequest {
         match &self.address {
             ModelAddress::Local(path) => match ModelKind::of(path, onnx_file) {
                 ModelKind::Checkpoint => {
-                    check_config(path)?;
+                    check_config(path).map_err(|error| error.or_graph(&onnx_files(path)))?;
                     self.checkpoint(path, path, None)
                 }
                 ModelKind::Bundle => self.ready(path, "a bundle or a model store"),

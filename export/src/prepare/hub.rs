@@ -10,34 +10,39 @@ use crate::prepare::find::check_config;
 
 /// The directory of a checkpoint of the hub, and its commit.
 pub(crate) fn fetch_checkpoint(model: &HubModel) -> Result<(PathBuf, HubSource), PrepareError> {
-    fetch(model, Files::Checkpoint, check_config)
+    fetch(model, [Files::Config, Files::Checkpoint], check_config)
 }
 
 /// The directory of a model of the hub with one of its ONNX files, and its commit.
 pub(crate) fn fetch_graph(model: &HubModel, file: &Path) -> Result<(PathBuf, HubSource), PrepareError> {
     // A name that is not UTF-8 is not on the hub.
     let file = file.to_string_lossy();
-    fetch(model, Files::Onnx(&file), |dir| {
+    // The length may be in the tokenizer's configuration.
+    fetch(model, [Files::Tokenizer, Files::Onnx(&file)], |dir| {
         PlainConfig::read(dir)?;
         Ok(())
     })
 }
 
-/// Fetches these files, once the small ones have passed a check.
+/// Fetches small files, and after they have passed a check the others.
 fn fetch(
     model: &HubModel,
-    files: Files<'_>,
+    [small, all]: [Files<'_>; 2],
     check: impl Fn(&Path) -> Result<(), PrepareError>,
 ) -> Result<(PathBuf, HubSource), PrepareError> {
-    let client = HubClient::from_env()?;
-    let small = client.fetch(model, Files::Tokenizer)?;
+    let failed = |source| PrepareError::Hub {
+        model: model.clone(),
+        source,
+    };
+    let client = HubClient::from_env().map_err(failed)?;
+    let small = client.fetch(model, small).map_err(failed)?;
     check(&small.dir)?;
     // The branch may move between the two.
     let pinned = HubModel {
         id: model.id.clone(),
         revision: Some(small.commit),
     };
-    let fetched = client.fetch(&pinned, files)?;
+    let fetched = client.fetch(&pinned, all).map_err(failed)?;
     let source = HubSource {
         id: pinned.id,
         commit: fetched.commit,

@@ -31,6 +31,7 @@ mod responses;
 pub(crate) mod route;
 mod served;
 pub(crate) mod shown;
+pub(crate) mod starting;
 pub(crate) mod state;
 pub(crate) mod stream;
 pub(crate) mod v2;

@@ -10,7 +10,7 @@ use super::outcome::{EpochRecord, StudyOutcome};
 use super::scale::Scale;
 use super::settings::StudySettings;
 use super::weighted::WeightedFigures;
-use nerve_trainer::is_on_hub;
+use nerve_trainer::hub_model;
 use nerve_trainer::report::html::{Page, Section, figures, table};
 use nerve_trainer::report::{Bar, BarChart, LineChart, Series, format_percent, last_parts};
 
@@ -176,8 +176,8 @@ fn curves(study: &Study, found: &StudyOutcome) -> Markup {
 
 /// The name of a base for the reader: its hub id, or the end of its path.
 fn base_name(base: &str) -> String {
-    match is_on_hub(base) {
-        true => base.to_owned(),
-        false => last_parts(base),
+    match hub_model(base) {
+        Some(model) => model.to_string(),
+        None => last_parts(base),
     }
 }

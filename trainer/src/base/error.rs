@@ -1,5 +1,7 @@
 //! Why the model that a training starts from cannot be opened.
 
+use nerve_repository::AddressError;
+use nerve_repository::hub::HubError;
 use thiserror::Error;
 
 use crate::model::checkpoint::CheckpointError;
@@ -18,14 +20,16 @@ pub enum BaseError {
         /// The base's layers.
         own: usize,
     },
-    /// A hub model could not be fetched.
-    #[error("{id} is no directory, and the hub does not give it: {file}: {reason}")]
-    Hub {
-        /// The hub id.
-        id: String,
-        /// The file that failed.
-        file: String,
-        /// What went wrong.
-        reason: String,
+    /// The name of the base is invalid.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The base is on object storage.
+    #[error("{url}: a base model is a directory or a model of the hub; download it, and give the directory")]
+    ObjectStore {
+        /// The address.
+        url: String,
     },
+    /// A hub model cannot be fetched.
+    #[error(transparent)]
+    Hub(#[from] HubError),
 }

@@ -1,8 +1,7 @@
 //! The model that a training starts from: a directory, a model of the hub, or fresh weights.
 
 pub(crate) mod error;
-mod hub;
 pub(crate) mod open;
 
 pub use error::BaseError;
-pub use open::{base_dir, is_on_hub};
+pub use open::{base_dir, hub_model};

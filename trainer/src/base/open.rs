@@ -1,28 +1,27 @@
 //! Opens the model that a training starts from.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use hf_hub::api::sync::ApiBuilder;
-use nerve_repository::{Family, ModelConfig};
+use nerve_repository::hub::{Files, HubClient, HubError};
+use nerve_repository::{Family, HubModel, ModelAddress, ModelConfig};
 
 use crate::base::error::BaseError;
-use crate::base::hub::{Files, fetch};
 use crate::model::checkpoint::ModelDir;
 use crate::train::config::start::{InitialModel, Scratch, TokenizerSource};
 
 /// The model a training starts from; a fresh one takes sequences of `max_length` at least.
 pub(crate) fn open_base(start: &InitialModel, max_length: usize) -> Result<ModelDir, BaseError> {
-    open_from(start, max_length, ApiBuilder::from_env)
+    open_from(start, max_length, HubClient::from_env)
 }
 
 fn open_from(
     start: &InitialModel,
     max_length: usize,
-    hub: impl FnOnce() -> ApiBuilder,
+    hub: impl FnOnce() -> Result<HubClient, HubError>,
 ) -> Result<ModelDir, BaseError> {
     match start {
         InitialModel::Base { base, layers } => {
-            let mut model = ModelDir::open(&dir_of(base, Files::Model, hub)?)?;
+            let mut model = ModelDir::open(&dir_of(base, Files::Checkpoint, hub)?)?;
             let own = model.config.num_hidden_layers;
             let kept = layers.unwrap_or(own);
             if kept > own {
@@ -44,19 +43,32 @@ fn open_from(
 
 /// The directory of a model that a directory or a hub id names.
 pub fn base_dir(base: &str) -> Result<PathBuf, BaseError> {
-    dir_of(base, Files::Model, ApiBuilder::from_env)
+    dir_of(base, Files::Checkpoint, HubClient::from_env)
 }
 
-/// Whether a base is a model of the hub, rather than a directory.
-pub fn is_on_hub(base: &str) -> bool {
-    !Path::new(base).is_dir()
-}
-
-fn dir_of(base: &str, files: Files, hub: impl FnOnce() -> ApiBuilder) -> Result<PathBuf, BaseError> {
-    if is_on_hub(base) {
-        return fetch(base, files, hub());
+/// The model of the hub that a base is; none if it is a directory.
+pub fn hub_model(base: &str) -> Option<HubModel> {
+    match base.parse() {
+        Ok(ModelAddress::Hub(model)) => Some(model),
+        _ => None,
     }
-    Ok(base.into())
+}
+
+fn dir_of(
+    base: &str,
+    files: Files<'_>,
+    hub: impl FnOnce() -> Result<HubClient, HubError>,
+) -> Result<PathBuf, BaseError> {
+    match base.parse()? {
+        ModelAddress::Local(dir) => Ok(dir),
+        ModelAddress::Hub(model) => {
+            let hub = hub()?;
+            let snapshot = hub.fetch(&model, files)?;
+            hub.verify(&model, &snapshot)?;
+            Ok(snapshot.dir)
+        }
+        ModelAddress::ObjectStore(url) => Err(BaseError::ObjectStore { url: url.into() }),
+    }
 }
 
 /// BERT's shape of the sizes asked for, and otherwise as `bert-base-uncased` has it.
@@ -87,32 +99,47 @@ fn fresh_shape(scratch: &Scratch, vocab_size: usize, max_length: usize) -> Model
 
 #[cfg(test)]
 mod tests {
+    use nerve_repository::hub::HubSettings;
+
     use super::*;
-    use crate::testing::serve;
+    use crate::testing::hub::Hub;
 
     #[test]
-    fn a_fresh_model_takes_the_tokenizer_of_a_hub_model() {
-        let cache = tempfile::tempdir().unwrap();
-        let (url, _requests) = serve(|path| {
-            let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nann\n";
-            path.ends_with("/vocab.txt")
-                .then(|| vocabulary.into())
-                .or(path.ends_with("/config.json").then(|| b"{}".to_vec()))
-        });
+    fn a_fresh_model_takes_the_tokenizer_of_a_revision_of_a_hub_model() {
+        let (hub, cache) = (Hub::start(), tempfile::tempdir().unwrap());
+        let vocabulary = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nann\n";
+        hub.commit(
+            "some/model",
+            "v1",
+            &[("config.json", b"{}"), ("vocab.txt", vocabulary)],
+        );
         let start = InitialModel::Scratch(Scratch {
-            tokenizer: TokenizerSource::Base("some/model".to_owned()),
+            tokenizer: TokenizerSource::Base("some/model@v1".to_owned()),
             hidden_size: 8,
             layers: 1,
             heads: 2,
             intermediate_size: 16,
         });
-        let builder = || {
-            ApiBuilder::new()
-                .with_endpoint(url)
-                .with_cache_dir(cache.path().to_owned())
-                .with_progress(false)
+        let client = || {
+            Ok(HubClient::new(HubSettings {
+                endpoint: hub.url.parse().unwrap(),
+                cache: cache.path().to_owned(),
+                token: None,
+                offline: false,
+            }))
         };
-        let model = open_from(&start, 16, builder).unwrap();
+        let model = open_from(&start, 16, client).unwrap();
         assert_eq!((model.tokenizer.vocab_size(), model.config.hidden_size), (6, 8));
+    }
+
+    #[test]
+    fn a_base_on_object_storage_is_refused() {
+        let error = base_dir("s3://bucket/model").unwrap_err().to_string();
+        assert!(
+            error.contains("s3://bucket/model: a base model is a directory"),
+            "{error}"
+        );
+        assert_eq!(hub_model("./some/model"), None);
+        assert_eq!(hub_model("some/model@v1").unwrap().id, "some/model");
     }
 }

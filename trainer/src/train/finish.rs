@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::base::open::is_on_hub;
+use crate::base::open::hub_model;
 use crate::evaluate::checkpoint::CheckpointTagger;
 use crate::evaluate::detail::{DetailedEvaluation, evaluate_in_detail};
 use crate::report::card::{CardName, ModelCard};
@@ -110,7 +110,7 @@ impl Finished<'_> {
             language: None,
             base_model: match &config.start {
                 InitialModel::Base { base, .. } => {
-                    Some(CardName::of(base, is_on_hub(base).then(|| base.clone())))
+                    Some(CardName::of(base, hub_model(base).map(|model| model.id)))
                 }
                 InitialModel::Scratch(_) => None,
             },

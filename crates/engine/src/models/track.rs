@@ -254,16 +254,17 @@ impl Track {
             let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *live, Arc::new(tagger))
         };
-        let mut state = self.state();
-        state.before = Some(std::mem::replace(&mut state.place, place));
-        state.replaced.retain(|version| version.strong_count() > 0);
-        state.replaced.push(Arc::downgrade(&replaced));
-        let too_many = state.replaced.len().saturating_sub(MOST_REPLACED);
-        for version in state.replaced[..too_many].iter().filter_map(Weak::upgrade) {
-            version.queue.abort();
-        }
-        let (live, before) = (state.place.clone(), state.before.clone());
-        drop(state);
+        let (live, before) = {
+            let mut state = self.state();
+            state.before = Some(std::mem::replace(&mut state.place, place));
+            state.replaced.retain(|version| version.strong_count() > 0);
+            state.replaced.push(Arc::downgrade(&replaced));
+            let too_many = state.replaced.len().saturating_sub(MOST_REPLACED);
+            for version in state.replaced[..too_many].iter().filter_map(Weak::upgrade) {
+                version.queue.abort();
+            }
+            (state.place.clone(), state.before.clone())
+        };
         told(&self.source, &live, before).await;
         Ok(self.serving(changed))
     }

@@ -15,6 +15,8 @@ const WEIGHT_FILES: [&str; 6] = ["safetensors", "onnx", "h5", "msgpack", "ckpt",
 /// What is wanted of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Files<'a> {
+    /// `config.json` alone, by which a model can be refused before the rest is fetched.
+    Config,
     /// `config.json`, and how the model reads text: `tokenizer.json`, or else `vocab.txt`, and `tokenizer_config.json`.
     Tokenizer,
     /// A checkpoint: the same and the weights, `model.safetensors` or its shards.
@@ -39,6 +41,9 @@ impl Files<'_> {
     /// The files to fetch first. An error if the model `id` lacks one that is needed.
     pub(super) fn choose(self, id: &str, model: &impl Inventory) -> Result<Vec<String>, FileFault> {
         let mut chosen = vec![self.require("config.json", model, &[])?];
+        if self == Self::Config {
+            return Ok(chosen);
+        }
         let tokenizer = ["tokenizer.json", "vocab.txt"]
             .into_iter()
             .find(|file| model.has(file));
@@ -55,7 +60,7 @@ impl Files<'_> {
                 .map(str::to_owned),
         );
         match self {
-            Self::Tokenizer => {}
+            Self::Config | Self::Tokenizer => {}
             Self::Checkpoint if !model.has(WEIGHTS) && model.has(WEIGHTS_INDEX) => {
                 chosen.push(WEIGHTS_INDEX.to_owned());
             }
@@ -93,7 +98,7 @@ impl Files<'_> {
             Self::Onnx(file) => {
                 external_data(dir, file).map_err(|problem| (file.to_owned(), HubFault::Onnx { problem }))
             }
-            Self::Tokenizer | Self::Checkpoint => Ok(Vec::new()),
+            Self::Config | Self::Tokenizer | Self::Checkpoint => Ok(Vec::new()),
         }
     }
 }

@@ -130,3 +130,102 @@ fn parse_endpoint(text: &str) -> Result<Url, HubError> {
         _ => Err(wrong("an address begins with https:// or http://".to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<HubSettings, HubError> {
+        HubSettings::read(|name| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    fn the_cache_is_where_huggingface_hub_has_it() {
+        for (variables, expected) in [
+            (vec![("HOME", "/h")], "/h/.cache/huggingface/hub"),
+            (
+                vec![("HOME", "/h"), ("XDG_CACHE_HOME", "/x")],
+                "/x/huggingface/hub",
+            ),
+            (vec![("HOME", "/h"), ("HF_HOME", "~/f")], "/h/f/hub"),
+            (vec![("HF_HOME", "/f"), ("HUGGINGFACE_HUB_CACHE", "/g")], "/g"),
+            (
+                vec![("HUGGINGFACE_HUB_CACHE", "/g"), ("HF_HUB_CACHE", "/c")],
+                "/c",
+            ),
+            (
+                vec![("HOME", "/h"), ("HF_HUB_CACHE", "")],
+                "/h/.cache/huggingface/hub",
+            ),
+        ] {
+            assert_eq!(
+                read(&variables).unwrap().cache,
+                Path::new(expected),
+                "{variables:?}"
+            );
+        }
+        assert!(matches!(read(&[]), Err(HubError::NoCache)));
+    }
+
+    #[test]
+    fn the_token_is_that_of_the_environment_or_a_file_and_is_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().to_str().unwrap();
+        let token = |variables: &[(&str, &str)]| read(variables).unwrap().token;
+        assert_eq!(token(&[("HF_HOME", home)]), None);
+        std::fs::write(dir.path().join("token"), " hf_file\n").unwrap();
+        std::fs::write(dir.path().join("other"), "hf_other").unwrap();
+        let other = dir.path().join("other");
+        let other = ("HF_TOKEN_PATH", other.to_str().unwrap());
+        assert_eq!(token(&[("HF_HOME", home)]).as_deref(), Some("hf_file"));
+        assert_eq!(token(&[("HF_HOME", home), other]).as_deref(), Some("hf_other"));
+        assert_eq!(
+            token(&[("HF_HOME", home), ("HF_TOKEN", "hf_own\n")]).as_deref(),
+            Some("hf_own")
+        );
+        assert_eq!(
+            token(&[("HF_HOME", home), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]),
+            None
+        );
+        let shown = format!("{:?}", read(&[("HF_HOME", home)]).unwrap());
+        assert!(!shown.contains("hf_file"), "{shown}");
+        let error = read(&[("HF_HOME", home), ("HF_TOKEN", "a\r\nb: c")])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("HF_TOKEN") && !error.contains("b: c"), "{error}");
+        assert!(matches!(
+            read(&[("HF_HOME", home), ("HF_TOKEN_PATH", home)]),
+            Err(HubError::Token { .. })
+        ));
+    }
+
+    #[test]
+    fn the_endpoint_and_offline_are_read() {
+        let set = |name, value| read(&[("HOME", "/h"), (name, value)]);
+        assert_eq!(
+            read(&[("HOME", "/h")]).unwrap().endpoint.as_str(),
+            "https://huggingface.co/"
+        );
+        assert_eq!(
+            set("HF_ENDPOINT", "http://m:1/hub/").unwrap().endpoint.path(),
+            "/hub/"
+        );
+        for wrong in ["hub.local", "ftp://hub", "https://"] {
+            let error = set("HF_ENDPOINT", wrong).unwrap_err().to_string();
+            assert!(error.contains("HF_ENDPOINT") && error.contains(wrong), "{error}");
+        }
+        for (value, expected) in [
+            ("1", true),
+            ("true", true),
+            ("ON", true),
+            ("0", false),
+            ("", false),
+        ] {
+            assert_eq!(set("HF_HUB_OFFLINE", value).unwrap().offline, expected, "{value}");
+        }
+        assert!(set("TRANSFORMERS_OFFLINE", "yes").unwrap().offline);
+    }
+}
