@@ -8,6 +8,8 @@
 # classifier. The peers come from PyPI into .venv-bench-serve, unless BENCH_VENV names a virtual environment that contains them.
 set -eu
 cd "$(dirname "$0")/.."
+case " $* " in *" --help "* | *" -h "*) exec python3 bench/serving/options.py --help ;; esac
+python3 bench/serving/options.py "$@"
 if [ -z "${BENCH_VENV:-}" ]; then
     BENCH_VENV=.venv-bench-serve
     if [ ! -e $BENCH_VENV/installed ] || [ bench/serve-requirements.txt -nt $BENCH_VENV/installed ]; then

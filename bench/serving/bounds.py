@@ -10,7 +10,8 @@ import sys
 
 from serving.machine import Others, instruction_sets, remark
 from serving.progress import say
-from serving.servers import ONNXRUNTIME, ROOT
+from serving.options import ROOT
+from serving.servers import ONNXRUNTIME
 
 BATCHES = (1, 4, 8, 16)
 

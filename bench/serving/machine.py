@@ -7,7 +7,7 @@ import resource
 import subprocess
 import time
 
-from serving.servers import ROOT
+from serving.options import ROOT
 
 # The instruction sets of Nerve's kernels, and the flag of a processor that has one.
 INSTRUCTION_SETS = {"amx": "amx_int8", "avx512-vnni": "avx512_vnni", "avx-vnni": "avx_vnni", "avx2": "avx2", "neon-dotprod": "asimddp"}

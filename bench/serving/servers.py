@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from serving.options import ROOT
+
 PEERS = ROOT / "bench/peers"
 # The end of the name of a server, nerve-server with the kernels of ONNX Runtime.
 ONNXRUNTIME = "-onnxruntime"
