@@ -125,6 +125,16 @@ kernels-aarch64:
 	    NERVE_INSTRUCTION_SET=neon-dotprod \
 	    $(CARGO) test --locked --release --package nerve-kernels --lib --target $(AARCH64) --target-dir target/aarch64
 
+# Serves the default model on an emulated arm64 processor, with a nerve-server compiled for it, and compares answers.
+arm64-test: onnxruntime
+	tests/deploy/need gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross qemu-user-static
+	@test -d "$$(rustc --print target-libdir --target $(AARCH64))" || { echo "Rust's library for aarch64 is missing; install it with: rustup target add $(AARCH64)"; exit 2; }
+	$(MAKE) onnxruntime PLATFORM=Linux-aarch64 ORT_DIR=target/aarch64/.onnxruntime
+	$(CARGO) build --locked --release --workspace --bins
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	    $(CARGO) build --locked --release --package nerve-server --target $(AARCH64) --target-dir target/aarch64
+	$(PYTHON) tests/deploy/arm64.py
+
 # The tests that read the WNUT-17 corpus: WNUT17_DIR=DIR make corpus-checks
 corpus-checks: onnxruntime
 	test -n "$(WNUT17_DIR)" || { echo "set WNUT17_DIR to the directory of train.conll, dev.conll and test.conll"; exit 2; }
@@ -203,8 +213,9 @@ image-check:
 	$(PYTHON) tests/deploy/build_context.py
 
 # Builds the image without Docker and runs it; needs root. IMAGE_FLAGS="--prebuilt target/release" uses an existing nerve-server.
-image-test:
-	tests/deploy/need buildah debootstrap
+image-test: onnxruntime
+	tests/deploy/need buildah debootstrap haproxy
+	$(CARGO) build --locked --release --workspace --bins
 	$(PYTHON) tests/deploy/dockerfile.py $(IMAGE_FLAGS)
 
 .venv-deploy/installed: tests/deploy/requirements.txt
