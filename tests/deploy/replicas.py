@@ -42,21 +42,27 @@ def wait_for(what, holds, seconds=STARTING_SECONDS, every=0.02):
 
 
 class Replica:
-    """A nerve-server that can be restarted at the same address: a process, or a container of an image."""
+    """A nerve-server that can be restarted at the same address: a process, or a container of an image.
 
-    def __init__(self, name, model, options, logs, image=None):
+    `model` is a folder or a URL, `settings` are environment variables.
+    """
+
+    def __init__(self, name, model, options, logs, image=None, settings=None):
         self.name, self.log = name, logs / f"{name}.log"
+        self._settings = settings or {}
         self._model, self._options, self._image = model, ["--log", "json", "--workers", "1", *options], image
         self.process, self.container, self.address = None, None, "127.0.0.1:0"
 
     def _launch(self, log):
         options = [*self._options, "--listen", self.address]
         if self._image is None:
-            self.process = subprocess.Popen([SERVER, "--model", self._model, *options], stderr=log, env=environment())
+            self.process = subprocess.Popen([SERVER, "--model", self._model, *options], stderr=log, env=environment() | self._settings)
         else:
             if self.container is not None:
                 self.container.end()
-            self.container = Container(self._image, "--model", "/models", *options, mounts={self._model: "/models"}, stderr=log)
+            remote = "://" in str(self._model)
+            model, mounts = (self._model, {}) if remote else ("/models", {self._model: "/models"})
+            self.container = Container(self._image, "--model", model, *options, mounts=mounts, environment=self._settings, stderr=log)
             self.process = self.container.process
 
     def start(self):

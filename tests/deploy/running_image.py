@@ -11,11 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 from container import Container
 from load import Load
-from replicas import Replica, wait_for
-from versions import MODEL
+from replicas import REPOSITORY, Replica, free_addresses, wait_for
+from settings import help_text
+from versions import MODEL, another_version, publish
 
 FAULTS = pathlib.Path(__file__).with_name("haproxy.py")
 STARTING_SECONDS = 60
@@ -39,6 +41,7 @@ def check(image):
     yield from check_container(image)
     with tempfile.TemporaryDirectory(prefix="nerve-image-logs-") as logs:
         yield from asyncio.run(check_stop(image, pathlib.Path(logs)))
+        yield from asyncio.run(check_object_store(image, pathlib.Path(logs)))
     yield from check_replicas(image)
 
 
@@ -150,6 +153,54 @@ async def check_stop(image, logs):
         return wrong
     finally:
         replica.end()
+
+
+async def check_object_store(image, logs):
+    """Publishes a version to a bucket that a container follows, under load."""
+    programs = sorted(REPOSITORY.glob(".venv-*/bin/moto_server"))
+    if "s3://" not in help_text() or not programs:
+        print(f"NOT RUN: following an object store; {'moto is not installed' if programs == [] else 'nerve-server has no s3://'}")
+        return []
+    (address,) = free_addresses(1)
+    port = address.rpartition(":")[2]
+    server = subprocess.Popen([programs[0], "--host", "127.0.0.1", "--port", port], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    credentials = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{address}",
+        "AWS_ALLOW_HTTP": "true",
+    }
+    store = "s3://models/nerve"
+    replica = Replica("following", store, ["--reload-poll-ms", "500"], logs, image, credentials)
+    try:
+        wait_for("the bucket", lambda: makes_bucket(f"http://{address}/models"))
+        publish(MODEL, store, credentials)
+        replica.start()
+        wait_for("following ready", replica.ready)
+        old = replica.info()["model"]["version"]
+        with another_version() as (bundle, new):
+            load = Load(replica.address, RATE, {})
+            await asyncio.to_thread(publish, bundle, store, credentials)
+            began = time.monotonic()
+            await asyncio.to_thread(wait_for, f"version {new}", lambda: replica.info()["model"]["version"] == new)
+            took = time.monotonic() - began
+            await asyncio.sleep(1)
+            await load.stop()
+        answered, total = load.count("answered"), len(load.requests)
+        print(f"object store: {new} in place of {old} after {took:.1f} s, {answered} of {total} requests answered")
+        return [f"while the container followed an object store, {total - answered} requests failed: {load.failed()[:3]}"] * (answered != total)
+    finally:
+        replica.end()
+        server.terminate()
+        server.wait(60)
+
+
+def makes_bucket(url):
+    with contextlib.suppress(OSError):
+        with urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=5):
+            return True
+    return False
 
 
 def check_replicas(image):

@@ -35,6 +35,6 @@ def another_version():
         yield stored, stored.name
 
 
-def publish(bundle, store):
+def publish(bundle, store, settings=None):
     command = [EXPORT, "publish", bundle, "--store", store]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment())
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment() | (settings or {}))
