@@ -6,9 +6,17 @@ MODEL ?= models/default
 LISTEN ?= 127.0.0.1:8080
 
 ORT_VERSION := 1.31.1
-ORT_LIBRARY := .onnxruntime/libonnxruntime.so
+# The platforms that `make serve` knows. Columns: operating system and machine (`uname -s`, `uname -m`); platform tag of ONNX Runtime's
+# wheel, whose hash is in onnxruntime.txt; the library in the wheel; its name here, where nerve-server looks for it.
+ORT_PLATFORMS := \
+    Linux-x86_64:manylinux_2_28_x86_64:libonnxruntime.so.$(ORT_VERSION):libonnxruntime.so \
+    Linux-aarch64:manylinux_2_28_aarch64:libonnxruntime.so.$(ORT_VERSION):libonnxruntime.so \
+    Darwin-arm64:macosx_14_0_arm64:libonnxruntime.$(ORT_VERSION).dylib:libonnxruntime.dylib
+PLATFORM ?= $(shell uname -s)-$(shell uname -m)
+ORT_ROW := $(subst :, ,$(filter $(PLATFORM):%,$(ORT_PLATFORMS)))
+ORT_DIR := .onnxruntime
+ORT_LIBRARY := $(ORT_DIR)/$(or $(word 4,$(ORT_ROW)),no-library-for-this-platform)
 ORT_CUDA_LIBRARY := .onnxruntime-cuda/libonnxruntime.so
-ORT_PLATFORM := $(shell uname -m)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := target/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 CARGO_FUZZ_VERSION := 0.13.2
@@ -16,9 +24,9 @@ CARGO_FUZZ := target/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 AXE := target/tools/axe/axe_playwright_python/axe.min.js
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
-export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
+export ORT_DYLIB_PATH := $(abspath $(ORT_LIBRARY))
 
-.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-check image-test fuzz otlp-checks operations-checks object-store-checks miri kernels-asan kernels-aarch64
+.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-check image-test platform-check arm64-test fuzz otlp-checks operations-checks object-store-checks miri kernels-asan kernels-aarch64
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -33,14 +41,15 @@ test: onnxruntime
 onnxruntime: $(ORT_LIBRARY)
 
 $(ORT_LIBRARY): onnxruntime.txt
-	rm -rf .onnxruntime.tmp
+	$(if $(ORT_ROW),,$(error no ONNX Runtime is known for $(PLATFORM), only for $(foreach row,$(ORT_PLATFORMS),$(firstword $(subst :, ,$(row)))); build version $(ORT_VERSION) and name it: nerve-server --onnxruntime LIBRARY))
+	rm -rf $(ORT_DIR).tmp
 	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
 	    --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 \
-	    --platform manylinux_2_28_$(ORT_PLATFORM) --dest .onnxruntime.tmp --requirement onnxruntime.txt
-	$(PYTHON) -m zipfile -e .onnxruntime.tmp/onnxruntime-$(ORT_VERSION)-*.whl .onnxruntime.tmp
-	mkdir -p .onnxruntime
-	mv .onnxruntime.tmp/onnxruntime/capi/libonnxruntime.so.$(ORT_VERSION) $(ORT_LIBRARY)
-	rm -rf .onnxruntime.tmp
+	    --platform $(word 2,$(ORT_ROW)) --dest $(ORT_DIR).tmp --requirement onnxruntime.txt
+	$(PYTHON) -m zipfile -e $(ORT_DIR).tmp/onnxruntime-$(ORT_VERSION)-*.whl $(ORT_DIR).tmp
+	mkdir -p $(ORT_DIR)
+	mv $(ORT_DIR).tmp/onnxruntime/capi/$(word 3,$(ORT_ROW)) $@
+	rm -rf $(ORT_DIR).tmp
 
 # ONNX Runtime for NVIDIA GPUs with the CUDA libraries that it loads: a download of 1.6 GB. nerve-server uses them with
 # LD_LIBRARY_PATH=.onnxruntime-cuda --onnxruntime .onnxruntime-cuda/libonnxruntime.so
@@ -116,6 +125,16 @@ kernels-aarch64:
 	    NERVE_INSTRUCTION_SET=neon-dotprod \
 	    $(CARGO) test --locked --release --package nerve-kernels --lib --target $(AARCH64) --target-dir target/aarch64
 
+# Serves the default model on an emulated arm64 processor, with a nerve-server compiled for it, and compares answers.
+arm64-test: onnxruntime
+	tests/deploy/need gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross qemu-user-static
+	@test -d "$$(rustc --print target-libdir --target $(AARCH64))" || { echo "Rust's library for aarch64 is missing; install it with: rustup target add $(AARCH64)"; exit 2; }
+	$(MAKE) onnxruntime PLATFORM=Linux-aarch64 ORT_DIR=target/aarch64/.onnxruntime
+	$(CARGO) build --locked --release --workspace --bins
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	    $(CARGO) build --locked --release --package nerve-server --target $(AARCH64) --target-dir target/aarch64
+	$(PYTHON) tests/deploy/arm64.py
+
 # The tests that read the WNUT-17 corpus: WNUT17_DIR=DIR make corpus-checks
 corpus-checks: onnxruntime
 	test -n "$(WNUT17_DIR)" || { echo "set WNUT17_DIR to the directory of train.conll, dev.conll and test.conll"; exit 2; }
@@ -189,14 +208,19 @@ deploy-faults: onnxruntime
 	$(CARGO) build --locked --release --workspace --bins
 	$(PYTHON) tests/deploy/haproxy.py --require-reload $(FAULTS_FLAGS)
 
+# Checks, without downloading anything, what `make serve` would do on each platform.
+platform-check:
+	$(PYTHON) tests/deploy/platforms.py
+
 # Checks, without building the image, that the Dockerfile copies every file that it needs. `cargo build` records which those are.
 image-check:
 	$(CARGO) build --locked --release --workspace --bins
 	$(PYTHON) tests/deploy/build_context.py
 
 # Builds the image without Docker and runs it; needs root. IMAGE_FLAGS="--prebuilt target/release" uses an existing nerve-server.
-image-test:
-	tests/deploy/need buildah debootstrap
+image-test: onnxruntime
+	tests/deploy/need buildah debootstrap haproxy
+	$(CARGO) build --locked --release --workspace --bins
 	$(PYTHON) tests/deploy/dockerfile.py $(IMAGE_FLAGS)
 
 .venv-deploy/installed: tests/deploy/requirements.txt

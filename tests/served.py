@@ -25,9 +25,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(*options, model=MODEL):
-    """Serves a model until the block ends; yields a `Served`."""
-    command = [SERVER, "--model", model, "--listen", "127.0.0.1:0", "--log", "json", *options]
+def served(*options, model=MODEL, command=(SERVER,)):
+    """Serves a model until the block ends; yields a `Served`. `command` starts the server."""
+    command = [*command, "--model", model, "--listen", "127.0.0.1:0", "--log", "json", *options]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NERVE_")}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:

@@ -22,7 +22,7 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) export: Option<ExportArgs>,
-    /// ONNX Runtime library [default: ORT_DYLIB_PATH, else libonnxruntime.so in the nearest .onnxruntime/ above the executable]
+    /// ONNX Runtime library [default: ORT_DYLIB_PATH, else the library in the nearest .onnxruntime/ above the executable]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) onnxruntime: Option<PathBuf>,
 }

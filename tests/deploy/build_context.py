@@ -2,9 +2,11 @@
 
 Each stage gets the files that its COPY instructions take from the build context. Where a stage runs `cargo build`, cargo opens
 the copied workspace with its lock file, and the copied files are compared with those that the server
-was last compiled from. The check is then repeated without some of the needed files, and must fail each time.
+was last compiled from. The step that empties the sources, so that dependencies have a layer of their own, is run on a copy. The
+check is then repeated without some of the needed files, and must fail each time.
 """
 
+import contextlib
 import dataclasses
 import fnmatch
 import json
@@ -74,10 +76,12 @@ def instructions(dockerfile):
 
 @dataclasses.dataclass
 class Stage:
-    """The files that a stage copied from the context, by path in the image, and its `cargo build` commands."""
+    """The files that a stage copied from the context, by path in the image, and its commands of cargo."""
 
     files: dict = dataclasses.field(default_factory=dict)
     folder: str = "/"
+    # The step that leaves of the workspace what dependencies are compiled from.
+    emptying: str | None = None
     # Pairs of working directory and arguments.
     cargo_builds: list = dataclasses.field(default_factory=list)
 
@@ -112,6 +116,7 @@ def stages(dockerfile, context):
         elif keyword == "COPY":
             stage.copy(words[:-1], words[-1], context)
         elif keyword == "RUN":
+            stage.emptying = arguments if arguments.startswith("cargo metadata") else stage.emptying
             stage.cargo_builds += [(stage.folder, command.split()) for command in re.findall(r"cargo build ([^&;|]*)", arguments)]
     return found
 
@@ -148,16 +153,47 @@ def compiled_files(binary):
     return {str(path.relative_to(REPOSITORY)) for path in paths if path.is_relative_to(REPOSITORY)}
 
 
-def check_workspace(files, arguments):
-    """Opens the workspace that a stage copied as `cargo build` with these arguments does; `files` are by path in it."""
+@contextlib.contextmanager
+def copied(stage, folder):
+    """A folder with the files that a stage copied into one of its folders."""
     with tempfile.TemporaryDirectory(prefix="nerve-context-") as directory:
-        for path, source in files.items():
-            target = pathlib.Path(directory, path)
+        workspace = pathlib.Path(directory, "workspace")
+        for path, source in below(stage, folder).items():
+            target = workspace / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(REPOSITORY / source, target)
-        # Unlike `metadata` and `tree`, `fetch` looks for the file of every target that a manifest declares, as `build` does.
-        cargo(directory, "fetch", f"--target={host()}")
-        found = packages(directory)
+        yield workspace
+
+
+def below(stage, folder):
+    """The sources of the files that a stage copied into one of its folders, by path in it."""
+    return {path.removeprefix(f"{folder}/"): source for path, source in stage.files.items() if path.startswith(f"{folder}/")}
+
+
+def open_workspace(folder):
+    """Opens a workspace as `cargo build` does."""
+    # Unlike `metadata` and `tree`, `fetch` looks for the file of every target that a manifest declares, as `build` does.
+    cargo(folder, "fetch", f"--target={host()}")
+
+
+def check_emptied(stage):
+    """Runs the step that empties the sources. Cargo must open what it leaves, which must hold nothing of the sources."""
+    with copied(stage, stage.folder) as workspace:
+        outcome = subprocess.run(["sh", "-c", stage.emptying], cwd=workspace, capture_output=True, text=True)
+        if outcome.returncode != 0:
+            raise Violation(f"the step that empties the sources fails: {outcome.stderr.strip()}")
+        open_workspace(workspace)
+        for path in workspace.rglob("*"):
+            if path.is_file() and path.name not in ("Cargo.toml", "Cargo.lock") and path.read_text() != "fn main() {}\n":
+                raise Violation(f"{path.relative_to(workspace)} is not emptied: its changes compile the dependencies again")
+
+
+def check_workspace(stage, folder, arguments):
+    """Opens the workspace that a stage copied as `cargo build` with these arguments does."""
+    with copied(stage, folder) as workspace:
+        open_workspace(workspace)
+        found = packages(workspace)
+    files = below(stage, folder)
     name = arguments[arguments.index("--package") + 1]
     if name not in found:
         raise Violation(f"cargo build --package {name}: the copied workspace has no such package")
@@ -170,12 +206,15 @@ def check_workspace(files, arguments):
 def check(context):
     """Raises a Violation unless the Dockerfile can be built from these files."""
     found = stages((REPOSITORY / "Dockerfile").read_text(), context)
-    builds = [(stage, folder, arguments) for stage in found.values() for folder, arguments in stage.cargo_builds]
+    # The last `cargo build` of a stage compiles what all its COPY instructions left; earlier ones compile dependencies.
+    builds = [(stage, *stage.cargo_builds[-1]) for stage in found.values() if stage.cargo_builds]
     if not builds:
         raise Violation("no stage runs `cargo build`")
     for stage, folder, arguments in builds:
-        files = {path.removeprefix(f"{folder}/"): source for path, source in stage.files.items() if path.startswith(f"{folder}/")}
-        check_workspace(files, arguments)
+        check_workspace(stage, folder, arguments)
+    for stage in found.values():
+        if stage.emptying is not None:
+            check_emptied(stage)
 
 
 def needed_paths():

@@ -1,36 +1,36 @@
 """Builds the Dockerfile without Docker, runs the image as a container engine would, and checks the server in it.
 
-    python3 tests/deploy/dockerfile.py                              # compiles the server: 15 minutes of two cores
+    python3 tests/deploy/dockerfile.py                              # compiles the server twice: 25 minutes of two cores
     python3 tests/deploy/dockerfile.py --prebuilt target/release    # compiles nothing
-    python3 tests/deploy/dockerfile.py --prebuilt target/release --target cuda    # downloads 1.4 GB; starts no server
+    python3 tests/deploy/dockerfile.py --prebuilt target/release --target cuda    # downloads 1.6 GB; starts no server
 
-Needs root and the Debian packages buildah and debootstrap. buildah executes the Dockerfile's steps in chroots. No base image is
+The image is built again after a change of a source file, which must leave the layer of compiled dependencies as it is.
+running_image.py has the tests of the image. Needs root and the Debian packages buildah, debootstrap and haproxy. buildah executes the Dockerfile's steps in chroots. No base image is
 downloaded: debootstrap creates the Debian image, and the Rust image is that with a C linker and this machine's toolchain.
 """
 
 import argparse
 import contextlib
-import ctypes
-import fcntl
 import json
 import os
 import pathlib
 import re
+import resource
 import shutil
-import signal
-import socket
-import struct
 import subprocess
-import sys
 import tempfile
 import time
 
 import build_context
+import running_image
+from container import Image
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
 DOCKERFILE = REPOSITORY / "Dockerfile"
-LIMIT_MB = 200
+LIMIT_MB = 120
 MB = 1_000_000
+# The file that changes between the two builds.
+CHANGED = "server/src/main.rs"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 # The folders of /usr/share that Debian's slim images leave empty.
 NOT_SLIM = ["info", "linda", "lintian", "locale", "man", "groff", "pixmaps"]
@@ -38,7 +38,7 @@ NOT_SLIM = ["info", "linda", "lintian", "locale", "man", "groff", "pixmaps"]
 # Replaces `cargo build` where a built server is given. `cargo fetch` opens the copied workspace with its lock file, and fails
 # as `cargo build` does where the file of a declared target is missing; nothing is compiled.
 CARGO = """#!/bin/sh -e
-[ "$1" = build ]
+[ "$1" = build ] || exec /usr/local/rustup/toolchain/bin/cargo "$@"
 /usr/local/rustup/toolchain/bin/cargo fetch --locked --target {host}
 mkdir -p target/release
 cp /prebuilt/nerve-server target/release/
@@ -67,16 +67,23 @@ class Builder:
         self._environment = {**os.environ, "TMPDIR": str(directory / "tmp")}
 
     def run(self, *arguments):
-        outcome = subprocess.run([*self._command, *arguments], env=self._environment)
-        if outcome.returncode != 0:
-            raise SystemExit(f"buildah {arguments[0]} ended with exit status {outcome.returncode}; its messages are above")
+        """Runs a command of buildah, shows what it prints, and returns it."""
+        command = [*self._command, *arguments]
+        with subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                print(line, end="", flush=True)
+        if process.returncode != 0:
+            raise SystemExit(f"buildah {arguments[0]} ended with exit status {process.returncode}; its messages are above")
+        return lines
 
     def ask(self, *arguments):
         return subprocess.run([*self._command, *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
     def build(self, context, tag, *arguments):
         how = ["--isolation", "chroot", "--pull=never", "--format", "docker", "--layers"]
-        self.run("build", *how, "--tag", tag, *arguments, context)
+        return self.run("build", *how, "--tag", tag, *arguments, context)
 
     @contextlib.contextmanager
     def mounted(self, image):
@@ -149,7 +156,7 @@ def volumes(directory, prebuilt):
 
 
 def build(builder, directory, options):
-    """Builds the image under the name `nerve` and returns the name of its base image."""
+    """Builds the image under the name `nerve`, twice, and yields what is wrong with the second build."""
     dockerfile = DOCKERFILE.read_text()
     assert last_stage(dockerfile) == "cpu", "the cpu target is not the default"
     settings = arguments_of(dockerfile)
@@ -159,9 +166,47 @@ def build(builder, directory, options):
     context.mkdir()
     (context / "Dockerfile").write_text(RUST.format(debian=debian))
     builder.build(context, f"rust:{settings['RUST']}-slim-{settings['DEBIAN']}")
-    target = ["--target", options.target] if options.target else []
-    builder.build(REPOSITORY, "nerve", *volumes(directory, options.prebuilt), *target)
-    return debian
+    how = [*volumes(directory, options.prebuilt), *(["--target", options.target] if options.target else [])]
+    cold = Stopwatch()
+    builder.build(REPOSITORY, "nerve", *how)
+    print(f"build: {cold}", flush=True)
+    context = copy_context(directory / "changed")
+    with (context / CHANGED).open("a") as source:
+        source.write("// Changed.\n")
+    warm = Stopwatch()
+    steps = builder.build(context, "nerve-changed", *how)
+    print(f"build: {warm} after a change of {CHANGED}", flush=True)
+    shutil.rmtree(context)
+    if cached(steps) != [True, False]:
+        yield f"after a change of {CHANGED}, the commands `cargo build` took their layers from the cache as {cached(steps)}, not [True, False]"
+
+
+class Stopwatch:
+    """The time and the processor time of child processes since it was made."""
+
+    def __init__(self):
+        self._began, self._used = time.monotonic(), self._processor()
+
+    @staticmethod
+    def _processor():
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    def __str__(self):
+        return f"{time.monotonic() - self._began:.0f} s, {self._processor() - self._used:.0f} s of processors"
+
+
+def copy_context(folder):
+    """A copy of the build context, to be changed."""
+    for path in [*build_context.build_context(), "Dockerfile", ".dockerignore"]:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / path, folder / path)
+    return folder
+
+
+def cached(steps):
+    """For each `cargo build` of a build, whether its layer came from the cache."""
+    return [following.startswith("--> Using cache") for step, following in zip(steps, steps[1:]) if "RUN" in step and "cargo build" in step]
 
 
 def sizes(root):
@@ -177,169 +222,38 @@ def sizes(root):
     return found
 
 
-def show_size(builder, base, root):
-    with builder.mounted(base) as base_root:
-        before = sizes(base_root)
-    after = sizes(root)
-    print(f"\nimage, MB: base {sum(before.values()) / MB:.1f}")
-    added = {path: size for path, size in after.items() if before.get(path) != size}
-    for path, size in sorted(added.items(), key=lambda item: -item[1]):
-        if size >= MB / 10:
+def show_size(root):
+    found = sizes(root)
+    for path, size in sorted(found.items(), key=lambda item: -item[1]):
+        if size >= MB / 2:
             print(f"image, MB: {size / MB:8.1f} {path}")
-    # A file that replaces one of the base image counts twice, as in the layers of an image.
-    total = (sum(before.values()) + sum(added.values())) / MB
+    total = sum(found.values()) / MB
     print(f"image, MB: {total:8.1f} in all", flush=True)
     return total
 
 
-def inside(root, user, command):
-    """Turns this process into the container's first: read-only files, no capabilities, no network except loopback."""
-    mount = ["mount", "--no-mtab"]
-    for arguments in [
-        ["--make-rprivate", "/"],
-        ["--bind", root, root],
-        ["-o", "remount,bind,ro", root],
-        ["-t", "proc", "proc", f"{root}/proc"],
-        ["-t", "sysfs", "-o", "ro", "sysfs", f"{root}/sys"],
-        ["-t", "tmpfs", "-o", "mode=755", "tmpfs", f"{root}/dev"],
-    ]:
-        subprocess.run([*mount, *arguments], check=True)
-    for device in ("null", "zero", "random", "urandom"):
-        pathlib.Path(root, "dev", device).touch()
-        subprocess.run([*mount, "--bind", f"/dev/{device}", f"{root}/dev/{device}"], check=True)
-    with socket.socket() as any_socket:
-        up = struct.pack("16sh", b"lo", 1)
-        fcntl.ioctl(any_socket, 0x8914, up)  # SIOCSIFFLAGS, IFF_UP
-    os.chroot(root)
-    os.chdir("/")
-    number, group = map(int, user.split(":"))
-    os.setgroups([])
-    os.setresgid(group, group, group)
-    os.setresuid(number, number, number)
-    ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
-    os.execvp(command[0], command)
-
-
-class Container:
-    """The image's entry point with the image's settings, running as process 1 of new namespaces."""
-
-    def __init__(self, root, settings):
-        self._settings = settings
-        self.environment = dict(pair.split("=", 1) for pair in settings["Env"])
-        command = ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", sys.executable, __file__]
-        command += ["--inside", str(root), settings["User"], json.dumps(settings["Entrypoint"])]
-        self.process = subprocess.Popen(command, env=self.environment, stderr=subprocess.PIPE)
-
-    def pid(self):
-        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return int(children.read_text().split()[0])
-
-    def listens(self):
-        """Whether the server is ready. The namespaces may not exist yet."""
-        with contextlib.suppress(OSError, IndexError, subprocess.CalledProcessError):
-            return self.ask("/health/ready")[0] == 200
-        return False
-
-    def enter(self, *command):
-        """Runs a command in the container as its user."""
-        user, group = self._settings["User"].split(":")
-        # The root of the mount namespace is this machine's; `--root` enters the server's.
-        enter = ["nsenter", "--target", str(self.pid()), "--mount", "--net", "--pid", "--root", "--wd=/", "-S", user, "-G", group]
-        return subprocess.run([*enter, "--", *command], env=self.environment, capture_output=True, text=True, timeout=60)
-
-    def ask(self, path, body=None):
-        """Status and body of a response; status 0 if the connection fails."""
-        program = (
-            "import sys, urllib.request, urllib.error\n"
-            "path, body = sys.argv[1:]\n"
-            "head = {'content-type': 'application/json'}\n"
-            "asked = urllib.request.Request('http://127.0.0.1:8080' + path, body.encode() or None, head)\n"
-            "try: answer = urllib.request.urlopen(asked, timeout=10)\n"
-            "except urllib.error.HTTPError as error: answer = error\n"
-            "except OSError: print(0); sys.exit()\n"
-            "print(answer.status, answer.read().decode(), sep='\\n')\n"
-        )
-        ask = [sys.executable, "-c", program, path, json.dumps(body) if body else ""]
-        enter = ["nsenter", f"--net=/proc/{self.pid()}/ns/net", *ask]
-        status, _, answer = subprocess.run(enter, check=True, capture_output=True, text=True).stdout.partition("\n")
-        return int(status), answer
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(60)
-
-
-def check_container(root, settings):
-    """Starts the image and yields every violation of what it must do."""
-    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", settings["User"]), settings["User"]
-    container = Container(root, settings)
-    with contextlib.ExitStack() as ending:
-        ending.callback(container.end)
-        began = time.monotonic()
-        while not container.listens():
-            if container.process.poll() is not None or time.monotonic() - began > 60:
-                container.end()
-                yield f"the server is not ready: {container.process.stderr.read().decode()}"
-                return
-            time.sleep(0.1)
-        print(f"container: ready after {time.monotonic() - began:.1f} s")
-
-        status = pathlib.Path(f"/proc/{container.pid()}/status").read_text()
-        facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        user, memory = facts["Uid"].split()[0], int(facts["VmRSS"].split()[0]) / 1024
-        print(f"container: uid {user}, capabilities {facts['CapEff']}, {memory:.0f} MiB")
-        if user == "0" or int(facts["CapEff"], 16):
-            yield "the server runs with privileges"
-        for place in ("/", "/tmp", "/opt/nerve", "/var/tmp"):
-            written = container.enter("touch", f"{place}/written")
-            if "Read-only file system" not in written.stderr:
-                yield f"{place} is writable: {written.stderr}"
-
-        status, answer = container.ask("/ner", {"text": "Barack Obama met Beyoncé"})
-        found = [entity["text"] for entity in json.loads(answer)["entities"]] if status == 200 else answer
-        print(f"container: /ner {status} {found}")
-        if "Barack Obama" not in found:
-            yield f"/ner answered {status} {answer}"
-
-        kind, *check = settings["Healthcheck"]["Test"]
-        assert kind == "CMD", kind
-        for command, expected in [(check, 0), ([*check, "--listen", "127.0.0.1:9"], 1)]:
-            outcome = container.enter(*command)
-            print(f"container: {' '.join(command)}: exit status {outcome.returncode}")
-            if outcome.returncode != expected:
-                yield f"{' '.join(command)}: exit status {outcome.returncode}, not {expected}: {outcome.stderr}"
-
-        os.kill(container.pid(), signal.SIGTERM)
-        ended = container.process.wait(60)
-        print(f"container: SIGTERM: exit status {ended}")
-        if ended != 0:
-            yield f"after SIGTERM the server exits with status {ended}: {container.process.stderr.read().decode()}"
-
-
 def check_libraries(root):
     """Yields the missing libraries of ONNX Runtime's CUDA provider, except those of the driver."""
-    command = ["chroot", root, "env", "LD_LIBRARY_PATH=/opt/nerve/lib", "ldd"]
+    # The image has no shell, so no `ldd`; the loader does the same.
+    loader = f"/{next(root.glob('usr/lib64/ld-linux-*')).relative_to(root)}"
+    command = ["chroot", root, loader, "--library-path", "/opt/nerve/lib", "--list"]
     for library in sorted(root.glob("opt/nerve/lib/*.so*")):
-        outcome = subprocess.run([*command, f"/{library.relative_to(root)}"], check=True, capture_output=True, text=True).stdout
-        missing = set(re.findall(r"(\S+) => not found", outcome)) - {"libcuda.so.1"}
-        if missing:
-            yield f"{library.name} needs {', '.join(missing)}"
+        outcome = subprocess.run([*command, f"/{library.relative_to(root)}"], capture_output=True, text=True)
+        missing = set(re.findall(r"(\S+) => not found", outcome.stdout)) - {"libcuda.so.1"}
+        if missing or not outcome.stdout:
+            yield f"{library.name} needs {', '.join(missing) or outcome.stderr}"
     print("cuda: all libraries are present except libcuda.so.1, which the driver provides; NOT RUN: the server on a GPU")
 
 
 def main():
-    if sys.argv[1:2] == ["--inside"]:
-        root, user, command = sys.argv[2:]
-        inside(root, user, json.loads(command))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prebuilt", type=pathlib.Path, help="folder of a compiled nerve-server; nothing is compiled")
     parser.add_argument("--target", choices=["cpu", "cuda"], help="stage to build [default: the last one, cpu]")
     parser.add_argument("--base", type=pathlib.Path, help="tar with the base image's files; written if it does not exist")
     options = parser.parse_args()
-    missing = [tool for tool in ("buildah", "debootstrap", "rustc") if shutil.which(tool) is None]
+    missing = [tool for tool in ("buildah", "debootstrap", "haproxy", "rustc") if shutil.which(tool) is None]
     if os.geteuid() != 0 or missing:
-        raise SystemExit("run this as root, with rustc and the Debian packages buildah and debootstrap installed")
+        raise SystemExit("run this as root, with rustc and the Debian packages buildah, debootstrap and haproxy installed")
     if options.prebuilt is not None:
         options.prebuilt = options.prebuilt.resolve(strict=True)
 
@@ -347,14 +261,15 @@ def main():
         directory = pathlib.Path(directory)
         builder = Builder(directory)
         ending.callback(builder.end)
-        base = build(builder, directory, options)
+        wrong = list(build(builder, directory, options))
         settings = json.loads(builder.ask("inspect", "--type", "image", "nerve"))["Docker"]["config"]
         with builder.mounted("nerve") as root:
-            total = show_size(builder, base, root)
+            total = show_size(root)
             if options.target == "cuda":
-                wrong = list(check_libraries(root))
+                wrong += check_libraries(root)
             else:
-                wrong = [*check_container(root, settings), *([f"the image has {total:.1f} MB"] if total >= LIMIT_MB else [])]
+                wrong += running_image.check(Image(str(root), settings))
+                wrong += [f"the image has {total:.1f} MB, not under {LIMIT_MB}"] * (total >= LIMIT_MB)
     if options.prebuilt is not None:
         print(f"NOT RUN: cargo build; the image holds {options.prebuilt}/nerve-server, stripped")
     for violation in wrong:

@@ -2,6 +2,8 @@
 
     python3 tests/deploy/haproxy.py                         # all faults; requires Debian's haproxy and a built nerve-server
     python3 tests/deploy/haproxy.py --only kill,freeze
+
+running_image.py gives the replicas an image to run in.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from container import Image  # noqa: E402
 from load import Load  # noqa: E402
 from replicas import SERVER, accounts, balanced, environment, wait_for  # noqa: E402
 from table import Row, say, show  # noqa: E402
@@ -246,7 +249,9 @@ async def main():
     parser.add_argument("--rate", type=float, default=40, help="requests a second [default: 40]")
     parser.add_argument("--require-reload", action="store_true", help="fail if nerve-server cannot reload")
     parser.add_argument("--without-drain-delay", action="store_true", help="restart also a server that has no drain delay")
+    parser.add_argument("--image", type=pathlib.Path, help="the replicas are containers of this image: JSON with `root` and `settings`")
     options = parser.parse_args()
+    image = Image(**json.loads(options.image.read_text())) if options.image else None
     faults = options.only.split(",") if options.only else list(FAULTS)
     if unknown := set(faults) - set(FAULTS):
         raise SystemExit(f"no such fault: {', '.join(unknown)}; there are {', '.join(FAULTS)}")
@@ -260,8 +265,10 @@ async def main():
     rows = [Row(NAMES[fault]) for fault in faults]
     with tempfile.TemporaryDirectory(prefix="nerve-store-") as store:
         options.store = store
+        # A container's user is another one.
+        os.chmod(store, 0o755)
         publish(MODEL, store)
-        with balanced(store, flags) as (balancer, replicas):
+        with balanced(store, flags, image) as (balancer, replicas):
             check_doors(balancer)
             check_stream(balancer)
             check_leaving(balancer, replicas)

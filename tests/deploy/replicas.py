@@ -13,6 +13,8 @@ import tempfile
 import time
 import urllib.request
 
+from container import Container
+
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
 SERVER = REPOSITORY / "target" / "release" / "nerve-server"
 CONFIGURATION = REPOSITORY / "deploy" / "haproxy" / "haproxy.cfg"
@@ -40,19 +42,34 @@ def wait_for(what, holds, seconds=STARTING_SECONDS, every=0.02):
 
 
 class Replica:
-    """A nerve-server process that can be restarted at the same address."""
+    """A nerve-server that can be restarted at the same address: a process, or a container of an image.
 
-    def __init__(self, name, model, options, logs):
+    `model` is a folder or a URL, `settings` are environment variables.
+    """
+
+    def __init__(self, name, model, options, logs, image=None, settings=None):
         self.name, self.log = name, logs / f"{name}.log"
-        self._command = [SERVER, "--model", model, "--log", "json", "--workers", "1", *options]
-        self.process, self.address = None, "127.0.0.1:0"
+        self._settings = settings or {}
+        self._model, self._options, self._image = model, ["--log", "json", "--workers", "1", *options], image
+        self.process, self.container, self.address = None, None, "127.0.0.1:0"
+
+    def _launch(self, log):
+        options = [*self._options, "--listen", self.address]
+        if self._image is None:
+            self.process = subprocess.Popen([SERVER, "--model", self._model, *options], stderr=log, env=environment() | self._settings)
+        else:
+            if self.container is not None:
+                self.container.end()
+            remote = "://" in str(self._model)
+            model, mounts = (self._model, {}) if remote else ("/models", {self._model: "/models"})
+            self.container = Container(self._image, "--model", model, *options, mounts=mounts, environment=self._settings, stderr=log)
+            self.process = self.container.process
 
     def start(self):
-        """Starts the process and returns when it is listening, which is before it is ready."""
+        """Starts the server and returns when it is listening, which is before it is ready."""
         began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            command = [*self._command, "--listen", self.address]
-            self.process = subprocess.Popen(command, stderr=log, env=environment())
+            self._launch(log)
 
         def listening():
             if self.process.poll() is not None:
@@ -78,10 +95,15 @@ class Replica:
         return fetch(f"http://{self.address}/metrics")
 
     def signal(self, number):
-        self.process.send_signal(number)
+        if self.container is not None:
+            self.container.signal(number)
+        else:
+            self.process.send_signal(number)
 
     def end(self):
-        if self.process is not None and self.process.poll() is None:
+        if self.container is not None:
+            self.container.end()
+        elif self.process is not None and self.process.poll() is None:
             # SIGKILL also ends a frozen process.
             self.process.kill()
             self.process.wait(60)
@@ -133,11 +155,11 @@ def free_addresses(count):
 
 
 @contextlib.contextmanager
-def balanced(model, options):
+def balanced(model, options, image=None):
     """Yields HAProxy and three replicas of a model behind it, all ready."""
     with contextlib.ExitStack() as ending:
         logs = pathlib.Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="nerve-haproxy-")))
-        replicas = [Replica(f"nerve-{number}", model, options, logs) for number in (1, 2, 3)]
+        replicas = [Replica(f"nerve-{number}", model, options, logs, image) for number in (1, 2, 3)]
         for replica in replicas:
             ending.callback(replica.end)
             replica.start()

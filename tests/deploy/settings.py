@@ -8,7 +8,11 @@ from replicas import SERVER, environment
 
 
 @functools.cache
+def help_text():
+    """The help text of the built server."""
+    return subprocess.run([SERVER, "--help"], check=True, capture_output=True, text=True, env=environment()).stdout
+
+
 def known_settings():
     """The variables in the help text of the built server."""
-    shown = subprocess.run([SERVER, "--help"], check=True, capture_output=True, text=True, env=environment()).stdout
-    return set(re.findall(r"\bNERVE_[A-Z_]+", shown))
+    return set(re.findall(r"\bNERVE_[A-Z_]+", help_text()))

@@ -1,5 +1,6 @@
 //! ONNX Runtime: the shared library and the devices on which it runs.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -145,8 +146,9 @@ fn default_library() -> Option<PathBuf> {
         return Some(path.into());
     }
     let executable = std::env::current_exe().ok()?;
+    let name = format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}");
     executable
         .ancestors()
-        .map(|dir| dir.join(".onnxruntime/libonnxruntime.so"))
+        .map(|dir| dir.join(".onnxruntime").join(&name))
         .find(|path| path.exists())
 }

@@ -48,12 +48,15 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for IdleTimeo
 /// nothing for the limit.
 ///
 /// The server cannot notice it, since it writes only when the socket has space. (`TCP_USER_TIMEOUT`, RFC 5482. Linux
-/// counts from the first probe of a closed window, and accepted connections inherit it.)
+/// counts from the first probe of a closed window, and accepted connections inherit it.) Other systems have no such option: there,
+/// the connection stays open until the client reads or leaves.
 pub(crate) fn give_up_on_clients_that_do_not_read(
     listener: &TcpListener,
     limit: Duration,
 ) -> Result<(), Error> {
     #[cfg(target_os = "linux")]
     socket2::SockRef::from(listener).set_tcp_user_timeout(Some(limit))?;
+    #[cfg(not(target_os = "linux"))]
+    let _unsupported = (listener, limit);
     Ok(())
 }

@@ -283,6 +283,7 @@ fn a_head_for_other_types_keeps_the_rows_of_the_labels_in_common() {
 }
 
 /// The peak memory of the process in bytes since the last reset.
+#[cfg(target_os = "linux")]
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -290,7 +291,8 @@ fn peak() -> usize {
     kib * 1024
 }
 
-/// The test runs in its own process, so that the memory of other tests is not counted.
+/// The test runs in its own process, so that the memory of other tests is not counted. Only Linux resets the peak.
+#[cfg(target_os = "linux")]
 #[test]
 fn writing_a_checkpoint_takes_little_memory() {
     const ALONE: &str = "NERVE_TEST_ALONE";
