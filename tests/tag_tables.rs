@@ -1,5 +1,6 @@
 //! `nerve-server tag` tags Arrow streams and Parquet files.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -64,7 +65,7 @@ fn table() -> RecordBatch {
         ("org.apache.spark.sql.parquet.row.metadata", "{}"),
     ];
     let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let schema = Schema::new_with_metadata(batch.schema().fields().clone(), metadata.into());
+    let schema = Schema::new_with_metadata(batch.schema().fields().clone(), HashMap::from(metadata));
     RecordBatch::try_new(Arc::new(schema), batch.columns().to_vec()).unwrap()
 }
 

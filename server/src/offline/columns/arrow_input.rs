@@ -7,6 +7,7 @@ use arrow_ipc::reader::StreamReader;
 use parquet::basic::{Compression, ZstdLevel};
 
 use crate::offline::columns::error::TableError;
+use crate::offline::columns::ipc_messages::IpcMessages;
 use crate::offline::columns::message::{Message, TableHead, Take};
 use crate::offline::input::InputFile;
 
@@ -27,7 +28,7 @@ pub(crate) fn read_arrow(path: &Path, mut input: InputFile, take: Take) -> Resul
             path: path.to_owned(),
         });
     }
-    let input = Cursor::new(start).chain(BufReader::new(input));
+    let input = IpcMessages::new(Cursor::new(start).chain(BufReader::new(input)));
     let batches = StreamReader::try_new(input, None).map_err(failed)?;
     let head = TableHead {
         schema: batches.schema(),

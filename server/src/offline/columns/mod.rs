@@ -2,6 +2,7 @@
 
 mod arrow_input;
 pub(crate) mod error;
+mod ipc_messages;
 mod message;
 mod parquet_input;
 mod result_columns;

@@ -17,7 +17,7 @@ use crate::offline::columns::error::TableError;
 use crate::offline::columns::message::{Message, TableHead, Take};
 
 /// Bytes of a record batch, as far as the file says how long its rows are.
-const BATCH_BYTES: i64 = 8 << 20;
+const BATCH_BYTES: i64 = 2 << 20;
 /// Rows of a record batch at most. Values that repeat are longer than the file says, since it holds them once.
 const BATCH_ROWS: i64 = 256;
 

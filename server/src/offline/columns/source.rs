@@ -206,8 +206,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_length_beyond_the_memory_is_an_error() {
+        for compression in [CompressionType::ZSTD, CompressionType::LZ4_FRAME] {
+            let whole = stream(Some(compression));
+            let mut refused = 0;
+            for at in (0..whole.len() - 8).step_by(8) {
+                let mut damaged = whole.clone();
+                damaged[at..at + 8].copy_from_slice(&(i64::MAX >> 16).to_le_bytes());
+                let found = rows(&damaged, false).await;
+                refused +=
+                    usize::from(found.is_err_and(|error| error.contains("a compressed buffer has a length")));
+            }
+            assert!(refused > 5, "{refused}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_file_of_another_kind_is_refused() {
-        let cases: [(&[u8], bool, &str); 6] = [
+        let cases: [(&[u8], bool, &str); 7] = [
             (b"", false, "empty stream"),
             (b"", true, "cannot read a.parquet as a Parquet file"),
             (
