@@ -2,18 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use nerve_corpus::Format;
 use nerve_engine::{EngineError, LineFormat, OptionError, RequestError, TagOptions};
 use thiserror::Error;
 
-/// The format of the lines of the input.
+use crate::offline::columns::error::TableError;
+use crate::offline::columns::text_column::TextColumnName;
+
+/// The column that is tagged where no option names one.
+const TEXT_COLUMN: &str = "text";
+
+/// The format of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InputFormat {
-    /// Running text.
+    /// One running text per line.
     Lines,
-    /// A JSON object with `text` or `words`, and optionally an `id`.
+    /// One JSON object per line, with `text` or `words`, and optionally an `id`.
     Ndjson,
+    /// A table as an Arrow IPC stream.
+    Arrow,
+    /// A table as a Parquet file.
+    Parquet,
 }
 
 /// The format of the output.
@@ -25,6 +35,60 @@ pub enum OutputFormat {
     Conll,
     /// A page with the entities highlighted.
     Html,
+    /// The columns of a table with `entities` and `error`, as an Arrow IPC stream.
+    Arrow,
+    /// The columns of a table with `entities` and `error`, as a Parquet file.
+    Parquet,
+}
+
+/// The format of an output of lines or of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextFormat {
+    Ndjson,
+    Conll,
+    Html,
+}
+
+/// The format of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TableFormat {
+    /// An Arrow IPC stream.
+    Arrow,
+    /// A Parquet file.
+    Parquet,
+}
+
+/// How the results of a table are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowFormat {
+    /// As columns of the table.
+    Table(TableFormat),
+    /// As lines or text, without the table's other columns.
+    Text(TextFormat),
+}
+
+/// What is tagged, and how results are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Every line.
+    Lines { input: LineFormat, output: TextFormat },
+    /// Every row.
+    Rows {
+        input: TableFormat,
+        column: TextColumnName,
+        output: RowFormat,
+    },
+}
+
+/// The columns that the command line names.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ColumnOptions {
+    /// Column with the texts, for --input arrow and parquet [default: text].
+    #[arg(long, value_name = "NAME")]
+    pub text_column: Option<String>,
+    /// Column with lists of words, which are labeled as given and never split again, instead of --text-column.
+    #[arg(long, value_name = "NAME", conflicts_with = "text_column")]
+    pub words_column: Option<String>,
 }
 
 /// A file to tag, and how.
@@ -32,8 +96,7 @@ pub enum OutputFormat {
 pub struct TagFile {
     /// The file, or `-` for standard input.
     pub(crate) file: PathBuf,
-    pub(crate) input: LineFormat,
-    pub(crate) output: OutputFormat,
+    pub(crate) work: Work,
     /// The output file; standard output if absent.
     pub(crate) out: Option<PathBuf>,
     pub(crate) options: TagOptions,
@@ -42,8 +105,8 @@ pub struct TagFile {
 /// Why a file is not tagged.
 #[derive(Debug, Error)]
 pub enum TagFileError {
-    /// The format of the lines is unknown.
-    #[error("the extension of {} does not show its format: give --input lines or --input ndjson", path.display())]
+    /// The format of the input is unknown.
+    #[error("the extension of {} does not show its format: give --input lines, ndjson, arrow or parquet", path.display())]
     UnknownInput {
         /// The input as given.
         path: PathBuf,
@@ -56,6 +119,25 @@ pub enum TagFileError {
         /// The output's name on the command line.
         output: &'static str,
     },
+    /// An option has no effect on this input.
+    #[error("--{option} has no effect with --input {input}")]
+    UselessForInput {
+        /// The option's name on the command line.
+        option: &'static str,
+        /// The input's name on the command line.
+        input: &'static str,
+    },
+    /// Lines have no columns.
+    #[error("--output {output} needs a table: --input arrow or parquet, not {input}")]
+    NoTable {
+        /// The output's name on the command line.
+        output: &'static str,
+        /// The input's name on the command line.
+        input: &'static str,
+    },
+    /// The table cannot be read or written.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// An option's value does not fit the model.
     #[error(transparent)]
     Option(#[from] RequestError),
@@ -92,49 +174,135 @@ impl TagFile {
     pub(crate) fn new(
         file: &Path,
         input: Option<InputFormat>,
-        output: OutputFormat,
+        output: Option<OutputFormat>,
         out: Option<PathBuf>,
+        columns: ColumnOptions,
         options: TagOptions,
     ) -> Result<Self, TagFileError> {
-        let input = match input.or_else(|| by_extension(file)) {
-            Some(InputFormat::Lines) => LineFormat::Text,
-            Some(InputFormat::Ndjson) => LineFormat::Ndjson,
-            None => {
-                return Err(TagFileError::UnknownInput {
-                    path: file.to_owned(),
-                });
-            }
+        let unknown = || TagFileError::UnknownInput {
+            path: file.to_owned(),
         };
+        let input = input.or_else(|| by_extension(file)).ok_or_else(unknown)?;
+        let output = output
+            .or_else(|| output_by_extension(out.as_deref()?))
+            .unwrap_or(OutputFormat::Ndjson);
+        let work = Work::of(input, output, columns)?;
         let useless: &[(&'static str, bool)] = &[
-            ("offsets", options.offsets.is_some()),
             ("no-words", options.include_words == Some(false)),
+            ("offsets", options.offsets.is_some()),
             ("threshold", options.threshold.is_some()),
             ("labels", options.labels.is_some()),
         ];
-        let (output_name, useless) = match output {
-            OutputFormat::Ndjson => ("ndjson", &useless[..0]),
-            OutputFormat::Html => ("html", &useless[..2]),
-            OutputFormat::Conll => ("conll", useless),
+        let useless = match output {
+            OutputFormat::Ndjson => &useless[..0],
+            OutputFormat::Arrow | OutputFormat::Parquet => &useless[..1],
+            OutputFormat::Html => &useless[..2],
+            OutputFormat::Conll => useless,
         };
         if let Some(&(option, _)) = useless.iter().find(|(_, given)| *given) {
-            let output = output_name;
+            let output = output.name();
             return Err(TagFileError::UselessOption { option, output });
         }
         Ok(Self {
             file: file.to_owned(),
-            input,
-            output,
+            work,
             out,
             options,
         })
     }
 }
 
+impl Work {
+    fn of(input: InputFormat, output: OutputFormat, columns: ColumnOptions) -> Result<Self, TagFileError> {
+        let output_name = output.name();
+        let output = match output {
+            OutputFormat::Ndjson => RowFormat::Text(TextFormat::Ndjson),
+            OutputFormat::Conll => RowFormat::Text(TextFormat::Conll),
+            OutputFormat::Html => RowFormat::Text(TextFormat::Html),
+            OutputFormat::Arrow => RowFormat::Table(TableFormat::Arrow),
+            OutputFormat::Parquet => RowFormat::Table(TableFormat::Parquet),
+        };
+        let of_table = |input, columns: ColumnOptions| Self::Rows {
+            input,
+            column: columns.column(),
+            output,
+        };
+        let (input_name, input) = match input {
+            InputFormat::Arrow => return Ok(of_table(TableFormat::Arrow, columns)),
+            InputFormat::Parquet => return Ok(of_table(TableFormat::Parquet, columns)),
+            InputFormat::Lines => ("lines", LineFormat::Text),
+            InputFormat::Ndjson => ("ndjson", LineFormat::Ndjson),
+        };
+        match (output, columns.given()) {
+            (RowFormat::Text(output), None) => Ok(Self::Lines { input, output }),
+            (RowFormat::Text(_), Some(option)) => Err(TagFileError::UselessForInput {
+                option,
+                input: input_name,
+            }),
+            (RowFormat::Table(_), _) => Err(TagFileError::NoTable {
+                output: output_name,
+                input: input_name,
+            }),
+        }
+    }
+}
+
+impl OutputFormat {
+    /// The name on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Conll => "conll",
+            Self::Html => "html",
+            Self::Arrow => "arrow",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+impl ColumnOptions {
+    /// The name of an option that is given.
+    fn given(&self) -> Option<&'static str> {
+        match (&self.text_column, &self.words_column) {
+            (Some(_), _) => Some("text-column"),
+            (None, Some(_)) => Some("words-column"),
+            (None, None) => None,
+        }
+    }
+
+    /// The column that is tagged.
+    fn column(self) -> TextColumnName {
+        match self.words_column {
+            Some(name) => TextColumnName::Words(name),
+            None => TextColumnName::Text(self.text_column.unwrap_or_else(|| TEXT_COLUMN.to_owned())),
+        }
+    }
+}
+
 fn by_extension(file: &Path) -> Option<InputFormat> {
-    match Format::of_path(file)? {
-        Format::JsonLines => Some(InputFormat::Ndjson),
-        Format::Text => Some(InputFormat::Lines),
-        Format::Conll => None,
+    match (table_by_extension(file), Format::of_path(file)) {
+        (Some(TableFormat::Arrow), _) => Some(InputFormat::Arrow),
+        (Some(TableFormat::Parquet), _) => Some(InputFormat::Parquet),
+        (None, Some(Format::JsonLines)) => Some(InputFormat::Ndjson),
+        (None, Some(Format::Text)) => Some(InputFormat::Lines),
+        (None, Some(Format::Conll) | None) => None,
+    }
+}
+
+fn output_by_extension(out: &Path) -> Option<OutputFormat> {
+    Some(match table_by_extension(out)? {
+        TableFormat::Arrow => OutputFormat::Arrow,
+        TableFormat::Parquet => OutputFormat::Parquet,
+    })
+}
+
+/// The table that a file of this name holds. The extension `.arrow` is that of Arrow IPC files, which are no streams.
+fn table_by_extension(file: &Path) -> Option<TableFormat> {
+    let extension = file.extension()?.to_str()?.to_ascii_lowercase();
+    match extension.as_str() {
+        "parquet" => Some(TableFormat::Parquet),
+        "arrows" => Some(TableFormat::Arrow),
+        _ => None,
     }
 }
 
@@ -146,10 +314,16 @@ mod tests {
         TagFile::new(
             Path::new(file),
             input,
-            OutputFormat::Ndjson,
             None,
+            None,
+            ColumnOptions::default(),
             TagOptions::default(),
         )
+    }
+
+    fn lines(input: LineFormat) -> Work {
+        let output = TextFormat::Ndjson;
+        Work::Lines { input, output }
     }
 
     #[test]
@@ -160,7 +334,7 @@ mod tests {
             ("a.json", LineFormat::Ndjson),
             ("a.txt", LineFormat::Text),
         ] {
-            assert_eq!(work(file, None).unwrap().input, format, "{file}");
+            assert_eq!(work(file, None).unwrap().work, lines(format), "{file}");
         }
         for file in ["-", "a", "a.conll"] {
             assert!(
@@ -168,15 +342,18 @@ mod tests {
                 "{file}"
             );
             assert_eq!(
-                work(file, Some(InputFormat::Lines)).unwrap().input,
-                LineFormat::Text
+                work(file, Some(InputFormat::Lines)).unwrap().work,
+                lines(LineFormat::Text)
             );
         }
     }
 
     #[test]
     fn an_option_without_a_meaning_is_refused() {
-        let with = |output, options| TagFile::new(Path::new("a.txt"), None, output, None, options).map(drop);
+        let with = |output, options| {
+            let columns = ColumnOptions::default();
+            TagFile::new(Path::new("a.txt"), None, Some(output), None, columns, options).map(drop)
+        };
         let words = || TagOptions {
             include_words: Some(false),
             ..TagOptions::default()
