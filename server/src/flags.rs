@@ -8,7 +8,7 @@ use nerve_engine::{EngineConfig, TagOptions, VersionsConfig};
 
 use crate::config::{ConfigError, HttpConfig, KeySource, ServerConfig};
 use crate::logging::LogFormat;
-use crate::offline::work::{InputFormat, OutputFormat, TagFile, TagFileError};
+use crate::offline::work::{ColumnOptions, InputFormat, OutputFormat, TagFile, TagFileError};
 
 /// Serves an entity tagger over HTTP and gRPC.
 #[derive(Debug, Parser)]
@@ -27,7 +27,7 @@ pub struct Flags {
 pub enum Command {
     /// Print the OpenAPI document.
     Openapi,
-    /// Tag the lines of a file, as `POST /ner/stream` does.
+    /// Tag the lines of a file, as `POST /ner/stream` does, or the rows of a table.
     Tag(Box<TagFlags>),
     /// Check whether a server is ready, for the health check of a container.
     Healthcheck(HealthcheckFlags),
@@ -53,7 +53,7 @@ pub struct TagFlags {
     /// The file to tag, or - for standard input.
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
-    /// Format of the lines [default: by the file's extension, ndjson for .jsonl and .ndjson, lines for .txt].
+    /// Format of the input [default: by the file's extension, ndjson for .jsonl and .ndjson, lines for .txt].
     #[arg(long, value_enum)]
     pub input: Option<InputFormat>,
     /// Format of the output.
@@ -62,6 +62,9 @@ pub struct TagFlags {
     /// File to write [default: standard output].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// The columns of a table.
+    #[command(flatten)]
+    pub columns: ColumnOptions,
     /// How texts are tagged.
     #[command(flatten)]
     pub options: TagOptions,
@@ -175,7 +178,14 @@ impl TagFlags {
     pub fn work(&self) -> Result<(EngineConfig, TagFile), TagFileError> {
         self.engine.validate()?;
         let options = self.options.clone();
-        let work = TagFile::new(&self.file, self.input, self.output, self.out.clone(), options)?;
+        let work = TagFile::new(
+            &self.file,
+            self.input,
+            self.output,
+            self.out.clone(),
+            self.columns.clone(),
+            options,
+        )?;
         Ok((self.engine.clone(), work))
     }
 }

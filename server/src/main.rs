@@ -69,19 +69,24 @@ fn serve(flags: &ServeFlags) -> anyhow::Result<Stopped> {
     let system = actix_web::rt::System::new();
     let served = system.block_on(async {
         // Registered before the model is opened, so that a signal during that time is not lost.
-        let mut terminate = listen_for(SignalKind::terminate(), "SIGTERM")?;
-        let mut interrupt = listen_for(SignalKind::interrupt(), "SIGINT")?;
-        let shutdown = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
+        let shutdown = stop_signal()?;
         Ok(run(listeners, config, shutdown).await?)
     });
     // Dropping it would wait for threads that read files, which a volume that hangs blocks forever.
     std::mem::forget(system);
     served
+}
+
+/// Completes when the process receives SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = listen_for(SignalKind::terminate(), "SIGTERM")?;
+    let mut interrupt = listen_for(SignalKind::interrupt(), "SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 fn listen_for(kind: SignalKind, name: &str) -> anyhow::Result<Signal> {
@@ -92,17 +97,15 @@ fn tag(flags: &TagFlags) -> anyhow::Result<()> {
     let (config, work) = flags.work()?;
     let _logging = start_logging(flags.log.format, TAGGING, None)?;
     let tally = actix_web::rt::System::new().block_on(async {
-        let mut interrupt = listen_for(SignalKind::interrupt(), "SIGINT")?;
-        let interrupt = async move {
-            interrupt.recv().await;
-        };
+        let interrupt = stop_signal()?;
         Ok::<_, anyhow::Error>(tag_file(config, work, interrupt).await?)
     })?;
     anyhow::ensure!(
         tally.failed == 0,
-        "{} of {} lines failed",
+        "{} of {} {} failed",
         tally.failed,
-        tally.lines
+        tally.texts,
+        tally.unit
     );
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! An [`Engine`] is opened for a model. Its [`Tagger`] admits texts or refuses them, splits and tokenizes them, batches their
 //! windows with those of other requests, runs them on worker threads, and yields a [`TaggedText`], which an [`Answer`] shows
-//! as entities. [`tag_lines`] sends the lines of a stream through it. The engine follows its model's files, and serves another
+//! as entities. [`tag_lines`] sends the lines of a stream through it, and [`tag_texts`] texts from
+//! elsewhere. The engine follows its model's files, and serves another
 //! version without losing a request.
 
 mod bulk;
@@ -33,7 +34,8 @@ mod turn;
 pub use bulk::error::LineError;
 pub use bulk::limits::BulkLimits;
 pub use bulk::record::{LineFormat, StreamItem, name_schema};
-pub use bulk::stream::{BulkError, TaggedGroup, TaggedLine, tag_lines};
+pub use bulk::stream::{TaggedGroup, TaggedLine, tag_lines};
+pub use bulk::texts::{BulkError, TaggedTexts, TextGroup, tag_texts};
 pub use config::{
     BatchLimits, Batching, CanaryConfig, EngineConfig, ModelConfig, OptionError, QueueLimits, TextLimits,
     VersionsConfig, check_counts, check_threads,

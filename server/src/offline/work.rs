@@ -2,18 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use nerve_corpus::Format;
 use nerve_engine::{EngineError, LineFormat, OptionError, RequestError, TagOptions};
 use thiserror::Error;
 
-/// The format of the lines of the input.
+use crate::offline::columns::error::TableError;
+use crate::offline::columns::text_column::TextColumnName;
+
+/// The column that is tagged where no option names one.
+const TEXT_COLUMN: &str = "text";
+
+/// The format of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InputFormat {
-    /// Running text.
+    /// One running text per line.
     Lines,
-    /// A JSON object with `text` or `words`, and optionally an `id`.
+    /// One JSON object per line, with `text` or `words`, and optionally an `id`.
     Ndjson,
+    /// An Arrow IPC stream.
+    Arrow,
 }
 
 /// The format of the output.
@@ -25,6 +33,47 @@ pub enum OutputFormat {
     Conll,
     /// A page with the entities highlighted.
     Html,
+    /// The input as an Arrow IPC stream, with the columns `entities` and `error`. Only for --input arrow.
+    Arrow,
+}
+
+/// The format of an output of lines or of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextFormat {
+    Ndjson,
+    Conll,
+    Html,
+}
+
+/// The format of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TableFormat {
+    /// An Arrow IPC stream.
+    Arrow,
+}
+
+/// What is tagged, and how results are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Every line.
+    Lines { input: LineFormat, output: TextFormat },
+    /// Every row.
+    Rows {
+        input: TableFormat,
+        column: TextColumnName,
+        output: TableFormat,
+    },
+}
+
+/// The columns that the command line names.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ColumnOptions {
+    /// Column with the texts, of an Arrow stream [default: text].
+    #[arg(long, value_name = "NAME")]
+    pub text_column: Option<String>,
+    /// Column with lists of words, each labeled as given and never split again, instead of texts.
+    #[arg(long, value_name = "NAME", conflicts_with = "text_column")]
+    pub words_column: Option<String>,
 }
 
 /// A file to tag, and how.
@@ -32,8 +81,7 @@ pub enum OutputFormat {
 pub struct TagFile {
     /// The file, or `-` for standard input.
     pub(crate) file: PathBuf,
-    pub(crate) input: LineFormat,
-    pub(crate) output: OutputFormat,
+    pub(crate) work: Work,
     /// The output file; standard output if absent.
     pub(crate) out: Option<PathBuf>,
     pub(crate) options: TagOptions,
@@ -42,8 +90,8 @@ pub struct TagFile {
 /// Why a file is not tagged.
 #[derive(Debug, Error)]
 pub enum TagFileError {
-    /// The format of the lines is unknown.
-    #[error("the extension of {} does not show its format: give --input lines or --input ndjson", path.display())]
+    /// The format of the input is unknown.
+    #[error("the extension of {} does not show its format: give --input lines, ndjson or arrow", path.display())]
     UnknownInput {
         /// The input as given.
         path: PathBuf,
@@ -56,6 +104,25 @@ pub enum TagFileError {
         /// The output's name on the command line.
         output: &'static str,
     },
+    /// An option has no effect on this input.
+    #[error("--{option} has no effect with --input {input}")]
+    UselessForInput {
+        /// The option's name on the command line.
+        option: &'static str,
+        /// The input's name on the command line.
+        input: &'static str,
+    },
+    /// The output cannot be made of this input.
+    #[error("--output {output} needs --input {needed}")]
+    Formats {
+        /// The output's name on the command line.
+        output: &'static str,
+        /// The inputs of which it can be made.
+        needed: &'static str,
+    },
+    /// The table cannot be read or written.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// An option's value does not fit the model.
     #[error(transparent)]
     Option(#[from] RequestError),
@@ -94,25 +161,23 @@ impl TagFile {
         input: Option<InputFormat>,
         output: OutputFormat,
         out: Option<PathBuf>,
+        columns: ColumnOptions,
         options: TagOptions,
     ) -> Result<Self, TagFileError> {
-        let input = match input.or_else(|| by_extension(file)) {
-            Some(InputFormat::Lines) => LineFormat::Text,
-            Some(InputFormat::Ndjson) => LineFormat::Ndjson,
-            None => {
-                return Err(TagFileError::UnknownInput {
-                    path: file.to_owned(),
-                });
-            }
+        let unknown = || TagFileError::UnknownInput {
+            path: file.to_owned(),
         };
+        let input = input.or_else(|| by_extension(file)).ok_or_else(unknown)?;
+        let work = Work::of(input, output, columns)?;
         let useless: &[(&'static str, bool)] = &[
-            ("offsets", options.offsets.is_some()),
             ("no-words", options.include_words == Some(false)),
+            ("offsets", options.offsets.is_some()),
             ("threshold", options.threshold.is_some()),
             ("labels", options.labels.is_some()),
         ];
         let (output_name, useless) = match output {
             OutputFormat::Ndjson => ("ndjson", &useless[..0]),
+            OutputFormat::Arrow => ("arrow", &useless[..1]),
             OutputFormat::Html => ("html", &useless[..2]),
             OutputFormat::Conll => ("conll", useless),
         };
@@ -122,11 +187,68 @@ impl TagFile {
         }
         Ok(Self {
             file: file.to_owned(),
-            input,
-            output,
+            work,
             out,
             options,
         })
+    }
+}
+
+impl Work {
+    fn of(input: InputFormat, output: OutputFormat, columns: ColumnOptions) -> Result<Self, TagFileError> {
+        let text_format = match output {
+            OutputFormat::Ndjson => Some(TextFormat::Ndjson),
+            OutputFormat::Conll => Some(TextFormat::Conll),
+            OutputFormat::Html => Some(TextFormat::Html),
+            OutputFormat::Arrow => None,
+        };
+        let (input, line_format) = match input {
+            InputFormat::Arrow => {
+                if text_format.is_some() {
+                    let (output, needed) = ("of lines", "lines or ndjson");
+                    return Err(TagFileError::Formats { output, needed });
+                }
+                return Ok(Self::Rows {
+                    input: TableFormat::Arrow,
+                    column: columns.column(),
+                    output: TableFormat::Arrow,
+                });
+            }
+            InputFormat::Lines => ("lines", LineFormat::Text),
+            InputFormat::Ndjson => ("ndjson", LineFormat::Ndjson),
+        };
+        if let Some(option) = columns.given() {
+            return Err(TagFileError::UselessForInput { option, input });
+        }
+        match text_format {
+            Some(output) => Ok(Self::Lines {
+                input: line_format,
+                output,
+            }),
+            None => Err(TagFileError::Formats {
+                output: "arrow",
+                needed: "arrow",
+            }),
+        }
+    }
+}
+
+impl ColumnOptions {
+    /// The name of an option that is given.
+    fn given(&self) -> Option<&'static str> {
+        match (&self.text_column, &self.words_column) {
+            (Some(_), _) => Some("text-column"),
+            (None, Some(_)) => Some("words-column"),
+            (None, None) => None,
+        }
+    }
+
+    /// The column that is tagged.
+    fn column(self) -> TextColumnName {
+        match self.words_column {
+            Some(name) => TextColumnName::Words(name),
+            None => TextColumnName::Text(self.text_column.unwrap_or_else(|| TEXT_COLUMN.to_owned())),
+        }
     }
 }
 
@@ -148,8 +270,14 @@ mod tests {
             input,
             OutputFormat::Ndjson,
             None,
+            ColumnOptions::default(),
             TagOptions::default(),
         )
+    }
+
+    fn lines(input: LineFormat) -> Work {
+        let output = TextFormat::Ndjson;
+        Work::Lines { input, output }
     }
 
     #[test]
@@ -160,7 +288,7 @@ mod tests {
             ("a.json", LineFormat::Ndjson),
             ("a.txt", LineFormat::Text),
         ] {
-            assert_eq!(work(file, None).unwrap().input, format, "{file}");
+            assert_eq!(work(file, None).unwrap().work, lines(format), "{file}");
         }
         for file in ["-", "a", "a.conll"] {
             assert!(
@@ -168,15 +296,18 @@ mod tests {
                 "{file}"
             );
             assert_eq!(
-                work(file, Some(InputFormat::Lines)).unwrap().input,
-                LineFormat::Text
+                work(file, Some(InputFormat::Lines)).unwrap().work,
+                lines(LineFormat::Text)
             );
         }
     }
 
     #[test]
     fn an_option_without_a_meaning_is_refused() {
-        let with = |output, options| TagFile::new(Path::new("a.txt"), None, output, None, options).map(drop);
+        let with = |output, options| {
+            let columns = ColumnOptions::default();
+            TagFile::new(Path::new("a.txt"), None, output, None, columns, options).map(drop)
+        };
         let words = || TagOptions {
             include_words: Some(false),
             ..TagOptions::default()

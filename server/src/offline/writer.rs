@@ -8,18 +8,18 @@ use nerve_engine::{AnswerOptions, TaggedLine, Tagger};
 use crate::http::stream::StreamLine;
 use crate::offline::conll;
 use crate::offline::html::Page;
-use crate::offline::work::OutputFormat;
+use crate::offline::work::TextFormat;
 
 /// Writes results in one of the output formats.
 pub(crate) struct Writer<'t> {
-    format: OutputFormat,
+    format: TextFormat,
     view: AnswerOptions,
     tagger: &'t Tagger,
     page: Page,
 }
 
 impl<'t> Writer<'t> {
-    pub(crate) fn new(format: OutputFormat, view: AnswerOptions, tagger: &'t Tagger) -> Self {
+    pub(crate) fn new(format: TextFormat, view: AnswerOptions, tagger: &'t Tagger) -> Self {
         Self {
             format,
             view,
@@ -30,8 +30,8 @@ impl<'t> Writer<'t> {
 
     pub(crate) fn begin(&self, out: &mut impl Write) -> std::io::Result<()> {
         match self.format {
-            OutputFormat::Ndjson | OutputFormat::Conll => Ok(()),
-            OutputFormat::Html => self.page.begin(out),
+            TextFormat::Ndjson | TextFormat::Conll => Ok(()),
+            TextFormat::Html => self.page.begin(out),
         }
     }
 
@@ -43,20 +43,20 @@ impl<'t> Writer<'t> {
     ) -> std::io::Result<Result<(), String>> {
         let outcome = answered.outcome.as_ref().map_err(ToString::to_string);
         match self.format {
-            OutputFormat::Ndjson => {
+            TextFormat::Ndjson => {
                 let (line, _refusal) = StreamLine::new(self.tagger, answered, &self.view);
                 serde_json::to_writer(&mut *out, &line)?;
                 out.write_all(b"\n")?;
                 Ok(outcome.map(|_| ()))
             }
-            OutputFormat::Conll => match outcome {
+            TextFormat::Conll => match outcome {
                 Ok(tagged) => match conll::write(out, tagged, &self.tagger.model().labels) {
                     Err(ConllWriteError::Io(error)) => Err(error),
                     written => Ok(written.map_err(|error| error.to_string())),
                 },
                 Err(problem) => Ok(Err(problem)),
             },
-            OutputFormat::Html => {
+            TextFormat::Html => {
                 match outcome {
                     Ok(tagged) => self.page.text(out, answered.number, tagged, &self.view)?,
                     Err(ref problem) => self.page.failure(out, answered.number, problem)?,
@@ -68,8 +68,8 @@ impl<'t> Writer<'t> {
 
     pub(crate) fn end(&self, out: &mut impl Write) -> std::io::Result<()> {
         match self.format {
-            OutputFormat::Ndjson | OutputFormat::Conll => Ok(()),
-            OutputFormat::Html => self.page.end(out),
+            TextFormat::Ndjson | TextFormat::Conll => Ok(()),
+            TextFormat::Html => self.page.end(out),
         }
     }
 }

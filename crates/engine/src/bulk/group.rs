@@ -10,8 +10,6 @@ use crate::bulk::limits::BulkLimits;
 use crate::bulk::lines::{Line, LineSplitter};
 use crate::turn::wake_after_others;
 
-/// Bytes after which a group takes no further line, so that groups of long lines are short.
-const GROUP_BYTES: usize = 64 << 10;
 /// The work of a poll after which other tasks of the thread have their turn. A byte of input is one unit.
 const POLL_WORK: usize = 64 << 10;
 /// The work of taking a line, in units.
@@ -23,7 +21,7 @@ const LINE_WORK: usize = 64;
 pub(crate) struct Groups<S> {
     input: Option<S>,
     splitter: LineSplitter,
-    lines: usize,
+    limits: BulkLimits,
     /// What the current poll has done.
     work: usize,
 }
@@ -37,7 +35,7 @@ where
         Self {
             input: Some(input),
             splitter: LineSplitter::new(limits.line_bytes),
-            lines: limits.group_lines,
+            limits,
             work: 0,
         }
     }
@@ -88,7 +86,7 @@ where
         let mut group = Vec::new();
         let mut bytes = 0;
         self.work = 0;
-        while group.len() < self.lines && bytes < GROUP_BYTES {
+        while self.limits.group_takes_more(group.len(), bytes) {
             match self.poll_line(context) {
                 Poll::Ready(Some(Ok(line))) => {
                     bytes += line.bytes.as_ref().map_or(0, Bytes::len);
@@ -119,6 +117,7 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+    use crate::bulk::limits::GROUP_BYTES;
     use futures_util::stream;
     use futures_util::{FutureExt, StreamExt};
 

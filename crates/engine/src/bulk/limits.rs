@@ -4,6 +4,8 @@ use crate::config::EngineConfig;
 
 /// Lines that the tagger is given together.
 const GROUP_LINES: usize = 16;
+/// Bytes after which a group takes no further line, so that groups of long lines are short.
+pub(crate) const GROUP_BYTES: usize = 64 << 10;
 /// Groups of lines in flight for each worker: one that runs, one that waits, and more to choose windows of similar
 /// length from.
 const GROUPS_PER_WORKER: usize = 8;
@@ -27,5 +29,15 @@ impl BulkLimits {
             group_lines: GROUP_LINES,
             groups: config.model.workers().saturating_mul(GROUPS_PER_WORKER),
         }
+    }
+
+    /// The bytes of the longest line or text.
+    pub fn line_bytes(&self) -> usize {
+        self.line_bytes
+    }
+
+    /// Whether a group of so many texts and bytes takes another one.
+    pub fn group_takes_more(&self, texts: usize, bytes: usize) -> bool {
+        texts < self.group_lines && bytes < GROUP_BYTES
     }
 }

@@ -1,4 +1,4 @@
-//! Bulk work: a stream of lines to a stream of tagged lines, in order and in bounded memory.
+//! Bulk work: a stream of lines or texts to a stream of tagged ones, in order and in bounded memory.
 
 pub(crate) mod error;
 #[cfg(any(test, fuzzing))]
@@ -9,3 +9,4 @@ pub(crate) mod lines;
 pub(crate) mod piece;
 pub(crate) mod record;
 pub(crate) mod stream;
+pub(crate) mod texts;

@@ -12,7 +12,7 @@ use crate::bulk::limits::BulkLimits;
 use crate::bulk::lines::Line;
 use crate::bulk::piece::{Piece, PieceLine, divide};
 use crate::bulk::record::{LineFormat, Record, read, read_id, words};
-use crate::health::Readiness;
+use crate::bulk::texts::{BulkError, TextGroup, tag_groups};
 use crate::memory_budget::{MemoryBudget, MemoryPermit};
 use crate::pipeline::aggregation::DecodingOptions;
 use crate::pipeline::error::TagError;
@@ -20,11 +20,6 @@ use crate::pipeline::memory_need::LINE_COPIES;
 use crate::pipeline::tagged::TaggedText;
 use crate::pipeline::tagger::Tagger;
 use crate::request::input::TagInput;
-use crate::scheduler::queue::Flow;
-use crate::scheduler::submit_error::SubmitError;
-
-/// How often a line is retried that was lost because the last worker failed.
-const RETRIES: usize = 3;
 
 /// Bytes of a group for each word that the threshold of [`Tagger::run_sized`] counts: 64 kB are parsed on the tokenizer
 /// threads.
@@ -51,15 +46,6 @@ pub struct TaggedLine {
     pub outcome: Result<TaggedText, LineError>,
 }
 
-/// Why a stream ends before its input does.
-#[derive(Debug)]
-pub enum BulkError<E> {
-    /// The input cannot be read.
-    Input(E),
-    /// The engine is stopping.
-    Stopping,
-}
-
 /// The lines of `input` in order, without blank ones, a group at a time.
 ///
 /// Input is read only as results are taken, within [`BulkLimits`] and the memory's budget. Lines wait for memory while they
@@ -76,7 +62,6 @@ pub fn tag_lines<S, E>(
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    let flow = Arc::new(Flow::default());
     // A longer line never fits, so its bytes are not even kept.
     let longest = memory.limit() / LINE_COPIES;
     let kept = BulkLimits {
@@ -90,7 +75,7 @@ where
         budget: memory.limit(),
     };
     let (sizer, reader) = (Arc::clone(&tagger), Arc::clone(&tagger));
-    Groups::new(input, kept)
+    let groups = Groups::new(input, kept)
         .then(move |group| {
             let tagger = Arc::clone(&sizer);
             async move { sizing.pieces(&tagger, group.map_err(BulkError::Input)?).await }
@@ -102,19 +87,15 @@ where
             async move {
                 let piece = piece?;
                 permit.grow_when_free(piece.bytes).await;
-                let parsed = sizing.parse(&tagger, piece).await?;
-                Ok((parsed, permit))
+                let (lines, texts) = sizing.parse(&tagger, piece).await?;
+                let context = (lines, permit);
+                Ok(TextGroup { texts, context })
             }
-        })
-        .map(move |admitted| {
-            let (tagger, flow) = (Arc::clone(&tagger), Arc::clone(&flow));
-            async move {
-                let (parsed, permit) = admitted?;
-                let lines = tag_group(&tagger, parsed, reading, &flow).await?;
-                Ok(TaggedGroup { lines, permit })
-            }
-        })
-        .buffered(limits.groups)
+        });
+    tag_groups(tagger, groups, reading, limits).map_ok(|(outcomes, (lines, permit))| TaggedGroup {
+        lines: answered(lines, outcomes),
+        permit,
+    })
 }
 
 /// A line without its text.
@@ -123,12 +104,6 @@ struct ParsedLine {
     id: Option<Box<RawValue>>,
     /// Why it has no text.
     problem: Option<LineError>,
-}
-
-/// The lines of a group, and the texts of those that have one.
-struct ParsedGroup {
-    lines: Vec<ParsedLine>,
-    sources: Vec<TagInput>,
 }
 
 /// What the lines of a stream are read as, and the memory that there is for them.
@@ -160,13 +135,16 @@ impl Sizing {
         run(tagger, sized_by, task).await
     }
 
-    async fn parse<E>(self, tagger: &Tagger, piece: Piece) -> Result<ParsedGroup, BulkError<E>> {
+    /// The lines of a piece, and the texts of those that have one.
+    async fn parse<E>(
+        self,
+        tagger: &Tagger,
+        piece: Piece,
+    ) -> Result<(Vec<ParsedLine>, Vec<TagInput>), BulkError<E>> {
         let sized_by = bytes(piece.lines.iter().map(|one| &one.line));
         let task = move || {
-            let mut parsed = ParsedGroup {
-                lines: Vec::with_capacity(piece.lines.len()),
-                sources: Vec::with_capacity(piece.lines.len()),
-            };
+            let mut lines = Vec::with_capacity(piece.lines.len());
+            let mut texts = Vec::with_capacity(piece.lines.len());
             for PieceLine { line, never_fits } in piece.lines {
                 let Record { id, source } = match never_fits {
                     false => read(&line, self.format),
@@ -175,13 +153,10 @@ impl Sizing {
                         source: Err(LineError::NeverFits { limit: self.budget }),
                     },
                 };
-                let (number, problem) = (
-                    line.number,
-                    source.map(|source| parsed.sources.push(source)).err(),
-                );
-                parsed.lines.push(ParsedLine { number, id, problem });
+                let (number, problem) = (line.number, source.map(|text| texts.push(text)).err());
+                lines.push(ParsedLine { number, id, problem });
             }
-            parsed
+            (lines, texts)
         };
         run(tagger, sized_by, task).await
     }
@@ -202,62 +177,21 @@ async fn run<T: Send + 'static, E>(
     done.map_err(|_| BulkError::Stopping)
 }
 
-async fn tag_group<E>(
-    tagger: &Tagger,
-    group: ParsedGroup,
-    reading: DecodingOptions,
-    flow: &Flow,
-) -> Result<Vec<TaggedLine>, BulkError<E>> {
-    let ParsedGroup { lines, sources } = group;
-    let mut tagged = tag_all(tagger, sources, reading, flow).await.into_iter();
-    let answered = lines.into_iter().map(|ParsedLine { number, id, problem }| {
-        let outcome = match problem {
-            None => match tagged.next().unwrap_or(Err(TagError::InferenceFailed)) {
-                Err(error) if stops(&error) => return Err(BulkError::Stopping),
-                outcome => outcome.map_err(LineError::Tag),
+/// The lines with their results, of which there is one for each line with a text.
+fn answered(lines: Vec<ParsedLine>, outcomes: Vec<Result<TaggedText, TagError>>) -> Vec<TaggedLine> {
+    let mut outcomes = outcomes.into_iter();
+    let answered = lines
+        .into_iter()
+        .map(|ParsedLine { number, id, problem }| TaggedLine {
+            number,
+            id,
+            outcome: match problem {
+                None => outcomes
+                    .next()
+                    .unwrap_or(Err(TagError::InferenceFailed))
+                    .map_err(LineError::Tag),
+                Some(error) => Err(error),
             },
-            Some(error) => Err(error),
-        };
-        Ok(TaggedLine { number, id, outcome })
-    });
+        });
     answered.collect()
-}
-
-/// The tagged texts in order. A text that was lost because the last worker failed is retried.
-async fn tag_all(
-    tagger: &Tagger,
-    sources: Vec<TagInput>,
-    reading: DecodingOptions,
-    flow: &Flow,
-) -> Vec<Result<TaggedText, TagError>> {
-    // `Ready` means that a worker has been restarted meanwhile.
-    let lost = |tagged: &Result<TaggedText, TagError>| {
-        matches!(
-            tagged,
-            Err(TagError::NotReady(Readiness::NoWorker | Readiness::Ready))
-        )
-    };
-    let mut tagged = tagger.tag_patiently(sources.clone(), reading, flow).await;
-    for _ in 0..RETRIES {
-        let places: Vec<usize> = (0..tagged.len()).filter(|&at| lost(&tagged[at])).collect();
-        if places.is_empty() {
-            break;
-        }
-        let again = places.iter().map(|&at| sources[at].clone()).collect();
-        for (at, again) in places
-            .into_iter()
-            .zip(tagger.tag_patiently(again, reading, flow).await)
-        {
-            tagged[at] = again;
-        }
-    }
-    tagged
-}
-
-/// Whether every later line would fail the same way.
-fn stops(error: &TagError) -> bool {
-    matches!(
-        error,
-        TagError::NotReady(Readiness::Draining) | TagError::Queue(SubmitError::Closed)
-    )
 }
