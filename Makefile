@@ -18,7 +18,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-check image-test fuzz otlp-checks operations-checks miri kernels-asan kernels-aarch64
+.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-check image-test fuzz otlp-checks operations-checks engines miri kernels-asan kernels-aarch64
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -183,6 +183,13 @@ deploy-faults: onnxruntime
 	tests/deploy/need haproxy
 	$(CARGO) build --locked --release --workspace --bins
 	$(PYTHON) tests/deploy/haproxy.py --require-reload $(FAULTS_FLAGS)
+
+# Runs deploy/spark and deploy/ray on this machine, kills executors, actors and processes, and compares the rows with those of one
+# `nerve-server tag`: make engines, or make engines ENGINE=spark. Needs Java 17 for Spark.
+engines: onnxruntime .venv-engines/installed
+	$(if $(shell command -v java),,tests/deploy/need openjdk-17-jre-headless)
+	$(CARGO) build --locked --release --workspace --bins
+	.venv-engines/bin/python tests/engines/run.py $(ENGINE)
 
 # Checks, without building the image, that the Dockerfile copies every file that it needs. `cargo build` records which those are.
 image-check:

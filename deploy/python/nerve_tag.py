@@ -27,10 +27,12 @@ ERROR_LINES = 40
 # How long a process may take to end after its input or output has ended.
 END_SECONDS = 30
 
+# The columns that `nerve-server tag` adds.
 ENTITY = pa.struct([
-    ("type", pa.string()), ("text", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64()),
+    pa.field(name, kind, nullable=False)
+    for name, kind in {"type": pa.string(), "text": pa.string(), "start": pa.int64(), "end": pa.int64(), "score": pa.float32()}.items()
 ])
-ANSWER_FIELDS = [pa.field("entities", pa.list_(ENTITY)), pa.field("error", pa.string())]
+ANSWER_FIELDS = [pa.field("entities", pa.list_(pa.field("item", ENTITY, nullable=False))), pa.field("error", pa.string())]
 
 
 class TagError(RuntimeError):
@@ -74,7 +76,7 @@ class Tagger:
 
     def tag_table(self, table: pa.Table) -> pa.Table:
         """Tags a table in one call."""
-        schema = pa.schema([*table.schema, *ANSWER_FIELDS])
+        schema = pa.schema([*table.schema, *ANSWER_FIELDS], table.schema.metadata)
         return pa.Table.from_batches(self.tag(table.combine_chunks().to_batches()), schema)
 
     def close(self) -> None:

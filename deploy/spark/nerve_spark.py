@@ -15,7 +15,7 @@ from pyspark.sql.types import ArrayType, StructType
 import nerve_tag
 
 # The types of `nerve_tag.ANSWER_FIELDS` in Spark.
-ENTITY = StructType().add("type", "string").add("text", "string").add("start", "long").add("end", "long").add("score", "double")
+ENTITY = StructType().add("type", "string").add("text", "string").add("start", "long").add("end", "long").add("score", "float")
 
 
 def tag(frame: DataFrame, options: Sequence[str] = (), *, program: str = "nerve-server") -> DataFrame:

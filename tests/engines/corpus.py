@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
 PROGRAM = os.environ.get("NERVE_SERVER", str(REPOSITORY / "target" / "release" / "nerve-server"))
-# The longest text of the data set exceeds the limit, and is answered with an error.
-OPTIONS = ["--model", str(REPOSITORY / "models" / "default"), "--text-column", "body", "--max-text-bytes", "4096"]
+# Some texts of the data set exceed the limit, and are answered with an error.
+COLUMN = ["--text-column", "body", "--max-text-bytes", "4096"]
+OPTIONS = ["--model", str(REPOSITORY / "models" / "default"), *COLUMN]
 
 NAMES = ["Zoë Müller", "Barack Obama", "Beyoncé", "the Bank of England", "Google", "石田 真", "Ada Lovelace 👩‍💻"]
 PLACES = ["New York", "São Paulo", "Köln", "Москва", "Lake Erie"]
@@ -52,14 +53,16 @@ def write(folder, files, rows):
 
 
 def answers_of_one_machine(folder, work):
-    """What `nerve-server tag` answers for all files of a data set, as rows by id."""
-    whole, answered = work / "whole.parquet", work / "answered.parquet"
-    pq.write_table(pq.read_table(folder), whole)
-    command = [PROGRAM, "tag", str(whole), "--output", "parquet", "--out", str(answered), *OPTIONS]
+    """What one `nerve-server tag` answers for all files of a data set, as rows by id."""
+    whole, answered = work / "whole.arrows", work / "answered.arrows"
+    texts = pq.read_table(folder)
+    with pa.ipc.new_stream(whole, texts.schema) as stream:
+        stream.write_table(texts)
+    command = [PROGRAM, "tag", str(whole), "--input", "arrow", "--output", "arrow", "--out", str(answered), *OPTIONS]
     outcome = subprocess.run(command, capture_output=True, text=True)
     # Status 1: a row failed.
     assert outcome.returncode == 1 and answered.exists(), outcome.stderr
-    rows = {row["id"]: row for row in pq.read_table(answered).to_pylist()}
+    rows = {row["id"]: row for row in pa.ipc.open_stream(answered.read_bytes()).read_all().to_pylist()}
     assert any(row["error"] for row in rows.values()) and any(row["entities"] for row in rows.values())
     return rows
 

@@ -19,11 +19,16 @@ SLOTS = 2
 ROWS_PER_TASK = 500
 
 
-def run(work, data, expected):
-    """Runs all cases; yields whether each holds."""
+def start():
+    """Starts Ray with a core for each slot, and one for reading and writing."""
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_AUTH_MODE": "disabled"}
     ray.init(address="local", num_cpus=SLOTS + 1, include_dashboard=False, object_store_memory=300 << 20,
              runtime_env={"py_modules": [str(module) for module in MODULES]}, log_to_driver=False, logging_level="ERROR")
+
+
+def run(work, data, expected):
+    """Runs all cases; yields whether each holds."""
+    start()
     from nerve_ray import tag
 
     def job(output, *options, **settings):

@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tarfile
 import urllib.request
 
 import pyspark
@@ -88,10 +89,10 @@ def run(work, data, expected):
             tagged = tag(spark.read.parquet(str(data)), [*corpus.OPTIONS, *options], program=corpus.PROGRAM)
             tagged.write.mode("overwrite").parquet(str(output))
 
+        yield poisoned_option(job, work)
         yield undisturbed(job, work, expected)
         yield from killed_executor(job, work, expected)
-        yield killed_process(spark, job, work, expected)
-        yield poisoned_option(job, work)
+        yield interrupted_process(spark, job, work, expected)
         left = taggers()
     yield check_gone("Spark: no process outlives the session", left)
     yield submitted(home, work, data, expected)
@@ -119,21 +120,22 @@ def killed_executor(job, work, expected):
     yield check_gone("Spark: a killed executor leaves no process", orphans)
 
 
-def killed_process(spark, job, work, expected):
-    output, killed = work / "spark-process", []
+def interrupted_process(spark, job, work, expected):
+    """SIGINT, because a process can say something before it ends."""
+    output, interrupted = work / "spark-process", []
 
     def told():
-        return [error for error in failures(spark) if "nerve_tag.TagError" in error and "ended by SIGKILL" in error]
+        return [error for error in failures(spark) if "nerve_tag.TagError" in error and "nerve-server: interrupted" in error]
 
-    def kill():
+    def interrupt():
         if not told():
-            killed.append(min(taggers()))
-            os.kill(killed[-1], signal.SIGKILL)
+            interrupted.append(min(taggers()))
+            os.kill(interrupted[-1], signal.SIGINT)
         return told()
 
-    disturbed(lambda: job(output), output, kill)
-    exact = check_rows("Spark: process killed", output, expected, f", {len(killed)} killed, {len(told())} tasks failed and ran again")
-    return exact & report("Spark: the failed task has the process's error", bool(told()), told()[0].strip().splitlines()[-1] if told() else "no such error")
+    disturbed(lambda: job(output), output, interrupt)
+    exact = check_rows("Spark: process interrupted", output, expected, f", {len(interrupted)} interrupted, {len(told())} tasks failed and ran again")
+    return exact & report("Spark: the failed task has the process's error", bool(told()), "nerve-server: interrupted")
 
 
 def poisoned_option(job, work):
@@ -145,13 +147,25 @@ def poisoned_option(job, work):
     return report("Spark: an option that the model refuses", False, "the job succeeded")
 
 
+def archive(work):
+    """An archive of the program, ONNX Runtime's library and the model, which the executors unpack."""
+    path = work / "nerve.tar.gz"
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        tar.add(corpus.PROGRAM, "nerve-server")
+        tar.add(corpus.REPOSITORY / ".onnxruntime", ".onnxruntime")
+        tar.add(corpus.REPOSITORY / "models" / "default", "models/default")
+    return path
+
+
 def submitted(home, work, data, expected):
-    """The job as a user submits it."""
+    """The job as a user submits it, with a program that the executors do not have."""
     output = work / "spark-submitted"
     settings = [f"--conf={name}={value}" for name, value in SETTINGS.items() if name not in ("spark.master", "spark.submit.pyFiles")]
-    command = [str(home / "bin" / "spark-submit"), "--master", SETTINGS["spark.master"], "--py-files", SETTINGS["spark.submit.pyFiles"],
-               *settings, str(DEPLOY / "spark" / "tag_parquet.py"), "--program", corpus.PROGRAM, str(data), str(output), *corpus.OPTIONS]
-    outcome = subprocess.run(command, capture_output=True, text=True)
+    command = [str(home / "bin" / "spark-submit"), "--master", SETTINGS["spark.master"], "--archives", f"{archive(work)}#nerve",
+               "--py-files", SETTINGS["spark.submit.pyFiles"], *settings, str(DEPLOY / "spark" / "tag_parquet.py"),
+               "--program", "nerve/nerve-server", str(data), str(output), "--model", "nerve/models/default", *corpus.COLUMN]
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DYLIB_PATH"}
+    outcome = subprocess.run(command, capture_output=True, text=True, env=environment)
     if outcome.returncode != 0:
         return report("Spark: tag_parquet.py", False, outcome.stderr[-3000:])
-    return check_rows("Spark: tag_parquet.py", output, expected)
+    return check_rows("Spark: tag_parquet.py with --archives", output, expected)
