@@ -1,4 +1,4 @@
-"""Tags the texts of a Ray data set with `nerve-server tag`. Needs Ray 2.40 or later, and ../python/nerve_tag.py.
+"""Tags the texts of a Ray data set with `nerve-server tag`. Needs Ray 2.60 or later, and ../python/nerve_tag.py.
 
     from nerve_ray import tag
     tagged = tag(dataset, ["--model", "dslim/bert-base-NER", "--text-column", "body"], slots=16)
@@ -40,8 +40,9 @@ def tag(
     process that uses `cores` cores. A process that ends early fails its task with what it wrote to standard error; Ray runs a
     task again up to `retries` times.
     """
-    # Ray retries a task whose actor is lost, but one that raises an exception only if asked to.
-    dataset.context.actor_task_retry_on_errors = True
+    # Ray runs a task again after the loss of its actor, and after an exception only if asked to.
+    dataset.context.retried_map_errors = [nerve_tag.TagError.__name__]
+    dataset.context.max_map_retries = retries
     # Ray's own blocks have up to 128 MiB: hours of tagging, all of which a retry repeats.
     return dataset.repartition(target_num_rows_per_block=rows_per_task).map_batches(
         TagActor,
@@ -50,5 +51,4 @@ def tag(
         batch_size=None,
         compute=ActorPoolStrategy(size=slots),
         num_cpus=cores,
-        ray_remote_args_fn=lambda: {"max_task_retries": retries},
     )

@@ -22,6 +22,8 @@ ROWS_PER_TASK = 500
 def start():
     """Starts Ray with a core for each slot, and one for reading and writing."""
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_AUTH_MODE": "disabled"}
+    # Ray's processes yield to all others by default, and would wait for builds and tests on the same machine.
+    os.environ["RAY_worker_niceness"] = "0"
     ray.init(address="local", num_cpus=SLOTS + 1, include_dashboard=False, object_store_memory=300 << 20,
              runtime_env={"py_modules": [str(module) for module in MODULES]}, log_to_driver=False, logging_level="ERROR")
 
@@ -37,10 +39,10 @@ def run(work, data, expected):
                      rows_per_task=ROWS_PER_TASK, **settings)
         tagged.write_parquet(str(output))
 
+    yield poisoned_option(job, work)
+    yield from killed_process(job, work, expected)
     yield undisturbed(job, work, expected)
     yield from killed_actor(job, work, expected)
-    yield from killed_process(job, work, expected)
-    yield poisoned_option(job, work)
     left = taggers()
     ray.shutdown()
     yield check_gone("Ray: no process outlives the session", left)
@@ -58,10 +60,10 @@ def killed_actor(job, work, expected):
     output, orphans = work / "ray-actor", set()
 
     def kill():
-        tagger = sorted(taggers())[0]
-        orphans.add(tagger)
-        os.kill(parent(tagger), signal.SIGKILL)
-        return True
+        for tagger in sorted(taggers())[:1]:
+            orphans.add(tagger)
+            os.kill(parent(tagger), signal.SIGKILL)
+        return orphans
 
     disturbed(lambda: job(output), output, kill)
     yield check_rows("Ray: actor killed", output, expected, ", 1 actor killed")
@@ -72,8 +74,9 @@ def killed_process(job, work, expected):
     killed = []
 
     def kill():
-        killed.append(min(taggers()))
-        os.kill(killed[-1], signal.SIGKILL)
+        for tagger in sorted(taggers())[:1]:
+            killed.append(tagger)
+            os.kill(tagger, signal.SIGKILL)
         return len(killed) == 3
 
     output = work / "ray-process"
@@ -93,8 +96,9 @@ def poisoned_option(job, work):
     try:
         job(work / "ray-poisoned", "--labels", "dragon")
     except Exception as error:  # noqa: BLE001
-        lines = [line for line in str(error).splitlines() if "dragon" in line]
-        return report("Ray: an option that the model refuses", bool(lines), lines[0].strip() if lines else str(error)[-2000:])
+        lines = [line for line in str(error).splitlines() if "dragon" in line or "attempts" in line]
+        tried = any("after 4/4 attempts" in line for line in lines)
+        return report("Ray: an option that the model refuses, after three retries", tried and "dragon" in lines[0], "; ".join(lines) or str(error)[-2000:])
     return report("Ray: an option that the model refuses", False, "the job succeeded")
 
 

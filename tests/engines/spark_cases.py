@@ -128,9 +128,9 @@ def interrupted_process(spark, job, work, expected):
         return [error for error in failures(spark) if "nerve_tag.TagError" in error and "nerve-server: interrupted" in error]
 
     def interrupt():
-        if not told():
-            interrupted.append(min(taggers()))
-            os.kill(interrupted[-1], signal.SIGINT)
+        for tagger in sorted(taggers())[:1] if not told() else []:
+            interrupted.append(tagger)
+            os.kill(tagger, signal.SIGINT)
         return told()
 
     disturbed(lambda: job(output), output, interrupt)
