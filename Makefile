@@ -26,7 +26,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 export ORT_DYLIB_PATH := $(abspath $(ORT_LIBRARY))
 
-.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-check image-test platform-check arm64-test fuzz otlp-checks operations-checks object-store-checks miri kernels-asan kernels-aarch64
+.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-check image-test platform-check arm64-test fuzz otlp-checks operations-checks object-store-checks engines miri kernels-asan kernels-aarch64
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -211,6 +211,13 @@ deploy-faults: onnxruntime
 # Checks, without downloading anything, what `make serve` would do on each platform.
 platform-check:
 	$(PYTHON) tests/deploy/platforms.py
+
+# Runs deploy/spark and deploy/ray on this machine, kills executors, actors and processes, and compares the rows with those of one
+# `nerve-server tag`: make engines, or make engines ENGINE=spark. Needs Java 17 for Spark.
+engines: onnxruntime .venv-engines/installed
+	$(if $(shell command -v java),,tests/deploy/need openjdk-17-jre-headless)
+	$(CARGO) build --locked --release --workspace --bins
+	.venv-engines/bin/python tests/engines/run.py $(ENGINE)
 
 # Checks, without building the image, that the Dockerfile copies every file that it needs. `cargo build` records which those are.
 image-check:

@@ -1,0 +1,128 @@
+"""Measures how much of the speed of `nerve-server tag` remains inside Spark and Ray: rows per second of two slots of one core beside
+one `nerve-server tag` with two workers, over the same rows in turn, each without its start.
+
+    .venv-engines/bin/python bench/engines.py DATA [--rows 20000] [--repetitions 3]
+
+DATA is the directory of the WNUT-17 files. NERVE_SERVER names the server; `make engines` installs Spark and Ray.
+"""
+
+import argparse
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path += [str(HERE.parent / "tests" / "engines"), str(HERE / "serving")]
+
+import corpus  # noqa: E402
+from processes import taggers  # noqa: E402
+from texts import corpus as sentences  # noqa: E402
+
+SLOTS, FILES = 2, 20
+OPTIONS = ["--model", str(corpus.REPOSITORY / "models" / "default")]
+
+
+class Tag:
+    """One process with a worker for each slot, from an Arrow stream to an Arrow stream."""
+
+    def __init__(self, work):
+        self._work = work
+
+    def seconds(self, data, _name):
+        """The seconds to tag a data set, with the start of the process."""
+        table = pq.read_table(data)
+        with pa.ipc.new_stream(self._work / "in.arrows", table.schema) as stream:
+            stream.write_table(table, max_chunksize=1000)
+        command = [corpus.PROGRAM, "tag", "in.arrows", "--input", "arrow", "--output", "arrow", "--out", "out.arrows",
+                   "--workers", str(SLOTS), *OPTIONS]
+        start = time.monotonic()
+        subprocess.run(command, check=True, cwd=self._work, stderr=subprocess.DEVNULL)
+        return time.monotonic() - start
+
+
+class Spark:
+    """Two executors of one core in a session, from Parquet to Parquet."""
+
+    def __init__(self, work):
+        import spark_cases
+
+        os.environ |= {"SPARK_HOME": str(spark_cases.spark_home(work)), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+        self._work = work
+        self._session = spark_cases.session()
+        self._spark = self._session.__enter__()
+
+    def seconds(self, data, name):
+        from nerve_spark import tag
+
+        start = time.monotonic()
+        tag(self._spark.read.parquet(str(data)), OPTIONS, program=corpus.PROGRAM).write.parquet(str(self._work / f"spark-{name}"))
+        return time.monotonic() - start
+
+
+class Ray:
+    """Two actors of one core, from Parquet to Parquet."""
+
+    def __init__(self, work):
+        import ray_cases
+
+        self._work = work
+        ray_cases.start()
+
+    def seconds(self, data, name):
+        import ray
+        from nerve_ray import tag
+
+        start = time.monotonic()
+        rows_per_task = max(1, pq.read_table(data).num_rows // FILES)
+        tag(ray.data.read_parquet(str(data)), OPTIONS, slots=SLOTS, program=corpus.PROGRAM, rows_per_task=rows_per_task) \
+            .write_parquet(str(self._work / f"ray-{name}"))
+        return time.monotonic() - start
+
+
+def write(folder, texts, rows):
+    """A data set of texts in files of one size."""
+    folder.mkdir()
+    for file in range(FILES):
+        numbers = range(file * rows // FILES, (file + 1) * rows // FILES)
+        table = pa.table({"id": list(numbers), "text": [texts[number % len(texts)] for number in numbers]})
+        pq.write_table(table, folder / f"{file:02}.parquet")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("--rows", type=int, default=20000)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--only", choices=["Spark", "Ray"])
+    arguments = parser.parse_args()
+    texts = sentences(arguments.data / "test.conll")
+    ratios = {}
+    with tempfile.TemporaryDirectory(prefix="nerve-engines-") as folder:
+        work = pathlib.Path(folder)
+        write(work / "few", texts, FILES)
+        write(work / "all", texts, arguments.rows)
+        for engine in [engine for engine in (Spark, Ray) if arguments.only in (None, engine.__name__)]:
+            runners = [Tag(work), engine(work)]
+            for repetition in range(arguments.repetitions):
+                speeds = []
+                for runner in runners:
+                    start = runner.seconds(work / "few", f"few-{repetition}")
+                    start = min(start, runner.seconds(work / "few", f"few-again-{repetition}"))
+                    whole = runner.seconds(work / "all", f"all-{repetition}")
+                    speeds.append((arguments.rows - FILES) / (whole - start))
+                    print(f"{type(runner).__name__}: {speeds[-1]:.0f} rows/s; {whole:.1f} s for {arguments.rows} rows, {start:.2f} s for {FILES}; "
+                          f"{len(taggers())} processes left", flush=True)
+                ratios.setdefault(engine.__name__, []).append(speeds[1] / speeds[0])
+    for name, of in ratios.items():
+        print(f"{name}: {statistics.median(of):.2f} [{min(of):.2f}-{max(of):.2f}] of the rows/s of `nerve-server tag`")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""The processes below this one, read from /proc."""
+
+import os
+import pathlib
+import time
+
+
+def descendants(root):
+    """The ids of the processes below a process, with their command lines."""
+    parents, commands = {}, {}
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            commands[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    below, found = {root}, {}
+    while more := {pid for pid, parent in parents.items() if parent in below and pid not in below}:
+        below |= more
+        found |= {pid: commands[pid] for pid in more}
+    return found
+
+
+def taggers(root=None):
+    """The ids of the running `nerve-server tag` processes below a process, or below this one."""
+    return {pid for pid, command in descendants(root or os.getpid()).items() if " tag --input arrow " in command and runs(pid)}
+
+
+def runs(pid):
+    """Whether a process exists and has not ended."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def parent(pid):
+    """The id of the process that started a process."""
+    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def wait_until(holds, what, seconds=120):
+    """Waits until a condition holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise AssertionError(f"after {seconds} s still not: {what}")
+        time.sleep(0.02)
