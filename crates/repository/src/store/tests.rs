@@ -36,6 +36,7 @@ fn bundle(dir: &Path, content: &str, base: Option<&str>) -> PathBuf {
         },
         files,
         base: base.map(str::to_owned),
+        source: None,
         evaluation: None,
         made_by: String::new(),
     };
