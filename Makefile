@@ -18,7 +18,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 export ORT_DYLIB_PATH := $(CURDIR)/$(ORT_LIBRARY)
 
-.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity deploy-checks deploy-faults image-check image-test fuzz otlp-checks operations-checks miri kernels-asan kernels-aarch64
+.PHONY: serve test onnxruntime onnxruntime-cuda check deny corpus-checks openapi browser-test bench-check conformance clients pipeline-parity hub-cache deploy-checks deploy-faults image-check image-test fuzz otlp-checks operations-checks miri kernels-asan kernels-aarch64
 
 serve: onnxruntime
 	$(CARGO) build --locked --release --package nerve-server
@@ -139,6 +139,10 @@ $(AXE): tests/browser/requirements.txt
 pipeline-parity: onnxruntime $(if $(PARITY_VENV),,.venv-parity/installed)
 	$(CARGO) build --locked --release --workspace --bins
 	$(or $(PARITY_VENV),.venv-parity)/bin/python tests/parity/run.py $(PARITY_FLAGS)
+
+# Shares a cache of the Hugging Face hub with Python's huggingface_hub, on a local hub.
+hub-cache: onnxruntime .venv-hub/installed
+	NERVE_HUB_PYTHON=$(CURDIR)/.venv-hub/bin/python $(CARGO) test --locked --release --workspace --lib hub::tests::python -- --ignored
 
 # Generates the API contract from the server's types.
 openapi:

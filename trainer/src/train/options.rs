@@ -136,7 +136,7 @@ options! {
         /// O,B-PER,I-PER.
         #[arg(long, value_name = "FILE|LIST")]
         labels: String,
-        /// Model to start from: a Hugging Face directory or a hub id.
+        /// Model to start from: a Hugging Face directory or a hub id, which may end with @REVISION.
         #[arg(long, value_name = "DIR|HUB_ID")]
         base: String,
         /// Start from the weights of the base, or from random weights of the given sizes [default: base].

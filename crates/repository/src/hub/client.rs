@@ -240,7 +240,7 @@ impl Fetch<'_> {
             info!(
                 "{}: waiting for another process that downloads {file}",
                 self.model
-            )
+            );
         };
         let _lock = self.cache.lock(&metadata.etag, waiting).map_err(failed)?;
         let blob = self.cache.blob(&metadata.etag);
