@@ -5,20 +5,18 @@ use std::fs;
 use std::path::PathBuf;
 
 use nerve_corpus::Corpus;
-use nerve_inference::{
-    Model, ModelError, Runtime, SessionError, SessionOptions, TagError, TextTokenizer, TokenizerError, encode,
-};
+use nerve_inference::{Model, Runtime, SessionOptions, TextTokenizer, encode};
 use nerve_repository::onnx::OPSET;
 use nerve_repository::{
-    BundleEvaluation, Calibration, CalibrationError, Checkpoint, CheckpointError, FILES, FORMAT_VERSION,
-    FileError, FileInfo, GraphInfo, HubSource, MANIFEST, Manifest, Precision, TOKENIZER_CONFIG,
-    create_dir_synced, parent, rename_synced, set_readable, write_synced,
+    BundleEvaluation, Calibration, Checkpoint, FILES, FORMAT_VERSION, FileError, FileInfo, GraphInfo,
+    HubSource, MANIFEST, Manifest, Precision, TOKENIZER_CONFIG, create_dir_synced, parent, rename_synced,
+    set_readable, write_synced,
 };
-use nerve_tagging::{Splitter, WindowLimits, WindowLimitsError};
-use thiserror::Error;
+use nerve_tagging::{Splitter, WindowLimits};
 
 use crate::calibrate::calibrate;
-use crate::cancellation::{Cancellation, Cancelled};
+use crate::cancellation::Cancellation;
+use crate::export_error::ExportError;
 use crate::graph::classifier::build;
 use crate::graph::options::{Arithmetic, LogitsOf};
 
@@ -54,64 +52,6 @@ pub struct BundleRequest {
     pub splitter: Splitter,
     /// Stops the export.
     pub cancellation: Cancellation,
-}
-
-/// Why a checkpoint cannot be exported.
-#[derive(Debug, Error)]
-pub enum ExportError {
-    /// The checkpoint is invalid.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The tokenizer is invalid.
-    #[error(transparent)]
-    Tokenizer(#[from] TokenizerError),
-    /// The temperature of the checkpoint is invalid.
-    #[error(transparent)]
-    Calibration(#[from] CalibrationError),
-    /// ONNX Runtime cannot open or run the graph.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// The written bundle cannot be opened.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The written bundle cannot label the evaluation corpus.
-    #[error(transparent)]
-    Tag(#[from] TagError),
-    /// int8 is requested without calibration sentences.
-    #[error("int8 needs --calibration FILE: activation ranges are fixed by observing real text")]
-    NoCalibration,
-    /// The calibration sentences have no tokens.
-    #[error("int8: the tokenizer makes no token of the {sentences} calibration sentences")]
-    EmptyCalibration {
-        /// The number of calibration sentences.
-        sentences: usize,
-    },
-    /// The maximum length exceeds the number of positions of the model.
-    #[error("--max-length is {max_length}, but the model has {positions} positions")]
-    MaxLength {
-        /// The maximum length requested, in tokens.
-        max_length: usize,
-        /// The number of positions of the model.
-        positions: usize,
-    },
-    /// The maximum length leaves no room for text.
-    #[error("--max-length: {0}")]
-    Limits(#[from] WindowLimitsError),
-    /// The bundle directory already exists.
-    #[error("{} exists already; remove it or choose another --out", path.display())]
-    Exists {
-        /// The bundle directory.
-        path: PathBuf,
-    },
-    /// A file cannot be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The export is to stop.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
-    /// The manifest cannot be serialized as JSON.
-    #[error("manifest: {0}")]
-    Manifest(#[from] serde_json::Error),
 }
 
 /// Exports a checkpoint as a bundle and returns its manifest.

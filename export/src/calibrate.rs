@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::bundle::ExportError;
 use crate::cancellation::Cancellation;
+use crate::export_error::ExportError;
 use crate::graph::classifier::Graph;
 use crate::quantize::ActivationRanges;
 use nerve_inference::EncodedWindow;

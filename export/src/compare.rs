@@ -7,7 +7,8 @@ use nerve_inference::{Model, ModelError, Runtime};
 use nerve_repository::{PublishError, StoreAddress};
 use thiserror::Error;
 
-use crate::bundle::{ExportError, evaluate};
+use crate::bundle::evaluate;
+use crate::export_error::ExportError;
 
 /// Why a bundle cannot be compared with the live version or published.
 #[derive(Debug, Error)]

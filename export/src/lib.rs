@@ -4,6 +4,7 @@ mod bundle;
 mod calibrate;
 mod cancellation;
 mod compare;
+mod export_error;
 mod graph;
 mod onnx;
 mod prepare;
@@ -11,9 +12,10 @@ mod quantize;
 mod reference;
 mod verify;
 
-pub use bundle::{BundleRequest, ExportError, export};
+pub use bundle::{BundleRequest, export};
 pub use cancellation::{Cancellation, Cancelled};
 pub use compare::{CompareError, Comparison, publish_if_better};
+pub use export_error::ExportError;
 pub use graph::LogitsOf;
 pub use prepare::{
     CheckpointOptions, FoundCheckpoint, FoundModel, ModelRequest, PrepareError, ReadyModel, checkpoint_dir,

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use nerve_repository::{FileError, MANIFEST, Manifest, cache_dir, create_dir_synced, rename_synced};
+use nerve_repository::{
+    FileError, MANIFEST, Manifest, ManifestError, cache_dir, create_dir_synced, rename_synced,
+};
 use tempfile::TempDir;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::cancellation::Cancellation;
 use crate::prepare::error::PrepareError;
@@ -42,18 +44,12 @@ impl BundleCache {
         &self.dir
     }
 
-    /// The bundle of a key, if it is there and undamaged.
-    pub(crate) fn get(&self, key: &str) -> Option<PathBuf> {
+    /// The bundle of a key, if it is there. An error if it is damaged.
+    pub(crate) fn get(&self, key: &str) -> Result<Option<PathBuf>, ManifestError> {
         let path = self.dir.join(key);
-        if !path.join(MANIFEST).exists() {
-            return None;
-        }
-        match Manifest::read(&path) {
-            Ok(_) => Some(path),
-            Err(error) => {
-                warn!(%error, "a bundle in the cache is damaged; the checkpoint is exported again");
-                None
-            }
+        match path.join(MANIFEST).exists() {
+            true => Manifest::read(&path).map(|_| Some(path)),
+            false => Ok(None),
         }
     }
 

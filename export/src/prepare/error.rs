@@ -9,8 +9,8 @@ use nerve_repository::hub::HubError;
 use nerve_repository::{CheckpointError, ConfigError, FileError, HubModel, NoCacheDir, Precision};
 use thiserror::Error;
 
-use crate::bundle::ExportError;
 use crate::cancellation::Cancelled;
+use crate::export_error::ExportError;
 use crate::verify::VerifyError;
 
 /// Why the model that a program is to open cannot be found, fetched or exported.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use nerve_corpus::read_words;
 use nerve_inference::{Kernels, Runtime};
 use nerve_repository::{FORMAT_VERSION, MaxLength, checkpoint_hash};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::bundle::{BundleRequest, MADE_BY, export, sample};
 use crate::cancellation::Cancellation;
@@ -37,15 +37,21 @@ impl FoundCheckpoint {
         let cache = BundleCache::from_env()?;
         let max_length = MaxLength::of_checkpoint(&self.dir)?.tokens();
         let key = self.key(max_length)?;
-        if let Some(bundle) = cache.get(&key) {
-            self.log(&bundle, "the checkpoint's bundle is in the cache");
+        if let Ok(Some(bundle)) = cache.get(&key) {
+            self.log_cached(&bundle);
             return Ok(bundle);
         }
         let place = cache.lock(&key, cancellation)?;
         // Another process may have exported it in the meantime.
-        if let Some(bundle) = cache.get(&key) {
-            self.log(&bundle, "the checkpoint's bundle is in the cache");
-            return Ok(bundle);
+        match cache.get(&key) {
+            Ok(Some(bundle)) => {
+                self.log_cached(&bundle);
+                return Ok(bundle);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                warn!(%error, "the bundle in the cache is damaged; the checkpoint is exported again")
+            }
         }
         info!(checkpoint = %self.dir.display(), precision = %self.options.precision(), "exporting the checkpoint");
         let began = Instant::now();
@@ -56,8 +62,8 @@ impl FoundCheckpoint {
         Ok(bundle)
     }
 
-    fn log(&self, bundle: &Path, message: &str) {
-        info!(checkpoint = %self.dir.display(), bundle = %bundle.display(), "{message}");
+    fn log_cached(&self, bundle: &Path) {
+        info!(checkpoint = %self.dir.display(), bundle = %bundle.display(), "the checkpoint's bundle is in the cache");
     }
 
     /// The hash of everything that decides what the bundle contains.
@@ -146,7 +152,7 @@ mod tests {
         let hash = FileInfo::of(file.path()).unwrap().sha256;
         assert_eq!(
             (REVISION, &hash[..16]),
-            (1, "0000000000000000"),
+            (1, "411bee0b8db5f145"),
             "the exported graph has changed: raise REVISION, and write both here"
         );
     }

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use nerve_repository::{HubSource, ModelAddress, ModelConfig, ModelKind, StoreAddress, onnx_files};
+use nerve_repository::{HubSource, ModelAddress, ModelKind, StoreAddress, onnx_files};
 use nerve_tagging::Splitter;
 use tracing::info;
 use url::Url;
 
+use crate::prepare::check_config::check_config;
 use crate::prepare::error::PrepareError;
-use crate::prepare::hub;
+use crate::prepare::hub::{fetch_checkpoint, fetch_graph};
 use crate::prepare::options::CheckpointOptions;
 
 /// A model as a command line names it.
@@ -75,7 +76,7 @@ impl ModelRequest {
             ModelAddress::Hub(model) => match onnx_file {
                 Some(file) => {
                     self.refuse_options("taken as its ONNX file")?;
-                    let (path, source) = hub::fetch_graph(model, file)?;
+                    let (path, source) = fetch_graph(model, file)?;
                     info!(model = %source.id, commit = %source.commit, onnx_file = %file.display(), "taking the ONNX file of the hub, not the checkpoint");
                     Ok(FoundModel::Ready(ReadyModel {
                         path,
@@ -85,7 +86,7 @@ impl ModelRequest {
                 None => {
                     // Mistakes in the options are found before the download.
                     self.options.calibration_hash()?;
-                    let (dir, source) = hub::fetch_checkpoint(model)?;
+                    let (dir, source) = fetch_checkpoint(model)?;
                     self.checkpoint(&dir, Path::new(&source.id), Some(&source))
                 }
             },
@@ -130,8 +131,8 @@ impl ModelRequest {
         source: Option<&HubSource>,
     ) -> Result<FoundModel, PrepareError> {
         // `.` and `..` have no name of their own.
-        let full = named.canonicalize().ok().filter(|_| source.is_none());
-        let name = full.as_deref().unwrap_or(named).file_name();
+        let full = named.canonicalize().unwrap_or_default();
+        let name = named.file_name().or(full.file_name());
         Ok(FoundModel::Checkpoint(FoundCheckpoint {
             dir: dir.to_owned(),
             name: name.unwrap_or(named.as_os_str()).to_string_lossy().into_owned(),
@@ -151,7 +152,7 @@ pub fn checkpoint_dir(address: &ModelAddress) -> Result<ReadyModel, PrepareError
             source: None,
         }),
         ModelAddress::Hub(model) => {
-            let (path, source) = hub::fetch_checkpoint(model)?;
+            let (path, source) = fetch_checkpoint(model)?;
             Ok(ReadyModel {
                 path,
                 source: Some(source),
@@ -159,11 +160,4 @@ pub fn checkpoint_dir(address: &ModelAddress) -> Result<ReadyModel, PrepareError
         }
         ModelAddress::ObjectStore(url) => Err(PrepareError::ObjectStore { url: url.to_string() }),
     }
-}
-
-/// Fails unless the configuration in a directory is that of a token classifier that can be exported.
-pub(crate) fn check_config(dir: &Path) -> Result<(), PrepareError> {
-    let path = dir.join("config.json");
-    ModelConfig::read(&path)?.classifier_labels(&path)?;
-    Ok(())
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use nerve_repository::hub::{Files, HubClient};
 use nerve_repository::{HubModel, HubSource, PlainConfig};
 
+use crate::prepare::check_config::check_config;
 use crate::prepare::error::PrepareError;
-use crate::prepare::find::check_config;
 
 /// The directory of a checkpoint of the hub, and its commit.
 pub(crate) fn fetch_checkpoint(model: &HubModel) -> Result<(PathBuf, HubSource), PrepareError> {

@@ -1,6 +1,7 @@
 //! What `--model` names as a model on disk: checkpoints are fetched, exported, verified and kept as bundles.
 
 mod bundle_cache;
+mod check_config;
 mod error;
 mod export_cached;
 mod find;
