@@ -4,7 +4,7 @@
     python3 tests/deploy/dockerfile.py --prebuilt target/release    # compiles nothing
     python3 tests/deploy/dockerfile.py --prebuilt target/release --target cuda    # downloads 1.6 GB; starts no server
 
-The image is built again after a change of a source file, which must leave the layer of compiled dependencies as it is.
+The cpu image is built again after a change of a source file, which must leave the layer of compiled dependencies as it is.
 running_image.py has the tests of the image. Needs root and the Debian packages buildah, debootstrap and haproxy. buildah executes the Dockerfile's steps in chroots. No base image is
 downloaded: debootstrap creates the Debian image, and the Rust image is that with a C linker and this machine's toolchain.
 """
@@ -170,6 +170,9 @@ def build(builder, directory, options):
     cold = Stopwatch()
     builder.build(REPOSITORY, "nerve", *how)
     print(f"build: {cold}", flush=True)
+    if options.target == "cuda":
+        # The stages that compile are those of the cpu target.
+        return
     context = copy_context(directory / "changed")
     with (context / CHANGED).open("a") as source:
         source.write("// Changed.\n")
@@ -206,7 +209,7 @@ def copy_context(folder):
 
 def cached(steps):
     """For each `cargo build` of a build, whether its layer came from the cache."""
-    return [following.startswith("--> Using cache") for step, following in zip(steps, steps[1:]) if "RUN" in step and "cargo build" in step]
+    return [following.startswith("--> Using cache") for step, following in zip(steps, steps[1:]) if "STEP" in step and "cargo build" in step]
 
 
 def sizes(root):
