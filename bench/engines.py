@@ -1,5 +1,6 @@
 """Measures how much of the speed of `nerve-server tag` remains inside Spark and Ray: rows per second of two slots of one core beside
-one `nerve-server tag` with two workers, over the same rows in turn, each without its start.
+one `nerve-server tag` with two workers, over the same rows in turn, each without its start (the same job over two rows).
+Processor time counts all processes of the engine, and is the ratio to look at where other programs use the cores.
 
     .venv-engines/bin/python bench/engines.py DATA [--rows 20000] [--repetitions 3]
 
@@ -22,7 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path += [str(HERE.parent / "tests" / "engines"), str(HERE / "serving")]
 
 import corpus  # noqa: E402
-from processes import taggers  # noqa: E402
+from processes import CpuMeter  # noqa: E402
 from texts import corpus as sentences  # noqa: E402
 
 SLOTS, FILES = 2, 20
@@ -80,17 +81,17 @@ class Ray:
         from nerve_ray import tag
 
         start = time.monotonic()
-        rows_per_task = max(1, pq.read_table(data).num_rows // FILES)
+        rows_per_task = pq.read_metadata(next(data.iterdir())).num_rows
         tag(ray.data.read_parquet(str(data)), OPTIONS, slots=SLOTS, program=corpus.PROGRAM, rows_per_task=rows_per_task) \
             .write_parquet(str(self._work / f"ray-{name}"))
         return time.monotonic() - start
 
 
-def write(folder, texts, rows):
-    """A data set of texts in files of one size."""
+def write(folder, texts, rows, files):
+    """A data set of texts in files of one size, which are one task each."""
     folder.mkdir()
-    for file in range(FILES):
-        numbers = range(file * rows // FILES, (file + 1) * rows // FILES)
+    for file in range(files):
+        numbers = range(file * rows // files, (file + 1) * rows // files)
         table = pa.table({"id": list(numbers), "text": [texts[number % len(texts)] for number in numbers]})
         pq.write_table(table, folder / f"{file:02}.parquet")
 
@@ -106,22 +107,28 @@ def main():
     ratios = {}
     with tempfile.TemporaryDirectory(prefix="nerve-engines-") as folder:
         work = pathlib.Path(folder)
-        write(work / "few", texts, FILES)
-        write(work / "all", texts, arguments.rows)
+        write(work / "few", texts, SLOTS, SLOTS)
+        write(work / "all", texts, arguments.rows, FILES)
         for engine in [engine for engine in (Spark, Ray) if arguments.only in (None, engine.__name__)]:
             runners = [Tag(work), engine(work)]
             for repetition in range(arguments.repetitions):
-                speeds = []
+                speeds, costs = [], []
                 for runner in runners:
-                    start = runner.seconds(work / "few", f"few-{repetition}")
-                    start = min(start, runner.seconds(work / "few", f"few-again-{repetition}"))
-                    whole = runner.seconds(work / "all", f"all-{repetition}")
-                    speeds.append((arguments.rows - FILES) / (whole - start))
-                    print(f"{type(runner).__name__}: {speeds[-1]:.0f} rows/s; {whole:.1f} s for {arguments.rows} rows, {start:.2f} s for {FILES}; "
-                          f"{len(taggers())} processes left", flush=True)
-                ratios.setdefault(engine.__name__, []).append(speeds[1] / speeds[0])
+                    # The first start of an engine's own workers counts for neither of the two.
+                    runner.seconds(work / "few", f"first-{repetition}")
+                    with CpuMeter() as few_cpu:
+                        few = runner.seconds(work / "few", f"few-{repetition}")
+                    with CpuMeter() as all_cpu:
+                        whole = runner.seconds(work / "all", f"all-{repetition}")
+                    rows = arguments.rows - SLOTS
+                    speeds.append(rows / (whole - few))
+                    costs.append((all_cpu.seconds - few_cpu.seconds) / rows)
+                    print(f"{type(runner).__name__}: {speeds[-1]:.0f} rows/s, {1000 * costs[-1]:.2f} ms of processor time per row; "
+                          f"{whole:.1f} s for {arguments.rows} rows, {few:.2f} s for {SLOTS}", flush=True)
+                ratios.setdefault(f"{engine.__name__}, rows/s", []).append(speeds[1] / speeds[0])
+                ratios.setdefault(f"{engine.__name__}, rows per second of processor time", []).append(costs[0] / costs[1])
     for name, of in ratios.items():
-        print(f"{name}: {statistics.median(of):.2f} [{min(of):.2f}-{max(of):.2f}] of the rows/s of `nerve-server tag`")
+        print(f"{name}: {statistics.median(of):.2f} [{min(of):.2f}-{max(of):.2f}] of `nerve-server tag`")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def tag(frame: DataFrame, options: Sequence[str] = (), *, program: str = "nerve-
     the cores of the slot (`spark.task.cpus`) and answers the slot's tasks one after the other, while Spark reuses the Python
     worker. A process that ends early fails its task with what it wrote to standard error, and Spark runs the task again.
     """
-    cores = int(frame.sparkSession.conf.get("spark.task.cpus", "1"))
+    cores = int(frame.sparkSession.conf.get("spark.task.cpus", "1") or 1)
 
     def tag_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return nerve_tag.shared_tagger(options, program, cores).tag(batches)
