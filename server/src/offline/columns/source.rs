@@ -225,6 +225,7 @@ mod tests {
     async fn a_file_of_another_kind_is_refused() {
         let cases: [(&[u8], bool, &str); 7] = [
             (b"", false, "empty stream"),
+            (b"\xff\xff\xff", false, "cannot read a.arrows as an Arrow IPC stream"),
             (b"", true, "cannot read a.parquet as a Parquet file"),
             (
                 b"{\"text\": \"Ann\"}\n",
