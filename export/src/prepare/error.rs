@@ -22,7 +22,7 @@ pub enum PrepareError {
         /// The model.
         model: HubModel,
         /// The cause.
-        source: HubError,
+        source: Box<HubError>,
     },
     /// The address is that of a store on object storage.
     #[error(
@@ -81,7 +81,7 @@ pub enum PrepareError {
         /// The directory of the checkpoint.
         checkpoint: PathBuf,
         /// The cause.
-        source: ExportError,
+        source: Box<ExportError>,
     },
     /// int8 is requested without calibration sentences.
     #[error(
@@ -94,7 +94,7 @@ pub enum PrepareError {
         /// The directory of the checkpoint.
         checkpoint: PathBuf,
         /// The cause.
-        source: VerifyError,
+        source: Box<VerifyError>,
     },
     /// The files of the checkpoint changed while it was exported.
     #[error("{}: the files changed while they were exported; start again when they are complete", checkpoint.display())]
@@ -144,7 +144,7 @@ impl PrepareError {
             VerifyError::Cancelled(cancelled) => cancelled.into(),
             source => Self::Verify {
                 checkpoint: checkpoint.to_owned(),
-                source,
+                source: Box::new(source),
             },
         }
     }
@@ -160,7 +160,7 @@ impl PrepareError {
             }
             source => Self::Export {
                 checkpoint: checkpoint.to_owned(),
-                source,
+                source: Box::new(source),
             },
         }
     }

@@ -50,7 +50,7 @@ impl FoundCheckpoint {
             }
             Ok(None) => {}
             Err(error) => {
-                warn!(%error, "the bundle in the cache is damaged; the checkpoint is exported again")
+                warn!(%error, "the bundle in the cache is damaged; the checkpoint is exported again");
             }
         }
         info!(checkpoint = %self.dir.display(), precision = %self.options.precision(), "exporting the checkpoint");

@@ -32,7 +32,7 @@ fn fetch(
 ) -> Result<(PathBuf, HubSource), PrepareError> {
     let failed = |source| PrepareError::Hub {
         model: model.clone(),
-        source,
+        source: Box::new(source),
     };
     let client = HubClient::from_env().map_err(failed)?;
     let small = client.fetch(model, small).map_err(failed)?;
