@@ -45,18 +45,19 @@ FROM wheels AS onnxruntime-cuda
 COPY onnxruntime-cuda.txt ./
 RUN make onnxruntime-cuda
 
-# What the server needs of Debian: the libraries of C and C++, the certificate authorities, and the names of the system, its users
-# and its packages, which security scanners read. There is no shell and no package manager.
+# What the server needs of Debian: the libraries of C and C++, zlib (for cuDNN), the certificate authorities, and the names of the
+# system, its users and its packages, which security scanners read. There is no shell and no package manager.
 FROM debian:${DEBIAN}-slim AS system
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates libgcc-s1 libstdc++6
+    && apt-get install --yes --no-install-recommends ca-certificates libgcc-s1 libstdc++6 zlib1g
 RUN mkdir -p /system/etc /system/usr/lib /system/usr/lib64 /system/var/lib/dpkg \
     && ln -s usr/lib usr/lib64 /system \
-    && dpkg --listfiles libc6 libgcc-s1 libstdc++6 | grep -E '^(/usr)?/lib[0-9]*/([^/]+/)?[^/]+\.so[^/]*$' \
+    && dpkg --listfiles libc6 libgcc-s1 libstdc++6 zlib1g | grep -E '^(/usr)?/lib[0-9]*/([^/]+/)?[^/]+\.so[^/]*$' \
         | xargs cp --archive --parents --target-directory=/system \
     && cp --parents --target-directory=/system /etc/debian_version /etc/nsswitch.conf /etc/os-release /etc/ssl/certs/ca-certificates.crt \
         /usr/share/doc/ca-certificates/copyright /usr/share/doc/gcc-*-base/copyright /usr/share/doc/libc6/copyright \
-    && dpkg-query --status ca-certificates libc6 libgcc-s1 libstdc++6 > /system/var/lib/dpkg/status \
+        /usr/share/doc/zlib1g/copyright \
+    && dpkg-query --status ca-certificates libc6 libgcc-s1 libstdc++6 zlib1g > /system/var/lib/dpkg/status \
     && printf 'root:x:0:0::/:/nologin\nnerve:x:65532:65532::/var/cache/nerve:/nologin\n' > /system/etc/passwd \
     && printf 'root:x:0:\nnerve:x:65532:\n' > /system/etc/group \
     && mkdir --mode=1777 /system/tmp && mkdir /cache

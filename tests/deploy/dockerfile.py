@@ -237,11 +237,14 @@ def show_size(root):
 
 def check_libraries(root):
     """Yields the missing libraries of ONNX Runtime's CUDA provider, except those of the driver."""
-    # The image has no shell, so no `ldd`; the loader does the same.
+    # The image has no shell, so no `ldd`; the loader does the same where this variable is set.
     loader = f"/{next(root.glob('usr/lib64/ld-linux-*')).relative_to(root)}"
-    command = ["chroot", root, loader, "--library-path", "/opt/nerve/lib", "--list"]
+    command = [loader, "--library-path", "/opt/nerve/lib"]
+    tracing = {**os.environ, "LD_TRACE_LOADED_OBJECTS": "1"}
     for library in sorted(root.glob("opt/nerve/lib/*.so*")):
-        outcome = subprocess.run([*command, f"/{library.relative_to(root)}"], capture_output=True, text=True)
+        name = f"/{library.relative_to(root)}"
+        # `chroot` the program would be traced itself.
+        outcome = subprocess.run([*command, name], env=tracing, preexec_fn=lambda: os.chroot(root), capture_output=True, text=True)
         missing = set(re.findall(r"(\S+) => not found", outcome.stdout)) - {"libcuda.so.1"}
         if missing or not outcome.stdout:
             yield f"{library.name} needs {', '.join(missing) or outcome.stderr}"
