@@ -22,3 +22,4 @@ mod resume;
 mod server;
 mod stores;
 mod tag;
+mod tag_tables;

@@ -137,7 +137,11 @@ fn what_cannot_be_done_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let input = file(&dir, "in.txt", "Bob\n");
     let cases: [(&Path, &[&str], &str); 5] = [
-        (Path::new("-"), &[], "give --input lines or --input ndjson"),
+        (
+            Path::new("-"),
+            &[],
+            "give --input lines, ndjson, arrow or parquet",
+        ),
         (Path::new("/nowhere.txt"), &[], "cannot read /nowhere.txt"),
         (&input, &["--out", "/nowhere/out"], "cannot write"),
         (&input, &["--labels", "planet"], "person"),

@@ -53,12 +53,13 @@ pub struct TagFlags {
     /// The file to tag, or - for standard input.
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
-    /// Format of the input [default: by the file's extension, ndjson for .jsonl and .ndjson, lines for .txt].
+    /// Format of the input [default: by the file's extension, ndjson for .jsonl and .ndjson, lines for .txt, parquet for
+    /// .parquet, arrow for .arrows].
     #[arg(long, value_enum)]
     pub input: Option<InputFormat>,
-    /// Format of the output.
-    #[arg(long, value_enum, default_value_t = OutputFormat::Ndjson)]
-    pub output: OutputFormat,
+    /// Format of the output [default: by the extension of --out, parquet for .parquet, arrow for .arrows, else ndjson].
+    #[arg(long, value_enum)]
+    pub output: Option<OutputFormat>,
     /// File to write [default: standard output].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

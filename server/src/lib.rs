@@ -31,7 +31,7 @@ pub use logging::{LogFormat, Logging, SERVING, TAGGING, start_logging};
 pub use logging_error::LoggingError;
 pub use offline::columns::error::TableError;
 pub use offline::tag::tag_file;
-pub use offline::tally::Tally;
+pub use offline::tally::{Tally, TextUnit};
 pub use offline::work::{ColumnOptions, InputFormat, OutputFormat, TagFile, TagFileError};
 pub use run::{Listeners, ServerError, Stopped, run};
 pub use tls::TlsError;

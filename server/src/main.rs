@@ -102,7 +102,7 @@ fn tag(flags: &TagFlags) -> anyhow::Result<()> {
     })?;
     anyhow::ensure!(
         tally.failed == 0,
-        "{} of {} {} failed",
+        "{} of {} {}s failed",
         tally.failed,
         tally.texts,
         tally.unit

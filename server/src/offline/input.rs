@@ -1,7 +1,7 @@
 //! A file to a stream of chunks.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, stdin};
+use std::io::{ErrorKind, Read, Stdin, stdin};
 use std::path::Path;
 use std::thread::Builder;
 
@@ -15,23 +15,52 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// One chunk is read while another is split into lines.
 const CHUNKS_AHEAD: usize = 1;
 
-/// The file, or standard input for `-`, and its size where that is known.
-pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), TagFileError> {
-    if path == Path::new("-") {
-        return Ok((Box::new(stdin()), None));
-    }
-    let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
-    let (metadata, file) = opened.map_err(|source| TagFileError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let size = metadata.is_file().then_some(metadata.len());
-    Ok((Box::new(file), size))
+/// An open input.
+pub(crate) enum InputFile {
+    Standard(Stdin),
+    File {
+        file: File,
+        /// The size in bytes where that is known.
+        size: Option<u64>,
+    },
 }
 
-/// What a reader yields, read on a thread of its own, little ahead of its use.
+impl InputFile {
+    /// The file, or standard input for `-`.
+    pub(crate) fn open(path: &Path) -> Result<Self, TagFileError> {
+        if path == Path::new("-") {
+            return Ok(Self::Standard(stdin()));
+        }
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+        let (metadata, file) = opened.map_err(|source| TagFileError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let size = metadata.is_file().then_some(metadata.len());
+        Ok(Self::File { file, size })
+    }
+
+    /// The size in bytes where that is known.
+    pub(crate) fn size(&self) -> Option<u64> {
+        match self {
+            Self::Standard(_) => None,
+            Self::File { size, .. } => *size,
+        }
+    }
+}
+
+impl Read for InputFile {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Standard(stdin) => stdin.read(buffer),
+            Self::File { file, .. } => file.read(buffer),
+        }
+    }
+}
+
+/// What an input yields, read on a thread of its own, little ahead of its use.
 pub(crate) fn chunks(
-    mut reader: Box<dyn Read + Send>,
+    mut reader: InputFile,
 ) -> std::io::Result<impl Stream<Item = std::io::Result<Bytes>> + Unpin> {
     let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);
     // Not joined: a thread that waits for a terminal or a pipe ends with the process.

@@ -5,6 +5,7 @@ pub(crate) mod columns;
 mod conll;
 mod html;
 mod input;
+mod line_results;
 mod lines;
 mod output;
 mod progress;

@@ -1,6 +1,5 @@
 //! Tags a file.
 
-use std::io::Read;
 use std::pin::pin;
 
 use nerve_engine::{BulkLimits, Engine, EngineConfig};
@@ -8,7 +7,7 @@ use nerve_engine::{BulkLimits, Engine, EngineConfig};
 use crate::offline::bulk::Bulk;
 use crate::offline::columns::source::TableSource;
 use crate::offline::columns::tag::tag_every_row;
-use crate::offline::input;
+use crate::offline::input::InputFile;
 use crate::offline::lines::tag_every_line;
 use crate::offline::output::Output;
 use crate::offline::tally::Tally;
@@ -23,7 +22,7 @@ pub async fn tag_file(
     interrupt: impl Future<Output = ()>,
 ) -> Result<Tally, TagFileError> {
     let mut interrupt = pin!(interrupt);
-    let input = input::open(&work.file)?;
+    let input = InputFile::open(&work.file)?;
     let output = Output::create(work.out.as_deref())?;
     let limits = BulkLimits::of(&config);
     let engine = tokio::select! {
@@ -44,7 +43,7 @@ async fn tag_with(
     engine: &Engine,
     limits: BulkLimits,
     work: TagFile,
-    input: (Box<dyn Read + Send>, Option<u64>),
+    input: InputFile,
     output: Output,
 ) -> Result<Tally, TagFileError> {
     let tagger = engine.live();
@@ -63,13 +62,15 @@ async fn tag_with(
             output: written,
         } => tag_every_line(bulk, &work.file, input, format, written, output).await,
         Work::Rows {
-            input: TableFormat::Arrow,
+            input: format,
             column,
-            output: TableFormat::Arrow,
+            output: written,
         } => {
-            let (input, _size) = input;
-            let source = TableSource::arrow(&work.file, input)?;
-            tag_every_row(bulk, &work.file, source, &column, output).await
+            let source = match format {
+                TableFormat::Arrow => TableSource::arrow(&work.file, input)?,
+                TableFormat::Parquet => TableSource::parquet(&work.file, input)?,
+            };
+            tag_every_row(bulk, &work.file, source, &column, written, output).await
         }
     }
 }

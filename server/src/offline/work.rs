@@ -20,8 +20,10 @@ pub enum InputFormat {
     Lines,
     /// One JSON object per line, with `text` or `words`, and optionally an `id`.
     Ndjson,
-    /// An Arrow IPC stream.
+    /// A table as an Arrow IPC stream.
     Arrow,
+    /// A table as a Parquet file.
+    Parquet,
 }
 
 /// The format of the output.
@@ -33,8 +35,10 @@ pub enum OutputFormat {
     Conll,
     /// A page with the entities highlighted.
     Html,
-    /// The input as an Arrow IPC stream, with the columns `entities` and `error`. Only for --input arrow.
+    /// The columns of a table with `entities` and `error`, as an Arrow IPC stream.
     Arrow,
+    /// The columns of a table with `entities` and `error`, as a Parquet file.
+    Parquet,
 }
 
 /// The format of an output of lines or of text.
@@ -50,6 +54,17 @@ pub(crate) enum TextFormat {
 pub(crate) enum TableFormat {
     /// An Arrow IPC stream.
     Arrow,
+    /// A Parquet file.
+    Parquet,
+}
+
+/// How the results of a table are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowFormat {
+    /// As columns of the table.
+    Table(TableFormat),
+    /// As lines or text, without the table's other columns.
+    Text(TextFormat),
 }
 
 /// What is tagged, and how results are written.
@@ -61,17 +76,17 @@ pub(crate) enum Work {
     Rows {
         input: TableFormat,
         column: TextColumnName,
-        output: TableFormat,
+        output: RowFormat,
     },
 }
 
 /// The columns that the command line names.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ColumnOptions {
-    /// Column with the texts, of an Arrow stream [default: text].
+    /// Column with the texts, for --input arrow and parquet [default: text].
     #[arg(long, value_name = "NAME")]
     pub text_column: Option<String>,
-    /// Column with lists of words, each labeled as given and never split again, instead of texts.
+    /// Column with lists of words, which are labeled as given and never split again, instead of --text-column.
     #[arg(long, value_name = "NAME", conflicts_with = "text_column")]
     pub words_column: Option<String>,
 }
@@ -91,7 +106,7 @@ pub struct TagFile {
 #[derive(Debug, Error)]
 pub enum TagFileError {
     /// The format of the input is unknown.
-    #[error("the extension of {} does not show its format: give --input lines, ndjson or arrow", path.display())]
+    #[error("the extension of {} does not show its format: give --input lines, ndjson, arrow or parquet", path.display())]
     UnknownInput {
         /// The input as given.
         path: PathBuf,
@@ -112,13 +127,13 @@ pub enum TagFileError {
         /// The input's name on the command line.
         input: &'static str,
     },
-    /// The output cannot be made of this input.
-    #[error("--output {output} needs --input {needed}")]
-    Formats {
+    /// Lines have no columns.
+    #[error("--output {output} needs a table: --input arrow or parquet, not {input}")]
+    NoTable {
         /// The output's name on the command line.
         output: &'static str,
-        /// The inputs of which it can be made.
-        needed: &'static str,
+        /// The input's name on the command line.
+        input: &'static str,
     },
     /// The table cannot be read or written.
     #[error(transparent)]
@@ -159,7 +174,7 @@ impl TagFile {
     pub(crate) fn new(
         file: &Path,
         input: Option<InputFormat>,
-        output: OutputFormat,
+        output: Option<OutputFormat>,
         out: Option<PathBuf>,
         columns: ColumnOptions,
         options: TagOptions,
@@ -168,6 +183,9 @@ impl TagFile {
             path: file.to_owned(),
         };
         let input = input.or_else(|| by_extension(file)).ok_or_else(unknown)?;
+        let output = output
+            .or_else(|| output_by_extension(out.as_deref()?))
+            .unwrap_or(OutputFormat::Ndjson);
         let work = Work::of(input, output, columns)?;
         let useless: &[(&'static str, bool)] = &[
             ("no-words", options.include_words == Some(false)),
@@ -175,14 +193,14 @@ impl TagFile {
             ("threshold", options.threshold.is_some()),
             ("labels", options.labels.is_some()),
         ];
-        let (output_name, useless) = match output {
-            OutputFormat::Ndjson => ("ndjson", &useless[..0]),
-            OutputFormat::Arrow => ("arrow", &useless[..1]),
-            OutputFormat::Html => ("html", &useless[..2]),
-            OutputFormat::Conll => ("conll", useless),
+        let useless = match output {
+            OutputFormat::Ndjson => &useless[..0],
+            OutputFormat::Arrow | OutputFormat::Parquet => &useless[..1],
+            OutputFormat::Html => &useless[..2],
+            OutputFormat::Conll => useless,
         };
         if let Some(&(option, _)) = useless.iter().find(|(_, given)| *given) {
-            let output = output_name;
+            let output = output.name();
             return Err(TagFileError::UselessOption { option, output });
         }
         Ok(Self {
@@ -196,39 +214,48 @@ impl TagFile {
 
 impl Work {
     fn of(input: InputFormat, output: OutputFormat, columns: ColumnOptions) -> Result<Self, TagFileError> {
-        let text_format = match output {
-            OutputFormat::Ndjson => Some(TextFormat::Ndjson),
-            OutputFormat::Conll => Some(TextFormat::Conll),
-            OutputFormat::Html => Some(TextFormat::Html),
-            OutputFormat::Arrow => None,
+        let output_name = output.name();
+        let output = match output {
+            OutputFormat::Ndjson => RowFormat::Text(TextFormat::Ndjson),
+            OutputFormat::Conll => RowFormat::Text(TextFormat::Conll),
+            OutputFormat::Html => RowFormat::Text(TextFormat::Html),
+            OutputFormat::Arrow => RowFormat::Table(TableFormat::Arrow),
+            OutputFormat::Parquet => RowFormat::Table(TableFormat::Parquet),
         };
-        let (input, line_format) = match input {
-            InputFormat::Arrow => {
-                if text_format.is_some() {
-                    let (output, needed) = ("of lines", "lines or ndjson");
-                    return Err(TagFileError::Formats { output, needed });
-                }
-                return Ok(Self::Rows {
-                    input: TableFormat::Arrow,
-                    column: columns.column(),
-                    output: TableFormat::Arrow,
-                });
-            }
+        let of_table = |input, columns: ColumnOptions| Self::Rows {
+            input,
+            column: columns.column(),
+            output,
+        };
+        let (input_name, input) = match input {
+            InputFormat::Arrow => return Ok(of_table(TableFormat::Arrow, columns)),
+            InputFormat::Parquet => return Ok(of_table(TableFormat::Parquet, columns)),
             InputFormat::Lines => ("lines", LineFormat::Text),
             InputFormat::Ndjson => ("ndjson", LineFormat::Ndjson),
         };
-        if let Some(option) = columns.given() {
-            return Err(TagFileError::UselessForInput { option, input });
+        match (output, columns.given()) {
+            (RowFormat::Text(output), None) => Ok(Self::Lines { input, output }),
+            (RowFormat::Text(_), Some(option)) => Err(TagFileError::UselessForInput {
+                option,
+                input: input_name,
+            }),
+            (RowFormat::Table(_), _) => Err(TagFileError::NoTable {
+                output: output_name,
+                input: input_name,
+            }),
         }
-        match text_format {
-            Some(output) => Ok(Self::Lines {
-                input: line_format,
-                output,
-            }),
-            None => Err(TagFileError::Formats {
-                output: "arrow",
-                needed: "arrow",
-            }),
+    }
+}
+
+impl OutputFormat {
+    /// The name on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Conll => "conll",
+            Self::Html => "html",
+            Self::Arrow => "arrow",
+            Self::Parquet => "parquet",
         }
     }
 }
@@ -253,10 +280,29 @@ impl ColumnOptions {
 }
 
 fn by_extension(file: &Path) -> Option<InputFormat> {
-    match Format::of_path(file)? {
-        Format::JsonLines => Some(InputFormat::Ndjson),
-        Format::Text => Some(InputFormat::Lines),
-        Format::Conll => None,
+    match (table_by_extension(file), Format::of_path(file)) {
+        (Some(TableFormat::Arrow), _) => Some(InputFormat::Arrow),
+        (Some(TableFormat::Parquet), _) => Some(InputFormat::Parquet),
+        (None, Some(Format::JsonLines)) => Some(InputFormat::Ndjson),
+        (None, Some(Format::Text)) => Some(InputFormat::Lines),
+        (None, Some(Format::Conll) | None) => None,
+    }
+}
+
+fn output_by_extension(out: &Path) -> Option<OutputFormat> {
+    Some(match table_by_extension(out)? {
+        TableFormat::Arrow => OutputFormat::Arrow,
+        TableFormat::Parquet => OutputFormat::Parquet,
+    })
+}
+
+/// The table that a file of this name holds. The extension `.arrow` is that of Arrow IPC files, which are no streams.
+fn table_by_extension(file: &Path) -> Option<TableFormat> {
+    let extension = file.extension()?.to_str()?.to_ascii_lowercase();
+    match extension.as_str() {
+        "parquet" => Some(TableFormat::Parquet),
+        "arrows" => Some(TableFormat::Arrow),
+        _ => None,
     }
 }
 
@@ -268,7 +314,7 @@ mod tests {
         TagFile::new(
             Path::new(file),
             input,
-            OutputFormat::Ndjson,
+            None,
             None,
             ColumnOptions::default(),
             TagOptions::default(),
@@ -306,7 +352,7 @@ mod tests {
     fn an_option_without_a_meaning_is_refused() {
         let with = |output, options| {
             let columns = ColumnOptions::default();
-            TagFile::new(Path::new("a.txt"), None, output, None, columns, options).map(drop)
+            TagFile::new(Path::new("a.txt"), None, Some(output), None, columns, options).map(drop)
         };
         let words = || TagOptions {
             include_words: Some(false),

@@ -41,7 +41,7 @@ pub struct TagOptions {
     #[arg(
         long,
         value_enum,
-        help = "Unit of the offsets [default: codepoint]; only for --output ndjson"
+        help = "Unit of the offsets [default: codepoint]; for --output ndjson, arrow and parquet"
     )]
     pub offsets: Option<OffsetsOption>,
     /// Entities with a lower score are left out.
@@ -49,7 +49,7 @@ pub struct TagOptions {
     #[arg(
         long,
         value_name = "SCORE",
-        help = "Minimum score of an entity, from 0 to 1 [default: 0]; only for --output ndjson and html"
+        help = "Minimum score of an entity, from 0 to 1 [default: 0]; not for --output conll"
     )]
     pub threshold: Option<f64>,
     /// The entity types to answer with, given once for each; all where absent.
@@ -57,7 +57,7 @@ pub struct TagOptions {
         long,
         value_name = "TYPE",
         value_delimiter = ',',
-        help = "Entity types to output, separated by commas [default: all]; only for --output ndjson and html"
+        help = "Entity types to output, separated by commas [default: all]; not for --output conll"
     )]
     pub labels: Option<Vec<String>>,
     /// What is labeled and by which tokens; `first` where absent.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use arrow_schema::{ArrowError, DataType};
+use parquet::errors::ParquetError;
 use thiserror::Error;
 
 /// Why a table is not tagged.
@@ -25,13 +26,28 @@ pub enum TableError {
         /// The input as given.
         path: PathBuf,
     },
-    /// The reader's library failed.
-    #[error("cannot read {}: it is damaged in a way that the reader of {format} does not recover from", path.display())]
-    Reader {
+    /// The input is not a Parquet file, damaged, or encrypted.
+    #[error("cannot read {} as a Parquet file: {source}", path.display())]
+    Parquet {
         /// The input as given.
         path: PathBuf,
-        /// The input's format.
-        format: &'static str,
+        /// The cause.
+        source: ParquetError,
+    },
+    /// The input cannot be read from its end.
+    #[error(
+        "{} is not a regular file; a Parquet file is read from its end, so that no pipe can give it. Give a file, or an Arrow IPC stream with --input arrow",
+        path.display()
+    )]
+    ParquetPipe {
+        /// The input as given.
+        path: PathBuf,
+    },
+    /// The library that reads the input does not understand it.
+    #[error("cannot read {}: the file is damaged", path.display())]
+    Damaged {
+        /// The input as given.
+        path: PathBuf,
     },
     /// The input lacks the column to tag.
     #[error(
@@ -80,12 +96,25 @@ pub enum TableError {
     /// The entities of a record batch are too many or too long for a column.
     #[error("the entities of one record batch have more than 2 GiB of text; give smaller record batches")]
     BatchTooLarge,
-    /// The output's format cannot hold the table.
-    #[error("cannot write the table as {format}: {source}")]
-    Write {
-        /// The output's format.
-        format: &'static str,
+    /// The results do not fit the record batch.
+    #[error("cannot add the results to a record batch: {0}")]
+    Results(ArrowError),
+    /// The table cannot be written as an Arrow IPC stream.
+    #[error("cannot write an Arrow IPC stream: {source}")]
+    WriteArrow {
         /// The cause.
         source: ArrowError,
+    },
+    /// The table cannot be written as a Parquet file.
+    #[error("cannot write a Parquet file: {source}. --output arrow holds columns of any type")]
+    WriteParquet {
+        /// The cause.
+        source: ParquetError,
+    },
+    /// The library that writes the output failed.
+    #[error("cannot write the table as {format}; leave out columns of unusual types")]
+    Writer {
+        /// The output's format.
+        format: &'static str,
     },
 }

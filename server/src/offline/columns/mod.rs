@@ -1,6 +1,11 @@
-//! Tables: record batches of Arrow streams and Parquet files, with the entities of each row's text added as columns.
+//! Tables: the rows of Arrow IPC streams and Parquet files, tagged, with their entities as a column.
 
+mod arrow_input;
 pub(crate) mod error;
+mod ipc_messages;
+mod message;
+mod parquet_input;
+mod result_columns;
 mod results;
 mod rows;
 pub(crate) mod source;

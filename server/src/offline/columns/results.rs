@@ -1,159 +1,90 @@
-//! The results of rows as columns.
+//! Results as columns of the table.
 
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use arrow_array::builder::StringBuilder;
-use arrow_array::types::{Float32Type, Int64Type};
-use arrow_array::{ArrayRef, ListArray, PrimitiveArray, RecordBatch, StructArray};
-use arrow_buffer::{NullBufferBuilder, OffsetBuffer};
-use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
-use nerve_engine::EntityAnswer;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use nerve_engine::{AnswerOptions, LineError, TaggedText, Tagger};
 
 use crate::offline::columns::error::TableError;
+use crate::offline::columns::message::TableHead;
+use crate::offline::columns::result_columns::{ResultColumns, schema_with_results};
+use crate::offline::columns::writer::TableWriter;
+use crate::offline::output::Output;
+use crate::offline::tally::{Tally, TextUnit};
+use crate::offline::work::{TableFormat, TagFileError};
 
-const ENTITIES: &str = "entities";
-const ERROR: &str = "error";
-
-/// The fields of an entity.
-static ENTITY_FIELDS: LazyLock<Fields> = LazyLock::new(|| {
-    Fields::from(vec![
-        Field::new("type", DataType::Utf8, false),
-        Field::new("text", DataType::Utf8, false),
-        Field::new("start", DataType::Int64, false),
-        Field::new("end", DataType::Int64, false),
-        Field::new("score", DataType::Float32, false),
-    ])
-});
-
-/// An entity as the item of a list.
-static ENTITY: LazyLock<FieldRef> = LazyLock::new(|| {
-    let entity = DataType::Struct(ENTITY_FIELDS.clone());
-    Arc::new(Field::new_list_field(entity, false))
-});
-
-/// The schema of a table with the columns of the results at its end.
-pub(crate) fn schema_with_results(input: &Schema, path: &Path) -> Result<SchemaRef, TableError> {
-    for column in [ENTITIES, ERROR] {
-        if input.fields().iter().any(|field| field.name() == column) {
-            let path = path.to_owned();
-            return Err(TableError::NameTaken { path, column });
-        }
-    }
-    let mut fields = input.fields().to_vec();
-    fields.push(Arc::new(Field::new(
-        ENTITIES,
-        DataType::List(Arc::clone(&ENTITY)),
-        true,
-    )));
-    fields.push(Arc::new(Field::new(ERROR, DataType::Utf8, true)));
-    Ok(Arc::new(Schema::new_with_metadata(
-        fields,
-        input.metadata().clone(),
-    )))
+/// Results as columns of the table, and where they are written.
+pub(crate) struct TableResults<'t> {
+    tagger: &'t Tagger,
+    view: AnswerOptions,
+    schema: SchemaRef,
+    writer: TableWriter,
+    /// The results of the current record batch.
+    columns: ResultColumns,
+    tally: Tally,
 }
 
-/// The results of the rows of a record batch.
-pub(crate) struct Results {
-    types: StringBuilder,
-    texts: StringBuilder,
-    starts: Vec<i64>,
-    ends: Vec<i64>,
-    scores: Vec<f32>,
-    /// The number of entities before each row, and of all.
-    offsets: Vec<i32>,
-    has_entities: NullBufferBuilder,
-    errors: StringBuilder,
-}
+impl<'t> TableResults<'t> {
+    /// No results yet. The schema of a stream has been written.
+    pub(crate) fn begin(
+        format: TableFormat,
+        view: AnswerOptions,
+        tagger: &'t Tagger,
+        output: Output,
+        table: &TableHead,
+        path: &Path,
+    ) -> Result<Self, TagFileError> {
+        let schema = schema_with_results(&table.schema, path)?;
+        let writer = match format {
+            TableFormat::Arrow => TableWriter::arrow(output, &schema)?,
+            TableFormat::Parquet => TableWriter::parquet(output, &schema, table.compression)?,
+        };
+        Ok(Self {
+            tagger,
+            view,
+            schema,
+            writer,
+            columns: ResultColumns::new(),
+            tally: Tally::of(TextUnit::Row),
+        })
+    }
 
-impl Results {
-    /// The results of no row.
-    pub(crate) fn new() -> Self {
-        Self {
-            types: StringBuilder::new(),
-            texts: StringBuilder::new(),
-            starts: Vec::new(),
-            ends: Vec::new(),
-            scores: Vec::new(),
-            offsets: vec![0],
-            has_entities: NullBufferBuilder::new(0),
-            errors: StringBuilder::new(),
+    /// The numbers of rows so far.
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Adds the result of a row; `None` for one without a text.
+    pub(crate) fn add(&mut self, outcome: Option<Result<TaggedText, LineError>>) -> Result<(), TagFileError> {
+        let Some(outcome) = outcome else {
+            return Ok(self.columns.add_null()?);
+        };
+        self.tally.texts += 1;
+        match outcome {
+            Ok(tagged) => {
+                let answer = self.tagger.answer(&tagged, &self.view);
+                self.columns.add_entities(&answer.entities)?;
+            }
+            Err(error) => {
+                self.tally.failed += 1;
+                self.columns.add_error(&error.to_string())?;
+            }
         }
-    }
-
-    /// Adds a row that has these entities.
-    pub(crate) fn add_entities(&mut self, entities: &[EntityAnswer]) -> Result<(), TableError> {
-        for entity in entities {
-            append(&mut self.types, entity.entity_type)?;
-            append(&mut self.texts, entity.text)?;
-            self.starts.push(entity.start as i64);
-            self.ends.push(entity.end as i64);
-            self.scores.push(entity.score);
-        }
-        self.errors.append_null();
-        self.end_row(true)
-    }
-
-    /// Adds a row that has no text.
-    pub(crate) fn add_null(&mut self) -> Result<(), TableError> {
-        self.errors.append_null();
-        self.end_row(false)
-    }
-
-    /// Adds a row that was not tagged.
-    pub(crate) fn add_error(&mut self, error: &str) -> Result<(), TableError> {
-        append(&mut self.errors, error)?;
-        self.end_row(false)
-    }
-
-    fn end_row(&mut self, has_entities: bool) -> Result<(), TableError> {
-        self.has_entities.append(has_entities);
-        let entities = i32::try_from(self.scores.len()).map_err(|_| TableError::BatchTooLarge)?;
-        self.offsets.push(entities);
         Ok(())
     }
 
-    /// The record batch of these rows with their results.
-    pub(crate) fn with_results(
-        self,
-        batch: &RecordBatch,
-        schema: SchemaRef,
-    ) -> Result<RecordBatch, ArrowError> {
-        let Self {
-            mut types,
-            mut texts,
-            starts,
-            ends,
-            scores,
-            offsets,
-            mut has_entities,
-            mut errors,
-        } = self;
-        let entities: Vec<ArrayRef> = vec![
-            Arc::new(types.finish()),
-            Arc::new(texts.finish()),
-            Arc::new(PrimitiveArray::<Int64Type>::from(starts)),
-            Arc::new(PrimitiveArray::<Int64Type>::from(ends)),
-            Arc::new(PrimitiveArray::<Float32Type>::from(scores)),
-        ];
-        let entities = StructArray::try_new(ENTITY_FIELDS.clone(), entities, None)?;
-        let entities = ListArray::try_new(
-            Arc::clone(&ENTITY),
-            OffsetBuffer::new(offsets.into()),
-            Arc::new(entities),
-            has_entities.finish(),
-        )?;
-        let mut columns = batch.columns().to_vec();
-        columns.push(Arc::new(entities));
-        columns.push(Arc::new(errors.finish()));
-        RecordBatch::try_new(schema, columns)
+    /// Writes the record batch whose last row has been added.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), TagFileError> {
+        let columns = std::mem::replace(&mut self.columns, ResultColumns::new());
+        let batch = columns.with_results(batch, Arc::clone(&self.schema));
+        self.writer.write(&batch.map_err(TableError::Results)?)
     }
-}
 
-/// Appends a string, unless the column's offsets cannot count its bytes.
-fn append(to: &mut StringBuilder, text: &str) -> Result<(), TableError> {
-    match to.values_slice().len().saturating_add(text.len()) <= i32::MAX as usize {
-        true => Ok(to.append_value(text)),
-        false => Err(TableError::BatchTooLarge),
+    /// Writes the end, and moves a file to its path.
+    pub(crate) fn finish(self) -> Result<Tally, TagFileError> {
+        self.writer.finish()?;
+        Ok(self.tally)
     }
 }

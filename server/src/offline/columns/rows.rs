@@ -72,3 +72,38 @@ impl Iterator for RowGroups {
         Some(TextGroup { texts, context })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use arrow_array::{ArrayRef, StringArray};
+    use nerve_engine::EngineConfig;
+
+    fn groups(rows: Vec<Option<&str>>) -> Vec<(usize, usize, bool)> {
+        let column: ArrayRef = Arc::new(StringArray::from(rows));
+        let batch = RecordBatch::try_from_iter_with_nullable([("text", column, true)]).unwrap();
+        let column = TextColumn::of(&batch, 0).unwrap();
+        let limits = BulkLimits::of(&EngineConfig::default());
+        RowGroups::new(batch, column, limits)
+            .map(|group| {
+                let RowGroup { rows, batch } = group.context;
+                (rows.len(), group.texts.len(), batch.is_some())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_last_group_of_a_batch_brings_the_batch() {
+        assert_eq!(groups(vec![]), [(0, 0, true)]);
+        assert_eq!(groups(vec![None; 3]), [(3, 0, true)]);
+        assert_eq!(groups(vec![Some("a"); 16]), [(16, 16, true)]);
+        assert_eq!(groups(vec![Some("a"); 17]), [(16, 16, false), (1, 1, true)]);
+        let long = "x".repeat(100_000);
+        assert_eq!(
+            groups(vec![Some(&long), Some("a"), None]),
+            [(1, 1, false), (2, 1, true)]
+        );
+    }
+}

@@ -146,3 +146,105 @@ impl Lists {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use arrow_array::builder::{LargeListBuilder, ListBuilder, StringBuilder, StringViewBuilder};
+    use arrow_array::types::Int8Type;
+    use arrow_array::{DictionaryArray, Int64Array, LargeStringArray, StringArray, StringViewArray};
+    use arrow_schema::Field;
+
+    fn batch(column: ArrayRef) -> RecordBatch {
+        RecordBatch::try_from_iter_with_nullable([("x", column, true)]).unwrap()
+    }
+
+    fn inputs(column: ArrayRef) -> Vec<Option<Result<TagInput, String>>> {
+        let batch = batch(column);
+        let column = TextColumn::of(&batch, 0).unwrap();
+        let rows = 0..batch.num_rows();
+        rows.map(|row| Some(column.get(row, 6)?.map_err(|error| error.to_string())))
+            .collect()
+    }
+
+    #[test]
+    fn strings_of_every_type_are_texts() {
+        let rows = [Some("é"), None, Some(""), Some("1234567"), Some("é")];
+        let columns: [ArrayRef; 5] = [
+            Arc::new(StringArray::from_iter(rows)),
+            Arc::new(LargeStringArray::from_iter(rows)),
+            Arc::new(StringViewArray::from_iter(rows)),
+            Arc::new(DictionaryArray::<Int8Type>::from_iter(rows)),
+            Arc::new(StringArray::from_iter([Some("0")].into_iter().chain(rows)).slice(1, 5)),
+        ];
+        for column in columns {
+            let shown = format!("{:?}", column.data_type());
+            let text = |text: &str| Some(Ok(TagInput::Text(text.to_owned())));
+            let too_long = "the line has more than 6 bytes (--max-line-bytes)".to_owned();
+            let expected = [text("é"), None, text(""), Some(Err(too_long)), text("é")];
+            assert_eq!(inputs(column), expected, "{shown}");
+        }
+        let nulls = DictionaryArray::<Int8Type>::from_iter([None::<&str>, None]);
+        assert_eq!(inputs(Arc::new(nulls)), [None, None]);
+    }
+
+    #[test]
+    fn a_list_of_words_is_words() {
+        let mut small = ListBuilder::new(StringBuilder::new());
+        let mut large = LargeListBuilder::new(StringViewBuilder::new());
+        let lists: [&[Option<&str>]; 4] = [
+            &[Some("a"), Some("b")],
+            &[],
+            &[Some("a"), None],
+            &[Some("1234567")],
+        ];
+        for list in lists {
+            small.append_value(list.iter().copied());
+            large.append_value(list.iter().copied());
+        }
+        small.append_null();
+        large.append_null();
+        let columns: [ArrayRef; 2] = [Arc::new(small.finish()), Arc::new(large.finish())];
+        for column in columns {
+            let words = |words: &[&str]| {
+                Some(Ok(TagInput::Words(
+                    words.iter().map(ToString::to_string).collect(),
+                )))
+            };
+            let found = inputs(column);
+            assert_eq!(found[..2], [words(&["a", "b"]), words(&[])]);
+            assert_eq!(found[2], Some(Err("word 2 is null".to_owned())));
+            assert!(matches!(&found[3], Some(Err(error)) if error.contains("6 bytes")));
+            assert_eq!(found[4], None);
+        }
+    }
+
+    #[test]
+    fn a_column_that_cannot_be_tagged_is_refused_with_the_remedy() {
+        let numbers = batch(Arc::new(Int64Array::from(vec![1])));
+        let field = Field::new("x", DataType::Utf8, true);
+        let twice = Schema::new(vec![field.clone(), field]);
+        let path = Path::new("a.parquet");
+        let text = |name: &str| TextColumnName::Text(name.to_owned());
+        let refused = [
+            (
+                text("text").find(&numbers.schema(), path),
+                "a.parquet has no column `text`; its columns are x. Name the column of texts with --text-column",
+            ),
+            (
+                text("x").find(&numbers.schema(), path),
+                "column `x` of a.parquet is of type Int64; --text-column needs Utf8",
+            ),
+            (
+                TextColumnName::Words("x".to_owned()).find(&twice, path),
+                "a.parquet has two columns `x`; rename one",
+            ),
+        ];
+        for (found, problem) in refused {
+            let error = found.unwrap_err().to_string();
+            assert!(error.starts_with(problem), "{error}");
+        }
+    }
+}
