@@ -1,4 +1,4 @@
-"""Tags the texts of a Ray data set with `nerve-server tag`. Needs Ray 2.60 or later, and ../python/nerve_tag.py.
+"""Tags the texts of a Ray data set with `nerve-server tag`. Needs ../python/nerve_tag.py and Ray 2.60, with which it is tested, or later.
 
     from nerve_ray import tag
     tagged = tag(dataset, ["--model", "dslim/bert-base-NER", "--text-column", "body"], slots=16)
