@@ -123,7 +123,9 @@ def main():
                     rows = arguments.rows - SLOTS
                     speeds.append(rows / (whole - few))
                     costs.append((all_cpu.seconds - few_cpu.seconds) / rows)
-                    print(f"{type(runner).__name__}: {speeds[-1]:.0f} rows/s, {1000 * costs[-1]:.2f} ms of processor time per row; "
+                    parts = {name: 1000 * (seconds - few_cpu.by_program[name]) / rows for name, seconds in all_cpu.by_program.most_common(4)}
+                    print(f"{type(runner).__name__}: {speeds[-1]:.0f} rows/s, {1000 * costs[-1]:.2f} ms of processor time per row "
+                          f"({', '.join(f'{name} {part:.2f}' for name, part in parts.items())}); "
                           f"{whole:.1f} s for {arguments.rows} rows, {few:.2f} s for {SLOTS}", flush=True)
                 ratios.setdefault(f"{engine.__name__}, rows/s", []).append(speeds[1] / speeds[0])
                 ratios.setdefault(f"{engine.__name__}, rows per second of processor time", []).append(costs[0] / costs[1])

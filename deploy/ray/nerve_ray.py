@@ -1,4 +1,4 @@
-"""Tags the texts of a Ray data set with `nerve-server tag`. Needs Ray 2.60 or later, and ../python/nerve_tag.py.
+"""Tags the texts of a Ray data set with `nerve-server tag`. Needs ../python/nerve_tag.py and Ray 2.60, with which it is tested, or later.
 
     from nerve_ray import tag
     tagged = tag(dataset, ["--model", "dslim/bert-base-NER", "--text-column", "body"], slots=16)
@@ -36,8 +36,8 @@ def tag(
 ) -> Dataset:
     """The rows and columns of a data set, with the columns `entities` and `error`.
 
-    `options` are those of `nerve-server tag`, and `program` is its path on the nodes. Ray starts up to `slots` actors, as far as it
-    has cores that reading and writing do not need. Each has one process, which uses `cores` cores. A process that ends early
+    `options` are those of `nerve-server tag`, and `program` is its path on the nodes. There are `slots` actors, each with one
+    process that uses `cores` cores. The cluster needs more cores than these, or reading waits forever. A process that ends early
     fails its task with what it wrote to standard error; Ray runs the task again up to `retries` times.
     """
     # Ray runs a task again after the loss of its actor, and after an exception only if asked to.
@@ -49,6 +49,6 @@ def tag(
         fn_constructor_args=(list(options), program, cores),
         batch_format="pyarrow",
         batch_size=None,
-        compute=ActorPoolStrategy(min_size=1, max_size=slots),
+        compute=ActorPoolStrategy(size=slots),
         num_cpus=cores,
     )

@@ -27,6 +27,9 @@ def main() -> None:
     arguments = parser.parse_args()
 
     ray.init(runtime_env={"py_modules": [str(module) for module in MODULES]})
+    cores = ray.cluster_resources().get("CPU", 0)
+    if arguments.slots >= cores:
+        raise SystemExit(f"--slots {arguments.slots} leaves none of the cluster's {cores:.0f} cores to reading and writing; give less")
     dataset = ray.data.read_parquet(arguments.input)
     tagged = tag(dataset, arguments.options, slots=arguments.slots, program=arguments.program)
     tagged.write_parquet(arguments.output, min_rows_per_file=ROWS_PER_FILE)

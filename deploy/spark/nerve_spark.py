@@ -1,4 +1,4 @@
-"""Tags the texts of a Spark data frame with `nerve-server tag`. Needs Spark 3.3 or later, and ../python/nerve_tag.py.
+"""Tags the texts of a Spark data frame with `nerve-server tag`. Needs ../python/nerve_tag.py; tested with Spark 4.3.
 
     from nerve_spark import tag
     tagged = tag(frame, ["--model", "dslim/bert-base-NER", "--text-column", "body"])

@@ -1,5 +1,6 @@
 """The processes below this one, read from /proc."""
 
+import collections
 import os
 import pathlib
 import threading
@@ -36,7 +37,10 @@ class CpuMeter:
         self._done.set()
         self._thread.join()
         own = time.process_time() - self._own - self._looking
-        self.seconds = own + sum(seconds - self._before.get(pid, 0) for pid, seconds in self._latest.items())
+        self.by_program = collections.Counter({"this process": own})
+        for process, seconds in self._latest.items():
+            self.by_program[process[1]] += seconds - self._before.get(process, 0)
+        self.seconds = sum(self.by_program.values())
 
     def _look(self):
         last = False
@@ -47,12 +51,12 @@ class CpuMeter:
 
 
 def _cpu_seconds():
-    """The processor time of each process below this one."""
+    """The processor time of each process below this one, by its id and program."""
     seconds = {}
-    for pid in descendants(os.getpid()):
+    for pid, command in descendants(os.getpid()).items():
         try:
             fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            seconds[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            seconds[pid, command.split(" ")[0].rpartition("/")[2]] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         except (FileNotFoundError, ProcessLookupError):
             continue
     return seconds

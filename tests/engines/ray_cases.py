@@ -105,7 +105,7 @@ def poisoned_option(job, work):
 def script(work, data, expected):
     """The job as a user starts it."""
     output = work / "ray-script"
-    command = [sys.executable, str(DEPLOY / "ray" / "tag_parquet.py"), "--slots", str(SLOTS), "--program", corpus.PROGRAM,
+    command = [sys.executable, str(DEPLOY / "ray" / "tag_parquet.py"), "--slots", "1", "--program", corpus.PROGRAM,
                str(data), str(output), *corpus.OPTIONS]
     outcome = subprocess.run(command, capture_output=True, text=True)
     if outcome.returncode != 0:
