@@ -32,11 +32,15 @@ def run(server, options, *arguments):
     """Runs `tag` until it ends. Returns its seconds and its peak memory in bytes."""
     began = time.monotonic()
     process = subprocess.Popen([server, "tag", *map(str, arguments), *options], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    peak = 0
+    # The peak that wait4 reports counts this process too, from before the program was executed.
+    while process.poll() is None:
+        lines = pathlib.Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines()
+        peak = max([peak] + [int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")])
+        time.sleep(0.01)
     if process.returncode:
         raise SystemExit(f"nerve-server tag {arguments} exited with status {process.returncode}")
-    return time.monotonic() - began, usage.ru_maxrss * 1024
+    return time.monotonic() - began, peak
 
 
 def write_inputs(folder, texts):
@@ -76,7 +80,7 @@ def watch_memory(options, rest):
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         file, rows = pathlib.Path(folder, "in.parquet"), 0
         part = min(10_000, max(1, FILE_PART_BYTES // max(options.payload, 1)))
-        with pyarrow.parquet.ParquetWriter(file, schema, compression="none", use_dictionary=False) as writer:
+        with pyarrow.parquet.ParquetWriter(file, schema, compression="none", use_dictionary=False, write_batch_size=16) as writer:
             group = []
             while file.stat().st_size + sum(batch.nbytes for batch in group) < options.gigabytes * 1e9:
                 payload = [os.urandom(options.payload) for _ in range(part)]

@@ -185,7 +185,8 @@ fn rows_are_answered_as_lines_are() {
     let dir = tempfile::tempdir().unwrap();
     let batch = table();
     let limit = ["--max-line-bytes", "60"];
-    let cases: [(&[&str], fn(&str) -> Value, usize); 4] = [
+    type Case<'c> = (&'c [&'c str], fn(&str) -> Value, usize);
+    let cases: [Case; 4] = [
         (&[], |text| json!({"text": text}), 4),
         (
             &["--offsets", "byte", "--aggregation", "max", "--unconstrained"],
@@ -272,7 +273,7 @@ fn a_parquet_file_keeps_its_columns_and_gets_the_results() {
     assert_passed_through(&batch, &streamed);
     assert_eq!(results(&streamed), expected);
     let arrows = dir.path().join("in.arrows");
-    std::fs::write(&arrows, stream(&[batch.clone()])).unwrap();
+    std::fs::write(&arrows, stream(std::slice::from_ref(&batch))).unwrap();
     let other = dir.path().join("other.parquet");
     assert!(output(tag(&arrows, &["--out"]).arg(&other)).status.success());
     let (_, written) = read_parquet(&other);
@@ -385,7 +386,7 @@ fn a_table_that_cannot_be_tagged_is_refused_with_the_remedy() {
     let path = |name: &str| dir.path().join(name);
     let batch = table();
     write_parquet(&path("in.parquet"), &batch);
-    std::fs::write(path("in.arrows"), stream(&[batch.clone()])).unwrap();
+    std::fs::write(path("in.arrows"), stream(std::slice::from_ref(&batch))).unwrap();
     std::fs::write(path("in.txt"), "Ann\n").unwrap();
     let whole = std::fs::read(path("in.parquet")).unwrap();
     std::fs::write(path("cut.parquet"), &whole[..whole.len() - 10]).unwrap();

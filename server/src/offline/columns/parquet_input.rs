@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::{Compression, Type, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
 use crate::offline::columns::error::TableError;
 use crate::offline::columns::message::{Message, TableHead, Take};
@@ -22,12 +22,12 @@ const BATCH_BYTES: i64 = 2 << 20;
 const BATCH_ROWS: i64 = 256;
 
 /// Reads a Parquet file, one row group after the other, in record batches of bounded length.
-pub(crate) fn read_parquet(path: &Path, file: File, take: Take) -> Result<(), TableError> {
+pub(crate) fn read_parquet(path: &Path, file: &File, take: Take) -> Result<(), TableError> {
     let failed = |source: ParquetError| TableError::Parquet {
         path: path.to_owned(),
         source,
     };
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())
         .and_then(in_microseconds)
         .map_err(failed)?;
     let head = TableHead {
@@ -113,7 +113,7 @@ fn compression(metadata: &ParquetMetaData) -> Compression {
         .row_groups()
         .first()
         .and_then(|row_group| row_group.columns().first());
-    match first.map(|column| column.compression()) {
+    match first.map(ColumnChunkMetaData::compression) {
         Some(Compression::LZ4) => Compression::LZ4_RAW,
         Some(Compression::LZO) | None => zstd,
         Some(compression) => compression,
@@ -158,7 +158,7 @@ mod tests {
         writer.close().unwrap();
 
         let mut read = Vec::new();
-        read_parquet(Path::new("a.parquet"), file, &mut |message| {
+        read_parquet(Path::new("a.parquet"), &file, &mut |message| {
             if let Message::Batch(batch) = message {
                 read.push(batch);
             }

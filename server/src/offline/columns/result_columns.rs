@@ -155,8 +155,9 @@ impl ResultColumns {
 
 /// Appends a string, unless the column's offsets cannot count its bytes.
 fn append(to: &mut StringBuilder, text: &str) -> Result<(), TableError> {
-    match to.values_slice().len().saturating_add(text.len()) <= i32::MAX as usize {
-        true => Ok(to.append_value(text)),
-        false => Err(TableError::BatchTooLarge),
+    if to.values_slice().len().saturating_add(text.len()) > i32::MAX as usize {
+        return Err(TableError::BatchTooLarge);
     }
+    to.append_value(text);
+    Ok(())
 }

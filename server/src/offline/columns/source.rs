@@ -37,7 +37,7 @@ impl TableSource {
         let InputFile::File { file, size: Some(_) } = input else {
             return Err(TableError::ParquetPipe { path: named }.into());
         };
-        Self::start(path, move |take| read_parquet(&named, file, take))
+        Self::start(path, move |take| read_parquet(&named, &file, take))
     }
 
     fn start(
@@ -225,7 +225,11 @@ mod tests {
     async fn a_file_of_another_kind_is_refused() {
         let cases: [(&[u8], bool, &str); 7] = [
             (b"", false, "empty stream"),
-            (b"\xff\xff\xff", false, "cannot read a.arrows as an Arrow IPC stream"),
+            (
+                b"\xff\xff\xff",
+                false,
+                "cannot read a.arrows as an Arrow IPC stream",
+            ),
             (b"", true, "cannot read a.parquet as a Parquet file"),
             (
                 b"{\"text\": \"Ann\"}\n",

@@ -40,10 +40,12 @@ pub(crate) async fn tag_every_row(
     let bar = Bar::of_rows(table.rows);
     let mut results = match format {
         RowFormat::Table(format) => {
-            Results::Table(TableResults::begin(format, view, &tagger, output, &table, path)?)
+            let results = TableResults::begin(format, view, &tagger, output, &table, path)?;
+            Results::Table(Box::new(results))
         }
         RowFormat::Text(format) => {
-            Results::Lines(LineResults::begin(format, view, &tagger, output, TextUnit::Row)?)
+            let results = LineResults::begin(format, view, &tagger, output, TextUnit::Row)?;
+            Results::Lines(Box::new(results))
         }
     };
     let groups = source.batches().map(|batch| {
@@ -100,6 +102,6 @@ pub(crate) async fn tag_every_row(
 
 /// The results of the rows.
 enum Results<'t> {
-    Table(TableResults<'t>),
-    Lines(LineResults<'t>),
+    Table(Box<TableResults<'t>>),
+    Lines(Box<LineResults<'t>>),
 }

@@ -21,7 +21,7 @@ const ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// A writer of record batches.
 pub(crate) enum TableWriter {
-    Arrow(StreamWriter<Output>),
+    Arrow(Box<StreamWriter<Output>>),
     Parquet(Box<ArrowWriter<Output>>),
 }
 
@@ -31,7 +31,7 @@ impl TableWriter {
         caught(|| {
             let mut writer = StreamWriter::try_new(output, schema)?;
             writer.flush()?;
-            Ok(Self::Arrow(writer))
+            Ok(Self::Arrow(Box::new(writer)))
         })
         .map_err(not_arrow)
     }
