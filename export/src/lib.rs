@@ -6,6 +6,7 @@ mod cancellation;
 mod compare;
 mod export_error;
 mod graph;
+mod logging;
 mod onnx;
 mod prepare;
 mod quantize;
@@ -17,6 +18,7 @@ pub use cancellation::{Cancellation, Cancelled};
 pub use compare::{CompareError, Comparison, publish_if_better};
 pub use export_error::ExportError;
 pub use graph::LogitsOf;
+pub use logging::start_logging;
 pub use prepare::{
     CheckpointOptions, FoundCheckpoint, FoundModel, ModelRequest, PrepareError, ReadyModel, checkpoint_dir,
 };

@@ -8,7 +8,8 @@ use anyhow::{Result, anyhow};
 use clap::Parser;
 use nerve_corpus::read_words;
 use nerve_export::{
-    Cancellation, CompareError, Comparison, VerifyRequest, checkpoint_dir, export, publish_if_better, verify,
+    Cancellation, CompareError, Comparison, VerifyRequest, checkpoint_dir, export, publish_if_better,
+    start_logging, verify,
 };
 use nerve_inference::Runtime;
 use nerve_repository::PublishError;
@@ -21,6 +22,7 @@ const NOT_BETTER: u8 = 3;
 const CONFLICT: u8 = 4;
 
 fn main() -> ExitCode {
+    start_logging();
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {

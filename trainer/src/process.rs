@@ -1,10 +1,9 @@
 //! What a process that trains sets up before anything else.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing_subscriber::EnvFilter;
+use nerve_export::start_logging;
 
 /// `mi_option_purge_delay` of mimalloc.h: milliseconds after which freed pages go back to the system, -1 for never.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
@@ -17,20 +16,6 @@ pub fn prepare_process() {
     keep_freed_pages();
     one_thread_per_operator();
     start_logging();
-}
-
-/// Writes what the hub's client reports to standard error.
-fn start_logging() {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("nerve_repository=info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .without_time();
-    // A process that logs already keeps its logger.
-    let _ = lines.try_init();
 }
 
 /// Keeps the pages of a step's tensors for those of the next step, which needs as many.

@@ -43,6 +43,8 @@ fn fetch(
         revision: Some(small.commit),
     };
     let fetched = client.fetch(&pinned, all).map_err(failed)?;
+    // Something may have altered the cache since.
+    client.verify(&pinned, &fetched).map_err(failed)?;
     let source = HubSource {
         id: pinned.id,
         commit: fetched.commit,
