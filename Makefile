@@ -229,7 +229,7 @@ image-check:
 	$(PYTHON) tests/deploy/build_context.py
 
 # Builds the image without Docker and runs it; needs root. IMAGE_FLAGS="--prebuilt target/release" uses an existing nerve-server.
-image-test: onnxruntime
+image-test: onnxruntime .venv-object_store/installed
 	tests/deploy/need buildah debootstrap haproxy
 	$(CARGO) build --locked --release --workspace --bins
 	$(PYTHON) tests/deploy/dockerfile.py $(IMAGE_FLAGS)
