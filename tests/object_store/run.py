@@ -25,7 +25,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/deploy"), str(ROOT / "tests/object_store")]
 from proxy import Proxy  # noqa: E402
-from served import MODEL, SERVER, served  # noqa: E402
+from served import SERVER, served  # noqa: E402
 from versions import at_temperature  # noqa: E402
 
 EXPORT = SERVER.with_name("nerve-export")
