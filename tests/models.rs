@@ -227,7 +227,7 @@ fn models_that_cannot_be_served_are_refused_before_they_are_exported() {
         );
     };
     refused(
-        &|config| config["id2label"]["0"] = json!("PER"),
+        &|config| config["id2label"]["0"] = json!("B-ABSENT"),
         "do not include `O`",
     );
     refused(

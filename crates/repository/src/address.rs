@@ -46,6 +46,12 @@ pub enum AddressError {
         /// Its scheme.
         scheme: String,
     },
+    /// The URL has no bucket.
+    #[error("{url}: the bucket is missing; write it as in s3://bucket/prefix")]
+    Bucket {
+        /// The URL.
+        url: String,
+    },
     /// The URL cannot be parsed.
     #[error("{url}: {source}")]
     Url {
@@ -72,6 +78,7 @@ impl FromStr for ModelAddress {
                 return Err(AddressError::Scheme { url, scheme });
             }
             return match Url::parse(text) {
+                Ok(parsed) if scheme != "file" && !parsed.has_host() => Err(AddressError::Bucket { url }),
                 Ok(parsed) => Ok(Self::ObjectStore(parsed)),
                 Err(source) => Err(AddressError::Url { url, source }),
             };

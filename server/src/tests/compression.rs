@@ -36,6 +36,8 @@ pub(super) struct RawResponse {
     pub(super) status: u16,
     head: String,
     pub(super) body: Vec<u8>,
+    /// Whether the last chunk of a chunked body arrived.
+    ended: bool,
 }
 
 impl RawResponse {
@@ -93,6 +95,7 @@ pub(super) fn exchange(server: &Server, method: &str, path: &str, headers: &str,
             status: 0,
             head: String::new(),
             body: bytes,
+            ended: false,
         };
     };
     let head = String::from_utf8(bytes[..at].to_vec()).unwrap();
@@ -101,6 +104,7 @@ pub(super) fn exchange(server: &Server, method: &str, path: &str, headers: &str,
     RawResponse {
         status: head.split(' ').nth(1).unwrap().parse().unwrap(),
         head,
+        ended: chunked && body.ends_with(b"0\r\n\r\n"),
         body: if chunked { dechunked(&body) } else { body },
     }
 }
@@ -183,8 +187,8 @@ fn a_bad_coding_is_an_error_of_the_api() {
         for wrong in [body.as_bytes(), &whole[..whole.len() - 3], &[]] {
             let refused = send("gzip", wrong);
             if path == "/ner/stream" {
-                // Too late for a status: the stream is cut.
-                assert_eq!((refused.status, refused.body.len()), (0, 0));
+                // Too late for another status: the stream is cut, perhaps before its head was sent.
+                assert!(!refused.ended && refused.body.is_empty());
                 continue;
             }
             assert_eq!(refused.status, 400, "{path}");
@@ -217,12 +221,12 @@ fn a_small_body_that_unpacks_to_a_large_one_is_refused_at_the_limit() {
         config.engine.texts.max_line_bytes = 1 << 20;
     })
     .ready();
-    // 64 MB in some 300 kB at the fastest level.
+    // 64 MB in less than a body may have.
     let mut encoder = Encoder::new(Coding::Gzip);
     let zeros = vec![b' '; 1 << 20];
     let mut bomb: Vec<u8> = (0..64).flat_map(|_| encoder.compress(&zeros).unwrap()).collect();
     bomb.extend(encoder.finish().unwrap());
-    assert!(bomb.len() < 1 << 19, "{}", bomb.len());
+    assert!(bomb.len() < 1 << 20, "{}", bomb.len());
     let headers = "content-type: application/json\r\ncontent-encoding: gzip\r\n";
     for path in ["/ner", "/ner/batch", "/", "/v2/models/test/infer"] {
         let refused = exchange(&server, "POST", path, headers, &bomb);
