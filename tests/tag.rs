@@ -1,6 +1,6 @@
 //! `nerve-server tag` tags files.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -157,4 +157,19 @@ fn what_cannot_be_done_is_said() {
     }
     let none = file(&dir, "none.txt", "");
     assert_eq!(succeed(&mut tag(&none, &[])), "");
+}
+
+#[test]
+fn a_signal_ends_it_while_nobody_reads_its_output() {
+    let dir = tempfile::tempdir().unwrap();
+    // More than a pipe holds.
+    let lines = file(&dir, "a.txt", &"Ann Lee went to Ulm .\n".repeat(20_000));
+    let mut child = tag(&lines, &[]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut unread = child.stdout.take().unwrap();
+    // Once output is there, the signal handlers are.
+    unread.read_exact(&mut [0]).unwrap();
+    let sent = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    drop(unread);
 }

@@ -46,7 +46,10 @@ class Tagger:
     """
 
     def __init__(self, options: Sequence[str] = (), program: str = "nerve-server", cores: int = 1) -> None:
-        """`options` are those of `nerve-server tag --help`; `program` is a path, or a name in PATH."""
+        """`options` are those of `nerve-server tag --help` but --input, --output and --out; `program` is a path, or a name in PATH."""
+        for option in options:
+            if option.partition("=")[0] in ("--input", "--output", "--out"):
+                raise ValueError(f"{option}: the engine reads and writes the rows; leave this option out")
         self.command = [program, "tag", "--input", "arrow", "--output", "arrow", *options, "-"]
         self.cores = cores
         self._process: _Process | None = None

@@ -63,7 +63,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         only_if_better: Option<PathBuf>,
     },
-    /// Makes a version that a model store has current again
+    /// Makes an earlier version of a model store current again
     Rollback {
         /// The version: the name of its directory in the store's `versions`
         version: String,

@@ -3,6 +3,8 @@
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Parser;
@@ -11,9 +13,12 @@ use nerve_server::{
     openapi_json, prepare, run, start_logging, tag_file,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// The exit status of a server that had unfinished work at the drain deadline.
 const LATE: u8 = 3;
+/// How long `tag` may take to end after a signal.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     quiet_panics();
@@ -78,6 +83,32 @@ fn serve(flags: &ServeFlags) -> anyhow::Result<Stopped> {
     served
 }
 
+/// Completes when the process receives SIGTERM or SIGINT, and ends the process a few seconds later: a write to a full pipe, or a
+/// pipe that nobody opens at its other end, blocks the thread that waits for this.
+fn stop_signal_within_limit() -> anyhow::Result<impl Future<Output = ()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let stop = {
+        let _entered = runtime.enter();
+        stop_signal()?
+    };
+    let (tell, told) = oneshot::channel();
+    thread::Builder::new()
+        .name("nerve-stop".to_owned())
+        .spawn(move || {
+            runtime.block_on(stop);
+            let _not_waited_for = tell.send(());
+            thread::sleep(STOP_LIMIT);
+            eprintln!("nerve-server: {}", TagFileError::Interrupted);
+            std::process::exit(1);
+        })?;
+    Ok(async move {
+        // The thread sends before it ends.
+        let _told = told.await;
+    })
+}
+
 /// Completes when the process receives SIGTERM or SIGINT.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = listen_for(SignalKind::terminate(), "SIGTERM")?;
@@ -98,7 +129,7 @@ fn tag(flags: &TagFlags) -> anyhow::Result<()> {
     let (config, work) = flags.work()?;
     let _logging = start_logging(flags.log.format, TAGGING, None)?;
     let tally = actix_web::rt::System::new().block_on(async {
-        let mut interrupt = pin!(stop_signal()?);
+        let mut interrupt = pin!(stop_signal_within_limit()?);
         let Some(config) = prepare(config, &flags.checkpoint, &mut interrupt).await? else {
             return Err(TagFileError::Interrupted.into());
         };

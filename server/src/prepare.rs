@@ -4,12 +4,14 @@ use std::thread;
 
 use nerve_engine::EngineConfig;
 use nerve_export::{Cancellation, CheckpointOptions, FoundModel, ModelRequest, PrepareError};
-use nerve_repository::{ModelAddress, ModelKind};
+use nerve_repository::{ModelAddress, ModelKind, StoreMirror};
 use tokio::sync::oneshot;
+use tracing::debug;
+use url::Url;
 
 /// The configuration with models that the engine opens; none if `stop` completes before.
 ///
-/// Models of the hub are fetched, and checkpoints are exported into the cache, on threads of their own. A download is abandoned
+/// Models of the hub and versions of stores on object storage are fetched, and checkpoints are exported, into the cache, on threads of their own. A download is abandoned
 /// when `stop` completes. An export ends before this returns, because a process that exits while ONNX Runtime works can crash.
 pub async fn prepare(
     mut config: EngineConfig,
@@ -30,7 +32,15 @@ pub async fn prepare(
             options: options.clone(),
         })
         .collect();
-    let mut finding = on_thread(move || find(&requests));
+    let mut finding = on_thread(move || {
+        let found = find(&requests)?;
+        for model in &found {
+            if let FoundModel::Store(url) = model {
+                download_current(url);
+            }
+        }
+        Ok(found)
+    });
     let found = tokio::select! {
         found = &mut finding => found.unwrap_or(Err(PrepareError::ThreadLost))?,
         () = &mut stop => return Ok(None),
@@ -78,6 +88,15 @@ pub(crate) fn is_ready(config: &EngineConfig) -> bool {
         ModelAddress::Local(path) => ModelKind::of(path, onnx_file) != ModelKind::Checkpoint,
         ModelAddress::Hub(_) | ModelAddress::ObjectStore(_) => false,
     })
+}
+
+/// Downloads the current version of a store on object storage into the cache, so that the engine opens it at once. What fails here
+/// fails again when the engine opens the store, which reports it or serves what the cache has.
+fn download_current(url: &Url) {
+    let downloaded = StoreMirror::open(url).and_then(|mirror| mirror.fetch(&mirror.current()?));
+    if let Err(error) = downloaded {
+        debug!(%error, "the current version was not downloaded ahead");
+    }
 }
 
 /// The files of each model. Options for checkpoints are an error only if no model is a checkpoint.

@@ -39,12 +39,26 @@ pub enum AddressError {
     )]
     Empty,
     /// The scheme is not one of object storage.
-    #[error("{url}: the scheme `{scheme}` is unknown; use one of s3, gs, az, file")]
+    #[error("{url}: the scheme `{scheme}` is unknown; use one of s3, gs, az, abfs, abfss, file")]
     Scheme {
         /// The URL.
         url: String,
         /// Its scheme.
         scheme: String,
+    },
+    /// The URL holds credentials, which are not repeated here.
+    #[error(
+        "the {scheme} URL of the model holds a user or a password, which is not read; leave it out, and set the environment variables of the cloud (docs/models.md lists them)"
+    )]
+    Credentials {
+        /// The scheme of the URL.
+        scheme: String,
+    },
+    /// The URL has a query or a fragment.
+    #[error("{url}: a store's URL has no `?` and no `#`; leave out what follows")]
+    Suffix {
+        /// The URL.
+        url: String,
     },
     /// The URL has no bucket.
     #[error("{url}: the bucket is missing; write it as in s3://bucket/prefix")]
@@ -78,6 +92,14 @@ impl FromStr for ModelAddress {
                 return Err(AddressError::Scheme { url, scheme });
             }
             return match Url::parse(text) {
+                Ok(parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
+                    Err(AddressError::Credentials {
+                        scheme: scheme.to_owned(),
+                    })
+                }
+                Ok(parsed) if parsed.query().is_some() || parsed.fragment().is_some() => {
+                    Err(AddressError::Suffix { url })
+                }
                 Ok(parsed) if scheme != "file" && !parsed.has_host() => Err(AddressError::Bucket { url }),
                 Ok(parsed) => Ok(Self::ObjectStore(parsed)),
                 Err(source) => Err(AddressError::Url { url, source }),
@@ -186,8 +208,16 @@ mod tests {
             assert_eq!(parse(url).to_string(), url);
             assert!(matches!(parse(url), ModelAddress::ObjectStore(_)), "{url}");
         }
-        for url in ["ftp://a/b", "s3://", "://x"] {
-            assert!(url.parse::<ModelAddress>().is_err(), "{url}");
+        for url in [
+            "ftp://a/b",
+            "s3://",
+            "://x",
+            "s3://key:secret@bucket",
+            "s3://bucket?x",
+            "s3://bucket#x",
+        ] {
+            let refused = url.parse::<ModelAddress>().unwrap_err().to_string();
+            assert!(!refused.contains("secret"), "{refused}");
         }
         assert_eq!("".parse::<ModelAddress>(), Err(AddressError::Empty));
     }

@@ -138,7 +138,7 @@ impl Publication<'_> {
         })
     }
 
-    /// Makes a version that the store has current again, and yields its place.
+    /// Makes an earlier version of the store current again, and yields its place.
     pub fn restore(&self, version: &str) -> Result<String, PublishError> {
         Ok(match self {
             Self::Local(_, locked) => locked.restore(version)?.display().to_string(),
@@ -166,7 +166,7 @@ mod tests {
             parse("ftp://a/b")
                 .unwrap_err()
                 .to_string()
-                .contains("s3, gs, az, file")
+                .contains("use one of s3, gs")
         );
     }
 }

@@ -1,8 +1,10 @@
 //! A model store: `STORE/versions/<version>/` holds bundles, and the symbolic link `STORE/current` names one of them.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use thiserror::Error;
@@ -11,6 +13,7 @@ use crate::files::{
     FileError, copy_synced, create_dir_synced, rename_synced, set_readable, sync, write_synced,
 };
 use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, ManifestError};
+use crate::version::{is_version, listed};
 
 /// The file that a publisher locks.
 const LOCK: &str = ".lock";
@@ -35,6 +38,16 @@ pub enum StoreError {
         path: PathBuf,
         /// The cause.
         source: serde_json::Error,
+    },
+    /// The store has no such version.
+    #[error("{}: there is no version {version:?}; {versions}", store.display())]
+    NoVersion {
+        /// The store.
+        store: PathBuf,
+        /// The version asked for.
+        version: String,
+        /// The versions that the store has.
+        versions: String,
     },
     /// The store would be inside a bundle.
     #[error("{} is a bundle (it has {MANIFEST}), not a store; name another directory with --store", path.display())]
@@ -71,6 +84,23 @@ impl<'s> LockedStore<'s> {
         Ok(Self { store, _lock: file })
     }
 
+    /// Locks the store unless another process has locked it for all of `patience`.
+    pub(crate) fn acquire_within(store: &'s Path, patience: Duration) -> Result<Option<Self>, StoreError> {
+        const RETRY: Duration = Duration::from_millis(50);
+        create_dir_synced(store)?;
+        let path = store.join(LOCK);
+        let file = File::create(&path).map_err(FileError::at(&path))?;
+        let end = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Self { store, _lock: file })),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => sleep(RETRY),
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(FileError::at(&path)(error).into()),
+            }
+        }
+    }
+
     /// Whether the store has a current version.
     pub fn has_current(&self) -> bool {
         self.store.join("current").symlink_metadata().is_ok()
@@ -90,9 +120,20 @@ impl<'s> LockedStore<'s> {
         Ok(target)
     }
 
-    /// Makes a version that the store has current again, and yields its directory.
+    /// Makes an earlier version of the store current again, and yields its directory.
     pub fn restore(&self, version: &str) -> Result<PathBuf, StoreError> {
-        let target = self.store.join("versions").join(version);
+        let versions = self.store.join("versions");
+        let target = versions.join(version);
+        if !is_version(version) || !target.is_dir() {
+            // A store that cannot be listed has no version to suggest.
+            let entries = fs::read_dir(versions).into_iter().flatten().flatten();
+            let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+            return Err(StoreError::NoVersion {
+                store: self.store.to_owned(),
+                version: version.to_owned(),
+                versions: listed(names.collect()),
+            });
+        }
         Manifest::read(&target)?;
         self.set_current(version)?;
         Ok(target)

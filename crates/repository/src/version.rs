@@ -34,3 +34,25 @@ impl VersionHasher {
         digits
     }
 }
+
+/// Whether this names a version, and nothing else in a directory.
+pub(crate) fn is_version(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
+}
+
+/// The first of these versions, for a message.
+pub(crate) fn listed(mut versions: Vec<String>) -> String {
+    const SHOWN: usize = 10;
+    versions.retain(|version| is_version(version));
+    versions.sort();
+    let more = versions.len().saturating_sub(SHOWN);
+    versions.truncate(SHOWN);
+    match (versions.as_slice(), more) {
+        ([], _) => "it has none".to_owned(),
+        (shown, 0) => format!("it has {}", shown.join(", ")),
+        (shown, more) => format!("it has {} and {more} more", shown.join(", ")),
+    }
+}

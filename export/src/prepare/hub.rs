@@ -36,6 +36,8 @@ fn fetch(
     };
     let client = HubClient::from_env().map_err(failed)?;
     let small = client.fetch(model, small).map_err(failed)?;
+    // Something may have altered the cache since its files were fetched.
+    client.verify(model, &small).map_err(failed)?;
     check(&small.dir)?;
     // The branch may move between the two.
     let pinned = HubModel {
@@ -43,7 +45,6 @@ fn fetch(
         revision: Some(small.commit),
     };
     let fetched = client.fetch(&pinned, all).map_err(failed)?;
-    // Something may have altered the cache since.
     client.verify(&pinned, &fetched).map_err(failed)?;
     let source = HubSource {
         id: pinned.id,

@@ -322,6 +322,10 @@ fn of_size(size: Option<u64>) -> String {
 fn and_has(found: &[String]) -> String {
     match found {
         [] => String::new(),
-        found => format!("; it has {}", found.join(", ")),
+        found => {
+            // The names are the hub's, and may hold control characters.
+            let names: Vec<String> = found.iter().map(|name| name.escape_debug().to_string()).collect();
+            format!("; it has {}", names.join(", "))
+        }
     }
 }

@@ -241,14 +241,15 @@ impl Requests {
             let next = text(headers, "location").filter(|_| is_redirect);
             let next = next.map(|next| {
                 url.join(&next)
-                    .map_err(|error| wrong(&url, format!("redirect to `{}`: {error}", shorten(&next))))
+                    // The text can hold a signature.
+                    .map_err(|error| wrong(&url, format!("a redirect to what is no address: {error}")))
             });
             match next.transpose()? {
                 Some(next)
                     if matches!(method, Method::Get) || etag.is_none() || next.origin() == url.origin() =>
                 {
                     if !matches!(next.scheme(), "http" | "https") {
-                        return Err(wrong(&url, format!("redirect to `{}`", shorten(next.as_str()))));
+                        return Err(wrong(&url, format!("redirect to `{}`", shown(&next))));
                     }
                     url = next;
                 }

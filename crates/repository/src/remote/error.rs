@@ -57,6 +57,26 @@ pub enum RemoteError {
         /// The object.
         object: String,
     },
+    /// The store has no such version.
+    #[error("{url}: there is no version {version:?}; {versions}")]
+    NoVersion {
+        /// The store.
+        url: Url,
+        /// The version asked for.
+        version: String,
+        /// The versions that the store has.
+        versions: String,
+    },
+    /// The environment has no credentials, and the machine's own do not exist.
+    #[error(
+        "{object}: there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the variables of another way that docs/models.md lists (profiles in ~/.aws are not read); the machine has no role: {source}"
+    )]
+    NoCredentials {
+        /// The object.
+        object: String,
+        /// The answer of the machine's metadata service.
+        source: Box<ObjectError>,
+    },
     /// An object of a version is missing.
     #[error("{object}: there is no such object, so the version is incomplete; publish it again")]
     Missing {
@@ -168,6 +188,10 @@ impl RemoteError {
             ObjectError::NotImplemented { .. } | ObjectError::NotSupported { .. } => {
                 Self::Unconditional { url: url.clone() }
             }
+            _ if asks_the_machine(&source) => Self::NoCredentials {
+                object,
+                source: Box::new(source),
+            },
             _ => Self::Unavailable {
                 object,
                 source: Box::new(source),
@@ -185,6 +209,11 @@ impl RemoteError {
             false => Self::Client { url, source },
         }
     }
+}
+
+/// Whether S3's client failed to ask the machine's metadata service for credentials, which it does where the environment has none.
+fn asks_the_machine(error: &ObjectError) -> bool {
+    matches!(error, ObjectError::Generic { store: "S3", .. }) && error.to_string().contains("/latest/")
 }
 
 /// Whether the clouds say that the bucket is missing, and not the object: S3, Azure, Google.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tracing::info;
@@ -15,8 +16,12 @@ use crate::manifest::Manifest;
 use crate::remote::download::download;
 use crate::remote::error::RemoteError;
 use crate::remote::lease::{VersionLease, remove_unused};
-use crate::remote::objects::{CurrentVersion, Objects, is_version};
+use crate::remote::objects::{CurrentVersion, Objects};
 use crate::store::LockedStore;
+use crate::version::is_version;
+
+/// How long a server that has a version waits for a process that downloads another one, which holds the lock, before it goes on.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The local copy of a store on object storage.
 ///
@@ -116,12 +121,15 @@ impl StoreMirror {
 
     /// Keeps these versions, the first of which is served, and removes the others unless another process uses them.
     pub fn keep(&self, versions: &[&str]) -> Result<(), RemoteError> {
-        let store = LockedStore::acquire(&self.dir)?;
         let mut kept = Vec::new();
         for version in versions {
             kept.extend(self.lease(version)?);
         }
         self.state().kept = kept;
+        let Some(store) = LockedStore::acquire_within(&self.dir, PATIENCE)? else {
+            info!(store = %self.url(), "another process downloads a version; old ones are removed after the next change of the version");
+            return Ok(());
+        };
         if let Some(served) = versions
             .first()
             .filter(|served| self.version_dir(served).is_dir())
@@ -135,7 +143,8 @@ impl StoreMirror {
             let is_current = current
                 .as_deref()
                 .is_some_and(|current| entry.file_name() == current);
-            if !is_current {
+            let is_dir = entry.file_type().is_ok_and(|found| found.is_dir());
+            if is_dir && !is_current {
                 let path = entry.path();
                 remove_unused(&path)
                     .map_err(FileError::at(&path))

@@ -12,9 +12,13 @@ use url::Url;
 
 use crate::remote::client::connect;
 use crate::remote::error::RemoteError;
+use crate::version::is_version;
 
 /// The most bytes of `current` that are read.
 const LONGEST_CURRENT: u64 = 1024;
+
+/// The most bytes of an object that is read into memory.
+const LONGEST_READ: u64 = 16 << 20;
 
 /// A store on object storage.
 pub(crate) struct Objects {
@@ -139,9 +143,31 @@ impl Objects {
         }))
     }
 
+    /// The names of the versions, in no order.
+    pub(crate) fn versions(&self) -> Result<Vec<String>, RemoteError> {
+        let prefix = self.path("versions");
+        let listed = self.block_on(self.store.list_with_delimiter(Some(&prefix)));
+        let folders = listed.map_err(self.error("versions"))?.common_prefixes;
+        let names = folders.iter().filter_map(Path::filename);
+        Ok(names.map(str::to_owned).collect())
+    }
+
     /// The content of an object that fits in memory.
     pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, RemoteError> {
-        let read = async { self.store.get(&self.path(name)).await?.bytes().await };
+        let read = async {
+            let found = self.store.get(&self.path(name)).await?;
+            match found.meta.size <= LONGEST_READ {
+                true => found.bytes().await,
+                false => Err(ObjectError::Generic {
+                    store: "nerve",
+                    source: format!(
+                        "{} bytes, more than the {LONGEST_READ} of a manifest",
+                        found.meta.size
+                    )
+                    .into(),
+                }),
+            }
+        };
         Ok(self.block_on(read).map_err(self.error(name))?.to_vec())
     }
 
@@ -157,12 +183,4 @@ impl Objects {
 /// The name of a version's file in the store.
 pub(crate) fn file_of(version: &str, file: &str) -> String {
     format!("versions/{version}/{file}")
-}
-
-/// Whether this names a version, and nothing else in a directory.
-pub(crate) fn is_version(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
 }

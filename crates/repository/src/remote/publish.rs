@@ -16,6 +16,7 @@ use crate::remote::download::{download, read_manifest};
 use crate::remote::error::RemoteError;
 use crate::remote::objects::{CurrentVersion, Objects, file_of};
 use crate::store::StoreError;
+use crate::version::listed;
 
 /// The bytes of one part of an upload. S3 takes at most 10,000 parts, each of at least 5 MiB.
 const PART: usize = 16 << 20;
@@ -93,8 +94,16 @@ impl RemotePublication {
         self.make_current(version)
     }
 
-    /// Makes a version that the store has current again, and yields its URL.
+    /// Makes an earlier version of the store current again, and yields its URL.
     pub fn restore(&self, version: &str) -> Result<String, RemoteError> {
+        let versions = self.objects.versions()?;
+        if !versions.iter().any(|found| found == version) {
+            return Err(RemoteError::NoVersion {
+                url: self.objects.url().clone(),
+                version: version.to_owned(),
+                versions: listed(versions),
+            });
+        }
         let (_, text) = read_manifest(&self.objects, version)?;
         self.check_conditions(&file_of(version, MANIFEST), &String::from_utf8_lossy(&text))?;
         self.make_current(version)

@@ -27,6 +27,7 @@ use crate::remote::error::RemoteError;
 use crate::remote::mirror::StoreMirror;
 use crate::remote::objects::Objects;
 use crate::remote::publish::RemotePublication;
+use crate::store::LockedStore;
 
 /// What a store does instead of what it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,7 +295,11 @@ fn the_manifest_is_uploaded_last() {
         );
         let version = Manifest::read(&bucket.bundle("a")).unwrap().version;
         let absent = bucket.publication().restore(&version).unwrap_err();
-        assert!(matches!(absent, RemoteError::Missing { .. }), "{absent}");
+        let is_refused = matches!(
+            absent,
+            RemoteError::Missing { .. } | RemoteError::NoVersion { .. }
+        );
+        assert!(is_refused, "{absent}");
     }
 }
 
@@ -375,6 +380,26 @@ fn a_version_is_made_current_again() {
     );
     let live = bucket.publication().live().unwrap().unwrap();
     assert_eq!(Manifest::read(live.path()).unwrap().version, first);
+    let absent = bucket.publication().restore("0123").unwrap_err().to_string();
+    assert!(
+        absent.contains("0123") && absent.contains(&first) && absent.contains(&second),
+        "{absent}"
+    );
+}
+
+#[test]
+fn a_server_does_not_wait_for_a_download_of_another_process() {
+    let bucket = Bucket::new();
+    let mirror = bucket.mirror(bucket.store.clone());
+    let version = bucket.publish("a");
+    mirror.fetch(&version).unwrap();
+    let downloading = LockedStore::acquire(mirror.dir()).unwrap();
+    assert!(mirror.fetch(&version).is_ok());
+    mirror.keep(&[&version]).unwrap();
+    drop(downloading);
+    assert_eq!(mirror.cached(), None);
+    mirror.keep(&[&version]).unwrap();
+    assert_eq!(mirror.cached(), Some(version));
 }
 
 #[test]
@@ -440,7 +465,10 @@ fn versions_that_no_process_uses_are_removed() {
         ours.fetch(version).unwrap();
     }
     fs::create_dir(bucket.dir.path().join("cache/versions/.incoming-killed")).unwrap();
+    let stray = bucket.dir.path().join("cache/versions/0-stray");
+    fs::write(&stray, "").unwrap();
     ours.keep(&[&versions[3], &versions[2]]).unwrap();
+    fs::remove_file(stray).unwrap();
     assert_eq!(
         bucket.cached(),
         sorted(&[1, 2, 3]),

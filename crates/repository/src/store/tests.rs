@@ -209,3 +209,23 @@ fn a_byte_order_mark_is_no_part_of_a_manifest() {
     fs::write(bundle.join(MANIFEST), format!("\u{feff}{text}")).unwrap();
     assert_eq!(Manifest::read(&bundle).unwrap(), manifest);
 }
+
+#[test]
+fn only_a_version_of_the_store_is_made_current_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let publish = |content| publish(&bundle(dir.path(), content, None), &store).unwrap();
+    let (first, second) = (publish("a"), publish("b"));
+    let name = |version: &Path| version.file_name().unwrap().to_str().unwrap().to_owned();
+    let locked = LockedStore::acquire(&store).unwrap();
+    assert_eq!(locked.restore(&name(&first)).unwrap(), first);
+    assert_eq!(current(&store).unwrap().version, name(&first));
+    for absent in ["0123", "../../bundle-b", ""] {
+        let refused = locked.restore(absent).unwrap_err().to_string();
+        assert!(
+            refused.contains(&name(&first)) && refused.contains(&name(&second)),
+            "{refused}"
+        );
+    }
+    assert_eq!(current(&store).unwrap().version, name(&first));
+}
