@@ -58,12 +58,10 @@ pub enum RemoteError {
         object: String,
     },
     /// The store has no such version.
-    #[error("{url}: there is no version {version:?}; {versions}")]
+    #[error("{object}: there is no such version; {versions}")]
     NoVersion {
-        /// The store.
-        url: Url,
-        /// The version asked for.
-        version: String,
+        /// The version's directory.
+        object: String,
         /// The versions that the store has.
         versions: String,
     },

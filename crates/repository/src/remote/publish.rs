@@ -99,8 +99,7 @@ impl RemotePublication {
         let versions = self.objects.versions()?;
         if !versions.iter().any(|found| found == version) {
             return Err(RemoteError::NoVersion {
-                url: self.objects.url().clone(),
-                version: version.to_owned(),
+                object: self.objects.shown(&format!("versions/{version}")),
                 versions: listed(versions),
             });
         }

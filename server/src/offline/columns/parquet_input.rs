@@ -18,7 +18,7 @@ use crate::offline::columns::message::{Message, TableHead, Take};
 
 /// Bytes of a record batch, as far as the file says how long its rows are.
 const BATCH_BYTES: i64 = 2 << 20;
-/// Rows of a record batch at most. Values that repeat are longer than the file says, since it holds them once.
+/// Rows of a record batch at most. In files of older programs, values that repeat are longer than the file says, which holds them once.
 const BATCH_ROWS: i64 = 256;
 
 /// Reads a Parquet file, one row group after the other, in record batches of bounded length.
@@ -100,8 +100,14 @@ fn field_in_microseconds(field: &Field, leaves: &mut impl Iterator<Item = Type>)
 }
 
 /// The number of rows of a record batch of this row group.
+///
+/// A dictionary holds a value once that many rows have. Files that say how long the values of all rows are, as pyarrow 19 and this
+/// program write them, are read in batches of that size.
 fn batch_rows(row_group: &RowGroupMetaData) -> usize {
-    let row_bytes = row_group.total_byte_size() / row_group.num_rows().max(1);
+    let columns = row_group.columns().iter();
+    let values = columns.filter_map(ColumnChunkMetaData::unencoded_byte_array_data_bytes);
+    let decoded = values.fold(0, i64::saturating_add);
+    let row_bytes = row_group.total_byte_size().max(decoded) / row_group.num_rows().max(1);
     let rows = BATCH_BYTES / row_bytes.max(1);
     usize::try_from(rows.clamp(1, BATCH_ROWS)).unwrap_or(1)
 }
@@ -125,10 +131,36 @@ mod tests {
     use super::*;
     use arrow_array::cast::AsArray;
     use arrow_array::types::TimestampMicrosecondType;
+    use arrow_array::{ArrayRef, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
     use parquet::data_type::{ByteArrayType, Int96, Int96Type};
     use parquet::file::properties::WriterProperties;
     use parquet::file::writer::SerializedFileWriter;
     use parquet::schema::parser::parse_message_type;
+
+    #[test]
+    fn values_that_rows_share_count_for_each_row() {
+        let value = "a".repeat(1 << 20);
+        let values: ArrayRef = Arc::new(StringArray::from(vec![value.as_str(); 40]));
+        let batch = RecordBatch::try_from_iter([("text", values)]).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        assert!(
+            file.metadata().unwrap().len() < 4 << 20,
+            "the file has the value once"
+        );
+        let mut rows = Vec::new();
+        let mut take = |message| {
+            if let Message::Batch(batch) = message {
+                rows.push(batch.num_rows());
+            }
+            true
+        };
+        read_parquet(Path::new("a.parquet"), &file, &mut take).unwrap();
+        assert!(rows.iter().all(|&rows| rows <= 2), "{rows:?}");
+    }
 
     #[test]
     fn a_time_of_spark_in_any_year_is_read() {
