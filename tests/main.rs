@@ -12,6 +12,7 @@ mod fixture;
 mod formats;
 mod hostile;
 mod hub;
+mod hub_models;
 mod invisible;
 mod kernels;
 mod logs;

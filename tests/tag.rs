@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::fixture::{binary, output, succeed, tiny};
 use crate::server::Server;
 
-fn tag(file: &Path, options: &[&str]) -> Command {
+/// `nerve-server tag` of a file, with a small model.
+pub(crate) fn tag(file: &Path, options: &[&str]) -> Command {
     let mut command = binary("nerve-server");
     command
         .arg("tag")

@@ -19,7 +19,8 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
 
-use crate::fixture::{binary, fail, output, tiny};
+use crate::fixture::{fail, output};
+use crate::tag::tag;
 
 const TEXTS: [Option<&str>; 6] = [
     Some("Ann Lee went to São Paulo ."),
@@ -29,17 +30,6 @@ const TEXTS: [Option<&str>; 6] = [
     Some("In Ulm , I met Zoë today !"),
     Some("😀 Bob"),
 ];
-
-fn tag(file: &Path, options: &[&str]) -> Command {
-    let mut command = binary("nerve-server");
-    command
-        .arg("tag")
-        .arg(file)
-        .arg("--model")
-        .arg(tiny().bundle("fp32"))
-        .args(options);
-    command
-}
 
 /// The texts, with columns of other types and metadata.
 fn table() -> RecordBatch {

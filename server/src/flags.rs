@@ -58,7 +58,8 @@ pub struct TagFlags {
     /// .parquet, arrow for .arrows].
     #[arg(long, value_enum)]
     pub input: Option<InputFormat>,
-    /// Format of the output [default: by the extension of --out, parquet for .parquet, arrow for .arrows, else ndjson].
+    /// Format of the output [default: by the extension of --out, ndjson for .jsonl and .ndjson, conll for .conll, html for .html,
+    /// parquet for .parquet, arrow for .arrows; ndjson without --out or without an extension].
     #[arg(long, value_enum)]
     pub output: Option<OutputFormat>,
     /// File to write [default: standard output].

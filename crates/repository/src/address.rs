@@ -92,11 +92,9 @@ impl FromStr for ModelAddress {
                 return Err(AddressError::Scheme { url, scheme });
             }
             return match Url::parse(text) {
-                Ok(parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
-                    Err(AddressError::Credentials {
-                        scheme: scheme.to_owned(),
-                    })
-                }
+                Ok(parsed) if has_credentials(&parsed) => Err(AddressError::Credentials {
+                    scheme: scheme.to_owned(),
+                }),
                 Ok(parsed) if parsed.query().is_some() || parsed.fragment().is_some() => {
                     Err(AddressError::Suffix { url })
                 }
@@ -134,6 +132,12 @@ impl HubModel {
             revision: revision.map(str::to_owned),
         })
     }
+}
+
+/// Whether a URL has a user or a password. In `abfss://CONTAINER@ACCOUNT`, what stands before the host is the container.
+fn has_credentials(url: &Url) -> bool {
+    let is_user = !url.username().is_empty() && !url.scheme().starts_with("abfs");
+    is_user || url.password().is_some()
 }
 
 /// Whether the hub accepts this as the name of an owner or a model.
@@ -203,6 +207,7 @@ mod tests {
             "s3://bucket/prefix",
             "gs://bucket",
             "az://container/a/b",
+            "abfss://container@account.dfs.core.windows.net/a",
             "file:///tmp/store",
         ] {
             assert_eq!(parse(url).to_string(), url);
@@ -213,6 +218,7 @@ mod tests {
             "s3://",
             "://x",
             "s3://key:secret@bucket",
+            "abfss://container:secret@account/a",
             "s3://bucket?x",
             "s3://bucket#x",
         ] {

@@ -111,6 +111,12 @@ pub enum TagFileError {
         /// The input as given.
         path: PathBuf,
     },
+    /// The format of the output is unknown.
+    #[error("the extension of {} does not show its format: give --output ndjson, conll, html, arrow or parquet", path.display())]
+    UnknownOutput {
+        /// The output as given.
+        path: PathBuf,
+    },
     /// An option has no effect on this output.
     #[error("--{option} has no effect with --output {output}")]
     UselessOption {
@@ -183,9 +189,12 @@ impl TagFile {
             path: file.to_owned(),
         };
         let input = input.or_else(|| by_extension(file)).ok_or_else(unknown)?;
-        let output = output
-            .or_else(|| output_by_extension(out.as_deref()?))
-            .unwrap_or(OutputFormat::Ndjson);
+        let output = match (output, out.as_deref()) {
+            (Some(output), _) => output,
+            (None, None) => OutputFormat::Ndjson,
+            (None, Some(out)) => output_by_extension(out)
+                .ok_or_else(|| TagFileError::UnknownOutput { path: out.to_owned() })?,
+        };
         let work = Work::of(input, output, columns)?;
         let useless: &[(&'static str, bool)] = &[
             ("no-words", options.include_words == Some(false)),
@@ -289,11 +298,19 @@ fn by_extension(file: &Path) -> Option<InputFormat> {
     }
 }
 
+/// The format that the name of an output shows. A name without extension, as devices have it, is one of JSON lines.
 fn output_by_extension(out: &Path) -> Option<OutputFormat> {
-    Some(match table_by_extension(out)? {
-        TableFormat::Arrow => OutputFormat::Arrow,
-        TableFormat::Parquet => OutputFormat::Parquet,
-    })
+    let Some(extension) = out.extension() else {
+        return Some(OutputFormat::Ndjson);
+    };
+    match (table_by_extension(out), Format::of_path(out)) {
+        (Some(TableFormat::Arrow), _) => Some(OutputFormat::Arrow),
+        (Some(TableFormat::Parquet), _) => Some(OutputFormat::Parquet),
+        (None, Some(Format::JsonLines)) => Some(OutputFormat::Ndjson),
+        (None, Some(Format::Conll)) => Some(OutputFormat::Conll),
+        (None, None) if extension.eq_ignore_ascii_case("html") => Some(OutputFormat::Html),
+        (None, Some(Format::Text) | None) => None,
+    }
 }
 
 /// The table that a file of this name holds. The extension `.arrow` is that of Arrow IPC files, which are no streams.
@@ -345,6 +362,38 @@ mod tests {
                 work(file, Some(InputFormat::Lines)).unwrap().work,
                 lines(LineFormat::Text)
             );
+        }
+    }
+
+    #[test]
+    fn the_extension_of_an_output_tells_its_format_or_it_is_asked_for() {
+        for (out, format) in [
+            ("o.jsonl", OutputFormat::Ndjson),
+            ("/dev/null", OutputFormat::Ndjson),
+            ("o.conll", OutputFormat::Conll),
+            ("o.HTML", OutputFormat::Html),
+            ("o.parquet", OutputFormat::Parquet),
+            ("o.arrows", OutputFormat::Arrow),
+        ] {
+            assert_eq!(output_by_extension(Path::new(out)), Some(format), "{out}");
+        }
+        for out in ["o.arrow", "o.feather", "o.csv", "o.txt"] {
+            let to = |output| {
+                let columns = ColumnOptions::default();
+                let options = TagOptions::default();
+                TagFile::new(
+                    Path::new("a.txt"),
+                    None,
+                    output,
+                    Some(out.into()),
+                    columns,
+                    options,
+                )
+                .map(drop)
+            };
+            let refused = to(None).unwrap_err().to_string();
+            assert!(refused.contains(out) && refused.contains("--output"), "{refused}");
+            assert!(to(Some(OutputFormat::Ndjson)).is_ok());
         }
     }
 

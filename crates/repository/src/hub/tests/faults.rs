@@ -375,13 +375,7 @@ fn pickled_weights_are_refused_with_the_command_that_converts_them() {
         ("vocab.txt", b""),
         ("pytorch_model.bin", b""),
     ];
-    fixture.hub.commit("a/b", "main", &files);
-    let (file, fault) = fault_of(
-        fixture
-            .client
-            .fetch(&model("a/b"), Files::Checkpoint)
-            .unwrap_err(),
-    );
+    let (file, fault) = fixture.refused(&files);
     assert!(matches!(fault, HubFault::Pickle { .. }), "{fault}");
     let text = fault.to_string();
     assert_eq!(file, "model.safetensors");
@@ -401,13 +395,7 @@ fn a_model_without_tokenizer_is_refused_with_the_command_that_writes_it() {
         ("merges.txt", b""),
         ("model.safetensors", b""),
     ];
-    fixture.hub.commit("a/b", "main", &files);
-    let (file, fault) = fault_of(
-        fixture
-            .client
-            .fetch(&model("a/b"), Files::Checkpoint)
-            .unwrap_err(),
-    );
+    let (file, fault) = fixture.refused(&files);
     assert_eq!(file, "tokenizer.json");
     assert!(
         fault.to_string().contains("AutoTokenizer.from_pretrained('a/b')"),

@@ -62,6 +62,13 @@ impl Fixture {
         self.client.fetch(&model(ID), Files::Checkpoint)
     }
 
+    /// Why the checkpoint `a/b`, which has these files, is refused, and the file that the error names.
+    fn refused(&self, files: &[(&str, &[u8])]) -> (String, HubFault) {
+        self.hub.commit("a/b", "main", files);
+        let refused = self.client.fetch(&model("a/b"), Files::Checkpoint);
+        fault_of(refused.unwrap_err())
+    }
+
     /// Fetches the model, and checks that the files are those of the hub.
     fn fetch_whole(&self) {
         let snapshot = self.fetch().unwrap();
