@@ -70,10 +70,12 @@ $(ORT_CUDA_LIBRARY): onnxruntime-cuda.txt
 	mv .onnxruntime-cuda.tmp/onnxruntime/capi/libonnxruntime.so.$(ORT_VERSION) $(ORT_CUDA_LIBRARY)
 	rm -rf .onnxruntime-cuda.tmp
 
-# Checks formatting, lints and structure: no cyclic imports, and only those dependencies that tests/structure permits.
+# Checks formatting, lints and structure: no cyclic imports, and only those dependencies that tests/structure permits. fuzz/ is not a
+# member of the workspace: `update` fails if its lock file lacks a dependency of the workspace.
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) update --locked --workspace --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --release --workspace --all-targets -- --deny warnings
 	$(CARGO) test --locked --release --workspace --test structure
 

@@ -109,7 +109,7 @@ fn a_graph_of_the_hub_is_served_only_if_it_is_named() {
         message.contains("model.safetensors") && message.contains("onnx/model.onnx"),
         "{message}"
     );
-    let server = machine.serve("some/tagger", &["--onnx-file", "onnx/model.onnx"]);
+    let server = machine.serve("some/tagger", &["--onnx-file", "./onnx/model.onnx"]);
     assert!(
         server.log().contains("taking the ONNX file of the hub"),
         "{}",

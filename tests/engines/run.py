@@ -17,7 +17,7 @@ FILES, ROWS = 24, 500
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("engines", nargs="*", default=["spark", "ray"], choices=["spark", "ray"])
+    parser.add_argument("engine", nargs="?", choices=["spark", "ray"], help="[default: both]")
     parser.add_argument("--rows", type=int, default=ROWS, help="rows in each of the files of the data set")
     arguments = parser.parse_args()
     failed = 0
@@ -25,7 +25,7 @@ def main():
         work = pathlib.Path(folder)
         corpus.write(work / "texts", FILES, arguments.rows)
         expected = corpus.answers_of_one_machine(work / "texts", work)
-        for engine in arguments.engines:
+        for engine in [arguments.engine] if arguments.engine else ["spark", "ray"]:
             holds = list(importlib.import_module(f"{engine}_cases").run(work, work / "texts", expected))
             failed += holds.count(False)
     if failed:

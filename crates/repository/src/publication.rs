@@ -8,6 +8,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::address::{AddressError, ModelAddress};
+use crate::locate::ModelKind;
 use crate::manifest::Manifest;
 use crate::remote::error::RemoteError;
 use crate::remote::publish::RemotePublication;
@@ -31,6 +32,12 @@ pub enum PublishError {
     /// The store on object storage does not take it.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// What is to be published is a checkpoint.
+    #[error("{0} is a checkpoint, not a bundle; export it first: nerve-export --checkpoint {0} --out BUNDLE", path.display())]
+    Checkpoint {
+        /// Its directory.
+        path: PathBuf,
+    },
 }
 
 impl PublishError {
@@ -132,6 +139,11 @@ impl Publication<'_> {
 
     /// Puts a bundle into the store, makes it the current version, and yields its place.
     pub fn publish(&self, bundle: &Path) -> Result<String, PublishError> {
+        if ModelKind::of(bundle, None) == ModelKind::Checkpoint {
+            return Err(PublishError::Checkpoint {
+                path: bundle.to_owned(),
+            });
+        }
         Ok(match self {
             Self::Local(_, locked) => locked.publish(bundle)?.display().to_string(),
             Self::Remote(remote) => remote.publish(bundle)?,
@@ -150,6 +162,20 @@ impl Publication<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_checkpoint_is_published_after_an_export_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoint = dir.path().join("checkpoint");
+        std::fs::create_dir(&checkpoint).unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            std::fs::write(checkpoint.join(file), "{}").unwrap();
+        }
+        let store = StoreAddress::Local(dir.path().join("store"));
+        let error = store.begin().unwrap().publish(&checkpoint).unwrap_err();
+        let remedy = format!("nerve-export --checkpoint {} --out BUNDLE", checkpoint.display());
+        assert!(error.to_string().contains(&remedy), "{error}");
+    }
 
     #[test]
     fn what_is_no_url_is_a_directory() {

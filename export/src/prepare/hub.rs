@@ -1,6 +1,6 @@
 //! Models of the hub, refused by their configuration before anything large is fetched.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nerve_repository::hub::{Files, HubClient};
 use nerve_repository::{HubModel, HubSource, PlainConfig};
@@ -15,7 +15,11 @@ pub(crate) fn fetch_checkpoint(model: &HubModel) -> Result<(PathBuf, HubSource),
 
 /// The directory of a model of the hub with one of its ONNX files, and its commit.
 pub(crate) fn fetch_graph(model: &HubModel, file: &Path) -> Result<(PathBuf, HubSource), PrepareError> {
-    // A name that is not UTF-8 is not on the hub.
+    // The hub has no `./`. A name that is not UTF-8 is not on the hub.
+    let file: PathBuf = file
+        .components()
+        .filter(|part| *part != Component::CurDir)
+        .collect();
     let file = file.to_string_lossy();
     // The length may be in the tokenizer's configuration.
     fetch(model, [Files::Tokenizer, Files::Onnx(&file)], |dir| {
