@@ -22,15 +22,19 @@ fn base(family: Family) -> PathBuf {
 }
 
 /// The token ids and logits of `transformers` for sentences of given words.
-fn expected(family: Family) -> Vec<Value> {
-    let text = fs::read(base(family).join("expected.json")).unwrap();
+fn expected(base: &Path) -> Vec<Value> {
+    let text = fs::read(base.join("expected.json")).unwrap();
     serde_json::from_slice(&text).unwrap()
 }
 
 fn export(checkpoint: &Path, out: &Path, precision: &str, calibration: &Path) {
+    export_windows(LONGEST, checkpoint, out, precision, calibration);
+}
+
+fn export_windows(max_length: &str, checkpoint: &Path, out: &Path, precision: &str, calibration: &Path) {
     succeed(
         binary("nerve-export")
-            .args(["--precision", precision, "--max-length", LONGEST])
+            .args(["--precision", precision, "--max-length", max_length])
             .arg("--checkpoint")
             .arg(checkpoint)
             .arg("--out")
@@ -57,12 +61,19 @@ fn the_exported_graph_has_the_logits_of_transformers() {
     let dir = tempfile::tempdir().unwrap();
     tiny_corpus(dir.path());
     let runtime = Runtime::load(None).unwrap();
-    for family in Family::ALL {
-        let bundle = dir.path().join(family.model_type());
-        export(&base(family), &bundle, "fp32", &dir.path().join("dev.conll"));
+    let mut bases: Vec<(PathBuf, &str)> = Family::ALL
+        .into_iter()
+        .map(|family| (base(family), LONGEST))
+        .collect();
+    // With distances that share a position bias.
+    bases.push((repository().join("tests/families/fixtures/mpnet-long"), "300"));
+    for (base, max_length) in bases {
+        let bundle = dir.path().join(base.file_name().unwrap());
+        let corpus = dir.path().join("dev.conll");
+        export_windows(max_length, &base, &bundle, "fp32", &corpus);
         let model = Model::open(&bundle).unwrap();
         let mut session = model.session(&runtime, &SessionOptions::default()).unwrap();
-        let cases = expected(family);
+        let cases = expected(&base);
         let ids: Vec<Vec<u32>> = cases
             .iter()
             .map(|case| serde_json::from_value(case["ids"].clone()).unwrap())
@@ -75,7 +86,11 @@ fn the_exported_graph_has_the_logits_of_transformers() {
             for (position, expected) in rows.iter().enumerate() {
                 let found = logits.row(sequence, position).unwrap();
                 for (found, expected) in found.iter().zip(expected) {
-                    assert!((found - expected).abs() < 1e-4, "{family:?}: {found} {expected}");
+                    assert!(
+                        (found - expected).abs() < 1e-4,
+                        "{}: {found} {expected}",
+                        base.display()
+                    );
                 }
             }
         }

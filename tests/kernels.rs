@@ -17,6 +17,8 @@ const FIXTURE_WIDTHS: [usize; 2] = [16, 24];
 #[derive(Clone, Copy)]
 struct Network {
     family: Family,
+    /// The longest sequence of its fixture, in tokens.
+    longest: usize,
     layers: usize,
     hidden: usize,
     heads: usize,
@@ -27,6 +29,7 @@ struct Network {
 
 const USUAL: Network = Network {
     family: Family::Bert,
+    longest: 40,
     layers: 2,
     hidden: 128,
     heads: 4,
@@ -37,9 +40,14 @@ const USUAL: Network = Network {
 
 impl Network {
     fn fixture(&self) -> PathBuf {
-        repository()
-            .join("tests/families/fixtures")
-            .join(self.family.model_type())
+        let family = self.family.model_type();
+        let long = format!("{family}-long");
+        let name: &str = if self.longest == USUAL.longest {
+            family
+        } else {
+            &long
+        };
+        repository().join("tests/families/fixtures").join(name)
     }
 
     /// Writes a checkpoint with the tokenizer of the family's fixture.
@@ -101,6 +109,9 @@ impl Network {
                 continue;
             };
             let mut shape: Vec<usize> = serde_json::from_value(shape.clone()).unwrap();
+            if name.contains("relative_attention_bias") {
+                shape[1] = self.heads;
+            }
             for extent in &mut shape {
                 match FIXTURE_WIDTHS.iter().position(|width| width == extent) {
                     Some(0) => *extent = self.hidden,
@@ -128,7 +139,12 @@ impl Network {
         let (checkpoint, bundle) = (dir.join("checkpoint"), dir.join("bundle"));
         self.write(&checkpoint);
         tiny_corpus(dir);
-        export(&checkpoint, &bundle, dir, &[]);
+        export(
+            &checkpoint,
+            &bundle,
+            dir,
+            &["--max-length", &self.longest.to_string()],
+        );
         bundle
     }
 }
@@ -136,7 +152,7 @@ impl Network {
 fn export(checkpoint: &Path, bundle: &Path, corpus: &Path, further: &[&str]) {
     succeed(
         binary("nerve-export")
-            .args(["--precision", "int8", "--max-length", "40"])
+            .args(["--precision", "int8"])
             .args(further)
             .arg("--checkpoint")
             .arg(checkpoint)
@@ -193,6 +209,20 @@ fn networks_of_every_family_have_the_logits_of_the_plain_graph() {
         .collect();
     networks.extend([
         Network { layers: 1, ..USUAL },
+        Network {
+            family: Family::Mpnet,
+            layers: 1,
+            hidden: 768,
+            heads: 12,
+            inner: 96,
+            ..USUAL
+        },
+        // With distances that share a position bias.
+        Network {
+            family: Family::Mpnet,
+            longest: 300,
+            ..USUAL
+        },
         Network {
             layers: 5,
             hidden: 96,
@@ -268,7 +298,8 @@ fn other_models_run_on_onnx_runtime_and_have_a_reason() {
     let dir = tempfile::tempdir().unwrap();
     let all = dir.path().join("all");
     let corpus = tiny().path("corpus");
-    export(&tiny().checkpoint(), &all, &corpus, &["--logits", "all"]);
+    let every_token = ["--max-length", "40", "--logits", "all"];
+    export(&tiny().checkpoint(), &all, &corpus, &every_token);
     let odd = Network { inner: 40, ..USUAL }.export(dir.path());
     for (path, device, expected) in [
         (tiny().bundle("fp32"), Device::Cpu, "the model is fp32, not int8"),

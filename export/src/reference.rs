@@ -2,8 +2,8 @@
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
-use nerve_repository::Activation;
-use nerve_repository::{Checkpoint, CheckpointError};
+use nerve_repository::relative_position::bucket;
+use nerve_repository::{Activation, Checkpoint, CheckpointError, POSITION_BIAS};
 
 /// The label logits of one unpadded sequence of token ids, `[length, labels]`, row-major.
 pub(crate) fn logits(checkpoint: &Checkpoint, ids: &[u32]) -> Result<Vec<f32>, CheckpointError> {
@@ -72,10 +72,20 @@ impl Forward<'_> {
         let query = self.linear(&format!("{attention}.self.query"), states, hidden)?;
         let key = self.linear(&format!("{attention}.self.key"), states, hidden)?;
         let value = self.linear(&format!("{attention}.self.value"), states, hidden)?;
+        let heads = config.num_attention_heads;
+        let biases = match config.family.position_buckets() {
+            Some(buckets) => Some(self.matrix(POSITION_BIAS, buckets, heads)?),
+            None => None,
+        };
         let mut mixed = Array2::zeros(states.raw_dim());
-        for first in (0..hidden).step_by(head) {
+        for (number, first) in (0..hidden).step_by(head).enumerate() {
             let columns = s![.., first..first + head];
             let mut scores = query.slice(columns).dot(&key.slice(columns).t()) / (head as f32).sqrt();
+            if let Some(biases) = &biases {
+                for ((query, key), score) in scores.indexed_iter_mut() {
+                    *score += biases[[bucket(key as isize - query as isize), number]];
+                }
+            }
             for mut row in scores.rows_mut() {
                 let highest = row.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
                 row.mapv_inplace(|x| (x - highest).exp());

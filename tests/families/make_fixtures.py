@@ -19,13 +19,17 @@ from transformers import (
     BertConfig,
     CamembertConfig,
     DistilBertConfig,
+    MPNetConfig,
     RobertaConfig,
     XLMRobertaConfig,
 )
+from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
 OUT = Path(__file__).parent / "fixtures"
 LABELS = ["O", "B-location", "I-location", "B-person", "I-person"]
 LONGEST = 40
+# Distances above 128 share a position bias.
+LONG = 300
 SENTENCES = [
     "Ann Lee went to São Paulo .",
     "In New York , I met Zoë today !",
@@ -35,9 +39,11 @@ SENTENCES = [
 ]
 
 
-def wordpiece(lowercase):
+BERT_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def wordpiece(lowercase, specials=BERT_SPECIALS):
     """A BERT tokenizer whose vocabulary has all letters and the first three letters of each word."""
-    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     words = []
     for sentence in SENTENCES:
@@ -51,6 +57,9 @@ def wordpiece(lowercase):
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.add_special_tokens(specials)
+    if specials is not BERT_SPECIALS:
+        tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+        return tokenizer
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -126,6 +135,15 @@ def camembert():
     return CamembertConfig(**ROBERTA_SIZE, classifier_dropout=0.2), sentencepiece()
 
 
+def mpnet(longest=LONGEST):
+    shape = dict(**BERT_SIZE, max_position_embeddings=longest + 2, layer_norm_eps=1e-5)
+    return MPNetConfig(**shape), wordpiece(True, ["<s>", "<pad>", "</s>", "[UNK]", "<mask>"])
+
+
+def mpnet_long():
+    return mpnet(LONG)
+
+
 def random_model(config):
     """A token classifier with random parameters."""
     model = AutoModelForTokenClassification.from_config(config, attn_implementation="eager").eval()
@@ -137,13 +155,13 @@ def random_model(config):
     return model
 
 
-def cases(model, tokenizer):
+def cases(model, tokenizer, longest):
     """The token ids, word ids and logits of the sentences, and of words that fill the maximum length exactly."""
     made = [sentence.split(" ") for sentence in SENTENCES]
-    words = " ".join(SENTENCES).split(" ") * 3
-    while len(tokenizer(words, is_split_into_words=True)["input_ids"]) > LONGEST:
+    words = " ".join(SENTENCES).split(" ") * (longest // 13)
+    while len(tokenizer(words, is_split_into_words=True)["input_ids"]) > longest:
         words.pop()
-    while len(tokenizer([*words, "a"], is_split_into_words=True)["input_ids"]) <= LONGEST:
+    while len(tokenizer([*words, "a"], is_split_into_words=True)["input_ids"]) <= longest:
         words.append("a")
     for words in [*made, words]:
         encoding = tokenizer(words, is_split_into_words=True)
@@ -158,9 +176,9 @@ def cases(model, tokenizer):
         }
 
 
-def write(make):
+def write(make, longest=LONGEST):
     config, tokenizer = make()
-    folder = OUT / config.model_type
+    folder = OUT / (config.model_type if longest == LONGEST else f"{config.model_type}-long")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     config.vocab_size = tokenizer.get_vocab_size()
@@ -173,14 +191,22 @@ def write(make):
     # Options for input in words: RoBERTa needs the space before each word, and this BERT is cased.
     options = {"roberta": {"add_prefix_space": True}, "bert": {"do_lower_case": False}}
     loaded = AutoTokenizer.from_pretrained(folder, **options.get(config.model_type, {}))
-    expected = list(cases(model, loaded))
-    assert max(len(case["ids"]) for case in expected) == LONGEST
+    expected = list(cases(model, loaded, longest))
+    assert max(len(case["ids"]) for case in expected) == longest
     (folder / "expected.json").write_text(json.dumps(expected, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
+def write_buckets():
+    """The bucket of each distance from -600 to 600 in MPNet, in this order."""
+    buckets = MPNetEncoder.relative_position_bucket(torch.arange(-600, 601)).tolist()
+    (OUT.parent / "mpnet_buckets.json").write_text(json.dumps(buckets, separators=(",", ":")) + "\n")
+
+
 if __name__ == "__main__":
-    for make in [bert, distilbert, roberta, xlm_roberta, camembert]:
+    for make in [bert, distilbert, roberta, xlm_roberta, camembert, mpnet]:
         write(make)
         print(make.__name__)
+    write(mpnet_long, LONG)
+    write_buckets()
     total = sum(path.stat().st_size for path in OUT.rglob("*") if path.is_file())
     print(f"{total} bytes")

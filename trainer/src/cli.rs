@@ -10,7 +10,7 @@ use nerve_repository::{ModelAddress, Precision, StoreAddress};
 use nerve_tagging::Splitter;
 use nerve_trainer::{InputFormat, OutputFormat, Publication, TrainOptions};
 
-/// Fine-tunes and evaluates BERT entity taggers.
+/// Fine-tunes and evaluates entity taggers.
 #[derive(Parser)]
 #[command(name = "nerve-trainer", version, max_term_width = 100)]
 pub(crate) struct Cli {

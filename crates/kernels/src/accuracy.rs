@@ -6,6 +6,7 @@ use crate::attention::{HeadBuffers, Mixed, Projections};
 use crate::linear::Affine;
 use crate::math::{Quantizer, exp, gelu, gelu_tanh};
 use crate::norm::Norm;
+use crate::position_bias::PositionBias;
 use crate::simd::portable::Portable;
 use crate::simd::vector::LANES;
 
@@ -155,14 +156,33 @@ fn normalization_is_within_a_few_roundings() {
 
 #[test]
 fn attention_is_the_weighted_mean_of_the_values() {
-    for (size, heads, length) in [(32, 3, 1), (32, 2, 15), (64, 1, 16), (64, 2, 133)] {
+    let shapes = [(32, 3, 1), (32, 2, 15), (64, 1, 16), (64, 2, 133)];
+    // Without biases, and with biases of distances up to this one.
+    let longest = [None, Some(0), Some(7), Some(200)];
+    for ((size, heads, length), longest) in shapes
+        .into_iter()
+        .flat_map(|shape| longest.map(|longest| (shape, longest)))
+    {
         let hidden = size * heads;
         let mut next = numbers(length as u64);
+        let table: Option<Vec<f32>> =
+            longest.map(|longest| (0..(2 * longest + 1) * heads).map(|_| 2.0 * next()).collect());
+        let bias = table
+            .as_ref()
+            .map(|table| PositionBias::new(table, heads).unwrap());
+        let bias_of = |query: usize, key: usize, head: usize| match (&table, longest) {
+            (Some(table), Some(longest)) => {
+                let row = (longest + key).saturating_sub(query).min(2 * longest);
+                f64::from(table[row * heads + head])
+            }
+            _ => 0.0,
+        };
         let rows: Vec<f32> = (0..(length + 2) * 3 * hidden).map(|_| 1.5 * next()).collect();
         let projections = Projections {
             rows: &rows,
             hidden,
             heads,
+            bias: bias.as_ref(),
         };
         let scale = 0.01;
         let quantizer = Quantizer::new(
@@ -193,11 +213,8 @@ fn attention_is_the_weighted_mean_of_the_values() {
                 let columns = head * size..(head + 1) * size;
                 let weights: Vec<f64> = (1..1 + length)
                     .map(|key| {
-                        columns
-                            .clone()
-                            .map(|c| part(query, 0, c) * part(key, 1, c))
-                            .sum::<f64>()
-                            .exp()
+                        let products = columns.clone().map(|c| part(query, 0, c) * part(key, 1, c));
+                        (products.sum::<f64>() + bias_of(query, key, head)).exp()
                     })
                     .collect();
                 let total: f64 = weights.iter().sum();

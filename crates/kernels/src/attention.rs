@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::buffer::sized;
 use crate::math::{Quantizer, exp};
+use crate::position_bias::PositionBias;
 use crate::simd::vector::{LANES, Simd};
 
 /// Queries that are computed together, so that a key or value is loaded once for all of them.
@@ -18,6 +19,8 @@ pub(crate) struct Projections<'a> {
     pub(crate) rows: &'a [f32],
     pub(crate) hidden: usize,
     pub(crate) heads: usize,
+    /// What is added to scores.
+    pub(crate) bias: Option<&'a PositionBias>,
 }
 
 /// The outputs of attention: quantized rows as wide as the hidden states.
@@ -33,6 +36,8 @@ pub(crate) struct HeadBuffers {
     keys: Vec<f32>,
     /// Scores, then weights, `[queries][length]`, padded to whole vectors.
     weights: Vec<f32>,
+    /// Biases by distance, from the first key of the last query to the padding behind the last key of the first one.
+    biases: Vec<f32>,
 }
 
 /// The last vector of a sequence's positions: what is added to scores and what weights are multiplied by.
@@ -89,23 +94,35 @@ impl Projections<'_> {
         let length = tokens.len();
         let vectors = length.div_ceil(LANES);
         let padded = vectors * LANES;
-        let HeadBuffers { keys, weights } = buffers;
+        let HeadBuffers {
+            keys,
+            weights,
+            biases,
+        } = buffers;
+        let last = length - 1;
+        let biases: Option<&[f32]> = self.bias.map(|bias| {
+            let biases = sized(biases, last + padded);
+            bias.write(head, last, biases);
+            &*biases
+        });
         let (keys, _) = sized(keys, V * LANES * padded).as_chunks_mut::<LANES>();
         self.transpose_keys::<S, V>(simd, head, tokens.clone(), keys);
         let tail = Tail::new(simd, length);
         let (weights, _) = sized(weights, QUERIES * padded).as_chunks_mut::<LANES>();
         for (block, queries) in queries.chunks(QUERIES).enumerate() {
             // A block that is not full repeats its last query.
-            let row = |at: usize| {
-                self.row::<V>(queries[at.min(queries.len() - 1)], 0, head)
-                    .as_flattened()
-            };
+            let query = |at: usize| queries[at.min(queries.len() - 1)];
+            let row = |at: usize| self.row::<V>(query(at), 0, head).as_flattened();
             let rows: [&[f32]; QUERIES] = std::array::from_fn(row);
+            let biases: Option<[&[f32]; QUERIES]> = biases.map(|biases| {
+                std::array::from_fn(|at| &biases[last - (query(at) - tokens.start)..][..padded])
+            });
+            let biases = biases.as_ref();
             for vector in (0..vectors - vectors % 2).step_by(2) {
-                scores::<S, 2>(simd, &rows, keys, weights, vectors, vector);
+                scores::<S, 2>(simd, &rows, keys, biases, weights, vectors, vector);
             }
             if vectors % 2 == 1 {
-                scores::<S, 1>(simd, &rows, keys, weights, vectors, vectors - 1);
+                scores::<S, 1>(simd, &rows, keys, biases, weights, vectors, vectors - 1);
             }
             let mut totals = [0.0; QUERIES];
             for (weights, total) in weights.chunks_exact_mut(vectors).zip(&mut totals) {
@@ -160,12 +177,13 @@ impl Projections<'_> {
     }
 }
 
-/// The scores of the queries for `N` vectors of keys, from the vector with the number `first`.
+/// The scores of the queries, with their biases, for `N` vectors of keys, from the vector with the number `first`.
 #[inline(always)]
 fn scores<S: Simd, const N: usize>(
     simd: S,
     queries: &[&[f32]; QUERIES],
     keys: &[[f32; LANES]],
+    biases: Option<&[&[f32]; QUERIES]>,
     to: &mut [[f32; LANES]],
     vectors: usize,
     first: usize,
@@ -177,6 +195,14 @@ fn scores<S: Simd, const N: usize>(
             let query = simd.splat(query[part]);
             for (sum, &key) in sums.iter_mut().zip(&keys) {
                 *sum = simd.mul_add(query, key, *sum);
+            }
+        }
+    }
+    if let Some(biases) = biases {
+        for (sums, biases) in sums.iter_mut().zip(biases) {
+            let (biases, _) = biases.as_chunks::<LANES>();
+            for (sum, bias) in sums.iter_mut().zip(&biases[first..]) {
+                *sum = simd.add(*sum, simd.load(bias));
             }
         }
     }

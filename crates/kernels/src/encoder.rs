@@ -6,6 +6,7 @@ use crate::activation::Activation;
 use crate::instructions::InstructionSet;
 use crate::linear::{Affine, GROUP, Linear};
 use crate::norm::Norm;
+use crate::position_bias::PositionBias;
 
 /// The widths of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,6 +80,14 @@ pub enum EncoderError {
         /// The inner width.
         inner: usize,
     },
+    /// The position biases are of another number of heads.
+    #[error("the position biases are of {found} heads, the encoder has {heads}")]
+    BiasHeads {
+        /// Their heads.
+        found: usize,
+        /// The heads of the encoder.
+        heads: usize,
+    },
     /// A part has other widths than the shape.
     #[error("{part} of layer {layer} has the widths {found:?} instead of {expected:?}")]
     Widths {
@@ -119,6 +128,7 @@ pub enum EncoderError {
 pub struct Encoder {
     shape: Shape,
     layers: Vec<Layer>,
+    position_bias: Option<PositionBias>,
     instructions: InstructionSet,
 }
 
@@ -186,7 +196,20 @@ impl Encoder {
         Ok(Self {
             shape,
             layers,
+            position_bias: None,
             instructions,
+        })
+    }
+
+    /// The same encoder, which adds this bias to the attention scores of all layers.
+    pub fn with_position_bias(self, bias: PositionBias) -> Result<Self, EncoderError> {
+        let (found, heads) = (bias.heads(), self.shape.heads);
+        if found != heads {
+            return Err(EncoderError::BiasHeads { found, heads });
+        }
+        Ok(Self {
+            position_bias: Some(bias),
+            ..self
         })
     }
 
@@ -203,6 +226,11 @@ impl Encoder {
     /// The layers, the first one first.
     pub(crate) fn layers(&self) -> &[Layer] {
         &self.layers
+    }
+
+    /// What is added to attention scores.
+    pub(crate) fn position_bias(&self) -> Option<&PositionBias> {
+        self.position_bias.as_ref()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::buffer::sized;
 use crate::chunks::Chunks;
 use crate::encoder::{Encoder, EncoderError, Layer, Sequences, Shape};
 use crate::math::Quantizer;
+use crate::position_bias::PositionBias;
 use crate::product::{Activate, AddTo, Store, multiply};
 use crate::simd::vector::{Rows, Simd, Task};
 use crate::threads::{OneThread, Threads};
@@ -212,6 +213,7 @@ impl Run<'_> {
         self.encoder.instructions().run(Block {
             shape,
             lengths: self.lengths,
+            bias: self.encoder.position_bias(),
             first: self.encoder.layers().first(),
             states,
             buffers,
@@ -267,6 +269,8 @@ struct Block<'b> {
     shape: Shape,
     /// The lengths of all sequences.
     lengths: &'b [usize],
+    /// What is added to attention scores.
+    bias: Option<&'b PositionBias>,
     first: Option<&'b Layer>,
     /// The hidden states of the block's rows.
     states: &'b mut [f32],
@@ -280,6 +284,7 @@ impl Task for Block<'_> {
         let Self {
             shape,
             lengths,
+            bias,
             first,
             states,
             buffers,
@@ -294,7 +299,13 @@ impl Task for Block<'_> {
                 first.map(|layer| (layer, projections))
             }
             BlockWork::Layer { tokens, input, next } => {
-                attend(simd, shape, input, lengths, tokens, buffers);
+                let projections = Projections {
+                    rows: input.projections,
+                    hidden: shape.hidden,
+                    heads: shape.heads,
+                    bias,
+                };
+                attend(simd, projections, input.layer, lengths, tokens, buffers);
                 feed_forward(
                     simd,
                     shape,
@@ -339,20 +350,15 @@ fn quantize<S: Simd>(simd: S, quantizer: Quantizer<S>, values: &[f32], to: &mut 
 #[inline(always)]
 fn attend<S: Simd>(
     simd: S,
-    shape: Shape,
-    input: LayerInput,
+    projections: Projections,
+    layer: &Layer,
     lengths: &[usize],
     mut tokens: &[usize],
     buffers: &mut ThreadBuffers,
 ) {
-    let Shape { hidden, heads, .. } = shape;
+    let hidden = projections.hidden;
     let mut rows = sized(&mut buffers.mixed, tokens.len() * hidden);
-    let quantizer = Quantizer::new(simd, input.layer.mixed);
-    let projections = Projections {
-        rows: input.projections,
-        hidden,
-        heads,
-    };
+    let quantizer = Quantizer::new(simd, layer.mixed);
     let mut start = 0;
     for &length in lengths {
         let sequence = start..start + length;

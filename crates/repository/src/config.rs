@@ -239,6 +239,15 @@ impl ModelConfig {
                 return Err(value(field, format!("is {p}, not in [0, 1)")));
             }
         }
+        const BUCKETS: &str = "relative_attention_num_buckets";
+        if let (Some(buckets), Some(stated)) = (self.family.position_buckets(), self.other.get(BUCKETS))
+            && *stated != buckets
+        {
+            return Err(value(
+                BUCKETS,
+                format!("is {stated}; only {buckets} is supported, as in `transformers`"),
+            ));
+        }
         match self.other.get("position_embedding_type") {
             Some(kind) if kind != "absolute" => Err(value(
                 "position_embedding_type",
@@ -297,11 +306,7 @@ impl ModelConfig {
 
     /// The row of the position table for the first token of a sequence.
     pub fn first_position(&self) -> usize {
-        if self.family.positions_after_pad() {
-            self.pad_token_id as usize + 1
-        } else {
-            0
-        }
+        self.family.first_position(self.pad_token_id)
     }
 
     /// Longest sequence, special tokens included.
@@ -440,6 +445,29 @@ mod tests {
         assert_eq!(of(r#""pad_token_id": 5,"#).unwrap().max_length(), 124);
         let error = of(r#""pad_token_id": 129,"#).unwrap_err().to_string();
         assert!(error.contains("max_position_embeddings is 130"), "{error}");
+    }
+
+    #[test]
+    fn mpnet_has_32_buckets_and_positions_from_row_2() {
+        let of = |fields: &str| {
+            let fields = format!(r#""model_type": "mpnet", "max_position_embeddings": 130, {fields} "x": 0"#);
+            read(&MINIMAL.replace("\"use_cache\": true", &fields))
+        };
+        for fields in [
+            "",
+            r#""pad_token_id": 0,"#,
+            r#""relative_attention_num_buckets": 32,"#,
+        ] {
+            let config = of(fields).unwrap();
+            assert_eq!((config.first_position(), config.max_length()), (2, 128));
+            assert_eq!((config.type_vocab_size, config.classifier_dropout), (0, None));
+            assert_eq!(read(&serde_json::to_string(&config).unwrap()).unwrap(), config);
+        }
+        let error = of(r#""relative_attention_num_buckets": 64,"#).unwrap_err();
+        assert!(
+            error.to_string().contains("relative_attention_num_buckets is 64"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Model families: BERT and the models that share its encoder, and how their files differ.
 
-/// A family of models that differ from BERT in names, positions and token types only.
+use crate::relative_position::BUCKETS;
+
+/// A family of models that differ from BERT in names, positions, token types and position biases only.
 ///
 /// Nerve names tensors as BERT's files do; a family translates them to the names in its own files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub enum Family {
     XlmRoberta,
     /// Martin et al. 2020.
     Camembert,
+    /// Song et al. 2020.
+    Mpnet,
 }
 
 /// The keys of `config.json` that differ between families; `None` where a family has no such key.
@@ -44,10 +48,19 @@ struct FamilySpec {
     renamed: &'static [(&'static str, &'static str)],
     keys: &'static ConfigKeys,
     default_pad: u32,
-    /// Whether positions start after the padding token's id, instead of at 0.
-    positions_after_pad: bool,
+    first_position: FirstPosition,
+    /// Whether all layers add a bias by distance to their attention scores.
+    position_bias: bool,
     /// Whether a `vocab.txt` is a WordPiece vocabulary, from which the tokenizer can be made.
     wordpiece: bool,
+}
+
+/// The row of the position table for the first token of a sequence.
+enum FirstPosition {
+    /// A row, whatever the padding token.
+    Row(usize),
+    /// The row after that of the padding token's id.
+    AfterPad,
 }
 
 const BERT_KEYS: ConfigKeys = ConfigKeys {
@@ -70,7 +83,8 @@ const BERT: FamilySpec = FamilySpec {
     renamed: &[],
     keys: &BERT_KEYS,
     default_pad: 0,
-    positions_after_pad: false,
+    first_position: FirstPosition::Row(0),
+    position_bias: false,
     wordpiece: true,
 };
 
@@ -102,7 +116,8 @@ const DISTILBERT: FamilySpec = FamilySpec {
         layer_norm_eps: None,
     },
     default_pad: 0,
-    positions_after_pad: false,
+    first_position: FirstPosition::Row(0),
+    position_bias: false,
     wordpiece: true,
 };
 
@@ -113,7 +128,8 @@ const ROBERTA: FamilySpec = FamilySpec {
     renamed: &[],
     keys: &BERT_KEYS,
     default_pad: 1,
-    positions_after_pad: true,
+    first_position: FirstPosition::AfterPad,
+    position_bias: false,
     wordpiece: false,
 };
 
@@ -129,16 +145,43 @@ const CAMEMBERT: FamilySpec = FamilySpec {
     ..ROBERTA
 };
 
+const MPNET: FamilySpec = FamilySpec {
+    model_type: "mpnet",
+    class: "MPNetForTokenClassification",
+    prefix: "mpnet.",
+    renamed: &[
+        (".attention.self.query.", ".attention.attn.q."),
+        (".attention.self.key.", ".attention.attn.k."),
+        (".attention.self.value.", ".attention.attn.v."),
+        (".attention.output.dense.", ".attention.attn.o."),
+        (".attention.output.LayerNorm.", ".attention.LayerNorm."),
+    ],
+    keys: &ConfigKeys {
+        classifier_dropout: None,
+        token_types: None,
+        ..BERT_KEYS
+    },
+    default_pad: 1,
+    // `transformers` counts from behind the id 1, whatever `pad_token_id` is.
+    first_position: FirstPosition::Row(2),
+    position_bias: true,
+    wordpiece: false,
+};
+
 const BERT_PREFIX: &str = "bert.";
+
+/// BERT's name, if it had one, for the table `[buckets, heads]` of position biases that all layers share.
+pub const POSITION_BIAS: &str = "bert.encoder.relative_attention_bias.weight";
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Bert,
         Self::DistilBert,
         Self::Roberta,
         Self::XlmRoberta,
         Self::Camembert,
+        Self::Mpnet,
     ];
 
     /// The family with this `model_type` in `config.json`.
@@ -182,9 +225,17 @@ impl Family {
         self.spec().default_pad
     }
 
-    /// Whether positions start after the padding token's id, instead of at 0.
-    pub fn positions_after_pad(self) -> bool {
-        self.spec().positions_after_pad
+    /// The row of the position table for the first token of a sequence, if `pad` is the id of the padding token.
+    pub fn first_position(self, pad: u32) -> usize {
+        match self.spec().first_position {
+            FirstPosition::Row(row) => row,
+            FirstPosition::AfterPad => pad as usize + 1,
+        }
+    }
+
+    /// The rows of the table [`POSITION_BIAS`]; `None` for a family without position biases.
+    pub fn position_buckets(self) -> Option<usize> {
+        self.spec().position_bias.then_some(BUCKETS)
     }
 
     /// Whether a `vocab.txt` is a WordPiece vocabulary, from which the tokenizer can be made.
@@ -199,6 +250,7 @@ impl Family {
             Self::Roberta => &ROBERTA,
             Self::XlmRoberta => &XLM_ROBERTA,
             Self::Camembert => &CAMEMBERT,
+            Self::Mpnet => &MPNET,
         }
     }
 }
@@ -235,6 +287,21 @@ mod tests {
             assert_eq!(bare, format!("encoder.layer.11.{part}"));
             assert_eq!(Family::Bert.tensor_names(&name)[0], name);
         }
+        let renamed = [
+            ("attention.self.query.weight", "attention.attn.q.weight"),
+            ("attention.self.key.bias", "attention.attn.k.bias"),
+            ("attention.self.value.bias", "attention.attn.v.bias"),
+            ("attention.output.dense.weight", "attention.attn.o.weight"),
+            ("attention.output.LayerNorm.bias", "attention.LayerNorm.bias"),
+            ("output.LayerNorm.bias", "output.LayerNorm.bias"),
+        ];
+        for (part, own) in renamed {
+            let [full, bare] = Family::Mpnet.tensor_names(&format!("{layer}.{part}"));
+            assert_eq!(full, format!("mpnet.encoder.layer.11.{own}"));
+            assert_eq!(bare, format!("encoder.layer.11.{own}"));
+        }
+        let [full, _] = Family::Mpnet.tensor_names(POSITION_BIAS);
+        assert_eq!(full, "mpnet.encoder.relative_attention_bias.weight");
         let [full, _] = Family::DistilBert.tensor_names("bert.embeddings.LayerNorm.weight");
         assert_eq!(full, "distilbert.embeddings.LayerNorm.weight");
         assert_eq!(

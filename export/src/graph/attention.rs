@@ -28,8 +28,8 @@ impl Writer<'_> {
             .op("Unsqueeze", &["mask.scores", "mask.axes"], &[], "mask");
     }
 
-    /// The values weighted by the softmax of the scaled scores, for these tokens (Vaswani et al. 2017, *Attention Is All You
-    /// Need*).
+    /// The values weighted by the softmax of the scaled scores with `score_bias`, for these tokens (Vaswani et al. 2017,
+    /// *Attention Is All You Need*).
     ///
     /// It uses standard operators: on the CPU, the fused operators of ONNX Runtime were at most 7% faster or slower (see
     /// `bench/graph.py`), and they depend on its version.
@@ -37,6 +37,7 @@ impl Writer<'_> {
         &mut self,
         name: &str,
         states: &str,
+        score_bias: &str,
         tokens: LayerTokens,
     ) -> Result<String, CheckpointError> {
         let config = &self.checkpoint.config;
@@ -56,7 +57,7 @@ impl Writer<'_> {
         let scores = self.as_f32(&scores);
         let masked = self
             .graph
-            .op("Add", &[&scores, "mask"], &[], &format!("{name}.masked"));
+            .op("Add", &[&scores, score_bias], &[], &format!("{name}.masked"));
         let axis = [("axis", Attribute::Int(-1))];
         let weights = self
             .graph

@@ -70,10 +70,10 @@ impl Writer<'_> {
             self.graph.input(SELECTION, Element::I64, &tokens);
         }
         self.shapes();
-        self.mask();
+        let score_bias = self.score_bias()?;
         let mut states = self.embeddings()?;
         for layer in 0..self.checkpoint.config.num_hidden_layers {
-            states = self.layer(layer, &states)?;
+            states = self.layer(layer, &states, &score_bias)?;
         }
         self.classifier(&states)?;
         let [batch, length] = batch_length;

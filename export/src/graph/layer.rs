@@ -7,7 +7,12 @@ use crate::graph::writer::Writer;
 use crate::onnx::builder::Attribute;
 
 impl Writer<'_> {
-    pub(super) fn layer(&mut self, index: usize, states: &str) -> Result<String, CheckpointError> {
+    pub(super) fn layer(
+        &mut self,
+        index: usize,
+        states: &str,
+        score_bias: &str,
+    ) -> Result<String, CheckpointError> {
         let config = &self.checkpoint.config;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let name = format!("bert.encoder.layer.{index}");
@@ -16,7 +21,7 @@ impl Writer<'_> {
             LogitsOf::Selected if index + 1 == config.num_hidden_layers => LayerTokens::Selected,
             LogitsOf::Selected | LogitsOf::EveryToken => LayerTokens::All,
         };
-        let mixed = self.attention(&format!("{name}.attention.self"), states, tokens)?;
+        let mixed = self.attention(&format!("{name}.attention.self"), states, score_bias, tokens)?;
         let states = self.of_tokens(states, tokens);
         let rows = self.layer_input(&mixed);
         let projected = self.linear(

@@ -7,6 +7,7 @@ mod layer;
 mod linear;
 pub(crate) mod options;
 mod packing;
+mod position_bias;
 mod shapes;
 mod writer;
 

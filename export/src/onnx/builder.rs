@@ -127,6 +127,11 @@ impl GraphBuilder {
         )
     }
 
+    /// Adds an i64 scalar constant.
+    pub(crate) fn i64_scalar(&mut self, name: &str, value: i64) -> String {
+        self.constant(name, &[], Element::I64, value.to_le_bytes().to_vec())
+    }
+
     /// Adds an i32 constant.
     pub(crate) fn i32s(&mut self, name: &str, shape: &[usize], data: &[i32]) -> String {
         self.constant(

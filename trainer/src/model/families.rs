@@ -20,9 +20,13 @@ use crate::ops::values;
 const TOLERANCE: f32 = 1e-4;
 
 fn fixture(family: Family) -> PathBuf {
+    named_fixture(family.model_type())
+}
+
+fn named_fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../tests/families/fixtures")
-        .join(family.model_type())
+        .join(name)
 }
 
 /// The output of `transformers` for one sentence of given words.
@@ -35,7 +39,11 @@ struct Case {
 }
 
 fn cases(family: Family) -> Vec<Case> {
-    let text = std::fs::read(fixture(family).join("expected.json")).unwrap();
+    cases_in(&fixture(family))
+}
+
+fn cases_in(dir: &Path) -> Vec<Case> {
+    let text = std::fs::read(dir.join("expected.json")).unwrap();
     serde_json::from_slice(&text).unwrap()
 }
 
@@ -66,6 +74,29 @@ fn logits_are_those_of_transformers() {
         println!("{family:?}: {apart:e}");
         assert!(apart < TOLERANCE, "{family:?}: {apart}");
     }
+}
+
+#[test]
+fn distances_that_share_a_bias_have_the_logits_of_transformers() {
+    let dir = named_fixture("mpnet-long");
+    let apart = difference(&open(&dir).0, &cases_in(&dir));
+    println!("{apart:e}");
+    assert!(apart < TOLERANCE, "{apart}");
+}
+
+/// A checkpoint of any size beside the `expected.json` that `transformers` computes for it.
+#[test]
+fn logits_of_a_given_checkpoint_are_those_of_transformers() {
+    let Some(dir) = std::env::var_os("NERVE_REFERENCE_DIR") else {
+        eprintln!("skipped: NERVE_REFERENCE_DIR names no checkpoint with an expected.json");
+        return;
+    };
+    let cases = cases_in(dir.as_ref());
+    let apart = difference(&open(dir.as_ref()).0, &cases);
+    let logits = cases.iter().flat_map(|case| case.logits.iter().flatten());
+    let largest = logits.fold(0f32, |largest, x| largest.max(x.abs()));
+    println!("{apart:e}, of at most {largest}");
+    assert!(apart < TOLERANCE * largest.max(1.0), "{apart}");
 }
 
 #[test]
@@ -145,6 +176,7 @@ fn transformers_is_told_how_the_words_were_read() {
     };
     assert_eq!(written(Family::Bert)["do_lower_case"], false);
     assert_eq!(written(Family::DistilBert)["do_lower_case"], true);
+    assert_eq!(written(Family::Mpnet)["do_lower_case"], true);
     assert_eq!(written(Family::Roberta)["add_prefix_space"], true);
     assert_eq!(
         written(Family::XlmRoberta),

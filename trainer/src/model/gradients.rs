@@ -99,6 +99,7 @@ pub(crate) mod tests {
             Family::Bert => (2, 0),
             Family::DistilBert => (0, 0),
             Family::Roberta | Family::XlmRoberta | Family::Camembert => (1, 1),
+            Family::Mpnet => (0, 1),
         };
         ModelConfig {
             family,

@@ -1,11 +1,12 @@
 //! The layers of a BERT-like encoder: their tensors and the order in which they are applied.
 
 use candle_core::{Result, Tensor};
-use nerve_repository::{Activation, ModelConfig};
+use nerve_repository::{Activation, ModelConfig, POSITION_BIAS};
 
 use crate::model::packed::Packed;
 use crate::model::parameters::WORD_EMBEDDINGS;
 use crate::ops::dropout::Dropout;
+use crate::ops::position_bias::PositionBias;
 use crate::ops::weights::WeightGradients;
 use crate::ops::{activation, attention, layer_norm, linear};
 
@@ -35,6 +36,8 @@ pub(super) struct Network {
     first_position: u32,
     token_types: Option<Tensor>,
     embedded: Norm,
+    // The table of position biases, `[buckets, heads]`.
+    position_bias: Option<Tensor>,
     layers: Vec<Layer>,
     classifier: Dense,
 }
@@ -127,6 +130,10 @@ impl Network {
                 _ => Some(tensor("bert.embeddings.token_type_embeddings.weight")?),
             },
             embedded: norm("bert.embeddings.LayerNorm".to_owned())?,
+            position_bias: match config.family.position_buckets() {
+                None => None,
+                Some(_) => Some(tensor(POSITION_BIAS)?),
+            },
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             classifier: dense("classifier".to_owned())?,
         })
@@ -154,8 +161,12 @@ impl Network {
         }
         let summed = (summed + self.positions.index_select(&positions, 0)?)?;
         let mut x = pass.dropout.apply(&self.embedded.forward(&summed)?, p)?;
+        let bias = self.position_bias.as_ref().map(|table| PositionBias {
+            table: table.clone(),
+            gradients: pass.weights.clone(),
+        });
         for layer in &self.layers {
-            x = layer.forward(&x, batch, self.shape, pass)?;
+            x = layer.forward(&x, batch, bias.as_ref(), self.shape, pass)?;
         }
         Ok(x)
     }
@@ -168,7 +179,14 @@ impl Network {
 }
 
 impl Layer {
-    fn forward(&self, x: &Tensor, batch: &Packed, shape: Shape, pass: &mut Pass) -> Result<Tensor> {
+    fn forward(
+        &self,
+        x: &Tensor,
+        batch: &Packed,
+        bias: Option<&PositionBias>,
+        shape: Shape,
+        pass: &mut Pass,
+    ) -> Result<Tensor> {
         let p = shape.hidden_dropout;
         let (q, k, v) = (
             self.query.forward(x, pass)?,
@@ -176,7 +194,7 @@ impl Layer {
             self.value.forward(x, pass)?,
         );
         let mask = pass.dropout.next(shape.attention_dropout);
-        let context = attention(&q, &k, &v, batch.cu_seqlens(), shape.heads, mask)?;
+        let context = attention(&q, &k, &v, batch.cu_seqlens(), shape.heads, bias, mask)?;
         let attended = self.attended.forward(&context, pass)?;
         let attended = pass.dropout.apply(&attended, p)?;
         let x = self.attended_norm.forward(&(attended + x)?)?;

@@ -3,28 +3,36 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, Var};
 use pulp::Arch;
 
 use crate::ops::mask::Mask;
 use crate::ops::matrix::{Into, Matrix, multiply};
 use crate::ops::plain;
+use crate::ops::position_bias::{BiasGradient, PositionBias};
 use crate::ops::values::{slice, values};
 use crate::ops::vector::{dot, exp, max, sum};
 
 /// Multi-head self-attention within each sequence: `[tokens, heads * size]`.
 ///
 /// `q`, `k` and `v` are `[tokens, heads * size]`; sequence `i` consists of the tokens `cu_seqlens[i]..cu_seqlens[i +
-/// 1]`. `mask` is the dropout mask of the attention weights.
+/// 1]`. `bias` is added to the scores; on the CPU its gradient is added to its [`WeightGradients`]. `mask` is the dropout mask of
+/// the attention weights.
+///
+/// [`WeightGradients`]: crate::ops::weights::WeightGradients
 pub(crate) fn attention(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
     cu_seqlens: &Arc<[usize]>,
     heads: usize,
+    bias: Option<&PositionBias>,
     mask: Option<Mask>,
 ) -> Result<Tensor> {
     let (tokens, width) = q.dims2()?;
+    if let Some(bias) = bias {
+        bias.check(heads)?;
+    }
     if k.dims2()? != (tokens, width) || v.dims2()? != (tokens, width) || !width.is_multiple_of(heads) {
         candle_core::bail!("attention of {heads} heads cannot take {:?}", q.shape());
     }
@@ -32,13 +40,22 @@ pub(crate) fn attention(
         candle_core::bail!("the sequences do not cover {tokens} tokens");
     }
     if !q.device().is_cpu() {
-        return plain::attention(q, k, v, cu_seqlens, heads, mask);
+        return plain::attention(q, k, v, cu_seqlens, heads, bias, mask);
     }
+    let is_tracked = q.track_op() || k.track_op() || v.track_op();
+    let learns_bias = bias.is_some_and(|bias| bias.table.is_variable());
+    // candle runs no backward pass of an operator whose inputs are all outside the graph.
+    let leaf = match learns_bias && !is_tracked {
+        true => Some(Var::from_tensor(q)?),
+        false => None,
+    };
+    let q = leaf.as_ref().map_or(q, |leaf| leaf.as_tensor());
     let operator = Attention {
         cu_seqlens: cu_seqlens.clone(),
         heads,
+        bias: bias.cloned(),
         mask,
-        keep: q.track_op() || k.track_op() || v.track_op(),
+        keep: is_tracked || learns_bias,
         weights: Mutex::default(),
     };
     q.apply_op3(k, v, operator)
@@ -47,6 +64,7 @@ pub(crate) fn attention(
 struct Attention {
     cu_seqlens: Arc<[usize]>,
     heads: usize,
+    bias: Option<PositionBias>,
     mask: Option<Mask>,
     keep: bool,
     /// Softmax weights before dropout, ordered by sequence and head. The backward pass needs them again.
@@ -55,6 +73,8 @@ struct Attention {
 
 /// One attention head of one sequence.
 struct Head {
+    /// Its number among the heads of the sequence.
+    number: usize,
     /// The index of its first element in a `[tokens, heads * size]` tensor.
     start: usize,
     /// The number of tokens of the sequence.
@@ -76,6 +96,7 @@ impl Attention {
                 let from = weights;
                 weights += length * length;
                 Head {
+                    number: head,
                     start,
                     length,
                     weights: from..weights,
@@ -139,18 +160,34 @@ impl CustomOp3 for Attention {
         let total = self.heads(size).last().map_or(0, |head| head.weights.end);
         let mut weights = vec![0f32; total];
         let mut dropped = Vec::new();
+        let biases = match &self.bias {
+            None => None,
+            Some(bias) => Some(bias.by_distance()?),
+        };
         for head in self.heads(size) {
-            let Head { start, length, .. } = head;
+            let Head {
+                number,
+                start,
+                length,
+                ..
+            } = head;
             let from = head.weights.start;
             let scores = &mut weights[head.weights];
             let part = |x| Matrix::new(x, length, size, width);
+            let into = match &biases {
+                None => Into::Replace,
+                Some(biases) => {
+                    biases.write(number, scores, length);
+                    Into::Add
+                }
+            };
             multiply(
                 scale,
                 part(&q[start..]),
                 part(&k[start..]).transposed(),
                 scores,
                 length,
-                Into::Replace,
+                into,
             );
             softmax_rows(scores, length);
             let used: &[f32] = match self.mask {
@@ -197,8 +234,15 @@ impl CustomOp3 for Attention {
         let mut dk = vec![0f32; q.len()];
         let mut dv = vec![0f32; q.len()];
         let (mut dropped, mut scores) = (Vec::new(), Vec::new());
+        let learned = self.bias.as_ref().filter(|bias| bias.table.is_variable());
+        let mut dbias = learned.map(|_| BiasGradient::new(self.heads));
         for head in self.heads(size) {
-            let Head { start, length, .. } = head;
+            let Head {
+                number,
+                start,
+                length,
+                ..
+            } = head;
             let from = head.weights.start;
             let weights = &weights[head.weights];
             let part = |x| Matrix::new(x, length, size, width);
@@ -228,6 +272,9 @@ impl CustomOp3 for Attention {
                 Into::Replace,
             );
             softmax_gradient(&mut scores, weights, length);
+            if let Some(dbias) = &mut dbias {
+                dbias.add(number, &scores, length);
+            }
             let slope = Matrix::new(&scores, length, length, length);
             multiply(
                 scale,
@@ -245,6 +292,10 @@ impl CustomOp3 for Attention {
                 width,
                 Into::Replace,
             );
+        }
+        if let (Some(bias), Some(dbias)) = (learned, dbias) {
+            let dtable = Tensor::from_vec(dbias.into_values(), bias.table.shape(), gradient.device())?;
+            bias.gradients.add(&bias.table, dtable)?;
         }
         let tensor = |values| Tensor::from_vec(values, &shape, gradient.device()).map(Some);
         Ok((tensor(dq)?, tensor(dk)?, tensor(dv)?))
@@ -279,7 +330,7 @@ mod tests {
     fn sequences_attend_to_themselves_alone() {
         let (q, k, v) = (random((9, 6), 1), random((9, 6), 2), random((9, 6), 3));
         let cu_seqlens: Arc<[usize]> = Arc::from([0, 4, 4, 9]);
-        let together = attention(&q, &k, &v, &cu_seqlens, 2, None).unwrap();
+        let together = attention(&q, &k, &v, &cu_seqlens, 2, None, None).unwrap();
         for (start, length) in [(0, 4), (4, 5)] {
             let part = |x: &Tensor| x.narrow(0, start, length).unwrap();
             let alone = plain(&part(&q), &part(&k), &part(&v), 2).unwrap();
@@ -293,7 +344,15 @@ mod tests {
         let cu_seqlens: Arc<[usize]> = Arc::from([0, 3, 7]);
         for p in [0.0, 0.3] {
             assert_gradients(&inputs, |x| {
-                attention(&x[0], &x[1], &x[2], &cu_seqlens, 2, Dropout::seeded(5).next(p))
+                attention(
+                    &x[0],
+                    &x[1],
+                    &x[2],
+                    &cu_seqlens,
+                    2,
+                    None,
+                    Dropout::seeded(5).next(p),
+                )
             });
         }
     }
@@ -304,7 +363,7 @@ mod tests {
         let broken = [1.0, 1.0, 1.0, 1.0, f32::NAN];
         let broken = Tensor::new(&broken, q.device()).unwrap().unsqueeze(1).unwrap();
         let q = q.broadcast_mul(&broken).unwrap();
-        let out: Vec<Vec<f32>> = attention(&q, &k, &v, &Arc::from([0, 2, 5]), 2, None)
+        let out: Vec<Vec<f32>> = attention(&q, &k, &v, &Arc::from([0, 2, 5]), 2, None, None)
             .unwrap()
             .to_vec2()
             .unwrap();
@@ -316,7 +375,7 @@ mod tests {
     fn bounds_must_cover_the_tokens() {
         let x = random((5, 4), 1);
         for cu_seqlens in [vec![0, 4], vec![], vec![0, 6, 5]] {
-            assert!(attention(&x, &x, &x, &Arc::from(cu_seqlens), 2, None).is_err());
+            assert!(attention(&x, &x, &x, &Arc::from(cu_seqlens), 2, None, None).is_err());
         }
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod linear;
 mod mask;
 mod matrix;
 mod plain;
+pub(crate) mod position_bias;
 pub(crate) mod values;
 mod vector;
 pub(crate) mod weights;

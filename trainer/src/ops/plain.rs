@@ -8,6 +8,7 @@ use candle_nn::ops::softmax;
 use nerve_repository::Activation;
 
 use crate::ops::mask::Mask;
+use crate::ops::position_bias::PositionBias;
 
 /// Added to the attention scores of padding, so that its weights become 0. Being finite, it keeps a row of padding
 /// alone free of NaN.
@@ -50,6 +51,7 @@ pub(super) fn attention(
     v: &Tensor,
     cu_seqlens: &[usize],
     heads: usize,
+    bias: Option<&PositionBias>,
     mask: Option<Mask>,
 ) -> Result<Tensor> {
     let (tokens, width) = q.dims2()?;
@@ -69,6 +71,10 @@ pub(super) fn attention(
     };
     let (q, k, v) = (split(q)?, split(k)?, split(v)?);
     let scores = (q.matmul(&k.t()?)? * (1.0 / (size as f64).sqrt()))?;
+    let scores = match bias {
+        None => scores,
+        Some(bias) => scores.broadcast_add(&bias.of_positions(longest)?)?,
+    };
     let scores = scores.broadcast_add(&padded.bias(device)?)?;
     let mut weights = softmax(&scores, D::Minus1)?;
     if let Some(mask) = mask {
@@ -194,8 +200,8 @@ mod tests {
         for mask in [None, mask()] {
             assert_same(
                 &[x.clone(), random((7, 6), 2), random((7, 6), 3)],
-                |t| super::super::attention(&t[0], &t[1], &t[2], &cu_seqlens, 2, mask),
-                |t| attention(&t[0], &t[1], &t[2], &cu_seqlens, 2, mask),
+                |t| super::super::attention(&t[0], &t[1], &t[2], &cu_seqlens, 2, None, mask),
+                |t| attention(&t[0], &t[1], &t[2], &cu_seqlens, 2, None, mask),
             );
         }
     }

@@ -107,6 +107,19 @@ impl Constants {
         }
     }
 
+    /// The number of rows of a matrix of this width that has as many elements as they say.
+    pub(super) fn rows<T: Element>(&self, name: &str, width: usize) -> Result<usize, UnfitGraph> {
+        match self.shape(name).as_deref() {
+            Some(&[rows, columns]) if columns == width => {
+                self.find::<T>(name, &[rows, width])?;
+                Ok(rows)
+            }
+            _ => Err(UnfitGraph::Constant {
+                name: name.to_owned(),
+            }),
+        }
+    }
+
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
         let dims = self.0.get(name)?.dims.iter();
         dims.map(|&extent| usize::try_from(extent).ok()).collect()

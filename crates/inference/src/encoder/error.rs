@@ -1,6 +1,6 @@
 //! Why the encoder of a graph cannot be replaced.
 
-use nerve_kernels::{EncoderError, LinearError};
+use nerve_kernels::{EncoderError, LinearError, PositionBiasError};
 use thiserror::Error;
 
 /// Why the encoder of a graph cannot be replaced.
@@ -67,6 +67,9 @@ pub(crate) enum UnfitGraph {
         /// The reason.
         source: LinearError,
     },
+    /// The biases of attention scores cannot be computed.
+    #[error(transparent)]
+    PositionBias(#[from] PositionBiasError),
     /// The encoder cannot be built.
     #[error(transparent)]
     Encoder(#[from] EncoderError),

@@ -1,17 +1,20 @@
 //! The layers of an int8 graph, node by node in the order in which `nerve-export` writes them.
 
-use nerve_kernels::{Activation, Affine, EncoderError, Layer, Linear, Norm, Shape};
+use nerve_kernels::{Activation, Affine, EncoderError, Layer, Linear, Norm, PositionBias, Shape};
 use nerve_repository::onnx::CONTRIB;
 use nerve_repository::onnx::proto::NodeProto;
 
 use crate::encoder::constants::Constants;
 use crate::encoder::error::UnfitGraph;
 use crate::encoder::pattern::{Pattern, Producers, TokenPatterns};
+use crate::encoder::position_bias::{ScoreBias, read_score_bias};
 
 /// The layers of a graph, and the values around them.
 pub(super) struct Layers<'g> {
     pub(super) shape: Shape,
     pub(super) layers: Vec<Layer>,
+    /// What all layers add to attention scores, besides the mask.
+    pub(super) position_bias: Option<PositionBias>,
     /// The first hidden states.
     pub(super) input: &'g str,
     /// The rows of the selected tokens.
@@ -54,6 +57,8 @@ struct Cursor<'g, 'c> {
     /// The size of a head.
     size: usize,
     common: Option<Common>,
+    /// What the first layer adds to attention scores.
+    score_bias: Option<ScoreBias<'g>>,
     /// The rows of the selected tokens, known after the last layer.
     selected: Option<&'g str>,
 }
@@ -74,6 +79,7 @@ pub(super) fn read_layers<'g>(
         hidden,
         size,
         common: None,
+        score_bias: None,
         selected: None,
     };
     cursor.check(
@@ -105,6 +111,7 @@ pub(super) fn read_layers<'g>(
             activation,
         },
         layers,
+        position_bias: cursor.score_bias.and_then(|bias| bias.by_distance),
         input,
         selected,
         output,
@@ -371,8 +378,8 @@ impl<'g> Cursor<'g, '_> {
         }
         let value = self.heads(value)?;
         let scores = self.value("MatMul", &[query, key], &[])?;
-        let (_, masked, [mask]) = self.further("Add", &[scores], &[])?;
-        self.check(mask, &self.patterns.mask, "the mask of padding")?;
+        let (_, masked, [bias]) = self.further("Add", &[scores], &[])?;
+        self.score_bias(bias)?;
         let (softmax, weights, []) = self.further("Softmax", &[masked], &["axis"])?;
         if softmax.attribute.iter().any(|axis| axis.i != Some(-1)) {
             return Err(UnfitGraph::Node {
@@ -403,6 +410,25 @@ impl<'g> Cursor<'g, '_> {
         self.check(selected, &self.patterns.selected, "the rows of selected tokens")?;
         self.selected = Some(selected);
         Ok((projections, rows, states))
+    }
+
+    /// Reads what the first layer adds to attention scores, and checks that the others add the same.
+    fn score_bias(&mut self, name: &'g str) -> Result<(), UnfitGraph> {
+        match &self.score_bias {
+            Some(first) if first.name == name => {}
+            Some(_) => {
+                return Err(UnfitGraph::Value {
+                    name: name.to_owned(),
+                    expected: "the bias of scores in the first layer",
+                });
+            }
+            None => {
+                let heads = self.hidden / self.size;
+                let found = read_score_bias(name, heads, &self.patterns, self.constants, self.producers)?;
+                self.score_bias = Some(found);
+            }
+        }
+        Ok(())
     }
 
     /// The next layer, and its output.

@@ -4,6 +4,7 @@ mod constants;
 mod error;
 mod layers;
 mod pattern;
+mod position_bias;
 mod replace;
 
 pub(crate) use replace::{EncoderGraph, replace_encoder};

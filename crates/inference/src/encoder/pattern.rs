@@ -14,12 +14,14 @@ pub(super) enum Pattern {
     /// Any constant.
     Constant,
     Integers(Vec<i64>),
+    /// An integer without axes.
+    Integer(i64),
     Float(f32),
     /// An operator with these inputs.
     Node(&'static str, Vec<Pattern>),
 }
 
-use Pattern::{Constant, Float, Input, Integers, Node};
+use Pattern::{Constant, Float, Input, Integer, Integers, Node};
 
 /// The values between tokens of the batch and rows of the encoder, as `nerve-export` writes them.
 pub(super) struct TokenPatterns {
@@ -90,6 +92,18 @@ impl TokenPatterns {
     }
 }
 
+/// The row of a table of biases for each query and key: their distance, at most `longest`, plus `longest`.
+pub(super) fn bias_rows(longest: i64) -> Pattern {
+    let one = |number| Integers(vec![number]);
+    let zeros = Node("Sub", vec![Input("attention_mask"), Input("attention_mask")]);
+    let ones = Node("Add", vec![Node("ReduceSum", vec![zeros, one(0)]), one(1)]);
+    let positions = Node("CumSum", vec![ones, one(1)]);
+    let along = |axis| Node("Unsqueeze", vec![positions.clone(), one(axis)]);
+    let distances = Node("Sub", vec![along(1), along(2)]);
+    let rows = Node("Add", vec![distances, one(longest)]);
+    Node("Clip", vec![rows, Integer(0), Integer(2 * longest)])
+}
+
 /// The nodes of a graph by the names of what they compute.
 pub(super) struct Producers<'g>(BTreeMap<&'g str, &'g NodeProto>);
 
@@ -101,6 +115,17 @@ impl<'g> Producers<'g> {
         Self(outputs.collect())
     }
 
+    /// The node of this ONNX operator that computes the value, if it has `N` inputs, and the names of its inputs.
+    pub(super) fn node<const N: usize>(
+        &self,
+        name: &str,
+        op: &str,
+    ) -> Option<(&'g NodeProto, &'g [String; N])> {
+        let node = *self.0.get(name)?;
+        let inputs = node.input.as_slice().try_into().ok()?;
+        (node.op_type == op && node.domain.is_empty()).then_some((node, inputs))
+    }
+
     /// Whether the value is computed as the pattern says. The time is bounded by the size of the pattern, whatever the graph.
     pub(super) fn fits(&self, constants: &Constants, name: &str, pattern: &Pattern) -> bool {
         match pattern {
@@ -109,6 +134,9 @@ impl<'g> Producers<'g> {
             Constant => constants.contains(name),
             Integers(expected) => constants
                 .of_shape::<i64>(name, &[expected.len()])
+                .is_ok_and(|found| found == *expected),
+            Integer(expected) => constants
+                .scalar::<i64>(name)
                 .is_ok_and(|found| found == *expected),
             Float(expected) => constants
                 .scalar::<f32>(name)

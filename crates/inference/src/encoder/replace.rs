@@ -60,7 +60,11 @@ fn replace_in(mut model: ModelProto, instructions: InstructionSet) -> Result<Enc
         attribute: Vec::new(),
         domain: DOMAIN.to_owned(),
     };
-    let encoder = Arc::new(Encoder::new(found.shape, found.layers, instructions)?);
+    let mut encoder = Encoder::new(found.shape, found.layers, instructions)?;
+    if let Some(bias) = found.position_bias {
+        encoder = encoder.with_position_bias(bias)?;
+    }
+    let encoder = Arc::new(encoder);
     graph.node.splice(first..first + found.nodes, [operator]);
     graph.initializer = constants.into_rest().collect();
     prune(&mut graph);

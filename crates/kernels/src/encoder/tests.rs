@@ -67,10 +67,20 @@ fn layer(numbers: &mut Numbers, shape: Shape) -> Layer {
     }
 }
 
+/// Biases of distances up to `longest`.
+fn position_bias(numbers: &mut Numbers, longest: usize, heads: usize) -> PositionBias {
+    let table: Vec<f32> = (0..(2 * longest + 1) * heads)
+        .map(|_| 2.0 * numbers.float())
+        .collect();
+    PositionBias::new(&table, heads).unwrap()
+}
+
 fn encoder(seed: u64, shape: Shape, layers: usize, instructions: InstructionSet) -> Encoder {
     let mut numbers = Numbers(seed);
     let layers = (0..layers).map(|_| layer(&mut numbers, shape)).collect();
-    Encoder::new(shape, layers, instructions).unwrap()
+    let bias = position_bias(&mut numbers, 20, shape.heads);
+    let encoder = Encoder::new(shape, layers, instructions).unwrap();
+    encoder.with_position_bias(bias).unwrap()
 }
 
 /// Small under Miri, which takes seconds for a million multiplications.
@@ -191,6 +201,16 @@ fn what_does_not_fit_is_refused() {
         run(&[4], &[0], &mut arena),
         Err(EncoderError::States { .. })
     ));
+    let heads = SHAPE.heads;
+    let bias = position_bias(&mut Numbers(1), 3, heads + 1);
+    let found = heads + 1;
+    let other = Encoder::new(
+        SHAPE,
+        vec![layer(&mut Numbers(1), SHAPE)],
+        InstructionSet::Portable,
+    );
+    let error = other.unwrap().with_position_bias(bias);
+    assert_eq!(error.err(), Some(EncoderError::BiasHeads { found, heads }));
     for selected in [&[3][..], &[1, 1], &[2, 0]] {
         assert_eq!(
             run(&[1, 2], selected, &mut arena),
@@ -218,6 +238,8 @@ enum Range {
 struct Case {
     shape: Shape,
     layers: usize,
+    /// The longest distance with a position bias of its own; none without biases.
+    longest: Option<usize>,
     lengths: Vec<usize>,
     /// One token in so many is selected; none if it is 0.
     every: usize,
@@ -298,7 +320,14 @@ impl Case {
                 }
             })
             .collect();
-        Encoder::new(self.shape, layers, instructions).unwrap()
+        let encoder = Encoder::new(self.shape, layers, instructions).unwrap();
+        match self.longest {
+            None => encoder,
+            Some(longest) => {
+                let bias = position_bias(numbers, longest, self.shape.heads);
+                encoder.with_position_bias(bias).unwrap()
+            }
+        }
     }
 
     fn states(&self) -> Vec<f32> {
@@ -386,20 +415,24 @@ fn cases() -> impl Strategy<Value = Case> {
         prop::sample::select(vec![1e-12f32, 1e-5]),
         prop::sample::select(ranges),
     );
-    (sizes, kind, 1usize..3, 0usize..4, any::<u64>()).prop_map(
-        |((hidden, lengths), (size, inner, activation, epsilon, range), layers, every, seed)| Case {
-            shape: Shape {
-                hidden,
-                heads: hidden / size,
-                inner: 16 * inner,
-                epsilon,
-                activation,
-            },
-            layers,
-            lengths,
-            every,
-            range,
-            seed,
+    let depth = (1usize..3, prop::option::of(0usize..60));
+    (sizes, kind, depth, 0usize..4, any::<u64>()).prop_map(
+        |((hidden, lengths), (size, inner, activation, epsilon, range), (layers, longest), every, seed)| {
+            Case {
+                shape: Shape {
+                    hidden,
+                    heads: hidden / size,
+                    inner: 16 * inner,
+                    epsilon,
+                    activation,
+                },
+                layers,
+                longest,
+                lengths,
+                every,
+                range,
+                seed,
+            }
         },
     )
 }

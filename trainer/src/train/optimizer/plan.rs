@@ -34,7 +34,7 @@ fn power(decay: f64, times: usize) -> f64 {
 /// The position of a parameter in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Depth {
-    /// Below the layers.
+    /// Below the layers: the embeddings, and the table of position biases that all layers share.
     Embeddings,
     /// In the layer with this index, counted from 0.
     Layer(usize),
@@ -50,7 +50,7 @@ pub(crate) fn layer_of(name: &str) -> Option<usize> {
     }
 }
 
-/// Whether a parameter belongs to the embeddings below the layers.
+/// Whether a parameter belongs to the embeddings below the layers, position biases included.
 pub(crate) fn is_embedding(name: &str) -> bool {
     depth(name) == Depth::Embeddings
 }
@@ -76,6 +76,7 @@ mod tests {
             ("bert.embeddings.LayerNorm.weight", Depth::Embeddings),
             ("bert.encoder.layer.11.output.dense.bias", Depth::Layer(11)),
             ("distilbert.transformer.layer.0.ffn.lin1.weight", Depth::Layer(0)),
+            (nerve_repository::POSITION_BIAS, Depth::Embeddings),
             ("classifier.weight", Depth::Head),
         ] {
             assert_eq!(depth(name), expected, "{name}");
