@@ -90,6 +90,14 @@ pub(crate) fn train(
         );
         return Ok(Outcome::Interrupted);
     }
+    if report.end == End::OutOfTime {
+        eprintln!(
+            "ended at step {}, because the time of the run was over. Continue with: nerve-trainer train --resume --out {} \
+             --max-time DURATION",
+            report.steps.len(),
+            config.out.display()
+        );
+    }
     if let Some(test) = &report.test {
         print!("{}", evaluation_table(&test.evaluation));
     }

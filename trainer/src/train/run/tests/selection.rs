@@ -65,19 +65,21 @@ fn the_schedule_plateau_and_patience_follow_the_measure() {
     let dir = tempfile::tempdir().unwrap();
     write_corpus(dir.path());
     add_place(dir.path());
-    // Nothing is learnt: an F1 of 0, as that of `loc`, lets the schedule wait, and a score that stays does not.
+    // Nothing is learnt: an F1 of 0, as that of `per`, lets the schedule wait, and a score that stays does not.
     let text =
-        "schedule = \"plateau\"\nplateau_patience = 0\nwarmup = 0.0\nepochs = 3\nlearning_rate = 1e-12";
+        "schedule = \"plateau\"\nplateau_patience = 0\nwarmup = 0.0\nepochs = 4\nlearning_rate = 1e-12";
     let rates = |select_by: &str| {
         let text = format!("select_by = \"{select_by}\"\n{text}");
         let report = run(with(dir.path(), select_by, &text)).unwrap();
+        let record = &report.records[0];
+        assert!(record.dev_entity.f1 > 0.0 && record.dev_types["per"].f1 == 0.0);
         let rates = report.records.iter().map(|record| record.learning_rate);
         rates.collect::<Vec<f64>>()
     };
-    assert_eq!(rates("loc"), [1e-12; 3]);
+    assert_eq!(rates("per"), [1e-12; 4]);
     for select_by in ["micro", "loss"] {
         let fallen = rates(select_by);
-        assert!(fallen[2] < 0.2 * fallen[1], "{select_by}: {fallen:?}");
+        assert!(fallen[3] < 0.2 * fallen[0], "{select_by}: {fallen:?}");
     }
     let text = "learning_rate = 1e-12\npatience = 2\nselect_by = \"loss\"";
     train(
