@@ -23,6 +23,7 @@ mod pipeline_answers;
 mod plain_exports;
 mod resume;
 mod server;
+mod soups;
 mod stores;
 mod tag;
 mod tag_tables;

@@ -99,6 +99,27 @@ pub(crate) enum Command {
         #[arg(long)]
         threads: Option<usize>,
     },
+    /// Average the weights of several checkpoints of one base model into one (a model soup).
+    Soup {
+        /// A checkpoint to average, such as RUN/best; given at least twice.
+        #[arg(long, value_name = "DIR", required = true)]
+        checkpoint: Vec<PathBuf>,
+        /// Directory the soup is written to.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Take the checkpoints by their entity F1 on the sentences of --data, and keep those with which that of the soup is
+        /// not lower.
+        #[arg(long, requires = "data")]
+        greedy: bool,
+        /// Labeled sentences that the checkpoints were not trained on, to evaluate and calibrate on: CoNLL, or JSON lines.
+        #[arg(long, value_name = "FILE")]
+        data: Option<PathBuf>,
+        #[command(flatten)]
+        read: ReadArgs,
+        /// Threads [default: as many as the machine offers].
+        #[arg(long)]
+        threads: Option<usize>,
+    },
     /// Tag the sentences of a file: running text, CoNLL or JSON lines.
     Tag {
         #[command(flatten)]

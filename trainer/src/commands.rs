@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader, BufWriter};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use nerve_corpus::{Corpus, Entries, Format, ReadOptions};
@@ -20,9 +20,9 @@ use nerve_trainer::evaluate::{
 };
 use nerve_trainer::report::RunReport;
 use nerve_trainer::{
-    Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, Publisher, SeedsReport,
-    TerminalProgress, TrainConfig, TrainOptions, interrupt_flag, resumed_config, resumed_seed_configs,
-    seed_configs, tag_file, train_seeds,
+    Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, Publisher, SeedsReport, Soup,
+    SoupKind, SoupRequest, TerminalProgress, TrainConfig, TrainOptions, interrupt_flag, resumed_config,
+    resumed_seed_configs, seed_configs, tag_file, train_seeds,
 };
 use serde::Serialize;
 
@@ -69,6 +69,9 @@ pub(crate) fn train(
             return Ok(Outcome::Interrupted);
         };
         print!("{}", seeds_table(&report));
+        if let Some(kind) = options.soup {
+            soup_of_seeds(kind, &configs, &out)?;
+        }
         return Ok(Outcome::Done);
     }
     let config = match beginning {
@@ -86,6 +89,14 @@ pub(crate) fn train(
             resume_command(std::env::args_os().skip(1))
         );
         return Ok(Outcome::Interrupted);
+    }
+    if report.end == End::OutOfTime {
+        eprintln!(
+            "ended at step {}, because the time of the run was over. Continue with: nerve-trainer train --resume --out {} \
+             --max-time DURATION",
+            report.steps.len(),
+            config.out.display()
+        );
     }
     if let Some(test) = &report.test {
         print!("{}", evaluation_table(&test.evaluation));
@@ -241,6 +252,82 @@ pub(crate) fn calibrate(
     let written = report.to_calibration(corpus.split_name())?.write(checkpoint)?;
     println!("{}", written.display());
     Ok(())
+}
+
+pub(crate) fn soup(
+    checkpoints: &[PathBuf],
+    out: &Path,
+    kind: SoupKind,
+    data: Option<(&Path, &ReadOptions)>,
+    threads: Option<usize>,
+) -> Result<()> {
+    let data = data
+        .map(|(path, read)| Corpus::read_with(path, read))
+        .transpose()?;
+    warn(&data.as_ref().map(Corpus::warnings).unwrap_or_default());
+    let request = SoupRequest {
+        checkpoints,
+        kind,
+        data: data.as_ref(),
+        threads: threads_or_all(threads)?,
+    };
+    let soup = request.write(out)?;
+    warn(soup.notice.as_slice());
+    print!("{}", soup_table(&soup));
+    println!("{}", out.display());
+    Ok(())
+}
+
+/// Makes the soup of the best checkpoints of several seeds, in place of an earlier one, and prints its scores.
+fn soup_of_seeds(kind: SoupKind, configs: &[TrainConfig], out: &Path) -> Result<()> {
+    let [first, ..] = configs else {
+        return Ok(());
+    };
+    let splits = first.splits()?;
+    let checkpoints: Vec<PathBuf> = configs.iter().map(|config| config.out.join("best")).collect();
+    let out = out.join("soup");
+    if out.exists() {
+        fs::remove_dir_all(&out).map_err(|error| failed("replace", &out, &error))?;
+    }
+    let request = SoupRequest {
+        checkpoints: &checkpoints,
+        kind,
+        data: Some(&splits.read_dev()?),
+        threads: first.threads,
+    };
+    let soup = request.write(&out)?;
+    warn(soup.notice.as_slice());
+    print!("{}", soup_table(&soup));
+    if let Some(test) = splits.test.as_ref().filter(|_| first.evaluate_test) {
+        let mut tagger = CheckpointTagger::open(&out, None, first.threads)?;
+        let test = Corpus::read_with(test, &first.read)?;
+        print!(
+            "{}",
+            evaluation_table(&evaluate::evaluate(&mut tagger, &test.sentences)?)
+        );
+    }
+    println!("{}", out.display());
+    Ok(())
+}
+
+/// The F1 of each checkpoint of a soup and of the soup, a line each.
+fn soup_table(soup: &Soup) -> String {
+    let percent = |f1: Option<f64>| f1.map_or_else(|| "-".to_owned(), |f1| format!("{:.2}", 100.0 * f1));
+    let mut table = format!("{:>8}  checkpoint\n", "F1");
+    for ingredient in &soup.ingredients {
+        let unused = if ingredient.is_used {
+            ""
+        } else {
+            " (not in the soup)"
+        };
+        table += &format!(
+            "{:>8}  {}{unused}\n",
+            percent(ingredient.f1),
+            ingredient.path.display()
+        );
+    }
+    let f1 = soup.evaluation.as_ref().map(|found| found.score.entity.f1);
+    table + &format!("{:>8}  soup\n", percent(f1))
 }
 
 pub(crate) fn tag(

@@ -8,6 +8,7 @@ mod process;
 mod publish;
 pub mod report;
 mod safetensors_file;
+mod soup;
 mod tag_file;
 #[cfg(test)]
 mod testing;
@@ -17,13 +18,15 @@ mod train;
 pub use base::{BaseError, base_dir, hub_model};
 pub use process::{INTERRUPTED, interrupt_flag, prepare_process};
 pub use publish::{Publication, PublishError, Publisher};
+pub use soup::{Soup, SoupError, SoupIngredient, SoupKind, SoupRequest};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
-    Beginning, ClassWeights, ClassWeightsError, Decay, DevScore, End, EvaluationRecord, Example,
+    Averaging, Beginning, ClassWeights, ClassWeightsError, Decay, DevScore, End, EvaluationRecord, Example,
     ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines, LabeledSubwords, LossFunction,
     LossKind, MOST_THREADS, Notice, Objective, Optimization, OptimizerKind, OptionDifference, OptionError,
-    Plan, Prediction, Schedule, ScheduleKind, Scratch, SeedResult, SeedsReport, Spread, StepEvent,
-    StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, Timing, TokenizerSource, TrainConfig,
-    TrainError, TrainOptions, TrainReport, TrainingHook, UpdateRule, batches, examples, open_device,
-    resumed_config, resumed_seed_configs, seed_configs, train, train_seeds,
+    Plan, Prediction, Regularization, Schedule, ScheduleKind, Scratch, SeedResult, SeedsReport, SelectBy,
+    Spread, StepEvent, StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, TimeLimit,
+    TimeLimitError, Timing, TokenizerSource, TrainConfig, TrainError, TrainOptions, TrainReport,
+    TrainingHook, UpdateRule, batches, examples, open_device, resumed_config, resumed_seed_configs,
+    seed_configs, train, train_seeds,
 };

@@ -10,7 +10,7 @@ use clap::Parser;
 use nerve_corpus::ReadOptions;
 use nerve_tagging::{Decoding, OrphanRule};
 use nerve_trainer::evaluate::WordDifferences;
-use nerve_trainer::{Beginning, INTERRUPTED, PublishError, prepare_process};
+use nerve_trainer::{Beginning, INTERRUPTED, PublishError, SoupKind, prepare_process};
 
 use crate::cli::{Cli, Command};
 use crate::commands::Outcome;
@@ -96,6 +96,22 @@ fn run(cli: Cli) -> Result<Outcome> {
             max_length,
             threads,
         } => commands::calibrate(&checkpoint, (&data, &read.options()?), max_length, threads)?,
+        Command::Soup {
+            checkpoint,
+            out,
+            greedy,
+            data,
+            read,
+            threads,
+        } => {
+            let kind = match greedy {
+                true => SoupKind::Greedy,
+                false => SoupKind::Uniform,
+            };
+            let read = read.options()?;
+            let data = data.as_deref().map(|data| (data, &read));
+            commands::soup(&checkpoint, &out, kind, data, threads)?;
+        }
         Command::Tag {
             model,
             input,

@@ -1,8 +1,48 @@
 //! Threads that work on parts of one thing.
 
+use std::cmp::Reverse;
+use std::thread;
+
 /// What a thread yields; a panic in it goes on in the caller.
-pub(crate) fn joined<T>(handle: std::thread::ScopedJoinHandle<'_, T>) -> T {
+pub(crate) fn joined<T>(handle: thread::ScopedJoinHandle<'_, T>) -> T {
     handle
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Runs `work` on all items, on at most `threads` threads whose items have similar total sizes; the results are in the order
+/// of the items.
+pub(crate) fn for_each_balanced<I: Send, T: Send, E: Send>(
+    items: Vec<I>,
+    threads: usize,
+    size: impl Fn(&I) -> usize,
+    work: impl Fn(I) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E> {
+    let mut bins: Vec<(usize, Vec<(usize, I)>)> = Vec::new();
+    bins.resize_with(threads.clamp(1, items.len().max(1)), Default::default);
+    let mut items: Vec<(usize, I)> = items.into_iter().enumerate().collect();
+    items.sort_by_key(|(_, item)| Reverse(size(item)));
+    for (at, item) in items {
+        if let Some((load, bin)) = bins.iter_mut().min_by_key(|(load, _)| *load) {
+            *load += size(&item);
+            bin.push((at, item));
+        }
+    }
+    let run = |bin: Vec<(usize, I)>| -> Result<Vec<(usize, T)>, E> {
+        bin.into_iter().map(|(at, item)| Ok((at, work(item)?))).collect()
+    };
+    let parts: Vec<Result<Vec<(usize, T)>, E>> = thread::scope(|scope| {
+        let handles: Vec<_> = bins
+            .into_iter()
+            .filter(|(_, bin)| !bin.is_empty())
+            .map(|(_, bin)| scope.spawn(|| run(bin)))
+            .collect();
+        handles.into_iter().map(joined).collect()
+    });
+    let mut results = Vec::new();
+    for part in parts {
+        results.extend(part?);
+    }
+    results.sort_by_key(|(at, _)| *at);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }

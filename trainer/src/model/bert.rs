@@ -5,7 +5,7 @@ use nerve_repository::ModelConfig;
 
 use crate::model::network::{Network, Pass};
 use crate::model::packed::Packed;
-use crate::model::parameters::{Parameters, WORD_EMBEDDINGS};
+use crate::model::parameters::Parameters;
 use crate::ops::dropout::Dropout;
 
 /// A trainable token classifier: a BERT-like encoder and a linear head.
@@ -22,8 +22,7 @@ pub struct BertTagger {
 pub(super) struct Training {
     /// The label logits of every token: `[tokens, labels]`.
     pub(super) logits: Tensor,
-    /// The word embeddings of the tokens as a leaf of the graph: `[tokens, hidden]`. Its gradient is the gradient of
-    /// the table's rows, without a tensor of the table's size. `None` if the table is frozen.
+    /// The word embeddings of the tokens, `[tokens, hidden]`, where they are a leaf of the graph.
     pub(super) word_rows: Option<Var>,
 }
 
@@ -69,11 +68,18 @@ impl BertTagger {
             .to_device(&Device::Cpu)
     }
 
-    pub(super) fn training(&self, batch: &Packed, pass: &mut Pass) -> Result<Training> {
-        let rows = self.word_rows(batch)?;
-        let word_rows = match self.parameters.is_frozen(WORD_EMBEDDINGS) {
-            true => None,
-            false => Some(Var::from_tensor(&rows)?),
+    /// A differentiable forward pass over a batch with these word embeddings of its tokens, which are a leaf of the graph
+    /// where `is_leaf`. The gradient of the leaf is the gradient of the table's rows, without a tensor of the table's size.
+    pub(super) fn training(
+        &self,
+        batch: &Packed,
+        rows: Tensor,
+        is_leaf: bool,
+        pass: &mut Pass,
+    ) -> Result<Training> {
+        let word_rows = match is_leaf {
+            true => Some(Var::from_tensor(&rows)?),
+            false => None,
         };
         let rows = word_rows.as_ref().map_or(rows, |leaf| leaf.as_tensor().clone());
         let hidden = self.trained.encode(rows, batch, pass)?;
@@ -81,7 +87,8 @@ impl BertTagger {
         Ok(Training { logits, word_rows })
     }
 
-    fn word_rows(&self, batch: &Packed) -> Result<Tensor> {
+    /// The word embeddings of the tokens of a batch: `[tokens, hidden]`.
+    pub(super) fn word_rows(&self, batch: &Packed) -> Result<Tensor> {
         let words = self.frozen.words();
         words.index_select(&Tensor::new(batch.ids(), words.device())?, 0)
     }

@@ -1,6 +1,7 @@
 //! The loss and the gradients of one shard of a batch.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
+use candle_nn::ops::log_softmax;
 
 use crate::model::bert::BertTagger;
 use crate::model::network::Pass;
@@ -32,25 +33,119 @@ pub(crate) struct Gradients {
     pub(crate) word_rows: Option<Tensor>,
 }
 
+impl Gradients {
+    /// These gradients and those of another pass over the same shard.
+    fn plus(self, other: Self) -> Result<Self> {
+        let sum = |(one, other): (Option<Tensor>, Option<Tensor>)| match (one, other) {
+            (Some(one), Some(other)) => (one + other).map(Some),
+            (one, other) => Ok(one.or(other)),
+        };
+        let dense = self.dense.into_iter().zip(other.dense);
+        Ok(Self {
+            dense: dense.map(sum).collect::<Result<_>>()?,
+            word_rows: sum((self.word_rows, other.word_rows))?,
+            ..self
+        })
+    }
+}
+
+/// What a step minimizes: the weighted mean loss of its labeled tokens, and what regularizes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepLoss<'l> {
+    /// The loss of a token.
+    pub(crate) loss: &'l Loss,
+    /// The total weight of the labeled tokens of the whole step, by which the sum of the token losses is divided, so that
+    /// the results of all shards add up to those of the step.
+    pub(crate) weight: f64,
+    /// The factor of the divergence of each labeled token's two distributions (R-Drop, Wu et al. 2021). A batch then has
+    /// every sequence twice: all of them, and all of them again.
+    pub(crate) consistency: Option<f64>,
+    /// The norm by which the word embeddings of a sequence are moved for a second pass (FGM, Miyato et al. 2017).
+    pub(crate) adversarial: Option<f64>,
+}
+
+impl StepLoss<'_> {
+    /// The loss of the labeled tokens, and what is minimized.
+    fn of(&self, logits: &Tensor, targets: &Targets) -> Result<(Tensor, Tensor)> {
+        let loss = (self.loss.sum(logits, &targets.labels)? * (1.0 / self.weight))?;
+        let minimized = match self.consistency {
+            Some(factor) => (&loss + (divergence(logits)? * factor)?)?,
+            None => loss.clone(),
+        };
+        Ok((loss, minimized))
+    }
+}
+
+/// The sum of the symmetric Kullback-Leibler divergences between the distributions of tokens in the first half of the rows
+/// and of the same tokens in the second half: for each token, the mean of the divergences in both directions.
+fn divergence(logits: &Tensor) -> Result<Tensor> {
+    let logs = log_softmax(logits, D::Minus1)?;
+    let half = logs.dim(0)? / 2;
+    let (first, second) = (logs.narrow(0, 0, half)?, logs.narrow(0, half, half)?);
+    let each = ((first.exp()? - second.exp()?)? * (first - second)?)?;
+    each.sum_all()? * 0.5
+}
+
 /// The loss and the gradients of one shard.
 ///
-/// The sum of the token losses is divided by `weight`, the total weight of the labeled tokens of the whole step, so
-/// the results of all shards add up to those of the step.
+/// With adversarial training these are the gradients of two passes with the same dropout masks: one over the batch, and one
+/// in which the word embeddings of each sequence are moved along their gradient. The loss and the predictions are those of
+/// the first.
 pub(crate) fn gradients(
     tagger: &BertTagger,
     batch: &Packed,
     targets: &Targets,
-    loss: &Loss,
-    weight: f64,
+    loss: &StepLoss<'_>,
+    dropout: Dropout,
+) -> Result<Gradients> {
+    let is_trained = !tagger.parameters().is_frozen(WORD_EMBEDDINGS);
+    let rows = tagger.word_rows(batch)?;
+    let pass = |rows: Tensor, is_leaf: bool, dropout: Dropout| -> Result<Gradients> {
+        pass_gradients(tagger, (batch, rows, is_leaf), targets, loss, dropout)
+    };
+    let Some(norm) = loss.adversarial else {
+        return pass(rows, is_trained, dropout);
+    };
+    let mut first = pass(rows.clone(), true, dropout.clone())?;
+    let Some(gradient) = first.word_rows.take() else {
+        candle_core::bail!("the word embeddings of a batch have no gradient");
+    };
+    let moved = moved(&rows, &gradient, batch.cu_seqlens(), norm)?;
+    first.word_rows = is_trained.then_some(gradient);
+    first.plus(pass(moved, is_trained, dropout)?)
+}
+
+/// The rows of each sequence, moved together by a vector of this norm in the direction of their gradient. Rows whose gradient
+/// is 0 stay.
+fn moved(rows: &Tensor, gradient: &Tensor, cu_seqlens: &[usize], norm: f64) -> Result<Tensor> {
+    let squares: Vec<f32> = gradient.sqr()?.sum(1)?.to_vec1()?;
+    let mut factors = Vec::with_capacity(squares.len());
+    for pair in cu_seqlens.windows(2) {
+        let of_sequence = squares[pair[0]..pair[1]].iter().map(|&square| f64::from(square));
+        let length = of_sequence.sum::<f64>().sqrt();
+        let factor = if length > 0.0 { norm / length } else { 0.0 };
+        factors.extend(std::iter::repeat_n(factor as f32, pair[1] - pair[0]));
+    }
+    let factors = Tensor::from_vec(factors, (squares.len(), 1), rows.device())?;
+    rows + gradient.broadcast_mul(&factors)?
+}
+
+/// The loss and the gradients of one pass over a batch with these word embeddings, which have a gradient where they are a
+/// leaf.
+fn pass_gradients(
+    tagger: &BertTagger,
+    (batch, rows, is_leaf): (&Packed, Tensor, bool),
+    targets: &Targets,
+    loss: &StepLoss<'_>,
     dropout: Dropout,
 ) -> Result<Gradients> {
     let mut pass = Pass::new(dropout);
-    let trained = tagger.training(batch, &mut pass)?;
+    let trained = tagger.training(batch, rows, is_leaf, &mut pass)?;
     let tokens = Tensor::new(targets.tokens.as_slice(), trained.logits.device())?;
     let logits = trained.logits.index_select(&tokens, 0)?;
-    let loss = (loss.sum(&logits, &targets.labels)? * (1.0 / weight))?;
+    let (loss, minimized) = loss.of(&logits, targets)?;
     let predicted = trained.logits.detach().argmax(1)?.to_vec1()?;
-    let store = loss.backward()?;
+    let store = minimized.backward()?;
     let dense = tagger
         .parameters()
         .iter()
@@ -109,7 +204,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn tiny() -> BertTagger {
+    pub(crate) fn tiny() -> BertTagger {
         tiny_of(Family::Bert)
     }
 
@@ -127,10 +222,17 @@ pub(crate) mod tests {
         (Packed::new([vec![2, 7, 9, 3], vec![2, 7, 11, 3]]), targets)
     }
 
-    fn loss_of_tokens() -> Loss {
-        Loss {
-            function: LossFunction::CrossEntropy { smoothing: 0.0 },
-            weights: None,
+    const CROSS_ENTROPY: Loss = Loss {
+        function: LossFunction::CrossEntropy { smoothing: 0.0 },
+        weights: None,
+    };
+
+    fn mean_of_tokens() -> StepLoss<'static> {
+        StepLoss {
+            loss: &CROSS_ENTROPY,
+            weight: 4.0,
+            consistency: None,
+            adversarial: None,
         }
     }
 
@@ -150,7 +252,7 @@ pub(crate) mod tests {
         for family in Family::ALL {
             let tagger = tiny_of(family);
             let (batch, targets) = batch();
-            let found = gradients(&tagger, &batch, &targets, &loss_of_tokens(), 4.0, Dropout::off()).unwrap();
+            let found = gradients(&tagger, &batch, &targets, &mean_of_tokens(), Dropout::off()).unwrap();
             for ((name, _), gradient) in tagger.parameters().iter().zip(&found.dense) {
                 let largest = match gradient {
                     Some(gradient) => gradient.abs().unwrap().max_all().unwrap().to_scalar().unwrap(),
@@ -169,7 +271,7 @@ pub(crate) mod tests {
         for family in Family::ALL {
             let tagger = tiny_of(family);
             let (batch, targets) = batch();
-            let found = gradients(&tagger, &batch, &targets, &loss_of_tokens(), 4.0, Dropout::off()).unwrap();
+            let found = gradients(&tagger, &batch, &targets, &mean_of_tokens(), Dropout::off()).unwrap();
             let mut named = tagger.parameters().iter().zip(&found.dense);
             let ((_, _), table) = named.find(|((name, _), _)| name.contains("position")).unwrap();
             let rows: Vec<Vec<f32>> = table.as_ref().unwrap().to_vec2().unwrap();
@@ -191,11 +293,11 @@ pub(crate) mod tests {
         let (batch, targets) = batch();
         let dropout = || Dropout::seeded(3);
         let loss = || {
-            gradients(tagger, &batch, &targets, &loss_of_tokens(), 4.0, dropout())
+            gradients(tagger, &batch, &targets, &mean_of_tokens(), dropout())
                 .unwrap()
                 .loss
         };
-        let found = gradients(tagger, &batch, &targets, &loss_of_tokens(), 4.0, dropout()).unwrap();
+        let found = gradients(tagger, &batch, &targets, &mean_of_tokens(), dropout()).unwrap();
         let rows = row_sums(&found).concat();
         const STEP: f32 = 5e-3;
         for ((name, var), gradient) in tagger.parameters().iter().zip(&found.dense) {
@@ -228,10 +330,10 @@ pub(crate) mod tests {
     fn a_frozen_parameter_has_no_gradient_and_the_others_keep_theirs() {
         let whole = tiny();
         let (batch, targets) = batch();
-        let all = gradients(&whole, &batch, &targets, &loss_of_tokens(), 4.0, Dropout::off()).unwrap();
+        let all = gradients(&whole, &batch, &targets, &mean_of_tokens(), Dropout::off()).unwrap();
         let is_below = |name: &str| name.contains(".embeddings.") || name.contains(".layer.0.");
         let part = tiny().frozen(is_below).unwrap();
-        let found = gradients(&part, &batch, &targets, &loss_of_tokens(), 4.0, Dropout::off()).unwrap();
+        let found = gradients(&part, &batch, &targets, &mean_of_tokens(), Dropout::off()).unwrap();
         assert!(found.word_rows.is_none() && found.predicted == all.predicted);
         for (((name, _), all), found) in whole.parameters().iter().zip(&all.dense).zip(&found.dense) {
             assert_eq!(found.is_none(), is_below(name), "{name}");
@@ -249,8 +351,10 @@ pub(crate) mod tests {
                 .unwrap();
             let mut pass = Pass::new(Dropout::seeded(3));
             let (batch, _) = batch();
+            let rows = tagger.word_rows(&batch).unwrap();
+            let is_leaf = !tagger.parameters().is_frozen(WORD_EMBEDDINGS);
             tagger
-                .training(&batch, &mut pass)
+                .training(&batch, rows, is_leaf, &mut pass)
                 .unwrap()
                 .logits
                 .sorted_nodes()
@@ -270,7 +374,7 @@ pub(crate) mod tests {
     fn shards_add_up_to_the_batch() {
         let tagger = tiny();
         let (batch, targets) = batch();
-        let whole = gradients(&tagger, &batch, &targets, &loss_of_tokens(), 4.0, Dropout::off()).unwrap();
+        let whole = gradients(&tagger, &batch, &targets, &mean_of_tokens(), Dropout::off()).unwrap();
         let part = |ids: Vec<u32>, labels: Vec<u32>| {
             let targets = Targets {
                 tokens: vec![1, 2],
@@ -280,8 +384,7 @@ pub(crate) mod tests {
                 &tagger,
                 &Packed::new([ids]),
                 &targets,
-                &loss_of_tokens(),
-                4.0,
+                &mean_of_tokens(),
                 Dropout::off(),
             )
             .unwrap()
@@ -295,6 +398,161 @@ pub(crate) mod tests {
             if let (Some(whole), Some(a), Some(b)) = (whole, a, b) {
                 crate::ops::check::assert_close(whole, &(a + b).unwrap(), 1e-5);
             }
+        }
+    }
+
+    /// Asserts that the gradient of the classifier and of a layer, as `found` yields it, is that of the finite differences
+    /// of `value`.
+    fn assert_differences(tagger: &BertTagger, found: &Gradients, value: impl Fn() -> f64) {
+        const STEP: f32 = 5e-3;
+        for ((name, var), gradient) in tagger.parameters().iter().zip(&found.dense) {
+            let Some(gradient) = gradient else {
+                continue;
+            };
+            let gradient: Vec<f32> = gradient.flatten_all().unwrap().to_vec1().unwrap();
+            let elements: Vec<f32> = var.flatten_all().unwrap().to_vec1().unwrap();
+            for at in (0..elements.len()).step_by(elements.len() / 5 + 1) {
+                let moved = |by: f32| {
+                    let mut elements = elements.clone();
+                    elements[at] += by;
+                    let tensor = Tensor::from_vec(elements, var.shape(), &Device::Cpu).unwrap();
+                    var.set(&tensor).unwrap();
+                    value()
+                };
+                let expected = (moved(STEP) - moved(-STEP)) / f64::from(2.0 * STEP);
+                moved(0.0);
+                let error = (f64::from(gradient[at]) - expected).abs();
+                assert!(
+                    error < 1e-3 + 0.02 * expected.abs(),
+                    "{name}[{at}]: {} {expected}",
+                    gradient[at]
+                );
+            }
+        }
+    }
+
+    fn scalar(tensor: &Tensor) -> f64 {
+        tensor.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
+    }
+
+    /// The batch twice.
+    fn twice() -> (Packed, Targets) {
+        let targets = Targets {
+            tokens: vec![1, 2, 5, 6, 9, 10, 13, 14],
+            labels: vec![0, 2, 1, 0, 0, 2, 1, 0],
+        };
+        let (one, other) = (vec![2, 7, 9, 3], vec![2, 7, 11, 3]);
+        (Packed::new([one.clone(), other.clone(), one, other]), targets)
+    }
+
+    const R_DROP: StepLoss<'static> = StepLoss {
+        loss: &CROSS_ENTROPY,
+        weight: 8.0,
+        consistency: Some(0.7),
+        adversarial: None,
+    };
+
+    /// What a step with `loss` minimizes on the batch twice, its word embeddings moved by `moved`.
+    fn minimized(tagger: &BertTagger, loss: &StepLoss<'_>, moved: Option<&Tensor>) -> f64 {
+        let (batch, targets) = twice();
+        let rows = tagger.word_rows(&batch).unwrap();
+        let rows = moved.map_or(rows.clone(), |moved| (rows + moved).unwrap());
+        let mut pass = Pass::new(Dropout::seeded(3));
+        let trained = tagger.training(&batch, rows, false, &mut pass).unwrap();
+        let tokens = Tensor::new(targets.tokens.as_slice(), &Device::Cpu).unwrap();
+        let logits = trained.logits.index_select(&tokens, 0).unwrap();
+        scalar(&loss.of(&logits, &targets).unwrap().1)
+    }
+
+    #[test]
+    fn r_drop_minimizes_the_mean_loss_of_two_passes_and_their_divergence() {
+        let tagger = tiny();
+        let (batch, targets) = twice();
+        let found = gradients(&tagger, &batch, &targets, &R_DROP, Dropout::seeded(3)).unwrap();
+        assert_differences(&tagger, &found, || minimized(&tagger, &R_DROP, None));
+        // The divergence from the definition, with the logits of both passes.
+        let mut pass = Pass::new(Dropout::seeded(3));
+        let rows = tagger.word_rows(&batch).unwrap();
+        let logits = tagger.training(&batch, rows, false, &mut pass).unwrap().logits;
+        let probabilities: Vec<Vec<f32>> = candle_nn::ops::softmax(&logits, D::Minus1)
+            .unwrap()
+            .to_vec2()
+            .unwrap();
+        let kl = |p: &[f32], q: &[f32]| -> f64 {
+            let terms = p.iter().zip(q).map(|(p, q)| f64::from(p * (p / q).ln()));
+            terms.sum()
+        };
+        let expected: f64 = [(1, 9), (2, 10), (5, 13), (6, 14)]
+            .into_iter()
+            .map(|(at, again)| (&probabilities[at], &probabilities[again]))
+            .map(|(p, q)| (kl(p, q) + kl(q, p)) / 2.0)
+            .sum();
+        assert!(expected > 1e-4, "{expected}");
+        let apart = minimized(&tagger, &R_DROP, None) - found.loss;
+        assert!((apart - 0.7 * expected).abs() < 1e-5, "{apart} {expected}");
+        // Without dropout both passes are the same.
+        let still = gradients(&tagger, &batch, &targets, &R_DROP, Dropout::off()).unwrap();
+        let (batch, targets) = super::tests::batch();
+        let once = gradients(&tagger, &batch, &targets, &mean_of_tokens(), Dropout::off()).unwrap();
+        for (still, once) in still.dense.iter().zip(&once.dense) {
+            if let (Some(still), Some(once)) = (still, once) {
+                crate::ops::check::assert_close(still, once, 1e-5);
+            }
+        }
+    }
+
+    /// The gradients of the batch twice with word embeddings moved by a norm of 0.5, and the movement.
+    fn adversarial(tagger: &BertTagger) -> (Gradients, Tensor) {
+        let (batch, targets) = twice();
+        let dropout = || Dropout::seeded(3);
+        let plain = gradients(tagger, &batch, &targets, &R_DROP, dropout()).unwrap();
+        let leaf = plain.word_rows.clone().unwrap_or_else(|| {
+            let rows = tagger.word_rows(&batch).unwrap();
+            let pass = pass_gradients(tagger, (&batch, rows, true), &targets, &R_DROP, dropout());
+            pass.unwrap().word_rows.unwrap()
+        });
+        let zeros = leaf.zeros_like().unwrap();
+        let movement = moved(&zeros, &leaf, batch.cu_seqlens(), 0.5).unwrap();
+        let loss = StepLoss {
+            adversarial: Some(0.5),
+            ..R_DROP
+        };
+        let found = gradients(tagger, &batch, &targets, &loss, dropout()).unwrap();
+        assert_eq!((found.loss, &found.predicted), (plain.loss, &plain.predicted));
+        (found, movement)
+    }
+
+    #[test]
+    fn adversarial_training_adds_the_gradient_at_embeddings_that_make_the_loss_larger() {
+        let tagger = tiny();
+        let (found, movement) = adversarial(&tagger);
+        let value = || minimized(&tagger, &R_DROP, None) + minimized(&tagger, &R_DROP, Some(&movement));
+        assert_differences(&tagger, &found, value);
+        let plain = minimized(&tagger, &R_DROP, None);
+        assert!(minimized(&tagger, &R_DROP, Some(&movement)) > 1.05 * plain);
+        // The movement of each sequence has the norm asked for.
+        for sequence in 0..4 {
+            let rows = movement.narrow(0, 4 * sequence, 4).unwrap();
+            let norm = scalar(&rows.sqr().unwrap().sum_all().unwrap().sqrt().unwrap());
+            assert!((norm - 0.5).abs() < 1e-5, "{norm}");
+        }
+        // A gradient of 0 moves nothing.
+        let (batch, _) = twice();
+        let rows = tagger.word_rows(&batch).unwrap();
+        let still = moved(&rows, &rows.zeros_like().unwrap(), batch.cu_seqlens(), 0.5).unwrap();
+        crate::ops::check::assert_close(&rows, &still, 0.0);
+    }
+
+    #[test]
+    fn frozen_word_embeddings_are_moved_too_and_keep_no_gradient() {
+        for frozen in [&["word_embeddings"][..], &[".embeddings.", ".layer."]] {
+            let tagger = tiny()
+                .frozen(|name| frozen.iter().any(|part| name.contains(part)))
+                .unwrap();
+            let (found, movement) = adversarial(&tagger);
+            assert!(found.word_rows.is_none());
+            let value = || minimized(&tagger, &R_DROP, None) + minimized(&tagger, &R_DROP, Some(&movement));
+            assert_differences(&tagger, &found, value);
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct ModelCard {
     pub test: Option<Evaluation>,
     /// The fitted temperature that its logits are divided by.
     pub temperature: Option<f64>,
+    /// How the checkpoint was chosen, as a sentence.
+    pub selection: Option<String>,
     /// The training's configuration: names and values.
     pub configuration: Vec<(String, String)>,
 }
@@ -175,6 +177,9 @@ impl ModelCard {
                 "Probabilities are calibrated on the dev split with logits divided by {temperature:.4} (`calibration.json`); \
                  `transformers` does not do so by itself.\n\n"
             );
+        }
+        if let Some(selection) = &self.selection {
+            let _ = write!(text, "{}\n\n", line(selection));
         }
         text.push_str("## Use\n\n```python\nfrom transformers import pipeline\n\n");
         text.push_str(

@@ -3,10 +3,12 @@
 use crate::train::error::TrainError;
 use crate::train::hook::{Plan, TrainingHook};
 use crate::train::record::{End, EvaluationRecord, Timing};
+use crate::train::select_by::SelectBy;
 
-/// Stops a run after `patience` evaluations without a better dev entity F1.
+/// Stops a run after `patience` evaluations without a better score.
 pub(super) struct EarlyStopping {
     patience: usize,
+    select_by: SelectBy,
     scores: Vec<f64>,
     // Whether all steps were made: a run that is complete has not ended early.
     is_complete: bool,
@@ -14,9 +16,10 @@ pub(super) struct EarlyStopping {
 }
 
 impl EarlyStopping {
-    pub(super) fn new(patience: usize) -> Self {
+    pub(super) fn new(patience: usize, select_by: SelectBy) -> Self {
         Self {
             patience,
+            select_by,
             scores: Vec::new(),
             is_complete: false,
             steps: 0,
@@ -26,14 +29,17 @@ impl EarlyStopping {
 
 impl TrainingHook for EarlyStopping {
     fn on_start(&mut self, plan: &Plan, evaluations: &[EvaluationRecord]) -> Result<(), TrainError> {
-        self.scores = evaluations.iter().map(|record| record.dev_entity.f1).collect();
+        self.scores = evaluations
+            .iter()
+            .map(|record| self.select_by.score(record))
+            .collect();
         self.steps = plan.steps;
         self.is_complete = plan.done >= plan.steps;
         Ok(())
     }
 
     fn on_evaluation(&mut self, record: &EvaluationRecord, _timing: &Timing) -> Result<(), TrainError> {
-        self.scores.push(record.dev_entity.f1);
+        self.scores.push(self.select_by.score(record));
         self.is_complete = record.step >= self.steps;
         Ok(())
     }
@@ -54,6 +60,28 @@ fn is_exhausted(scores: &[f64], patience: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nerve_tagging::Prf;
+
+    #[test]
+    fn evaluations_are_compared_by_the_configured_measure() {
+        let record = |step, f1, dev_loss| EvaluationRecord {
+            step,
+            dev_entity: Prf { f1, ..Prf::default() },
+            dev_loss: Some(dev_loss),
+            ..EvaluationRecord::default()
+        };
+        let (first, second) = (record(1, 0.5, 0.2), record(2, 0.6, 0.3));
+        for (select_by, end) in [
+            (SelectBy::Micro, None),
+            (SelectBy::Loss, Some(End::OutOfPatience)),
+        ] {
+            let mut stopping = EarlyStopping::new(1, select_by);
+            stopping.steps = 9;
+            stopping.on_evaluation(&first, &Timing::default()).unwrap();
+            stopping.on_evaluation(&second, &Timing::default()).unwrap();
+            assert_eq!(stopping.stop(), end);
+        }
+    }
 
     #[test]
     fn patience_counts_the_evaluations_since_the_first_best() {

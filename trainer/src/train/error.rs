@@ -84,6 +84,40 @@ pub enum TrainError {
         /// The name.
         label: String,
     },
+    /// `select_by` names an entity type that the dev split does not have.
+    #[error(
+        "`select_by`: {} has no entity of type `{name}`; give micro, macro, loss or one of its types: {}",
+        path.display(),
+        types.join(", ")
+    )]
+    SelectByType {
+        /// The type.
+        name: String,
+        /// The dev file.
+        path: PathBuf,
+        /// Its types.
+        types: Vec<String>,
+    },
+    /// `r_drop` with a model that drops nothing.
+    #[error(
+        "`r_drop` compares two passes with different dropout masks, but all dropout probabilities of the model are 0; give \
+         `dropout` or `attention_dropout`, or remove `r_drop`"
+    )]
+    RDropWithoutDropout,
+    /// `swa_every` is so large that no step is averaged.
+    #[error(
+        "`swa_every` is {every}, and none of the steps {} to {steps}, which `swa` averages over, is a multiple of it; give fewer \
+         steps or a larger `swa`",
+        before + 1
+    )]
+    NothingAveraged {
+        /// The steps from one averaged step to the next.
+        every: usize,
+        /// The steps before the first that may be averaged.
+        before: usize,
+        /// All steps.
+        steps: usize,
+    },
     /// The output directory holds a run already.
     #[error("{} holds a run already; go on with it by --resume, or choose another directory", dir.display())]
     HoldsRun {

@@ -10,6 +10,7 @@ use crate::report::point::{EvaluationPoint, StepPoint};
 use crate::report::run::configuration::configuration_rows;
 use crate::report::run::page::RunReport;
 use crate::train::config::TrainConfig;
+use crate::train::config::averaging::Averaging;
 use crate::train::config::start::InitialModel;
 use crate::train::error::TrainError;
 use crate::train::notice::Notice;
@@ -80,11 +81,15 @@ impl Finished<'_> {
             ("tokens a second".to_owned(), format!("{speed:.0}")),
             ("threads".to_owned(), config.threads.to_string()),
         ];
-        if self.end == End::OutOfPatience {
-            let patience = config.patience.unwrap_or_default();
-            let reason = format!("no better dev F1 in {patience} evaluations");
-            facts.push(("ended early".to_owned(), reason));
-        }
+        let reason = match (self.end, config.patience, config.max_time) {
+            (End::OutOfPatience, Some(patience), _) => Some(format!(
+                "no better {} in {patience} evaluations",
+                config.select_by.measure()
+            )),
+            (End::OutOfTime, _, Some(max_time)) => Some(format!("its time, {max_time}, was over")),
+            _ => None,
+        };
+        facts.extend(reason.map(|reason| ("ended early".to_owned(), reason)));
         if let Some(test) = self.test {
             let tested = format!("{}, after step {}", test.checkpoint, test.step);
             facts.push(("tested checkpoint".to_owned(), tested));
@@ -129,8 +134,30 @@ impl Finished<'_> {
                 .filter(|test| test.checkpoint == TestedCheckpoint::Best)
                 .map(|test| test.evaluation.clone()),
             temperature,
+            selection: self.selection(config),
             configuration,
         }
+    }
+
+    /// Which of the run's evaluations the best checkpoint is of, and which weights it has.
+    fn selection(&self, config: &TrainConfig) -> Option<String> {
+        let best = self.records.iter().rev().find(|record| record.best)?;
+        let weights = match (best.averaged, config.averaging) {
+            (true, Some(Averaging::Exponential { decay })) => {
+                format!("an exponential moving average (decay {decay}) of the weights of all steps")
+            }
+            (true, Some(Averaging::Stochastic { .. })) => {
+                "the mean of the weights of several steps (stochastic weight averaging)".to_owned()
+            }
+            _ => "the weights".to_owned(),
+        };
+        Some(format!(
+            "This checkpoint has {weights} after step {} of {}, which had the best {} of {} evaluations.",
+            best.step,
+            self.steps.len(),
+            config.select_by.measure(),
+            self.records.len()
+        ))
     }
 
     fn steps(&self) -> Vec<StepPoint> {

@@ -6,9 +6,10 @@ use crate::train::error::TrainError;
 use crate::train::example::Example;
 use crate::train::notice::Notice;
 use crate::train::record::{End, EvaluationRecord, StepRecord, Timing};
+use crate::train::select_by::SelectBy;
 
-/// The size of a training run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The size of a training run, and how its evaluations are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Training sentences.
     pub sentences: usize,
@@ -24,6 +25,8 @@ pub struct Plan {
     pub done: usize,
     /// Threads.
     pub threads: usize,
+    /// What makes an evaluation the best one.
+    pub select_by: SelectBy,
 }
 
 /// What a hook needs to know to change examples.

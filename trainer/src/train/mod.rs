@@ -1,5 +1,6 @@
 //! Fitting a tagger: options, examples, steps, checkpoints.
 
+mod average;
 pub(crate) mod config;
 mod device;
 mod early_stopping;
@@ -23,14 +24,18 @@ mod run;
 mod run_dir;
 mod schedule;
 mod seeds;
+mod select_by;
 mod shard;
 mod state;
 mod step;
 mod subwords;
 mod tensorboard;
+mod time_limit;
 mod training;
 mod training_set;
 
+pub use config::averaging::Averaging;
+pub use config::regularization::Regularization;
 pub use config::{
     InitialModel, MOST_THREADS, Objective, Optimization, OptionError, Scratch, TokenizerSource, TrainConfig,
     seed_configs,
@@ -51,4 +56,6 @@ pub use resume::{resumed_config, resumed_seed_configs};
 pub use run::{Beginning, train};
 pub use schedule::{Decay, DevScore, Schedule, ScheduleKind, Steps};
 pub use seeds::{SeedResult, SeedsReport, Spread, train_seeds};
+pub use select_by::SelectBy;
 pub use subwords::LabeledSubwords;
+pub use time_limit::{TimeLimit, TimeLimitError};

@@ -9,6 +9,8 @@ use nerve_tagging::LabelSet;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::calibration::TemperatureAtBound;
+use crate::train::schedule::ScheduleKind;
+use crate::train::time_limit::TimeLimit;
 
 /// A decision that was taken for the user, or a fault of the data that training goes on in spite of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +55,24 @@ pub enum Notice {
     OutOfPatience {
         /// The patience.
         patience: usize,
+        /// The measure that did not improve.
+        measure: String,
+    },
+    /// The run that is resumed has taken the time it may take, so that no step is made.
+    OutOfTime {
+        /// The limit.
+        max_time: TimeLimit,
+    },
+    /// A run that has made steps continues to another end than it was to have.
+    NewEnd {
+        /// The schedule of the learning rate.
+        schedule: ScheduleKind,
+        /// The epochs before and now.
+        epochs: [usize; 2],
+        /// The steps of all epochs before and now.
+        steps: [usize; 2],
+        /// The steps made.
+        done: usize,
     },
     /// A temperature was fitted, but not written.
     NoTemperature(TemperatureAtBound),
@@ -102,7 +122,11 @@ impl Notice {
     /// Whether the user should change something.
     pub fn is_warning(&self) -> bool {
         match self {
-            Self::DefaultLearningRate { .. } | Self::NewHead { .. } | Self::OutOfPatience { .. } => false,
+            Self::DefaultLearningRate { .. }
+            | Self::NewHead { .. }
+            | Self::OutOfPatience { .. }
+            | Self::OutOfTime { .. }
+            | Self::NewEnd { .. } => false,
             Self::NoEntities { .. }
             | Self::UntrainedTypes { .. }
             | Self::SpanChanges { .. }
@@ -141,10 +165,25 @@ impl fmt::Display for Notice {
                 list(types)
             ),
             Self::SpanChanges { path, changes } => write!(f, "{}: {changes}", path.display()),
-            Self::OutOfPatience { patience } => write!(
+            Self::OutOfPatience { patience, measure } => write!(
                 f,
-                "no step is made: the last {patience} evaluations or more have no better dev entity F1 than an earlier one, \
+                "no step is made: the last {patience} evaluations or more have no better {measure} than an earlier one, \
                  and --patience is {patience}; a higher --patience continues the run"
+            ),
+            Self::OutOfTime { max_time } => write!(
+                f,
+                "no step is made: the run has taken {max_time} or more, which is its --max-time; a longer --max-time continues \
+                 the run"
+            ),
+            Self::NewEnd {
+                schedule,
+                epochs: [before, now],
+                steps: [steps_before, steps],
+                done,
+            } => write!(
+                f,
+                "the run has {now} epochs, no longer {before}: its schedule ({schedule}) ends at step {steps}; the {done} steps \
+                 made until then had the learning rates of an end at step {steps_before}"
             ),
             Self::NoTemperature(reason) => reason.fmt(f),
         }

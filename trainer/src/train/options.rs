@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::soup::kind::SoupKind;
 use crate::train::config::error::OptionError;
 use crate::train::loss::{ClassWeights, LossKind};
 use crate::train::optimizer::OptimizerKind;
 use crate::train::record::TestedCheckpoint;
 use crate::train::schedule::ScheduleKind;
+use crate::train::select_by::SelectBy;
 use crate::train::subwords::LabeledSubwords;
+use crate::train::time_limit::TimeLimit;
 use nerve_inference::Device;
 
 /// Options of earlier versions, which may still be there as `false`.
@@ -210,7 +213,7 @@ options! {
         /// Epochs after which the schedule step lowers the learning rate [default: 1].
         #[arg(long, value_name = "EPOCHS")]
         step_epochs: usize,
-        /// Evaluations without a better dev entity F1 after which the schedule plateau lowers the learning rate.
+        /// Evaluations without a better score (--select-by) after which the schedule plateau lowers the learning rate.
         /// Evaluations during warm-up, and those that score 0, do not count [default: 1].
         #[arg(long, value_name = "EVALUATIONS")]
         plateau_patience: usize,
@@ -246,6 +249,29 @@ options! {
         /// Dropout probability of attention weights [default: the base's].
         #[arg(long)]
         attention_dropout: f64,
+        /// R-Drop: pass every batch twice with other dropout masks, and add this factor times the divergence of both
+        /// passes' distributions to the mean of their losses.
+        #[arg(long, value_name = "FACTOR")]
+        r_drop: f64,
+        /// Adversarial training (FGM): add the gradient of a second pass in which the word embeddings of each window are
+        /// moved by this norm to where the loss is larger.
+        #[arg(long, value_name = "NORM")]
+        adversarial: f64,
+        /// Evaluate and keep an exponential moving average of the weights, with this factor of the previous average in each
+        /// step; after step N at most N / (N + 9).
+        #[arg(long, value_name = "DECAY")]
+        ema: f64,
+        /// Evaluate and keep the mean of the weights over the last part of the steps, this fraction of all.
+        #[arg(long, value_name = "FRACTION")]
+        swa: f64,
+        /// Steps from one set of weights in the mean of --swa to the next, counted from the first step of the run
+        /// [default: 1].
+        #[arg(long, value_name = "STEPS")]
+        swa_every: usize,
+        /// Measure on dev that makes an evaluation the best one: `micro` (entity F1), `macro` (mean F1 of the types), the
+        /// F1 of an entity type, given by its name, or `loss` [default: micro].
+        #[arg(long, value_name = "micro|macro|TYPE|loss")]
+        select_by: SelectBy,
         /// Longest window in tokens, special tokens included [default: 128].
         #[arg(long, value_name = "TOKENS")]
         max_length: usize,
@@ -263,12 +289,20 @@ options! {
         /// Passes over the training sentences [default: 5].
         #[arg(long)]
         epochs: usize,
-        /// Stop after this number of evaluations without a better dev entity F1 [default: never].
+        /// Stop after this number of evaluations without a better score (--select-by) [default: never].
         #[arg(long, value_name = "EVALUATIONS")]
         patience: usize,
+        /// End the run after the step in which it has taken this long, evaluations included, with an evaluation and a
+        /// checkpoint: 3600s, 90m, 2h. The schedule stays that of all epochs [default: never].
+        #[arg(long, value_name = "DURATION")]
+        max_time: TimeLimit,
         /// Train once for each of these seeds, in OUT/seed-N, and report mean and standard deviation.
         #[arg(long, value_delimiter = ',', conflicts_with = "seed")]
         seeds: Vec<u64>,
+        /// Also average the best checkpoints of all --seeds, in OUT/soup: all of them, or those with which the average is
+        /// not worse on dev.
+        #[arg(long, value_enum)]
+        soup: SoupKind,
         /// Device to train on: cpu, or cuda[:N] in a program built with the feature `cuda` [default: cpu].
         #[arg(long, value_name = "cpu|cuda[:N]")]
         device: Device,

@@ -10,12 +10,14 @@ use crate::train::error::TrainError;
 use crate::train::hook::{Plan, StepEvent, TrainingHook};
 use crate::train::notice::Notice;
 use crate::train::record::{End, EvaluationRecord, Timing};
+use crate::train::select_by::SelectBy;
 
 /// A progress bar and a line per evaluation on standard error; only the lines if that is not a terminal.
 #[derive(Debug)]
 pub struct TerminalProgress {
     bar: ProgressBar,
     interrupted: Arc<AtomicBool>,
+    select_by: SelectBy,
 }
 
 impl TerminalProgress {
@@ -26,7 +28,11 @@ impl TerminalProgress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { bar, interrupted }
+        Self {
+            bar,
+            interrupted,
+            select_by: SelectBy::default(),
+        }
     }
 
     fn line(&self, text: &str) {
@@ -36,6 +42,7 @@ impl TerminalProgress {
 
 impl TrainingHook for TerminalProgress {
     fn on_start(&mut self, plan: &Plan, _evaluations: &[EvaluationRecord]) -> Result<(), TrainError> {
+        self.select_by = plan.select_by.clone();
         self.line(&format!(
             "{} sentences in {} windows, {} labels, {:.1} M parameters, {} steps on {} threads",
             plan.sentences,
@@ -67,14 +74,19 @@ impl TrainingHook for TerminalProgress {
     }
 
     fn on_evaluation(&mut self, record: &EvaluationRecord, timing: &Timing) -> Result<(), TrainError> {
+        let selected = match &self.select_by {
+            SelectBy::Micro => String::new(),
+            other => format!(", {} {:.4}", other.measure(), other.value(record)),
+        };
         self.line(&format!(
-            "epoch {}, step {}: loss {:.4}, dev entity F1 {:.4} (P {:.4}, R {:.4}), {:.1} s, {:.0} tokens/s{}",
+            "epoch {}, step {}: loss {:.4}, dev entity F1 {:.4} (P {:.4}, R {:.4}){}, {:.1} s, {:.0} tokens/s{}",
             record.epoch,
             record.step,
             record.loss,
             record.dev_entity.f1,
             record.dev_entity.precision,
             record.dev_entity.recall,
+            selected,
             timing.seconds,
             timing.tokens_per_second,
             if record.best { ", best" } else { "" }

@@ -1,6 +1,6 @@
 //! The records of a training run.
 
-use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -10,14 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Evaluation;
 use crate::train::notice::Notice;
-use crate::train::schedule::DevScore;
 
 /// The record of one step, a line of `steps.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The step, counted from 1.
     pub step: usize,
-    /// The mean loss of its labeled tokens.
+    /// The mean loss of its labeled tokens, without what regularizes it.
     pub loss: f64,
     /// The learning rate.
     pub learning_rate: f64,
@@ -29,7 +28,7 @@ pub struct StepRecord {
 }
 
 /// The record of one evaluation, a line of `records.jsonl`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRecord {
     /// The current epoch, counted from 1.
     pub epoch: usize,
@@ -49,36 +48,22 @@ pub struct EvaluationRecord {
     /// cannot be computed. The logits of a word are those of its first subword.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dev_loss: Option<f64>,
-    /// Whether this is the best evaluation so far: it has the highest dev entity F1 and, among equals, the lowest dev
+    /// Entity precision, recall and F1 on the dev split of each entity type that occurs in gold or prediction. Records of
+    /// earlier versions have none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub dev_types: BTreeMap<String, Prf>,
+    /// Whether the weights that were evaluated are an average over steps.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub averaged: bool,
+    /// Whether this is the best evaluation so far by the configured measure; among equals, the one with the lowest dev
     /// loss.
     pub best: bool,
-}
-
-impl EvaluationRecord {
-    /// The score and the step of the evaluation.
-    pub(super) fn dev_score(&self) -> DevScore {
-        DevScore {
-            step: self.step,
-            f1: self.dev_entity.f1,
-        }
-    }
-
-    /// Whether the checkpoint of this evaluation is preferred to that of `other`: higher dev entity F1 or, if that is
-    /// equal, lower dev loss.
-    pub(super) fn is_better_than(&self, other: &Self) -> bool {
-        let loss = |record: &Self| record.dev_loss.unwrap_or(f64::INFINITY);
-        match self.dev_entity.f1.total_cmp(&other.dev_entity.f1) {
-            Ordering::Greater => true,
-            Ordering::Equal => loss(self) < loss(other),
-            Ordering::Less => false,
-        }
-    }
 }
 
 /// The speed of the steps since the previous evaluation, a line of `timings.jsonl`.
 ///
 /// It is not part of the evaluation records, which are bit-identical when a run is repeated or resumed.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
     /// The number of steps since the start of the run.
     pub step: usize,
@@ -96,6 +81,8 @@ pub enum End {
     Finished,
     /// The number of evaluations without a better score reached the configured patience.
     OutOfPatience,
+    /// The configured time is over.
+    OutOfTime,
     /// The run was interrupted and can be resumed.
     Interrupted,
 }
@@ -104,7 +91,7 @@ pub enum End {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum TestedCheckpoint {
-    /// The checkpoint with the highest dev entity F1; among equals, the lowest dev loss.
+    /// The checkpoint of the best evaluation.
     #[default]
     Best,
     /// The checkpoint after the last step.
@@ -139,7 +126,7 @@ pub struct TrainReport {
     pub records: Vec<EvaluationRecord>,
     /// All steps.
     pub steps: Vec<StepRecord>,
-    /// The checkpoint with the highest dev entity F1; among equals, the lowest dev loss.
+    /// The checkpoint of the best evaluation.
     pub best: PathBuf,
     /// Why the run ended.
     pub end: End,

@@ -10,6 +10,7 @@ use crate::evaluate::checkpoint::CheckpointTagger;
 use crate::evaluate::evaluate;
 use crate::evaluate::evaluation::evaluate_with_loss;
 use crate::model::checkpoint::{ModelDir, write_checkpoint};
+use crate::train::average::AveragedWeights;
 use crate::train::config::TrainConfig;
 use crate::train::device::open_device;
 use crate::train::early_stopping::EarlyStopping;
@@ -26,11 +27,12 @@ use crate::train::record::{
 };
 use crate::train::resume::check_options;
 use crate::train::run_dir::{Reported, RunDir};
+use crate::train::select_by::SelectBy;
 use crate::train::state::TrainingState;
 use crate::train::tensorboard::TensorBoardLog;
 use crate::train::training::{Training, labels, notices};
 use crate::train::training_set::TrainingSet;
-use nerve_corpus::Corpus;
+use nerve_corpus::{Corpus, entity_types};
 
 /// Where a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,7 @@ pub fn train(
         });
     }
     let (corpus, dev) = (splits.read_train()?, splits.read_dev()?);
+    check_select_by(&config.select_by, &dev)?;
     let dir = RunDir::new(&config.out);
     let lock = match beginning {
         Beginning::New => None,
@@ -71,12 +74,12 @@ pub fn train(
     };
     let given = config;
     let config = &given.with_learning_rate(base.config.hidden_size);
-    let state = match beginning {
-        Beginning::New => None,
+    let (state, recorded) = match beginning {
+        Beginning::New => (None, None),
         Beginning::Resumed => {
             let recorded = dir.config()?.with_learning_rate(base.config.hidden_size);
             check_options(&config.out, recorded.options(), config.options())?;
-            dir.resume()?
+            (dir.resume()?, Some(recorded))
         }
     };
     let device = open_device(config.device).map_err(|source| TrainError::Device {
@@ -89,35 +92,45 @@ pub fn train(
     let tagger = Training::tagger(config, base, labels)?;
     let mut hooks = Hooks::new(own_hooks(config, &dir), hooks);
     let training_set = TrainingSet::new(config, corpus, &tagger, &mut hooks)?;
-    let notices = match &state {
+    let mut notices = match &state {
         Some(_) => dir.notices(),
         None => notices(given, head.as_ref(), &tagger, &training_set, &dev),
     };
+    if let (Some(state), Some(recorded)) = (&state, &recorded) {
+        let new_end = new_end(recorded.epochs, config, &training_set, state.step);
+        notices.extend(new_end.filter(|notice| !notices.contains(notice)));
+    }
     let mut training = Training::new(config, tagger, &training_set)?;
     if let Some(state) = &state {
         check_state(state, config, &training_set, splits.train)?;
-        state.restore(&dir.last(), &mut training.optimizer)?;
+        let average = training.average.as_mut();
+        state.restore(&dir.last(), &mut training.optimizer, average)?;
     }
     let lock = match lock {
         Some(lock) => {
+            // Before the options, which tell the next process that the end of the run is not new any more.
+            dir.write_notices(&notices)?;
             dir.write_options(config.options())?;
             lock
         }
-        None => dir.create(config.options())?,
+        None => {
+            let lock = dir.create(config.options())?;
+            dir.write_notices(&notices)?;
+            lock
+        }
     };
-    if state.is_none() {
-        dir.write_notices(&notices)?;
-    }
     let mut run = Run {
         records: dir.records()?,
         steps: dir.steps()?,
         dir,
         dev,
         set: &training_set,
-        saved: training.optimizer.steps(),
+        saved: state.as_ref().map_or((0, 0), |state| (state.step, state.records)),
         training,
         device,
         since: Clock::default(),
+        began: Instant::now(),
+        seconds_before: state.map_or(0.0, |state| state.seconds),
         notices,
         _lock: lock,
     };
@@ -167,11 +180,35 @@ fn check_state(
     Ok(())
 }
 
+/// An error if evaluations are compared by an entity type that the dev split does not have.
+fn check_select_by(select_by: &SelectBy, dev: &Corpus) -> Result<(), TrainError> {
+    let types = entity_types([dev]);
+    match select_by {
+        SelectBy::Type(name) if !types.contains(name) => Err(TrainError::SelectByType {
+            name: name.clone(),
+            path: dev.path.clone(),
+            types: types.into_iter().collect(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A notice that a run which was to have `epochs`, and has made `done` steps, has another end now.
+fn new_end(epochs: usize, config: &TrainConfig, set: &TrainingSet, done: usize) -> Option<Notice> {
+    (epochs != config.epochs && done > 0).then(|| Notice::NewEnd {
+        schedule: config.optimization.schedule.decay.kind(),
+        epochs: [epochs, config.epochs],
+        steps: [epochs, config.epochs].map(|epochs| set.steps.per_epoch.saturating_mul(epochs)),
+        done,
+    })
+}
+
 /// The hooks that every run of this configuration has.
 fn own_hooks(config: &TrainConfig, dir: &RunDir) -> Vec<Box<dyn TrainingHook>> {
     let mut hooks: Vec<Box<dyn TrainingHook>> = vec![Box::new(JsonLinesLog::new(dir.clone()))];
     if let Some(patience) = config.patience {
-        hooks.push(Box::new(EarlyStopping::new(patience)));
+        let select_by = config.select_by.clone();
+        hooks.push(Box::new(EarlyStopping::new(patience, select_by)));
     }
     if config.reports {
         hooks.push(Box::new(TensorBoardLog::new(&config.out)));
@@ -191,6 +228,7 @@ fn plan(training: &Training<'_>, training_set: &TrainingSet) -> Plan {
         steps: training_set.steps.total,
         done: training.optimizer.steps(),
         threads: training.config.threads,
+        select_by: training.config.select_by.clone(),
     }
 }
 
@@ -204,8 +242,11 @@ struct Run<'r> {
     steps: Vec<StepRecord>,
     device: Device,
     since: Clock,
-    // The step of the last checkpoint.
-    saved: usize,
+    began: Instant,
+    // The seconds that earlier parts of the run have taken.
+    seconds_before: f64,
+    // The numbers of steps and of evaluations in the last checkpoint.
+    saved: (usize, usize),
     notices: Vec<Notice>,
     _lock: RunLock,
 }
@@ -228,11 +269,24 @@ impl Run<'_> {
     fn fit(&mut self, hooks: &mut Hooks<'_, '_>) -> Result<End, TrainError> {
         let (config, set) = (self.training.config, self.set);
         let done = self.training.optimizer.steps();
-        if let Some(end) = hooks.stop().filter(|_| done < set.steps.total) {
-            if let (End::OutOfPatience, Some(patience)) = (end, config.patience) {
-                let notice = Notice::OutOfPatience { patience };
+        // A run that begins makes at least one step.
+        let time_is_over = done > 0 && self.is_out_of_time(self.seconds_before);
+        let end = hooks.stop().or(time_is_over.then_some(End::OutOfTime));
+        if let Some(end) = end.filter(|_| done < set.steps.total) {
+            let notice = match (end, config.patience, config.max_time) {
+                (End::OutOfPatience, Some(patience), _) => Some(Notice::OutOfPatience {
+                    patience,
+                    measure: config.select_by.measure(),
+                }),
+                (End::OutOfTime, _, Some(max_time)) => Some(Notice::OutOfTime { max_time }),
+                _ => None,
+            };
+            if let Some(notice) = notice {
                 hooks.on_notice(&notice)?;
                 self.notices.push(notice);
+            }
+            if end == End::OutOfTime {
+                self.evaluate_once(hooks)?;
             }
             return Ok(end);
         }
@@ -256,6 +310,10 @@ impl Run<'_> {
                     self.commit()?;
                     return Ok(end);
                 }
+                if self.steps.len() < set.steps.total && self.is_out_of_time(self.seconds()) {
+                    self.evaluate_once(hooks)?;
+                    return Ok(End::OutOfTime);
+                }
             }
         }
         Ok(End::Finished)
@@ -276,14 +334,71 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The seconds that the run has taken, with its earlier parts.
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.began.elapsed().as_secs_f64()
+    }
+
+    /// Whether the run has taken as long as it may after so many seconds.
+    fn is_out_of_time(&self, seconds: f64) -> bool {
+        let limit = self.training.config.max_time;
+        limit.is_some_and(|limit| seconds >= limit.seconds())
+    }
+
+    /// Evaluates the dev split and makes a checkpoint, unless the last step is evaluated.
+    fn evaluate_once(&mut self, hooks: &mut Hooks<'_, '_>) -> Result<(), TrainError> {
+        let evaluated = self.records.last().map(|record| record.step);
+        match evaluated == Some(self.training.optimizer.steps()) {
+            true => Ok(()),
+            false => self.evaluate(hooks),
+        }
+    }
+
     /// Evaluates the dev split and makes a checkpoint.
     fn evaluate(&mut self, hooks: &mut Hooks<'_, '_>) -> Result<(), TrainError> {
         let since = std::mem::take(&mut self.since);
-        let (record, timing) = self.evaluated(&since)?;
+        let (record, timing) = match self.training.average.as_ref().map(AveragedWeights::has_begun) {
+            Some(true) => self.evaluated_average(&since)?,
+            _ => self.evaluated(&since)?,
+        };
         self.records.push(record);
         self.save()?;
-        hooks.on_evaluation(&record, &timing)?;
+        if let Some(record) = self.records.last() {
+            hooks.on_evaluation(record, &timing)?;
+        }
         self.commit()
+    }
+
+    /// The record of [`Self::evaluated`] for the average of the weights, whose checkpoint is written if it is the best one.
+    fn evaluated_average(&mut self, clock: &Clock) -> Result<(EvaluationRecord, Timing), TrainError> {
+        self.swap_average()?;
+        let (mut record, timing) = self.evaluated(clock)?;
+        record.averaged = true;
+        if record.best {
+            self.write_weights(&self.dir.average(record.step))?;
+        }
+        self.swap_average()?;
+        Ok((record, timing))
+    }
+
+    /// Exchanges the weights and their average, where there is one.
+    fn swap_average(&self) -> Result<(), TrainError> {
+        match &self.training.average {
+            Some(average) => Ok(average.swap()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the network as a checkpoint.
+    fn write_weights(&self, path: &Path) -> Result<(), TrainError> {
+        let tagger = &self.training.tagger;
+        let max_length = self.training.config.max_length;
+        Ok(write_checkpoint(
+            path,
+            tagger.network(),
+            tagger.tokenizer(),
+            max_length,
+        )?)
     }
 
     fn evaluates_after(&self, step: usize) -> bool {
@@ -307,9 +422,17 @@ impl Run<'_> {
             dev_surface_f1: found.score.surface.f1,
             dev_token_accuracy: found.score.token_accuracy,
             dev_loss,
+            dev_types: found
+                .score
+                .types
+                .into_iter()
+                .map(|(name, scores)| (name, scores.entity))
+                .collect(),
+            averaged: false,
             best: false,
         };
-        record.best = best.is_none_or(|best| record.is_better_than(best));
+        let select_by = &self.training.config.select_by;
+        record.best = best.is_none_or(|best| select_by.prefers(&record, best));
         let timing = Timing {
             step,
             seconds: clock.seconds,
@@ -318,30 +441,34 @@ impl Run<'_> {
         Ok((record, timing))
     }
 
-    /// Writes the checkpoint of the steps made, with the state that a resumed run needs, unless it is there.
+    /// Writes the checkpoint of the steps and evaluations made, with the state that a resumed run needs, unless it is there.
     fn save(&mut self) -> Result<(), TrainError> {
-        let step = self.training.optimizer.steps();
-        if self.saved == step {
-            return Ok(());
-        }
-        let path = self.dir.checkpoint(step);
-        let tagger = &self.training.tagger;
-        let max_length = self.training.config.max_length;
-        write_checkpoint(&path, tagger.network(), tagger.tokenizer(), max_length)?;
+        let average = self.training.average.as_ref();
         let state = TrainingState {
-            step,
+            step: self.training.optimizer.steps(),
             records: self.records.len(),
             examples: self.set.hash(),
+            seconds: self.seconds(),
+            averaged: average.map_or(0, AveragedWeights::count),
         };
-        state.write(&path, &self.training.optimizer)?;
-        self.saved = step;
+        let made = (state.step, state.records);
+        let path = self.dir.checkpoint(state.step);
+        match self.saved {
+            saved if saved == made => return Ok(()),
+            (step, _) if step == state.step => state.replace(&path)?,
+            _ => {
+                self.write_weights(&path)?;
+                state.write(&path, &self.training.optimizer, average)?;
+            }
+        }
+        self.saved = made;
         Ok(())
     }
 
     /// Makes the last checkpoint the one that a resumed run continues from.
     fn commit(&self) -> Result<(), TrainError> {
         let best = self.records.iter().rev().find(|record| record.best);
-        self.dir.commit(self.saved, best.map(|record| record.step))
+        self.dir.commit(self.saved.0, best)
     }
 
     /// The evaluation on the test split that the configuration asks for. It is made once.

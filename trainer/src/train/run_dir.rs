@@ -126,7 +126,7 @@ impl RunDir {
         cut(&self.path(TIMINGS), records)?;
         let best = self.records()?.into_iter().rev().find(|record| record.best);
         if let Some(best) = best {
-            link(&self.path(BEST), &self.checkpoint(best.step))?;
+            link(&self.path(BEST), &self.evaluated(&best))?;
         }
         Ok(state)
     }
@@ -174,6 +174,19 @@ impl RunDir {
         self.path(CHECKPOINTS).join(format!("step-{step:06}"))
     }
 
+    /// Where the average of the weights after so many steps belongs.
+    pub(super) fn average(&self, step: usize) -> PathBuf {
+        self.path(CHECKPOINTS).join(format!("step-{step:06}-average"))
+    }
+
+    /// Where the checkpoint with the weights of an evaluation belongs.
+    fn evaluated(&self, record: &EvaluationRecord) -> PathBuf {
+        match record.averaged {
+            true => self.average(record.step),
+            false => self.checkpoint(record.step),
+        }
+    }
+
     pub(super) fn steps(&self) -> Result<Vec<StepRecord>, TrainError> {
         read_lines(&self.path(STEPS))
     }
@@ -200,12 +213,16 @@ impl RunDir {
         append_at_once(&self.path(RECORDS), record)
     }
 
-    /// Makes the checkpoint of a step, once it is on the disk, the last one, and the best one where it is; others are removed.
-    pub(super) fn commit(&self, step: usize, best: Option<usize>) -> Result<(), TrainError> {
+    /// Makes the checkpoint of a step, once it is on the disk, the last one, and that of the best evaluation the best one;
+    /// others are removed.
+    pub(super) fn commit(&self, step: usize, best: Option<&EvaluationRecord>) -> Result<(), TrainError> {
         let last = self.checkpoint(step);
         sync_all(&last)?;
+        if let Some(best) = best.filter(|best| best.averaged) {
+            sync_all(&self.evaluated(best))?;
+        }
         link(&self.path(LAST), &last)?;
-        let best = best.map(|step| self.checkpoint(step));
+        let best = best.map(|best| self.evaluated(best));
         if let Some(best) = &best {
             link(&self.path(BEST), best)?;
         }

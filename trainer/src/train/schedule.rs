@@ -1,6 +1,7 @@
 //! The learning rate of each step.
 
 use std::f64::consts::PI;
+use std::fmt;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,20 @@ pub enum ScheduleKind {
     Cosine,
     /// The rate is multiplied by a factor every few epochs.
     Step,
-    /// The rate is multiplied by a factor when dev entity F1 stops rising.
+    /// The rate is multiplied by a factor when evaluations stop improving.
     Plateau,
+}
+
+impl fmt::Display for ScheduleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Constant => "constant",
+            Self::Linear => "linear",
+            Self::Cosine => "cosine",
+            Self::Step => "step",
+            Self::Plateau => "plateau",
+        })
+    }
 }
 
 /// How the learning rate falls after the warm-up.
@@ -48,6 +61,19 @@ pub enum Decay {
     },
 }
 
+impl Decay {
+    /// The schedule that the rate falls by.
+    pub(super) fn kind(self) -> ScheduleKind {
+        match self {
+            Self::Constant => ScheduleKind::Constant,
+            Self::Linear => ScheduleKind::Linear,
+            Self::Cosine => ScheduleKind::Cosine,
+            Self::Step { .. } => ScheduleKind::Step,
+            Self::Plateau { .. } => ScheduleKind::Plateau,
+        }
+    }
+}
+
 /// The learning rate as a function of the step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
@@ -66,13 +92,13 @@ pub struct Steps {
     pub per_epoch: usize,
 }
 
-/// The score of an evaluation on the dev split.
+/// The score of an evaluation on the dev split, by which evaluations are compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DevScore {
     /// The number of steps before the evaluation.
     pub step: usize,
-    /// Entity F1.
-    pub f1: f64,
+    /// The configured measure; higher is better.
+    pub score: f64,
 }
 
 impl Schedule {
@@ -106,12 +132,12 @@ fn power(gamma: f64, times: usize) -> f64 {
 /// Evaluations in the first `warm` steps, and those with score 0, can set the best score but do not count as waiting.
 fn falls(evaluations: &[DevScore], warm: f64, patience: usize) -> usize {
     let (mut best, mut waited, mut falls) = (f64::NEG_INFINITY, 0, 0);
-    for &DevScore { step, f1 } in evaluations {
-        if f1 > best {
-            (best, waited) = (f1, 0);
+    for &DevScore { step, score } in evaluations {
+        if score > best {
+            (best, waited) = (score, 0);
             continue;
         }
-        if step as f64 <= warm || f1 == 0.0 {
+        if step as f64 <= warm || score == 0.0 {
             continue;
         }
         waited += 1;
@@ -133,7 +159,7 @@ mod tests {
 
     /// Evaluations with these scores, one after each step, from step 1.
     fn evaluations(scores: &[f64]) -> Vec<DevScore> {
-        let score = |(step, &f1)| DevScore { step, f1 };
+        let score = |(step, &score)| DevScore { step, score };
         (1..).zip(scores).map(score).collect()
     }
 

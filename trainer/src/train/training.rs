@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use nerve_repository::ModelConfig;
 use nerve_tagging::LabelSet;
 
 use crate::evaluate::Tagger;
 use crate::evaluate::checkpoint::CheckpointTagger;
 use crate::model::bert::BertTagger;
 use crate::model::checkpoint::ModelDir;
+use crate::train::average::AveragedWeights;
 use crate::train::config::TrainConfig;
+use crate::train::config::averaging::Averaging;
 use crate::train::error::TrainError;
 use crate::train::example::Example;
 use crate::train::hook::Prediction;
@@ -30,6 +33,8 @@ pub(super) struct Training<'c> {
     pub(super) config: &'c TrainConfig,
     pub(super) tagger: CheckpointTagger,
     pub(super) optimizer: Optimizer,
+    /// The average of the weights, where the configuration asks for one.
+    pub(super) average: Option<AveragedWeights>,
     loss: Loss,
     learning_rate: f64,
 }
@@ -50,6 +55,9 @@ impl<'c> Training<'c> {
         let (network, tokenizer) = base
             .with_dropout(config.dropout, config.attention_dropout)
             .into_tagger(&labels, config.seed)?;
+        if config.regularization.r_drop.is_some() && drops_nothing(network.config()) {
+            return Err(TrainError::RDropWithoutDropout);
+        }
         let network = frozen(config, network)?;
         Ok(CheckpointTagger::new(
             network,
@@ -77,9 +85,20 @@ impl<'c> Training<'c> {
         let plan = |name: &str| ParameterPlan::new(name, layers, optimization.layer_decay, head);
         let decay = optimization.weight_decay;
         let optimizer = Optimizer::new(parameters, plan, optimization.rule, decay, config.threads)?;
+        let total = set.steps.total;
+        let average = |averaging: Averaging| match averaging.has_effect(total) {
+            true => Ok(AveragedWeights::new(
+                averaging,
+                parameters,
+                total,
+                config.threads,
+            )?),
+            false => Err(nothing_averaged(averaging, total)),
+        };
         Ok(Self {
             config,
             optimizer,
+            average: config.averaging.map(average).transpose()?,
             loss: loss(config, tagger.labels(), set)?,
             learning_rate,
             tagger,
@@ -95,7 +114,8 @@ impl<'c> Training<'c> {
     ) -> Result<(StepRecord, Vec<Vec<Prediction<'e>>>), TrainError> {
         let optimization = &self.config.optimization;
         let step = self.optimizer.steps();
-        let scores: Vec<DevScore> = records.iter().map(EvaluationRecord::dev_score).collect();
+        let select_by = &self.config.select_by;
+        let scores: Vec<DevScore> = records.iter().map(|record| select_by.dev_score(record)).collect();
         let rate = optimization
             .schedule
             .rate(self.learning_rate, step, set.steps, &scores);
@@ -106,13 +126,17 @@ impl<'c> Training<'c> {
             Device::Cpu => self.config.threads,
             Device::Cuda(_) => 1,
         };
-        let found = differentiate(network, &mut self.optimizer, batches, &self.loss, threads, seed)?;
+        let loss = (&self.loss, self.config.regularization);
+        let found = differentiate(network, &mut self.optimizer, batches, loss, threads, seed)?;
         set.finite(step, batches, "loss", found.loss)?;
         set.finite(step, batches, "gradient norm", found.norm)?;
         let scale = optimization
             .clip
             .map_or(1.0, |clip| (clip / found.norm.max(1e-6)).min(1.0));
         self.optimizer.step(rate, scale)?;
+        if let Some(average) = &mut self.average {
+            average.add(step + 1)?;
+        }
         let record = StepRecord {
             step: step + 1,
             loss: found.loss,
@@ -122,6 +146,27 @@ impl<'c> Training<'c> {
         };
         Ok((record, found.predicted))
     }
+}
+
+/// The error of an average over a run of `total` steps that has none of them.
+fn nothing_averaged(averaging: Averaging, total: usize) -> TrainError {
+    TrainError::NothingAveraged {
+        every: averaging.every(),
+        before: averaging.steps_before(total),
+        steps: total,
+    }
+}
+
+/// Whether a model has no dropout anywhere.
+fn drops_nothing(config: &ModelConfig) -> bool {
+    let hidden = config.hidden_dropout_prob;
+    [
+        hidden,
+        config.attention_probs_dropout_prob,
+        config.classifier_dropout.unwrap_or(hidden),
+    ]
+    .iter()
+    .all(|&probability| probability == 0.0)
 }
 
 /// The labels to train: those of the base model if it has the entity types of the corpora, so that its head is kept, else

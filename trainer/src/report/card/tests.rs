@@ -18,6 +18,7 @@ fn card() -> ModelCard {
         dev: Some(evaluation()),
         test: Some(evaluation()),
         temperature: Some(1.5),
+        selection: Some("Chosen by its F1.".to_owned()),
         configuration: vec![("a|b".to_owned(), "1".to_owned())],
     }
 }
@@ -41,6 +42,7 @@ fn the_front_matter_states_what_the_hub_reads() {
         assert!(front.lines().any(|found| found == line), "{line}\n{front}");
     }
     assert!(body.contains("| a\\|b | 1 |") && body.contains("micro"), "{body}");
+    assert!(body.contains("Chosen by its F1.\n"), "{body}");
 }
 
 #[test]

@@ -52,6 +52,14 @@ pub enum OptionError {
         /// The condition under which it has one.
         when: &'static str,
     },
+    /// Two options exclude each other.
+    #[error("`{}` and `{}` cannot be given together: {reason}; remove one of them", options[0], options[1])]
+    Conflict {
+        /// The options.
+        options: [&'static str; 2],
+        /// Why.
+        reason: &'static str,
+    },
     /// The names of numbered tags are unusable.
     #[error(transparent)]
     Labels(#[from] nerve_corpus::CorpusError),

@@ -1,9 +1,11 @@
 //! The validated configuration of a training run.
 
+pub(crate) mod averaging;
 mod checks;
 pub(crate) mod error;
 mod objective;
 mod optimization;
+pub(crate) mod regularization;
 pub(crate) mod start;
 
 use std::path::PathBuf;
@@ -13,10 +15,14 @@ use regex::Regex;
 use crate::train::learning_rate::learning_rate;
 use crate::train::options::TrainOptions;
 use crate::train::record::TestedCheckpoint;
+use crate::train::select_by::SelectBy;
 use crate::train::subwords::LabeledSubwords;
+use crate::train::time_limit::TimeLimit;
+use averaging::Averaging;
 use checks::{MOST_EPOCHS, MOST_LENGTH, MOST_WINDOWS, check, check_absent, check_count};
 use nerve_corpus::{CorpusError, ReadOptions, Splits, TagNames, WNUT17_URL};
 use nerve_inference::Device;
+use regularization::Regularization;
 
 pub use checks::MOST_THREADS;
 pub use error::OptionError;
@@ -51,6 +57,12 @@ pub struct TrainConfig {
     pub optimization: Optimization,
     /// Loss function.
     pub objective: Objective,
+    /// What is added to the loss against overfitting.
+    pub regularization: Regularization,
+    /// Which average of the weights is evaluated; the weights themselves if absent.
+    pub averaging: Option<Averaging>,
+    /// What makes an evaluation the best one.
+    pub select_by: SelectBy,
     /// Number of encoder layers, counted from the first, that are not trained.
     pub freeze_layers: usize,
     /// Whether the embeddings below the layers are not trained.
@@ -67,6 +79,8 @@ pub struct TrainConfig {
     pub evaluate_every: Option<usize>,
     /// Evaluations without a better score after which the run stops; never if absent.
     pub patience: Option<usize>,
+    /// How long the run may take; unlimited if absent.
+    pub max_time: Option<TimeLimit>,
     /// Seed of the order of the sentences, dropout, subset and random weights.
     pub seed: u64,
     /// Device to train on.
@@ -91,6 +105,7 @@ impl TrainConfig {
         if options.seeds.is_some() {
             return Err(OptionError::Seeds);
         }
+        check_absent(&[("soup", options.soup.is_some())], "`seeds` is given")?;
         let idle = options.test_checkpoint.is_some() && options.evaluate_test != Some(true);
         check_absent(&[("test_checkpoint", idle)], "`evaluate_test` is true")?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -99,6 +114,9 @@ impl TrainConfig {
             start: InitialModel::resolve(&mut options)?,
             optimization: Optimization::resolve(&mut options)?,
             objective: Objective::resolve(&mut options)?,
+            regularization: Regularization::resolve(&options)?,
+            averaging: Averaging::resolve(&mut options)?,
+            select_by: options.select_by.get_or_insert_default().clone(),
             read: ReadOptions {
                 word_column: options.word_column,
                 tag_column: options.tag_column,
@@ -124,6 +142,7 @@ impl TrainConfig {
             max_length: *options.max_length.get_or_insert(128),
             evaluate_every: options.evaluate_every,
             patience: options.patience,
+            max_time: options.max_time,
             seed: *options.seed.get_or_insert(42),
             device: *options.device.get_or_insert_default(),
             threads: *options.threads.get_or_insert(threads),
@@ -224,6 +243,7 @@ pub(super) fn seed_options(options: &TrainOptions) -> Result<Vec<TrainOptions>, 
         Ok(TrainOptions {
             seed: Some(seed),
             seeds: None,
+            soup: None,
             out: Some(out.join(format!("seed-{seed}"))),
             ..options.clone()
         })

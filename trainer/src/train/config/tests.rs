@@ -32,7 +32,7 @@ fn help_states_the_defaults() {
     let texts = [
         "init = \"scratch\"",
         "optimizer = \"sgd\"\nlearning_rate = 0.1\nschedule = \"step\"\nloss = \"focal\"\nevaluate_test = true",
-        "schedule = \"plateau\"",
+        "schedule = \"plateau\"\nswa = 0.5",
     ];
     let resolved = texts.map(|text| {
         let config = TrainConfig::new(options(text)).unwrap();
@@ -115,6 +115,8 @@ fn what_is_written_reads_as_the_same_configuration() {
         "loss = \"focal\"\nfocal_gamma = 3.0\nclass_weights = \"O=0.5\"\nlayer_decay = 0.9\nlayers = 4",
         "init = \"scratch\"\nevaluate_test = true\ntest_checkpoint = \"last\"\nfreeze_layers = 1\nfreeze_embeddings = true\nattention_dropout = 0.3",
         "label_smoothing = 0.1\nlabel_subwords = \"all\"\naccumulate = 4\nhead_learning_rate = 1e-3\npatience = 2",
+        "r_drop = 0.5\nadversarial = 1.0\nema = 0.999\nselect_by = \"person\"\nmax_time = \"90m\"",
+        "swa = 0.25\nselect_by = \"macro\"",
     ] {
         let config = TrainConfig::new(options(text)).unwrap();
         let written = toml::to_string(config.options()).unwrap();
@@ -133,6 +135,13 @@ fn unusable_options_are_named() {
     assert!(error("clip = -1.0").contains("`clip`"));
     assert!(error("layer_decay = 0.0").contains("`layer_decay`"));
     assert!(error("freeze = [\"(\"]").contains("`freeze`"));
+    assert!(error("r_drop = 0.0").contains("`r_drop`"));
+    assert!(error("adversarial = -1.0").contains("`adversarial`"));
+    assert!(error("ema = 1.0").contains("`ema`"));
+    assert!(error("swa = 1.5").contains("`swa`"));
+    assert!(error("swa = 0.5\nswa_every = 0").contains("`swa_every`"));
+    assert!(error("ema = 0.9\nswa = 0.5").contains("`ema` and `swa` cannot be given together"));
+    assert!(toml::from_str::<TrainOptions>("max_time = \"90\"").is_err());
     assert!(toml::from_str::<TrainOptions>("epoch = 1").is_err());
     assert!(toml::from_str::<TrainOptions>("class_weights = \"O\"").is_err());
     let none = TrainConfig::new(TrainOptions::default()).unwrap_err();
@@ -155,6 +164,8 @@ fn an_option_without_effect_is_an_error() {
         ("focal_gamma = 2.0", "focal_gamma"),
         ("init = \"scratch\"\nvocab = \"v\"", "base"),
         ("test_checkpoint = \"last\"", "test_checkpoint"),
+        ("ema = 0.9\nswa_every = 2", "swa_every"),
+        ("soup = \"greedy\"", "soup"),
     ] {
         assert!(
             error(text).contains(&format!("`{option}` has no effect")),

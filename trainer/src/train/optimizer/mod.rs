@@ -11,7 +11,6 @@ mod update;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::thread;
 
 use candle_core::Result;
 use clap::ValueEnum;
@@ -19,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::gradients::Gradients;
 use crate::model::parameters::Parameters;
-use crate::threads::joined;
+use crate::threads::for_each_balanced;
 use slot::Slot;
 
 pub(crate) use plan::ParameterPlan;
@@ -156,38 +155,8 @@ impl Optimizer {
 
     /// Runs `work` on all slots, on the threads of the optimizer; the results are in name order.
     fn for_each_slot<T: Send>(&mut self, work: impl Fn(&mut Slot) -> Result<T> + Sync) -> Result<Vec<T>> {
-        let mut bins: Vec<(usize, Vec<&mut Slot>)> = Vec::new();
-        bins.resize_with(self.threads.clamp(1, self.slots.len().max(1)), Default::default);
-        let mut slots: Vec<&mut Slot> = self.slots.iter_mut().collect();
-        slots.sort_by_key(|slot| std::cmp::Reverse(slot.len()));
-        for slot in slots {
-            if let Some((load, bin)) = bins.iter_mut().min_by_key(|(load, _)| *load) {
-                *load += slot.len();
-                bin.push(slot);
-            }
-        }
-        let run = |bin: Vec<&mut Slot>| -> Result<Vec<(usize, T)>> {
-            bin.into_iter()
-                .map(|slot| Ok((slot.index, work(slot)?)))
-                .collect()
-        };
-        let parts = thread::scope(|scope| {
-            let handles: Vec<_> = bins
-                .into_iter()
-                .filter(|(_, bin)| !bin.is_empty())
-                .map(|(_, bin)| scope.spawn(|| run(bin)))
-                .collect();
-            handles
-                .into_iter()
-                .map(joined)
-                .collect::<Vec<Result<Vec<(usize, T)>>>>()
-        });
-        let mut results = Vec::new();
-        for part in parts {
-            results.extend(part?);
-        }
-        results.sort_by_key(|(index, _)| *index);
-        Ok(results.into_iter().map(|(_, result)| result).collect())
+        let slots = self.slots.iter_mut().collect();
+        for_each_balanced(slots, self.threads, |slot: &&mut Slot| slot.len(), work)
     }
 }
 

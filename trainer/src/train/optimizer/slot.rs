@@ -17,7 +17,7 @@ use crate::train::optimizer::update::Update;
 /// A variable with its gradient and its moments.
 pub(super) struct Slot {
     /// The index of the parameter in name order.
-    pub(super) index: usize,
+    index: usize,
     pub(super) name: String,
     pub(super) plan: ParameterPlan,
     moments: Vec<Vec<f32>>,

@@ -1,5 +1,8 @@
+mod averaging;
+mod ends;
 mod events;
 mod resuming;
+mod selection;
 mod settings;
 
 use super::*;

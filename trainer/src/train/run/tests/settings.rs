@@ -12,7 +12,7 @@ fn accumulated_batches_are_one_larger_batch_whatever_their_tokens_weigh() {
     })
     .unwrap()
     .best;
-    let steps = |batch_size, accumulate, out: &str| {
+    let steps = |batch_size, accumulate, adversarial, out: &str| {
         let options = TrainOptions {
             base: Some(base.to_string_lossy().into_owned()),
             data: Some(dir.path().to_string_lossy().into_owned()),
@@ -20,6 +20,7 @@ fn accumulated_batches_are_one_larger_batch_whatever_their_tokens_weigh() {
             epochs: Some(1),
             batch_size: Some(batch_size),
             accumulate: Some(accumulate),
+            adversarial,
             class_weights: Some("O=0.25,B-per=3".parse().unwrap()),
             dropout: Some(0.0),
             // Batches of other sizes would draw other masks.
@@ -33,9 +34,15 @@ fn accumulated_batches_are_one_larger_batch_whatever_their_tokens_weigh() {
         run(options).unwrap().steps
     };
     // 18 sentences of 3 or 4 words in batches of 5, 5, 5 and 3: the batches of the last step differ in size.
-    let (parted, whole) = (steps(5, 2, "parted"), steps(10, 1, "whole"));
+    let (parted, whole) = (steps(5, 2, None, "parted"), steps(10, 1, None, "whole"));
     assert_eq!((parted.len(), parted[1].lines.len()), (2, 8));
-    for (parted, whole) in parted.iter().zip(&whole) {
+    // The embeddings of each window are moved by themselves, whatever the batch.
+    let moved = [
+        steps(5, 2, Some(0.5), "parted-2"),
+        steps(10, 1, Some(0.5), "whole-2"),
+    ];
+    assert!(moved[0][0].gradient_norm > 1.5 * parted[0].gradient_norm);
+    for (parted, whole) in parted.iter().zip(&whole).chain(moved[0].iter().zip(&moved[1])) {
         assert_eq!(parted.lines, whole.lines);
         let close = |a: f64, b: f64| (a - b).abs() < 1e-6 * b.abs().max(1.0);
         assert!(close(parted.loss, whole.loss), "{} {}", parted.loss, whole.loss);
@@ -59,6 +66,9 @@ fn every_optimizer_schedule_and_loss_trains() {
         "schedule = \"plateau\"\nplateau_patience = 3\nclip = 0.0",
         "loss = \"focal\"\nclass_weights = \"balanced\"",
         "label_smoothing = 0.1\nlabel_subwords = \"all\"",
+        "r_drop = 0.5\nloss = \"focal\"\nclass_weights = \"balanced\"",
+        "adversarial = 0.5\nfreeze_embeddings = true",
+        "r_drop = 0.5\nadversarial = 0.5\naccumulate = 2",
         "schedule = \"constant\"\nfreeze = [\"token_type\", \"LayerNorm\"]\nsubset = 9",
     ]
     .into_iter()
