@@ -24,5 +24,6 @@ mod plain_exports;
 mod resume;
 mod server;
 mod stores;
+mod symbols;
 mod tag;
 mod tag_tables;
