@@ -6,6 +6,7 @@ mod calibration;
 mod checkpoints;
 mod corpus;
 mod devices;
+mod distillation;
 mod failed_starts;
 mod families;
 mod fixture;

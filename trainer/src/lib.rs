@@ -19,11 +19,12 @@ pub use process::{INTERRUPTED, interrupt_flag, prepare_process};
 pub use publish::{Publication, PublishError, Publisher};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
-    Beginning, ClassWeights, ClassWeightsError, Decay, DevScore, End, EvaluationRecord, Example,
-    ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines, LabeledSubwords, LossFunction,
-    LossKind, MOST_THREADS, Notice, Objective, Optimization, OptimizerKind, OptionDifference, OptionError,
-    Plan, Prediction, Schedule, ScheduleKind, Scratch, SeedResult, SeedsReport, Spread, StepEvent,
-    StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, Timing, TokenizerSource, TrainConfig,
-    TrainError, TrainOptions, TrainReport, TrainingHook, UpdateRule, batches, examples, open_device,
-    resumed_config, resumed_seed_configs, seed_configs, train, train_seeds,
+    Augmentation, Beginning, ClassWeights, ClassWeightsError, Decay, DevScore, Distillation, End,
+    EvaluationRecord, Example, ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines,
+    LabeledSubwords, LossFunction, LossKind, MOST_THREADS, Notice, Objective, Optimization, OptimizerKind,
+    OptionDifference, OptionError, Plan, Prediction, Schedule, ScheduleKind, Scratch, SeedResult,
+    SeedsReport, Spread, StepEvent, StepRecord, Steps, TeacherError, TeacherProgress, TerminalProgress,
+    Tested, TestedCheckpoint, Timing, TokenizerSource, TrainConfig, TrainError, TrainOptions, TrainReport,
+    TrainingHook, UpdateRule, batches, examples, open_device, resumed_config, resumed_seed_configs,
+    seed_configs, train, train_seeds,
 };

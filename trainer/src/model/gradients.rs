@@ -10,12 +10,17 @@ use crate::ops::dropout::Dropout;
 use crate::train::loss::Loss;
 
 /// The labeled tokens of a [`Packed`] batch; the loss ignores all other tokens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Targets {
     /// The positions of the labeled tokens in the packed batch, ascending.
     pub(crate) tokens: Vec<u32>,
     /// The label of each of these tokens.
     pub(crate) labels: Vec<u32>,
+    /// The teachers' distribution for each of these tokens, shape `[tokens, labels]`; zeros where they give none. Empty
+    /// without teachers.
+    pub(crate) soft: Vec<f32>,
+    /// Whether the label of each of these tokens is gold. Empty without teachers, where all are.
+    pub(crate) is_gold: Vec<bool>,
 }
 
 /// The contribution of one shard to the loss and the gradients of a step.
@@ -48,7 +53,7 @@ pub(crate) fn gradients(
     let trained = tagger.training(batch, &mut pass)?;
     let tokens = Tensor::new(targets.tokens.as_slice(), trained.logits.device())?;
     let logits = trained.logits.index_select(&tokens, 0)?;
-    let loss = (loss.sum(&logits, &targets.labels)? * (1.0 / weight))?;
+    let loss = (loss.sum(&logits, targets)? * (1.0 / weight))?;
     let predicted = trained.logits.detach().argmax(1)?.to_vec1()?;
     let store = loss.backward()?;
     let dense = tagger
@@ -122,6 +127,7 @@ pub(crate) mod tests {
         let targets = Targets {
             tokens: vec![1, 2, 5, 6],
             labels: vec![0, 2, 1, 0],
+            ..Targets::default()
         };
         (Packed::new([vec![2, 7, 9, 3], vec![2, 7, 11, 3]]), targets)
     }
@@ -130,6 +136,7 @@ pub(crate) mod tests {
         Loss {
             function: LossFunction::CrossEntropy { smoothing: 0.0 },
             weights: None,
+            soft: None,
         }
     }
 
@@ -274,6 +281,7 @@ pub(crate) mod tests {
             let targets = Targets {
                 tokens: vec![1, 2],
                 labels,
+                ..Targets::default()
             };
             gradients(
                 &tagger,

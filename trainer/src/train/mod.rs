@@ -1,5 +1,7 @@
 //! Fitting a tagger: options, examples, steps, checkpoints.
 
+mod augment;
+mod augmented_epoch;
 pub(crate) mod config;
 mod device;
 mod early_stopping;
@@ -27,19 +29,20 @@ mod shard;
 mod state;
 mod step;
 mod subwords;
+mod teacher;
 mod tensorboard;
 mod training;
 mod training_set;
 
 pub use config::{
-    InitialModel, MOST_THREADS, Objective, Optimization, OptionError, Scratch, TokenizerSource, TrainConfig,
-    seed_configs,
+    Augmentation, Distillation, InitialModel, MOST_THREADS, Objective, Optimization, OptionError, Scratch,
+    TokenizerSource, TrainConfig, seed_configs,
 };
 pub use device::open_device;
 pub use error::TrainError;
 pub use example::{Example, ExampleError, examples};
 pub use files::JsonLines;
-pub use hook::{ExampleContext, Plan, Prediction, StepEvent, TrainingHook};
+pub use hook::{ExampleContext, Plan, Prediction, StepEvent, TeacherProgress, TrainingHook};
 pub use loss::{ClassWeights, ClassWeightsError, LossFunction, LossKind};
 pub use notice::Notice;
 pub use optimizer::{OptimizerKind, UpdateRule};
@@ -52,3 +55,4 @@ pub use run::{Beginning, train};
 pub use schedule::{Decay, DevScore, Schedule, ScheduleKind, Steps};
 pub use seeds::{SeedResult, SeedsReport, Spread, train_seeds};
 pub use subwords::LabeledSubwords;
+pub use teacher::error::TeacherError;

@@ -54,6 +54,19 @@ pub enum Notice {
         /// The patience.
         patience: usize,
     },
+    /// Teachers have labeled the training sentences and text without labels.
+    Teachers {
+        /// The teachers, as they were named.
+        teachers: Vec<String>,
+        /// The training sentences.
+        sentences: usize,
+        /// Those in which the teachers find an entity.
+        with_entities: usize,
+        /// The sentences without labels.
+        unlabeled: usize,
+        /// Those in which the teachers find an entity.
+        unlabeled_with_entities: usize,
+    },
     /// A temperature was fitted, but not written.
     NoTemperature(TemperatureAtBound),
 }
@@ -102,7 +115,10 @@ impl Notice {
     /// Whether the user should change something.
     pub fn is_warning(&self) -> bool {
         match self {
-            Self::DefaultLearningRate { .. } | Self::NewHead { .. } | Self::OutOfPatience { .. } => false,
+            Self::DefaultLearningRate { .. }
+            | Self::NewHead { .. }
+            | Self::OutOfPatience { .. }
+            | Self::Teachers { .. } => false,
             Self::NoEntities { .. }
             | Self::UntrainedTypes { .. }
             | Self::SpanChanges { .. }
@@ -145,6 +161,18 @@ impl fmt::Display for Notice {
                 f,
                 "no step is made: the last {patience} evaluations or more have no better dev entity F1 than an earlier one, \
                  and --patience is {patience}; a higher --patience continues the run"
+            ),
+            Self::Teachers {
+                teachers,
+                sentences,
+                with_entities,
+                unlabeled,
+                unlabeled_with_entities,
+            } => write!(
+                f,
+                "distilled from {}: the teachers find entities in {with_entities} of {sentences} training sentences and in \
+                 {unlabeled_with_entities} of {unlabeled} sentences without labels",
+                list(teachers)
             ),
             Self::NoTemperature(reason) => reason.fmt(f),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::train::error::TrainError;
-use crate::train::hook::{Plan, StepEvent, TrainingHook};
+use crate::train::hook::{Plan, StepEvent, TeacherProgress, TrainingHook};
 use crate::train::notice::Notice;
 use crate::train::record::{End, EvaluationRecord, Timing};
 
@@ -15,6 +15,7 @@ use crate::train::record::{End, EvaluationRecord, Timing};
 #[derive(Debug)]
 pub struct TerminalProgress {
     bar: ProgressBar,
+    teacher: ProgressBar,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -26,7 +27,15 @@ impl TerminalProgress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { bar, interrupted }
+        let teacher = ProgressBar::no_length();
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} sentences, {eta} left, {msg}") {
+            teacher.set_style(style);
+        }
+        Self {
+            bar,
+            teacher,
+            interrupted,
+        }
     }
 
     fn line(&self, text: &str) {
@@ -35,6 +44,21 @@ impl TerminalProgress {
 }
 
 impl TrainingHook for TerminalProgress {
+    fn on_teacher(&mut self, progress: &TeacherProgress<'_>) -> Result<(), TrainError> {
+        self.teacher.set_length(progress.sentences as u64);
+        self.teacher.set_position(progress.labeled as u64);
+        self.teacher.set_message(format!("teacher {}", progress.teacher));
+        if progress.labeled == progress.sentences {
+            self.teacher.finish_and_clear();
+            eprintln!(
+                "the teacher {} has labeled {} sentences",
+                progress.teacher, progress.sentences
+            );
+            self.teacher.reset();
+        }
+        Ok(())
+    }
+
     fn on_start(&mut self, plan: &Plan, _evaluations: &[EvaluationRecord]) -> Result<(), TrainError> {
         self.line(&format!(
             "{} sentences in {} windows, {} labels, {:.1} M parameters, {} steps on {} threads",

@@ -7,8 +7,8 @@ use candle_core::Device;
 
 use crate::base::open::open_base;
 use crate::evaluate::checkpoint::CheckpointTagger;
-use crate::evaluate::evaluate;
 use crate::evaluate::evaluation::evaluate_with_loss;
+use crate::evaluate::{Tagger, evaluate};
 use crate::model::checkpoint::{ModelDir, write_checkpoint};
 use crate::train::config::TrainConfig;
 use crate::train::device::open_device;
@@ -27,9 +27,10 @@ use crate::train::record::{
 use crate::train::resume::check_options;
 use crate::train::run_dir::{Reported, RunDir};
 use crate::train::state::TrainingState;
+use crate::train::teacher::distill::distill;
 use crate::train::tensorboard::TensorBoardLog;
 use crate::train::training::{Training, labels, notices};
-use crate::train::training_set::TrainingSet;
+use crate::train::training_set::{TrainingSet, trained_sentences};
 use nerve_corpus::Corpus;
 
 /// Where a run begins.
@@ -88,10 +89,22 @@ pub fn train(
     let head = base.head_labels();
     let tagger = Training::tagger(config, base, labels)?;
     let mut hooks = Hooks::new(own_hooks(config, &dir), hooks);
-    let training_set = TrainingSet::new(config, corpus, &tagger, &mut hooks)?;
+    let trained = trained_sentences(config, &corpus);
+    if config.distillation.is_some() && lock.is_none() {
+        // Before teachers work for minutes.
+        dir.check_free()?;
+    }
+    let is_begun = state.is_some();
+    let labels = tagger.labels();
+    let distilled = distill(config, &corpus, &trained, labels, &device, is_begun, &mut hooks)?;
+    let training_set = TrainingSet::new(config, corpus, &trained, distilled, &tagger, &mut hooks)?;
     let notices = match &state {
         Some(_) => dir.notices(),
-        None => notices(given, head.as_ref(), &tagger, &training_set, &dev),
+        None => {
+            let mut notices = notices(given, head.as_ref(), &tagger, &training_set, &dev);
+            notices.extend(training_set.teachers(tagger.labels()));
+            notices
+        }
     };
     let mut training = Training::new(config, tagger, &training_set)?;
     if let Some(state) = &state {
@@ -105,6 +118,7 @@ pub fn train(
         }
         None => dir.create(config.options())?,
     };
+    training_set.keep_targets()?;
     if state.is_none() {
         dir.write_notices(&notices)?;
     }
@@ -245,6 +259,8 @@ impl Run<'_> {
                 config.seed,
                 epoch,
             );
+            let augmented = set.augmented(epoch, &self.training.tagger)?;
+            let batches = augmented.replace(&set.examples, batches);
             let skipped = if epoch == first { skipped } else { 0 };
             for batches in batches.chunks(config.accumulate).skip(skipped) {
                 self.step(batches, hooks)?;

@@ -52,6 +52,9 @@ pub enum OptionError {
         /// The condition under which it has one.
         when: &'static str,
     },
+    /// The name of a teacher names no model.
+    #[error("`teacher`: {0}")]
+    Teacher(nerve_repository::AddressError),
     /// The names of numbered tags are unusable.
     #[error(transparent)]
     Labels(#[from] nerve_corpus::CorpusError),

@@ -1,6 +1,8 @@
 //! The validated configuration of a training run.
 
+pub(crate) mod augmentation;
 mod checks;
+pub(crate) mod distillation;
 pub(crate) mod error;
 mod objective;
 mod optimization;
@@ -18,7 +20,9 @@ use checks::{MOST_EPOCHS, MOST_LENGTH, MOST_WINDOWS, check, check_absent, check_
 use nerve_corpus::{CorpusError, ReadOptions, Splits, TagNames, WNUT17_URL};
 use nerve_inference::Device;
 
+pub use augmentation::Augmentation;
 pub use checks::MOST_THREADS;
+pub use distillation::Distillation;
 pub use error::OptionError;
 pub use objective::Objective;
 pub use optimization::Optimization;
@@ -51,6 +55,10 @@ pub struct TrainConfig {
     pub optimization: Optimization,
     /// Loss function.
     pub objective: Objective,
+    /// Teachers, and the text that they label; none if absent.
+    pub distillation: Option<Distillation>,
+    /// How training sentences are changed in each epoch.
+    pub augmentation: Augmentation,
     /// Number of encoder layers, counted from the first, that are not trained.
     pub freeze_layers: usize,
     /// Whether the embeddings below the layers are not trained.
@@ -99,6 +107,8 @@ impl TrainConfig {
             start: InitialModel::resolve(&mut options)?,
             optimization: Optimization::resolve(&mut options)?,
             objective: Objective::resolve(&mut options)?,
+            distillation: Distillation::resolve(&mut options)?,
+            augmentation: Augmentation::resolve(&mut options)?,
             read: ReadOptions {
                 word_column: options.word_column,
                 tag_column: options.tag_column,

@@ -1,3 +1,5 @@
+mod augmenting;
+mod distilling;
 mod events;
 mod resuming;
 mod settings;

@@ -45,7 +45,7 @@ impl TrainingHook for Stop {
 }
 
 /// What must be the same however often a training was stopped.
-fn outcome(dir: &Path) -> Vec<Vec<u8>> {
+pub(super) fn outcome(dir: &Path) -> Vec<Vec<u8>> {
     let files = [
         "steps.jsonl",
         "records.jsonl",
