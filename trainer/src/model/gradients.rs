@@ -8,20 +8,7 @@ use crate::model::packed::Packed;
 use crate::model::parameters::WORD_EMBEDDINGS;
 use crate::ops::dropout::Dropout;
 use crate::train::loss::Loss;
-
-/// The labeled tokens of a [`Packed`] batch; the loss ignores all other tokens.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Targets {
-    /// The positions of the labeled tokens in the packed batch, ascending.
-    pub(crate) tokens: Vec<u32>,
-    /// The label of each of these tokens.
-    pub(crate) labels: Vec<u32>,
-    /// The teachers' distribution for each of these tokens, shape `[tokens, labels]`; zeros where they give none. Empty
-    /// without teachers.
-    pub(crate) soft: Vec<f32>,
-    /// Whether the label of each of these tokens is gold. Empty without teachers, where all are.
-    pub(crate) is_gold: Vec<bool>,
-}
+use crate::train::targets::Targets;
 
 /// The contribution of one shard to the loss and the gradients of a step.
 pub(crate) struct Gradients {

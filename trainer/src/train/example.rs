@@ -6,8 +6,8 @@ use nerve_tagging::{
 };
 use thiserror::Error;
 
-use crate::model::gradients::Targets;
 use crate::model::packed::Packed;
+use crate::train::targets::Targets;
 use nerve_corpus::{Corpus, CorpusError};
 
 /// Why a sentence cannot become an example.

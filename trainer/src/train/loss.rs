@@ -13,7 +13,7 @@ use nerve_tagging::LabelSet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::model::gradients::Targets;
+use crate::train::targets::Targets;
 
 pub(crate) use soft::SoftLoss;
 

@@ -29,6 +29,7 @@ mod shard;
 mod state;
 mod step;
 mod subwords;
+pub(crate) mod targets;
 mod teacher;
 mod tensorboard;
 mod training;
