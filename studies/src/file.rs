@@ -159,6 +159,19 @@ impl Study {
                     "`{option}` of {place} is given on the command line; remove it from the file"
                 ));
             }
+            let changes = [
+                ("teacher", options.teacher.is_some()),
+                ("word_dropout", options.word_dropout.is_some()),
+                ("mention_replacement", options.mention_replacement.is_some()),
+                ("case_noise", options.case_noise.is_some()),
+                ("hashtag_noise", options.hashtag_noise.is_some()),
+                ("symbol_noise", options.symbol_noise.is_some()),
+            ];
+            if let Some((option, _)) = changes.iter().find(|(_, given)| *given) {
+                return Some(format!(
+                    "`{option}` of {place}: the metric is of the training sentences as they are; remove it"
+                ));
+            }
             if options.seeds.is_some() {
                 return Some(format!(
                     "`seeds` of {place}: a variant is trained once; use `seed`"

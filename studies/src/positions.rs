@@ -105,6 +105,7 @@ mod tests {
             window,
             ids: vec![7; length as usize],
             labeled: (first..length - 1).map(|position| (position, 0)).collect(),
+            ..Example::default()
         }
     }
 

@@ -284,6 +284,16 @@ fn a_file_that_is_not_of_one_piece_is_refused() {
             "`data` of the variant `tested`",
         ),
         ("warmup = 0.0", "seeds = [1]", "`seeds` of the variant `wild`"),
+        (
+            "warmup = 0.0",
+            "teacher = [\"t\"]",
+            "`teacher` of the variant `wild`",
+        ),
+        (
+            "warmup = 0.0",
+            "symbol_noise = 0.1",
+            "`symbol_noise` of the variant `wild`",
+        ),
         ("layers = 2\nmargin", "layers = 0\nmargin", "`layers`"),
         (
             "warmup = 0.0",

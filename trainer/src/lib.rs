@@ -21,12 +21,12 @@ pub use publish::{Publication, PublishError, Publisher};
 pub use soup::{Soup, SoupError, SoupIngredient, SoupKind, SoupRequest};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
-    Averaging, Beginning, ClassWeights, ClassWeightsError, Decay, DevScore, End, EvaluationRecord, Example,
-    ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines, LabeledSubwords, LossFunction,
-    LossKind, MOST_THREADS, Notice, Objective, Optimization, OptimizerKind, OptionDifference, OptionError,
-    Plan, Prediction, Regularization, Schedule, ScheduleKind, Scratch, SeedResult, SeedsReport, SelectBy,
-    Spread, StepEvent, StepRecord, Steps, TerminalProgress, Tested, TestedCheckpoint, TimeLimit,
-    TimeLimitError, Timing, TokenizerSource, TrainConfig, TrainError, TrainOptions, TrainReport,
-    TrainingHook, UpdateRule, batches, examples, open_device, resumed_config, resumed_seed_configs,
-    seed_configs, train, train_seeds,
+    Augmentation, Averaging, Beginning, ClassWeights, ClassWeightsError, Decay, DevScore, Distillation, End,
+    EvaluationRecord, Example, ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines,
+    LabeledSubwords, LossFunction, LossKind, MOST_THREADS, Notice, Objective, Optimization, OptimizerKind,
+    OptionDifference, OptionError, Plan, Prediction, Regularization, Schedule, ScheduleKind, Scratch,
+    SeedResult, SeedsReport, SelectBy, Spread, StepEvent, StepRecord, Steps, TeacherError, TeacherProgress,
+    TerminalProgress, Tested, TestedCheckpoint, TimeLimit, TimeLimitError, Timing, TokenizerSource,
+    TrainConfig, TrainError, TrainOptions, TrainReport, TrainingHook, UpdateRule, batches, examples,
+    open_device, resumed_config, resumed_seed_configs, seed_configs, train, train_seeds,
 };

@@ -113,7 +113,7 @@ impl<M: WindowLogits> Tagger for WordTagger<M> {
         let logits = self.word_logits(sentences)?;
         let decoder = Decoder::new(&self.labels).with_temperature(self.temperature);
         let decide = |(sentence, rows): (usize, &Vec<Option<Vec<f32>>>)| {
-            let labels = decoder.decode_words(rows, self.decoding);
+            let labels = decoder.decode_words(&sentences[sentence], rows, self.decoding);
             labels.ok_or(TagError::NotFinite { sentence })
         };
         let labels = logits.iter().enumerate().map(decide).collect::<Result<_, _>>()?;

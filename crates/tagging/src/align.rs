@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 use crate::span::WordIndex;
-use crate::subwords::{AlignError, Subwords};
-use crate::tag::LabelId;
+use crate::subwords::Subwords;
 use crate::window::Window;
 
 /// The subwords of a word that carry its label: they have a label in training, and their logits decide it in inference.
@@ -30,38 +29,32 @@ impl Subwords {
         subwords.start..end.min(window.tokens.end)
     }
 
-    /// The label of each position of a window's token sequence, including special tokens. The loss ignores `None`.
+    /// The word that each position of a window's token sequence carries the label of, special tokens included; `None` where it
+    /// carries none.
     ///
-    /// Only the words of [`Window::answers`] carry labels, so a word in the overlap of two windows is trained on once.
-    /// `specials` is the number of special tokens before and after the window. An error if `labels` does not have one label per
-    /// word.
-    pub fn window_labels(
+    /// Only the words of [`Window::answers`] have such positions, so a word in the overlap of two windows is trained on once.
+    /// `specials` is the number of special tokens before and after the window.
+    pub fn labeled_words(
         &self,
-        labels: &[LabelId],
         window: &Window,
         specials: (usize, usize),
         which: SubwordLabels,
-    ) -> Result<Vec<Option<LabelId>>, AlignError> {
-        if labels.len() != self.word_count() {
-            return Err(AlignError::LabelCount {
-                words: self.word_count(),
-                labels: labels.len(),
-            });
-        }
+    ) -> Vec<Option<WordIndex>> {
         let (before, after) = specials;
         let mut positions = vec![None; before + window.tokens.len() + after];
-        for word in window.answers.range() {
-            for token in self.labeled_in_window(WordIndex(word), window, which) {
-                positions[before + token - window.tokens.start] = Some(labels[word]);
+        for word in window.answers.range().map(WordIndex) {
+            for token in self.labeled_in_window(word, window, which) {
+                positions[before + token - window.tokens.start] = Some(word);
             }
         }
-        Ok(positions)
+        positions
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subwords::AlignError;
     use crate::subwords::tests::sample;
     use crate::window::{WindowLimits, windows};
 
@@ -69,20 +62,11 @@ mod tests {
     fn only_first_subwords_carry_labels() {
         let subwords = sample();
         let window = windows(&subwords, WindowLimits::new(16, 0).unwrap()).remove(0);
-        let labels = [LabelId(1), LabelId(9), LabelId(2), LabelId(9)];
-        let first = subwords
-            .window_labels(&labels, &window, (1, 1), SubwordLabels::First)
-            .unwrap();
-        let shown: Vec<_> = first.iter().map(|l| l.map(|l| l.0)).collect();
-        assert_eq!(shown, [None, Some(1), None, None, Some(2), None, None, None]);
-        let all = subwords
-            .window_labels(&labels, &window, (1, 1), SubwordLabels::All)
-            .unwrap();
+        let first = subwords.labeled_words(&window, (1, 1), SubwordLabels::First);
+        let shown: Vec<_> = first.iter().map(|word| word.map(|word| word.0)).collect();
+        assert_eq!(shown, [None, Some(0), None, None, Some(2), None, None, None]);
+        let all = subwords.labeled_words(&window, (1, 1), SubwordLabels::All);
         assert_eq!(all.iter().flatten().count(), 6);
-        assert_eq!(
-            subwords.window_labels(&labels[..3], &window, (1, 1), SubwordLabels::First),
-            Err(AlignError::LabelCount { words: 4, labels: 3 })
-        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 
 use crate::entity::{OrphanRule, entities};
 use crate::label::LabelSet;
+use crate::symbol::is_symbol;
 use crate::tag::{EntityType, LabelId, Tag};
 use crate::temperature::Temperature;
 
@@ -53,7 +54,8 @@ fn probability(logits: &[f32], chosen: f32, temperature: Temperature) -> f32 {
 /// Whether the labels of a text must form a valid sequence of the label scheme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Decoding {
-    /// The most probable sequence in which every label may follow its predecessor ([`LabelSet::may_follow`]).
+    /// The most probable sequence in which every label may follow its predecessor ([`LabelSet::may_follow`]). An entity that
+    /// consists of symbols ([`is_symbol`]) becomes `O`.
     #[default]
     Constrained,
     /// The most probable label of each word, regardless of its neighbors.
@@ -129,16 +131,20 @@ impl Decoder {
     /// one. Between two words of one entity it is inside the entity, with the mean score of the entity's words, so that the
     /// entity has the same mean score with and without it. Elsewhere it is `O` with score 1.
     ///
+    /// `is_symbol` says of a word, by its index, whether it consists of symbols. Constrained decoding gives `O` to the words of
+    /// an entity that has no other words. No other label changes by that.
+    ///
     /// `None` if the number of rows differs from the number of words that have one, or if a logit is NaN or infinite.
     pub fn decode(
         &self,
         rows: &[f32],
         has_row: impl Iterator<Item = bool>,
+        is_symbol: impl Fn(usize) -> bool,
         decoding: Decoding,
     ) -> Option<Vec<WordLabel>> {
         let mut search = LabelSearch::new(rows, decoding);
         while !search.step(self, usize::MAX) {}
-        self.finish(search, has_row)
+        self.finish(search, has_row, is_symbol)
     }
 
     /// The labels of a finished search, as [`Self::decode`] returns them.
@@ -146,6 +152,7 @@ impl Decoder {
         &self,
         search: LabelSearch<R>,
         has_row: impl Iterator<Item = bool>,
+        is_symbol: impl Fn(usize) -> bool,
     ) -> Option<Vec<WordLabel>> {
         let decided = search.labels?;
         let mut remaining = decided.iter();
@@ -162,19 +169,29 @@ impl Decoder {
         if remaining.next().is_some() {
             return None;
         }
+        if search.decoding == Decoding::Constrained {
+            self.drop_symbols(&mut labels, &with_row, search.rows.borrow(), is_symbol);
+        }
         if with_row.len() < labels.len() {
             self.fill_gaps(&mut labels, &with_row);
         }
         Some(labels)
     }
 
-    /// [`Self::decode`] for one optional row of logits per word, in the order of the words.
-    pub fn decode_words(&self, rows: &[Option<Vec<f32>>], decoding: Decoding) -> Option<Vec<WordLabel>> {
-        if rows.iter().flatten().any(|row| row.len() != self.width()) {
+    /// [`Self::decode`] for one optional row of logits per word, in the order of the words. `None` if there are not as many
+    /// words as rows.
+    pub fn decode_words<S: AsRef<str>>(
+        &self,
+        words: &[S],
+        rows: &[Option<Vec<f32>>],
+        decoding: Decoding,
+    ) -> Option<Vec<WordLabel>> {
+        if words.len() != rows.len() || rows.iter().flatten().any(|row| row.len() != self.width()) {
             return None;
         }
         let flat: Vec<f32> = rows.iter().flatten().flatten().copied().collect();
-        self.decode(&flat, rows.iter().map(Option::is_some), decoding)
+        let is_symbol = |word: usize| is_symbol(words[word].as_ref());
+        self.decode(&flat, rows.iter().map(Option::is_some), is_symbol, decoding)
     }
 
     /// `O` with score 1: the label of a word that the model does not see.
@@ -190,6 +207,30 @@ impl Decoder {
             (None, _) => self.may_start[next.0],
             (Some(_), None) => true,
             (Some(previous), Some(allowed)) => allowed.contains(&previous.label.0),
+        }
+    }
+
+    /// Gives `O` to the words of each entity whose words with a row all consist of symbols.
+    fn drop_symbols(
+        &self,
+        labels: &mut [WordLabel],
+        with_row: &[usize],
+        rows: &[f32],
+        is_symbol: impl Fn(usize) -> bool,
+    ) {
+        let tags = with_row.iter().map(|&word| self.tags[labels[word].label.0]);
+        for entity in entities(tags, OrphanRule::Start) {
+            let words = &with_row[entity.words.range()];
+            if !words.iter().all(|&word| is_symbol(word)) {
+                continue;
+            }
+            let rows = rows.chunks_exact(self.width()).skip(entity.words.start());
+            for (&word, row) in words.iter().zip(rows) {
+                labels[word] = WordLabel {
+                    label: self.outside,
+                    score: probability(row, row[self.outside.0], self.temperature),
+                };
+            }
         }
     }
 

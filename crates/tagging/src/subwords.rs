@@ -29,14 +29,6 @@ pub enum AlignError {
         /// The number of words.
         words: usize,
     },
-    /// The number of labels differs from the number of words.
-    #[error("{words} words but {labels} labels")]
-    LabelCount {
-        /// The number of words.
-        words: usize,
-        /// The number of labels.
-        labels: usize,
-    },
 }
 
 /// The subwords of the words of a text, in order, without special tokens.

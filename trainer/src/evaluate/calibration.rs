@@ -277,7 +277,7 @@ fn entity_reliability(
     let decoder = Decoder::new(labels).with_temperature(temperature);
     let mut samples = Vec::new();
     for (sentence, rows) in corpus.sentences.iter().zip(logits) {
-        let found = decoder.decode_words(rows, Decoding::Constrained)?;
+        let found = decoder.decode_words(&sentence.words, rows, Decoding::Constrained)?;
         let gold = labels.encode(&sentence.tags).into_iter();
         let gold = gold.map(|label| label.unwrap_or(labels.outside()));
         let gold = entities(labels.iob2_tags(gold), OrphanRule::Start);

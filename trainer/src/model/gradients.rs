@@ -9,15 +9,7 @@ use crate::model::packed::Packed;
 use crate::model::parameters::WORD_EMBEDDINGS;
 use crate::ops::dropout::Dropout;
 use crate::train::loss::Loss;
-
-/// The labeled tokens of a [`Packed`] batch; the loss ignores all other tokens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Targets {
-    /// The positions of the labeled tokens in the packed batch, ascending.
-    pub(crate) tokens: Vec<u32>,
-    /// The label of each of these tokens.
-    pub(crate) labels: Vec<u32>,
-}
+use crate::train::targets::Targets;
 
 /// The contribution of one shard to the loss and the gradients of a step.
 pub(crate) struct Gradients {
@@ -67,7 +59,7 @@ pub(crate) struct StepLoss<'l> {
 impl StepLoss<'_> {
     /// The loss of the labeled tokens, and what is minimized.
     fn of(&self, logits: &Tensor, targets: &Targets) -> Result<(Tensor, Tensor)> {
-        let loss = (self.loss.sum(logits, &targets.labels)? * (1.0 / self.weight))?;
+        let loss = (self.loss.sum(logits, targets)? * (1.0 / self.weight))?;
         let minimized = match self.consistency {
             Some(factor) => (&loss + (divergence(logits)? * factor)?)?,
             None => loss.clone(),
@@ -218,6 +210,7 @@ pub(crate) mod tests {
         let targets = Targets {
             tokens: vec![1, 2, 5, 6],
             labels: vec![0, 2, 1, 0],
+            ..Targets::default()
         };
         (Packed::new([vec![2, 7, 9, 3], vec![2, 7, 11, 3]]), targets)
     }
@@ -225,6 +218,7 @@ pub(crate) mod tests {
     const CROSS_ENTROPY: Loss = Loss {
         function: LossFunction::CrossEntropy { smoothing: 0.0 },
         weights: None,
+        soft: None,
     };
 
     fn mean_of_tokens() -> StepLoss<'static> {
@@ -379,6 +373,7 @@ pub(crate) mod tests {
             let targets = Targets {
                 tokens: vec![1, 2],
                 labels,
+                ..Targets::default()
             };
             gradients(
                 &tagger,
@@ -440,6 +435,7 @@ pub(crate) mod tests {
         let targets = Targets {
             tokens: vec![1, 2, 5, 6, 9, 10, 13, 14],
             labels: vec![0, 2, 1, 0, 0, 2, 1, 0],
+            ..Targets::default()
         };
         let (one, other) = (vec![2, 7, 9, 3], vec![2, 7, 11, 3]);
         (Packed::new([one.clone(), other.clone(), one, other]), targets)

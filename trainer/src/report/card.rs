@@ -18,6 +18,8 @@ pub struct ModelCard {
     pub language: Option<String>,
     /// The model it was fine-tuned from.
     pub base_model: Option<CardName>,
+    /// The models whose probabilities it learned.
+    pub teachers: Vec<CardName>,
     /// The corpus it was trained and evaluated on.
     pub dataset: CardName,
     /// Whether it was trained to label every subword of a word instead of the first alone.
@@ -162,6 +164,14 @@ impl ModelCard {
                 let _ = write!(text, " on {}", line(&self.dataset.name));
             }
             text.push('.');
+        }
+        if !self.teachers.is_empty() {
+            let names: Vec<String> = self
+                .teachers
+                .iter()
+                .map(|teacher| format!("`{}`", line(&teacher.name)))
+                .collect();
+            let _ = write!(text, " Distilled from {} (Hinton et al. 2015).", names.join(", "));
         }
         text.push_str("\n\n");
         for (split, found) in self.splits() {

@@ -14,6 +14,7 @@ use crate::report::error::ReportError;
 use crate::train::config::error::OptionError;
 use crate::train::example::ExampleError;
 use crate::train::options::OptionDifference;
+use crate::train::teacher::error::TeacherError;
 use nerve_corpus::CorpusError;
 use nerve_inference::Device;
 
@@ -40,6 +41,25 @@ pub enum TrainError {
         /// The base's positions.
         positions: usize,
     },
+    /// A teacher is unusable.
+    #[error(transparent)]
+    Teacher(Box<TeacherError>),
+    /// The tokenizer has no token that hides a word.
+    #[error("`word_dropout`: the tokenizer has none of the tokens {tried} that hide a word")]
+    NoMask {
+        /// The tokens that were looked for.
+        tried: String,
+    },
+    /// The tokenizer reads the same tokens whatever the case.
+    #[error(
+        "`case_noise` has no effect: the tokenizer of the base gives the same tokens to every training word in lower and in upper          case; remove it"
+    )]
+    NoCase,
+    /// A hook has changed examples that are made anew in each epoch.
+    #[error(
+        "examples that a study changes, such as `train_on_padding` does, exclude teachers and augmentation"
+    )]
+    ChangedExamples,
     /// A sentence makes no example.
     #[error(transparent)]
     Example(#[from] ExampleError),
@@ -261,4 +281,10 @@ pub enum TrainError {
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl From<TeacherError> for TrainError {
+    fn from(error: TeacherError) -> Self {
+        Self::Teacher(Box::new(error))
+    }
 }

@@ -1,11 +1,13 @@
 //! Training examples: tokenized windows of sentences with their labels.
 
 use nerve_inference::{TextTokenizer, TokenizerError};
-use nerve_tagging::{AlignError, LabelId, LabelSet, SubwordLabels, WindowLimits, windows};
+use nerve_tagging::{
+    AlignError, LabelId, LabelSet, SubwordLabels, Subwords, WindowLimits, WordIndex, windows,
+};
 use thiserror::Error;
 
-use crate::model::gradients::Targets;
 use crate::model::packed::Packed;
+use crate::train::targets::Targets;
 use nerve_corpus::{Corpus, CorpusError};
 
 /// Why a sentence cannot become an example.
@@ -23,7 +25,7 @@ pub enum ExampleError {
 }
 
 /// One tokenized window of a sentence, with the labels of its labeled tokens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Example {
     /// The index of the sentence, counted from 0.
     pub sentence: usize,
@@ -33,6 +35,108 @@ pub struct Example {
     pub ids: Vec<u32>,
     /// The position and the label of each labeled token.
     pub labeled: Vec<(u32, u32)>,
+    /// The teachers' distribution over the labels for each labeled token, shape `[labeled, labels]`; zeros where they give
+    /// none. Empty without teachers.
+    pub soft: Vec<f32>,
+    /// Whether the labels are not gold but the most probable ones of the teachers, so that only `soft` counts in the loss.
+    pub unlabeled: bool,
+}
+
+/// How words become examples.
+#[derive(Clone, Copy)]
+pub(super) struct ExampleMaker<'t> {
+    pub(super) tokenizer: &'t TextTokenizer,
+    pub(super) limits: WindowLimits,
+    /// Which subwords carry the label of a word.
+    pub(super) labeled: SubwordLabels,
+}
+
+/// The words of a sentence, and what an example says of each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct SentenceTargets {
+    pub(super) words: Vec<String>,
+    /// The label of each word; `None` for a word without loss.
+    pub(super) labels: Vec<Option<LabelId>>,
+    /// See [`Example::soft`]; a row for each word.
+    pub(super) soft: Vec<f32>,
+    /// The token that takes the place of each token of a word; empty where no word is hidden.
+    pub(super) hidden: Vec<Option<u32>>,
+    /// See [`Example::unlabeled`].
+    pub(super) unlabeled: bool,
+}
+
+impl ExampleMaker<'_> {
+    /// The windows of a sentence that contain a labeled token.
+    pub(super) fn examples(
+        &self,
+        index: usize,
+        sentence: &SentenceTargets,
+    ) -> Result<Vec<Example>, ExampleError> {
+        let tokenizer = self.tokenizer;
+        let mut subwords = tokenizer.encode_words(&sentence.words)?;
+        if sentence.hidden.iter().any(Option::is_some) {
+            subwords = hide(&subwords, &sentence.hidden)?;
+        }
+        let width = sentence.soft.len() / sentence.words.len().max(1);
+        let mut examples = Vec::new();
+        for (number, window) in windows(&subwords, self.limits).into_iter().enumerate() {
+            let mut labeled = Vec::new();
+            let mut soft = Vec::new();
+            let at = subwords.labeled_words(&window, tokenizer.specials(), self.labeled);
+            for (position, word) in (0u32..).zip(at) {
+                let Some(word) = word.map(|word| word.0) else {
+                    continue;
+                };
+                let label = sentence.labels.get(word).copied().flatten();
+                let Some(label) = label.and_then(|label| u32::try_from(label.0).ok()) else {
+                    continue;
+                };
+                labeled.push((position, label));
+                let row = sentence.soft.get(word * width..(word + 1) * width);
+                soft.extend_from_slice(row.unwrap_or_default());
+            }
+            if !labeled.is_empty() {
+                examples.push(Example {
+                    sentence: index,
+                    window: number,
+                    ids: tokenizer.window_ids(&subwords, &window),
+                    labeled,
+                    soft,
+                    unlabeled: sentence.unlabeled,
+                });
+            }
+        }
+        Ok(examples)
+    }
+}
+
+/// The subwords of a sentence with those of hidden words replaced.
+fn hide(subwords: &Subwords, hidden: &[Option<u32>]) -> Result<Subwords, AlignError> {
+    let count = subwords.word_count();
+    let mut ids = subwords.ids().to_vec();
+    let mut word_ids = vec![None; ids.len()];
+    for word in 0..count {
+        let tokens = subwords.of_word(WordIndex(word));
+        word_ids[tokens.clone()].fill(u32::try_from(word).ok());
+        if let Some(id) = hidden.get(word).copied().flatten() {
+            ids[tokens].fill(id);
+        }
+    }
+    Subwords::new(&ids, &word_ids, count)
+}
+
+/// The labels of the words of a sentence of a corpus; an error names the line of a tag that the labels do not have.
+pub(super) fn word_labels(
+    corpus: &Corpus,
+    index: usize,
+    labels: &LabelSet,
+) -> Result<Vec<Option<LabelId>>, CorpusError> {
+    let tags = corpus.sentences[index].tags.iter().enumerate();
+    let label = |(word, tag): (usize, &String)| match labels.parse(tag) {
+        Some(label) => Ok(Some(label)),
+        None => Err(corpus.line_error(corpus.line(index, word), format!("the labels have no `{tag}`"))),
+    };
+    tags.map(label).collect()
 }
 
 /// The windows of all sentences of a corpus that contain a labeled token. A long sentence yields several windows; it
@@ -44,49 +148,37 @@ pub fn examples(
     limits: WindowLimits,
     labeled: SubwordLabels,
 ) -> Result<Vec<Example>, ExampleError> {
+    let maker = ExampleMaker {
+        tokenizer,
+        limits,
+        labeled,
+    };
     let mut examples: Vec<Example> = Vec::with_capacity(corpus.sentences.len());
     for (index, sentence) in corpus.sentences.iter().enumerate() {
-        let label = |(word, tag): (usize, &String)| {
-            labels.parse(tag).ok_or_else(|| {
-                corpus.line_error(corpus.line(index, word), format!("the labels have no `{tag}`"))
-            })
+        let sentence = SentenceTargets {
+            words: sentence.words.clone(),
+            labels: word_labels(corpus, index, labels)?,
+            ..SentenceTargets::default()
         };
-        let word_labels = sentence
-            .tags
-            .iter()
-            .enumerate()
-            .map(label)
-            .collect::<Result<Vec<LabelId>, _>>()?;
-        let subwords = tokenizer.encode_words(&sentence.words)?;
-        for (number, window) in windows(&subwords, limits).into_iter().enumerate() {
-            let at = subwords.window_labels(&word_labels, &window, tokenizer.specials(), labeled)?;
-            let labeled: Vec<(u32, u32)> = (0u32..)
-                .zip(at)
-                .filter_map(|(position, label)| Some((position, u32::try_from(label?.0).ok()?)))
-                .collect();
-            if !labeled.is_empty() {
-                let ids = tokenizer.window_ids(&subwords, &window);
-                examples.push(Example {
-                    sentence: index,
-                    window: number,
-                    ids,
-                    labeled,
-                });
-            }
-        }
+        examples.extend(maker.examples(index, &sentence)?);
     }
     Ok(examples)
 }
 
-/// Packs examples for one pass through the network, with their target labels.
+/// Packs examples for one pass through the network, with their targets.
 pub(super) fn pack(examples: &[&Example]) -> (Packed, Targets) {
     let mut targets = Targets::default();
     let mut start = 0;
+    let is_soft = examples.iter().any(|example| !example.soft.is_empty());
     for example in examples {
         for (position, label) in &example.labeled {
             targets.tokens.push(start + position);
             targets.labels.push(*label);
+            if is_soft {
+                targets.is_gold.push(!example.unlabeled);
+            }
         }
+        targets.soft.extend_from_slice(&example.soft);
         start += example.ids.len() as u32;
     }
     (Packed::new(examples.iter().map(|example| &example.ids)), targets)

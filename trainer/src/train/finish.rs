@@ -17,6 +17,7 @@ use crate::train::notice::Notice;
 use crate::train::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
 use crate::train::subwords::LabeledSubwords;
 use nerve_corpus::{Corpus, is_wnut17};
+use nerve_repository::ModelAddress;
 
 /// The results of a finished training run.
 pub(super) struct Finished<'r> {
@@ -119,6 +120,7 @@ impl Finished<'_> {
                 }
                 InitialModel::Scratch(_) => None,
             },
+            teachers: teachers(config),
             dataset: match is_wnut17(&config.data) {
                 true => CardName {
                     name: "WNUT 17".to_owned(),
@@ -185,4 +187,20 @@ impl Finished<'_> {
         };
         self.records.iter().map(point).collect()
     }
+}
+
+/// The teachers of a run as a card names them.
+fn teachers(config: &TrainConfig) -> Vec<CardName> {
+    let teachers = config
+        .distillation
+        .iter()
+        .flat_map(|distillation| &distillation.teachers);
+    let name = |teacher: &ModelAddress| {
+        let id = match teacher {
+            ModelAddress::Hub(model) => Some(model.id.clone()),
+            ModelAddress::Local(_) | ModelAddress::ObjectStore(_) => None,
+        };
+        CardName::of(&teacher.to_string(), id)
+    };
+    teachers.map(name).collect()
 }

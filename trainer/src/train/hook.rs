@@ -41,7 +41,7 @@ pub struct ExampleContext<'t> {
 }
 
 /// The labels that the network gave to the tokens of an example in a step, before the step changed the weights.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Prediction<'e> {
     /// The example.
     pub example: &'e Example,
@@ -60,6 +60,17 @@ pub struct StepEvent<'s> {
     pub batches: &'s [Vec<Prediction<'s>>],
 }
 
+/// What a teacher has done before the first step.
+#[derive(Clone, Copy, Debug)]
+pub struct TeacherProgress<'t> {
+    /// The teacher, as it was named.
+    pub teacher: &'t str,
+    /// The sentences that it has labeled.
+    pub labeled: usize,
+    /// All sentences that it labels.
+    pub sentences: usize,
+}
+
 /// Observes a training run. Every method does nothing unless it is implemented.
 ///
 /// All hooks have seen a step or an evaluation before the next checkpoint becomes the one that a resumed run continues
@@ -71,6 +82,11 @@ pub trait TrainingHook {
         _examples: &mut [Example],
         _context: &ExampleContext<'_>,
     ) -> Result<(), TrainError> {
+        Ok(())
+    }
+
+    /// A teacher has labeled more sentences, before the run starts.
+    fn on_teacher(&mut self, _progress: &TeacherProgress<'_>) -> Result<(), TrainError> {
         Ok(())
     }
 
@@ -132,6 +148,10 @@ impl TrainingHook for Hooks<'_, '_> {
         context: &ExampleContext<'_>,
     ) -> Result<(), TrainError> {
         self.each(|hook| hook.on_examples(examples, context))
+    }
+
+    fn on_teacher(&mut self, progress: &TeacherProgress<'_>) -> Result<(), TrainError> {
+        self.each(|hook| hook.on_teacher(progress))
     }
 
     fn on_start(&mut self, plan: &Plan, evaluations: &[EvaluationRecord]) -> Result<(), TrainError> {

@@ -1,15 +1,21 @@
 //! Loss functions on the labeled tokens.
 
+mod soft;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 use candle_nn::ops::log_softmax;
 use clap::ValueEnum;
 use nerve_tagging::LabelSet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::train::targets::Targets;
+
+pub(crate) use soft::SoftLoss;
 
 /// The values of the option `loss`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -145,6 +151,8 @@ pub(crate) struct Loss {
     pub(crate) function: LossFunction,
     /// The weight of each label; 1 for all labels if absent.
     pub(crate) weights: Option<Vec<f32>>,
+    /// The part against teachers; absent without them.
+    pub(crate) soft: Option<SoftLoss>,
 }
 
 impl Loss {
@@ -157,11 +165,32 @@ impl Loss {
     }
 
     /// The weighted sum of the token losses, a differentiable scalar; `logits` is `[tokens, labels]`.
-    pub(crate) fn sum(&self, logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    ///
+    /// With teachers, the loss of a token is `(1 - weight)` times the loss of its gold label plus the [`SoftLoss`]. A token
+    /// without a teacher's distribution has the loss of its gold label alone; a token without a gold label has the soft loss
+    /// alone. The weight of its label, for a token without a gold label of the teachers' most probable one, multiplies both.
+    pub(crate) fn sum(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
+        let Some(soft) = self.soft.as_ref().filter(|_| !targets.soft.is_empty()) else {
+            return self.gold(logits, &targets.labels, None);
+        };
+        let rows = targets.soft.chunks(logits.dim(D::Minus1)?);
+        let factor = |(row, &is_gold): (&[f32], &bool)| match is_gold {
+            false => 0.0,
+            true if row.iter().all(|&probability| probability == 0.0) => 1.0,
+            true => (1.0 - soft.weight) as f32,
+        };
+        let factors: Vec<f32> = rows.zip(&targets.is_gold).map(factor).collect();
+        let weights = self.token_weights(&targets.labels);
+        let gold = self.gold(logits, &targets.labels, Some(&factors))?;
+        gold + soft.sum(logits, &targets.soft, weights.as_deref())?
+    }
+
+    /// The weighted sum of the losses of gold labels, each multiplied by its token's factor.
+    fn gold(&self, logits: &Tensor, labels: &[u32], factors: Option<&[f32]>) -> Result<Tensor> {
         let targets = Tensor::new(labels, logits.device())?;
         let each = match self.function {
             LossFunction::CrossEntropy { smoothing } => {
-                return self.cross_entropy(logits, &targets, smoothing);
+                return self.cross_entropy(logits, &targets, smoothing, factors);
             }
             LossFunction::Focal { gamma } => {
                 let likelihoods = log_softmax(logits, D::Minus1)?
@@ -176,18 +205,30 @@ impl Loss {
                 logits.broadcast_sub(&index)?.abs()?.sum(D::Minus1)?
             }
         };
-        match self.token_weights(labels, logits.device())? {
-            None => each.sum_all(),
-            Some(weights) => (each * weights)?.sum_all(),
-        }
+        let weights = match (self.token_weights(labels), factors) {
+            (None, None) => return each.sum_all(),
+            (Some(weights), None) => weights,
+            (None, Some(factors)) => factors.to_vec(),
+            (Some(weights), Some(factors)) => weights.iter().zip(factors).map(|(w, f)| w * f).collect(),
+        };
+        (each * Tensor::new(weights, logits.device())?)?.sum_all()
     }
 
     /// As in PyTorch with weights and smoothing: the share of each label in the smoothed target is multiplied by that
     /// label's weight.
-    fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, smoothing: f64) -> Result<Tensor> {
+    fn cross_entropy(
+        &self,
+        logits: &Tensor,
+        targets: &Tensor,
+        smoothing: f64,
+        factors: Option<&[f32]>,
+    ) -> Result<Tensor> {
         let mut losses = log_softmax(logits, D::Minus1)?.neg()?;
         if let Some(weights) = &self.weights {
             losses = losses.broadcast_mul(&Tensor::new(weights.as_slice(), logits.device())?)?;
+        }
+        if let Some(factors) = factors {
+            losses = losses.broadcast_mul(&Tensor::new(factors, logits.device())?.unsqueeze(1)?)?;
         }
         let right = losses.gather(&targets.unsqueeze(1)?, 1)?.sum_all()?;
         if smoothing == 0.0 {
@@ -197,137 +238,12 @@ impl Loss {
         (right * (1.0 - smoothing))? + spread
     }
 
-    fn token_weights(&self, labels: &[u32], device: &Device) -> Result<Option<Tensor>> {
-        let Some(weights) = &self.weights else {
-            return Ok(None);
-        };
-        let of_tokens: Vec<f32> = labels.iter().map(|&label| weights[label as usize]).collect();
-        Tensor::new(of_tokens, device).map(Some)
+    /// The weight of each token's label.
+    fn token_weights(&self, labels: &[u32]) -> Option<Vec<f32>> {
+        let weights = self.weights.as_ref()?;
+        Some(labels.iter().map(|&label| weights[label as usize]).collect())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use candle_core::Var;
-
-    const LABELS: [u32; 3] = [0, 2, 1];
-    const WEIGHTS: [f32; 3] = [0.5, 2.0, 3.0];
-    const CROSS_ENTROPY: f64 = 1.0669905;
-    const WEIGHTED: f64 = 1.07569729;
-    const SMOOTH: f64 = 1.12532383;
-    const SMOOTH_WEIGHTED: f64 = 1.09528115;
-
-    fn logits() -> Var {
-        let rows = [[1.0f32, -0.5, 0.25], [0.0, 0.5, 2.0], [-1.0, 0.75, 3.0]];
-        Var::from_tensor(&Tensor::new(&rows, &Device::Cpu).unwrap()).unwrap()
-    }
-
-    fn value(function: LossFunction, weights: Option<Vec<f32>>) -> f64 {
-        let loss = Loss { function, weights };
-        let sum = loss.sum(logits().as_tensor(), &LABELS).unwrap();
-        f64::from(sum.to_scalar::<f32>().unwrap()) / loss.weight(LABELS.into_iter())
-    }
-
-    /// The expected values are from PyTorch: `torch.nn.functional.cross_entropy(logits, labels, weight=,
-    /// label_smoothing=)`.
-    #[test]
-    fn cross_entropy_is_pytorchs() {
-        let plain = LossFunction::CrossEntropy { smoothing: 0.0 };
-        let smooth = LossFunction::CrossEntropy { smoothing: 0.1 };
-        for (function, weights, expected) in [
-            (plain, None, CROSS_ENTROPY),
-            (plain, Some(WEIGHTS.to_vec()), WEIGHTED),
-            (smooth, None, SMOOTH),
-            (smooth, Some(WEIGHTS.to_vec()), SMOOTH_WEIGHTED),
-        ] {
-            let found = value(function, weights);
-            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
-        }
-    }
-
-    #[test]
-    fn focal_without_exponent_is_cross_entropy_and_with_one_is_less() {
-        let focal = |gamma| value(LossFunction::Focal { gamma }, Some(WEIGHTS.to_vec()));
-        assert!((focal(0.0) - WEIGHTED).abs() < 1e-6);
-        assert!(focal(2.0) < focal(1.0) && focal(1.0) < focal(0.0));
-    }
-
-    #[test]
-    fn l1_is_the_distance_of_every_logit_from_the_index() {
-        let rows = [1.0 + 0.5 + 0.25, 2.0 + 1.5 + 0.0, 2.0 + 0.25 + 2.0];
-        let expected = rows.iter().sum::<f64>() / 3.0;
-        assert!((value(LossFunction::L1, None) - expected).abs() < 1e-6);
-    }
-
-    #[test]
-    fn a_logit_that_is_nan_makes_the_loss_nan() {
-        for function in [
-            LossFunction::CrossEntropy { smoothing: 0.0 },
-            LossFunction::CrossEntropy { smoothing: 0.1 },
-            LossFunction::Focal { gamma: 2.0 },
-            LossFunction::L1,
-        ] {
-            let loss = Loss {
-                function,
-                weights: None,
-            };
-            let logits = Tensor::new(&[[0.5f32, f32::NAN, 0.0]], &Device::Cpu).unwrap();
-            let sum: f32 = loss.sum(&logits, &[0]).unwrap().to_scalar().unwrap();
-            assert!(sum.is_nan(), "{function:?}: {sum}");
-        }
-    }
-
-    #[test]
-    fn every_loss_has_the_gradient_of_its_finite_differences() {
-        for function in [
-            LossFunction::CrossEntropy { smoothing: 0.2 },
-            LossFunction::Focal { gamma: 2.0 },
-            LossFunction::L1,
-        ] {
-            let loss = Loss {
-                function,
-                weights: Some(WEIGHTS.to_vec()),
-            };
-            let var = logits();
-            let sum = |logits: &Tensor| loss.sum(logits, &LABELS).unwrap();
-            let store = sum(var.as_tensor()).backward().unwrap();
-            let gradient: Vec<f32> = store.get(&var).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-            let elements: Vec<f32> = var.flatten_all().unwrap().to_vec1().unwrap();
-            for at in 0..elements.len() {
-                let moved = |by: f32| {
-                    let mut elements = elements.clone();
-                    elements[at] += by;
-                    let moved = Tensor::from_vec(elements, (3, 3), &Device::Cpu).unwrap();
-                    f64::from(sum(&moved).to_scalar::<f32>().unwrap())
-                };
-                // L1 is not differentiable at whole numbers. With this step size, only an element that is itself a whole
-                // number reaches one.
-                let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
-                let on_kink = function == LossFunction::L1 && elements[at] == LABELS[at / 3] as f32;
-                assert!(
-                    on_kink || (slope - f64::from(gradient[at])).abs() < 2e-3,
-                    "{function:?} {at}: {slope} {}",
-                    gradient[at]
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn weights_are_read_written_and_resolved() {
-        let labels = LabelSet::iob2(["x"]).unwrap();
-        let named: ClassWeights = "O=0.5, I-x=2".parse().unwrap();
-        assert_eq!(named.to_string().parse::<ClassWeights>().unwrap(), named);
-        assert_eq!(named.resolve(&labels, &[]).unwrap(), [0.5, 1.0, 2.0]);
-        let unknown: ClassWeights = "B-y=1".parse().unwrap();
-        assert_eq!(unknown.resolve(&labels, &[]).unwrap_err(), "B-y");
-        for wrong in ["", "O", "O=x", "O=-1", "O=inf", "O=NaN"] {
-            assert!(wrong.parse::<ClassWeights>().is_err(), "{wrong}");
-        }
-        let twice = "O=1,I-x=2,O=3".parse::<ClassWeights>();
-        assert_eq!(twice, Err(ClassWeightsError::Repeated("O".to_owned())));
-        let balanced = ClassWeights::Balanced.resolve(&labels, &[6, 2, 0]).unwrap();
-        assert_eq!(balanced, [8.0 / 12.0, 2.0, 1.0]);
-    }
-}
+mod tests;

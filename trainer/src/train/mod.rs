@@ -1,5 +1,7 @@
 //! Fitting a tagger: options, examples, steps, checkpoints.
 
+mod augment;
+mod augmented_epoch;
 mod average;
 pub(crate) mod config;
 mod device;
@@ -29,6 +31,8 @@ mod shard;
 mod state;
 mod step;
 mod subwords;
+pub(crate) mod targets;
+mod teacher;
 mod tensorboard;
 mod time_limit;
 mod training;
@@ -37,14 +41,14 @@ mod training_set;
 pub use config::averaging::Averaging;
 pub use config::regularization::Regularization;
 pub use config::{
-    InitialModel, MOST_THREADS, Objective, Optimization, OptionError, Scratch, TokenizerSource, TrainConfig,
-    seed_configs,
+    Augmentation, Distillation, InitialModel, MOST_THREADS, Objective, Optimization, OptionError, Scratch,
+    TokenizerSource, TrainConfig, seed_configs,
 };
 pub use device::open_device;
 pub use error::TrainError;
 pub use example::{Example, ExampleError, examples};
 pub use files::JsonLines;
-pub use hook::{ExampleContext, Plan, Prediction, StepEvent, TrainingHook};
+pub use hook::{ExampleContext, Plan, Prediction, StepEvent, TeacherProgress, TrainingHook};
 pub use loss::{ClassWeights, ClassWeightsError, LossFunction, LossKind};
 pub use notice::Notice;
 pub use optimizer::{OptimizerKind, UpdateRule};
@@ -58,4 +62,5 @@ pub use schedule::{Decay, DevScore, Schedule, ScheduleKind, Steps};
 pub use seeds::{SeedResult, SeedsReport, Spread, train_seeds};
 pub use select_by::SelectBy;
 pub use subwords::LabeledSubwords;
+pub use teacher::error::TeacherError;
 pub use time_limit::{TimeLimit, TimeLimitError};

@@ -74,6 +74,19 @@ pub enum Notice {
         /// The steps made.
         done: usize,
     },
+    /// Teachers have labeled the training sentences and text without labels.
+    Teachers {
+        /// The teachers, as they were named.
+        teachers: Vec<String>,
+        /// The training sentences.
+        sentences: usize,
+        /// Those in which the teachers find an entity.
+        with_entities: usize,
+        /// The sentences without labels.
+        unlabeled: usize,
+        /// Those in which the teachers find an entity.
+        unlabeled_with_entities: usize,
+    },
     /// A temperature was fitted, but not written.
     NoTemperature(TemperatureAtBound),
 }
@@ -126,7 +139,8 @@ impl Notice {
             | Self::NewHead { .. }
             | Self::OutOfPatience { .. }
             | Self::OutOfTime { .. }
-            | Self::NewEnd { .. } => false,
+            | Self::NewEnd { .. }
+            | Self::Teachers { .. } => false,
             Self::NoEntities { .. }
             | Self::UntrainedTypes { .. }
             | Self::SpanChanges { .. }
@@ -184,6 +198,18 @@ impl fmt::Display for Notice {
                 f,
                 "the run has {now} epochs, no longer {before}: its schedule ({schedule}) ends at step {steps}; the {done} steps \
                  made until then had the learning rates of an end at step {steps_before}"
+            ),
+            Self::Teachers {
+                teachers,
+                sentences,
+                with_entities,
+                unlabeled,
+                unlabeled_with_entities,
+            } => write!(
+                f,
+                "distilled from {}: the teachers find entities in {with_entities} of {sentences} training sentences and in \
+                 {unlabeled_with_entities} of {unlabeled} sentences without labels",
+                list(teachers)
             ),
             Self::NoTemperature(reason) => reason.fmt(f),
         }

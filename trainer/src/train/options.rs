@@ -232,6 +232,44 @@ options! {
         /// Weights of labels in the loss: `balanced`, or `O=0.5,B-person=2`, where other labels weigh 1 [default: all 1].
         #[arg(long, value_name = "WEIGHTS")]
         class_weights: ClassWeights,
+        /// Teacher whose word probabilities the model learns beside the labels (distillation): a checkpoint, bundle, store or
+        /// plain export, or a hub id. May be given several times; the teachers' probabilities are averaged. Their labels must
+        /// be the corpus's, in any order. ONNX Runtime is found by ORT_DYLIB_PATH or in a `.onnxruntime/` above the program.
+        #[arg(long, value_name = "DIR|HUB_ID")]
+        teacher: Vec<String>,
+        /// Temperature of the probabilities that teacher and student are compared at [default: 2].
+        #[arg(long, value_name = "TEMPERATURE")]
+        distill_temperature: f64,
+        /// Weight W of the teachers: the loss of a word is (1-W) * loss of the label + W * T^2 * KL(teachers, student)
+        /// [default: 0.7].
+        #[arg(long, value_name = "W")]
+        distill_weight: f64,
+        /// File of text without labels that the teachers label: a sentence a line, JSON lines, or CoNLL, whose tags are
+        /// ignored. May be given several times. The sentences are mixed with the training sentences.
+        #[arg(long, value_name = "FILE", alias = "unlabeled")]
+        #[serde(alias = "unlabeled")]
+        unlabelled: Vec<PathBuf>,
+        /// Number of sentences drawn from the unlabelled files by the seed [default: all].
+        #[arg(long, value_name = "SENTENCES", alias = "unlabeled-sentences")]
+        #[serde(alias = "unlabeled_sentences")]
+        unlabelled_sentences: usize,
+        /// Probability that a word is hidden: each of its tokens becomes the mask token. Its label stays [default: 0].
+        #[arg(long, value_name = "P")]
+        word_dropout: f64,
+        /// Probability that an entity mention is replaced by another one of its type from the training sentences [default: 0].
+        #[arg(long, value_name = "P")]
+        mention_replacement: f64,
+        /// Probability that a sentence is lowercased, uppercased or title-cased [default: 0].
+        #[arg(long, value_name = "P")]
+        case_noise: f64,
+        /// Probability that an entity mention becomes a hashtag (`#BarackObama`), or loses the `#` or `@` that it begins with
+        /// [default: 0].
+        #[arg(long, value_name = "P")]
+        hashtag_noise: f64,
+        /// Probability that symbols labeled O (emoji, bullets, dashes, quotation marks) are inserted into a sentence, never
+        /// inside a mention [default: 0].
+        #[arg(long, value_name = "P")]
+        symbol_noise: f64,
         /// Do not train this number of encoder layers, counted from the first. The embeddings below them are trained unless
         /// --freeze-embeddings is given [default: 0].
         #[arg(long, value_name = "LAYERS")]

@@ -11,11 +11,18 @@ const GROUPED_BATCHES: usize = 50;
 
 /// A random generator for one purpose of the seed, so that random choices for different purposes are independent.
 fn generator(seed: u64, purpose: u64, index: usize) -> StdRng {
+    seeded([seed, purpose, index as u64, 0x006e_6572_7665])
+}
+
+/// The random generator for one kind of change to a sentence in an epoch, both counted from 0.
+pub(super) fn augmentation(seed: u64, kind: u64, epoch: usize, sentence: usize) -> StdRng {
+    // The purposes below 16 are those of `generator`.
+    seeded([seed, 16 + kind, epoch as u64, sentence as u64])
+}
+
+fn seeded(numbers: [u64; 4]) -> StdRng {
     let mut bytes = [0; 32];
-    for (to, from) in bytes
-        .chunks_exact_mut(8)
-        .zip([seed, purpose, index as u64, 0x006e_6572_7665])
-    {
+    for (to, from) in bytes.chunks_exact_mut(8).zip(numbers) {
         to.copy_from_slice(&from.to_le_bytes());
     }
     StdRng::from_seed(bytes)
@@ -49,10 +56,19 @@ pub(super) fn dropout_seed(seed: u64, step: usize) -> u64 {
     generator(seed, 1, step).random()
 }
 
-/// Draws `size` indices below `count` without replacement, and returns them in ascending order.
+/// Draws `size` of `count` training sentences without replacement, and returns their indices in ascending order.
 pub(super) fn subset(count: usize, size: usize, seed: u64) -> Vec<usize> {
+    drawn(count, size, generator(seed, 2, 0))
+}
+
+/// Draws `size` of `count` sentences without labels as [`subset`] draws training sentences.
+pub(super) fn unlabeled(count: usize, size: usize, seed: u64) -> Vec<usize> {
+    drawn(count, size, generator(seed, 3, 0))
+}
+
+fn drawn(count: usize, size: usize, mut generator: StdRng) -> Vec<usize> {
     let mut indices: Vec<usize> = (0..count).collect();
-    indices.shuffle(&mut generator(seed, 2, 0));
+    indices.shuffle(&mut generator);
     indices.truncate(size);
     indices.sort_unstable();
     indices

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::train::error::TrainError;
-use crate::train::hook::{Plan, StepEvent, TrainingHook};
+use crate::train::hook::{Plan, StepEvent, TeacherProgress, TrainingHook};
 use crate::train::notice::Notice;
 use crate::train::record::{End, EvaluationRecord, Timing};
 use crate::train::select_by::SelectBy;
@@ -16,6 +16,7 @@ use crate::train::select_by::SelectBy;
 #[derive(Debug)]
 pub struct TerminalProgress {
     bar: ProgressBar,
+    teacher: ProgressBar,
     interrupted: Arc<AtomicBool>,
     select_by: SelectBy,
 }
@@ -28,8 +29,13 @@ impl TerminalProgress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
+        let teacher = ProgressBar::no_length();
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} sentences, {eta} left, {msg}") {
+            teacher.set_style(style);
+        }
         Self {
             bar,
+            teacher,
             interrupted,
             select_by: SelectBy::default(),
         }
@@ -41,6 +47,21 @@ impl TerminalProgress {
 }
 
 impl TrainingHook for TerminalProgress {
+    fn on_teacher(&mut self, progress: &TeacherProgress<'_>) -> Result<(), TrainError> {
+        self.teacher.set_length(progress.sentences as u64);
+        self.teacher.set_position(progress.labeled as u64);
+        self.teacher.set_message(format!("teacher {}", progress.teacher));
+        if progress.labeled == progress.sentences {
+            self.teacher.finish_and_clear();
+            eprintln!(
+                "the teacher {} has labeled {} sentences",
+                progress.teacher, progress.sentences
+            );
+            self.teacher.reset();
+        }
+        Ok(())
+    }
+
     fn on_start(&mut self, plan: &Plan, _evaluations: &[EvaluationRecord]) -> Result<(), TrainError> {
         self.select_by = plan.select_by.clone();
         self.line(&format!(

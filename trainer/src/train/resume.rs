@@ -56,6 +56,8 @@ pub(super) fn check_options(
     respell(&mut recorded.data, &options.data);
     respell(&mut recorded.base, &options.base);
     respell(&mut recorded.vocab, &options.vocab);
+    respell_each(&mut recorded.teacher, &options.teacher);
+    respell_each(&mut recorded.unlabelled, &options.unlabelled);
     let differences = recorded.differences(&options);
     match differences.is_empty() {
         true => Ok(()),
@@ -71,5 +73,15 @@ fn respell<P: AsRef<Path> + Clone>(path: &mut Option<P>, given: &Option<P>) {
     let canonical = |path: &Option<P>| fs::canonicalize(path.as_ref()?).ok();
     if canonical(path).is_some_and(|found| canonical(given) == Some(found)) {
         path.clone_from(given);
+    }
+}
+
+fn respell_each<P: AsRef<Path> + Clone>(paths: &mut Option<Vec<P>>, given: &Option<Vec<P>>) {
+    for (path, given) in paths.iter_mut().flatten().zip(given.iter().flatten()) {
+        let mut recorded = Some(path.clone());
+        respell(&mut recorded, &Some(given.clone()));
+        if let Some(recorded) = recorded {
+            *path = recorded;
+        }
     }
 }

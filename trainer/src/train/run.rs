@@ -7,8 +7,8 @@ use candle_core::Device;
 
 use crate::base::open::open_base;
 use crate::evaluate::checkpoint::CheckpointTagger;
-use crate::evaluate::evaluate;
 use crate::evaluate::evaluation::evaluate_with_loss;
+use crate::evaluate::{Tagger, evaluate};
 use crate::model::checkpoint::{ModelDir, write_checkpoint};
 use crate::train::average::AveragedWeights;
 use crate::train::config::TrainConfig;
@@ -29,9 +29,10 @@ use crate::train::resume::check_options;
 use crate::train::run_dir::{Reported, RunDir};
 use crate::train::select_by::SelectBy;
 use crate::train::state::TrainingState;
+use crate::train::teacher::distill::distill;
 use crate::train::tensorboard::TensorBoardLog;
 use crate::train::training::{Training, labels, notices};
-use crate::train::training_set::TrainingSet;
+use crate::train::training_set::{TrainingSet, trained_sentences};
 use nerve_corpus::{Corpus, entity_types};
 
 /// Where a run begins.
@@ -91,10 +92,22 @@ pub fn train(
     let head = base.head_labels();
     let tagger = Training::tagger(config, base, labels)?;
     let mut hooks = Hooks::new(own_hooks(config, &dir), hooks);
-    let training_set = TrainingSet::new(config, corpus, &tagger, &mut hooks)?;
+    let trained = trained_sentences(config, &corpus);
+    if config.distillation.is_some() && lock.is_none() {
+        // Before teachers work for minutes.
+        dir.check_free()?;
+    }
+    let is_begun = state.is_some();
+    let labels = tagger.labels();
+    let distilled = distill(config, &corpus, &trained, labels, &device, is_begun, &mut hooks)?;
+    let training_set = TrainingSet::new(config, corpus, &trained, distilled, &tagger, &mut hooks)?;
     let mut notices = match &state {
         Some(_) => dir.notices(),
-        None => notices(given, head.as_ref(), &tagger, &training_set, &dev),
+        None => {
+            let mut notices = notices(given, head.as_ref(), &tagger, &training_set, &dev);
+            notices.extend(training_set.teachers(tagger.labels()));
+            notices
+        }
     };
     if let (Some(state), Some(recorded)) = (&state, &recorded) {
         let new_end = new_end(recorded.epochs, config, &training_set, state.step);
@@ -119,6 +132,7 @@ pub fn train(
             lock
         }
     };
+    training_set.keep_targets()?;
     let mut run = Run {
         records: dir.records()?,
         steps: dir.steps()?,
@@ -299,6 +313,8 @@ impl Run<'_> {
                 config.seed,
                 epoch,
             );
+            let augmented = set.augmented(epoch, &self.training.tagger)?;
+            let batches = augmented.replace(&set.examples, batches);
             let skipped = if epoch == first { skipped } else { 0 };
             for batches in batches.chunks(config.accumulate).skip(skipped) {
                 self.step(batches, hooks)?;

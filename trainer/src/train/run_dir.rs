@@ -72,6 +72,16 @@ impl RunDir {
         }
     }
 
+    /// An error where the directory holds a run.
+    pub(super) fn check_free(&self) -> Result<(), TrainError> {
+        match self.holds_run() {
+            true => Err(TrainError::HoldsRun {
+                dir: self.dir.clone(),
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// Locks the directory of a run; an error where it holds none.
     pub(super) fn lock(&self) -> Result<RunLock, TrainError> {
         self.check_holds_run()?;
@@ -92,11 +102,7 @@ impl RunDir {
     pub(super) fn create(&self, options: &TrainOptions) -> Result<RunLock, TrainError> {
         fs::create_dir_all(&self.dir).map_err(failed(&self.dir))?;
         let lock = RunLock::acquire(&self.dir)?;
-        if self.holds_run() {
-            return Err(TrainError::HoldsRun {
-                dir: self.dir.clone(),
-            });
-        }
+        self.check_free()?;
         let checkpoints = self.path(CHECKPOINTS);
         fs::create_dir_all(&checkpoints).map_err(failed(&checkpoints))?;
         for product in [TEST, REPORTED] {

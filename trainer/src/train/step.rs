@@ -123,6 +123,7 @@ mod tests {
         let loss = Loss {
             function: LossFunction::CrossEntropy { smoothing: 0.0 },
             weights: Some(vec![0.5, 2.0, 3.0]),
+            soft: None,
         };
         let regularization = Regularization {
             r_drop: Some(2.0),

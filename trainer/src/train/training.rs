@@ -16,7 +16,7 @@ use crate::train::error::TrainError;
 use crate::train::example::Example;
 use crate::train::hook::Prediction;
 use crate::train::learning_rate::learning_rate;
-use crate::train::loss::Loss;
+use crate::train::loss::{Loss, SoftLoss};
 use crate::train::notice::Notice;
 use crate::train::optimizer::Optimizer;
 use crate::train::optimizer::plan::{ParameterPlan, is_embedding, layer_of};
@@ -250,5 +250,9 @@ fn loss(config: &TrainConfig, labels: &LabelSet, set: &TrainingSet) -> Result<Lo
         weights: weights
             .transpose()
             .map_err(|label| TrainError::UnknownLabel { label })?,
+        soft: config.distillation.as_ref().map(|distillation| SoftLoss {
+            temperature: distillation.temperature,
+            weight: distillation.weight,
+        }),
     })
 }

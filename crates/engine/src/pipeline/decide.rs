@@ -1,6 +1,6 @@
 //! The logits of a text's words to their labels, in steps.
 
-use nerve_tagging::LabelSearch;
+use nerve_tagging::{LabelSearch, is_symbol};
 
 use crate::pipeline::aggregation::{Aggregation, DecodingOptions, WordRows};
 use crate::pipeline::error::TagError;
@@ -56,7 +56,12 @@ impl Decision {
             return Err(TagError::InferenceFailed);
         };
         let text = self.text;
-        let labels = model.decoder.finish(search, text.has_subword());
+        let is_symbol = |word: usize| {
+            let span = text.words.spans.get(word);
+            span.and_then(|span| span.slice(&text.words.text))
+                .is_none_or(is_symbol)
+        };
+        let labels = model.decoder.finish(search, text.has_subword(), is_symbol);
         let mut labels = labels.ok_or(TagError::InferenceFailed)?;
         let joined = self.reading.aggregation != Aggregation::None;
         if !joined {

@@ -31,10 +31,14 @@ fn decoder() -> (LabelSet, Decoder) {
     (labels, decoder)
 }
 
+fn no_symbol(_word: usize) -> bool {
+    false
+}
+
 fn decoded(rows: &[[f32; 5]], has_row: &[bool], decoding: Decoding) -> Vec<usize> {
     let words = decoder()
         .1
-        .decode(rows.as_flattened(), has_row.iter().copied(), decoding);
+        .decode(rows.as_flattened(), has_row.iter().copied(), no_symbol, decoding);
     words.unwrap().iter().map(|word| word.label.0).collect()
 }
 
@@ -54,8 +58,8 @@ proptest! {
             }
             // Choosing, extending and following back.
             prop_assert!(steps <= 3 * (rows.len() / words + 1));
-            let whole = decoder.decode(rows.as_flattened(), all(), decoding);
-            prop_assert_eq!(decoder.finish(search, all()), whole);
+            let whole = decoder.decode(rows.as_flattened(), all(), no_symbol, decoding);
+            prop_assert_eq!(decoder.finish(search, all(), no_symbol), whole);
         }
     }
 }
@@ -101,7 +105,11 @@ fn a_word_without_a_row_lies_inside_the_entity_around_it() {
 fn a_word_without_a_row_changes_no_score() {
     let decoder = decoder().1;
     let (begin, inside) = (vec![0.0, 3.0, 0.0, 0.0, 0.0], vec![1.0, 0.0, 2.0, 0.0, 0.0]);
-    let decode = |rows: &[_]| decoder.decode_words(rows, Decoding::Constrained).unwrap();
+    let decode = |rows: &[_]| {
+        decoder
+            .decode_words(&vec!["a"; rows.len()], rows, Decoding::Constrained)
+            .unwrap()
+    };
     let words = decode(&[Some(begin.clone()), None, Some(inside.clone()), None]);
     let without = decode(&[Some(begin), Some(inside)]);
     assert_eq!([words[0], words[2]], without[..]);
@@ -124,7 +132,7 @@ fn a_word_without_a_row_has_the_inner_label_of_each_scheme() {
         };
         let rows = [row(before), None, row(after)];
         let words = Decoder::new(&labels)
-            .decode_words(&rows, Decoding::Constrained)
+            .decode_words(&["a"; 3][..rows.len()], &rows, Decoding::Constrained)
             .unwrap();
         labels.name(words[1].label).unwrap().to_owned()
     };
@@ -145,13 +153,22 @@ fn rows_that_are_not_the_words_have_no_labels() {
     let row = [0.0; 5];
     for (rows, words) in [(&row[..], 2), (&row[..], 0), (&row[..4], 1)] {
         let has_row = std::iter::repeat_n(true, words);
-        assert_eq!(decoder.decode(rows, has_row, Decoding::Constrained), None);
+        assert_eq!(
+            decoder.decode(rows, has_row, no_symbol, Decoding::Constrained),
+            None
+        );
     }
     let short = [Some(vec![0.0; 4]), Some(vec![0.0; 6])];
-    assert_eq!(decoder.decode_words(&short, Decoding::Constrained), None);
+    assert_eq!(
+        decoder.decode_words(&["a"; 2], &short, Decoding::Constrained),
+        None
+    );
     let whole = [Some(vec![0.0; 5]), None];
     assert_eq!(
-        decoder.decode_words(&whole, Decoding::Constrained).unwrap().len(),
+        decoder
+            .decode_words(&["a"; 2], &whole, Decoding::Constrained)
+            .unwrap()
+            .len(),
         2
     );
 }
@@ -180,7 +197,7 @@ proptest! {
         let present = words.iter().filter(|(_, present)| *present);
         let rows: Vec<[f32; 5]> = present.map(|(row, _)| row.map(f32::from)).collect();
         let found = decoder
-            .decode(rows.as_flattened(), has_row.iter().copied(), Decoding::Constrained)
+            .decode(rows.as_flattened(), has_row.iter().copied(), no_symbol, Decoding::Constrained)
             .unwrap();
         let mut score = 0.0;
         let mut previous = None;
@@ -198,7 +215,7 @@ proptest! {
         prop_assert_eq!(score, best_by_brute_force(&labels, &rows, None));
         // The entities are those of the words with a row.
         let tags = |words: Vec<WordLabel>| words.into_iter().map(|word| labels.tag(word.label).unwrap());
-        let alone = decoder.decode(rows.as_flattened(), rows.iter().map(|_| true), Decoding::Constrained).unwrap();
+        let alone = decoder.decode(rows.as_flattened(), rows.iter().map(|_| true), no_symbol, Decoding::Constrained).unwrap();
         let numbers: Vec<usize> = (0..has_row.len()).filter(|&word| has_row[word]).collect();
         let expected: Vec<(usize, usize)> = entities(tags(alone), OrphanRule::Drop)
             .iter()
@@ -222,9 +239,9 @@ proptest! {
         let decoding = if constrained { Decoding::Constrained } else { Decoding::Independent };
         let rows: Vec<Option<Vec<f32>>> =
             words.iter().map(|(row, present)| present.then(|| row.to_vec())).collect();
-        let plain = decoder.decode_words(&rows, decoding).unwrap();
-        let calibrated = decoder.clone().with_temperature(temperature).decode_words(&rows, decoding).unwrap();
-        let unchanged = decoder.with_temperature(Temperature::default()).decode_words(&rows, decoding).unwrap();
+        let plain = decoder.decode_words(&vec!["a"; rows.len()], &rows, decoding).unwrap();
+        let calibrated = decoder.clone().with_temperature(temperature).decode_words(&vec!["a"; rows.len()], &rows, decoding).unwrap();
+        let unchanged = decoder.with_temperature(Temperature::default()).decode_words(&vec!["a"; rows.len()], &rows, decoding).unwrap();
         prop_assert_eq!(&plain, &unchanged);
         for ((plain, calibrated), row) in plain.iter().zip(&calibrated).zip(&rows) {
             prop_assert_eq!(plain.label, calibrated.label);
@@ -242,6 +259,57 @@ fn a_temperature_divides_the_logits() {
     let rows = [Some(vec![2.0, 6.0, -2.0, 0.0, 1.0])];
     let halves = [Some(vec![1.0, 3.0, -1.0, 0.0, 0.5])];
     let two = decoder.clone().with_temperature(Temperature::new(2.0).unwrap());
-    let calibrated = two.decode_words(&rows, Decoding::Constrained);
-    assert_eq!(calibrated, decoder.decode_words(&halves, Decoding::Constrained));
+    let calibrated = two.decode_words(&["a"; 3][..rows.len()], &rows, Decoding::Constrained);
+    assert_eq!(
+        calibrated,
+        decoder.decode_words(&["a"], &halves, Decoding::Constrained)
+    );
+}
+
+#[test]
+fn an_entity_of_symbols_alone_is_none() {
+    let decoder = decoder().1;
+    let (begin, inside) = (vec![1.0, 5.0, 0.0, 0.0, 0.0], vec![1.0, 0.0, 5.0, 0.0, 0.0]);
+    let labels = |words: &[&str], rows: &[&Vec<f32>], decoding| {
+        let rows: Vec<_> = rows.iter().map(|&row| Some(row.clone())).collect();
+        let found = decoder.decode_words(words, &rows, decoding).unwrap();
+        found.iter().map(|word| word.label.0).collect::<Vec<_>>()
+    };
+    let constrained = |words: &[&str], rows: &[&Vec<f32>]| labels(words, rows, Decoding::Constrained);
+    assert_eq!(constrained(&["😀", "Ann"], &[&begin, &begin]), [0, 1]);
+    assert_eq!(
+        constrained(&["-", "-", "Ann"], &[&begin, &inside, &begin]),
+        [0, 0, 1]
+    );
+    // A symbol in a name, at its beginning or at its end belongs to it.
+    assert_eq!(
+        constrained(&["AT", "&", "T"], &[&begin, &inside, &inside]),
+        [1, 2, 2]
+    );
+    assert_eq!(
+        constrained(&["@", "ann", "!"], &[&begin, &inside, &inside]),
+        [1, 2, 2]
+    );
+    let independent = labels(&["😀", "Ann"], &[&begin, &begin], Decoding::Independent);
+    assert_eq!(independent, [1, 1]);
+    let words = decoder
+        .decode_words(&["😀"], &[Some(begin.clone())], Decoding::Constrained)
+        .unwrap();
+    assert_eq!(
+        words[0].score,
+        probability(&begin, begin[0], Temperature::default())
+    );
+    assert_eq!(decoder.decode_words(&["😀"], &[], Decoding::Constrained), None);
+}
+
+#[test]
+fn words_without_a_row_do_not_make_a_name_of_symbols() {
+    let decoder = decoder().1;
+    let (begin, inside) = (vec![0.0, 5.0, 0.0, 0.0, 0.0], vec![1.0, 0.0, 5.0, 0.0, 0.0]);
+    let rows = [None, Some(begin), None, Some(inside)];
+    let words = ["\u{200b}", "~", "\u{200b}", "~"];
+    let found = decoder
+        .decode_words(&words, &rows, Decoding::Constrained)
+        .unwrap();
+    assert!(found.iter().all(|word| word.label == LabelId(0)));
 }

@@ -10,6 +10,7 @@ fn card() -> ModelCard {
             name: "google/bert_uncased-L.4".to_owned(),
             id: Some("google/bert_uncased-L.4".to_owned()),
         }),
+        teachers: Vec::new(),
         dataset: CardName {
             name: "WNUT 17".to_owned(),
             id: Some("wnut_17".to_owned()),

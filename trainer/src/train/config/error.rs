@@ -60,6 +60,9 @@ pub enum OptionError {
         /// Why.
         reason: &'static str,
     },
+    /// The name of a teacher names no model.
+    #[error("`teacher`: {0}")]
+    Teacher(nerve_repository::AddressError),
     /// The names of numbered tags are unusable.
     #[error(transparent)]
     Labels(#[from] nerve_corpus::CorpusError),

@@ -1,7 +1,9 @@
 //! The validated configuration of a training run.
 
+pub(crate) mod augmentation;
 pub(crate) mod averaging;
 mod checks;
+pub(crate) mod distillation;
 pub(crate) mod error;
 mod objective;
 mod optimization;
@@ -24,7 +26,9 @@ use nerve_corpus::{CorpusError, ReadOptions, Splits, TagNames, WNUT17_URL};
 use nerve_inference::Device;
 use regularization::Regularization;
 
+pub use augmentation::Augmentation;
 pub use checks::MOST_THREADS;
+pub use distillation::Distillation;
 pub use error::OptionError;
 pub use objective::Objective;
 pub use optimization::Optimization;
@@ -63,6 +67,10 @@ pub struct TrainConfig {
     pub averaging: Option<Averaging>,
     /// What makes an evaluation the best one.
     pub select_by: SelectBy,
+    /// Teachers, and the text that they label; none if absent.
+    pub distillation: Option<Distillation>,
+    /// How training sentences are changed in each epoch.
+    pub augmentation: Augmentation,
     /// Number of encoder layers, counted from the first, that are not trained.
     pub freeze_layers: usize,
     /// Whether the embeddings below the layers are not trained.
@@ -117,6 +125,8 @@ impl TrainConfig {
             regularization: Regularization::resolve(&options)?,
             averaging: Averaging::resolve(&mut options)?,
             select_by: options.select_by.get_or_insert_default().clone(),
+            distillation: Distillation::resolve(&mut options)?,
+            augmentation: Augmentation::resolve(&mut options)?,
             read: ReadOptions {
                 word_column: options.word_column,
                 tag_column: options.tag_column,

@@ -33,6 +33,7 @@ fn help_states_the_defaults() {
         "init = \"scratch\"",
         "optimizer = \"sgd\"\nlearning_rate = 0.1\nschedule = \"step\"\nloss = \"focal\"\nevaluate_test = true",
         "schedule = \"plateau\"\nswa = 0.5",
+        "schedule = \"plateau\"\nteacher = [\"t\"]",
     ];
     let resolved = texts.map(|text| {
         let config = TrainConfig::new(options(text)).unwrap();
@@ -114,6 +115,8 @@ fn what_is_written_reads_as_the_same_configuration() {
         "schedule = \"plateau\"\ngamma = 0.5\nplateau_patience = 3\nfreeze = [\"embeddings\", \"layer\\\\.0\\\\.\"]",
         "loss = \"focal\"\nfocal_gamma = 3.0\nclass_weights = \"O=0.5\"\nlayer_decay = 0.9\nlayers = 4",
         "init = \"scratch\"\nevaluate_test = true\ntest_checkpoint = \"last\"\nfreeze_layers = 1\nfreeze_embeddings = true\nattention_dropout = 0.3",
+        "teacher = [\"t\", \"./u\"]\nunlabelled = [\"f\"]\nunlabelled_sentences = 9\ndistill_weight = 1.0",
+        "word_dropout = 0.1\nmention_replacement = 1.0\ncase_noise = 0.2\nhashtag_noise = 0.3\nsymbol_noise = 0.4",
         "label_smoothing = 0.1\nlabel_subwords = \"all\"\naccumulate = 4\nhead_learning_rate = 1e-3\npatience = 2",
         "r_drop = 0.5\nadversarial = 1.0\nema = 0.999\nselect_by = \"person\"\nmax_time = \"90m\"",
         "swa = 0.25\nselect_by = \"macro\"",
@@ -142,6 +145,18 @@ fn unusable_options_are_named() {
     assert!(error("swa = 0.5\nswa_every = 0").contains("`swa_every`"));
     assert!(error("ema = 0.9\nswa = 0.5").contains("`ema` and `swa` cannot be given together"));
     assert!(toml::from_str::<TrainOptions>("max_time = \"90\"").is_err());
+    assert!(error("teacher = [\"\"]").contains("`teacher`: the name of the model is empty"));
+    assert!(error("teacher = [\"t\"]\ndistill_temperature = 0.0").contains("`distill_temperature`"));
+    assert!(error("teacher = [\"t\"]\ndistill_weight = 0.0").contains("`distill_weight`"));
+    for option in [
+        "word_dropout",
+        "mention_replacement",
+        "case_noise",
+        "hashtag_noise",
+        "symbol_noise",
+    ] {
+        assert!(error(&format!("{option} = 1.1")).contains(&format!("`{option}` is 1.1")));
+    }
     assert!(toml::from_str::<TrainOptions>("epoch = 1").is_err());
     assert!(toml::from_str::<TrainOptions>("class_weights = \"O\"").is_err());
     let none = TrainConfig::new(TrainOptions::default()).unwrap_err();
@@ -166,6 +181,14 @@ fn an_option_without_effect_is_an_error() {
         ("test_checkpoint = \"last\"", "test_checkpoint"),
         ("ema = 0.9\nswa_every = 2", "swa_every"),
         ("soup = \"greedy\"", "soup"),
+        ("distill_temperature = 2.0", "distill_temperature"),
+        ("distill_weight = 0.5", "distill_weight"),
+        ("unlabeled = [\"f\"]", "unlabelled"),
+        ("unlabelled_sentences = 5", "unlabelled_sentences"),
+        (
+            "teacher = [\"t\"]\nunlabelled_sentences = 5",
+            "unlabelled_sentences",
+        ),
     ] {
         assert!(
             error(text).contains(&format!("`{option}` has no effect")),

@@ -1,4 +1,6 @@
+mod augmenting;
 mod averaging;
+mod distilling;
 mod ends;
 mod events;
 mod resuming;

@@ -1,0 +1,111 @@
+//! Why teachers cannot teach.
+
+use std::path::PathBuf;
+
+use nerve_corpus::CorpusError;
+use nerve_export::PrepareError;
+use nerve_inference::{ModelError, RuntimeError, SessionError, TagError};
+use nerve_repository::CheckpointError;
+use thiserror::Error;
+
+use crate::evaluate::error::TaggerError;
+
+/// Why the words of a corpus have no teachers' probabilities.
+#[derive(Debug, Error)]
+pub enum TeacherError {
+    /// There is no such model.
+    #[error("the teacher {teacher}: {source}")]
+    Find {
+        /// The teacher, as it was named.
+        teacher: String,
+        /// The cause.
+        source: PrepareError,
+    },
+    /// A checkpoint cannot be read.
+    #[error("the teacher {teacher}: {source}")]
+    Checkpoint {
+        /// The teacher.
+        teacher: String,
+        /// The cause.
+        source: CheckpointError,
+    },
+    /// A bundle or export is unusable.
+    #[error("the teacher {teacher}: {source}")]
+    Model {
+        /// The teacher.
+        teacher: String,
+        /// The cause.
+        source: ModelError,
+    },
+    /// A checkpoint cannot be opened.
+    #[error("the teacher {teacher}: {source}")]
+    Tagger {
+        /// The teacher.
+        teacher: String,
+        /// The cause.
+        source: TaggerError,
+    },
+    /// ONNX Runtime cannot be loaded.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// ONNX Runtime cannot open a graph.
+    #[error("the teacher {teacher}: {source}")]
+    Session {
+        /// The teacher.
+        teacher: String,
+        /// The cause.
+        source: SessionError,
+    },
+    /// A teacher cannot label the sentences.
+    #[error("the teacher {teacher}: {source}")]
+    Tag {
+        /// The teacher.
+        teacher: String,
+        /// The cause.
+        source: TagError,
+    },
+    /// A teacher gives no logits.
+    #[error("the teacher {teacher} gives no logits")]
+    NoLogits {
+        /// The teacher.
+        teacher: String,
+    },
+    /// The labels of a teacher are not those of the corpus.
+    #[error(
+        "the teacher {teacher} has other labels than the model that is trained: it lacks {}; only it has {}; \
+         train the teacher on a corpus with the same entity types, in IOB2",
+        list(missing),
+        list(extra)
+    )]
+    Labels {
+        /// The teacher.
+        teacher: String,
+        /// Labels of the student alone.
+        missing: Vec<String>,
+        /// Labels of the teacher alone.
+        extra: Vec<String>,
+    },
+    /// The text without labels is unusable.
+    #[error("`unlabelled`: {0}")]
+    Unlabeled(CorpusError),
+    /// The run was begun with other teachers or sentences.
+    #[error(
+        "{} is of other teachers, sentences or labels: the files of the teachers, the training sentences or the unlabelled \
+         text are not those the run was begun on",
+        path.display()
+    )]
+    OtherTargets {
+        /// The file of the teachers' probabilities.
+        path: PathBuf,
+    },
+    /// The user stopped the program before the first step.
+    #[error("stopped while the teachers labelled sentences; nothing is trained yet: begin again")]
+    Stopped,
+}
+
+fn list(labels: &[String]) -> String {
+    match labels {
+        [] => "none".to_owned(),
+        labels => labels.join(", "),
+    }
+}

@@ -1,0 +1,92 @@
+//! The file of a run that keeps the teachers' probabilities, so that a resumed run need not ask the teachers again.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::train::error::TrainError;
+use crate::train::files::{failed, replace};
+
+/// The name of the file in the directory of a run.
+pub(super) const TARGETS: &str = "teacher-targets.bin";
+
+/// The bytes of a SHA-256.
+const HASH_BYTES: usize = 32;
+
+/// A hash of what decides the probabilities: the parts, each with its length.
+pub(super) fn key<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; HASH_BYTES] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+/// What the file says.
+pub(super) enum Kept {
+    /// There is no whole file.
+    Nothing,
+    /// The file was written for another key.
+    Other,
+    /// The values that were written for this key.
+    Values(Vec<f32>),
+}
+
+/// Writes the values for a key: the key, the SHA-256 of what follows, and the values as f32 in little-endian order.
+pub(super) fn write(path: &Path, key: &[u8; HASH_BYTES], values: &[f32]) -> Result<(), TrainError> {
+    let content: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let hash: [u8; HASH_BYTES] = Sha256::digest(&content).into();
+    replace(path, &[&key[..], &hash[..], &content].concat())
+}
+
+/// Reads the values of a key. A damaged file is none.
+pub(super) fn read(path: &Path, key: &[u8; HASH_BYTES]) -> Result<Kept, TrainError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Kept::Nothing),
+        Err(error) => return Err(failed(path)(error)),
+    };
+    let Some((found, rest)) = bytes.split_first_chunk::<HASH_BYTES>() else {
+        return Ok(Kept::Nothing);
+    };
+    let Some((hash, content)) = rest.split_first_chunk::<HASH_BYTES>() else {
+        return Ok(Kept::Nothing);
+    };
+    if Sha256::digest(content)[..] != hash[..] {
+        return Ok(Kept::Nothing);
+    }
+    if found != key {
+        return Ok(Kept::Other);
+    }
+    let (chunks, _) = content.as_chunks::<4>();
+    Ok(Kept::Values(
+        chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_kept_for_their_key_alone_and_damage_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(TARGETS);
+        let (ours, other) = (key([&b"a"[..], b"bc"]), key([&b"ab"[..], b"c"]));
+        assert_ne!(ours, other);
+        assert!(matches!(read(&path, &ours).unwrap(), Kept::Nothing));
+        let values = [0.25f32, f32::MIN_POSITIVE, 1.0];
+        write(&path, &ours, &values).unwrap();
+        let Kept::Values(found) = read(&path, &ours).unwrap() else {
+            panic!("not kept");
+        };
+        assert_eq!(found, values);
+        assert!(matches!(read(&path, &other).unwrap(), Kept::Other));
+        let bytes = std::fs::read(&path).unwrap();
+        for damaged in [&bytes[..bytes.len() - 4], &bytes[..40], &[]] {
+            std::fs::write(&path, damaged).unwrap();
+            assert!(matches!(read(&path, &ours).unwrap(), Kept::Nothing));
+        }
+    }
+}
