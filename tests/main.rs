@@ -22,6 +22,7 @@ mod pipeline;
 mod pipeline_answers;
 mod plain_exports;
 mod resume;
+mod runs;
 mod server;
 mod stores;
 mod tag;

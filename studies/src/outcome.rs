@@ -35,7 +35,7 @@ pub struct Outcome {
 }
 
 /// One epoch of a variant.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// What the trainer recorded.
     #[serde(flatten)]

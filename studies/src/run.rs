@@ -200,8 +200,8 @@ fn with_metric(records: Vec<EvaluationRecord>, metric: &PaddedMetric) -> Vec<Epo
     let record = |evaluation: EvaluationRecord| {
         let first = std::mem::replace(&mut last, evaluation.step);
         EpochRecord {
-            evaluation,
             train_padded: metric.mean(first, evaluation.step),
+            evaluation,
         }
     };
     records.into_iter().map(record).collect()

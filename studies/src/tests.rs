@@ -131,7 +131,7 @@ fn a_study_runs_every_variant_from_every_start_and_reports() {
     );
     let tested = found.outcome("scratch", "tested").unwrap();
     assert_eq!(tested.test.unwrap().entity.f1, 1.0);
-    let last = tested.records.last().unwrap().evaluation;
+    let last = &tested.records.last().unwrap().evaluation;
     assert_eq!(
         (tested.test.unwrap().checkpoint, tested.test.unwrap().step),
         (TestedCheckpoint::Last, last.step)

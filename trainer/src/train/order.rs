@@ -9,6 +9,9 @@ use crate::train::example::Example;
 /// The number of consecutive batches whose windows are sorted by length together.
 const GROUPED_BATCHES: usize = 50;
 
+/// The purpose of the generator of folds.
+const FOLDS: u64 = 0x666f_6c64;
+
 /// A random generator for one purpose of the seed, so that random choices for different purposes are independent.
 fn generator(seed: u64, purpose: u64, index: usize) -> StdRng {
     let mut bytes = [0; 32];
@@ -56,6 +59,13 @@ pub(super) fn subset(count: usize, size: usize, seed: u64) -> Vec<usize> {
     indices.truncate(size);
     indices.sort_unstable();
     indices
+}
+
+/// The numbers below `count` in an order for the folds of a cross-validation.
+pub(super) fn shuffled(count: usize, seed: u64) -> Vec<usize> {
+    let mut numbers: Vec<usize> = (0..count).collect();
+    numbers.shuffle(&mut generator(seed, FOLDS, 0));
+    numbers
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The records of a training run.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use nerve_tagging::Prf;
+use nerve_tagging::{Prf, TypeScore};
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Evaluation;
@@ -29,7 +30,7 @@ pub struct StepRecord {
 }
 
 /// The record of one evaluation, a line of `records.jsonl`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRecord {
     /// The current epoch, counted from 1.
     pub epoch: usize,
@@ -49,6 +50,9 @@ pub struct EvaluationRecord {
     /// cannot be computed. The logits of a word are those of its first subword.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dev_loss: Option<f64>,
+    /// The scores on dev of each entity type that occurs in gold or prediction; empty in records of earlier versions.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub dev_types: BTreeMap<String, TypeScore>,
     /// Whether this is the best evaluation so far: it has the highest dev entity F1 and, among equals, the lowest dev
     /// loss.
     pub best: bool,

@@ -11,6 +11,7 @@ use crate::evaluate::evaluate;
 use crate::evaluate::evaluation::evaluate_with_loss;
 use crate::model::checkpoint::{ModelDir, write_checkpoint};
 use crate::train::config::TrainConfig;
+use crate::train::corpora::corpora;
 use crate::train::device::open_device;
 use crate::train::early_stopping::EarlyStopping;
 use crate::train::error::TrainError;
@@ -59,7 +60,7 @@ pub fn train(
             data: config.data.clone(),
         });
     }
-    let (corpus, dev) = (splits.read_train()?, splits.read_dev()?);
+    let (corpus, dev) = corpora(config, &splits)?;
     let dir = RunDir::new(&config.out);
     let lock = match beginning {
         Beginning::New => None,
@@ -280,7 +281,7 @@ impl Run<'_> {
     fn evaluate(&mut self, hooks: &mut Hooks<'_, '_>) -> Result<(), TrainError> {
         let since = std::mem::take(&mut self.since);
         let (record, timing) = self.evaluated(&since)?;
-        self.records.push(record);
+        self.records.push(record.clone());
         self.save()?;
         hooks.on_evaluation(&record, &timing)?;
         self.commit()
@@ -307,6 +308,7 @@ impl Run<'_> {
             dev_surface_f1: found.score.surface.f1,
             dev_token_accuracy: found.score.token_accuracy,
             dev_loss,
+            dev_types: found.score.types,
             best: false,
         };
         record.best = best.is_none_or(|best| record.is_better_than(best));

@@ -2,6 +2,7 @@
 
 mod checks;
 pub(crate) mod error;
+pub(crate) mod fold;
 mod objective;
 mod optimization;
 pub(crate) mod start;
@@ -15,11 +16,13 @@ use crate::train::options::TrainOptions;
 use crate::train::record::TestedCheckpoint;
 use crate::train::subwords::LabeledSubwords;
 use checks::{MOST_EPOCHS, MOST_LENGTH, MOST_WINDOWS, check, check_absent, check_count};
+use fold::fold_options;
 use nerve_corpus::{CorpusError, ReadOptions, Splits, TagNames, WNUT17_URL};
 use nerve_inference::Device;
 
 pub use checks::MOST_THREADS;
 pub use error::OptionError;
+pub use fold::Fold;
 pub use objective::Objective;
 pub use optimization::Optimization;
 pub use start::{InitialModel, Scratch, TokenizerSource};
@@ -35,6 +38,8 @@ pub struct TrainConfig {
     pub start: InitialModel,
     /// The directory the run is written to.
     pub out: PathBuf,
+    /// The fold of the train split that is held out as dev; the dev split is used if absent.
+    pub fold: Option<Fold>,
     /// Number of training sentences to use; all if absent.
     pub subset: Option<usize>,
     /// Which subwords of a word carry its label in training.
@@ -110,6 +115,7 @@ impl TrainConfig {
             },
             data: options.data.clone().ok_or(OptionError::Missing("data"))?,
             out: options.out.clone().ok_or(OptionError::Missing("out"))?,
+            fold: Fold::resolve(&options)?,
             subset: options.subset,
             label_subwords: *options.label_subwords.get_or_insert_default(),
             epochs: *options.epochs.get_or_insert(5),
@@ -202,6 +208,11 @@ impl TrainConfig {
     }
 }
 
+/// One configuration for each of the options' `folds`, each with its own directory `out/fold-N`.
+pub fn fold_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, OptionError> {
+    fold_options(options)?.into_iter().map(TrainConfig::new).collect()
+}
+
 /// One configuration for each of the options' `seeds`, at least one, each with its own directory `out/seed-N`.
 pub fn seed_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, OptionError> {
     seed_options(options)?.into_iter().map(TrainConfig::new).collect()
@@ -215,6 +226,9 @@ pub(super) fn seed_options(options: &TrainOptions) -> Result<Vec<TrainOptions>, 
     }
     if options.seed.is_some() {
         return Err(OptionError::SeedAndSeeds);
+    }
+    if options.folds.is_some() {
+        return Err(OptionError::FoldsAndSeeds);
     }
     let out = options.out.clone().ok_or(OptionError::Missing("out"))?;
     let of_seed = |(at, &seed): (usize, &u64)| {

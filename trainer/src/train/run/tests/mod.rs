@@ -1,6 +1,7 @@
 mod events;
 mod resuming;
 mod settings;
+mod several;
 
 use super::*;
 

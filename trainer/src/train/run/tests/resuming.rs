@@ -308,7 +308,7 @@ fn a_record_of_before_the_loss_on_dev_still_reads() {
     let line = r#"{"epoch":1,"step":3,"loss":0.5,"learning_rate":0.1,"dev_entity":{"precision":0.0,"recall":0.0,"f1":0.0},
         "dev_surface_f1":0.0,"dev_token_accuracy":0.9,"best":true}"#;
     let record: EvaluationRecord = serde_json::from_str(line).unwrap();
-    assert_eq!(record.dev_loss, None);
+    assert_eq!((record.dev_loss, record.dev_types.len()), (None, 0));
 }
 
 #[test]
