@@ -8,7 +8,7 @@ use nerve_corpus::{CorpusError, ReadOptions, TagNames, parse_column};
 use nerve_inference::Kernels;
 use nerve_repository::{ModelAddress, Precision, StoreAddress};
 use nerve_tagging::Splitter;
-use nerve_trainer::{InputFormat, OutputFormat, Publication, TrainOptions};
+use nerve_trainer::{InputFormat, OutputFormat, PretrainOptions, Publication, TrainOptions};
 
 /// Fine-tunes and evaluates BERT entity taggers.
 #[derive(Parser)]
@@ -34,6 +34,17 @@ pub(crate) enum Command {
         options: Box<TrainOptions>,
         #[command(flatten)]
         publish: PublishArgs,
+    },
+    /// Continue the pre-training of a model on text of its domain, by masked language modelling of whole words.
+    ///
+    /// The model in OUT/last is a base for `train`. Its perplexity is measured on sentences that are held out. The head for masked
+    /// words is that of the base, or new if the base has none.
+    Pretrain {
+        /// Continue the run in `--out` where it was stopped, with its own options where none are given here.
+        #[arg(long)]
+        resume: bool,
+        #[command(flatten)]
+        options: Box<PretrainOptions>,
     },
     /// Train many combinations of options, from a grid or drawn at random, and compare them on dev.
     ///

@@ -135,7 +135,7 @@ fn train_several(
 
 /// The shell command that continues a training that was started with these arguments: the same one with `--resume`, so
 /// that every option holds again.
-fn resume_command(arguments: impl Iterator<Item = OsString>) -> String {
+pub(crate) fn resume_command(arguments: impl Iterator<Item = OsString>) -> String {
     let mut arguments: Vec<String> = arguments
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();

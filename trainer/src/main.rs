@@ -57,6 +57,7 @@ fn run(cli: Cli) -> Result<Outcome> {
             };
             return commands::train(config.as_deref(), *options, beginning, publish.publication());
         }
+        Command::Pretrain { resume, options } => return run_commands::pretrain(*options, resume),
         Command::Sweep { config, out } => return run_commands::sweep(&config, &out),
         Command::Compare {
             runs,
@@ -69,6 +70,11 @@ fn run(cli: Cli) -> Result<Outcome> {
             threads,
         } => {
             let read = read.options()?;
+            if data.is_none() && read != ReadOptions::default() {
+                anyhow::bail!(
+                    "--word-column, --tag-column and --labels say how the file of --data is read; give it as well"
+                );
+            }
             let bootstrap = Bootstrap {
                 resamples: resamples as usize,
                 seed,

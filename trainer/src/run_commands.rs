@@ -5,9 +5,32 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use nerve_trainer::compare::{CompareOptions, Comparison, compare as compare_runs};
-use nerve_trainer::{Sweep, SweepReport, TerminalProgress, interrupt_flag, run_sweep};
+use nerve_trainer::{
+    Beginning, PretrainOptions, PretrainSettings, Sweep, SweepReport, TerminalProgress, interrupt_flag,
+    run_sweep,
+};
 
-use crate::commands::{Outcome, failed};
+use crate::commands::{Outcome, failed, resume_command};
+
+pub(crate) fn pretrain(options: PretrainOptions, resume: bool) -> Result<Outcome> {
+    let (settings, beginning) = match resume {
+        true => (PretrainSettings::resumed(&options)?, Beginning::Resumed),
+        false => (PretrainSettings::new(options)?, Beginning::New),
+    };
+    let interrupted = interrupt_flag()?;
+    let told = |text: &str| eprintln!("{text}");
+    let report = nerve_trainer::pretrain(&settings, beginning, &interrupted, told)?;
+    if report.is_interrupted {
+        eprintln!(
+            "stopped at step {}. Continue with: {}",
+            report.steps,
+            resume_command(std::env::args_os().skip(1))
+        );
+        return Ok(Outcome::Interrupted);
+    }
+    println!("{}", settings.out.join("last").display());
+    Ok(Outcome::Done)
+}
 
 pub(crate) fn sweep(config: &Path, out: &Path) -> Result<Outcome> {
     let sweep = Sweep::read(config)?;

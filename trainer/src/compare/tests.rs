@@ -3,10 +3,8 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::testing::write_corpus;
 use crate::train::config::{TrainConfig, seed_configs};
-use crate::train::hook::TrainingHook;
 use crate::train::options::{Init, TrainOptions};
-use crate::train::run::{Beginning, train};
-use crate::train::train_seeds;
+use crate::train::{Beginning, TrainingHook, train, train_seeds};
 
 fn options(dir: &Path, out: &str) -> TrainOptions {
     TrainOptions {

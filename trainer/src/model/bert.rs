@@ -70,15 +70,21 @@ impl BertTagger {
     }
 
     pub(super) fn training(&self, batch: &Packed, pass: &mut Pass) -> Result<Training> {
+        let (hidden, word_rows) = self.training_states(batch, pass)?;
+        let logits = self.trained.classify(&hidden, pass)?;
+        Ok(Training { logits, word_rows })
+    }
+
+    /// The last hidden states of every token in the graph, `[tokens, hidden]`, and the leaf of their word embeddings, as
+    /// [`Training::word_rows`].
+    pub(super) fn training_states(&self, batch: &Packed, pass: &mut Pass) -> Result<(Tensor, Option<Var>)> {
         let rows = self.word_rows(batch)?;
         let word_rows = match self.parameters.is_frozen(WORD_EMBEDDINGS) {
             true => None,
             false => Some(Var::from_tensor(&rows)?),
         };
         let rows = word_rows.as_ref().map_or(rows, |leaf| leaf.as_tensor().clone());
-        let hidden = self.trained.encode(rows, batch, pass)?;
-        let logits = self.trained.classify(&hidden, pass)?;
-        Ok(Training { logits, word_rows })
+        Ok((self.trained.encode(rows, batch, pass)?, word_rows))
     }
 
     fn word_rows(&self, batch: &Packed) -> Result<Tensor> {

@@ -18,6 +18,7 @@ mod notice;
 mod optimizer;
 pub(crate) mod options;
 mod order;
+mod pretrain;
 mod progress;
 pub(crate) mod record;
 pub(crate) mod recorded;
@@ -52,6 +53,9 @@ pub use notice::Notice;
 pub use optimizer::{OptimizerKind, UpdateRule};
 pub use options::{FixedOptions, Init, OptionDifference, TrainOptions};
 pub use order::batches;
+pub use pretrain::{
+    PretrainError, PretrainOptions, PretrainRecord, PretrainReport, PretrainSettings, pretrain,
+};
 pub use progress::TerminalProgress;
 pub use record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, TrainReport};
 pub use resume::{resumed_config, resumed_fold_configs, resumed_seed_configs};

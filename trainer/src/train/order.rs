@@ -11,6 +11,8 @@ const GROUPED_BATCHES: usize = 50;
 
 /// The purpose of the generator of folds.
 const FOLDS: u64 = 0x666f_6c64;
+/// The purpose of the generator of masks.
+const MASKS: u64 = 0x6d61_736b;
 
 /// A random generator for one purpose of the seed, so that random choices for different purposes are independent.
 fn generator(seed: u64, purpose: u64, index: usize) -> StdRng {
@@ -59,6 +61,11 @@ pub(super) fn subset(count: usize, size: usize, seed: u64) -> Vec<usize> {
     indices.truncate(size);
     indices.sort_unstable();
     indices
+}
+
+/// The generator of the masks of a step of a pre-training, counted from 0.
+pub(super) fn mask_generator(seed: u64, step: usize) -> StdRng {
+    generator(seed, MASKS, step)
 }
 
 /// The numbers below `count` in an order for the folds of a cross-validation.

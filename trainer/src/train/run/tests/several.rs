@@ -190,7 +190,7 @@ fn the_report_of_the_seeds_lists_the_gold_labels_that_all_contradict_and_is_writ
 fn sweep(dir: &Path, head: &str, tables: &str) -> Sweep {
     let corpus = dir.display();
     let text = format!(
-        "{head}\n[options]\ndata = \"{corpus}\"\nvocab = \"{corpus}\"\ninit = \"scratch\"\nhidden_size = 32\nepochs = 2\n\
+        "{head}\n[options]\ndata = \"{corpus}\"\nvocab = \"{corpus}\"\ninit = \"scratch\"\nhidden_size = 32\nepochs = 4\n\
          batch_size = 4\nthreads = 2\n{tables}"
     );
     let path = dir.join("sweep-file.toml");
