@@ -176,7 +176,7 @@ mod tests {
         changed[at] += by;
         let set = |data: Vec<f32>| {
             var.set(&Tensor::from_vec(data, var.dims().to_vec(), &Device::Cpu).unwrap())
-                .unwrap()
+                .unwrap();
         };
         set(changed);
         let (packed, targets) = batch();
