@@ -23,6 +23,7 @@ mod pipeline;
 mod pipeline_answers;
 mod plain_exports;
 mod resume;
+mod runs;
 mod server;
 mod soups;
 mod stores;

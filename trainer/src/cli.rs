@@ -8,7 +8,7 @@ use nerve_corpus::{CorpusError, ReadOptions, TagNames, parse_column};
 use nerve_inference::Kernels;
 use nerve_repository::{ModelAddress, Precision, StoreAddress};
 use nerve_tagging::Splitter;
-use nerve_trainer::{InputFormat, OutputFormat, Publication, TrainOptions};
+use nerve_trainer::{InputFormat, OutputFormat, PretrainOptions, Publication, TrainOptions};
 
 /// Fine-tunes and evaluates entity taggers.
 #[derive(Parser)]
@@ -34,6 +34,60 @@ pub(crate) enum Command {
         options: Box<TrainOptions>,
         #[command(flatten)]
         publish: PublishArgs,
+    },
+    /// Continue the pre-training of a model on text of its domain, by masked language modelling of whole words.
+    ///
+    /// The model in OUT/last is a base for `train`. Its perplexity is measured on sentences that are held out. The head for masked
+    /// words is that of the base, or new if the base has none.
+    Pretrain {
+        /// Continue the run in `--out` where it was stopped, with its own options where none are given here.
+        #[arg(long)]
+        resume: bool,
+        #[command(flatten)]
+        options: Box<PretrainOptions>,
+    },
+    /// Train many combinations of options, from a grid or drawn at random, and compare them on dev.
+    ///
+    /// The TOML file has the table [options] with options of `train` that all combinations share, and either [grid] with lists of
+    /// values, of which all combinations are trained, or [random] with `runs`, `seed` and lists or ranges such as
+    /// { low = 1e-5, high = 1e-3, log = true }. `seeds = [1, 2, 3]` above the tables trains each combination once for each seed.
+    /// The same command continues a sweep that was stopped, and trains what was added to the file.
+    Sweep {
+        /// The file.
+        #[arg(long, value_name = "SWEEP.toml")]
+        config: PathBuf,
+        /// Directory of the sweep: a directory for each combination, sweep.json and sweep.html.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Compare runs: curves, options in which they differ, dev scores by type, and whether a difference of F1 is real.
+    ///
+    /// A RUN is the directory of a run, or one that holds the runs of several seeds, all of which are used. The best checkpoint of
+    /// each is evaluated on dev, and the paired bootstrap (Koehn 2004) draws sentences with replacement.
+    Compare {
+        /// Directories of runs; the first is the one that the others are compared with.
+        #[arg(value_name = "RUN", required = true, num_args = 2..)]
+        runs: Vec<PathBuf>,
+        /// Labeled sentences to evaluate on [default: the dev split of the runs, which must be the same].
+        #[arg(long, value_name = "FILE")]
+        data: Option<PathBuf>,
+        #[command(flatten)]
+        read: ReadArgs,
+        /// Write a page with the curves and tables.
+        #[arg(long, value_name = "FILE.html")]
+        out: Option<PathBuf>,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Resamples of the bootstrap.
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1000..=1_000_000))]
+        resamples: u32,
+        /// Seed of the resamples.
+        #[arg(long, default_value_t = 42)]
+        seed: u64,
+        /// Threads [default: as many as the machine offers].
+        #[arg(long)]
+        threads: Option<usize>,
     },
     /// Score a checkpoint or a bundle on a labeled file.
     Evaluate {
@@ -177,19 +231,19 @@ impl ReadArgs {
 pub(crate) struct PublishArgs {
     /// Make a bundle of the best checkpoint and make it current in this model store: a directory, or a URL such as
     /// s3://bucket/prefix.
-    #[arg(long, value_name = "DIR|URL", conflicts_with = "seeds")]
+    #[arg(long, value_name = "DIR|URL", conflicts_with_all = ["seeds", "folds"])]
     pub(crate) publish: Option<StoreAddress>,
     /// The published model's name [default: that of the live version, else the run's].
-    #[arg(long, value_name = "NAME", requires = "publish", conflicts_with = "seeds")]
+    #[arg(long, value_name = "NAME", requires = "publish", conflicts_with_all = ["seeds", "folds"])]
     pub(crate) publish_name: Option<String>,
     /// The arithmetic of the published bundle: fp32, fp16 or int8 [default: int8].
-    #[arg(long, requires = "publish", conflicts_with = "seeds")]
+    #[arg(long, requires = "publish", conflicts_with_all = ["seeds", "folds"])]
     pub(crate) publish_precision: Option<Precision>,
     /// Publish only if the bundle's entity F1 on dev is higher than that of the version that is live.
-    #[arg(long, requires = "publish", conflicts_with = "seeds")]
+    #[arg(long, requires = "publish", conflicts_with_all = ["seeds", "folds"])]
     pub(crate) only_if_better: bool,
     /// ONNX Runtime library for publishing [default: ORT_DYLIB_PATH, else a `.onnxruntime/` above the program].
-    #[arg(long, value_name = "FILE", requires = "publish", conflicts_with = "seeds")]
+    #[arg(long, value_name = "FILE", requires = "publish", conflicts_with_all = ["seeds", "folds"])]
     pub(crate) onnxruntime: Option<PathBuf>,
 }
 
@@ -289,6 +343,8 @@ mod tests {
             "evaluate --data f --checkpoint c --onnx-file g",
             "tag f --checkpoint c --onnxruntime l",
             "train --seeds 1,2 --publish-name n",
+            "train --folds 3 --publish s",
+            "train --folds 3 --seeds 1,2",
         ] {
             let refused = parse(&format!("nerve-trainer {given}")).err();
             let kind = refused.map(|error| error.kind());

@@ -20,9 +20,10 @@ use nerve_trainer::evaluate::{
 };
 use nerve_trainer::report::RunReport;
 use nerve_trainer::{
-    Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, Publisher, SeedsReport, Soup,
-    SoupKind, SoupRequest, TerminalProgress, TrainConfig, TrainOptions, interrupt_flag, resumed_config,
-    resumed_seed_configs, seed_configs, tag_file, train_seeds,
+    Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, Publisher, Soup, SoupKind,
+    SoupRequest, Spread, TerminalProgress, TrainConfig, TrainOptions, fold_configs, interrupt_flag,
+    resumed_config, resumed_fold_configs, resumed_seed_configs, seed_configs, tag_file, train_folds,
+    train_seeds,
 };
 use serde::Serialize;
 
@@ -50,27 +51,18 @@ pub(crate) fn train(
         None => options,
     };
     let mut progress = TerminalProgress::new(interrupt_flag()?);
-    if options.seeds.is_some() {
+    if options.seeds.is_some() || options.folds.is_some() && options.fold.is_none() {
         if publication.is_some() {
             return Err(anyhow!(
-                "several seeds make several models: publish one of their runs"
+                "several seeds or folds make several models: publish a run with one seed and no folds"
             ));
         }
-        let out = options.out.clone().unwrap_or_default();
-        let configs = match beginning {
-            Beginning::New => seed_configs(&options)?,
-            Beginning::Resumed => resumed_seed_configs(&options)?,
-        };
-        let Some(report) = train_seeds(&configs, &out, beginning, &mut [&mut progress])? else {
+        if !train_several(&options, beginning, &mut progress)? {
             eprintln!(
                 "stopped. Continue with: {}",
                 resume_command(std::env::args_os().skip(1))
             );
             return Ok(Outcome::Interrupted);
-        };
-        print!("{}", seeds_table(&report));
-        if let Some(kind) = options.soup {
-            soup_of_seeds(kind, &configs, &out)?;
         }
         return Ok(Outcome::Done);
     }
@@ -78,6 +70,11 @@ pub(crate) fn train(
         Beginning::New => TrainConfig::new(options)?,
         Beginning::Resumed => resumed_config(options)?,
     };
+    if config.fold.is_some() && publication.is_some() {
+        return Err(anyhow!(
+            "a model that a fold is held out from has not seen all training sentences: train without --folds to publish"
+        ));
+    }
     let publisher = publication
         .map(|publication| Publisher::new(publication, &config.splits()?))
         .transpose()?;
@@ -113,9 +110,45 @@ pub(crate) fn train(
     Ok(Outcome::Done)
 }
 
+/// Trains the seeds or the folds of the options, and prints a table of their scores; `false` if it was interrupted.
+fn train_several(
+    options: &TrainOptions,
+    beginning: Beginning,
+    progress: &mut TerminalProgress,
+) -> Result<bool> {
+    let out = options.out.clone().unwrap_or_default();
+    if options.folds.is_some() {
+        let configs = match beginning {
+            Beginning::New => fold_configs(options)?,
+            Beginning::Resumed => resumed_fold_configs(options)?,
+        };
+        let Some(report) = train_folds(&configs, &out, beginning, &mut [progress])? else {
+            return Ok(false);
+        };
+        let rows = report.folds.iter();
+        let rows = rows.map(|fold| (fold.fold.to_string(), fold.dev_f1, fold.test_f1));
+        print!("{}", runs_table("fold", rows, report.dev_f1, report.test_f1));
+        return Ok(true);
+    }
+    let configs = match beginning {
+        Beginning::New => seed_configs(options)?,
+        Beginning::Resumed => resumed_seed_configs(options)?,
+    };
+    let Some(report) = train_seeds(&configs, &out, beginning, &mut [progress])? else {
+        return Ok(false);
+    };
+    let rows = report.seeds.iter();
+    let rows = rows.map(|seed| (seed.seed.to_string(), seed.dev_f1, seed.test_f1));
+    print!("{}", runs_table("seed", rows, report.dev_f1, report.test_f1));
+    if let Some(kind) = options.soup {
+        soup_of_seeds(kind, &configs, &out)?;
+    }
+    Ok(true)
+}
+
 /// The shell command that continues a training that was started with these arguments: the same one with `--resume`, so
 /// that every option holds again.
-fn resume_command(arguments: impl Iterator<Item = OsString>) -> String {
+pub(crate) fn resume_command(arguments: impl Iterator<Item = OsString>) -> String {
     let mut arguments: Vec<String> = arguments
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
@@ -142,23 +175,27 @@ fn compared_line(compared: &Comparison) -> String {
     )
 }
 
-/// Each seed's F1 and their spread, a line each.
-fn seeds_table(report: &SeedsReport) -> String {
+/// The name and F1 of each of several runs and their spread, a line each.
+fn runs_table(
+    kind: &str,
+    rows: impl Iterator<Item = (String, f64, Option<f64>)>,
+    dev_f1: Spread,
+    test_f1: Option<Spread>,
+) -> String {
     let percent = |f1: f64| format!("{:8.2}", 100.0 * f1);
     let optional = |f1: Option<f64>| f1.map_or_else(|| format!("{:>8}", "-"), percent);
-    let mut table = format!("{:<10}{:>8}{:>8}\n", "seed", "dev F1", "test F1");
+    let mut table = format!("{:<10}{:>8}{:>8}\n", kind, "dev F1", "test F1");
     let mut row = |name: &str, dev: Option<f64>, test: Option<f64>| {
         table += &format!("{name:<10}{}{}\n", optional(dev), optional(test));
     };
-    for seed in &report.seeds {
-        row(&seed.seed.to_string(), Some(seed.dev_f1), seed.test_f1);
+    for (name, dev, test) in rows {
+        row(&name, Some(dev), test);
     }
-    let test = report.test_f1;
-    row("mean", Some(report.dev_f1.mean), test.map(|spread| spread.mean));
+    row("mean", Some(dev_f1.mean), test_f1.map(|spread| spread.mean));
     row(
         "deviation",
-        report.dev_f1.deviation,
-        test.and_then(|spread| spread.deviation),
+        dev_f1.deviation,
+        test_f1.and_then(|spread| spread.deviation),
     );
     table
 }
@@ -352,7 +389,7 @@ pub(crate) fn tag(
     Ok(tag_file(&mut *tagger, entries, &mut out, output)?)
 }
 
-fn threads_or_all(threads: Option<usize>) -> Result<usize> {
+pub(crate) fn threads_or_all(threads: Option<usize>) -> Result<usize> {
     match threads {
         None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
         Some(threads @ 1..=MOST_THREADS) => Ok(threads),
@@ -413,7 +450,7 @@ fn write_json(path: Option<&Path>, figures: &impl Serialize) -> Result<()> {
     fs::write(path, text).map_err(|error| failed("write", path, &error))
 }
 
-fn failed(action: &str, path: &Path, error: &io::Error) -> anyhow::Error {
+pub(crate) fn failed(action: &str, path: &Path, error: &io::Error) -> anyhow::Error {
     anyhow!("cannot {action} {}: {error}", path.display())
 }
 

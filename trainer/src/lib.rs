@@ -1,6 +1,7 @@
 //! Fine-tunes a BERT entity tagger with candle, evaluates it, and writes a Hugging Face checkpoint.
 
 mod base;
+pub mod compare;
 pub mod evaluate;
 pub mod model;
 mod ops;
@@ -21,12 +22,15 @@ pub use publish::{Publication, PublishError, Publisher};
 pub use soup::{Soup, SoupError, SoupIngredient, SoupKind, SoupRequest};
 pub use tag_file::{InputFormat, OutputFormat, TagFileError, tag_file};
 pub use train::{
-    Augmentation, Averaging, Beginning, ClassWeights, ClassWeightsError, Decay, DevScore, Distillation, End,
-    EvaluationRecord, Example, ExampleContext, ExampleError, FixedOptions, Init, InitialModel, JsonLines,
+    Augmentation, Averaging, Beginning, Checkpoints, ClassWeights, ClassWeightsError, Combination,
+    CombinationOutcome, Decay, DevScore, Distillation, End, EvaluationRecord, Example, ExampleContext,
+    ExampleError, FixedOptions, Fold, FoldResult, FoldsReport, Init, InitialModel, JsonLines,
     LabeledSubwords, LossFunction, LossKind, MOST_THREADS, Notice, Objective, Optimization, OptimizerKind,
-    OptionDifference, OptionError, Plan, Prediction, Regularization, Schedule, ScheduleKind, Scratch,
-    SeedResult, SeedsReport, SelectBy, Spread, StepEvent, StepRecord, Steps, TeacherError, TeacherProgress,
-    TerminalProgress, Tested, TestedCheckpoint, TimeLimit, TimeLimitError, Timing, TokenizerSource,
-    TrainConfig, TrainError, TrainOptions, TrainReport, TrainingHook, UpdateRule, batches, examples,
-    open_device, resumed_config, resumed_seed_configs, seed_configs, train, train_seeds,
+    OptionDifference, OptionError, Plan, Prediction, PretrainError, PretrainOptions, PretrainRecord,
+    PretrainReport, PretrainSettings, Regularization, RunOutcome, Schedule, ScheduleKind, Scratch,
+    SeedResult, SeedsReport, SelectBy, Spread, StepEvent, StepRecord, Steps, Sweep, SweepError, SweepReport,
+    TeacherError, TeacherProgress, TerminalProgress, Tested, TestedCheckpoint, TimeLimit, TimeLimitError,
+    Timing, TokenizerSource, TrainConfig, TrainError, TrainOptions, TrainReport, TrainingHook, UpdateRule,
+    batches, command_line, examples, fold_configs, open_device, pretrain, resumed_config,
+    resumed_fold_configs, resumed_seed_configs, run_sweep, seed_configs, train, train_folds, train_seeds,
 };

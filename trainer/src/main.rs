@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod run_commands;
 
 use std::process::ExitCode;
 
@@ -9,6 +10,7 @@ use anyhow::Result;
 use clap::Parser;
 use nerve_corpus::ReadOptions;
 use nerve_tagging::{Decoding, OrphanRule};
+use nerve_trainer::compare::{Bootstrap, CompareOptions};
 use nerve_trainer::evaluate::WordDifferences;
 use nerve_trainer::{Beginning, INTERRUPTED, PublishError, SoupKind, prepare_process};
 
@@ -54,6 +56,35 @@ fn run(cli: Cli) -> Result<Outcome> {
                 false => Beginning::New,
             };
             return commands::train(config.as_deref(), *options, beginning, publish.publication());
+        }
+        Command::Pretrain { resume, options } => return run_commands::pretrain(*options, resume),
+        Command::Sweep { config, out } => return run_commands::sweep(&config, &out),
+        Command::Compare {
+            runs,
+            data,
+            read,
+            out,
+            json,
+            resamples,
+            seed,
+            threads,
+        } => {
+            let read = read.options()?;
+            if data.is_none() && read != ReadOptions::default() {
+                anyhow::bail!(
+                    "--word-column, --tag-column and --labels say how the file of --data is read; give it as well"
+                );
+            }
+            let bootstrap = Bootstrap {
+                resamples: resamples as usize,
+                seed,
+            };
+            let options = CompareOptions {
+                data: data.as_deref().map(|path| (path, &read)),
+                bootstrap,
+                threads: commands::threads_or_all(threads)?,
+            };
+            run_commands::compare(&runs, &options, out.as_deref(), json)?;
         }
         Command::Evaluate {
             model,

@@ -98,6 +98,18 @@ impl Corpus {
         Ok(corpus)
     }
 
+    /// The sentences at these indices, with the lines that they are on.
+    pub fn select(&self, sentences: &[usize]) -> Self {
+        let of = |at: &usize| Some((self.sentences.get(*at)?.clone(), *self.first_lines.get(*at)?));
+        let (selected, first_lines) = sentences.iter().filter_map(of).unzip();
+        Self {
+            path: self.path.clone(),
+            sentences: selected,
+            first_lines,
+            ..*self
+        }
+    }
+
     /// Whether a tag is not `O`.
     pub fn has_entities(&self) -> bool {
         let mut tags = self.sentences.iter().flat_map(|sentence| &sentence.tags);

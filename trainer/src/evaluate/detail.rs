@@ -2,11 +2,12 @@
 
 use nerve_corpus::Corpus;
 use nerve_inference::{TagError, TaggedSentences, Tagger};
-use nerve_tagging::{ComparableTags, Entity, Evaluation, OrphanRule, entities};
+use nerve_tagging::Evaluation;
 use serde::Serialize;
 
+use crate::evaluate::answers::Answers;
 use crate::evaluate::calibration::{CalibrationReport, calibration_report};
-use crate::evaluate::errors::{AnalyzedSentence, ErrorAnalysis, analyze_errors};
+use crate::evaluate::errors::ErrorAnalysis;
 
 /// The scores, the errors and the calibration of a tagger on a corpus.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,28 +29,15 @@ pub fn evaluate_in_detail(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<De
         labels: found,
         logits,
     } = tagger.tag(&corpus.words())?;
-    let own = tagger.labels();
-    let comparable = ComparableTags::new(own, &corpus.sentences);
-    let pairs: Vec<(Vec<Entity>, Vec<Entity>)> = corpus
-        .sentences
-        .iter()
-        .zip(&found)
-        .map(|(sentence, found)| {
-            let (gold, predicted) = (comparable.gold(sentence), comparable.predicted(found));
-            (
-                entities(gold, OrphanRule::Start),
-                entities(predicted, OrphanRule::Start),
-            )
-        })
-        .collect();
-    let sentences = corpus.sentences.iter().zip(&pairs);
-    let analyzed = sentences
-        .map(|(sentence, (gold, predicted))| -> AnalyzedSentence { (&sentence.words, gold, predicted) });
+    let answers = Answers {
+        labels: tagger.labels().clone(),
+        words: found,
+    };
     Ok(DetailedEvaluation {
         split: corpus.split_name(),
-        evaluation: Evaluation::of(own, &corpus.sentences, &found),
-        errors: analyze_errors(comparable.labels(), analyzed),
-        calibration: logits.and_then(|logits| calibration_report(own, &logits, corpus)),
+        evaluation: answers.evaluation(corpus),
+        errors: answers.errors(corpus),
+        calibration: logits.and_then(|logits| calibration_report(&answers.labels, &logits, corpus)),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use nerve_tagging::{Entity, LabelSet, WordSpan};
 use serde::{Deserialize, Serialize};
@@ -125,6 +126,9 @@ pub struct EntityError {
     pub kind: ErrorKind,
     /// The index of the sentence, counted from 0.
     pub sentence: usize,
+    /// The index in the sentence of the first of `words`.
+    #[serde(default)]
+    pub first_word: usize,
     /// The words of the error and of its context.
     pub words: Vec<String>,
     /// Whether the sentence has words before `words`.
@@ -135,6 +139,16 @@ pub struct EntityError {
     pub gold: Option<ShownEntity>,
     /// The prediction, as indices into `words`; absent if the gold entity is missed.
     pub predicted: Option<ShownEntity>,
+}
+
+impl EntityError {
+    /// The words of the sentence that its gold entity or its prediction covers.
+    pub fn covered_words(&self) -> Range<usize> {
+        let spans = || [&self.gold, &self.predicted].into_iter().flatten();
+        let start = spans().map(|span| span.start).min().unwrap_or_default();
+        let end = spans().map(|span| span.end).max().unwrap_or_default();
+        self.first_word + start..self.first_word + end
+    }
 }
 
 /// All entity errors of a tagger on a corpus, with the counts of correct predictions.
@@ -189,6 +203,7 @@ pub fn analyze_errors<'s>(
                     EntityError {
                         kind,
                         sentence,
+                        first_word: window.0,
                         words: words.get(window.0..window.1).unwrap_or_default().to_vec(),
                         cut_before: window.0 > 0,
                         cut_after: window.1 < words.len(),

@@ -1,8 +1,10 @@
 //! How well a tagger does.
 
+pub(crate) mod answers;
 mod bundle;
 pub(crate) mod calibration;
 pub(crate) mod checkpoint;
+pub(crate) mod contradictions;
 pub(crate) mod detail;
 pub(crate) mod error;
 pub(crate) mod errors;
@@ -12,12 +14,14 @@ mod raw;
 pub(crate) mod report;
 mod spans;
 
+pub use answers::Answers;
 pub use bundle::{BundleError, open_bundle};
 pub use calibration::{
     BINS, Bin, CalibrationMetrics, CalibrationReport, ReliabilityDiagram, TemperatureAtBound, calibrate,
     calibration_report, fit_temperature,
 };
 pub use checkpoint::CheckpointTagger;
+pub use contradictions::{Contradiction, contradictions};
 pub use detail::{DetailedEvaluation, evaluate_in_detail};
 pub use error::TaggerError;
 pub use errors::{

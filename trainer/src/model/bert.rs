@@ -77,14 +77,26 @@ impl BertTagger {
         is_leaf: bool,
         pass: &mut Pass,
     ) -> Result<Training> {
+        let (hidden, word_rows) = self.training_states(batch, rows, is_leaf, pass)?;
+        let logits = self.trained.classify(&hidden, pass)?;
+        Ok(Training { logits, word_rows })
+    }
+
+    /// The last hidden states of every token in the graph, `[tokens, hidden]`, and the leaf of their word embeddings, as
+    /// [`Training::word_rows`].
+    pub(super) fn training_states(
+        &self,
+        batch: &Packed,
+        rows: Tensor,
+        is_leaf: bool,
+        pass: &mut Pass,
+    ) -> Result<(Tensor, Option<Var>)> {
         let word_rows = match is_leaf {
             true => Some(Var::from_tensor(&rows)?),
             false => None,
         };
         let rows = word_rows.as_ref().map_or(rows, |leaf| leaf.as_tensor().clone());
-        let hidden = self.trained.encode(rows, batch, pass)?;
-        let logits = self.trained.classify(&hidden, pass)?;
-        Ok(Training { logits, word_rows })
+        Ok((self.trained.encode(rows, batch, pass)?, word_rows))
     }
 
     /// The word embeddings of the tokens of a batch: `[tokens, hidden]`.

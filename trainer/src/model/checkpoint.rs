@@ -1,5 +1,7 @@
 //! Model directories in the Hugging Face layout: reading a base model or a tagger, and writing a checkpoint.
 
+pub(crate) mod masked;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -251,30 +253,41 @@ pub fn write_checkpoint(
     tokenizer: &TextTokenizer,
     max_length: usize,
 ) -> Result<(), CheckpointError> {
+    let family = tagger.config().family;
+    write_model(dir, tagger.config(), (tokenizer, max_length), || {
+        let named = tagger.parameters().iter().map(|(name, var)| {
+            let [name, _] = family.tensor_names(name);
+            (name, var)
+        });
+        named.collect()
+    })
+}
+
+/// Writes a model to `dir`, its parameters by the names that `named` yields.
+fn write_model<'p>(
+    dir: &Path,
+    config: &ModelConfig,
+    (tokenizer, max_length): (&TextTokenizer, usize),
+    named: impl FnOnce() -> Vec<(String, &'p Var)>,
+) -> Result<(), CheckpointError> {
     replace_dir(dir, |made| {
         let path = made.join("config.json");
-        let config = serde_json::to_vec_pretty(tagger.config()).map_err(|error| CheckpointError::Write {
+        let config = serde_json::to_vec_pretty(config).map_err(|error| CheckpointError::Write {
             path: path.clone(),
             source: error.into(),
         })?;
         std::fs::write(&path, config).map_err(|source| CheckpointError::Write { path, source })?;
         tokenizer.save(&made.join("tokenizer.json"))?;
         tokenizer.save_config(&made.join("tokenizer_config.json"), max_length)?;
-        write_weights(&made.join(WEIGHTS), tagger)
+        write_weights(&made.join(WEIGHTS), named())
     })
 }
 
-fn write_weights(path: &Path, tagger: &BertTagger) -> Result<(), CheckpointError> {
-    let family = tagger.config().family;
-    let on_cpu = |(name, var): (&str, &Var)| -> Result<(String, Tensor), CheckpointError> {
-        let [name, _] = family.tensor_names(name);
+fn write_weights(path: &Path, named: Vec<(String, &Var)>) -> Result<(), CheckpointError> {
+    let on_cpu = |(name, var): (String, &Var)| -> Result<(String, Tensor), CheckpointError> {
         Ok((name, var.to_device(&Device::Cpu)?))
     };
-    let parameters = tagger
-        .parameters()
-        .iter()
-        .map(on_cpu)
-        .collect::<Result<Vec<_>, _>>()?;
+    let parameters = named.into_iter().map(on_cpu).collect::<Result<Vec<_>, _>>()?;
     let tensors = parameters
         .iter()
         .map(|(name, tensor)| {

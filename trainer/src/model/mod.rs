@@ -6,6 +6,7 @@ pub(crate) mod checkpoint;
 mod families;
 pub(crate) mod gradients;
 mod init;
+pub(crate) mod masked;
 mod network;
 pub(crate) mod packed;
 pub(crate) mod parameters;

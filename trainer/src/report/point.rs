@@ -1,5 +1,7 @@
 //! The measurements of a training run that its reports show.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The measurements of one step.
@@ -16,7 +18,7 @@ pub struct StepPoint {
 }
 
 /// The measurements of one evaluation on the dev split. All scores are fractions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationPoint {
     /// Number of steps before the evaluation.
     pub step: usize,
@@ -39,4 +41,7 @@ pub struct EvaluationPoint {
     /// Mean loss on the dev split; `None` if it was not computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev_loss: Option<f64>,
+    /// Entity F1 of each type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub type_f1: BTreeMap<String, f64>,
 }

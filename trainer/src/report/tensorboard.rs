@@ -158,6 +158,16 @@ pub(crate) fn event_times(path: &Path) -> Vec<(i64, f64)> {
     events.map(|event| (event.step, event.wall_time)).collect()
 }
 
+/// The tag and the value of every scalar of the events of a step.
+#[cfg(test)]
+pub(crate) fn scalars_of_step(path: &Path, step: i64) -> Vec<(String, f32)> {
+    let events = tests::read(path).into_iter().filter(|event| event.step == step);
+    let values = events
+        .filter_map(|event| event.summary)
+        .flat_map(|summary| summary.value);
+    values.map(|value| (value.tag, value.simple_value)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -138,6 +138,19 @@ pub enum TrainError {
         /// All steps.
         steps: usize,
     },
+    /// There are fewer distinct sentences than folds.
+    #[error(
+        "`folds` is {folds}, but {} has {sentences} distinct sentences; each fold needs one",
+        path.display()
+    )]
+    TooFewForFolds {
+        /// The training file.
+        path: PathBuf,
+        /// Its distinct sentences.
+        sentences: usize,
+        /// The folds asked for.
+        folds: usize,
+    },
     /// The output directory holds a run already.
     #[error("{} holds a run already; go on with it by --resume, or choose another directory", dir.display())]
     HoldsRun {
@@ -154,7 +167,10 @@ pub enum TrainError {
         dir: PathBuf,
     },
     /// There is nothing to resume.
-    #[error("{} holds no run to resume; a training of several seeds is resumed with its --seeds", dir.display())]
+    #[error(
+        "{} holds no run to resume; a training of several seeds or folds is resumed with its --seeds or --folds",
+        dir.display()
+    )]
     NoRun {
         /// The directory.
         dir: PathBuf,
@@ -286,5 +302,21 @@ pub enum TrainError {
 impl From<TeacherError> for TrainError {
     fn from(error: TeacherError) -> Self {
         Self::Teacher(Box::new(error))
+    }
+}
+
+impl TrainError {
+    /// Whether another value of an option can repair the error, so that a sweep records it and goes on.
+    pub(super) fn is_of_options(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFinite { .. }
+                | Self::MaxLength { .. }
+                | Self::FreezesNothing { .. }
+                | Self::FreezesAll
+                | Self::FreezeLayers { .. }
+                | Self::UnknownLabel { .. }
+                | Self::TooFewForFolds { .. }
+        )
     }
 }

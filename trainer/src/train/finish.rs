@@ -40,7 +40,10 @@ impl Finished<'_> {
         mut tagger: CheckpointTagger,
         dev: &Corpus,
     ) -> Result<Option<Notice>, TrainError> {
-        let found = evaluate_in_detail(&mut tagger, dev)?;
+        let mut found = evaluate_in_detail(&mut tagger, dev)?;
+        if let Some(fold) = config.fold {
+            found.split = format!("fold {} of {}", fold.number, fold.of);
+        }
         let fitted = found.calibration.as_ref();
         let calibration = fitted
             .map(|report| report.to_calibration(found.split.clone()))
@@ -184,6 +187,11 @@ impl Finished<'_> {
             surface_f1: record.dev_surface_f1,
             token_accuracy: record.dev_token_accuracy,
             dev_loss: record.dev_loss,
+            type_f1: record
+                .dev_types
+                .iter()
+                .map(|(name, score)| (name.clone(), score.entity.f1))
+                .collect(),
         };
         self.records.iter().map(point).collect()
     }

@@ -165,6 +165,13 @@ options! {
         /// Train on this number of sentences, drawn at random by the seed [default: all].
         #[arg(long, value_name = "SENTENCES")]
         subset: usize,
+        /// Cross-validate: divide the train split into this number of folds at random by the seed, and train once for each fold, in
+        /// OUT/fold-N, on the other folds, with this one in place of dev. Equal sentences are in one fold.
+        #[arg(long, value_name = "FOLDS", conflicts_with = "seeds")]
+        folds: usize,
+        /// Train only the run of `--folds` that holds out this fold, counted from 1, in OUT.
+        #[arg(long, value_name = "FOLD")]
+        fold: usize,
         /// Which subwords of a word carry its label in training [default: first].
         #[arg(long, value_enum)]
         label_subwords: LabeledSubwords,

@@ -9,6 +9,11 @@ use crate::train::example::Example;
 /// The number of consecutive batches whose windows are sorted by length together.
 const GROUPED_BATCHES: usize = 50;
 
+/// The purpose of the generator of folds.
+const FOLDS: u64 = 0x666f_6c64;
+/// The purpose of the generator of masks.
+const MASKS: u64 = 0x6d61_736b;
+
 /// A random generator for one purpose of the seed, so that random choices for different purposes are independent.
 fn generator(seed: u64, purpose: u64, index: usize) -> StdRng {
     seeded([seed, purpose, index as u64, 0x006e_6572_7665])
@@ -72,6 +77,18 @@ fn drawn(count: usize, size: usize, mut generator: StdRng) -> Vec<usize> {
     indices.truncate(size);
     indices.sort_unstable();
     indices
+}
+
+/// The generator of the masks of a step of a pre-training, counted from 0.
+pub(super) fn mask_generator(seed: u64, step: usize) -> StdRng {
+    generator(seed, MASKS, step)
+}
+
+/// The numbers below `count` in an order for the folds of a cross-validation.
+pub(super) fn shuffled(count: usize, seed: u64) -> Vec<usize> {
+    let mut numbers: Vec<usize> = (0..count).collect();
+    numbers.shuffle(&mut generator(seed, FOLDS, 0));
+    numbers
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use nerve_tagging::Prf;
+use nerve_tagging::{Prf, TypeScore};
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Evaluation;
@@ -48,10 +48,9 @@ pub struct EvaluationRecord {
     /// cannot be computed. The logits of a word are those of its first subword.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dev_loss: Option<f64>,
-    /// Entity precision, recall and F1 on the dev split of each entity type that occurs in gold or prediction. Records of
-    /// earlier versions have none.
+    /// The scores on dev of each entity type that occurs in gold or prediction; empty in records of earlier versions.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
-    pub dev_types: BTreeMap<String, Prf>,
+    pub dev_types: BTreeMap<String, TypeScore>,
     /// Whether the weights that were evaluated are an average over steps.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub averaged: bool,

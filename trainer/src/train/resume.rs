@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::train::config::error::OptionError;
+use crate::train::config::fold::fold_options;
 use crate::train::config::{TrainConfig, seed_options};
 use crate::train::error::TrainError;
 use crate::train::options::TrainOptions;
@@ -26,23 +27,29 @@ pub fn resumed_config(options: TrainOptions) -> Result<TrainConfig, TrainError> 
 /// One configuration for each of the options' `seeds`, as [`resumed_config`] yields it. A seed that has not begun gets the
 /// options of the first one that has.
 pub fn resumed_seed_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, TrainError> {
-    let seeds = seed_options(options)?;
-    let has_begun = |of_seed: &TrainOptions| {
-        let out = of_seed.out.as_deref();
+    resumed_configs(seed_options(options)?)
+}
+
+/// One configuration for each of the options' `folds`, as [`resumed_config`] yields it. A fold that has not begun gets the
+/// options of the first one that has.
+pub fn resumed_fold_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, TrainError> {
+    resumed_configs(fold_options(options)?)
+}
+
+fn resumed_configs(runs: Vec<TrainOptions>) -> Result<Vec<TrainConfig>, TrainError> {
+    let has_begun = |of_run: &TrainOptions| {
+        let out = of_run.out.as_deref();
         out.is_some_and(|out| RunDir::new(out).holds_run())
     };
-    let Some(first) = seeds.iter().find(|of_seed| has_begun(of_seed)) else {
-        return Ok(seeds
-            .into_iter()
-            .map(TrainConfig::new)
-            .collect::<Result<_, _>>()?);
+    let Some(first) = runs.iter().find(|of_run| has_begun(of_run)) else {
+        return Ok(runs.into_iter().map(TrainConfig::new).collect::<Result<_, _>>()?);
     };
     let first = resumed_config(first.clone())?;
-    let config = |of_seed: TrainOptions| match has_begun(&of_seed) {
-        true => resumed_config(of_seed),
-        false => Ok(TrainConfig::new(of_seed.over(first.options().clone()))?),
+    let config = |of_run: TrainOptions| match has_begun(&of_run) {
+        true => resumed_config(of_run),
+        false => Ok(TrainConfig::new(of_run.over(first.options().clone()))?),
     };
-    seeds.into_iter().map(config).collect()
+    runs.into_iter().map(config).collect()
 }
 
 /// An error unless a run that was started with `recorded` can be resumed with `options`. A path may be spelled in another

@@ -12,6 +12,7 @@ use crate::evaluate::{Tagger, evaluate};
 use crate::model::checkpoint::{ModelDir, write_checkpoint};
 use crate::train::average::AveragedWeights;
 use crate::train::config::TrainConfig;
+use crate::train::corpora::corpora;
 use crate::train::device::open_device;
 use crate::train::early_stopping::EarlyStopping;
 use crate::train::error::TrainError;
@@ -62,7 +63,7 @@ pub fn train(
             data: config.data.clone(),
         });
     }
-    let (corpus, dev) = (splits.read_train()?, splits.read_dev()?);
+    let (corpus, dev) = corpora(config, &splits)?;
     check_select_by(&config.select_by, &dev)?;
     let dir = RunDir::new(&config.out);
     let lock = match beginning {
@@ -438,12 +439,7 @@ impl Run<'_> {
             dev_surface_f1: found.score.surface.f1,
             dev_token_accuracy: found.score.token_accuracy,
             dev_loss,
-            dev_types: found
-                .score
-                .types
-                .into_iter()
-                .map(|(name, scores)| (name, scores.entity))
-                .collect(),
+            dev_types: found.score.types,
             averaged: false,
             best: false,
         };

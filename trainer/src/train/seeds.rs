@@ -5,15 +5,16 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::report::series::SeriesKind;
 use crate::train::config::TrainConfig;
 use crate::train::config::error::OptionError;
 use crate::train::error::TrainError;
 use crate::train::files::failed;
 use crate::train::hook::TrainingHook;
 use crate::train::lock::RunLock;
-use crate::train::record::{End, TrainReport};
-use crate::train::run::{Beginning, train};
-use crate::train::run_dir::RunDir;
+use crate::train::run::Beginning;
+use crate::train::series::{spreads, train_each, write_reports};
+use crate::train::spread::Spread;
 
 /// The entity F1 of the training with one seed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -24,15 +25,6 @@ pub struct SeedResult {
     pub dev_f1: f64,
     /// Entity F1 on the test split, if the configuration asks for it.
     pub test_f1: Option<f64>,
-}
-
-/// The mean and the sample standard deviation of several values.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Spread {
-    /// The mean.
-    pub mean: f64,
-    /// The sample standard deviation; absent for a single value.
-    pub deviation: Option<f64>,
 }
 
 /// The results of all seeds.
@@ -46,20 +38,7 @@ pub struct SeedsReport {
     pub test_f1: Option<Spread>,
 }
 
-impl Spread {
-    /// The mean and the deviation of these values; `None` if there are none.
-    pub fn of(values: &[f64]) -> Option<Self> {
-        let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        (!values.is_empty()).then(|| Self {
-            mean,
-            deviation: (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()),
-        })
-    }
-}
-
-/// Trains every configuration and writes `seeds.json` to `out`; `None` if a training was interrupted.
+/// Trains every configuration and writes `seeds.json` and `report.html` to `out`; `None` if a training was interrupted.
 ///
 /// An error if there is no configuration. `out` is locked until all are trained. On resume, a seed that is finished is not
 /// trained, tested or reported again, and a seed that has not started is started.
@@ -74,37 +53,22 @@ pub fn train_seeds(
     }
     fs::create_dir_all(out).map_err(failed(out))?;
     let _lock = RunLock::acquire(out)?;
-    let mut seeds = Vec::with_capacity(configs.len());
-    for config in configs {
-        let started = RunDir::new(&config.out).holds_run();
-        let beginning = if started { beginning } else { Beginning::New };
-        let report = train(config, beginning, hooks)?;
-        if report.end == End::Interrupted {
-            return Ok(None);
-        }
-        seeds.push(result(config.seed, &report));
-    }
-    let spread = |values: Vec<f64>| Spread::of(&values);
-    let dev: Vec<f64> = seeds.iter().map(|seed| seed.dev_f1).collect();
-    let test: Option<Vec<f64>> = seeds.iter().map(|seed| seed.test_f1).collect();
-    let Some(dev_f1) = spread(dev) else {
+    let Some(runs) = train_each(configs, beginning, hooks)? else {
         return Ok(None);
     };
+    let seeds = configs.iter().zip(&runs).map(|(config, run)| SeedResult {
+        seed: config.seed,
+        dev_f1: run.dev,
+        test_f1: run.test,
+    });
+    let (dev, test) = spreads(&runs);
     let report = SeedsReport {
-        dev_f1,
-        test_f1: test.and_then(spread),
-        seeds,
+        seeds: seeds.collect(),
+        dev_f1: dev.ok_or(OptionError::NoSeeds)?,
+        test_f1: test,
     };
-    RunDir::new(out).write_json("seeds.json", &report)?;
+    write_reports(out, ("seeds.json", &report), SeriesKind::Seeds, configs, &runs)?;
     Ok(Some(report))
-}
-
-fn result(seed: u64, report: &TrainReport) -> SeedResult {
-    SeedResult {
-        seed,
-        dev_f1: report.best_record().map_or(0.0, |record| record.dev_entity.f1),
-        test_f1: report.test.as_ref().map(|test| test.evaluation.score.entity.f1),
-    }
 }
 
 #[cfg(test)]
@@ -152,14 +116,5 @@ mod tests {
         );
         assert!(!out.join("seed-2").exists());
         train_seeds(&second, &out, Beginning::New, &mut []).unwrap();
-    }
-
-    #[test]
-    fn the_spread_is_the_samples() {
-        let spread = Spread::of(&[1.0, 2.0, 4.0]).unwrap();
-        assert!((spread.mean - 7.0 / 3.0).abs() < 1e-12);
-        assert!((spread.deviation.unwrap() - 1.527_525_231).abs() < 1e-9);
-        assert_eq!(Spread::of(&[3.0]).unwrap().deviation, None);
-        assert_eq!(Spread::of(&[]), None);
     }
 }

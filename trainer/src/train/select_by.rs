@@ -27,11 +27,11 @@ pub enum SelectBy {
 impl SelectBy {
     /// The measure of an evaluation; for the loss, lower is better. A loss that could not be computed is infinite.
     pub(super) fn value(&self, record: &EvaluationRecord) -> f64 {
-        let of_types = || record.dev_types.values().map(|scores| scores.f1);
+        let of_types = || record.dev_types.values().map(|scores| scores.entity.f1);
         match self {
             Self::Micro => record.dev_entity.f1,
             Self::Macro => of_types().sum::<f64>() / record.dev_types.len().max(1) as f64,
-            Self::Type(name) => record.dev_types.get(name).map_or(0.0, |scores| scores.f1),
+            Self::Type(name) => record.dev_types.get(name).map_or(0.0, |scores| scores.entity.f1),
             Self::Loss => record.dev_loss.unwrap_or(f64::INFINITY),
         }
     }
@@ -105,10 +105,18 @@ impl fmt::Display for SelectBy {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use nerve_tagging::Prf;
+    use nerve_tagging::{Counts, Prf, TypeScore};
 
     fn prf(f1: f64) -> Prf {
         Prf { f1, ..Prf::default() }
+    }
+
+    fn type_score(f1: f64) -> TypeScore {
+        TypeScore {
+            counts: Counts::default(),
+            entity: prf(f1),
+            surface: prf(f1),
+        }
     }
 
     /// An evaluation with this entity F1, F1 of `person` and `place`, and loss.
@@ -116,7 +124,7 @@ pub(crate) mod tests {
         EvaluationRecord {
             dev_entity: prf(micro),
             dev_types: [("person", person), ("place", place)]
-                .map(|(name, f1)| (name.to_owned(), prf(f1)))
+                .map(|(name, f1)| (name.to_owned(), type_score(f1)))
                 .into(),
             dev_loss: Some(dev_loss),
             ..EvaluationRecord::default()

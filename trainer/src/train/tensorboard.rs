@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nerve_tagging::Prf;
+
 use crate::report::tensorboard::EventWriter;
 use crate::train::error::TrainError;
 use crate::train::hook::{Plan, StepEvent, TrainingHook};
@@ -42,12 +44,26 @@ impl TrainingHook for TensorBoardLog {
             ("train/loss", Some(record.loss)),
             ("train/learning_rate", Some(record.learning_rate)),
             ("train/gradient_norm", Some(record.gradient_norm)),
+            ("train/tokens_per_second", Some(step.tokens_per_second)),
         ];
         self.write(record.step, &scalars)
     }
 
     fn on_evaluation(&mut self, record: &EvaluationRecord, _timing: &Timing) -> Result<(), TrainError> {
-        let scalars = [
+        let by_type: Vec<(String, f64)> = record
+            .dev_types
+            .iter()
+            .flat_map(|(name, score)| {
+                let Prf {
+                    precision,
+                    recall,
+                    f1,
+                } = score.entity;
+                [("f1", f1), ("precision", precision), ("recall", recall)]
+                    .map(|(metric, value)| (format!("dev_types/{name}/{metric}"), value))
+            })
+            .collect();
+        let mut scalars = vec![
             ("dev/entity_f1", Some(record.dev_entity.f1)),
             ("dev/precision", Some(record.dev_entity.precision)),
             ("dev/recall", Some(record.dev_entity.recall)),
@@ -55,6 +71,7 @@ impl TrainingHook for TensorBoardLog {
             ("dev/token_accuracy", Some(record.dev_token_accuracy)),
             ("dev/loss", record.dev_loss),
         ];
+        scalars.extend(by_type.iter().map(|(tag, value)| (tag.as_str(), Some(*value))));
         self.write(record.step, &scalars)
     }
 }

@@ -1,6 +1,6 @@
 //! Charts as HTML figures: `plotters` draws the SVG, the page around it sets title, legend and colors.
 
-mod bar;
+pub(crate) mod bar;
 mod figure;
 pub(crate) mod line;
 

@@ -1,5 +1,7 @@
 //! The course of a training run: loss, scores, learning rate and gradient norm over its steps.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use crate::report::chart::line::{LineChart, Series};
@@ -20,6 +22,7 @@ pub(super) fn curves(steps: &[StepPoint], evaluations: &[EvaluationPoint]) -> Op
     let mut charts = vec![loss(steps, evaluations)];
     if !evaluations.is_empty() {
         charts.push(scores(evaluations));
+        charts.extend(type_scores(evaluations));
     }
     let rates = match steps {
         [] => evaluations
@@ -106,6 +109,20 @@ fn scores(evaluations: &[EvaluationPoint]) -> LineChart {
         series("surface F1", |point| point.surface_f1),
     ];
     over_steps("Dev entities", "fraction", all)
+}
+
+/// F1 of each entity type, a line each; `None` if no evaluation has scores of types.
+fn type_scores(evaluations: &[EvaluationPoint]) -> Option<LineChart> {
+    let types: BTreeSet<&String> = evaluations
+        .iter()
+        .flat_map(|point| point.type_f1.keys())
+        .collect();
+    let series = types.iter().map(|&name| {
+        let point = |point: &EvaluationPoint| Some((point.step as f64, *point.type_f1.get(name)?));
+        Series::new(name.clone(), evaluations.iter().filter_map(point).collect())
+    });
+    let all: Vec<Series> = series.collect();
+    (!all.is_empty()).then(|| over_steps("Dev entity F1 by type", "F1", all))
 }
 
 /// The points, with their running mean in front of them if there are many.

@@ -149,7 +149,7 @@ fn list(errors: &[&EntityError]) -> Markup {
 }
 
 /// The words of an error with its gold entity and its prediction marked and typed.
-fn marked(error: &EntityError) -> Markup {
+pub(crate) fn marked(error: &EntityError) -> Markup {
     let covers = |entity: &Option<ShownEntity>, word: usize| {
         entity
             .as_ref()

@@ -3,7 +3,7 @@
 mod calibration;
 pub(crate) mod configuration;
 mod curves;
-mod errors;
+pub(crate) mod errors;
 pub(crate) mod page;
 mod results;
 #[cfg(test)]

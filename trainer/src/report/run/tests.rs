@@ -61,6 +61,7 @@ fn report() -> RunReport {
         loss: 1.0 / epoch as f64,
         f1: 0.2 * epoch as f64,
         dev_loss: (epoch > 1).then_some(0.5),
+        type_f1: [("<per>".to_owned(), 0.1 * epoch as f64)].into(),
         ..EvaluationPoint::default()
     };
     RunReport {
@@ -90,8 +91,9 @@ fn a_page_shows_every_section_and_no_value_that_is_not_finite() {
     ] {
         assert!(html.contains(&format!("<h2>{heading}</h2>")), "{heading}");
     }
-    // Loss, scores, learning rate, gradient norm and two reliability diagrams.
-    assert_eq!(html.matches("<svg ").count(), 6);
+    // Loss, scores, scores by type, learning rate, gradient norm and two reliability diagrams.
+    assert_eq!(html.matches("<svg ").count(), 7);
+    assert!(html.contains("Dev entity F1 by type") && !html.contains("<per>"));
     for heading in ["Invented (1)", "Wrong boundary (1)", "Wrong type (1)"] {
         assert!(html.contains(heading), "{heading}");
     }
@@ -119,6 +121,6 @@ fn what_is_absent_is_left_out() {
         ..report()
     };
     let html = epochs_only.html();
-    assert_eq!(html.matches("<svg ").count(), 3);
+    assert_eq!(html.matches("<svg ").count(), 4);
     assert!(html.contains("Best dev entity F1 40.00, after step 100."));
 }

@@ -81,6 +81,16 @@ pub enum OptionError {
     /// Several seeds are given where one run is expected.
     #[error("`seeds` makes several runs, but one run is expected; use `seed`")]
     Seeds,
+    /// Folds make several runs where one is expected.
+    #[error(
+        "`folds` makes several runs, but one run is expected; add `fold`, the number of the one to train"
+    )]
+    Folds,
+    /// Both folds and seeds are given.
+    #[error(
+        "`folds` and `seeds` are both given; remove one of them, or train the folds once for each `seed`"
+    )]
+    FoldsAndSeeds,
     /// A count is out of range.
     #[error("`{option}` is {value}; it must be from 1 to {most}")]
     Count {

@@ -5,6 +5,7 @@ pub(crate) mod averaging;
 mod checks;
 pub(crate) mod distillation;
 pub(crate) mod error;
+pub(crate) mod fold;
 mod objective;
 mod optimization;
 pub(crate) mod regularization;
@@ -22,6 +23,7 @@ use crate::train::subwords::LabeledSubwords;
 use crate::train::time_limit::TimeLimit;
 use averaging::Averaging;
 use checks::{MOST_EPOCHS, MOST_LENGTH, MOST_WINDOWS, check, check_absent, check_count};
+use fold::fold_options;
 use nerve_corpus::{CorpusError, ReadOptions, Splits, TagNames, WNUT17_URL};
 use nerve_inference::Device;
 use regularization::Regularization;
@@ -30,6 +32,7 @@ pub use augmentation::Augmentation;
 pub use checks::MOST_THREADS;
 pub use distillation::Distillation;
 pub use error::OptionError;
+pub use fold::Fold;
 pub use objective::Objective;
 pub use optimization::Optimization;
 pub use start::{InitialModel, Scratch, TokenizerSource};
@@ -45,6 +48,8 @@ pub struct TrainConfig {
     pub start: InitialModel,
     /// The directory the run is written to.
     pub out: PathBuf,
+    /// The fold of the train split that is held out as dev; the dev split is used if absent.
+    pub fold: Option<Fold>,
     /// Number of training sentences to use; all if absent.
     pub subset: Option<usize>,
     /// Which subwords of a word carry its label in training.
@@ -138,6 +143,7 @@ impl TrainConfig {
             },
             data: options.data.clone().ok_or(OptionError::Missing("data"))?,
             out: options.out.clone().ok_or(OptionError::Missing("out"))?,
+            fold: Fold::resolve(&options)?,
             subset: options.subset,
             label_subwords: *options.label_subwords.get_or_insert_default(),
             epochs: *options.epochs.get_or_insert(5),
@@ -231,6 +237,11 @@ impl TrainConfig {
     }
 }
 
+/// One configuration for each of the options' `folds`, each with its own directory `out/fold-N`.
+pub fn fold_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, OptionError> {
+    fold_options(options)?.into_iter().map(TrainConfig::new).collect()
+}
+
 /// One configuration for each of the options' `seeds`, at least one, each with its own directory `out/seed-N`.
 pub fn seed_configs(options: &TrainOptions) -> Result<Vec<TrainConfig>, OptionError> {
     seed_options(options)?.into_iter().map(TrainConfig::new).collect()
@@ -244,6 +255,9 @@ pub(super) fn seed_options(options: &TrainOptions) -> Result<Vec<TrainOptions>, 
     }
     if options.seed.is_some() {
         return Err(OptionError::SeedAndSeeds);
+    }
+    if options.folds.is_some() {
+        return Err(OptionError::FoldsAndSeeds);
     }
     let out = options.out.clone().ok_or(OptionError::Missing("out"))?;
     let of_seed = |(at, &seed): (usize, &u64)| {

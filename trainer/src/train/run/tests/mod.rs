@@ -6,6 +6,7 @@ mod events;
 mod resuming;
 mod selection;
 mod settings;
+mod several;
 
 use super::*;
 

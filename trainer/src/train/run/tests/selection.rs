@@ -72,7 +72,7 @@ fn the_schedule_plateau_and_patience_follow_the_measure() {
         let text = format!("select_by = \"{select_by}\"\n{text}");
         let report = run(with(dir.path(), select_by, &text)).unwrap();
         let record = &report.records[0];
-        assert!(record.dev_entity.f1 > 0.0 && record.dev_types["per"].f1 == 0.0);
+        assert!(record.dev_entity.f1 > 0.0 && record.dev_types["per"].entity.f1 == 0.0);
         let rates = report.records.iter().map(|record| record.learning_rate);
         rates.collect::<Vec<f64>>()
     };

@@ -1,0 +1,123 @@
+//! Model directories with a head for masked tokens: reading one, whose head is fresh if it has none, and writing it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use nerve_inference::TextTokenizer;
+use nerve_repository::{Family, ModelConfig};
+
+use super::{CheckpointError, ModelDir, Source, take, write_model};
+use crate::model::bert::BertTagger;
+use crate::model::init::initial;
+use crate::model::masked::{
+    DECODER_BIAS, DENSE_BIAS, DENSE_WEIGHT, MaskedModel, NORM_BIAS, NORM_WEIGHT, is_of_classifier,
+};
+use crate::model::parameters::{Parameters, parameter_shapes};
+
+/// The name and the shape of every parameter of the head.
+pub(crate) fn head_shapes(config: &ModelConfig) -> BTreeMap<String, Vec<usize>> {
+    let hidden = config.hidden_size;
+    [
+        (DENSE_WEIGHT, vec![hidden, hidden]),
+        (DENSE_BIAS, vec![hidden]),
+        (NORM_WEIGHT, vec![hidden]),
+        (NORM_BIAS, vec![hidden]),
+        (DECODER_BIAS, vec![config.vocab_size]),
+    ]
+    .map(|(name, shape)| (name.to_owned(), shape))
+    .into()
+}
+
+/// The name in a family's files of a parameter of the head.
+fn head_name(family: Family, name: &str) -> &'static str {
+    let of = |bert, distilbert, roberta| match family {
+        Family::Bert => bert,
+        Family::DistilBert => distilbert,
+        _ => roberta,
+    };
+    match name {
+        DENSE_WEIGHT => of(DENSE_WEIGHT, "vocab_transform.weight", "lm_head.dense.weight"),
+        DENSE_BIAS => of(DENSE_BIAS, "vocab_transform.bias", "lm_head.dense.bias"),
+        NORM_WEIGHT => of(
+            NORM_WEIGHT,
+            "vocab_layer_norm.weight",
+            "lm_head.layer_norm.weight",
+        ),
+        NORM_BIAS => of(NORM_BIAS, "vocab_layer_norm.bias", "lm_head.layer_norm.bias"),
+        _ => of(DECODER_BIAS, "vocab_projector.bias", "lm_head.bias"),
+    }
+}
+
+impl ModelDir {
+    /// The masked model of the directory, its tokenizer, and whether its head is fresh: initialized from the seed, because the
+    /// directory has none. The head of a tagger is dropped.
+    pub(crate) fn into_masked_model(
+        self,
+        seed: u64,
+    ) -> Result<(MaskedModel, TextTokenizer, bool), CheckpointError> {
+        let mut config = self.config;
+        let family = config.family;
+        config.architectures = vec![family.class().replace("TokenClassification", "MaskedLM")];
+        config.id2label.clear();
+        config.label2id.clear();
+        for key in ["dtype", "torch_dtype"] {
+            config.other.remove(key);
+        }
+        let mut weights = self.weights;
+        let has_head = match &weights {
+            Source::File(weights) => weights.contains_key(head_name(family, DENSE_WEIGHT)),
+            Source::Fresh => false,
+        };
+        let mut shapes = parameter_shapes(&config, 1);
+        shapes.extend(head_shapes(&config));
+        let is_of_head = |name: &str| head_shapes(&config).contains_key(name);
+        let mut tensors = Vec::new();
+        let mut fresh = BTreeMap::new();
+        for (name, shape) in shapes {
+            let of_head = is_of_head(&name);
+            match &mut weights {
+                Source::File(weights) if !is_of_classifier(&name) && (has_head || !of_head) => {
+                    let names = match of_head {
+                        true => [head_name(family, &name), head_name(family, &name)].map(str::to_owned),
+                        false => family.tensor_names(&name),
+                    };
+                    let data = take(weights, names, &shape, &self.path)?;
+                    tensors.push((name, shape, data));
+                }
+                _ => {
+                    fresh.insert(name, shape);
+                }
+            }
+        }
+        tensors.extend(initial(&config, &fresh, seed));
+        let parameters = Parameters::new(tensors, &self.device)?;
+        let model = MaskedModel::new(BertTagger::new(config, parameters)?)?;
+        Ok((model, self.tokenizer, !has_head))
+    }
+}
+
+/// Writes a masked model to `dir`, as [`super::write_checkpoint`] writes a tagger. The decoder's weight is the table of word
+/// embeddings, and is not written twice.
+pub(crate) fn write_masked_checkpoint(
+    dir: &Path,
+    model: &MaskedModel,
+    tokenizer: &TextTokenizer,
+    max_length: usize,
+) -> Result<(), CheckpointError> {
+    let config = model.encoder().config();
+    let of_head = head_shapes(config);
+    write_model(dir, config, (tokenizer, max_length), || {
+        let kept = model
+            .parameters()
+            .iter()
+            .filter(|(name, _)| !is_of_classifier(name));
+        let named = kept.map(|(name, var)| match of_head.contains_key(name) {
+            true => (head_name(config.family, name).to_owned(), var),
+            false => {
+                let [name, _] = config.family.tensor_names(name);
+                (name, var)
+            }
+        });
+        named.collect()
+    })
+}
