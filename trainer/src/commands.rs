@@ -19,10 +19,11 @@ use nerve_trainer::evaluate::{
     score_files, score_table, span_table, types_warning,
 };
 use nerve_trainer::report::RunReport;
+use nerve_trainer::summary::inspect_corpus;
 use nerve_trainer::{
     Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, Publisher, SeedsReport,
-    TerminalProgress, TrainConfig, TrainOptions, interrupt_flag, resumed_config, resumed_seed_configs,
-    seed_configs, tag_file, train_seeds,
+    TerminalProgress, TrainConfig, TrainOptions, TrainingData, interrupt_flag, resumed_config,
+    resumed_seed_configs, seed_configs, tag_file, train_seeds,
 };
 use serde::Serialize;
 
@@ -240,6 +241,25 @@ pub(crate) fn calibrate(
     print!("{}", calibration_table(&report));
     let written = report.to_calibration(corpus.split_name())?.write(checkpoint)?;
     println!("{}", written.display());
+    Ok(())
+}
+
+pub(crate) fn inspect(
+    data: &TrainingData,
+    base: Option<&str>,
+    max_length: Option<usize>,
+    json: bool,
+) -> Result<()> {
+    let found = inspect_corpus(data, base, max_length)?;
+    if json {
+        println!("{}", serde_json::to_string(&found)?);
+        return Ok(());
+    }
+    println!("{}", found.summary);
+    warn(&found.warnings);
+    for note in &found.notes {
+        eprintln!("{note}");
+    }
     Ok(())
 }
 

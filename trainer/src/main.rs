@@ -96,6 +96,12 @@ fn run(cli: Cli) -> Result<Outcome> {
             max_length,
             threads,
         } => commands::calibrate(&checkpoint, (&data, &read.options()?), max_length, threads)?,
+        Command::Inspect {
+            data,
+            base,
+            max_length,
+            json,
+        } => commands::inspect(&data.resolve()?, base.as_deref(), max_length, json)?,
         Command::Tag {
             model,
             input,

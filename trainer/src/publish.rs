@@ -107,15 +107,16 @@ impl Publisher {
     pub fn new(publication: Publication, splits: &Splits) -> Result<Self, PublishError> {
         publication.store.check()?;
         let runtime = Runtime::load(publication.onnxruntime.as_deref())?;
+        let (train, dev) = splits.read_train_and_dev()?;
         let calibration = match publication.precision {
-            Precision::Int8 => splits.read_train()?.words(),
+            Precision::Int8 => train.words(),
             Precision::Fp32 | Precision::Fp16 => Vec::new(),
         };
         Ok(Self {
             publication,
             runtime,
             calibration,
-            dev: splits.read_dev()?,
+            dev,
         })
     }
 

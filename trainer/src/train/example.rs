@@ -47,9 +47,9 @@ pub fn examples(
     let mut examples: Vec<Example> = Vec::with_capacity(corpus.sentences.len());
     for (index, sentence) in corpus.sentences.iter().enumerate() {
         let label = |(word, tag): (usize, &String)| {
-            labels.parse(tag).ok_or_else(|| {
-                corpus.line_error(corpus.line(index, word), format!("the labels have no `{tag}`"))
-            })
+            labels
+                .parse(tag)
+                .ok_or_else(|| corpus.error_at(index, word, format!("the labels have no `{tag}`")))
         };
         let word_labels = sentence
             .tags

@@ -12,7 +12,7 @@ mod learning_rate;
 pub(crate) mod lock;
 mod log;
 pub(crate) mod loss;
-mod notice;
+pub(crate) mod notice;
 mod optimizer;
 mod options;
 mod order;
@@ -33,7 +33,7 @@ mod training_set;
 
 pub use config::{
     InitialModel, MOST_THREADS, Objective, Optimization, OptionError, Scratch, TokenizerSource, TrainConfig,
-    seed_configs,
+    TrainingData, read_label_map, seed_configs,
 };
 pub use device::open_device;
 pub use error::TrainError;

@@ -30,7 +30,7 @@ use crate::train::state::TrainingState;
 use crate::train::tensorboard::TensorBoardLog;
 use crate::train::training::{Training, labels, notices};
 use crate::train::training_set::TrainingSet;
-use nerve_corpus::Corpus;
+use nerve_corpus::{Corpus, Splits};
 
 /// Where a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +53,12 @@ pub fn train(
     hooks: &mut [&mut dyn TrainingHook],
 ) -> Result<TrainReport, TrainError> {
     let splits = config.splits()?;
-    let test = splits.test.as_ref().filter(|_| config.evaluate_test);
-    if config.evaluate_test && test.is_none() {
+    if config.evaluate_test && splits.test.is_empty() {
         return Err(TrainError::NoTest {
-            data: config.data.clone(),
+            data: config.data.name(),
         });
     }
-    let (corpus, dev) = (splits.read_train()?, splits.read_dev()?);
+    let (corpus, dev) = splits.read_train_and_dev()?;
     let dir = RunDir::new(&config.out);
     let lock = match beginning {
         Beginning::New => None,
@@ -91,11 +90,21 @@ pub fn train(
     let training_set = TrainingSet::new(config, corpus, &tagger, &mut hooks)?;
     let notices = match &state {
         Some(_) => dir.notices(),
-        None => notices(given, head.as_ref(), &tagger, &training_set, &dev),
+        None => {
+            let drawn = splits.draw.map(|draw| Notice::DrawnDev {
+                dev: dev.sentences.len(),
+                train: training_set.corpus().sentences.len(),
+                seed: draw.seed,
+                path: dir.dev(),
+            });
+            let mut notices = notices(given, head.as_ref(), &tagger, &training_set, &dev)?;
+            notices.extend(drawn);
+            notices
+        }
     };
     let mut training = Training::new(config, tagger, &training_set)?;
     if let Some(state) = &state {
-        check_state(state, config, &training_set, splits.train)?;
+        check_state(state, config, &training_set, training_set.path().to_owned())?;
         state.restore(&dir.last(), &mut training.optimizer)?;
     }
     let lock = match lock {
@@ -105,6 +114,9 @@ pub fn train(
         }
         None => dir.create(config.options())?,
     };
+    if splits.draw.is_some() {
+        dir.keep_dev(&dev)?;
+    }
     if state.is_none() {
         dir.write_notices(&notices)?;
     }
@@ -127,9 +139,9 @@ pub fn train(
         .try_for_each(|notice| hooks.on_notice(notice))?;
     let end = run.fit(&mut hooks)?;
     let best = run.dir.best();
-    let found = match test {
-        Some(path) if end != End::Interrupted => Some(run.test(path)?),
-        _ => None,
+    let found = match config.evaluate_test && end != End::Interrupted {
+        true => Some(run.test(&splits)?),
+        false => None,
     };
     if config.reports && end != End::Interrupted {
         let notice = run.report(end, found.as_ref())?;
@@ -345,7 +357,7 @@ impl Run<'_> {
     }
 
     /// The evaluation on the test split that the configuration asks for. It is made once.
-    fn test(&self, path: &Path) -> Result<Tested, TrainError> {
+    fn test(&self, splits: &Splits) -> Result<Tested, TrainError> {
         let checkpoint = self.training.config.test_checkpoint;
         let (dir, step) = match checkpoint {
             TestedCheckpoint::Best => (self.dir.best(), self.best_step()),
@@ -354,10 +366,10 @@ impl Run<'_> {
         if let Some(found) = self.dir.tested(checkpoint, step) {
             return Ok(found);
         }
-        let evaluation = evaluate(
-            &mut self.open(&dir)?,
-            &Corpus::read_with(path, &self.training.config.read)?.sentences,
-        )?;
+        let test = splits.read_test()?.ok_or_else(|| TrainError::NoTest {
+            data: self.training.config.data.name(),
+        })?;
+        let evaluation = evaluate(&mut self.open(&dir)?, &test.sentences)?;
         let found = Tested {
             checkpoint,
             step,

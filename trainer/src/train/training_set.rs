@@ -1,6 +1,6 @@
 //! The training set: windows of the training sentences, as token ids with labels.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nerve_corpus::Corpus;
@@ -13,7 +13,6 @@ use crate::train::config::TrainConfig;
 use crate::train::error::TrainError;
 use crate::train::example::{Example, examples};
 use crate::train::hook::{ExampleContext, TrainingHook};
-use crate::train::notice::Notice;
 use crate::train::order;
 use crate::train::schedule::Steps;
 
@@ -100,7 +99,7 @@ impl TrainingSet {
             .collect()
     }
 
-    /// The line number at which the sentence of each window begins.
+    /// The line number, in its file, at which the sentence of each window begins.
     pub(super) fn lines(&self, batches: &[Vec<&Example>]) -> impl Iterator<Item = usize> {
         let windows = batches.iter().flatten();
         windows.map(|example| self.corpus.line(example.sentence, 0))
@@ -117,13 +116,21 @@ impl TrainingSet {
         if value.is_finite() {
             return Ok(());
         }
-        let lines: BTreeSet<usize> = self.lines(batches).collect();
-        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        let mut lines: BTreeMap<&Path, BTreeSet<usize>> = BTreeMap::new();
+        for example in batches.iter().flatten() {
+            let file = lines.entry(self.corpus.file(example.sentence)).or_default();
+            file.insert(self.corpus.line(example.sentence, 0));
+        }
+        let of_file = |(path, lines): (&Path, BTreeSet<usize>)| {
+            let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            format!("{}, lines {}", path.display(), lines.join(", "))
+        };
+        let files: Vec<String> = lines.into_iter().map(of_file).collect();
         Err(TrainError::NotFinite {
             step: step + 1,
             what,
             value,
-            batch: format!("{}, lines {}", self.corpus.path.display(), lines.join(", ")),
+            batch: files.join("; "),
         })
     }
 
@@ -132,9 +139,9 @@ impl TrainingSet {
         &self.corpus.path
     }
 
-    /// A notice of entities that are not labeled as the training file gives them.
-    pub(super) fn span_changes(&self) -> Option<Notice> {
-        Notice::of_spans(&self.corpus)
+    /// The training split.
+    pub(super) fn corpus(&self) -> &Corpus {
+        &self.corpus
     }
 
     /// The number of occurrences of each of the `labels` labels.

@@ -1,3 +1,4 @@
+mod data;
 mod events;
 mod resuming;
 mod settings;
