@@ -1,6 +1,6 @@
 //! A server that behaves as the Hugging Face hub does, with faults on request. It also stands in the tests of `nerve-repository`.
 //!
-//! It answers `/api/models/ID/revision/REVISION` with `sha` and `siblings`, and `/ID/resolve/COMMIT/FILE` with the content, its
+//! It answers `/api/models/ID/revision/REVISION`, and `/api/datasets/...`, with `sha` and `siblings`, and `/ID/resolve/COMMIT/FILE` with the content, its
 //! ETag and ranges of bytes. Files of weights are redirected to a second address, the storage, whose URLs are signed.
 
 // Each of the two uses a part.
@@ -18,9 +18,9 @@ use std::time::Duration;
 use ring::digest;
 
 /// Extensions of files in large file storage.
-const LARGE: [&str; 4] = [".safetensors", ".onnx", ".onnx_data", ".bin"];
+const LARGE: [&str; 5] = [".safetensors", ".onnx", ".onnx_data", ".bin", ".parquet"];
 
-/// A hub with models.
+/// A hub with models, and with data sets, whose ids begin with `datasets/`.
 pub(crate) struct Hub {
     /// Its address, for `HF_ENDPOINT`.
     pub(crate) url: String,
@@ -272,7 +272,12 @@ impl State {
         let not_found = |code: &str| Answer::of_status(404, vec![("x-error-code", code.to_owned())]);
         let path = request.path.split('?').next().unwrap().replace("%2F", "/");
         let models = self.models.lock().unwrap();
-        if let Some(path) = path.strip_prefix("/api/models/") {
+        // Data sets are kept under `datasets/ID`.
+        let listed = path.strip_prefix("/api/models/");
+        if let Some(path) = listed.or_else(|| {
+            path.strip_prefix("/api/")
+                .filter(|path| path.starts_with("datasets/"))
+        }) {
             let (id, revision) = path.split_once("/revision/").unwrap_or((path, "main"));
             let Some(model) = models.get(id) else {
                 return not_found("RepoNotFound");

@@ -5,6 +5,7 @@ mod broken_bundles;
 mod calibration;
 mod checkpoints;
 mod corpus;
+mod data;
 mod devices;
 mod distillation;
 mod failed_starts;

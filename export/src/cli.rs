@@ -37,7 +37,7 @@ pub(crate) enum Command {
         /// The checkpoint that the bundle was exported from; without it, the bundle is compared with itself only
         #[arg(long, value_name = "DIR|HUB_ID")]
         checkpoint: Option<ModelAddress>,
-        /// The sentences to run: CoNLL, JSON lines, or one text a line [default: built-in texts]
+        /// The sentences to run: CoNLL, JSON lines, Parquet, or one text a line [default: built-in texts]
         #[arg(long, value_name = "FILE")]
         calibration: Option<PathBuf>,
         /// Least fraction of tokens, from 0 to 1, that must have the label of the checkpoint
@@ -58,7 +58,7 @@ pub(crate) enum Command {
         /// az://container/prefix
         #[arg(long, value_name = "DIR|URL")]
         store: StoreAddress,
-        /// Only if its entity F1 on this labeled file (CoNLL, JSON lines) is higher than that of the version that is live; else
+        /// Only if its entity F1 on this labeled file (CoNLL, JSON lines, Parquet) is higher than that of the version that is live; else
         /// exit with 3. Entities of types that a version lacks count as missed
         #[arg(long, value_name = "FILE")]
         only_if_better: Option<PathBuf>,
@@ -98,13 +98,13 @@ pub(crate) struct ExportArgs {
     /// padding included, which other programs expect
     #[arg(long, value_enum, default_value = "selected")]
     logits: LogitsOf,
-    /// The sentences on which int8 ranges are observed: CoNLL, JSON lines, or one text a line
+    /// The sentences on which int8 ranges are observed: CoNLL, JSON lines, Parquet, or one text a line
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
     /// Greatest number of texts to observe, taken at even distances from the file
     #[arg(long, value_name = "NUMBER", default_value_t = 512, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     calibration_texts: usize,
-    /// A labeled file (CoNLL, JSON lines); the bundle's scores on it go into the manifest
+    /// A labeled file (CoNLL, JSON lines, Parquet); the bundle's scores on it go into the manifest
     #[arg(long, value_name = "FILE")]
     evaluate: Option<PathBuf>,
     /// Name of the model [default: the name of the bundle directory]

@@ -172,6 +172,19 @@ impl Study {
                     "`{option}` of {place}: the metric is of the training sentences as they are; remove it"
                 ));
             }
+            let files = [
+                ("train", options.train.is_some()),
+                ("dev", options.dev.is_some()),
+                ("test", options.test.is_some()),
+                ("dev_fraction", options.dev_fraction.is_some()),
+                ("dev_seed", options.dev_seed.is_some()),
+                ("map_labels", options.map_labels.is_some()),
+            ];
+            if let Some((option, _)) = files.iter().find(|(_, given)| *given) {
+                return Some(format!(
+                    "`{option}` of {place}: every variant has the splits of --data as they are; remove it"
+                ));
+            }
             if options.seeds.is_some() {
                 return Some(format!(
                     "`seeds` of {place}: a variant is trained once; use `seed`"

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nerve_tagging::{LabelSet, SubwordLabels, WindowLimits};
 
@@ -173,7 +173,7 @@ fn run(
         Err(error @ TrainError::NotFinite { .. }) => (
             lines(&config.out.join("records.jsonl"))?,
             None,
-            Some(without_path(&error.to_string(), &settings.splits()?.train)),
+            Some(without_paths(&error.to_string(), &settings.splits()?.train)),
         ),
         Err(error) => return Err(failed(error)),
     };
@@ -207,10 +207,12 @@ fn with_metric(records: Vec<EvaluationRecord>, metric: &PaddedMetric) -> Vec<Epo
     records.into_iter().map(record).collect()
 }
 
-/// The text with the path of a file replaced by its name.
-fn without_path(text: &str, path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    text.replace(&path.display().to_string(), &name)
+/// The text with the paths of files replaced by their names.
+fn without_paths(text: &str, paths: &[PathBuf]) -> String {
+    paths.iter().fold(text.to_owned(), |text, path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        text.replace(&path.display().to_string(), &name)
+    })
 }
 
 /// The scores of the tested checkpoint, with the original study's metric.
@@ -219,7 +221,9 @@ fn tested(settings: &StudySettings, config: &TrainConfig, test: &Tested) -> Resu
     let device = open_device(config.device).map_err(TaggerError::from)?;
     let tagger = CheckpointTagger::open_on(&checkpoint, config.max_length, config.threads, device)?;
     let splits = settings.splits()?;
-    let corpus = splits.read(splits.test.as_deref().unwrap_or(Path::new("test")))?;
+    let corpus = splits.read_test()?.ok_or_else(|| TrainError::NoTest {
+        data: settings.data.clone(),
+    })?;
     let padded = evaluate_padded(&tagger, &corpus)?;
     Ok(TestOutcome {
         checkpoint: test.checkpoint,
@@ -237,7 +241,7 @@ fn outside(
     base: &ModelDir,
 ) -> Result<OutsideEverywhere, StudyError> {
     let splits = settings.splits()?;
-    let (corpus, dev) = (splits.read_train()?, splits.read_dev()?);
+    let (corpus, dev) = splits.read_train_and_dev()?;
     let labels = LabelSet::iob2(entity_types([&corpus, &dev])).map_err(TrainError::from)?;
     let (before, after) = base.tokenizer.specials();
     let longest = study.common.max_length.unwrap_or(128);

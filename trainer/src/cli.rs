@@ -4,11 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use nerve_corpus::{CorpusError, ReadOptions, TagNames, parse_column};
+use nerve_corpus::{ReadOptions, TagNames, parse_column};
 use nerve_inference::Kernels;
 use nerve_repository::{ModelAddress, Precision, StoreAddress};
 use nerve_tagging::Splitter;
-use nerve_trainer::{InputFormat, OutputFormat, PretrainOptions, Publication, TrainOptions};
+use nerve_trainer::{
+    InputFormat, OptionError, OutputFormat, PretrainOptions, Publication, TrainOptions, TrainingData,
+    read_label_map,
+};
 
 /// Fine-tunes and evaluates entity taggers.
 #[derive(Parser)]
@@ -93,7 +96,7 @@ pub(crate) enum Command {
     Evaluate {
         #[command(flatten)]
         model: ModelArgs,
-        /// Labeled sentences: CoNLL, or JSON lines.
+        /// Labeled sentences: CoNLL, JSON lines or Parquet.
         #[arg(long, value_name = "FILE")]
         data: PathBuf,
         #[command(flatten)]
@@ -111,7 +114,7 @@ pub(crate) enum Command {
         #[arg(long)]
         unconstrained: bool,
     },
-    /// Score a file of predicted tags against a gold one, both CoNLL or JSON lines.
+    /// Score a file of predicted tags against a gold one, both CoNLL, JSON lines or Parquet.
     ///
     /// Tags may be IOB2, IOB1, IOBES, BILOU or bare types, each file in its own scheme. A JSON line has `words` and `tags` (or
     /// `tokens` and `ner_tags`), or `text` and `entities`, each of `start`, `end` and `label`. What `tag` writes can be scored as
@@ -140,7 +143,7 @@ pub(crate) enum Command {
         /// The checkpoint.
         #[arg(long, value_name = "DIR")]
         checkpoint: PathBuf,
-        /// Labeled sentences that it was not trained on: CoNLL, or JSON lines.
+        /// Labeled sentences that it was not trained on: CoNLL, JSON lines or Parquet.
         #[arg(long, value_name = "FILE")]
         data: PathBuf,
         #[command(flatten)]
@@ -173,6 +176,20 @@ pub(crate) enum Command {
         /// Threads [default: as many as the machine offers].
         #[arg(long)]
         threads: Option<usize>,
+    },
+    /// Count the sentences, words, tokens and entities of a corpus, and warn of what harms a training.
+    Inspect {
+        #[command(flatten)]
+        data: DataArgs,
+        /// Model whose tokenizer counts tokens: a Hugging Face directory or a hub id, which may end with @REVISION.
+        #[arg(long, value_name = "DIR|HUB_ID")]
+        base: Option<String>,
+        /// Longest window in tokens, special tokens included [default: 128].
+        #[arg(long, value_name = "TOKENS", requires = "base")]
+        max_length: Option<usize>,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
     },
     /// Tag the sentences of a file: running text, CoNLL or JSON lines.
     Tag {
@@ -207,14 +224,66 @@ pub(crate) struct ReadArgs {
     /// third, of outer entities].
     #[arg(long, value_name = "COLUMN", value_parser = parse_column)]
     tag_column: Option<NonZeroUsize>,
-    /// Names of the numbers that JSON lines have as tags: a file, one name a line or a JSON array, or a list such as
-    /// O,B-PER,I-PER.
+    /// Names of the numbers that JSON lines, and Parquet files without names of their own, have as tags: a file, one name a line
+    /// or a JSON array, or a list such as O,B-PER,I-PER.
     #[arg(long, value_name = "FILE|LIST")]
     labels: Option<String>,
+    /// TOML file that merges, renames or drops entity types: lines such as creative-work = "work" and product = "".
+    #[arg(long, value_name = "FILE.toml")]
+    map_labels: Option<PathBuf>,
+}
+
+/// The corpus to inspect; the options are those of `train`.
+#[derive(Args)]
+pub(crate) struct DataArgs {
+    /// Corpus: a directory with a train file and optionally a dev and a test file, `wnut17`, or a data set of the hub such as
+    /// tner/wnut2017, which @ and a revision and : and a configuration may follow. A path that exists is a directory.
+    #[arg(long, value_name = "DIR|wnut17|HUB_ID", required_unless_present = "train")]
+    data: Option<String>,
+    /// Files of the train split, in place of those of --data; may be given several times.
+    #[arg(long, value_name = "FILE|GLOB")]
+    train: Option<Vec<String>>,
+    /// Files of the dev split, in place of those of --data; may be given several times.
+    #[arg(long, value_name = "FILE|GLOB")]
+    dev: Option<Vec<String>>,
+    /// Files of the test split, in place of those of --data; may be given several times.
+    #[arg(long, value_name = "FILE|GLOB")]
+    test: Option<Vec<String>>,
+    /// Fraction of the training sentences that become the dev split of a corpus that has none [default: 0.1].
+    #[arg(long, value_name = "FRACTION")]
+    dev_fraction: Option<f64>,
+    /// Seed that draws this dev split [default: 42].
+    #[arg(long, value_name = "SEED")]
+    dev_seed: Option<u64>,
+    #[command(flatten)]
+    read: ReadArgs,
+    /// URL from which `wnut17` is downloaded [default: the authors' repository].
+    #[arg(long, env = "NERVE_WNUT17_URL", value_name = "URL")]
+    wnut17_url: Option<String>,
+}
+
+impl DataArgs {
+    pub(crate) fn resolve(self) -> Result<TrainingData, OptionError> {
+        let mut options = TrainOptions {
+            data: self.data,
+            train: self.train,
+            dev: self.dev,
+            test: self.test,
+            dev_fraction: self.dev_fraction,
+            dev_seed: self.dev_seed,
+            word_column: self.read.word_column,
+            tag_column: self.read.tag_column,
+            labels: self.read.labels,
+            map_labels: self.read.map_labels,
+            wnut17_url: self.wnut17_url,
+            ..TrainOptions::default()
+        };
+        TrainingData::resolve(&mut options)
+    }
 }
 
 impl ReadArgs {
-    pub(crate) fn options(self) -> Result<ReadOptions, CorpusError> {
+    pub(crate) fn options(self) -> Result<ReadOptions, OptionError> {
         Ok(ReadOptions {
             word_column: self.word_column,
             tag_column: self.tag_column,
@@ -223,6 +292,7 @@ impl ReadArgs {
                 .as_deref()
                 .map(TagNames::of_file_or_list)
                 .transpose()?,
+            label_map: self.map_labels.as_deref().map(read_label_map).transpose()?,
         })
     }
 }

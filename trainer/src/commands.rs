@@ -19,11 +19,12 @@ use nerve_trainer::evaluate::{
     score_files, score_table, span_table, types_warning,
 };
 use nerve_trainer::report::RunReport;
+use nerve_trainer::summary::inspect_corpus;
 use nerve_trainer::{
     Beginning, End, InputFormat, MOST_THREADS, OutputFormat, Publication, Publisher, Soup, SoupKind,
-    SoupRequest, Spread, TerminalProgress, TrainConfig, TrainOptions, fold_configs, interrupt_flag,
-    resumed_config, resumed_fold_configs, resumed_seed_configs, seed_configs, tag_file, train_folds,
-    train_seeds,
+    SoupRequest, Spread, TerminalProgress, TrainConfig, TrainOptions, TrainingData, fold_configs,
+    interrupt_flag, resumed_config, resumed_fold_configs, resumed_seed_configs, seed_configs, tag_file,
+    train_folds, train_seeds,
 };
 use serde::Serialize;
 
@@ -329,15 +330,14 @@ fn soup_of_seeds(kind: SoupKind, configs: &[TrainConfig], out: &Path) -> Result<
     let request = SoupRequest {
         checkpoints: &checkpoints,
         kind,
-        data: Some(&splits.read_dev()?),
+        data: Some(&splits.read_train_and_dev()?.1),
         threads: first.threads,
     };
     let soup = request.write(&out)?;
     warn(soup.notice.as_slice());
     print!("{}", soup_table(&soup));
-    if let Some(test) = splits.test.as_ref().filter(|_| first.evaluate_test) {
+    if let Some(test) = splits.read_test()?.filter(|_| first.evaluate_test) {
         let mut tagger = CheckpointTagger::open(&out, None, first.threads)?;
-        let test = Corpus::read_with(test, &first.read)?;
         print!(
             "{}",
             evaluation_table(&evaluate::evaluate(&mut tagger, &test.sentences)?)
@@ -365,6 +365,25 @@ fn soup_table(soup: &Soup) -> String {
     }
     let f1 = soup.evaluation.as_ref().map(|found| found.score.entity.f1);
     table + &format!("{:>8}  soup\n", percent(f1))
+}
+
+pub(crate) fn inspect(
+    data: &TrainingData,
+    base: Option<&str>,
+    max_length: Option<usize>,
+    json: bool,
+) -> Result<()> {
+    let found = inspect_corpus(data, base, max_length)?;
+    if json {
+        println!("{}", serde_json::to_string(&found)?);
+        return Ok(());
+    }
+    println!("{}", found.summary);
+    warn(&found.warnings);
+    for note in &found.notes {
+        eprintln!("{note}");
+    }
+    Ok(())
 }
 
 pub(crate) fn tag(

@@ -2,6 +2,7 @@
 
 mod base;
 pub mod compare;
+mod data;
 pub mod evaluate;
 pub mod model;
 mod ops;
@@ -10,13 +11,15 @@ mod publish;
 pub mod report;
 mod safetensors_file;
 mod soup;
+pub mod summary;
 mod tag_file;
 #[cfg(test)]
 mod testing;
 mod threads;
 mod train;
 
-pub use base::{BaseError, base_dir, hub_model};
+pub use base::{BaseError, base_dir, base_tokenizer, hub_model};
+pub use data::{DataError, hub_dataset};
 pub use process::{INTERRUPTED, interrupt_flag, prepare_process};
 pub use publish::{Publication, PublishError, Publisher};
 pub use soup::{Soup, SoupError, SoupIngredient, SoupKind, SoupRequest};
@@ -30,7 +33,8 @@ pub use train::{
     PretrainReport, PretrainSettings, Regularization, RunOutcome, Schedule, ScheduleKind, Scratch,
     SeedResult, SeedsReport, SelectBy, Spread, StepEvent, StepRecord, Steps, Sweep, SweepError, SweepReport,
     TeacherError, TeacherProgress, TerminalProgress, Tested, TestedCheckpoint, TimeLimit, TimeLimitError,
-    Timing, TokenizerSource, TrainConfig, TrainError, TrainOptions, TrainReport, TrainingHook, UpdateRule,
-    batches, command_line, examples, fold_configs, open_device, pretrain, resumed_config,
-    resumed_fold_configs, resumed_seed_configs, run_sweep, seed_configs, train, train_folds, train_seeds,
+    Timing, TokenizerSource, TrainConfig, TrainError, TrainOptions, TrainReport, TrainingData, TrainingHook,
+    UpdateRule, batches, command_line, examples, fold_configs, open_device, pretrain, read_label_map,
+    resumed_config, resumed_fold_configs, resumed_seed_configs, run_sweep, seed_configs, train, train_folds,
+    train_seeds,
 };

@@ -143,6 +143,12 @@ fn run(cli: Cli) -> Result<Outcome> {
             let data = data.as_deref().map(|data| (data, &read));
             commands::soup(&checkpoint, &out, kind, data, threads)?;
         }
+        Command::Inspect {
+            data,
+            base,
+            max_length,
+            json,
+        } => commands::inspect(&data.resolve()?, base.as_deref(), max_length, json)?,
         Command::Tag {
             model,
             input,

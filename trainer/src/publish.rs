@@ -15,6 +15,7 @@ use thiserror::Error;
 use nerve_corpus::{Corpus, CorpusError, Splits};
 
 use crate::base::open::hub_model;
+use crate::data::error::DataError;
 use crate::report::card::last_parts;
 use crate::train::config::TrainConfig;
 use crate::train::config::start::InitialModel;
@@ -32,9 +33,12 @@ pub enum PublishError {
     /// ONNX Runtime cannot be opened.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// The corpus cannot be found.
+    /// The corpus cannot be read.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
+    /// The corpus cannot be found.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// The bundle cannot be made.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -107,15 +111,16 @@ impl Publisher {
     pub fn new(publication: Publication, splits: &Splits) -> Result<Self, PublishError> {
         publication.store.check()?;
         let runtime = Runtime::load(publication.onnxruntime.as_deref())?;
+        let (train, dev) = splits.read_train_and_dev()?;
         let calibration = match publication.precision {
-            Precision::Int8 => splits.read_train()?.words(),
+            Precision::Int8 => train.words(),
             Precision::Fp32 | Precision::Fp16 => Vec::new(),
         };
         Ok(Self {
             publication,
             runtime,
             calibration,
-            dev: splits.read_dev()?,
+            dev,
         })
     }
 

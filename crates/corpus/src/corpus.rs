@@ -1,35 +1,57 @@
-//! One file of labeled sentences.
+//! Labeled sentences of one file, or of several.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nerve_tagging::{SchemeError, Sentence, to_iob2};
 
-use crate::entries::Entries;
 use crate::entry::{Content, Entry};
 use crate::error::CorpusError;
+use crate::file_entries::FileEntries;
 use crate::format::Format;
+use crate::label_map::LabelMap;
 use crate::labels::{SpanChanges, label_text};
 use crate::read_options::ReadOptions;
 
 /// Labeled sentences and the lines they are on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corpus {
-    /// The file.
+    /// The file. Of several files it is a name for messages: the first, and the number of the others.
     pub path: PathBuf,
     /// The sentences, in order.
     pub sentences: Vec<Sentence>,
     // Invariant: one for each sentence.
-    first_lines: Vec<usize>,
-    format: Format,
+    places: Vec<Place>,
+    files: Vec<CorpusFile>,
+    name: String,
+    label_map: Option<LabelMap>,
+    /// The entity types before the map, where there is one.
+    unmapped: BTreeSet<String>,
+}
+
+/// Where a sentence begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// The file, by its index.
+    file: usize,
+    /// The line or row, counted from 1.
+    line: usize,
+}
+
+/// A file of a corpus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct CorpusFile {
+    path: PathBuf,
+    /// Whether each word is on a line of its own.
+    has_word_lines: bool,
     span_changes: SpanChanges,
 }
 
 impl Corpus {
     /// The sentences of a file, with IOB2 tags.
     ///
-    /// The format is found by [`Format::detect`]; a file that is not JSON lines is read as CoNLL. IOB1, IOBES, BILOU and bare
-    /// types are recognized and converted. A text of JSON lines is split into words as social-media corpora split.
+    /// The format is found by [`Format::detect`], or is Parquet; a file that is not JSON lines is read as CoNLL. IOB1, IOBES,
+    /// BILOU and bare types are recognized and converted. A text of JSON lines is split into words as social-media corpora split.
     pub fn read(path: &Path) -> Result<Self, CorpusError> {
         Self::read_with(path, &ReadOptions::default())
     }
@@ -38,7 +60,46 @@ impl Corpus {
     pub fn read_with(path: &Path, options: &ReadOptions) -> Result<Self, CorpusError> {
         let mut corpus = Self::read_unconverted(path, options)?;
         corpus.convert(to_iob2)?;
+        corpus.map_labels(options);
         Ok(corpus)
+    }
+
+    /// The sentences of several files, at least one, in this order. Each file may have its own format and scheme.
+    pub fn read_files(paths: &[PathBuf], options: &ReadOptions) -> Result<Self, CorpusError> {
+        let (first, others) = match paths {
+            [first, others @ ..] => (first, others),
+            [] => return Err(CorpusError::Empty { path: PathBuf::new() }),
+        };
+        let mut corpus = Self::read_with(first, options)?;
+        for path in others {
+            corpus.append(Self::read_with(path, options)?);
+        }
+        if !others.is_empty() {
+            let noun = if others.len() == 1 { "file" } else { "files" };
+            corpus.path = format!("{} and {} more {noun}", first.display(), others.len()).into();
+        }
+        Ok(corpus)
+    }
+
+    fn append(&mut self, other: Self) {
+        let before = self.files.len();
+        self.files.extend(other.files);
+        self.sentences.extend(other.sentences);
+        self.places.extend(other.places.into_iter().map(|place| Place {
+            file: before + place.file,
+            ..place
+        }));
+        self.unmapped.extend(other.unmapped);
+    }
+
+    /// Gives the IOB2 tags the types of the label map, if the options have one.
+    pub fn map_labels(&mut self, options: &ReadOptions) {
+        let Some(map) = &options.label_map else {
+            return;
+        };
+        self.unmapped = entity_types([&*self]);
+        self.sentences.iter_mut().for_each(|sentence| map.apply(sentence));
+        self.label_map = Some(map.clone());
     }
 
     /// Converts the tags with a function of `nerve_tagging`; an error names the line of the tag that belongs to no scheme.
@@ -47,67 +108,73 @@ impl Corpus {
         conversion: impl FnOnce(&mut [Sentence]) -> Result<T, SchemeError>,
     ) -> Result<T, CorpusError> {
         conversion(&mut self.sentences).map_err(|error| {
-            let line = self.line(error.sentence, error.word);
+            let has_word_lines = self.files.first().is_some_and(|file| file.has_word_lines);
             let tag = &error.tag;
-            let problem = match self.format == Format::JsonLines && tag.bytes().all(|b| b.is_ascii_digit()) {
+            let is_number =
+                !tag.is_empty() && tag.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
+            let problem = match !has_word_lines && is_number {
                 true => format!("tag {tag} is a number; --labels gives the names of the numbers"),
                 false => format!("tag `{tag}` is not `O` or a prefix of BIESLU, a hyphen and a type"),
             };
-            self.line_error(line, problem)
+            self.error_at(error.sentence, error.word, problem)
         })
     }
 
     /// The sentences of a file with the tags that the file gives, whatever their scheme.
     pub fn read_unconverted(path: &Path, options: &ReadOptions) -> Result<Self, CorpusError> {
-        let entries = Entries::open(path, Format::Conll)?.with_options(options.clone());
-        let format = match entries.format() {
-            Format::JsonLines => Format::JsonLines,
-            Format::Conll | Format::Text => Format::Conll,
+        let entries = match FileEntries::open(path, Format::Conll, options)? {
+            FileEntries::Text(entries) if entries.format() == Format::Text => {
+                FileEntries::Text(entries.with_format(Format::Conll))
+            }
+            entries => entries,
         };
-        let mut corpus = Self {
+        let has_word_lines =
+            matches!(&entries, FileEntries::Text(entries) if entries.format() == Format::Conll);
+        let line_error = |line: usize, problem: String| CorpusError::Line {
             path: path.to_owned(),
-            sentences: Vec::new(),
-            first_lines: Vec::new(),
-            format,
-            span_changes: SpanChanges::default(),
+            line,
+            problem,
         };
-        for entry in entries.with_format(format) {
+        let (mut sentences, mut places) = (Vec::new(), Vec::new());
+        let mut span_changes = SpanChanges::default();
+        for entry in entries {
             let Entry { line, content } = entry?;
             let sentence = match content {
-                Content::Words { words, tags } => corpus.labeled(words, tags, line)?,
+                Content::Words { words, tags } => labeled(words, tags, has_word_lines)
+                    .map_err(|(after, problem)| line_error(line + after, problem))?,
                 Content::Text { text, entities } => {
                     let (sentence, changes) = entities
                         .ok_or_else(|| "the text has no `entities`".to_owned())
                         .and_then(|entities| label_text(&text, &entities))
-                        .map_err(|problem| corpus.line_error(line, problem))?;
-                    corpus.span_changes.add(changes, line);
+                        .map_err(|problem| line_error(line, problem))?;
+                    span_changes.add(changes, line);
                     sentence
                 }
                 Content::Separator(_) => continue,
             };
             if !sentence.words.is_empty() {
-                corpus.sentences.push(sentence);
-                corpus.first_lines.push(line);
+                sentences.push(sentence);
+                places.push(Place { file: 0, line });
             }
         }
-        if corpus.sentences.is_empty() {
-            return Err(CorpusError::Empty {
-                path: path.to_owned(),
-            });
+        let path = path.to_owned();
+        if sentences.is_empty() {
+            return Err(CorpusError::Empty { path });
         }
-        Ok(corpus)
-    }
-
-    /// The sentences at these indices, with the lines that they are on.
-    pub fn select(&self, sentences: &[usize]) -> Self {
-        let of = |at: &usize| Some((self.sentences.get(*at)?.clone(), *self.first_lines.get(*at)?));
-        let (selected, first_lines) = sentences.iter().filter_map(of).unzip();
-        Self {
-            path: self.path.clone(),
-            sentences: selected,
-            first_lines,
-            ..*self
-        }
+        let stem = path.file_stem().unwrap_or(path.as_os_str());
+        Ok(Self {
+            name: stem.to_string_lossy().into_owned(),
+            sentences,
+            places,
+            files: vec![CorpusFile {
+                path: path.clone(),
+                has_word_lines,
+                span_changes,
+            }],
+            path,
+            label_map: None,
+            unmapped: BTreeSet::new(),
+        })
     }
 
     /// Whether a tag is not `O`.
@@ -118,49 +185,55 @@ impl Corpus {
 
     /// What a user should know of the file, in a sentence each.
     pub fn warnings(&self) -> Vec<String> {
-        let path = self.path.display();
-        let changes =
-            (self.span_changes != SpanChanges::default()).then(|| format!("{path}: {}", self.span_changes));
-        let empty = (!self.has_entities())
-            .then(|| format!("every tag in {path} is O: there is no entity to score; check the tag column"));
-        changes.into_iter().chain(empty).collect()
+        let changes = self
+            .span_changes()
+            .map(|(path, changes)| format!("{}: {changes}", path.display()));
+        let empty = (!self.has_entities()).then(|| {
+            format!(
+                "every tag in {} is O: there is no entity to score; check the tag column",
+                self.path.display()
+            )
+        });
+        let unknown = self.label_map.as_ref().and_then(|map| {
+            let unknown = map.unknown(&self.unmapped)?;
+            Some(format!("{}: {unknown}", map.path().display()))
+        });
+        changes.chain(empty).chain(unknown).collect()
     }
 
-    /// The entities of running text that are not labeled as the file gives them.
-    pub fn span_changes(&self) -> SpanChanges {
-        self.span_changes
+    /// The files with entities of running text that are not labeled as the file gives them.
+    pub fn span_changes(&self) -> impl Iterator<Item = (&Path, SpanChanges)> {
+        let changed = self
+            .files
+            .iter()
+            .filter(|file| file.span_changes != SpanChanges::default());
+        changed.map(|file| (file.path.as_path(), file.span_changes))
     }
 
-    /// The sentence of words that must all have a tag.
-    fn labeled(
-        &self,
-        words: Vec<String>,
-        tags: Vec<Option<String>>,
-        first_line: usize,
-    ) -> Result<Sentence, CorpusError> {
-        let Some(untagged) = tags.iter().position(Option::is_none) else {
-            let tags = tags.into_iter().flatten().collect();
-            return Ok(Sentence { words, tags });
-        };
-        Err(match self.format {
-            Format::JsonLines => self.line_error(first_line, "the words have no `tags`".to_owned()),
-            Format::Conll | Format::Text => self.line_error(
-                first_line + untagged,
-                format!(
-                    "expected a word and a tag separated by a tab or spaces, found `{}`",
-                    words[untagged]
-                ),
-            ),
-        })
+    /// The entity types before the label map, where there is one.
+    pub(crate) fn unmapped_types(&self) -> &BTreeSet<String> {
+        &self.unmapped
     }
 
-    /// The line (from 1) that a word of a sentence is on.
+    /// The line or row (from 1) that a word of a sentence is on, in its file.
     pub fn line(&self, sentence: usize, word: usize) -> usize {
-        let first = self.first_lines.get(sentence).copied().unwrap_or_default();
-        match self.format {
-            Format::Conll => first + word,
-            Format::JsonLines | Format::Text => first,
-        }
+        let Some(place) = self.places.get(sentence) else {
+            return 0;
+        };
+        let has_word_lines = self.files.get(place.file).is_some_and(|file| file.has_word_lines);
+        place.line + if has_word_lines { word } else { 0 }
+    }
+
+    /// The file of a sentence.
+    pub fn file(&self, sentence: usize) -> &Path {
+        let place = self.places.get(sentence);
+        let file = place.and_then(|place| self.files.get(place.file));
+        file.map_or(&self.path, |file| &file.path)
+    }
+
+    /// The files, in the order in which they are read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|file| file.path.as_path())
     }
 
     /// The words of every sentence.
@@ -171,20 +244,65 @@ impl Corpus {
             .collect()
     }
 
-    /// The name of the file without its extension: `dev`.
+    /// The name of the split: that of the file without its extension, unless [`Self::named`] gave another.
     pub fn split_name(&self) -> String {
-        let name = self.path.file_stem().unwrap_or(self.path.as_os_str());
-        name.to_string_lossy().into_owned()
+        self.name.clone()
     }
 
-    /// An error about a line of this file.
-    pub fn line_error(&self, line: usize, problem: String) -> CorpusError {
-        CorpusError::Line {
+    /// The same sentences under another name.
+    pub(crate) fn named(self, name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..self
+        }
+    }
+
+    /// The sentences for which `is_chosen` is `true`.
+    pub fn select(&self, is_chosen: &[bool]) -> Self {
+        let chosen = || is_chosen.iter().zip(0..).filter(|(chosen, _)| **chosen);
+        let sentences = chosen().filter_map(|(_, at): (_, usize)| self.sentences.get(at).cloned());
+        let places = chosen().filter_map(|(_, at): (_, usize)| self.places.get(at).copied());
+        Self {
             path: self.path.clone(),
-            line,
+            sentences: sentences.collect(),
+            places: places.collect(),
+            files: self.files.clone(),
+            name: self.name.clone(),
+            label_map: self.label_map.clone(),
+            unmapped: self.unmapped.clone(),
+        }
+    }
+
+    /// An error about a word of a sentence.
+    pub fn error_at(&self, sentence: usize, word: usize, problem: String) -> CorpusError {
+        CorpusError::Line {
+            path: self.file(sentence).to_owned(),
+            line: self.line(sentence, word),
             problem,
         }
     }
+}
+
+/// The sentence of words that must all have a tag. An error says how many lines after the first one the fault is.
+fn labeled(
+    words: Vec<String>,
+    tags: Vec<Option<String>>,
+    has_word_lines: bool,
+) -> Result<Sentence, (usize, String)> {
+    let Some(untagged) = tags.iter().position(Option::is_none) else {
+        let tags = tags.into_iter().flatten().collect();
+        return Ok(Sentence { words, tags });
+    };
+    Err(match has_word_lines {
+        false => (0, "the words have no `tags`".to_owned()),
+        true => (
+            untagged,
+            format!(
+                "expected a word and a tag separated by a tab or spaces, found `{}`",
+                words[untagged]
+            ),
+        ),
+    })
 }
 
 /// The entity types that the tags of the corpora name, sorted.
@@ -268,6 +386,56 @@ mod tests {
     fn bare_types_are_a_scheme() {
         let corpus = read("a.conll", "EU\tORG\nsays\tO\nAnn\tPER\nLee\tPER\n").unwrap();
         assert_eq!(corpus.sentences[0].tags, ["B-ORG", "O", "B-PER", "I-PER"]);
+    }
+
+    #[test]
+    fn several_files_of_any_format_are_one_corpus_whose_errors_name_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [
+            ("a.conll", "EU\tI-org\nsays\tO\n\nBob\tI-per\n"),
+            ("b.jsonl", "{\"words\": [\"Rome\"], \"tags\": [\"S-loc\"]}\n"),
+        ];
+        let paths = files.map(|(name, text)| {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            dir.path().join(name)
+        });
+        let corpus = Corpus::read_files(&paths, &ReadOptions::default()).unwrap();
+        let tags: Vec<&str> = corpus.sentences.iter().map(|s| s.tags[0].as_str()).collect();
+        assert_eq!(tags, ["B-org", "B-per", "B-loc"]);
+        assert_eq!((corpus.line(1, 0), corpus.line(2, 0)), (4, 1));
+        assert!(
+            corpus.path.ends_with("a.conll and 1 more file"),
+            "{:?}",
+            corpus.path
+        );
+        let error = corpus.error_at(2, 0, "x".to_owned()).to_string();
+        assert!(error.ends_with("b.jsonl:1: x"), "{error}");
+        let chosen = corpus.select(&[false, true, true]);
+        let error = chosen.error_at(0, 0, "x".to_owned()).to_string();
+        assert!(error.ends_with("a.conll:4: x"), "{error}");
+        assert_eq!(chosen.sentences, corpus.sentences[1..]);
+        std::fs::write(&paths[1], "\n{\"words\": [\"Rome\"], \"tags\": [\"X-y\"]}\n").unwrap();
+        let error = Corpus::read_files(&paths, &ReadOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("b.jsonl:2: tag `X-y`"), "{error}");
+    }
+
+    #[test]
+    fn a_label_map_is_applied_to_the_named_tags_and_its_unknown_types_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl");
+        std::fs::write(&path, "{\"tokens\": [\"Rome\", \"is\"], \"ner_tags\": [1, 0]}\n").unwrap();
+        let types = [("loc", "place"), ("geo", "place")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let options = ReadOptions {
+            labels: TagNames::of_file_or_list("O,B-loc").ok(),
+            label_map: LabelMap::new(Path::new("m.toml"), types.into()).ok(),
+            ..ReadOptions::default()
+        };
+        let corpus = Corpus::read_with(&path, &options).unwrap();
+        assert_eq!(corpus.sentences[0].tags, ["B-place", "O"]);
+        assert_eq!(
+            corpus.warnings(),
+            ["m.toml: the corpus has no type `geo`; its types are loc"]
+        );
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The entries of a file, read one at a time in bounded memory.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::conll::{self, Layout};
@@ -12,7 +11,7 @@ use crate::json_lines;
 use crate::read_options::ReadOptions;
 
 /// How much of a file is looked at to tell its format.
-const BUFFER_BYTES: usize = 64 << 10;
+pub(crate) const BUFFER_BYTES: usize = 64 << 10;
 
 /// Reads the entries of a file, whatever its format.
 ///
@@ -42,14 +41,6 @@ struct Columns {
     line: usize,
     /// Whether the line begins like a comment.
     has_hash: bool,
-}
-
-impl Entries<BufReader<File>> {
-    /// The entries of a file, in the format that [`Format::detect`] finds.
-    pub fn open(path: &Path, otherwise: Format) -> Result<Self, CorpusError> {
-        let file = File::open(path).map_err(|source| read_error(path, source))?;
-        Self::detect(BufReader::with_capacity(BUFFER_BYTES, file), path, otherwise)
-    }
 }
 
 impl<R: BufRead> Entries<R> {

@@ -33,6 +33,56 @@ pub enum CorpusError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file is no Parquet file, is damaged, or lacks the columns of a corpus.
+    #[error("cannot read {} as a Parquet file: {problem}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file is expected where a directory is given.
+    #[error("{} is a directory; name its files, as in {}/*.conll, or give it as --data", path.display(), path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A name with wildcards names no file.
+    #[error("`{pattern}`: {problem}")]
+    Pattern {
+        /// The name.
+        pattern: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Some files of a split that is in several are missing.
+    #[error("{} has {found} of the {expected} files of its {split} split: {missing} is missing", dir.display())]
+    Shards {
+        /// The directory.
+        dir: PathBuf,
+        /// The split.
+        split: &'static str,
+        /// The number of files there are.
+        found: usize,
+        /// The number of files there should be.
+        expected: usize,
+        /// The first missing file.
+        missing: String,
+    },
+    /// A label map is unusable.
+    #[error("{}: {problem}", path.display())]
+    LabelMap {
+        /// The file of the map.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No dev split can be drawn.
+    #[error("{}: all sentences have the same words, so that no dev split can be drawn from them; give one", path.display())]
+    NoDraw {
+        /// The training file.
+        path: PathBuf,
+    },
     /// A file has no sentence.
     #[error("{} has no sentences", path.display())]
     Empty {

@@ -33,14 +33,7 @@ impl JsonTag {
         match (self, names) {
             (Self::Name(name), _) => Ok(name),
             (Self::Number(number), None) => Ok(number.to_string()),
-            (Self::Number(number), Some(names)) => names.name(number).map(str::to_owned).ok_or_else(|| {
-                let named = match names.len() {
-                    1 => "1 name, for 0".to_owned(),
-                    2 => "2 names, for 0 and 1".to_owned(),
-                    count => format!("{count} names, for 0 to {}", count.saturating_sub(1)),
-                };
-                format!("tag {number} has no name: --labels has {named}")
-            }),
+            (Self::Number(number), Some(names)) => names.resolve(i64::try_from(number).unwrap_or(i64::MAX)),
         }
     }
 }

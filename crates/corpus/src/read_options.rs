@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use crate::error::CorpusError;
+use crate::label_map::LabelMap;
 
 /// What a file does not say of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,8 +13,10 @@ pub struct ReadOptions {
     pub word_column: Option<NonZeroUsize>,
     /// The column of CoNLL that holds the tag, counted from 1; the last where absent.
     pub tag_column: Option<NonZeroUsize>,
-    /// The names of the numbers that JSON lines have as tags; absent where tags are names.
+    /// The names of the numbers that JSON lines and Parquet files have as tags; absent where tags are names.
     pub labels: Option<TagNames>,
+    /// The entity types that are merged, renamed or dropped.
+    pub label_map: Option<LabelMap>,
 }
 
 /// The number of a column, which counts from 1.
@@ -24,9 +27,22 @@ pub fn parse_column(given: &str) -> Result<NonZeroUsize, &'static str> {
 
 /// The names of tags that a file gives as numbers, by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TagNames(Vec<String>);
+pub struct TagNames {
+    names: Vec<String>,
+    /// Who gives the names, for errors.
+    giver: &'static str,
+}
 
 impl TagNames {
+    /// The names in the metadata of a file; `None` if there is none, or an empty one.
+    pub(crate) fn new(names: Vec<String>) -> Option<Self> {
+        let is_usable = !names.is_empty() && names.iter().all(|name| !name.is_empty());
+        is_usable.then_some(Self {
+            names,
+            giver: "the file",
+        })
+    }
+
     /// The names in a file, one a line or as a JSON array, or in a list separated by commas: `O,B-PER,I-PER`.
     pub fn of_file_or_list(value: &str) -> Result<Self, CorpusError> {
         let path = Path::new(value);
@@ -53,7 +69,10 @@ impl TagNames {
             false => text.lines().map(|name| name.trim().to_owned()).collect(),
         };
         match names.iter().position(String::is_empty) {
-            None if !names.is_empty() => Ok(Self(names)),
+            None if !names.is_empty() => Ok(Self {
+                names,
+                giver: "--labels",
+            }),
             at => Err(CorpusError::TagNames {
                 given: value.to_owned(),
                 problem: match at {
@@ -64,15 +83,24 @@ impl TagNames {
         }
     }
 
-    /// The name of a number.
-    pub(crate) fn name(&self, number: u64) -> Option<&str> {
-        let number = usize::try_from(number).ok()?;
-        self.0.get(number).map(String::as_str)
+    /// The name of a number; an error says which numbers have one.
+    pub(crate) fn resolve(&self, number: i64) -> Result<String, String> {
+        let name = usize::try_from(number)
+            .ok()
+            .and_then(|number| self.names.get(number));
+        name.cloned().ok_or_else(|| {
+            let named = match self.names.len() {
+                1 => "1 name, for 0".to_owned(),
+                2 => "2 names, for 0 and 1".to_owned(),
+                count => format!("{count} names, for 0 to {}", count.saturating_sub(1)),
+            };
+            format!("tag {number} has no name: {} has {named}", self.giver)
+        })
     }
 
-    /// The number of names.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    /// Whether both give the same names.
+    pub(crate) fn names_as(&self, other: &Self) -> bool {
+        self.names == other.names
     }
 }
 
@@ -94,7 +122,10 @@ mod tests {
             file("[\"O\", \"B-PER\", \"I-PER\"]"),
         ] {
             let names = TagNames::of_file_or_list(&given).unwrap();
-            assert_eq!((names.name(2), names.name(3)), (Some("I-PER"), None));
+            assert_eq!(
+                (names.resolve(2), names.resolve(3).is_err()),
+                (Ok("I-PER".to_owned()), true)
+            );
         }
         for (given, problem) in [
             ("O,,B", "name 2 is empty"),
@@ -106,7 +137,7 @@ mod tests {
             let error = TagNames::of_file_or_list(given).unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
         }
-        assert_eq!(TagNames::of_file_or_list("O").unwrap().len(), 1);
+        assert_eq!(TagNames::of_file_or_list("O").unwrap().names.len(), 1);
     }
 
     #[test]

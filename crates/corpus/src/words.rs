@@ -4,18 +4,19 @@ use std::path::Path;
 
 use nerve_tagging::split_corpus;
 
-use crate::entries::Entries;
 use crate::entry::Content;
 use crate::error::CorpusError;
+use crate::file_entries::FileEntries;
 use crate::format::Format;
 use crate::labels::words_of;
+use crate::read_options::ReadOptions;
 
-/// The words of every sentence of a file: CoNLL, JSON lines with or without labels, or one running text a line.
+/// The words of every sentence of a file: CoNLL, JSON lines or Parquet with or without labels, or one running text a line.
 ///
 /// The format is found by [`Format::detect`]; a file that shows none is running text. Running text is split as social-media corpora split.
 pub fn read_words(path: &Path) -> Result<Vec<Vec<String>>, CorpusError> {
     let mut sentences = Vec::new();
-    for entry in Entries::open(path, Format::Text)? {
+    for entry in FileEntries::open(path, Format::Text, &ReadOptions::default())? {
         let words = match entry?.content {
             Content::Words { words, .. } => words,
             Content::Text { text, .. } => words_of(&text, &split_corpus(&text)),

@@ -113,7 +113,7 @@ impl FromStr for ModelAddress {
 
 impl HubModel {
     /// The model of this name; none if the text does not have the form of a hub id.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (id, revision) = match text.split_once('@') {
             Some((id, revision)) => (id, Some(revision)),
             None => (text, None),

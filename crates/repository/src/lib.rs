@@ -1,4 +1,4 @@
-//! Models on disk: checkpoints, bundles, stores of versions and plain exports, each with one reader.
+//! Models on disk: checkpoints, bundles, stores of versions and plain exports, each with one reader; models and data sets of the hub.
 
 mod address;
 mod cache_dir;
@@ -7,6 +7,7 @@ mod checkpoint;
 mod checkpoint_hash;
 mod config;
 mod config_error;
+mod dataset_address;
 mod family;
 mod file_info;
 mod files;
@@ -36,6 +37,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, Weight, read_weights};
 pub use checkpoint_hash::checkpoint_hash;
 pub use config::{Activation, ModelConfig};
 pub use config_error::ConfigError;
+pub use dataset_address::HubDataset;
 pub use family::{Family, POSITION_BIAS};
 pub use file_info::FileInfo;
 pub use files::{FileError, create_dir_synced, parent, rename_synced, set_readable, sync, write_synced};

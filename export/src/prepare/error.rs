@@ -85,7 +85,7 @@ pub enum PrepareError {
     },
     /// int8 is requested without calibration sentences.
     #[error(
-        "--precision int8 needs --calibration FILE with sentences like those to be tagged (CoNLL, JSON lines, or one text a line), on which activation ranges are observed; a few hundred suffice"
+        "--precision int8 needs --calibration FILE with sentences like those to be tagged (CoNLL, JSON lines, Parquet, or one text a line), on which activation ranges are observed; a few hundred suffice"
     )]
     NoCalibration,
     /// The exported bundle does not compute what the checkpoint does.

@@ -4,4 +4,4 @@ pub(crate) mod error;
 pub(crate) mod open;
 
 pub use error::BaseError;
-pub use open::{base_dir, hub_model};
+pub use open::{base_dir, base_tokenizer, hub_model};

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use nerve_inference::TextTokenizer;
 use nerve_repository::hub::{Files, HubClient, HubError};
 use nerve_repository::{Family, HubModel, ModelAddress, ModelConfig};
 
 use crate::base::error::BaseError;
-use crate::model::checkpoint::ModelDir;
+use crate::model::checkpoint::{CheckpointError, ModelDir};
 use crate::train::config::start::{InitialModel, Scratch, TokenizerSource};
 
 /// The model a training starts from; a fresh one takes sequences of `max_length` at least.
@@ -44,6 +45,12 @@ fn open_from(
 /// The directory of a model that a directory or a hub id names.
 pub fn base_dir(base: &str) -> Result<PathBuf, BaseError> {
     dir_of(base, Files::Checkpoint, HubClient::from_env)
+}
+
+/// The tokenizer of a model that a directory or a hub id names.
+pub fn base_tokenizer(base: &str) -> Result<TextTokenizer, BaseError> {
+    let dir = dir_of(base, Files::Tokenizer, HubClient::from_env)?;
+    Ok(TextTokenizer::open_dir(&dir).map_err(CheckpointError::from)?)
 }
 
 /// The model of the hub that a base is; none if it is a directory.

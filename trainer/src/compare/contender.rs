@@ -10,6 +10,7 @@ use crate::compare::error::CompareRunsError;
 use crate::evaluate::checkpoint::CheckpointTagger;
 use crate::evaluate::open_bundle;
 use crate::train::corpora::corpora;
+use crate::train::error::TrainError;
 use crate::train::recorded::RecordedRun;
 
 /// A model that is compared.
@@ -50,7 +51,7 @@ impl Model {
     pub(super) fn dev(&self) -> Result<Corpus, CompareRunsError> {
         match self {
             Self::Run(run) => {
-                let splits = run.config.splits()?;
+                let splits = run.config.splits().map_err(TrainError::from)?;
                 Ok(corpora(&run.config, &splits)?.1)
             }
             Self::Checkpoint(dir) | Self::Bundle(dir) => {

@@ -55,7 +55,7 @@ pub struct FileScore {
 ///
 /// Each file may be in any scheme that a corpus may be in. Orphan `I-` tags of IOB2 stay orphans: only where the gold file is
 /// IOB1 is a file of predictions read as such. The surface forms consist of the words of the gold file. The columns of `read` are
-/// those of the gold file; predictions have the usual ones.
+/// those of the gold file; predictions have the usual ones. A label map applies to both.
 pub fn score_files(
     (gold, read): (&Path, &ReadOptions),
     predicted: &Path,
@@ -64,12 +64,15 @@ pub fn score_files(
 ) -> Result<FileScore, ScoreError> {
     let mut gold = Corpus::read_unconverted(gold, read)?;
     let scheme = gold.convert(to_iob2)?;
+    gold.map_labels(read);
     let of_predictions = ReadOptions {
         labels: read.labels.clone(),
+        label_map: read.label_map.clone(),
         ..ReadOptions::default()
     };
     let mut predicted = Corpus::read_unconverted(predicted, &of_predictions)?;
     predicted.convert(|sentences| predicted_to_iob2(sentences, scheme))?;
+    predicted.map_labels(&of_predictions);
     let labels = LabelSet::iob2(entity_types([&gold, &predicted]))?;
     let mut scorer = Scorer::new(&labels, orphans);
     let mut different_words = 0;
@@ -82,7 +85,7 @@ pub fn score_files(
                 a.words.len(),
                 gold.line(index, 0)
             );
-            return Err(predicted.line_error(predicted.line(index, 0), problem).into());
+            return Err(predicted.error_at(index, 0, problem).into());
         }
         for word in (0..a.words.len()).filter(|&word| a.words[word] != b.words[word]) {
             different_words += 1;
@@ -95,7 +98,7 @@ pub fn score_files(
                 a.words[word],
                 gold.line(index, word)
             );
-            let difference = predicted.line_error(predicted.line(index, word), problem);
+            let difference = predicted.error_at(index, word, problem);
             if differences == WordDifferences::Refuse {
                 return Err(difference.into());
             }
@@ -131,7 +134,7 @@ fn iob2_tags(
         let tag = labels.parse(name).and_then(|label| labels.tag(label));
         tag.ok_or_else(|| {
             let problem = format!("tag `{name}` is not IOB2: `O`, `B-TYPE` or `I-TYPE`");
-            corpus.line_error(corpus.line(index, word), problem)
+            corpus.error_at(index, word, problem)
         })
     };
     sentence.tags.iter().enumerate().map(tag).collect()

@@ -12,28 +12,22 @@ use crate::train::order;
 
 /// The sentences to train on and those to evaluate on.
 pub(crate) fn corpora(config: &TrainConfig, splits: &Splits) -> Result<(Corpus, Corpus), TrainError> {
-    let train = splits.read_train()?;
     match config.fold {
-        Some(fold) => divided(&train, fold, config.seed),
-        None => Ok((train, splits.read_dev()?)),
+        Some(fold) => divided(&splits.read_train()?, fold, config.seed),
+        None => Ok(splits.read_train_and_dev()?),
     }
 }
 
 /// The sentences outside a fold, and those of the fold.
 fn divided(corpus: &Corpus, fold: Fold, seed: u64) -> Result<(Corpus, Corpus), TrainError> {
     let folds = folds(corpus, fold.of, seed)?;
-    let all = || folds.iter().enumerate();
-    let of = |is_held_out: bool| -> Vec<usize> {
-        all()
-            .filter(|(_, number)| (**number == fold.number) == is_held_out)
-            .map(|(sentence, _)| sentence)
-            .collect()
-    };
-    let rest = corpus.select(&of(false));
+    let is_held_out: Vec<bool> = folds.iter().map(|number| *number == fold.number).collect();
+    let is_rest: Vec<bool> = is_held_out.iter().map(|held_out| !held_out).collect();
+    let rest = corpus.select(&is_rest);
     if !rest.has_entities() {
         return Err(CorpusError::NoEntities { path: rest.path }.into());
     }
-    Ok((rest, corpus.select(&of(true))))
+    Ok((rest, corpus.select(&is_held_out)))
 }
 
 /// For each sentence of a corpus the number of its fold, counted from 1.

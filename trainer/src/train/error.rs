@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use nerve_inference::TagError;
+use nerve_inference::{TagError, TokenizerError};
 use nerve_repository::CalibrationError;
 use nerve_tagging::LabelError;
 use thiserror::Error;
 
 use crate::base::error::BaseError;
+use crate::data::error::DataError;
 use crate::evaluate::error::TaggerError;
 use crate::model::checkpoint::CheckpointError;
 use crate::report::error::ReportError;
@@ -27,6 +28,18 @@ pub enum TrainError {
     /// The corpus is unusable.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
+    /// The corpus cannot be opened.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The dev split that is drawn from the corpus is not that of the run.
+    #[error(
+        "the dev split that is drawn from the training sentences is not {}, which the run was begun with; the training files have changed",
+        path.display()
+    )]
+    OtherDev {
+        /// The file of the run.
+        path: PathBuf,
+    },
     /// The base model is unusable.
     #[error(transparent)]
     Base(#[from] BaseError),
@@ -261,6 +274,9 @@ pub enum TrainError {
     /// The words of a corpus could not be labeled.
     #[error(transparent)]
     Tag(#[from] TagError),
+    /// The sentences could not be tokenized to count their tokens.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     /// A checkpoint could not be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

@@ -134,7 +134,7 @@ pub(super) fn word_labels(
     let tags = corpus.sentences[index].tags.iter().enumerate();
     let label = |(word, tag): (usize, &String)| match labels.parse(tag) {
         Some(label) => Ok(Some(label)),
-        None => Err(corpus.line_error(corpus.line(index, word), format!("the labels have no `{tag}`"))),
+        None => Err(corpus.error_at(index, word, format!("the labels have no `{tag}`"))),
     };
     tags.map(label).collect()
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::base::open::hub_model;
+use crate::data::open::hub_dataset;
 use crate::evaluate::checkpoint::CheckpointTagger;
 use crate::evaluate::detail::{DetailedEvaluation, evaluate_in_detail};
 use crate::report::card::{CardName, ModelCard};
@@ -68,6 +69,10 @@ impl Finished<'_> {
             evaluations: self.evaluations(),
             dev: Some(found),
             test: self.test.map(|test| test.evaluation.clone()),
+            data: self.notices.iter().find_map(|notice| match notice {
+                Notice::Corpus(summary) => Some(summary.clone()),
+                _ => None,
+            }),
             configuration,
         };
         report.write(&config.out)?;
@@ -98,7 +103,9 @@ impl Finished<'_> {
             let tested = format!("{}, after step {}", test.checkpoint, test.step);
             facts.push(("tested checkpoint".to_owned(), tested));
         }
-        facts.extend(self.notices.iter().chain(last).map(|notice| {
+        // The summary has a section of its own.
+        let told = |notice: &&Notice| !matches!(notice, Notice::Corpus(_));
+        facts.extend(self.notices.iter().chain(last).filter(told).map(|notice| {
             let name = if notice.is_warning() { "warning" } else { "note" };
             (name.to_owned(), notice.to_string())
         }));
@@ -124,12 +131,13 @@ impl Finished<'_> {
                 InitialModel::Scratch(_) => None,
             },
             teachers: teachers(config),
-            dataset: match is_wnut17(&config.data) {
-                true => CardName {
+            dataset: match &config.data.corpus {
+                Some(corpus) if is_wnut17(corpus) => CardName {
                     name: "WNUT 17".to_owned(),
                     id: Some("wnut_17".to_owned()),
                 },
-                false => CardName::of(&config.data, None),
+                Some(corpus) => CardName::of(corpus, hub_dataset(corpus).map(|dataset| dataset.id)),
+                None => CardName::of(&config.data.name(), None),
             },
             every_subword: config.label_subwords == LabeledSubwords::All,
             dev: Some(dev.evaluation.clone()),

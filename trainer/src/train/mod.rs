@@ -17,7 +17,7 @@ mod learning_rate;
 pub(crate) mod lock;
 mod log;
 pub(crate) mod loss;
-mod notice;
+pub(crate) mod notice;
 mod optimizer;
 pub(crate) mod options;
 mod order;
@@ -49,7 +49,7 @@ pub use config::averaging::Averaging;
 pub use config::regularization::Regularization;
 pub use config::{
     Augmentation, Distillation, Fold, InitialModel, MOST_THREADS, Objective, Optimization, OptionError,
-    Scratch, TokenizerSource, TrainConfig, fold_configs, seed_configs,
+    Scratch, TokenizerSource, TrainConfig, TrainingData, fold_configs, read_label_map, seed_configs,
 };
 pub use device::open_device;
 pub use error::TrainError;

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use nerve_corpus::{Corpus, SpanChanges};
+use nerve_corpus::Corpus;
 use nerve_tagging::LabelSet;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::calibration::TemperatureAtBound;
+use crate::summary::corpus::CorpusSummary;
 use crate::train::schedule::ScheduleKind;
 use crate::train::time_limit::TimeLimit;
 
@@ -50,6 +51,54 @@ pub enum Notice {
         path: PathBuf,
         /// How many are widened and dropped.
         changes: String,
+    },
+    /// The counts of the corpus.
+    Corpus(CorpusSummary),
+    /// The dev split is drawn from the training sentences.
+    DrawnDev {
+        /// Its sentences.
+        dev: usize,
+        /// The sentences that are left to train on.
+        train: usize,
+        /// The seed that drew them.
+        seed: u64,
+        /// Where they are written.
+        path: PathBuf,
+    },
+    /// Entity types differ only in case.
+    LabelsDifferInCase {
+        /// The types, those together that are one word.
+        types: Vec<Vec<String>>,
+    },
+    /// Entity types have few training examples.
+    RareTypes {
+        /// The types, with their numbers of examples.
+        types: Vec<(String, usize)>,
+    },
+    /// Entity types do not occur in a split that is evaluated.
+    MissingTypes {
+        /// The split.
+        split: String,
+        /// The types.
+        types: Vec<String>,
+    },
+    /// Sentences are longer than a window.
+    LongSentences {
+        /// The split.
+        split: String,
+        /// Their number.
+        sentences: usize,
+        /// The longest window in tokens.
+        max_length: usize,
+    },
+    /// Sentences are in two splits.
+    RepeatedSentences {
+        /// The splits.
+        splits: (String, String),
+        /// The number of sentences of the second that the first has too.
+        sentences: usize,
+        /// File and line of the first of them, in both splits.
+        example: (String, String),
     },
     /// The run that is resumed has ended by its patience, so that no step is made.
     OutOfPatience {
@@ -105,7 +154,7 @@ impl Notice {
     }
 
     /// What is wrong with the entity types of a training and a dev file.
-    pub(super) fn of_types(
+    pub(crate) fn of_types(
         (train, trained): (&Path, &BTreeSet<String>),
         (dev, evaluated): (&Path, &BTreeSet<String>),
     ) -> Vec<Self> {
@@ -123,11 +172,10 @@ impl Notice {
         empty.into_iter().flatten().chain(untrained).collect()
     }
 
-    /// The entities of a file that are not labeled as the file gives them; nothing where all are.
-    pub(super) fn of_spans(corpus: &Corpus) -> Option<Self> {
-        let changes = corpus.span_changes();
-        (changes != SpanChanges::default()).then(|| Self::SpanChanges {
-            path: corpus.path.clone(),
+    /// The files with entities that are not labeled as the file gives them.
+    pub(crate) fn of_spans(corpus: &Corpus) -> impl Iterator<Item = Self> {
+        corpus.span_changes().map(|(path, changes)| Self::SpanChanges {
+            path: path.to_owned(),
             changes: changes.to_string(),
         })
     }
@@ -140,8 +188,15 @@ impl Notice {
             | Self::OutOfPatience { .. }
             | Self::OutOfTime { .. }
             | Self::NewEnd { .. }
-            | Self::Teachers { .. } => false,
+            | Self::Teachers { .. }
+            | Self::Corpus(_)
+            | Self::DrawnDev { .. }
+            | Self::MissingTypes { .. } => false,
             Self::NoEntities { .. }
+            | Self::LabelsDifferInCase { .. }
+            | Self::RareTypes { .. }
+            | Self::LongSentences { .. }
+            | Self::RepeatedSentences { .. }
             | Self::UntrainedTypes { .. }
             | Self::SpanChanges { .. }
             | Self::NoTemperature(_) => true,
@@ -179,6 +234,70 @@ impl fmt::Display for Notice {
                 list(types)
             ),
             Self::SpanChanges { path, changes } => write!(f, "{}: {changes}", path.display()),
+            Self::Corpus(summary) => summary.fmt(f),
+            Self::DrawnDev {
+                dev,
+                train,
+                seed,
+                path,
+            } => write!(
+                f,
+                "the corpus has no dev split: {dev} of its {} training sentences are it, drawn by the seed {seed}, and stand in {}; \
+                 --dev gives a dev split, --dev-fraction and --dev-seed draw another",
+                dev + train,
+                path.display()
+            ),
+            Self::LabelsDifferInCase { types } => write!(
+                f,
+                "entity types differ only in case: {}; they are learned as different types, and --map-labels merges them",
+                types
+                    .iter()
+                    .map(|names| names.join(", "))
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            ),
+            Self::RareTypes { types } => write!(
+                f,
+                "{} fewer than 10 training examples: {}; --map-labels merges or drops types",
+                match types.len() {
+                    1 => "a type has",
+                    _ => "types have",
+                },
+                types
+                    .iter()
+                    .map(|(name, count)| format!("{name} ({count})"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+            Self::MissingTypes { split, types } => write!(
+                f,
+                "{split} has no entity of {}: {}",
+                match types.len() {
+                    1 => "1 type".to_owned(),
+                    count => format!("{count} types"),
+                },
+                list(types)
+            ),
+            Self::LongSentences {
+                split,
+                sentences,
+                max_length,
+            } => write!(
+                f,
+                "{} of {split} {} longer than {max_length} tokens and read in overlapping windows; --max-length sets another length",
+                count_sentences(*sentences),
+                if *sentences == 1 { "is" } else { "are" }
+            ),
+            Self::RepeatedSentences {
+                splits: (first, second),
+                sentences,
+                example: (original, repeated),
+            } => write!(
+                f,
+                "{} of {second} {} in {first} too, the first on {repeated} and {original}: scores on {second} are too high by what is learned by heart",
+                count_sentences(*sentences),
+                if *sentences == 1 { "is" } else { "are" }
+            ),
             Self::OutOfPatience { patience, measure } => write!(
                 f,
                 "no step is made: the last {patience} evaluations or more have no better {measure} than an earlier one, \
@@ -213,6 +332,13 @@ impl fmt::Display for Notice {
             ),
             Self::NoTemperature(reason) => reason.fmt(f),
         }
+    }
+}
+
+fn count_sentences(count: usize) -> String {
+    match count {
+        1 => "1 sentence".to_owned(),
+        count => format!("{count} sentences"),
     }
 }
 

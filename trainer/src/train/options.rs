@@ -124,9 +124,28 @@ macro_rules! options {
 
 options! {
     fixed {
-        /// Corpus: a directory with a train and a dev file and optionally a test file, or `wnut17`.
-        #[arg(long, value_name = "DIR|wnut17")]
+        /// Corpus: a directory with a train file and optionally a dev and a test file, `wnut17`, or a data set of the hub such as
+        /// tner/wnut2017, which @ and a revision and : and a configuration may follow. A path that exists is a directory.
+        #[arg(long, value_name = "DIR|wnut17|HUB_ID")]
         data: String,
+        /// Files of the train split, in place of those of --data; may be given several times.
+        #[arg(long, value_name = "FILE|GLOB")]
+        train: Vec<String>,
+        /// Files of the dev split, in place of those of --data; may be given several times.
+        #[arg(long, value_name = "FILE|GLOB")]
+        dev: Vec<String>,
+        /// Files of the test split, in place of those of --data; may be given several times.
+        #[arg(long, value_name = "FILE|GLOB")]
+        test: Vec<String>,
+        /// Fraction of the training sentences that become the dev split of a corpus that has none [default: the fraction 0.1].
+        #[arg(long, value_name = "FRACTION")]
+        dev_fraction: f64,
+        /// Seed that draws this dev split [default: the seed 42, whatever --seed is].
+        #[arg(long, value_name = "SEED")]
+        dev_seed: u64,
+        /// TOML file that merges, renames or drops entity types: lines such as creative-work = "work" and product = "".
+        #[arg(long, value_name = "FILE.toml")]
+        map_labels: PathBuf,
         /// Column of CoNLL files that holds the word, counted from 1 [default: the first; in files that look like GermEval, the
         /// second].
         #[arg(long, value_name = "COLUMN", value_parser = nerve_corpus::parse_column)]
@@ -135,7 +154,7 @@ options! {
         /// third, of outer entities].
         #[arg(long, value_name = "COLUMN", value_parser = nerve_corpus::parse_column)]
         tag_column: NonZeroUsize,
-        /// Names of the numbers that JSON lines have as tags: a file, one name a line or a JSON array, or a list such as
+        /// Names of the numbers that JSON lines, and Parquet files without names of their own, have as tags: a file, one name a line or a JSON array, or a list such as
         /// O,B-PER,I-PER.
         #[arg(long, value_name = "FILE|LIST")]
         labels: String,

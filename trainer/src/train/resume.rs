@@ -65,6 +65,7 @@ pub(super) fn check_options(
     respell(&mut recorded.vocab, &options.vocab);
     respell_each(&mut recorded.teacher, &options.teacher);
     respell_each(&mut recorded.unlabelled, &options.unlabelled);
+    respell(&mut recorded.map_labels, &options.map_labels);
     let differences = recorded.differences(&options);
     match differences.is_empty() {
         true => Ok(()),
@@ -75,7 +76,7 @@ pub(super) fn check_options(
     }
 }
 
-/// Spells a path as `given` is spelled if both lead to the same directory.
+/// Spells a path as `given` is spelled if both lead to the same file or directory.
 fn respell<P: AsRef<Path> + Clone>(path: &mut Option<P>, given: &Option<P>) {
     let canonical = |path: &Option<P>| fs::canonicalize(path.as_ref()?).ok();
     if canonical(path).is_some_and(|found| canonical(given) == Some(found)) {

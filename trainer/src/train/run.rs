@@ -34,7 +34,7 @@ use crate::train::teacher::distill::distill;
 use crate::train::tensorboard::TensorBoardLog;
 use crate::train::training::{Training, labels, notices};
 use crate::train::training_set::{TrainingSet, trained_sentences};
-use nerve_corpus::{Corpus, entity_types};
+use nerve_corpus::{Corpus, Splits, entity_types};
 
 /// Where a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +57,9 @@ pub fn train(
     hooks: &mut [&mut dyn TrainingHook],
 ) -> Result<TrainReport, TrainError> {
     let splits = config.splits()?;
-    let test = splits.test.as_ref().filter(|_| config.evaluate_test);
-    if config.evaluate_test && test.is_none() {
+    if config.evaluate_test && splits.test.is_empty() {
         return Err(TrainError::NoTest {
-            data: config.data.clone(),
+            data: config.data.name(),
         });
     }
     let (corpus, dev) = corpora(config, &splits)?;
@@ -105,7 +104,17 @@ pub fn train(
     let mut notices = match &state {
         Some(_) => dir.notices(),
         None => {
-            let mut notices = notices(given, head.as_ref(), &tagger, &training_set, &dev);
+            let drawn = splits
+                .draw
+                .filter(|_| config.fold.is_none())
+                .map(|draw| Notice::DrawnDev {
+                    dev: dev.sentences.len(),
+                    train: training_set.corpus().sentences.len(),
+                    seed: draw.seed,
+                    path: dir.dev(),
+                });
+            let mut notices = notices(given, head.as_ref(), &tagger, &training_set, &dev)?;
+            notices.extend(drawn);
             notices.extend(training_set.teachers(tagger.labels()));
             notices
         }
@@ -116,7 +125,7 @@ pub fn train(
     }
     let mut training = Training::new(config, tagger, &training_set)?;
     if let Some(state) = &state {
-        check_state(state, config, &training_set, splits.train)?;
+        check_state(state, config, &training_set, training_set.path().to_owned())?;
         let average = training.average.as_mut();
         state.restore(&dir.last(), &mut training.optimizer, average)?;
     }
@@ -134,6 +143,9 @@ pub fn train(
         }
     };
     training_set.keep_targets()?;
+    if splits.draw.is_some() && config.fold.is_none() {
+        dir.keep_dev(&dev)?;
+    }
     let mut run = Run {
         records: dir.records()?,
         steps: dir.steps()?,
@@ -155,9 +167,9 @@ pub fn train(
         .try_for_each(|notice| hooks.on_notice(notice))?;
     let end = run.fit(&mut hooks)?;
     let best = run.dir.best();
-    let found = match test {
-        Some(path) if end != End::Interrupted => Some(run.test(path)?),
-        _ => None,
+    let found = match config.evaluate_test && end != End::Interrupted {
+        true => Some(run.test(&splits)?),
+        false => None,
     };
     if config.reports && end != End::Interrupted {
         let notice = run.report(end, found.as_ref())?;
@@ -484,7 +496,7 @@ impl Run<'_> {
     }
 
     /// The evaluation on the test split that the configuration asks for. It is made once.
-    fn test(&self, path: &Path) -> Result<Tested, TrainError> {
+    fn test(&self, splits: &Splits) -> Result<Tested, TrainError> {
         let checkpoint = self.training.config.test_checkpoint;
         let (dir, step) = match checkpoint {
             TestedCheckpoint::Best => (self.dir.best(), self.best_step()),
@@ -493,10 +505,10 @@ impl Run<'_> {
         if let Some(found) = self.dir.tested(checkpoint, step) {
             return Ok(found);
         }
-        let evaluation = evaluate(
-            &mut self.open(&dir)?,
-            &Corpus::read_with(path, &self.training.config.read)?.sentences,
-        )?;
+        let test = splits.read_test()?.ok_or_else(|| TrainError::NoTest {
+            data: self.training.config.data.name(),
+        })?;
+        let evaluation = evaluate(&mut self.open(&dir)?, &test.sentences)?;
         let found = Tested {
             checkpoint,
             step,

@@ -22,6 +22,7 @@ use crate::train::options::TrainOptions;
 use crate::train::record::{EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
 use crate::train::state;
 use crate::train::state::TrainingState;
+use nerve_corpus::Corpus;
 
 const CHECKPOINTS: &str = "checkpoints";
 const LAST: &str = "last";
@@ -33,6 +34,7 @@ const CONFIG: &str = "config.toml";
 const TEST: &str = "test.json";
 const NOTICES: &str = "notices.json";
 const REPORTED: &str = "reported.json";
+const DEV: &str = "dev.jsonl";
 
 /// The end of a run that its reports are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +107,7 @@ impl RunDir {
         self.check_free()?;
         let checkpoints = self.path(CHECKPOINTS);
         fs::create_dir_all(&checkpoints).map_err(failed(&checkpoints))?;
-        for product in [TEST, REPORTED] {
+        for product in [TEST, REPORTED, DEV] {
             let path = self.path(product);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&path)(error)),
@@ -281,6 +283,27 @@ impl RunDir {
 
     pub(super) fn write_notices(&self, notices: &[Notice]) -> Result<(), TrainError> {
         self.write_json(NOTICES, &notices)
+    }
+
+    /// The dev split that was drawn from the training sentences, as JSON lines.
+    pub(super) fn dev(&self) -> PathBuf {
+        self.path(DEV)
+    }
+
+    /// Writes the drawn dev split of a new run; an error if the run has another.
+    pub(super) fn keep_dev(&self, dev: &Corpus) -> Result<(), TrainError> {
+        let path = self.dev();
+        let mut text = Vec::new();
+        for sentence in &dev.sentences {
+            let row = serde_json::json!({"words": sentence.words, "tags": sentence.tags});
+            text.extend(line(&row).map_err(failed(&path))?);
+        }
+        match fs::read(&path) {
+            Ok(found) if found == text => Ok(()),
+            Ok(_) => Err(TrainError::OtherDev { path }),
+            Err(error) if error.kind() == ErrorKind::NotFound => replace(&path, &text),
+            Err(source) => Err(TrainError::Read { path, source }),
+        }
     }
 
     /// What a file of the run says; `None` where it is not there, or is of another version.

@@ -9,6 +9,8 @@ use crate::evaluate::Tagger;
 use crate::evaluate::checkpoint::CheckpointTagger;
 use crate::model::bert::BertTagger;
 use crate::model::checkpoint::ModelDir;
+use crate::summary::corpus::CorpusSummary;
+use crate::summary::notices::corpus_notices;
 use crate::train::average::AveragedWeights;
 use crate::train::config::TrainConfig;
 use crate::train::config::averaging::Averaging;
@@ -191,7 +193,7 @@ pub(super) fn notices(
     tagger: &CheckpointTagger,
     set: &TrainingSet,
     dev: &Corpus,
-) -> Vec<Notice> {
+) -> Result<Vec<Notice>, TrainError> {
     let hidden_size = tagger.network().config().hidden_size;
     let rate = config
         .optimization
@@ -205,8 +207,12 @@ pub(super) fn notices(
     let head = head.and_then(|head| Notice::of_heads(head, labels));
     let (trained, evaluated) = (set.types(labels), entity_types([dev]));
     let data = Notice::of_types((set.path(), &trained), (&dev.path, &evaluated));
-    let spans = [set.span_changes(), Notice::of_spans(dev)].into_iter().flatten();
-    rate.into_iter().chain(head).chain(data).chain(spans).collect()
+    let spans = Notice::of_spans(set.corpus()).chain(Notice::of_spans(dev));
+    let splits = [("train", set.corpus()), ("dev", dev)];
+    let summary = CorpusSummary::of(&splits, Some((tagger.tokenizer(), config.max_length)))?;
+    let found = corpus_notices(&summary, &splits);
+    let notices = rate.into_iter().chain(head).chain(data).chain(spans);
+    Ok(notices.chain(found).chain([Notice::Corpus(summary)]).collect())
 }
 
 /// The network with the parameters frozen that the configuration does not train.

@@ -1,6 +1,6 @@
 //! The training set: windows of the training sentences, as token ids with labels.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nerve_corpus::Corpus;
@@ -248,7 +248,7 @@ impl TrainingSet {
             .collect()
     }
 
-    /// The line number at which the sentence of each window with gold labels begins.
+    /// The line number, in its file, at which the sentence of each window with gold labels begins.
     pub(super) fn lines(&self, batches: &[Vec<&Example>]) -> impl Iterator<Item = usize> {
         let windows = batches.iter().flatten().filter(|example| !example.unlabeled);
         windows.map(|example| self.corpus.line(example.sentence, 0))
@@ -265,8 +265,16 @@ impl TrainingSet {
         if value.is_finite() {
             return Ok(());
         }
-        let lines: BTreeSet<usize> = self.lines(batches).collect();
-        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        let mut lines: BTreeMap<&Path, BTreeSet<usize>> = BTreeMap::new();
+        for example in batches.iter().flatten().filter(|example| !example.unlabeled) {
+            let file = lines.entry(self.corpus.file(example.sentence)).or_default();
+            file.insert(self.corpus.line(example.sentence, 0));
+        }
+        let of_file = |(path, lines): (&Path, BTreeSet<usize>)| {
+            let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            format!("{}, lines {}", path.display(), lines.join(", "))
+        };
+        let files: Vec<String> = lines.into_iter().map(of_file).collect();
         let unlabeled = batches
             .iter()
             .flatten()
@@ -280,11 +288,7 @@ impl TrainingSet {
             step: step + 1,
             what,
             value,
-            batch: format!(
-                "{}, lines {}{unlabeled}",
-                self.corpus.path.display(),
-                lines.join(", ")
-            ),
+            batch: format!("{}{unlabeled}", files.join("; ")),
         })
     }
 
@@ -293,9 +297,9 @@ impl TrainingSet {
         &self.corpus.path
     }
 
-    /// A notice of entities that are not labeled as the training file gives them.
-    pub(super) fn span_changes(&self) -> Option<Notice> {
-        Notice::of_spans(&self.corpus)
+    /// The training split.
+    pub(super) fn corpus(&self) -> &Corpus {
+        &self.corpus
     }
 
     /// The number of gold occurrences of each of the `labels` labels.

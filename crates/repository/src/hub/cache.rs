@@ -1,27 +1,31 @@
-//! The cache of one model, in the layout of Python's `huggingface_hub`, which reads and writes it too.
+//! The cache of one repository, in the layout of Python's `huggingface_hub`, which reads and writes it too.
 //!
-//! `models--OWNER--NAME/` holds `blobs/ETAG`, the contents; `snapshots/COMMIT/FILE`, symbolic links to them; `refs/REVISION`, the
+//! `models--OWNER--NAME/`, or `datasets--OWNER--NAME/`, holds `blobs/ETAG`, the contents; `snapshots/COMMIT/FILE`, symbolic links to them; `refs/REVISION`, the
 //! commit of a branch or tag when it was last asked for; and `.no_exist/COMMIT/FILE`, an empty file for each that the commit
-//! lacks. Locks are beside it, in `.locks/models--OWNER--NAME/ETAG.lock`.
+//! lacks. Locks are beside it, in `.locks/models--OWNER--NAME/ETAG.lock`. Of a data set, whose files have no fixed names, there is also
+//! `.nerve/COMMIT.json`, the list of a commit's files; Python's library leaves it alone.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::files::parent;
+use crate::hub::repository::HubRepository;
 
-/// The cache of one model.
+/// The cache of one repository.
 #[derive(Clone, Debug)]
-pub(super) struct ModelCache {
+pub(super) struct RepositoryCache {
     dir: PathBuf,
     locks: PathBuf,
 }
 
-impl ModelCache {
-    /// The cache of the model `id` in the cache of all models.
-    pub(super) fn new(cache: &Path, id: &str) -> Self {
-        let name = format!("models--{}", id.replace('/', "--"));
+impl RepositoryCache {
+    /// The cache of a repository in the cache of all.
+    pub(super) fn new(cache: &Path, repository: &HubRepository) -> Self {
+        let HubRepository { kind, id, .. } = repository;
+        let name = format!("{}--{}", kind.plural(), id.replace('/', "--"));
         Self {
             locks: cache.join(".locks").join(&name),
             dir: cache.join(name),
@@ -54,13 +58,34 @@ impl ModelCache {
         if self.read_ref(revision).as_deref() == Some(commit) {
             return Ok(());
         }
-        let path = self.dir.join("refs").join(revision);
-        fs::create_dir_all(parent(&path))?;
+        self.replace(&self.dir.join("refs").join(revision), commit.as_bytes())
+    }
+
+    /// The list of a commit's files, if it was recorded.
+    pub(super) fn read_listing(&self, commit: &str) -> Option<BTreeSet<String>> {
+        serde_json::from_slice(&fs::read(self.listing(commit)).ok()?).ok()
+    }
+
+    /// Records the list of a commit's files.
+    pub(super) fn write_listing(&self, commit: &str, files: &BTreeSet<String>) -> io::Result<()> {
+        let path = self.listing(commit);
+        match path.is_file() {
+            true => Ok(()),
+            false => self.replace(&path, &serde_json::to_vec(files)?),
+        }
+    }
+
+    fn listing(&self, commit: &str) -> PathBuf {
+        self.dir.join(".nerve").join(format!("{commit}.json"))
+    }
+
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        fs::create_dir_all(parent(path))?;
         let file = tempfile::Builder::new()
             .permissions(fs::Permissions::from_mode(0o666))
-            .tempfile_in(parent(&path))?;
-        fs::write(file.path(), commit)?;
-        file.persist(&path).map_err(|error| error.error)?;
+            .tempfile_in(parent(path))?;
+        fs::write(file.path(), content)?;
+        file.persist(path).map_err(|error| error.error)?;
         Ok(())
     }
 

@@ -1,27 +1,26 @@
-//! Fetches the files of a model, those that the cache lacks from the hub.
+//! Fetches the files of a model or a data set, those that the cache lacks from the hub.
 
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use tracing::{info, warn};
 
 use crate::address::HubModel;
+use crate::dataset_address::HubDataset;
 use crate::hub::blob_hash::BlobHash;
-use crate::hub::cache::{ModelCache, is_commit};
+use crate::hub::cache::{RepositoryCache, is_commit};
+use crate::hub::dataset::{DatasetFiles, DatasetSplit, by_split};
 use crate::hub::download::Download;
 use crate::hub::error::{HubError, HubFault};
-use crate::hub::files::{FileFault, Files, Inventory};
+use crate::hub::files::{FileFault, Files, Inventory, LISTING, Selection};
 use crate::hub::limits::Limits;
+use crate::hub::repository::{HubRepository, RepositoryKind};
 use crate::hub::requests::{Listing, Requests};
 use crate::hub::retries::Retries;
 use crate::hub::settings::HubSettings;
 
-/// The revision if none is named.
-const MAIN: &str = "main";
-/// What an error names that is not about a file of the model.
-const LISTING: &str = "list of files";
-
-/// Fetches models of the hub into the cache.
+/// Fetches models and data sets of the hub into the cache.
 #[derive(Clone, Debug)]
 pub struct HubClient {
     settings: HubSettings,
@@ -29,7 +28,7 @@ pub struct HubClient {
     pub(super) limits: Limits,
 }
 
-/// The files of one commit of a model.
+/// The files of one commit of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubSnapshot {
     /// Their directory in the cache. The files are symbolic links, and files that were not asked for may be there too.
@@ -38,6 +37,15 @@ pub struct HubSnapshot {
     pub commit: String,
     /// The files that were asked for, by their paths in `dir`.
     pub files: Vec<String>,
+}
+
+/// The splits of one commit of a data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatasetSnapshot {
+    /// The commit, 40 hexadecimal digits.
+    pub commit: String,
+    /// The Parquet files of each split, in order. There is always a train split.
+    pub splits: BTreeMap<DatasetSplit, Vec<PathBuf>>,
 }
 
 impl HubClient {
@@ -65,14 +73,36 @@ impl HubClient {
     /// A branch or tag is resolved by the hub. Without network, or if the hub has a fault, it is the commit that it had when it was
     /// last fetched, if the cache has the files. For a commit whose files are in the cache the hub is not asked.
     pub fn fetch(&self, model: &HubModel, files: Files<'_>) -> Result<HubSnapshot, HubError> {
+        self.fetch_selection(&model.into(), files)
+    }
+
+    /// The splits of a data set as Parquet files in the cache, as [`Self::fetch`] has it.
+    pub fn fetch_dataset(&self, dataset: &HubDataset) -> Result<DatasetSnapshot, HubError> {
+        let repository = dataset.into();
+        let snapshot = self.fetch_selection(&repository, DatasetFiles(dataset))?;
+        self.verify_files(&repository, &snapshot)?;
+        Ok(DatasetSnapshot {
+            splits: by_split(&snapshot.dir, &snapshot.files),
+            commit: snapshot.commit,
+        })
+    }
+
+    fn fetch_selection(
+        &self,
+        repository: &HubRepository,
+        files: impl Selection,
+    ) -> Result<HubSnapshot, HubError> {
         let fetch = Fetch {
             client: self,
-            model,
-            revision: model.revision.as_deref().unwrap_or(MAIN),
-            cache: ModelCache::new(&self.settings.cache, &model.id),
+            repository,
+            revision: match &repository.revision {
+                Some(revision) => revision,
+                None => repository.kind.default_revision(),
+            },
+            cache: RepositoryCache::new(&self.settings.cache, repository),
         };
         fetch.run(files).map_err(|(file, fault)| HubError::File {
-            model: model.clone(),
+            repository: repository.clone(),
             file,
             fault: Box::new(fault),
         })
@@ -81,11 +111,15 @@ impl HubClient {
     /// Checks that the files of a snapshot have the content that the hub says, in case that something altered the cache. Files
     /// that [`Self::fetch`] downloads were checked; those that it found were not.
     pub fn verify(&self, model: &HubModel, snapshot: &HubSnapshot) -> Result<(), HubError> {
-        let cache = ModelCache::new(&self.settings.cache, &model.id);
+        self.verify_files(&model.into(), snapshot)
+    }
+
+    fn verify_files(&self, repository: &HubRepository, snapshot: &HubSnapshot) -> Result<(), HubError> {
+        let cache = RepositoryCache::new(&self.settings.cache, repository);
         for file in &snapshot.files {
             let verified = verify(&cache, &snapshot.commit, file);
             verified.map_err(|fault| HubError::File {
-                model: model.clone(),
+                repository: repository.clone(),
                 file: file.clone(),
                 fault: Box::new(fault),
             })?;
@@ -94,7 +128,7 @@ impl HubClient {
     }
 }
 
-fn verify(cache: &ModelCache, commit: &str, file: &str) -> Result<(), HubFault> {
+fn verify(cache: &RepositoryCache, commit: &str, file: &str) -> Result<(), HubFault> {
     let etag = cache.etag(commit, file);
     let Some((hash, etag)) = etag.and_then(|etag| Some((BlobHash::of_etag(&etag)?, etag))) else {
         return Ok(());
@@ -113,19 +147,19 @@ fn verify(cache: &ModelCache, commit: &str, file: &str) -> Result<(), HubFault> 
 /// One call of [`HubClient::fetch`].
 struct Fetch<'a> {
     client: &'a HubClient,
-    model: &'a HubModel,
+    repository: &'a HubRepository,
     revision: &'a str,
-    cache: ModelCache,
+    cache: RepositoryCache,
 }
 
 impl Fetch<'_> {
-    fn run(&self, files: Files<'_>) -> Result<HubSnapshot, FileFault> {
+    fn run(&self, files: impl Selection) -> Result<HubSnapshot, FileFault> {
         let cached = self.find(files);
         if self.client.settings.offline {
             let snapshot = cached?.snapshot;
             info!(
                 "{}: commit {} of the cache, because HF_HUB_OFFLINE is set",
-                self.model, snapshot.commit
+                self.repository, snapshot.commit
             );
             return Ok(snapshot);
         }
@@ -135,13 +169,13 @@ impl Fetch<'_> {
             Err(_) => self.client.limits.attempts,
         };
         let listing = self.retry(LISTING, attempts, || {
-            self.client.requests.list(&self.model.id, self.revision)
+            self.client.requests.list(self.repository, self.revision)
         });
         match (listing, cached) {
             (Ok(listing), _) => self.obtain(files, &listing),
             (Err(fault), Ok(cached)) if fault.is_temporary() => {
                 let commit = &cached.snapshot.commit;
-                warn!("{}: {fault}; using commit {commit} of the cache", self.model);
+                warn!("{}: {fault}; using commit {commit} of the cache", self.repository);
                 Ok(cached.snapshot)
             }
             (Err(fault), _) => Err((LISTING.to_owned(), fault)),
@@ -149,32 +183,35 @@ impl Fetch<'_> {
     }
 
     /// The files of the cache, without a request.
-    fn find(&self, files: Files<'_>) -> Result<Cached, FileFault> {
+    fn find(&self, files: impl Selection) -> Result<Cached, FileFault> {
         let absent = || HubFault::Offline {
+            kind: self.repository.kind,
             cache: self.client.settings.cache.clone(),
         };
         let commit = match is_commit(self.revision) {
             true => Some(self.revision.to_owned()),
             false => self.cache.read_ref(self.revision),
         };
-        let commit = commit.ok_or_else(|| ("config.json".to_owned(), absent()))?;
+        let commit = commit.ok_or_else(|| (files.first().to_owned(), absent()))?;
         let inventory = CachedFiles {
             cache: &self.cache,
             commit: &commit,
+            listing: match self.repository.kind {
+                RepositoryKind::Model => None,
+                RepositoryKind::Dataset => self.cache.read_listing(&commit),
+            },
             is_complete: Cell::new(true),
         };
-        let chosen = files.choose(&self.model.id, &inventory);
+        let chosen = files.choose(&self.repository.id, &inventory);
         let mut chosen = match chosen {
             // The model may have the file.
             Err((file, _)) if !inventory.is_complete.get() => return Err((file, absent())),
             chosen => chosen?,
         };
         let dir = self.cache.snapshot(&commit);
-        for file in files.named_in(&dir, &chosen)? {
-            if !self.cache.has(&commit, &file) {
-                return Err((file, absent()));
-            }
-            chosen.push(file);
+        chosen.extend(files.named_in(&dir, &chosen)?);
+        if let Some(file) = chosen.iter().find(|file| !self.cache.has(&commit, file)) {
+            return Err((file.clone(), absent()));
         }
         Ok(Cached {
             is_complete: inventory.is_complete.get(),
@@ -187,13 +224,13 @@ impl Fetch<'_> {
     }
 
     /// The files of a commit, those that the cache lacks downloaded.
-    fn obtain(&self, files: Files<'_>, listing: &Listing) -> Result<HubSnapshot, FileFault> {
+    fn obtain(&self, files: impl Selection, listing: &Listing) -> Result<HubSnapshot, FileFault> {
         let commit = listing.commit.as_str();
         let inventory = ListedFiles {
             listing,
             cache: &self.cache,
         };
-        let mut chosen = files.choose(&self.model.id, &inventory)?;
+        let mut chosen = files.choose(&self.repository.id, &inventory)?;
         for file in &chosen {
             self.obtain_file(commit, file)?;
         }
@@ -206,13 +243,21 @@ impl Fetch<'_> {
             self.obtain_file(commit, &file)?;
             chosen.push(file);
         }
+        if self.repository.kind == RepositoryKind::Dataset
+            && let Err(error) = self.cache.write_listing(commit, &listing.files)
+        {
+            warn!(
+                "{}: the cache does not record the files of commit {commit}: {error}",
+                self.repository
+            );
+        }
         // Not before: without network the files of the commit that it names are used.
         if !is_commit(self.revision)
             && let Err(error) = self.cache.write_ref(self.revision, commit)
         {
             warn!(
                 "{}: the cache does not record that this is commit {commit}: {error}",
-                self.model
+                self.repository
             );
         }
         Ok(HubSnapshot {
@@ -233,13 +278,15 @@ impl Fetch<'_> {
 
     fn download(&self, commit: &str, file: &str) -> Result<(), HubFault> {
         let HubClient { requests, limits, .. } = self.client;
-        let id = self.model.id.as_str();
-        let metadata = self.retry(file, limits.attempts, || requests.metadata(id, commit, file))?;
+        let repository = self.repository;
+        let metadata = self.retry(file, limits.attempts, || {
+            requests.metadata(repository, commit, file)
+        })?;
         let failed = |(path, source): (PathBuf, _)| HubFault::cache(&path, metadata.size, source);
         let waiting = || {
             info!(
                 "{}: waiting for another process that downloads {file}",
-                self.model
+                self.repository
             );
         };
         let _lock = self.cache.lock(&metadata.etag, waiting).map_err(failed)?;
@@ -250,14 +297,14 @@ impl Fetch<'_> {
             if let Some(found) = found {
                 warn!(
                     "{}: {file}: {} has {found} bytes, which is not its size; replacing it",
-                    self.model,
+                    self.repository,
                     blob.display()
                 );
             }
             let download = Download {
                 requests,
                 limits,
-                id,
+                repository,
                 commit,
                 file,
                 metadata: &metadata,
@@ -281,7 +328,7 @@ impl Fetch<'_> {
                 Err(fault) => retries.wait(fault, |fault, wait| {
                     warn!(
                         "{}: {file}: {fault}; trying again in {:.1} s",
-                        self.model,
+                        self.repository,
                         wait.as_secs_f64()
                     );
                 })?,
@@ -299,8 +346,10 @@ struct Cached {
 
 /// The files of a commit that the cache has.
 struct CachedFiles<'a> {
-    cache: &'a ModelCache,
+    cache: &'a RepositoryCache,
     commit: &'a str,
+    /// The list of the commit's files, where it is recorded.
+    listing: Option<BTreeSet<String>>,
     /// Unset once a file was asked for that the commit may have.
     is_complete: Cell<bool>,
 }
@@ -314,15 +363,21 @@ impl Inventory for CachedFiles<'_> {
         has
     }
 
-    fn with_extension(&self, _extensions: &[&str]) -> Vec<String> {
-        Vec::new()
+    fn with_extension(&self, extensions: &[&str]) -> Vec<String> {
+        match &self.listing {
+            Some(files) => of_extension(files, extensions),
+            None => {
+                self.is_complete.set(false);
+                Vec::new()
+            }
+        }
     }
 }
 
 /// The files of a commit that the hub has. Each that it lacks is recorded in the cache, as `huggingface_hub` does.
 struct ListedFiles<'a> {
     listing: &'a Listing,
-    cache: &'a ModelCache,
+    cache: &'a RepositoryCache,
 }
 
 impl Inventory for ListedFiles<'_> {
@@ -338,10 +393,14 @@ impl Inventory for ListedFiles<'_> {
     }
 
     fn with_extension(&self, extensions: &[&str]) -> Vec<String> {
-        let has_extension = |file: &&String| {
-            let extension = file.rsplit_once('.').map(|(_, extension)| extension);
-            extension.is_some_and(|extension| extensions.contains(&extension))
-        };
-        self.listing.files.iter().filter(has_extension).cloned().collect()
+        of_extension(&self.listing.files, extensions)
     }
+}
+
+fn of_extension(files: &BTreeSet<String>, extensions: &[&str]) -> Vec<String> {
+    let has_extension = |file: &&String| {
+        let extension = file.rsplit_once('.').map(|(_, extension)| extension);
+        extension.is_some_and(|extension| extensions.contains(&extension))
+    };
+    files.iter().filter(has_extension).cloned().collect()
 }

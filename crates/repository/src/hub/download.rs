@@ -14,6 +14,7 @@ use crate::hub::blob_hash::BlobHash;
 use crate::hub::error::HubFault;
 use crate::hub::limits::Limits;
 use crate::hub::progress::Progress;
+use crate::hub::repository::HubRepository;
 use crate::hub::requests::{Metadata, Part, Requests, number, text, unreachable, wrong};
 use crate::hub::retries::Retries;
 
@@ -23,7 +24,7 @@ use crate::hub::retries::Retries;
 pub(super) struct Download<'a> {
     pub(super) requests: &'a Requests,
     pub(super) limits: &'a Limits,
-    pub(super) id: &'a str,
+    pub(super) repository: &'a HubRepository,
     pub(super) commit: &'a str,
     pub(super) file: &'a str,
     pub(super) metadata: &'a Metadata,
@@ -61,9 +62,12 @@ impl Download<'_> {
         let mut transfer = Transfer::open(path, self.file, self.metadata.size)?;
         self.receive(&mut transfer)?;
         if let Err(fault) = self.check(&transfer) {
-            transfer
-                .progress
-                .log(|| warn!("{}: {}: {fault}; downloading it again", self.id, self.file));
+            transfer.progress.log(|| {
+                warn!(
+                    "{}: {}: {fault}; downloading it again",
+                    self.repository.id, self.file
+                )
+            });
             transfer.restart()?;
             self.receive(&mut transfer)?;
             self.check(&transfer)?;
@@ -93,7 +97,7 @@ impl Download<'_> {
                         retries.restart();
                     }
                     retries.wait(fault, |fault, wait| {
-                        let (id, file, wait) = (self.id, self.file, wait.as_secs_f64());
+                        let (id, file, wait) = (&self.repository.id, self.file, wait.as_secs_f64());
                         transfer
                             .progress
                             .log(|| warn!("{id}: {file}: {fault}; trying again in {wait:.1} s"));
@@ -110,9 +114,9 @@ impl Download<'_> {
             received: transfer.received,
             validator: transfer.validator.as_deref(),
         };
-        let (url, response) = self
-            .requests
-            .content(self.id, self.commit, self.file, &part, within)?;
+        let (url, response) =
+            self.requests
+                .content(self.repository, self.commit, self.file, &part, within)?;
         let headers = response.headers();
         let size = match response.status().as_u16() {
             206 => {
@@ -157,7 +161,7 @@ impl Download<'_> {
     /// Whether the content is that of the hub.
     fn check(&self, transfer: &Transfer) -> Result<(), HubFault> {
         let Some(hash) = BlobHash::of_etag(&self.metadata.etag) else {
-            let (id, file, etag) = (self.id, self.file, &self.metadata.etag);
+            let (id, file, etag) = (&self.repository.id, self.file, &self.metadata.etag);
             transfer.progress.log(|| {
                 warn!("{id}: {file}: the hub gives no hash of it (its ETag is `{etag}`), so its size alone was checked");
             });

@@ -1,4 +1,4 @@
-//! Why a model of the hub cannot be fetched.
+//! Why a model or a data set of the hub cannot be fetched.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::address::HubModel;
+use crate::hub::repository::{HubRepository, RepositoryKind};
 use crate::shards::ShardError;
 
-/// Why a model of the hub cannot be fetched.
+/// Why a model or a data set of the hub cannot be fetched.
 #[derive(Debug, Error)]
 pub enum HubError {
     /// An environment variable has an unusable value.
@@ -21,7 +21,9 @@ pub enum HubError {
         problem: String,
     },
     /// The environment names no directory for the cache.
-    #[error("there is no directory for models of the hub: set HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME or HOME")]
+    #[error(
+        "there is no directory for what is fetched from the hub: set HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME or HOME"
+    )]
     NoCache,
     /// The file of the token cannot be read.
     #[error("{}: the hub's token cannot be read: {source}; correct the file, or set HF_TOKEN", path.display())]
@@ -31,11 +33,11 @@ pub enum HubError {
         /// The error of the system.
         source: io::Error,
     },
-    /// A file of a model, or the list of its files, is not to be had.
-    #[error("{model}: {file}: {fault}")]
+    /// A file of a repository, or the list of its files, is not to be had.
+    #[error("{repository}: {file}: {fault}")]
     File {
-        /// The model.
-        model: HubModel,
+        /// The model or data set.
+        repository: HubRepository,
         /// The file, or `list of files`.
         file: String,
         /// What is wrong.
@@ -48,13 +50,15 @@ pub enum HubError {
 pub enum HubFault {
     /// 401.
     #[error(
-        "the hub does not accept {} (401{}); {}",
+        "the hub does not accept {} for this {kind} (401{}); {}",
         if *has_token { "the token" } else { "a request without token" },
         in_brackets(said),
-        if *has_token { "set HF_TOKEN to a valid token that may read this model" }
-        else { "check the name; if the model is private or gated, set HF_TOKEN to a token that may read it" }
+        if *has_token { "set HF_TOKEN to a valid token that may read it" }
+        else { "check the name; if it is private or gated, set HF_TOKEN to a token that may read it" }
     )]
     Unauthorized {
+        /// What the repository holds.
+        kind: RepositoryKind,
         /// Whether a token was sent.
         has_token: bool,
         /// The hub's own words.
@@ -62,11 +66,13 @@ pub enum HubFault {
     },
     /// The model is gated, and the token has no access, or there is none.
     #[error(
-        "the model is gated ({status}{}); accept its conditions at {page}, and set HF_TOKEN to a token of that account{}",
+        "the {kind} is gated ({status}{}); accept its conditions at {page}, and set HF_TOKEN to a token of that account{}",
         in_brackets(said),
         if *has_token { " (the present token has no access)" } else { "" }
     )]
     Gated {
+        /// What the repository holds.
+        kind: RepositoryKind,
         /// 401 or 403.
         status: u16,
         /// Where the conditions are accepted.
@@ -78,29 +84,35 @@ pub enum HubFault {
     },
     /// 403 for another reason.
     #[error(
-        "the hub refuses access (403{}); set HF_TOKEN to a token that may read this model",
+        "the hub refuses access (403{}); set HF_TOKEN to a token that may read this {kind}",
         in_brackets(said)
     )]
     Forbidden {
+        /// What the repository holds.
+        kind: RepositoryKind,
         /// The hub's own words.
         said: String,
     },
-    /// There is no such model, or it is private.
-    #[error("{endpoint} has no such model (404); check the name{}", if *has_token { "" } else { ", and set HF_TOKEN if the model is private" })]
-    ModelNotFound {
+    /// There is no such model or data set, or it is private.
+    #[error("{endpoint} has no such {kind} (404); check the name{}", if *has_token { "" } else { ", and set HF_TOKEN if it is private" })]
+    NotFound {
+        /// What the repository holds.
+        kind: RepositoryKind,
         /// The hub.
         endpoint: String,
         /// Whether a token was sent.
         has_token: bool,
     },
-    /// The model has no such revision.
-    #[error("the model has no revision `{revision}` (404); name a branch, tag or commit of it after @")]
+    /// The repository has no such revision.
+    #[error("the {kind} has no revision `{revision}` (404); name a branch, tag or commit of it after @")]
     RevisionNotFound {
+        /// What the repository holds.
+        kind: RepositoryKind,
         /// The revision.
         revision: String,
     },
-    /// The model has no such file.
-    #[error("the model has no such file{}", and_has(.alternatives))]
+    /// The repository has no such file.
+    #[error("there is no such file{}", and_has(.alternatives))]
     FileNotFound {
         /// Files of the same kind that it has.
         alternatives: Vec<String>,
@@ -249,9 +261,44 @@ pub enum HubFault {
         /// What is wrong.
         problem: String,
     },
+    /// A data set has no Parquet files.
+    #[error(
+        "the revision has no Parquet files of splits: the hub converts most public data sets to the branch {}; if it has not converted \
+         this one, write it with: python -c \"import datasets as d; \
+         [split.to_parquet(f'DIR/{{name}}.parquet') for name, split in d.load_dataset('{id}').items()]\", and give DIR",
+        RepositoryKind::Dataset.default_revision()
+    )]
+    NoParquet {
+        /// The id of the data set.
+        id: String,
+    },
+    /// A data set has several configurations, and none is named.
+    #[error("the data set has several configurations: {}; name one after a colon, as in {id}:{}", configs.join(", "), configs.first().map_or("", String::as_str))]
+    Configs {
+        /// The id of the data set.
+        id: String,
+        /// The configurations.
+        configs: Vec<String>,
+    },
+    /// A data set lacks the configuration that is named.
+    #[error("the data set has no configuration `{config}`; it has {}", configs.join(", "))]
+    NoConfig {
+        /// The configuration.
+        config: String,
+        /// Those that it has.
+        configs: Vec<String>,
+    },
+    /// A data set has no split to train on.
+    #[error("the data set has no split `train`{}", and_has(.files))]
+    NoTrainSplit {
+        /// Its Parquet files.
+        files: Vec<String>,
+    },
     /// HF_HUB_OFFLINE is set, and the cache lacks the file.
-    #[error("it is not in the cache {}, and HF_HUB_OFFLINE is set; unset it, or fetch the model on a machine with network and copy the cache", cache.display())]
+    #[error("it is not in the cache {}, and HF_HUB_OFFLINE is set; unset it, or fetch the {kind} on a machine with network and copy the cache", cache.display())]
     Offline {
+        /// What the repository holds.
+        kind: RepositoryKind,
         /// The cache.
         cache: PathBuf,
     },

@@ -25,7 +25,7 @@ pub enum Files<'a> {
     Onnx(&'a str),
 }
 
-/// Which files a model has.
+/// Which files a repository has.
 pub(super) trait Inventory {
     /// Whether it has this file.
     fn has(&self, file: &str) -> bool;
@@ -34,12 +34,28 @@ pub(super) trait Inventory {
     fn with_extension(&self, extensions: &[&str]) -> Vec<String>;
 }
 
-/// A file that a model lacks, or that is unusable, and why.
+/// A file that a repository lacks, or that is unusable, and why.
 pub(super) type FileFault = (String, HubFault);
 
-impl Files<'_> {
-    /// The files to fetch first. An error if the model `id` lacks one that is needed.
-    pub(super) fn choose(self, id: &str, model: &impl Inventory) -> Result<Vec<String>, FileFault> {
+/// What an error names that is not about a file of the repository.
+pub(super) const LISTING: &str = "list of files";
+
+/// Which files of a repository are wanted.
+pub(super) trait Selection: Copy {
+    /// The files to fetch first. An error if the repository `id` lacks one that is needed.
+    fn choose(self, id: &str, repository: &impl Inventory) -> Result<Vec<String>, FileFault>;
+
+    /// The files that the first ones, which are in `dir`, name.
+    fn named_in(self, _dir: &Path, _first: &[String]) -> Result<Vec<String>, FileFault> {
+        Ok(Vec::new())
+    }
+
+    /// What an error names if nothing is known of the repository.
+    fn first(self) -> &'static str;
+}
+
+impl Selection for Files<'_> {
+    fn choose(self, id: &str, model: &impl Inventory) -> Result<Vec<String>, FileFault> {
         let mut chosen = vec![self.require("config.json", model, &[])?];
         if self == Self::Config {
             return Ok(chosen);
@@ -79,16 +95,8 @@ impl Files<'_> {
         Ok(chosen)
     }
 
-    fn require(self, file: &str, model: &impl Inventory, alternatives: &[&str]) -> Result<String, FileFault> {
-        if is_inside(file) && model.has(file) {
-            return Ok(file.to_owned());
-        }
-        let alternatives = model.with_extension(alternatives);
-        Err((file.to_owned(), HubFault::FileNotFound { alternatives }))
-    }
-
-    /// The files that the first ones, which are in `dir`, name: shards of weights, and external data of a graph.
-    pub(super) fn named_in(self, dir: &Path, first: &[String]) -> Result<Vec<String>, FileFault> {
+    /// Shards of weights, and external data of a graph.
+    fn named_in(self, dir: &Path, first: &[String]) -> Result<Vec<String>, FileFault> {
         match self {
             Self::Checkpoint if first.iter().any(|file| file == WEIGHTS_INDEX) => {
                 let shards = shards(&dir.join(WEIGHTS_INDEX))
@@ -100,6 +108,20 @@ impl Files<'_> {
             }
             Self::Config | Self::Tokenizer | Self::Checkpoint => Ok(Vec::new()),
         }
+    }
+
+    fn first(self) -> &'static str {
+        "config.json"
+    }
+}
+
+impl Files<'_> {
+    fn require(self, file: &str, model: &impl Inventory, alternatives: &[&str]) -> Result<String, FileFault> {
+        if is_inside(file) && model.has(file) {
+            return Ok(file.to_owned());
+        }
+        let alternatives = model.with_extension(alternatives);
+        Err((file.to_owned(), HubFault::FileNotFound { alternatives }))
     }
 }
 
@@ -120,7 +142,7 @@ fn external_data(dir: &Path, file: &str) -> Result<Vec<String>, String> {
 }
 
 /// Whether a path leads to a file in the directory it starts from.
-fn is_inside(path: &str) -> bool {
+pub(super) fn is_inside(path: &str) -> bool {
     let path = Path::new(path);
     path.file_name().is_some() && path.components().all(|part| matches!(part, Component::Normal(_)))
 }

@@ -12,11 +12,12 @@ use url::Url;
 use crate::hub::cache::is_commit;
 use crate::hub::error::HubFault;
 use crate::hub::limits::Limits;
+use crate::hub::repository::HubRepository;
 use crate::hub::settings::HubSettings;
 
 /// Redirects of one request.
 const REDIRECTS: usize = 10;
-/// Bytes of the list of a model's files.
+/// Bytes of the list of a repository's files.
 const LISTING_LIMIT: u64 = 32 << 20;
 /// Characters of the hub's own words in an error.
 const SAID_LIMIT: usize = 200;
@@ -95,8 +96,8 @@ impl Requests {
         }
     }
 
-    /// The commit of a revision of the model `id`, and its files.
-    pub(super) fn list(&self, id: &str, revision: &str) -> Result<Listing, HubFault> {
+    /// The commit of a revision of a repository, and its files.
+    pub(super) fn list(&self, repository: &HubRepository, revision: &str) -> Result<Listing, HubFault> {
         #[derive(Deserialize)]
         struct Model {
             sha: String,
@@ -107,10 +108,14 @@ impl Requests {
             rfilename: String,
         }
 
-        let url = self.url(&["api", "models"], id, &["revision", revision])?;
+        let url = self.url(
+            &["api", repository.kind.plural()],
+            &repository.id,
+            &["revision", revision],
+        )?;
         let mut answer = self.send(Method::Get, url, self.limits.answer, |request| request)?;
         if !answer.response.status().is_success() {
-            return Err(self.fault(&answer, id, Some(revision)));
+            return Err(self.fault(&answer, repository, Some(revision)));
         }
         let body = answer.response.body_mut().with_config().limit(LISTING_LIMIT);
         let model: Model = body.read_json().map_err(|error| match error {
@@ -141,12 +146,17 @@ impl Requests {
     }
 
     /// What the hub says about a file of a commit.
-    pub(super) fn metadata(&self, id: &str, commit: &str, file: &str) -> Result<Metadata, HubFault> {
-        let url = self.file_url(id, commit, file)?;
+    pub(super) fn metadata(
+        &self,
+        repository: &HubRepository,
+        commit: &str,
+        file: &str,
+    ) -> Result<Metadata, HubFault> {
+        let url = self.file_url(repository, commit, file)?;
         let answer = self.send(Method::Head, url, self.limits.answer, |request| request)?;
         let status = answer.response.status();
         if !status.is_success() && !status.is_redirection() {
-            return Err(self.fault(&answer, id, None));
+            return Err(self.fault(&answer, repository, None));
         }
         if let Some(found) = answer.commit.as_deref().filter(|found| *found != commit) {
             let problem = format!("it is of commit {}, not of {commit}", shorten(found));
@@ -165,13 +175,13 @@ impl Requests {
     /// The answer with the content of a file, or the rest of it after a part.
     pub(super) fn content(
         &self,
-        id: &str,
+        repository: &HubRepository,
         commit: &str,
         file: &str,
         part: &Part<'_>,
         within: Duration,
     ) -> Result<(Url, Response<Body>), HubFault> {
-        let url = self.file_url(id, commit, file)?;
+        let url = self.file_url(repository, commit, file)?;
         let answer = self.send(Method::Get, url, within, |request| match part {
             Part { received: 0, .. } => request,
             Part { received, validator } => {
@@ -184,14 +194,14 @@ impl Requests {
         })?;
         match answer.response.status().as_u16() {
             200 | 206 | 416 => Ok((answer.url, answer.response)),
-            _ => Err(self.fault(&answer, id, None)),
+            _ => Err(self.fault(&answer, repository, None)),
         }
     }
 
-    fn file_url(&self, id: &str, commit: &str, file: &str) -> Result<Url, HubFault> {
+    fn file_url(&self, repository: &HubRepository, commit: &str, file: &str) -> Result<Url, HubFault> {
         let mut parts = vec!["resolve", commit];
         parts.extend(file.split('/'));
-        self.url(&[], id, &parts)
+        self.url(repository.kind.prefix(), &repository.id, &parts)
     }
 
     /// An address below that of the hub; each part is escaped.
@@ -273,19 +283,28 @@ impl Requests {
     }
 
     /// What a status that is not a success means.
-    fn fault(&self, answer: &Answer, id: &str, revision: Option<&str>) -> HubFault {
+    fn fault(&self, answer: &Answer, repository: &HubRepository, revision: Option<&str>) -> HubFault {
         let headers = answer.response.headers();
         let has_token = self.token.is_some();
         let said = text(headers, "x-error-message").map_or_else(String::new, |said| shorten(&said));
         let wait = number(headers, "retry-after").map(Duration::from_secs);
         let code = text(headers, "x-error-code");
-        let not_found = || HubFault::ModelNotFound {
+        let kind = repository.kind;
+        let not_found = || HubFault::NotFound {
+            kind,
             endpoint: shown(&self.endpoint),
             has_token,
         };
+        let page = || {
+            let mut parts = vec![shown(&self.endpoint).trim_end_matches('/').to_owned()];
+            parts.extend(kind.prefix().iter().map(ToString::to_string));
+            parts.push(repository.id.clone());
+            parts.join("/")
+        };
         let gated = |status| HubFault::Gated {
+            kind,
             status,
-            page: format!("{}/{id}", shown(&self.endpoint).trim_end_matches('/')),
+            page: page(),
             has_token,
             said: said.clone(),
         };
@@ -297,14 +316,19 @@ impl Requests {
             },
             (status @ (401 | 403), Some("GatedRepo")) => gated(status),
             (401 | 404, Some("RepoNotFound")) => not_found(),
-            (401, _) => HubFault::Unauthorized { has_token, said },
+            (401, _) => HubFault::Unauthorized {
+                kind,
+                has_token,
+                said,
+            },
             (403, None) => gated(403),
-            (403, Some(_)) => HubFault::Forbidden { said },
+            (403, Some(_)) => HubFault::Forbidden { kind, said },
             (404, code) => match (revision, code) {
                 (None, _) | (_, Some("EntryNotFound")) => HubFault::FileNotFound {
                     alternatives: Vec::new(),
                 },
                 (Some(revision), Some("RevisionNotFound")) => HubFault::RevisionNotFound {
+                    kind,
                     revision: revision.to_owned(),
                 },
                 (Some(_), _) => not_found(),

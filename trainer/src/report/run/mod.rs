@@ -3,6 +3,7 @@
 mod calibration;
 pub(crate) mod configuration;
 mod curves;
+mod data;
 pub(crate) mod errors;
 pub(crate) mod page;
 mod results;

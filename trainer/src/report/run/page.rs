@@ -13,8 +13,10 @@ use crate::report::number::format_percent;
 use crate::report::point::{EvaluationPoint, StepPoint};
 use crate::report::run::calibration::calibration;
 use crate::report::run::curves::curves;
+use crate::report::run::data::data;
 use crate::report::run::errors::{confusion, errors};
 use crate::report::run::results::{scores, types};
+use crate::summary::corpus::CorpusSummary;
 
 /// The content of a run's page. Sections without content are left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -31,6 +33,8 @@ pub struct RunReport {
     pub dev: Option<DetailedEvaluation>,
     /// Its evaluation on the test split.
     pub test: Option<Evaluation>,
+    /// The counts of the corpus.
+    pub data: Option<CorpusSummary>,
     /// The configuration: names and values.
     pub configuration: Vec<(String, String)>,
 }
@@ -64,6 +68,9 @@ impl RunReport {
                     calibration(report),
                 ));
             }
+        }
+        if let Some(summary) = &self.data {
+            sections.push(Section::new("Data", data(summary)));
         }
         if !self.configuration.is_empty() {
             sections.push(Section::new("Configuration", definitions(&self.configuration)));

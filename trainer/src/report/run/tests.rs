@@ -65,6 +65,7 @@ fn report() -> RunReport {
         ..EvaluationPoint::default()
     };
     RunReport {
+        data: None,
         name: "runs/<first>".to_owned(),
         facts: vec![("took".to_owned(), "9 min".to_owned())],
         steps: (1..=100).map(step).collect(),

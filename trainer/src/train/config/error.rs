@@ -26,6 +26,9 @@ pub enum OptionError {
     /// An option without a default is absent.
     #[error("`{0}` is missing")]
     Missing(&'static str),
+    /// An option that names files is an empty list.
+    #[error("`{0}` names no file; remove it, or name one")]
+    NoFiles(&'static str),
     /// An option has no default for the value of another.
     #[error("`{option}` must be given where {when}")]
     Needed {
@@ -63,7 +66,7 @@ pub enum OptionError {
     /// The name of a teacher names no model.
     #[error("`teacher`: {0}")]
     Teacher(nerve_repository::AddressError),
-    /// The names of numbered tags are unusable.
+    /// The names of numbered tags, or the map of entity types, are unusable.
     #[error(transparent)]
     Labels(#[from] nerve_corpus::CorpusError),
     /// A pattern is not a regular expression.

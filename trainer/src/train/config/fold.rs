@@ -1,6 +1,6 @@
 //! The part of the train split that a run of a cross-validation holds out, as a configuration.
 
-use crate::train::config::checks::check;
+use crate::train::config::checks::{check, check_absent};
 use crate::train::config::error::OptionError;
 use crate::train::options::TrainOptions;
 
@@ -27,6 +27,12 @@ impl Fold {
             (None, Some(_)) => Err(OptionError::Folds),
             (Some(number), Some(of)) => {
                 check_folds(of)?;
+                let dev = [
+                    ("dev", options.dev.is_some()),
+                    ("dev_fraction", options.dev_fraction.is_some()),
+                    ("dev_seed", options.dev_seed.is_some()),
+                ];
+                check_absent(&dev, "`folds` is absent")?;
                 check(
                     "fold",
                     &number,

@@ -3,6 +3,7 @@
 pub(crate) mod augmentation;
 pub(crate) mod averaging;
 mod checks;
+pub(crate) mod data;
 pub(crate) mod distillation;
 pub(crate) mod error;
 pub(crate) mod fold;
@@ -15,6 +16,8 @@ use std::path::PathBuf;
 
 use regex::Regex;
 
+use crate::data::error::DataError;
+use crate::data::open::open_splits;
 use crate::train::learning_rate::learning_rate;
 use crate::train::options::TrainOptions;
 use crate::train::record::TestedCheckpoint;
@@ -24,12 +27,13 @@ use crate::train::time_limit::TimeLimit;
 use averaging::Averaging;
 use checks::{MOST_EPOCHS, MOST_LENGTH, MOST_WINDOWS, check, check_absent, check_count};
 use fold::fold_options;
-use nerve_corpus::{CorpusError, ReadOptions, Splits, TagNames, WNUT17_URL};
+use nerve_corpus::Splits;
 use nerve_inference::Device;
 use regularization::Regularization;
 
 pub use augmentation::Augmentation;
 pub use checks::MOST_THREADS;
+pub use data::{TrainingData, read_label_map};
 pub use distillation::Distillation;
 pub use error::OptionError;
 pub use fold::Fold;
@@ -40,10 +44,8 @@ pub use start::{InitialModel, Scratch, TokenizerSource};
 /// The configuration of a training run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
-    /// A directory with the splits, or `wnut17`.
-    pub data: String,
-    /// How the files of labeled sentences are read.
-    pub read: ReadOptions,
+    /// The sentences.
+    pub data: TrainingData,
     /// The model to start from.
     pub start: InitialModel,
     /// The directory the run is written to.
@@ -106,8 +108,6 @@ pub struct TrainConfig {
     pub test_checkpoint: TestedCheckpoint,
     /// Whether reports are written.
     pub reports: bool,
-    /// URL from which `wnut17` is downloaded.
-    pub wnut17_url: String,
     // Invariant: `new` of these options is this configuration.
     options: TrainOptions,
 }
@@ -132,16 +132,7 @@ impl TrainConfig {
             select_by: options.select_by.get_or_insert_default().clone(),
             distillation: Distillation::resolve(&mut options)?,
             augmentation: Augmentation::resolve(&mut options)?,
-            read: ReadOptions {
-                word_column: options.word_column,
-                tag_column: options.tag_column,
-                labels: options
-                    .labels
-                    .as_deref()
-                    .map(TagNames::of_file_or_list)
-                    .transpose()?,
-            },
-            data: options.data.clone().ok_or(OptionError::Missing("data"))?,
+            data: TrainingData::resolve(&mut options)?,
             out: options.out.clone().ok_or(OptionError::Missing("out"))?,
             fold: Fold::resolve(&options)?,
             subset: options.subset,
@@ -168,19 +159,15 @@ impl TrainConfig {
                 false => TestedCheckpoint::default(),
             },
             reports: *options.reports.get_or_insert(true),
-            wnut17_url: options
-                .wnut17_url
-                .get_or_insert_with(|| WNUT17_URL.to_owned())
-                .clone(),
             options,
         };
         config.validate()?;
         Ok(config)
     }
 
-    /// The files of the corpus; downloads `wnut17` where the cache lacks it.
-    pub fn splits(&self) -> Result<Splits, CorpusError> {
-        Ok(Splits::find(&self.data, &self.wnut17_url)?.with_options(self.read.clone()))
+    /// The files of the corpus; downloads `wnut17` and data sets of the hub where their cache lacks them.
+    pub fn splits(&self) -> Result<Splits, DataError> {
+        open_splits(&self.data)
     }
 
     fn validate(&self) -> Result<(), OptionError> {

@@ -161,6 +161,29 @@ fn unusable_options_are_named() {
     assert!(toml::from_str::<TrainOptions>("class_weights = \"O\"").is_err());
     let none = TrainConfig::new(TrainOptions::default()).unwrap_err();
     assert!(matches!(none, OptionError::Missing("base")));
+    assert!(error("dev_fraction = 1.0").contains("`dev_fraction` is 1; it must be between 0 and 1"));
+    assert!(error("train = []").contains("`train` names no file"));
+    assert!(error("map_labels = \"/nowhere/map.toml\"").contains("/nowhere/map.toml"));
+    let without_data = TrainConfig::new(TrainOptions {
+        data: None,
+        ..options("dev = [\"d\"]")
+    });
+    assert!(matches!(without_data, Err(OptionError::Missing("data"))));
+}
+
+#[test]
+fn a_label_map_that_is_no_table_of_types_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("map.toml");
+    for (text, problem) in [
+        ("a = 1", "invalid type"),
+        ("a = \"x\"\na = \"y\"", "duplicate key"),
+        ("a = \"O\"", "drops a type"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let found = error(&format!("map_labels = \"{}\"", path.display()));
+        assert!(found.contains("map.toml") && found.contains(problem), "{found}");
+    }
 }
 
 #[test]
@@ -189,6 +212,8 @@ fn an_option_without_effect_is_an_error() {
             "teacher = [\"t\"]\nunlabelled_sentences = 5",
             "unlabelled_sentences",
         ),
+        ("dev = [\"d\"]\ndev_seed = 1", "dev_seed"),
+        ("folds = 3\nfold = 1\ndev_fraction = 0.2", "dev_fraction"),
     ] {
         assert!(
             error(text).contains(&format!("`{option}` has no effect")),

@@ -38,7 +38,7 @@ fn an_invalid_token_is_told_from_an_absent_one() {
             &fixture,
             file,
             "set HF_TOKEN",
-            |fault| matches!(fault, HubFault::Unauthorized { has_token: false, said } if said == "Invalid credentials"),
+            |fault| matches!(fault, HubFault::Unauthorized { has_token: false, said, .. } if said == "Invalid credentials"),
         );
     }
     let fixture = Fixture::new();
@@ -84,11 +84,11 @@ fn an_unknown_model_revision_or_file_is_named() {
     let fixture = Fixture::new();
     let fault = |name: &str, files| fault_of(fixture.client.fetch(&model(name), files).unwrap_err());
     let (_, unknown) = fault("no/model", Files::Checkpoint);
-    assert!(matches!(unknown, HubFault::ModelNotFound { .. }), "{unknown}");
+    assert!(matches!(unknown, HubFault::NotFound { .. }), "{unknown}");
     assert!(unknown.to_string().contains("check the name"), "{unknown}");
     let (_, unknown) = fault("some/model@v9", Files::Checkpoint);
     assert!(
-        matches!(&unknown, HubFault::RevisionNotFound { revision } if revision == "v9"),
+        matches!(&unknown, HubFault::RevisionNotFound { revision, .. } if revision == "v9"),
         "{unknown}"
     );
     let (file, unknown) = fault("some/model", Files::Onnx("onnx/model.onnx"));

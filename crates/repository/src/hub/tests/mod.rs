@@ -1,6 +1,7 @@
 //! Against a server that behaves as the hub does, with faults.
 
 mod cache;
+mod datasets;
 mod faults;
 mod python;
 mod resume;
@@ -137,8 +138,12 @@ fn model(name: &str) -> HubModel {
 fn fault_of(error: HubError) -> (String, HubFault) {
     let text = error.to_string();
     match error {
-        HubError::File { model, file, fault } => {
-            assert!(text.starts_with(&format!("{model}: {file}: ")), "{text}");
+        HubError::File {
+            repository,
+            file,
+            fault,
+        } => {
+            assert!(text.starts_with(&format!("{repository}: {file}: ")), "{text}");
             (file, *fault)
         }
         other => panic!("{other}"),

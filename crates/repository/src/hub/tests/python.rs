@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::server::{Fault, git_hash};
 use super::{CONFIG, Fixture};
+use crate::dataset_address::HubDataset;
 
 /// Python with `huggingface_hub`, which runs a program with the hub and the cache of a fixture.
 fn python(fixture: &Fixture, program: &str) -> Command {
@@ -66,6 +67,34 @@ fn python_uses_the_cache() {
          assert len(revision.files) == 3, revision",
     );
     command.arg(&fixture.commit).env("HF_HUB_OFFLINE", "1");
+    run(command);
+}
+
+#[test]
+#[ignore = "needs Python with huggingface_hub"]
+fn python_uses_the_cache_of_a_data_set() {
+    let fixture = Fixture::new();
+    let files: [(&str, &[u8]); 1] = [("default/train/0000.parquet", b"PAR1")];
+    let commit = fixture
+        .hub
+        .commit("datasets/some/set", "refs/convert/parquet", &files);
+    let dataset = HubDataset::parse("some/set").unwrap();
+    let found = fixture.client.fetch_dataset(&dataset).unwrap();
+    let mut command = python(
+        &fixture,
+        "import os, sys\n\
+         from huggingface_hub import hf_hub_download, scan_cache_dir\n\
+         options = dict(repo_type='dataset', revision='refs/convert/parquet')\n\
+         assert hf_hub_download('some/set', 'default/train/0000.parquet', **options) == sys.argv[1]\n\
+         found = scan_cache_dir(os.environ['HF_HUB_CACHE'])\n\
+         [repository] = found.repos\n\
+         [revision] = repository.revisions\n\
+         assert not found.warnings, found.warnings\n\
+         assert repository.repo_type == 'dataset' and repository.repo_id == 'some/set', repository\n\
+         assert revision.refs == {'refs/convert/parquet'} and revision.commit_hash == sys.argv[2], revision",
+    );
+    let train = found.splits.values().next().unwrap()[0].clone();
+    command.arg(train).arg(&commit).env("HF_HUB_OFFLINE", "1");
     run(command);
 }
 

@@ -1,5 +1,6 @@
 mod augmenting;
 mod averaging;
+mod data;
 mod distilling;
 mod ends;
 mod events;
