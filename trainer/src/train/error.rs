@@ -65,7 +65,8 @@ pub enum TrainError {
     },
     /// The tokenizer reads the same tokens whatever the case.
     #[error(
-        "`case_noise` has no effect: the tokenizer of the base gives the same tokens to every training word in lower and in upper          case; remove it"
+        "`case_noise` has no effect: the tokenizer of the base gives the same tokens to every training word in lower and in upper case; \
+         remove it"
     )]
     NoCase,
     /// A hook has changed examples that are made anew in each epoch.

@@ -159,7 +159,7 @@ fn most_probable(row: &[f32]) -> Option<LabelId> {
 fn unlabeled(distillation: &Distillation, seed: u64) -> Result<Vec<Vec<String>>, TeacherError> {
     let mut sentences = Vec::new();
     for path in &distillation.unlabeled {
-        sentences.extend(read_words(path).map_err(TeacherError::Unlabeled)?);
+        sentences.extend(read_words(path).map_err(|error| TeacherError::Unlabeled(Box::new(error)))?);
     }
     let Some(size) = distillation.unlabeled_sentences else {
         return Ok(sentences);
@@ -214,7 +214,7 @@ fn ask(
         }
         let tagged = tagger.tag(asked).map_err(|source| TeacherError::Tag {
             teacher: teacher.name.clone(),
-            source,
+            source: Box::new(source),
         })?;
         let logits = tagged.logits.ok_or_else(|| TeacherError::NoLogits {
             teacher: teacher.name.clone(),

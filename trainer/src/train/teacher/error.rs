@@ -19,7 +19,7 @@ pub enum TeacherError {
         /// The teacher, as it was named.
         teacher: String,
         /// The cause.
-        source: PrepareError,
+        source: Box<PrepareError>,
     },
     /// A checkpoint cannot be read.
     #[error("the teacher {teacher}: {source}")]
@@ -27,7 +27,7 @@ pub enum TeacherError {
         /// The teacher.
         teacher: String,
         /// The cause.
-        source: CheckpointError,
+        source: Box<CheckpointError>,
     },
     /// A bundle or export is unusable.
     #[error("the teacher {teacher}: {source}")]
@@ -35,7 +35,7 @@ pub enum TeacherError {
         /// The teacher.
         teacher: String,
         /// The cause.
-        source: ModelError,
+        source: Box<ModelError>,
     },
     /// A checkpoint cannot be opened.
     #[error("the teacher {teacher}: {source}")]
@@ -43,18 +43,18 @@ pub enum TeacherError {
         /// The teacher.
         teacher: String,
         /// The cause.
-        source: TaggerError,
+        source: Box<TaggerError>,
     },
     /// ONNX Runtime cannot be loaded.
-    #[error(transparent)]
-    Runtime(#[from] RuntimeError),
+    #[error("ONNX Runtime for a teacher: {0}")]
+    Runtime(Box<RuntimeError>),
     /// ONNX Runtime cannot open a graph.
     #[error("the teacher {teacher}: {source}")]
     Session {
         /// The teacher.
         teacher: String,
         /// The cause.
-        source: SessionError,
+        source: Box<SessionError>,
     },
     /// A teacher cannot label the sentences.
     #[error("the teacher {teacher}: {source}")]
@@ -62,7 +62,7 @@ pub enum TeacherError {
         /// The teacher.
         teacher: String,
         /// The cause.
-        source: TagError,
+        source: Box<TagError>,
     },
     /// A teacher gives no logits.
     #[error("the teacher {teacher} gives no logits")]
@@ -87,7 +87,7 @@ pub enum TeacherError {
     },
     /// The text without labels is unusable.
     #[error("`unlabelled`: {0}")]
-    Unlabeled(CorpusError),
+    Unlabeled(Box<CorpusError>),
     /// The run was begun with other teachers or sentences.
     #[error(
         "{} is of other teachers, sentences or labels: the files of the teachers, the training sentences or the unlabelled \

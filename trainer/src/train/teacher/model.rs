@@ -31,7 +31,7 @@ impl TeacherModel {
         let name = address.to_string();
         let failed = |source| TeacherError::Find {
             teacher: name.clone(),
-            source,
+            source: Box::new(source),
         };
         let request = ModelRequest {
             address: address.clone(),
@@ -49,14 +49,14 @@ impl TeacherModel {
                 let hash = checkpoint_hash(&dir, &BTreeMap::new());
                 let hash = hash.map_err(|source| TeacherError::Checkpoint {
                     teacher: name.clone(),
-                    source,
+                    source: Box::new(source),
                 })?;
                 (TeacherFiles::Checkpoint(dir), hash)
             }
             FoundModel::Ready(ready) => {
                 let model = Model::open(&ready.path).map_err(|source| TeacherError::Model {
                     teacher: name.clone(),
-                    source,
+                    source: Box::new(source),
                 })?;
                 let hash = model.info().version.clone();
                 (TeacherFiles::Graph(Box::new(model)), hash)
@@ -73,7 +73,7 @@ impl TeacherModel {
                 let tagger = CheckpointTagger::open_on(dir, None, threads, device.clone());
                 let tagger = tagger.map_err(|source| TeacherError::Tagger {
                     teacher: teacher(),
-                    source,
+                    source: Box::new(source),
                 })?;
                 Ok(Box::new(tagger))
             }
@@ -82,10 +82,12 @@ impl TeacherModel {
                     intra_threads: threads,
                     ..SessionOptions::default()
                 };
-                let tagger = model.tagger(&*Runtime::load(None)?, &options);
+                let runtime = Runtime::load(None);
+                let runtime = runtime.map_err(|source| TeacherError::Runtime(Box::new(source)))?;
+                let tagger = model.tagger(&runtime, &options);
                 let tagger = tagger.map_err(|source| TeacherError::Session {
                     teacher: teacher(),
-                    source,
+                    source: Box::new(source),
                 })?;
                 Ok(Box::new(tagger))
             }
