@@ -15,6 +15,7 @@ use thiserror::Error;
 use nerve_corpus::{Corpus, CorpusError, Splits};
 
 use crate::base::open::hub_model;
+use crate::data::error::DataError;
 use crate::report::card::last_parts;
 use crate::train::config::TrainConfig;
 use crate::train::config::start::InitialModel;
@@ -33,6 +34,9 @@ pub enum PublishError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// The corpus cannot be found.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The corpus cannot be read.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
     /// The bundle cannot be made.
