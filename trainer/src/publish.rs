@@ -35,6 +35,9 @@ pub enum PublishError {
     Runtime(#[from] RuntimeError),
     /// The corpus cannot be read.
     #[error(transparent)]
+    Data(#[from] DataError),
+    /// The corpus cannot be read.
+    #[error(transparent)]
     Corpus(#[from] CorpusError),
     /// The corpus cannot be found.
     #[error(transparent)]
