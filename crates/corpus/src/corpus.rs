@@ -124,7 +124,7 @@ impl Corpus {
     pub fn read_unconverted(path: &Path, options: &ReadOptions) -> Result<Self, CorpusError> {
         let entries = match FileEntries::open(path, Format::Conll, options)? {
             FileEntries::Text(entries) if entries.format() == Format::Text => {
-                FileEntries::Text(entries.with_format(Format::Conll))
+                FileEntries::Text(Box::new(entries.with_format(Format::Conll)))
             }
             entries => entries,
         };

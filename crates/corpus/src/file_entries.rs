@@ -17,7 +17,7 @@ const PARQUET: &[u8] = b"PAR1";
 /// Reads the entries of a file, of text or of Parquet.
 pub(crate) enum FileEntries {
     /// Lines of text.
-    Text(Entries<BufReader<File>>),
+    Text(Box<Entries<BufReader<File>>>),
     /// Rows of Parquet.
     Parquet(Box<ParquetEntries>),
 }
@@ -43,7 +43,7 @@ impl FileEntries {
             return Ok(Self::Parquet(Box::new(entries)));
         }
         let entries = Entries::detect(input, path, otherwise)?;
-        Ok(Self::Text(entries.with_options(options.clone())))
+        Ok(Self::Text(Box::new(entries.with_options(options.clone()))))
     }
 }
 

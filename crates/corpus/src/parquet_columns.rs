@@ -6,7 +6,7 @@ use arrow_array::types::{
     UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Schema};
+use arrow_schema::{DataType, Field, Schema};
 
 use crate::entry::Content;
 use crate::read_options::TagNames;
@@ -30,7 +30,7 @@ pub(crate) struct Columns {
 impl Columns {
     /// The columns that a file has; an error says which it lacks or of which type it has them.
     pub(crate) fn find(schema: &Schema) -> Result<Self, String> {
-        let type_of = |name: &str| schema.field_with_name(name).ok().map(|field| field.data_type());
+        let type_of = |name: &str| schema.field_with_name(name).ok().map(Field::data_type);
         let first =
             |names: [&'static str; 2]| names.into_iter().find_map(|name| Some((name, type_of(name)?)));
         let wrong = |name: &str, found: &DataType, expected: &str| {

@@ -66,7 +66,7 @@ impl Download<'_> {
                 warn!(
                     "{}: {}: {fault}; downloading it again",
                     self.repository.id, self.file
-                )
+                );
             });
             transfer.restart()?;
             self.receive(&mut transfer)?;
