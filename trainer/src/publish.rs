@@ -35,9 +35,6 @@ pub enum PublishError {
     Runtime(#[from] RuntimeError),
     /// The corpus cannot be read.
     #[error(transparent)]
-    Data(#[from] DataError),
-    /// The corpus cannot be read.
-    #[error(transparent)]
     Corpus(#[from] CorpusError),
     /// The corpus cannot be found.
     #[error(transparent)]
