@@ -5,6 +5,7 @@ mod broken_bundles;
 mod calibration;
 mod checkpoints;
 mod corpus;
+mod crf;
 mod data;
 mod devices;
 mod distillation;

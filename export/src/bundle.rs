@@ -138,6 +138,7 @@ pub fn export(request: &BundleRequest, runtime: &Runtime) -> Result<Manifest, Ex
         precision: request.precision,
         splitter: request.splitter,
         temperature,
+        transitions: checkpoint.transitions()?,
         graph: GraphInfo {
             inputs: graph.inputs,
             opset: OPSET,

@@ -137,7 +137,7 @@ pub struct ModelInfo {
 pub struct Model {
     info: ModelInfo,
     labels: LabelSet,
-    temperature: Temperature,
+    decoder: Decoder,
     tokenizer: Arc<TextTokenizer>,
     limits: WindowLimits,
     /// The longest sequence of the `transformers` pipeline, special tokens included.
@@ -220,6 +220,14 @@ impl Model {
             false => None,
         };
         let temperature = manifest.scores_temperature(&dir.join(MANIFEST))?;
+        let transitions = manifest.transition_scores(&dir.join(MANIFEST))?;
+        let decoder = Decoder::new(&labels)
+            .with_temperature(temperature)
+            .with_transitions(transitions)
+            .ok_or_else(|| ManifestError::Transitions {
+                path: dir.join(MANIFEST),
+                labels: labels.len(),
+            })?;
         let format = GraphFormat::Bundle {
             precision: manifest.precision,
             padding_free: manifest.graph.padding_free,
@@ -243,7 +251,7 @@ impl Model {
         };
         let parts = ModelParts {
             labels,
-            temperature,
+            decoder,
             tokenizer,
             graph,
             interface,
@@ -288,8 +296,8 @@ impl Model {
         };
         let parts = ModelParts {
             pad: config.pad(|token| tokenizer.token_to_id(token))?,
+            decoder: Decoder::new(&config.labels),
             labels: config.labels,
-            temperature: Temperature::default(),
             tokenizer,
             graph,
             interface,
@@ -326,7 +334,7 @@ impl Model {
         Ok(Self {
             info,
             labels: parts.labels,
-            temperature: parts.temperature,
+            decoder: parts.decoder,
             tokenizer: Arc::new(parts.tokenizer),
             pipeline_max_length,
             limits,
@@ -348,9 +356,9 @@ impl Model {
         &self.labels
     }
 
-    /// The decoder from logits to word labels, with scores at the temperature of the model.
+    /// The decoder from logits to word labels, with the transition scores of the model and scores at its temperature.
     pub fn decoder(&self) -> Decoder {
-        Decoder::new(&self.labels).with_temperature(self.temperature)
+        self.decoder.clone()
     }
 
     /// The tokenizer of the model.
@@ -409,14 +417,14 @@ impl Model {
         );
         Ok(tagger
             .with_splitter(self.info.splitter)
-            .with_temperature(self.temperature))
+            .with_decoder(self.decoder.clone()))
     }
 }
 
 /// The parts of a model, read from any kind of directory.
 struct ModelParts {
     labels: LabelSet,
-    temperature: Temperature,
+    decoder: Decoder,
     tokenizer: TextTokenizer,
     graph: PathBuf,
     interface: Interface,

@@ -1,6 +1,6 @@
 //! The interface of a tagger, which labels the words of sentences.
 
-use nerve_tagging::{ByteSpan, Evaluation, LabelSet, Sentence, WordLabel};
+use nerve_tagging::{ByteSpan, Decoder, Evaluation, LabelSet, Sentence, WordLabel};
 use thiserror::Error;
 
 use crate::tokenizer_error::TokenizerError;
@@ -39,6 +39,11 @@ pub struct TaggedSentences {
 pub trait Tagger {
     /// The labels of the tagger.
     fn labels(&self) -> &LabelSet;
+
+    /// The decoder from the tagger's logits to labels.
+    fn decoder(&self) -> Decoder {
+        Decoder::new(self.labels())
+    }
 
     /// Splits running text into words, as the training text was split.
     fn split(&self, text: &str) -> Result<Vec<ByteSpan>, TagError>;

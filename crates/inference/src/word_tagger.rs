@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use nerve_tagging::{
-    ByteSpan, Decoder, Decoding, LabelSet, Splitter, Temperature, WindowLimits, split_corpus,
-    split_whitespace,
+    ByteSpan, Decoder, Decoding, LabelSet, Splitter, Temperature, TransitionScores, WindowLimits,
+    split_corpus, split_whitespace,
 };
 
 use crate::encoded::{EncodedWindow, encode};
@@ -20,7 +20,7 @@ pub struct WordTagger<M> {
     labels: LabelSet,
     limits: WindowLimits,
     splitter: Splitter,
-    temperature: Temperature,
+    decoder: Decoder,
     decoding: Decoding,
 }
 
@@ -30,10 +30,10 @@ impl<M> WordTagger<M> {
         Self {
             model,
             tokenizer,
+            decoder: Decoder::new(&labels),
             labels,
             limits,
             splitter: Splitter::Corpus,
-            temperature: Temperature::default(),
             decoding: Decoding::default(),
         }
     }
@@ -45,7 +45,19 @@ impl<M> WordTagger<M> {
 
     /// The same tagger with scores at this temperature.
     pub fn with_temperature(self, temperature: Temperature) -> Self {
-        Self { temperature, ..self }
+        let decoder = self.decoder.with_temperature(temperature);
+        Self { decoder, ..self }
+    }
+
+    /// The same tagger with another decoder of the same labels.
+    pub fn with_decoder(self, decoder: Decoder) -> Self {
+        Self { decoder, ..self }
+    }
+
+    /// Replaces the transition scores of the decoder. `false`, and nothing changes, if they are of another number of labels.
+    pub fn set_transitions(&mut self, transitions: Option<TransitionScores>) -> bool {
+        let decoder = self.decoder.clone().with_transitions(transitions);
+        decoder.map(|decoder| self.decoder = decoder).is_some()
     }
 
     /// The same tagger with another method of decoding labels.
@@ -101,6 +113,10 @@ impl<M: WindowLogits> Tagger for WordTagger<M> {
         &self.labels
     }
 
+    fn decoder(&self) -> Decoder {
+        self.decoder.clone()
+    }
+
     fn split(&self, text: &str) -> Result<Vec<ByteSpan>, TagError> {
         Ok(match self.splitter {
             Splitter::Corpus => split_corpus(text),
@@ -111,9 +127,10 @@ impl<M: WindowLogits> Tagger for WordTagger<M> {
 
     fn tag(&mut self, sentences: &[Vec<String>]) -> Result<TaggedSentences, TagError> {
         let logits = self.word_logits(sentences)?;
-        let decoder = Decoder::new(&self.labels).with_temperature(self.temperature);
         let decide = |(sentence, rows): (usize, &Vec<Option<Vec<f32>>>)| {
-            let labels = decoder.decode_words(&sentences[sentence], rows, self.decoding);
+            let labels = self
+                .decoder
+                .decode_words(&sentences[sentence], rows, self.decoding);
             labels.ok_or(TagError::NotFinite { sentence })
         };
         let labels = logits.iter().enumerate().map(decide).collect::<Result<_, _>>()?;

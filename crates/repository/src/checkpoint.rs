@@ -77,6 +77,10 @@ pub enum CheckpointError {
     },
 }
 
+/// The tensor of the scores that decoding adds for neighboring labels, shape `[labels + 1, labels + 1]`, as
+/// [`nerve_tagging::TransitionScores::new`] takes them. Few checkpoints have it.
+pub const TRANSITIONS: &str = "label_transitions";
+
 /// A tensor of weights, in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weight {
@@ -109,6 +113,16 @@ impl Checkpoint {
             path,
             weights,
         })
+    }
+
+    /// The rows of [`TRANSITIONS`], if the checkpoint has them.
+    pub fn transitions(&self) -> Result<Option<Vec<Vec<f32>>>, CheckpointError> {
+        if !self.weights.contains_key(TRANSITIONS) {
+            return Ok(None);
+        }
+        let width = self.labels.len() + 1;
+        let scores = self.tensor(TRANSITIONS, &[width, width])?;
+        Ok(Some(scores.chunks(width).map(<[f32]>::to_vec).collect()))
     }
 
     /// The elements of the tensor that is called `name` in BERT's files, by its name in this model family. An error

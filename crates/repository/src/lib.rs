@@ -33,7 +33,7 @@ mod version;
 pub use address::{AddressError, HubModel, ModelAddress};
 pub use cache_dir::{NoCacheDir, cache_dir};
 pub use calibration::{Calibration, CalibrationError, Fit};
-pub use checkpoint::{Checkpoint, CheckpointError, Weight, read_weights};
+pub use checkpoint::{Checkpoint, CheckpointError, TRANSITIONS, Weight, read_weights};
 pub use checkpoint_hash::checkpoint_hash;
 pub use config::{Activation, ModelConfig};
 pub use config_error::ConfigError;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use nerve_tagging::{Prf, Splitter, Temperature};
+use nerve_tagging::{Prf, Splitter, Temperature, TransitionScores};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -98,6 +98,14 @@ pub enum ManifestError {
         /// The temperature stated.
         found: f64,
     },
+    /// The transition scores are not those of the labels.
+    #[error("{}: transitions are not {} rows of as many finite numbers, for {labels} labels and the border of the text; export the checkpoint again", path.display(), labels + 1)]
+    Transitions {
+        /// The manifest.
+        path: PathBuf,
+        /// The number of labels.
+        labels: usize,
+    },
     /// `config.json` and the manifest name different labels.
     #[error("{}: the labels are not those of config.json", path.display())]
     Labels {
@@ -127,6 +135,10 @@ pub struct Manifest {
     /// The divisor of logits before they become scores; 1 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
+    /// The scores that decoding adds for neighboring labels, as [`TransitionScores::new`] takes them, a row for each earlier
+    /// label; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transitions: Option<Vec<Vec<f32>>>,
     /// The interface and the needs of the graph.
     pub graph: GraphInfo,
     /// Every other file of the bundle.
@@ -233,6 +245,7 @@ impl Manifest {
             return Err(ManifestError::Unlisted { path, file });
         }
         manifest.scores_temperature(&path)?;
+        manifest.transition_scores(&path)?;
         let expected = manifest
             .content_version()
             .map_err(|source| ManifestError::Parse {
@@ -264,6 +277,7 @@ impl Manifest {
             precision,
             splitter,
             temperature,
+            transitions,
             graph,
             files,
             base: _,
@@ -290,6 +304,9 @@ impl Manifest {
             );
             hasher.add_line("manifest", &serde_json::to_string(&content)?);
         }
+        if let Some(transitions) = transitions {
+            hasher.add_line("transitions", &serde_json::to_string(transitions)?);
+        }
         Ok(hasher.finish())
     }
 
@@ -312,6 +329,23 @@ impl Manifest {
             path: path.to_owned(),
             found,
         })
+    }
+
+    /// The scores of transitions between labels, if the model has some; the error names `path`.
+    pub fn transition_scores(&self, path: &Path) -> Result<Option<TransitionScores>, ManifestError> {
+        let Some(rows) = &self.transitions else {
+            return Ok(None);
+        };
+        let labels = self.labels.len();
+        let is_square = rows.iter().all(|row| row.len() == labels + 1);
+        let scores = TransitionScores::new(rows.concat(), labels).filter(|_| is_square);
+        match scores {
+            Some(scores) => Ok(Some(scores)),
+            None => Err(ManifestError::Transitions {
+                path: path.to_owned(),
+                labels,
+            }),
+        }
     }
 
     /// The files of this bundle that this program uses, except the manifest itself.

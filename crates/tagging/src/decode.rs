@@ -7,6 +7,7 @@ use crate::label::LabelSet;
 use crate::symbol::is_symbol;
 use crate::tag::{EntityType, LabelId, Tag};
 use crate::temperature::Temperature;
+use crate::transition_scores::TransitionScores;
 
 /// A word's label and its probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,8 +55,8 @@ fn probability(logits: &[f32], chosen: f32, temperature: Temperature) -> f32 {
 /// Whether the labels of a text must form a valid sequence of the label scheme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Decoding {
-    /// The most probable sequence in which every label may follow its predecessor ([`LabelSet::may_follow`]). An entity that
-    /// consists of symbols ([`is_symbol`]) becomes `O`.
+    /// The most probable sequence in which every label may follow its predecessor ([`LabelSet::may_follow`]), with the model's
+    /// transition scores where it has some. An entity that consists of symbols ([`is_symbol`]) becomes `O`.
     #[default]
     Constrained,
     /// The most probable label of each word, regardless of its neighbors.
@@ -70,6 +71,7 @@ pub enum Decoding {
 #[derive(Clone, Debug)]
 pub struct Decoder {
     temperature: Temperature,
+    transitions: Option<TransitionScores>,
     outside: LabelId,
     /// For each label, the labels it may follow; `None` where it may follow any.
     predecessors: Vec<Option<Vec<usize>>>,
@@ -94,6 +96,7 @@ impl Decoder {
         };
         Self {
             temperature: Temperature::default(),
+            transitions: None,
             outside: labels.outside(),
             predecessors: ids().map(predecessors).collect(),
             may_start: ids().map(|next| labels.may_follow(None, next)).collect(),
@@ -111,6 +114,20 @@ impl Decoder {
         Self { temperature, ..self }
     }
 
+    /// The same decoder with the transition scores of a model; `None` if they are of another number of labels.
+    pub fn with_transitions(self, transitions: Option<TransitionScores>) -> Option<Self> {
+        let fits = |scores: &TransitionScores| scores.as_slice().len() == (self.width() + 1).pow(2);
+        transitions
+            .as_ref()
+            .is_none_or(fits)
+            .then_some(Self { transitions, ..self })
+    }
+
+    /// Whether transition scores are added to the logits.
+    pub fn has_transitions(&self) -> bool {
+        self.transitions.is_some()
+    }
+
     /// The number of labels, which is the length of a row of logits.
     pub fn width(&self) -> usize {
         self.predecessors.len()
@@ -125,7 +142,8 @@ impl Decoder {
     /// label may follow its predecessor, it finds the one with the highest product of probabilities. A label that may follow
     /// any other (in IOB2, every label except `I-X`) extends the best sequence so far, so the time is linear in words and
     /// labels. If the most probable labels of the words already form a valid sequence, they are returned without a search.
-    /// The lowest label wins a tie.
+    /// The lowest label wins a tie. With transition scores, which are added to the logits along a sequence, there always is a
+    /// search, and its time grows with the square of the number of labels.
     ///
     /// A word without a row takes no part in the decision: the label of the next word with a row follows that of the previous
     /// one. Between two words of one entity it is inside the entity, with the mean score of the entity's words, so that the
@@ -328,7 +346,9 @@ impl<R: Borrow<[f32]>> LabelSearch<R> {
         }
         match self.decoding {
             _ if end < count => SearchPhase::Choose(end),
-            Decoding::Constrained if !self.valid => SearchPhase::Extend(0),
+            Decoding::Constrained if !self.valid || (decoder.has_transitions() && count > 0) => {
+                SearchPhase::Extend(0)
+            }
             Decoding::Constrained | Decoding::Independent => SearchPhase::Done,
         }
     }
@@ -343,11 +363,20 @@ impl<R: Borrow<[f32]>> LabelSearch<R> {
             let reached = &self.reached;
             let best = best_of(reached, 0..reached.len());
             for (label, allowed) in decoder.predecessors.iter().enumerate() {
-                let (origin, before) = match allowed {
-                    _ if reached.is_empty() && decoder.may_start[label] => (0, 0.0),
-                    _ if reached.is_empty() => (0, f64::NEG_INFINITY),
-                    None => best,
-                    Some(allowed) => best_of(reached, allowed.iter().copied()),
+                let (origin, before) = match (allowed, &decoder.transitions) {
+                    _ if reached.is_empty() && !decoder.may_start[label] => (0, f64::NEG_INFINITY),
+                    (_, scores) if reached.is_empty() => {
+                        (0, scores.as_ref().map_or(0.0, |scores| scores.after(None, label)))
+                    }
+                    (None, None) => best,
+                    (Some(allowed), None) => best_of(reached, allowed.iter().copied()),
+                    (allowed, Some(scores)) => {
+                        let score = |at: usize| reached[at] + scores.after(Some(at), label);
+                        match allowed {
+                            None => best_by(0..width, score),
+                            Some(allowed) => best_by(allowed.iter().copied(), score),
+                        }
+                    }
                 };
                 self.origins.push(origin as u32);
                 extended.push(before + f64::from(row[label]));
@@ -363,7 +392,13 @@ impl<R: Borrow<[f32]>> LabelSearch<R> {
         }
         match end < count {
             true => SearchPhase::Extend(end),
-            false => SearchPhase::Follow(count, best_of(&self.reached, 0..width).0),
+            false => {
+                let at_end = |label: usize| match &decoder.transitions {
+                    Some(scores) => self.reached[label] + scores.at_end(LabelId(label)),
+                    None => self.reached[label],
+                };
+                SearchPhase::Follow(count, best_by(0..width, at_end).0)
+            }
         }
     }
 
@@ -390,12 +425,14 @@ impl<R: Borrow<[f32]>> LabelSearch<R> {
 
 /// The first index in `among` with the highest score, and the score.
 fn best_of(scores: &[f64], among: impl Iterator<Item = usize>) -> (usize, f64) {
-    among.fold((0, f64::NEG_INFINITY), |best, at| {
-        if scores[at] > best.1 {
-            (at, scores[at])
-        } else {
-            best
-        }
+    best_by(among, |at| scores[at])
+}
+
+/// The first index in `among` with the highest score, and the score.
+fn best_by(among: impl Iterator<Item = usize>, score: impl Fn(usize) -> f64) -> (usize, f64) {
+    among.fold((0, f64::NEG_INFINITY), |best, at| match score(at) {
+        higher if higher > best.1 => (at, higher),
+        _ => best,
     })
 }
 

@@ -24,6 +24,7 @@ mod tag;
 mod temperature;
 mod text_encoding;
 mod transition;
+mod transition_scores;
 mod window;
 
 pub use align::SubwordLabels;
@@ -45,4 +46,5 @@ pub use symbol::is_symbol;
 pub use tag::{EntityType, LabelId, Tag};
 pub use temperature::Temperature;
 pub use text_encoding::{EncodingError, decode_utf8, into_text, is_utf16, without_byte_order_mark};
+pub use transition_scores::TransitionScores;
 pub use window::{Window, WindowLimits, WindowLimitsError, windows};

@@ -155,7 +155,7 @@ pub fn calibrate(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<Calibration
     let tagged = tagger.tag(&corpus.words())?;
     let report = tagged
         .logits
-        .and_then(|logits| calibration_report(tagger.labels(), &logits, corpus));
+        .and_then(|logits| calibration_report(tagger.labels(), &tagger.decoder(), &logits, corpus));
     report.ok_or_else(|| TaggerError::NothingToFit {
         path: corpus.path.clone(),
     })
@@ -163,10 +163,11 @@ pub fn calibrate(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<Calibration
 
 /// Fits a temperature to the word logits of a corpus and measures the calibration without and with it.
 ///
-/// Words without logits are left out, and so are words whose gold label the tagger does not have. `None` if no word
+/// `decoder` decides the labels of entities. Words without logits are left out, and so are words whose gold label the tagger does not have. `None` if no word
 /// remains or a logit is not finite.
 pub fn calibration_report(
     labels: &LabelSet,
+    decoder: &Decoder,
     logits: &WordLogits,
     corpus: &Corpus,
 ) -> Option<CalibrationReport> {
@@ -176,7 +177,7 @@ pub fn calibration_report(
         Some(CalibrationMetrics {
             nll: mean_nll(&rows, temperature),
             words: word_reliability(&rows, temperature),
-            entities: entity_reliability(labels, logits, corpus, temperature)?,
+            entities: entity_reliability((labels, decoder), logits, corpus, temperature)?,
         })
     };
     Some(CalibrationReport {
@@ -269,12 +270,12 @@ fn word_reliability(rows: &[(&[f32], usize)], temperature: Temperature) -> Relia
 }
 
 fn entity_reliability(
-    labels: &LabelSet,
+    (labels, decoder): (&LabelSet, &Decoder),
     logits: &WordLogits,
     corpus: &Corpus,
     temperature: Temperature,
 ) -> Option<ReliabilityDiagram> {
-    let decoder = Decoder::new(labels).with_temperature(temperature);
+    let decoder = decoder.clone().with_temperature(temperature);
     let mut samples = Vec::new();
     for (sentence, rows) in corpus.sentences.iter().zip(logits) {
         let found = decoder.decode_words(&sentence.words, rows, Decoding::Constrained)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use nerve_inference::{TagError, TaggedSentences, Tagger, TextTokenizer, WordTagger};
 use nerve_repository::{Calibration, MaxLength};
-use nerve_tagging::{ByteSpan, Decoding, LabelSet, Temperature, WindowLimits};
+use nerve_tagging::{ByteSpan, Decoder, Decoding, LabelSet, Temperature, WindowLimits};
 
 use crate::evaluate::error::TaggerError;
 use crate::model::bert::BertTagger;
@@ -112,7 +112,21 @@ impl Tagger for CheckpointTagger {
         self.0.split(text)
     }
 
+    fn decoder(&self) -> Decoder {
+        self.0.decoder()
+    }
+
     fn tag(&mut self, sentences: &[Vec<String>]) -> Result<TaggedSentences, TagError> {
+        // Training changes the scores.
+        let transitions = self.network().transition_scores();
+        if !self
+            .0
+            .set_transitions(transitions.map_err(|error| TagError::Logits(error.into()))?)
+        {
+            return Err(TagError::Logits(
+                "the scores of transitions are of other labels".into(),
+            ));
+        }
         self.0.tag(sentences)
     }
 }

@@ -37,7 +37,8 @@ pub fn evaluate_in_detail(tagger: &mut dyn Tagger, corpus: &Corpus) -> Result<De
         split: corpus.split_name(),
         evaluation: answers.evaluation(corpus),
         errors: answers.errors(corpus),
-        calibration: logits.and_then(|logits| calibration_report(&answers.labels, &logits, corpus)),
+        calibration: logits
+            .and_then(|logits| calibration_report(&answers.labels, &tagger.decoder(), &logits, corpus)),
     })
 }
 

@@ -25,7 +25,7 @@ pub fn types_warning(labels: &LabelSet, corpus: &Corpus) -> Option<String> {
 /// per word.
 ///
 /// The logits of a word are those of its first subword. The negative log-likelihood is `None` if the tagger has no
-/// logits or no label of the corpus.
+/// logits or no label of the corpus, or if its labels do not depend on the logits of their word alone.
 pub(crate) fn evaluate_with_loss(
     tagger: &mut dyn Tagger,
     corpus: &Corpus,
@@ -34,6 +34,7 @@ pub(crate) fn evaluate_with_loss(
     let labels = tagger.labels();
     let loss = tagged
         .logits
+        .filter(|_| !tagger.decoder().has_transitions())
         .and_then(|logits| negative_log_likelihood(labels, &logits, corpus));
     Ok((Evaluation::of(labels, &corpus.sentences, &tagged.labels), loss))
 }

@@ -1,7 +1,8 @@
 //! A BERT-like encoder (Devlin et al. 2019) with a token-classification head, over shared variables.
 
 use candle_core::{Device, Result, Tensor, Var};
-use nerve_repository::ModelConfig;
+use nerve_repository::{ModelConfig, TRANSITIONS};
+use nerve_tagging::TransitionScores;
 
 use crate::model::network::{Network, Pass};
 use crate::model::packed::Packed;
@@ -53,6 +54,32 @@ impl BertTagger {
     /// The variables.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// The scores of transitions between labels, shape `[labels + 1, labels + 1]` as [`TransitionScores`] has them; `None` for a
+    /// network without them.
+    pub(crate) fn transitions(&self) -> Result<Option<Tensor>> {
+        match self.parameters.get(TRANSITIONS) {
+            Some(_) => self.parameters.tensor(TRANSITIONS).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The current values of [`Self::transitions`].
+    pub(crate) fn transition_scores(&self) -> Result<Option<TransitionScores>> {
+        let Some(scores) = self.transitions()? else {
+            return Ok(None);
+        };
+        let labels = scores.dim(0)?.saturating_sub(1);
+        let scores = scores
+            .detach()
+            .to_device(&Device::Cpu)?
+            .flatten_all()?
+            .to_vec1()?;
+        match TransitionScores::new(scores, labels) {
+            Some(scores) => Ok(Some(scores)),
+            None => candle_core::bail!("the scores of transitions are not finite"),
+        }
     }
 
     /// The last hidden states of every token, without dropout: `[tokens, hidden]`.

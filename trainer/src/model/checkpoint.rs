@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor, Var};
 use nerve_inference::{TextTokenizer, TokenizerError};
-use nerve_repository::{ModelConfig, WEIGHTS, Weight, read_weights};
+use nerve_repository::{ModelConfig, TRANSITIONS, WEIGHTS, Weight, read_weights};
 use nerve_tagging::{LabelId, LabelSet};
 use thiserror::Error;
 
@@ -70,6 +70,8 @@ pub struct ModelDir {
     path: PathBuf,
     weights: Source,
     device: Device,
+    /// Whether the tagger has scores of transitions between labels; where absent, if the directory has them for its labels.
+    has_transitions: Option<bool>,
 }
 
 enum Source {
@@ -116,12 +118,21 @@ impl ModelDir {
             path,
             weights,
             device: Device::Cpu,
+            has_transitions: None,
         })
     }
 
     /// The same model, to be loaded on this device.
     pub fn on(self, device: Device) -> Self {
         Self { device, ..self }
+    }
+
+    /// The same model, whose tagger has scores of transitions between labels or has none.
+    pub(crate) fn with_transitions(self, has_transitions: bool) -> Self {
+        Self {
+            has_transitions: Some(has_transitions),
+            ..self
+        }
     }
 
     /// The labels of the classifier in the directory; `None` if it has no classifier or its labels are not IOB2.
@@ -150,7 +161,7 @@ impl ModelDir {
     /// The network with a head for these labels, and the tokenizer.
     ///
     /// For every label that the directory's classifier also has, the head keeps the classifier's row. The other rows
-    /// are initialized from the seed.
+    /// are initialized from the seed. Scores of transitions are those of the directory if it has these labels, and else 0.
     pub fn into_tagger(
         self,
         labels: &LabelSet,
@@ -168,10 +179,19 @@ impl ModelDir {
         let mut tensors = Vec::new();
         let path = self.path;
         let mut weights = self.weights;
-        for (name, shape) in parameter_shapes(&config, labels.len()) {
-            let of_head = name.starts_with("classifier.");
+        let own_transitions =
+            own_head && matches!(&weights, Source::File(weights) if weights.contains_key(TRANSITIONS));
+        let mut shapes = parameter_shapes(&config, labels.len());
+        if self.has_transitions.unwrap_or(own_transitions) {
+            shapes.insert(TRANSITIONS.to_owned(), vec![labels.len() + 1; 2]);
+        }
+        for (name, shape) in shapes {
+            let is_own = match name.as_str() {
+                TRANSITIONS => own_transitions,
+                name => own_head || !name.starts_with("classifier."),
+            };
             match &mut weights {
-                Source::File(weights) if own_head || !of_head => {
+                Source::File(weights) if is_own => {
                     let data = take(weights, config.family.tensor_names(&name), &shape, &path)?;
                     tensors.push((name, shape, data));
                 }

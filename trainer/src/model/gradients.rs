@@ -58,8 +58,13 @@ pub(crate) struct StepLoss<'l> {
 
 impl StepLoss<'_> {
     /// The loss of the labeled tokens, and what is minimized.
-    fn of(&self, logits: &Tensor, targets: &Targets) -> Result<(Tensor, Tensor)> {
-        let loss = (self.loss.sum(logits, targets)? * (1.0 / self.weight))?;
+    fn of(
+        &self,
+        logits: &Tensor,
+        targets: &Targets,
+        transitions: Option<&Tensor>,
+    ) -> Result<(Tensor, Tensor)> {
+        let loss = (self.loss.sum(logits, targets, transitions)? * (1.0 / self.weight))?;
         let minimized = match self.consistency {
             Some(factor) => (&loss + (divergence(logits)? * factor)?)?,
             None => loss.clone(),
@@ -135,7 +140,8 @@ fn pass_gradients(
     let trained = tagger.training(batch, rows, is_leaf, &mut pass)?;
     let tokens = Tensor::new(targets.tokens.as_slice(), trained.logits.device())?;
     let logits = trained.logits.index_select(&tokens, 0)?;
-    let (loss, minimized) = loss.of(&logits, targets)?;
+    let transitions = tagger.transitions()?;
+    let (loss, minimized) = loss.of(&logits, targets, transitions.as_ref())?;
     let predicted = trained.logits.detach().argmax(1)?.to_vec1()?;
     let store = minimized.backward()?;
     let dense = tagger
@@ -457,7 +463,7 @@ pub(crate) mod tests {
         let trained = tagger.training(&batch, rows, false, &mut pass).unwrap();
         let tokens = Tensor::new(targets.tokens.as_slice(), &Device::Cpu).unwrap();
         let logits = trained.logits.index_select(&tokens, 0).unwrap();
-        scalar(&loss.of(&logits, &targets).unwrap().1)
+        scalar(&loss.of(&logits, &targets, None).unwrap().1)
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use nerve_repository::ModelConfig;
+use nerve_repository::{ModelConfig, TRANSITIONS};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
 
 /// Initial values of the parameters of these shapes, as in BERT: weights are normally distributed with mean 0 and
-/// standard deviation `initializer_range`, biases are 0, and layer normalization is the identity.
+/// standard deviation `initializer_range`, biases and scores of transitions are 0, and layer normalization is the identity.
 ///
 /// The values of a parameter depend only on the seed and on its name, so leaving out a parameter does not change the
 /// others.
@@ -19,7 +19,7 @@ pub(crate) fn initial(
 ) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let draw = |(name, shape): (&String, &Vec<usize>)| {
         let count = shape.iter().product();
-        let data = if name.ends_with(".bias") {
+        let data = if name.ends_with(".bias") || name == TRANSITIONS {
             vec![0.0; count]
         } else if name.contains("LayerNorm") {
             vec![1.0; count]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Result, Tensor, Var};
-use nerve_repository::{ModelConfig, POSITION_BIAS};
+use nerve_repository::{ModelConfig, POSITION_BIAS, TRANSITIONS};
 
 /// The word embedding table, the only parameter with a sparse gradient: a step touches few of its rows.
 pub(crate) const WORD_EMBEDDINGS: &str = "bert.embeddings.word_embeddings.weight";
@@ -55,10 +55,10 @@ pub fn parameter_shapes(config: &ModelConfig, labels: usize) -> BTreeMap<String,
     shapes
 }
 
-/// Whether a parameter is exempt from weight decay: biases, those of positions included, and layer normalizations, for which
-/// decay does not regularize.
+/// Whether a parameter is exempt from weight decay: biases, those of positions included, scores of transitions, and layer
+/// normalizations, for which decay does not regularize.
 pub(crate) fn is_exempt_from_decay(name: &str) -> bool {
-    name.ends_with(".bias") || name.contains("LayerNorm") || name == POSITION_BIAS
+    name.ends_with(".bias") || name.contains("LayerNorm") || [POSITION_BIAS, TRANSITIONS].contains(&name)
 }
 
 /// All parameters as variables, in name order.
@@ -129,6 +129,6 @@ mod tests {
         assert!(!decays("bert.encoder.layer.0.output.dense.bias"));
         assert!(!decays("bert.encoder.layer.0.output.LayerNorm.weight"));
         assert!(!decays("bert.embeddings.LayerNorm.bias"));
-        assert!(!decays(POSITION_BIAS));
+        assert!(!decays(POSITION_BIAS) && !decays(TRANSITIONS));
     }
 }

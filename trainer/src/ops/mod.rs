@@ -6,6 +6,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod attention;
+pub(crate) mod crf;
 pub(crate) mod dropout;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;

@@ -7,7 +7,7 @@ use nerve_tagging::{
 use thiserror::Error;
 
 use crate::model::packed::Packed;
-use crate::train::targets::Targets;
+use crate::train::targets::{LabeledRun, Targets};
 use nerve_corpus::{Corpus, CorpusError};
 
 /// Why a sentence cannot become an example.
@@ -35,6 +35,8 @@ pub struct Example {
     pub ids: Vec<u32>,
     /// The position and the label of each labeled token.
     pub labeled: Vec<(u32, u32)>,
+    /// Whether no window of the sentence follows.
+    pub is_last: bool,
     /// The teachers' distribution over the labels for each labeled token, shape `[labeled, labels]`; zeros where they give
     /// none. Empty without teachers.
     pub soft: Vec<f32>,
@@ -79,7 +81,9 @@ impl ExampleMaker<'_> {
         }
         let width = sentence.soft.len() / sentence.words.len().max(1);
         let mut examples = Vec::new();
-        for (number, window) in windows(&subwords, self.limits).into_iter().enumerate() {
+        let windows = windows(&subwords, self.limits);
+        let last = windows.len().saturating_sub(1);
+        for (number, window) in windows.into_iter().enumerate() {
             let mut labeled = Vec::new();
             let mut soft = Vec::new();
             let at = subwords.labeled_words(&window, tokenizer.specials(), self.labeled);
@@ -101,6 +105,7 @@ impl ExampleMaker<'_> {
                     window: number,
                     ids: tokenizer.window_ids(&subwords, &window),
                     labeled,
+                    is_last: number == last,
                     soft,
                     unlabeled: sentence.unlabeled,
                 });
@@ -178,6 +183,11 @@ pub(super) fn pack(examples: &[&Example]) -> (Packed, Targets) {
                 targets.is_gold.push(!example.unlabeled);
             }
         }
+        targets.runs.push(LabeledRun {
+            length: example.labeled.len(),
+            begins: example.window == 0,
+            ends: example.is_last,
+        });
         targets.soft.extend_from_slice(&example.soft);
         start += example.ids.len() as u32;
     }

@@ -13,6 +13,7 @@ use nerve_tagging::LabelSet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::ops::crf::crf;
 use crate::train::targets::Targets;
 
 pub(crate) use soft::SoftLoss;
@@ -28,6 +29,9 @@ pub enum LossKind {
     L1,
     /// Cross-entropy with a lower weight for easy tokens.
     Focal,
+    /// Negative log-likelihood of all labels of a sentence together, with learned scores of transitions between labels, which
+    /// decoding uses: a conditional random field.
+    Crf,
 }
 
 /// The loss function of one token.
@@ -46,6 +50,9 @@ pub enum LossFunction {
     },
     /// The sum over all labels of the distance of their logit from the index of the gold label.
     L1,
+    /// The negative log-likelihood of the labels of a sentence in a linear-chain conditional random field (Lafferty et al.
+    /// 2001), whose scores are the logits and the scores of transitions.
+    Crf,
 }
 
 /// The weights of the labels in the loss, as given by an option.
@@ -164,12 +171,24 @@ impl Loss {
         }
     }
 
-    /// The weighted sum of the token losses, a differentiable scalar; `logits` is `[tokens, labels]`.
+    /// The weighted sum of the token losses, a differentiable scalar; `logits` is `[tokens, labels]`. The conditional random
+    /// field takes `transitions`, `[labels + 1, labels + 1]`.
     ///
     /// With teachers, the loss of a token is `(1 - weight)` times the loss of its gold label plus the [`SoftLoss`]. A token
     /// without a teacher's distribution has the loss of its gold label alone; a token without a gold label has the soft loss
     /// alone. The weight of its label, for a token without a gold label of the teachers' most probable one, multiplies both.
-    pub(crate) fn sum(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
+    pub(crate) fn sum(
+        &self,
+        logits: &Tensor,
+        targets: &Targets,
+        transitions: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        if self.function == LossFunction::Crf {
+            let Some(transitions) = transitions else {
+                candle_core::bail!("the network has no scores of transitions");
+            };
+            return crf(logits, transitions, targets);
+        }
         let Some(soft) = self.soft.as_ref().filter(|_| !targets.soft.is_empty()) else {
             return self.gold(logits, &targets.labels, None);
         };
@@ -199,6 +218,10 @@ impl Loss {
                 // Rounding can yield a probability above 1; the power of the negative difference would be NaN.
                 let doubt = (1.0 - likelihoods.exp()?)?.relu()?;
                 (doubt.powf(gamma)? * likelihoods.neg()?)?
+            }
+            // `sum` computes it.
+            LossFunction::Crf => {
+                candle_core::bail!("a conditional random field has no loss of single tokens")
             }
             LossFunction::L1 => {
                 let index = targets.to_dtype(logits.dtype())?.unsqueeze(1)?;

@@ -18,7 +18,7 @@ use crate::train::error::TrainError;
 use crate::train::example::Example;
 use crate::train::hook::Prediction;
 use crate::train::learning_rate::learning_rate;
-use crate::train::loss::{Loss, SoftLoss};
+use crate::train::loss::{Loss, LossFunction, SoftLoss};
 use crate::train::notice::Notice;
 use crate::train::optimizer::Optimizer;
 use crate::train::optimizer::plan::{ParameterPlan, is_embedding, layer_of};
@@ -56,6 +56,7 @@ impl<'c> Training<'c> {
         }
         let (network, tokenizer) = base
             .with_dropout(config.dropout, config.attention_dropout)
+            .with_transitions(config.objective.function == LossFunction::Crf)
             .into_tagger(&labels, config.seed)?;
         if config.regularization.r_drop.is_some() && drops_nothing(network.config()) {
             return Err(TrainError::RDropWithoutDropout);

@@ -28,6 +28,7 @@ fn bundle(dir: &Path, content: &str, base: Option<&str>) -> PathBuf {
         precision: Precision::Fp32,
         splitter: Splitter::Corpus,
         temperature: None,
+        transitions: None,
         graph: GraphInfo {
             inputs: Vec::new(),
             opset: 20,

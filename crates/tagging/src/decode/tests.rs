@@ -313,3 +313,58 @@ fn words_without_a_row_do_not_make_a_name_of_symbols() {
         .unwrap();
     assert!(found.iter().all(|word| word.label == LabelId(0)));
 }
+
+/// The sequence of labels with the highest sum of logits and transition scores among all that the scheme permits.
+fn by_enumeration(labels: &LabelSet, rows: &[[f32; 5]], transitions: &[f32]) -> Vec<usize> {
+    let of = |previous: usize, next: usize| f64::from(transitions[previous * 6 + next]);
+    let mut best = (f64::NEG_INFINITY, Vec::new());
+    for code in 0..5usize.pow(rows.len() as u32) {
+        let found: Vec<usize> = (0..rows.len())
+            .map(|at| code / 5usize.pow(at as u32) % 5)
+            .collect();
+        let before = |at: usize| at.checked_sub(1).map(|at| LabelId(found[at]));
+        if !(0..rows.len()).all(|at| labels.may_follow(before(at), LabelId(found[at]))) {
+            continue;
+        }
+        let logits: f64 = rows
+            .iter()
+            .zip(&found)
+            .map(|(row, &label)| f64::from(row[label]))
+            .sum();
+        let inner: f64 = found.windows(2).map(|pair| of(pair[0], pair[1])).sum();
+        let score = logits + inner + of(5, found[0]) + of(found[found.len() - 1], 5);
+        if score > best.0 {
+            best = (score, found);
+        }
+    }
+    best.1
+}
+
+proptest! {
+    #[test]
+    fn transition_scores_are_added_along_the_sequence(
+        rows in prop::collection::vec(prop::array::uniform5(-2.0f32..2.0), 1..5),
+        transitions in prop::collection::vec(-2.0f32..2.0, 36),
+        words in 1usize..4,
+    ) {
+        let (labels, decoder) = decoder();
+        let scores = TransitionScores::new(transitions.clone(), 5).unwrap();
+        let decoder = decoder.with_transitions(Some(scores)).unwrap();
+        let mut search = LabelSearch::new(rows.as_flattened(), Decoding::Constrained);
+        while !search.step(&decoder, words) {}
+        let found = decoder.finish(search, rows.iter().map(|_| true), no_symbol).unwrap();
+        let found: Vec<usize> = found.iter().map(|word| word.label.0).collect();
+        prop_assert_eq!(found, by_enumeration(&labels, &rows, &transitions));
+    }
+}
+
+#[test]
+fn a_text_without_words_needs_no_transitions_and_others_must_fit() {
+    let scores = |labels: usize| TransitionScores::new(vec![0.5; (labels + 1) * (labels + 1)], labels);
+    let fitting = decoder().1.with_transitions(scores(5)).unwrap();
+    let none = fitting.decode(&[], std::iter::empty(), no_symbol, Decoding::Constrained);
+    assert_eq!(none, Some(Vec::new()));
+    assert!(decoder().1.with_transitions(scores(4)).is_none());
+    assert_eq!(TransitionScores::new(vec![0.0; 35], 5), None);
+    assert_eq!(TransitionScores::new(vec![f32::NAN; 36], 5), None);
+}

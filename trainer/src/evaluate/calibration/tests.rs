@@ -76,7 +76,7 @@ fn words_that_say_nothing_are_left_out_and_entities_are_scored_whole() {
         None,
         Some(vec![3.0, 0.0, 0.0]),
     ]];
-    let report = calibration_report(&labels, &logits, &corpus).unwrap();
+    let report = calibration_report(&labels, &Decoder::new(&labels), &logits, &corpus).unwrap();
     assert_eq!(report.words, 2);
     let counts: usize = report.before.entities.bins.iter().map(|bin| bin.count).sum();
     assert_eq!(counts, 1);
@@ -97,7 +97,7 @@ fn words_that_say_nothing_are_left_out_and_entities_are_scored_whole() {
         None,
         Some(vec![3.0, 0.0, 0.0]),
     ]];
-    let report = calibration_report(&labels, &all_are_wrong, &corpus).unwrap();
+    let report = calibration_report(&labels, &Decoder::new(&labels), &all_are_wrong, &corpus).unwrap();
     let error = report.to_calibration("dev").unwrap_err().to_string();
     assert!(
         error.contains("highest") && error.contains("Train the model for longer"),
@@ -110,9 +110,12 @@ fn words_that_say_nothing_are_left_out_and_entities_are_scored_whole() {
         None,
         Some(vec![3.0, 0.0, 0.0]),
     ]];
-    let report = calibration_report(&labels, &one_is_wrong, &corpus).unwrap();
+    let report = calibration_report(&labels, &Decoder::new(&labels), &one_is_wrong, &corpus).unwrap();
     let kept = report.to_calibration("dev").unwrap();
     assert_eq!((kept.words, kept.after.nll), (2, report.after.nll));
     let broken = vec![vec![Some(vec![f32::NAN; 3]), None, None, None]];
-    assert_eq!(calibration_report(&labels, &broken, &corpus), None);
+    assert_eq!(
+        calibration_report(&labels, &Decoder::new(&labels), &broken, &corpus),
+        None
+    );
 }

@@ -1,4 +1,4 @@
-use nerve_tagging::LabelSet;
+use nerve_tagging::{Decoder, LabelSet};
 
 use crate::evaluate::calibration::calibration_report;
 use crate::evaluate::detail::{DetailedEvaluation, evaluate_in_detail};
@@ -28,7 +28,7 @@ fn detailed() -> DetailedEvaluation {
     let mut found = evaluate_in_detail(&mut tagger, &corpus).unwrap();
     let sure = |at: usize| Some((0..5).map(|label| if label == at { 2.0 } else { 0.0 }).collect());
     let logits = vec![vec![sure(1), sure(0), sure(0), sure(1)], vec![sure(1), sure(1)]];
-    found.calibration = calibration_report(&tagger.labels, &logits, &corpus);
+    found.calibration = calibration_report(&tagger.labels, &Decoder::new(&tagger.labels), &logits, &corpus);
     found
 }
 

@@ -4,6 +4,8 @@ use crate::train::config::checks::{check, check_absent};
 use crate::train::config::error::OptionError;
 use crate::train::loss::{ClassWeights, LossFunction, LossKind};
 use crate::train::options::TrainOptions;
+use crate::train::select_by::SelectBy;
+use crate::train::subwords::LabeledSubwords;
 
 /// The loss function and the weights of the labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +35,12 @@ impl Objective {
                 LossFunction::CrossEntropy { smoothing }
             }
             LossKind::L1 => LossFunction::L1,
+            LossKind::Crf => {
+                let weighted = [("class_weights", options.class_weights.is_some())];
+                check_absent(&weighted, "`loss` is not crf")?;
+                check_crf(options)?;
+                LossFunction::Crf
+            }
             LossKind::Focal => {
                 let gamma = *options.focal_gamma.get_or_insert(2.0);
                 // Between 0 and 1 the gradient of a token that is certain would be infinite.
@@ -49,5 +57,33 @@ impl Objective {
             function,
             class_weights: options.class_weights.clone(),
         })
+    }
+}
+
+/// Refuses the options that need a loss of single tokens.
+fn check_crf(options: &TrainOptions) -> Result<(), OptionError> {
+    let conflicts = [
+        (
+            "label_subwords",
+            options.label_subwords == Some(LabeledSubwords::All),
+            "a conditional random field has one label for each word",
+        ),
+        (
+            "teacher",
+            options.teacher.is_some(),
+            "teachers give probabilities of single labels, and a conditional random field those of sentences",
+        ),
+        (
+            "select_by",
+            options.select_by == Some(SelectBy::Loss),
+            "the loss on dev is one of single labels",
+        ),
+    ];
+    match conflicts.into_iter().find(|(_, given, _)| *given) {
+        Some((option, _, reason)) => Err(OptionError::Conflict {
+            options: ["loss", option],
+            reason,
+        }),
+        None => Ok(()),
     }
 }

@@ -30,7 +30,7 @@ fn targets() -> Targets {
 
 fn value(function: LossFunction, weights: Option<Vec<f32>>) -> f64 {
     let loss = of(function, weights);
-    let sum = loss.sum(logits().as_tensor(), &targets()).unwrap();
+    let sum = loss.sum(logits().as_tensor(), &targets(), None).unwrap();
     f64::from(sum.to_scalar::<f32>().unwrap()) / loss.weight(LABELS.into_iter())
 }
 
@@ -79,7 +79,7 @@ fn a_logit_that_is_nan_makes_the_loss_nan() {
             labels: vec![0],
             ..Targets::default()
         };
-        let sum: f32 = loss.sum(&logits, &targets).unwrap().to_scalar().unwrap();
+        let sum: f32 = loss.sum(&logits, &targets, None).unwrap().to_scalar().unwrap();
         assert!(sum.is_nan(), "{function:?}: {sum}");
     }
 }
@@ -93,7 +93,7 @@ fn every_loss_has_the_gradient_of_its_finite_differences() {
     ] {
         let loss = of(function, Some(WEIGHTS.to_vec()));
         let var = logits();
-        let sum = |logits: &Tensor| loss.sum(logits, &targets()).unwrap();
+        let sum = |logits: &Tensor| loss.sum(logits, &targets(), None).unwrap();
         let store = sum(var.as_tensor()).backward().unwrap();
         let gradient: Vec<f32> = store.get(&var).unwrap().flatten_all().unwrap().to_vec1().unwrap();
         let elements: Vec<f32> = var.flatten_all().unwrap().to_vec1().unwrap();
@@ -189,7 +189,7 @@ fn the_loss_against_teachers_and_its_gradient_are_pytorchs() {
     ] {
         let (loss, targets) = taught(function, weights);
         let var = logits();
-        let sum = loss.sum(var.as_tensor(), &targets).unwrap();
+        let sum = loss.sum(var.as_tensor(), &targets, None).unwrap();
         let found = f64::from(sum.to_scalar::<f32>().unwrap());
         assert!((found - expected).abs() < 2e-6, "{found} {expected}");
         let store = sum.backward().unwrap();
@@ -206,7 +206,7 @@ fn the_loss_against_teachers_and_its_gradient_are_pytorchs() {
 #[test]
 fn the_gold_part_of_every_loss_counts_as_the_teachers_leave_it() {
     let sum = |loss: &Loss, targets: &Targets| {
-        let sum = loss.sum(logits().as_tensor(), targets).unwrap();
+        let sum = loss.sum(logits().as_tensor(), targets, None).unwrap();
         f64::from(sum.to_scalar::<f32>().unwrap())
     };
     for function in [
@@ -221,7 +221,7 @@ fn the_gold_part_of_every_loss_counts_as_the_teachers_leave_it() {
                 ..Targets::default()
             };
             let row = logits().get(token).unwrap().unsqueeze(0).unwrap();
-            let sum = loss.sum(&row, &alone).unwrap().to_scalar::<f32>().unwrap();
+            let sum = loss.sum(&row, &alone, None).unwrap().to_scalar::<f32>().unwrap();
             f64::from(sum)
         };
         let unlabeled = Targets {

@@ -1,5 +1,7 @@
 //! The learning rate and the weight decay of each parameter.
 
+use nerve_repository::TRANSITIONS;
+
 use crate::model::parameters::is_exempt_from_decay;
 
 /// How a parameter is trained.
@@ -58,7 +60,7 @@ pub(crate) fn is_embedding(name: &str) -> bool {
 /// The position of a parameter in the network, by its name in Hugging Face files.
 fn depth(name: &str) -> Depth {
     const LAYER: &str = ".layer.";
-    if name.starts_with("classifier.") {
+    if name.starts_with("classifier.") || name == TRANSITIONS {
         return Depth::Head;
     }
     let after = name.split_once(LAYER).map(|(_, after)| after);
@@ -78,6 +80,7 @@ mod tests {
             ("distilbert.transformer.layer.0.ffn.lin1.weight", Depth::Layer(0)),
             (nerve_repository::POSITION_BIAS, Depth::Embeddings),
             ("classifier.weight", Depth::Head),
+            (TRANSITIONS, Depth::Head),
         ] {
             assert_eq!(depth(name), expected, "{name}");
         }

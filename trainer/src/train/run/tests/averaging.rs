@@ -89,6 +89,7 @@ fn a_run_with_an_average_or_regularization_that_is_stopped_anywhere_is_the_same_
         "ema = 0.6",
         "swa = 0.5",
         "swa = 0.7\nswa_every = 2\nschedule = \"plateau\"\nplateau_patience = 1\nselect_by = \"loss\"",
+        "loss = \"crf\"\nema = 0.6\nr_drop = 1.0",
         "r_drop = 1.0\nadversarial = 0.5\nclass_weights = \"balanced\"\naccumulate = 2\nepochs = 4",
     ]
     .into_iter()

@@ -1,5 +1,6 @@
 mod augmenting;
 mod averaging;
+mod crf;
 mod data;
 mod distilling;
 mod ends;
