@@ -21,7 +21,8 @@ fn transitions_are_exported_and_decide_in_every_program() {
             .arg("--checkpoint")
             .arg(run.join("best"))
             .arg("--out")
-            .arg(&bundle);
+            .arg(&bundle)
+            .args(["--precision", "fp32"]);
         command
     };
     succeed(&mut export());

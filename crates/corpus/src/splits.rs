@@ -17,7 +17,9 @@ pub fn is_wnut17(data: &str) -> bool {
 }
 
 /// Formats of the files of a directory, in the order of preference.
-const EXTENSIONS: [&str; 4] = ["conll", "txt", "jsonl", "parquet"];
+const EXTENSIONS: [&str; 9] = [
+    "conll", "txt", "iob", "iob2", "bio", "jsonl", "ndjson", "json", "parquet",
+];
 
 /// Which part of a corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,6 +268,19 @@ mod tests {
             (train.split_name(), dev.split_name()),
             ("train".to_owned(), "valid".to_owned())
         );
+        let other = tempfile::tempdir().unwrap();
+        write(
+            other.path(),
+            &[
+                ("train.iob", "a\tB-x\n"),
+                ("dev.ndjson", "{\"words\": [\"a\"], \"tags\": [\"O\"]}\n"),
+            ],
+        );
+        let (train, dev) = Splits::of_dir(other.path())
+            .unwrap()
+            .read_train_and_dev()
+            .unwrap();
+        assert_eq!((train.sentences.len(), dev.sentences.len()), (1, 1));
         let absent = Splits::of_dir(&dir.path().join("absent")).unwrap();
         let error = absent.read_train_and_dev().unwrap_err().to_string();
         assert!(

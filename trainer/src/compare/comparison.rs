@@ -119,7 +119,9 @@ fn compared_run(path: &Path, models: &[Model], evaluations: &[Evaluation]) -> Co
         },
         deviation: spread(|prf| prf.f1).and_then(|spread| spread.deviation),
         types,
-        seconds: runs().map(RecordedRun::seconds).sum(),
+        seconds: runs()
+            .map(RecordedRun::seconds)
+            .fold(0.0, |sum, seconds| sum + seconds),
         curves: Curves {
             loss: curves(|record| Some(record.loss)),
             dev_loss: curves(|record| record.dev_loss),

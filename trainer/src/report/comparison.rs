@@ -134,10 +134,10 @@ impl Comparison {
             p {
                 "The paired bootstrap (Koehn 2004) draws the sentences " (self.bootstrap.resamples)
                 " times with replacement, the same ones for both runs, and of a run with several models as many models. The interval holds \
-                 95% of the differences. p is twice the share of the draws in which the difference has not the sign that most have. A \
+                 95% of the differences. p is twice the share of the draws whose difference has the other sign. A \
                  difference of checkpoints that were chosen on these sentences flatters the run that tried more."
             }
-            (table(&["entity F1, points", "difference", "95% interval", "p", "real"], rows))
+            (table(&["entity F1, points", "difference", "95% interval", "p", "significant"], rows))
         }
     }
 

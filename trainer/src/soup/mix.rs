@@ -120,7 +120,7 @@ impl SoupRequest<'_> {
                 .map(|calibration| calibration.temperature),
             notice: calibration.err(),
         };
-        soup.card(self.kind, out).write(out)?;
+        soup.card(self.kind, self.data, out).write(out)?;
         Ok(soup)
     }
 
@@ -193,7 +193,7 @@ impl SoupRequest<'_> {
 }
 
 impl Soup {
-    fn card(&self, kind: SoupKind, out: &Path) -> ModelCard {
+    fn card(&self, kind: SoupKind, data: Option<&Corpus>, out: &Path) -> ModelCard {
         let name = out.file_name().unwrap_or(out.as_os_str()).to_string_lossy();
         let of = |ingredient: &SoupIngredient| {
             let shown = last_parts(&ingredient.path.to_string_lossy());
@@ -207,12 +207,19 @@ impl Soup {
             .count();
         ModelCard {
             name: name.into_owned(),
-            dataset: CardName::default(),
+            dataset: data.map_or_else(CardName::default, |corpus| {
+                CardName::of(&corpus.path.to_string_lossy(), None)
+            }),
             dev: self.evaluation.clone(),
             temperature: self.temperature,
-            selection: Some(format!(
-                "Its weights are the mean of those of {used} checkpoints (a {kind} model soup)."
-            )),
+            selection: Some(match used {
+                1 => {
+                    format!("Its weights are those of one checkpoint: the {kind} model soup takes no other.")
+                }
+                _ => {
+                    format!("Its weights are the mean of those of {used} checkpoints (a {kind} model soup).")
+                }
+            }),
             configuration: self.ingredients.iter().map(of).collect(),
             ..ModelCard::default()
         }

@@ -166,7 +166,7 @@ pub enum TrainError {
         folds: usize,
     },
     /// The output directory holds a run already.
-    #[error("{} holds a run already; go on with it by --resume, or choose another directory", dir.display())]
+    #[error("{} holds a run already; continue it with --resume, or choose another directory with --out", dir.display())]
     HoldsRun {
         /// The directory.
         dir: PathBuf,
@@ -333,6 +333,11 @@ impl TrainError {
                 | Self::FreezesAll
                 | Self::FreezeLayers { .. }
                 | Self::UnknownLabel { .. }
+                | Self::SelectByType { .. }
+                | Self::RDropWithoutDropout
+                | Self::NothingAveraged { .. }
+                | Self::Data(_)
+                | Self::Teacher(_)
                 | Self::TooFewForFolds { .. }
         )
     }

@@ -133,8 +133,13 @@ impl RunDir {
         cut(&self.path(RECORDS), records)?;
         cut(&self.path(TIMINGS), records)?;
         let best = self.records()?.into_iter().rev().find(|record| record.best);
-        if let Some(best) = best {
-            link(&self.path(BEST), &self.evaluated(&best))?;
+        let best = best.map(|best| self.evaluated(&best));
+        if let Some(best) = &best {
+            link(&self.path(BEST), best)?;
+        }
+        // A process that was killed may not have removed the earlier ones.
+        if steps > 0 {
+            self.keep_checkpoints(&self.checkpoint(steps), best.as_deref())?;
         }
         Ok(state)
     }
@@ -234,13 +239,18 @@ impl RunDir {
         if let Some(best) = &best {
             link(&self.path(BEST), best)?;
         }
+        self.keep_checkpoints(&last, best.as_deref())
+    }
+
+    /// Removes all checkpoints but these, and the state of the best one.
+    fn keep_checkpoints(&self, last: &Path, best: Option<&Path>) -> Result<(), TrainError> {
         let checkpoints = self.path(CHECKPOINTS);
         for entry in fs::read_dir(&checkpoints).map_err(failed(&checkpoints))? {
             let path = entry.map_err(failed(&checkpoints))?.path();
             if path == last {
                 continue;
             }
-            if Some(&path) == best.as_ref() {
+            if Some(path.as_path()) == best {
                 state::forget(&path)?;
             } else {
                 fs::remove_dir_all(&path).map_err(failed(&path))?;

@@ -42,8 +42,12 @@ impl Distillation {
         check_absent(&[("unlabelled_sentences", idle)], "`unlabelled` is given")?;
         check_count("unlabelled_sentences", drawn.unwrap_or(1), usize::MAX)?;
         let temperature = *options.distill_temperature.get_or_insert(2.0);
-        let positive = temperature > 0.0 && temperature.is_finite();
-        check("distill_temperature", &temperature, positive, "above 0")?;
+        check(
+            "distill_temperature",
+            &temperature,
+            (0.01..=1000.0).contains(&temperature),
+            "from 0.01 to 1000",
+        )?;
         let weight = *options.distill_weight.get_or_insert(0.7);
         check(
             "distill_weight",

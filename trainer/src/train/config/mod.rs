@@ -246,6 +246,8 @@ pub(super) fn seed_options(options: &TrainOptions) -> Result<Vec<TrainOptions>, 
     if options.folds.is_some() {
         return Err(OptionError::FoldsAndSeeds);
     }
+    let idle = options.soup.is_some() && seeds.len() < 2;
+    check_absent(&[("soup", idle)], "there are at least two `seeds`")?;
     let out = options.out.clone().ok_or(OptionError::Missing("out"))?;
     let of_seed = |(at, &seed): (usize, &u64)| {
         if seeds[..at].contains(&seed) {

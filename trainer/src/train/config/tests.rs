@@ -146,7 +146,10 @@ fn unusable_options_are_named() {
     assert!(error("ema = 0.9\nswa = 0.5").contains("`ema` and `swa` cannot be given together"));
     assert!(toml::from_str::<TrainOptions>("max_time = \"90\"").is_err());
     assert!(error("teacher = [\"\"]").contains("`teacher`: the name of the model is empty"));
-    assert!(error("teacher = [\"t\"]\ndistill_temperature = 0.0").contains("`distill_temperature`"));
+    for temperature in ["0.0", "1e30"] {
+        let text = format!("teacher = [\"t\"]\ndistill_temperature = {temperature}");
+        assert!(error(&text).contains("`distill_temperature`"), "{temperature}");
+    }
     assert!(error("teacher = [\"t\"]\ndistill_weight = 0.0").contains("`distill_weight`"));
     for option in [
         "word_dropout",
@@ -294,4 +297,6 @@ fn every_seed_has_a_directory_of_its_own() {
     assert_eq!(found, [(1, "o/seed-1".into()), (3, "o/seed-3".into())]);
     let twice = seed_configs(&options("seeds = [1, 1]"));
     assert!(matches!(twice, Err(OptionError::SameSeed(1))));
+    let alone = seed_configs(&options("seeds = [1]\nsoup = \"uniform\"")).unwrap_err();
+    assert!(alone.to_string().contains("`soup` has no effect"), "{alone}");
 }

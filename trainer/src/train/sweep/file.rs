@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use crate::train::config::TrainConfig;
@@ -19,6 +20,8 @@ use crate::train::sweep::error::SweepError;
 
 /// The longest name of a combination, in characters.
 const LONGEST_NAME: usize = 120;
+/// The most combinations of a random search.
+const MOST_RUNS: usize = 100_000;
 /// How often a random search may draw a combination that it has already, for each combination that it is to have.
 const REPEATS: usize = 100;
 
@@ -261,8 +264,8 @@ impl Check<'_> {
             }
             draws.push((option, draw));
         }
-        if random.runs == 0 {
-            return Err(self.values("runs", "it must be at least 1"));
+        if random.runs == 0 || random.runs > MOST_RUNS {
+            return Err(self.values("runs", "it must be from 1 to 100000"));
         }
         let mut generator = StdRng::seed_from_u64(random.seed);
         let mut combinations: Vec<Table> = Vec::new();
@@ -304,7 +307,8 @@ fn takes(option: &str, value: &Value) -> Result<(), String> {
     }
 }
 
-/// A name that tells a combination from others and can be that of a directory.
+/// A name that can be that of a directory and depends on the values alone. Where it leaves something of them out, it ends in a
+/// hash that tells them from others.
 fn name(values: &Table) -> String {
     let all: Vec<String> = values
         .iter()
@@ -315,7 +319,12 @@ fn name(values: &Table) -> String {
         letter if letter.is_alphanumeric() => letter,
         _ => '-',
     };
-    let name: String = all.join(",").chars().map(allowed).take(LONGEST_NAME).collect();
+    let whole = all.join(",");
+    let mut name: String = whole.chars().map(allowed).take(LONGEST_NAME).collect();
+    if name != whole {
+        let hash = Sha256::digest(whole.as_bytes());
+        name += &format!("-{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3]);
+    }
     // No name begins with a dot, since every option begins with a letter.
     match name.is_empty() {
         true => "defaults".to_owned(),
@@ -440,7 +449,14 @@ mod tests {
                 with("[grid]\n[random]\nruns = 1\n"),
                 "either the table [grid] or the table [random]",
             ),
-            (with("[random]\nruns = 0\n"), "`runs`: it must be at least 1"),
+            (
+                with("[random]\nruns = 0\n"),
+                "`runs`: it must be from 1 to 100000",
+            ),
+            (
+                with("[random]\nruns = 1000000000000\n"),
+                "`runs`: it must be from 1 to 100000",
+            ),
             (format!("seed = [1]\n{OPTIONS}[grid]\n"), "unknown field `seed`"),
             (
                 format!("seeds = [1, 1]\n{OPTIONS}[grid]\n"),
@@ -473,5 +489,9 @@ mod tests {
                 .all(|name| !name.contains(['/', ' ', '[']) && name.len() < 130)
         );
         assert_eq!(super::tests::names(&format!("{OPTIONS}[grid]\n")), ["defaults"]);
+        // The name of a combination does not depend on the others.
+        let of = |values: &str| super::tests::names(&format!("{OPTIONS}[grid]\nselect_by = [{values}]\n"));
+        let (one, both) = (of("\"a-b\""), of("\"a/b\", \"a-b\""));
+        assert!(both[0] != both[1] && both[1] == one[0], "{both:?} {one:?}");
     }
 }

@@ -52,7 +52,7 @@ impl CombinationOutcome {
             name,
             values,
             dev_f1: f1.and_then(|f1| Spread::of(&f1)),
-            seconds: runs.iter().map(|run| run.seconds).sum(),
+            seconds: runs.iter().fold(0.0, |sum, run| sum + run.seconds),
             failed: runs.iter().find_map(|run| run.failed.clone()),
             runs,
             command,

@@ -78,7 +78,11 @@ fn a_training_that_is_stopped_anywhere_and_resumed_is_the_same_to_the_last_bit()
         let config = two_epochs(dir.path(), &out);
         let stopped = train(&config, Beginning::New, &mut [&mut Stop::after(step)]).unwrap();
         assert_eq!((stopped.end, stopped.steps.len()), (End::Interrupted, step));
+        // A process that is killed while it removes an earlier checkpoint leaves a part of it.
+        let earlier = config.out.join("checkpoints/step-000000");
+        std::fs::create_dir(&earlier).unwrap();
         let resumed = train(&config, Beginning::Resumed, &mut []).unwrap();
+        assert!(!earlier.exists());
         assert_eq!((resumed.end, &resumed.records), (End::Finished, &whole.records));
         assert_eq!(
             outcome(&dir.path().join(&out)),
