@@ -66,7 +66,7 @@ fn seeds_and_checkpoints_are_averaged_and_evaluated() {
     assert!(evaluated.contains("micro"), "{evaluated}");
     let message = fail(soup("greedy").arg("--data").arg(&dev));
     assert!(
-        message.contains("exists; choose another directory by --out"),
+        message.contains("exists; choose another directory with --out"),
         "{message}"
     );
 }
@@ -89,7 +89,7 @@ fn a_run_says_by_what_its_best_checkpoint_is_chosen_and_where_its_schedule_ends(
         .arg(&out);
     let longer = told(&mut more);
     assert!(
-        longer.contains("the run has 2 epochs, no longer 1: its schedule (linear) ends at step"),
+        longer.contains("the run has 2 epochs instead of 1: its schedule (linear) now ends at step"),
         "{longer}"
     );
     let message = fail(train(dir.path(), &dir.path().join("other")).args(["--select-by", "animal"]));

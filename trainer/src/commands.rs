@@ -90,7 +90,7 @@ pub(crate) fn train(
     }
     if report.end == End::OutOfTime {
         eprintln!(
-            "ended at step {}, because the time of the run was over. Continue with: nerve-trainer train --resume --out {} \
+            "stopped at step {}: the run has taken its --max-time. A longer one, earlier parts included, continues it: nerve-trainer train --resume --out {} \
              --max-time DURATION",
             report.steps.len(),
             config.out.display()

@@ -78,7 +78,7 @@ pub enum CorpusError {
         problem: String,
     },
     /// No dev split can be drawn.
-    #[error("{}: all sentences have the same words, so that no dev split can be drawn from them; give one", path.display())]
+    #[error("{}: no dev split can be drawn from sentences that all have the same words; give a file with --dev", path.display())]
     NoDraw {
         /// The training file.
         path: PathBuf,

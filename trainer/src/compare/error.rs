@@ -28,14 +28,14 @@ pub enum CompareRunsError {
         path: PathBuf,
     },
     /// A model that is no run has no dev split.
-    #[error("{} is a model without a run, which has no dev split; give the file to evaluate on by --data", path.display())]
+    #[error("{} is a model without a run, which has no dev split; give the file to evaluate on with --data", path.display())]
     NeedsData {
         /// The directory.
         path: PathBuf,
     },
     /// Two runs were evaluated on different sentences.
     #[error(
-        "the runs in {} and {} have different dev sentences; give the file to evaluate both on by --data",
+        "the runs in {} and {} have different dev sentences, as folds have; give the file to evaluate both on with --data",
         one.display(),
         other.display()
     )]

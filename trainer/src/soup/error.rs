@@ -23,7 +23,7 @@ pub enum SoupError {
     #[error("a greedy soup is chosen on labeled sentences; give --data, or make a uniform soup")]
     NoData,
     /// There is something where the soup is to be written.
-    #[error("{} exists; choose another directory by --out", .0.display())]
+    #[error("{} exists; choose another directory with --out", .0.display())]
     Exists(PathBuf),
     /// Two checkpoints differ in what the mean of their weights needs to be the same.
     #[error(

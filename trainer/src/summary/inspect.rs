@@ -84,7 +84,7 @@ pub fn inspect_corpus(
     notices.extend(corpus_notices(&summary, &named));
     let drawn = splits.draw.map(|draw| {
         format!(
-            "the corpus has no dev split: {} of its {} training sentences would be it, drawn by the seed {}",
+            "the corpus has no dev split: a training would draw {} of its {} training sentences for one (seed {})",
             dev.sentences.len(),
             train.sentences.len() + dev.sentences.len(),
             draw.seed

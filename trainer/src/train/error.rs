@@ -47,7 +47,9 @@ pub enum TrainError {
     #[error("the corpus' labels: {0}")]
     Labels(#[from] LabelError),
     /// The longest window is longer than the base has positions.
-    #[error("max_length is {max_length}, but the base model has {positions} positions")]
+    #[error(
+        "`max_length` is {max_length}, but the base model has {positions} positions; give at most so many"
+    )]
     MaxLength {
         /// The length asked for.
         max_length: usize,
@@ -173,7 +175,7 @@ pub enum TrainError {
     },
     /// Another process writes the run.
     #[error(
-        "another process writes the run in {}; wait until it ends or stop it, or choose another directory by --out",
+        "another process writes the run in {}; wait until it ends or stop it, or choose another directory with --out",
         dir.display()
     )]
     InUse {
@@ -191,7 +193,7 @@ pub enum TrainError {
     },
     /// A run is resumed with the options that determine its weights as it was started with.
     #[error(
-        "the run in {} was started with other options; resume it with the same values, or choose another directory by --out:{}",
+        "the run in {} was started with other options; resume it with the same values, or choose another directory with --out:{}",
         dir.display(),
         differences.iter().map(|difference| format!("\n  {difference}")).collect::<String>()
     )]
@@ -204,7 +206,7 @@ pub enum TrainError {
     /// A run is resumed for fewer epochs than it has begun.
     #[error(
         "`epochs` is {epochs}, but the run in {} has already made steps of epoch {begun}; \
-         give at least {begun}, or choose another directory by --out",
+         give at least {begun}, or choose another directory with --out",
         dir.display()
     )]
     FewerEpochs {

@@ -242,8 +242,8 @@ impl fmt::Display for Notice {
                 path,
             } => write!(
                 f,
-                "the corpus has no dev split: {dev} of its {} training sentences are it, drawn by the seed {seed}, and stand in {}; \
-                 --dev gives a dev split, --dev-fraction and --dev-seed draw another",
+                "the corpus has no dev split: {dev} of its {} training sentences were drawn for one (seed {seed}) and saved to {}; --dev \
+                 gives a dev split, --dev-fraction and --dev-seed draw another",
                 dev + train,
                 path.display()
             ),
@@ -294,7 +294,7 @@ impl fmt::Display for Notice {
                 example: (original, repeated),
             } => write!(
                 f,
-                "{} of {second} {} in {first} too, the first on {repeated} and {original}: scores on {second} are too high by what is learned by heart",
+                "{} of {second} {} in {first} too, the first on {repeated} and {original}: scores on {second} are too high, because the model has seen these sentences",
                 count_sentences(*sentences),
                 if *sentences == 1 { "is" } else { "are" }
             ),
@@ -315,8 +315,8 @@ impl fmt::Display for Notice {
                 done,
             } => write!(
                 f,
-                "the run has {now} epochs, no longer {before}: its schedule ({schedule}) ends at step {steps}; the {done} steps \
-                 made until then had the learning rates of an end at step {steps_before}"
+                "the run has {now} epochs instead of {before}: its schedule ({schedule}) now ends at step {steps}; the first {done} \
+                 steps had the learning rates of an end at step {steps_before}"
             ),
             Self::Teachers {
                 teachers,
@@ -326,7 +326,7 @@ impl fmt::Display for Notice {
                 unlabeled_with_entities,
             } => write!(
                 f,
-                "distilled from {}: the teachers find entities in {with_entities} of {sentences} training sentences and in \
+                "teachers: {}; they find entities in {with_entities} of {sentences} training sentences and in \
                  {unlabeled_with_entities} of {unlabeled} sentences without labels",
                 list(teachers)
             ),

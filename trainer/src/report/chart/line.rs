@@ -160,7 +160,10 @@ fn spread(values: impl Iterator<Item = f64>) -> Range<f64> {
     if high - low > 1e-9 * low.abs().max(high.abs()) {
         return low..high;
     }
-    let room = if high == 0.0 { 1.0 } else { 0.1 * high.abs() };
+    if high == 0.0 {
+        return 0.0..1.0;
+    }
+    let room = 0.1 * high.abs();
     low - room..high + room
 }
 

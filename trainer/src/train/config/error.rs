@@ -24,7 +24,7 @@ pub enum OptionError {
         source: toml::de::Error,
     },
     /// An option without a default is absent.
-    #[error("`{0}` is missing")]
+    #[error("`{0}` is missing; give it")]
     Missing(&'static str),
     /// An option that names files is an empty list.
     #[error("`{0}` names no file; remove it, or name one")]

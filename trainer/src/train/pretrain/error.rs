@@ -21,7 +21,7 @@ pub enum PretrainError {
     /// A resumed run has another value of an option.
     #[error(
         "the pre-training in {} was started with `{option}` {recorded}, not {given}; resume it with the same value, or choose \
-         another directory by --out",
+         another directory with --out",
         dir.display()
     )]
     OtherOption {

@@ -86,7 +86,7 @@ pub enum SweepError {
     /// The directory holds a sweep with other fixed options.
     #[error(
         "the sweep in {} was started with other [options]: `{option}` {recorded}, not {given}; \
-         restore it, or choose another directory by --out",
+         restore it, or choose another directory with --out",
         dir.display()
     )]
     OtherOptions {

@@ -227,7 +227,7 @@ fn the_run_and_the_card_name_the_teachers() {
     let run_dir = dir.path().join("run");
     let read = |file: &str| std::fs::read_to_string(run_dir.join(file)).unwrap();
     assert!(read("config.toml").contains(&format!("teacher = [\"{teacher}\"]")));
-    assert!(read("report.html").contains("distilled from"));
+    assert!(read("report.html").contains("teachers: "));
     let card = std::fs::read_to_string(report.best.join("README.md")).unwrap();
     assert!(
         card.contains("Distilled from `teacher/best` (Hinton et al. 2015)."),

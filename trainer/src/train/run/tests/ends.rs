@@ -101,7 +101,7 @@ fn a_finished_run_continues_for_more_epochs_with_a_new_end_of_its_schedule() {
     };
     let told = |report: &TrainReport| report.notices.iter().filter(|notice| **notice == new_end).count();
     assert_eq!((told(&first), told(&report)), (0, 1));
-    assert!(page() != before && page().contains("no longer 2: its schedule (linear) ends at step 20"));
+    assert!(page() != before && page().contains("instead of 2: its schedule (linear) now ends at step 20"));
     assert_eq!(first.steps[..], report.steps[..10]);
     // After the warm-up of 2 of 20 steps the rate falls to 0 in 18 steps: half of the peak is left after step 11.
     assert!((report.steps[11].learning_rate - 0.5 * 5e-3).abs() < 1e-9);
