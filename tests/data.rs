@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
-use crate::fixture::{binary, fail, output, repository, succeed, tiny, tiny_corpus, train};
+use crate::fixture::{binary, fail, output, repository, succeed, tiny, tiny_corpus, train, train_on};
 use crate::hub::Hub;
 
 const BRANCH: &str = "refs/convert/parquet";
@@ -18,38 +17,6 @@ fn fixture(name: &str) -> PathBuf {
 /// The same sentences as the Parquet files, as CoNLL.
 const COLUMNS: &str =
     "Ann\tB-PER\nLee\tI-PER\nsees\tO\nRome\tB-LOC\n\nit\tO\nrains\tO\n\nNew\tB-LOC\nYork\tI-LOC\n!\tO\n\n";
-
-/// A training of the tiny model on other data.
-fn train_on(data: &[&str], corpus: &Path, out: &Path) -> Command {
-    let mut command = binary("nerve-trainer");
-    command
-        .arg("train")
-        .args(data)
-        .args(["--base"])
-        .arg(corpus)
-        .arg("--out")
-        .arg(out);
-    command.args([
-        "--init",
-        "scratch",
-        "--reports=false",
-        "--hidden-size",
-        "32",
-        "--epochs",
-        "2",
-    ]);
-    command.args([
-        "--batch-size",
-        "2",
-        "--max-length",
-        "48",
-        "--threads",
-        "2",
-        "--seed",
-        "1",
-    ]);
-    command
-}
 
 #[test]
 fn parquet_trains_evaluates_calibrates_and_exports_as_the_same_sentences_do() {

@@ -1,8 +1,11 @@
 //! A tiny tagger that is trained from scratch once for all tests, and functions that run commands.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -175,11 +178,15 @@ pub(crate) fn tiny() -> &'static Tiny {
 
 /// The command that trains a tiny tagger from scratch.
 pub(crate) fn train(corpus: &Path, out: &Path) -> Command {
+    train_on(&[OsStr::new("--data"), corpus.as_os_str()], corpus, out)
+}
+
+/// The command that trains a tiny tagger from scratch on these data, with the tokenizer of a corpus.
+pub(crate) fn train_on(data: &[impl AsRef<OsStr>], corpus: &Path, out: &Path) -> Command {
     let mut command = binary("nerve-trainer");
     command
         .arg("train")
-        .arg("--data")
-        .arg(corpus)
+        .args(data)
         .arg("--base")
         .arg(corpus)
         .arg("--out")
@@ -205,4 +212,25 @@ pub(crate) fn train(corpus: &Path, out: &Path) -> Command {
     ]);
     command.args(["--max-length", "48", "--threads", "2", "--seed", "1"]);
     command
+}
+
+/// What a command says on standard error that gets SIGINT once a file has content, and then ends as interrupted.
+pub(crate) fn interrupted(command: &mut Command, file: &Path) -> String {
+    let process = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    let has_begun = || std::fs::metadata(file).is_ok_and(|file| file.len() > 0);
+    while !has_begun() && Instant::now() < end {
+        sleep(Duration::from_millis(1));
+    }
+    let mut interrupt = Command::new("kill");
+    interrupt.args(["-INT", &process.id().to_string()]);
+    assert!(interrupt.status().unwrap().success());
+    let output = process.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    said
 }

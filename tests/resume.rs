@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::fixture::{binary, succeed, tiny_corpus, train};
+use crate::fixture::{binary, interrupted, succeed, tiny_corpus, train};
 
 const OPTIONS: [&str; 7] = [
     "--epochs",
@@ -85,23 +85,8 @@ fn an_interrupted_training_says_how_it_goes_on() {
     tiny_corpus(dir.path());
     let (whole, stopped) = (dir.path().join("whole"), dir.path().join("stopped"));
     succeed(train(dir.path(), &whole).args(OPTIONS));
-    let process = train(dir.path(), &stopped)
-        .args(OPTIONS)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let end = Instant::now() + Duration::from_secs(60);
-    let has_begun = || std::fs::metadata(stopped.join("steps.jsonl")).is_ok_and(|file| file.len() > 0);
-    while !has_begun() && Instant::now() < end {
-        sleep(Duration::from_millis(1));
-    }
-    let mut interrupt = Command::new("kill");
-    interrupt.args(["-INT", &process.id().to_string()]);
-    assert!(interrupt.status().unwrap().success());
-    let output = process.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(130), "{said}");
+    let mut command = train(dir.path(), &stopped);
+    let said = interrupted(command.args(OPTIONS), &stopped.join("steps.jsonl"));
     let advice = said.lines().last().unwrap();
     let (step, advised) = advice.split_once(". Continue with: nerve-trainer ").unwrap();
     assert!(step.starts_with("stopped at step "), "{advice}");

@@ -1,13 +1,11 @@
 //! Many runs by one command: sweeps, cross-validation, and their comparison.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::fixture::{binary, fail, succeed, tiny_corpus, train};
+use crate::fixture::{binary, fail, interrupted, succeed, tiny_corpus, train};
 
 fn write_sweep(dir: &Path, grid: &str) {
     let corpus = dir.display();
@@ -43,22 +41,8 @@ fn a_sweep_is_interrupted_continued_and_its_combinations_compared() {
         best.starts_with("nerve-trainer train ") && best.contains("--seeds=1,2"),
         "{printed}"
     );
-    let process = sweep(dir.path(), &stopped)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
     let first = stopped.join("learning_rate=0.001/seed-1/steps.jsonl");
-    let end = Instant::now() + Duration::from_secs(60);
-    while !std::fs::metadata(&first).is_ok_and(|file| file.len() > 0) && Instant::now() < end {
-        sleep(Duration::from_millis(1));
-    }
-    let mut interrupt = Command::new("kill");
-    interrupt.args(["-INT", &process.id().to_string()]);
-    assert!(interrupt.status().unwrap().success());
-    let output = process.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(130), "{said}");
+    interrupted(&mut sweep(dir.path(), &stopped), &first);
     succeed(&mut sweep(dir.path(), &stopped));
     for run in ["learning_rate=0.001/seed-1", "learning_rate=0.005/seed-2"] {
         for file in ["steps.jsonl", "records.jsonl", "best/model.safetensors"] {

@@ -44,7 +44,7 @@ fn belongs_to(base: char, invisible: char) -> bool {
 
 /// Whether a character is white space, a control character, or one that Unicode has ignored where it cannot be shown
 /// (`Default_Ignorable_Code_Point`), such as a zero-width space or a soft hyphen.
-fn is_invisible(character: char) -> bool {
+pub(crate) fn is_invisible(character: char) -> bool {
     character.is_whitespace()
         || character.is_control()
         || matches!(

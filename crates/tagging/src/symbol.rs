@@ -1,10 +1,13 @@
 //! Words that consist of symbols.
 
-/// Whether a word has neither a letter nor a digit: an emoji, a dash, a bullet, a quotation mark, an emoticon.
+use crate::invisible::is_invisible;
+
+/// Whether a word has neither a letter nor a digit that a reader sees: an emoji, a dash, a bullet, a quotation mark, an emoticon.
 ///
 /// Such words stand inside names (`AT & T`), but no name consists of them.
 pub fn is_symbol(word: &str) -> bool {
-    !word.chars().any(char::is_alphanumeric)
+    let is_read = |character: char| character.is_alphanumeric() && !is_invisible(character);
+    !word.chars().any(is_read)
 }
 
 #[cfg(test)]
@@ -13,7 +16,21 @@ mod tests {
 
     #[test]
     fn a_letter_or_digit_of_any_script_makes_a_word() {
-        for symbol in ["😀", "—", "•", ":)", "🇺🇸", "❤️", "", "\u{200d}", "…", "™", "$"] {
+        // U+3164 and U+FFA0 are letters of Hangul without a shape.
+        for symbol in [
+            "😀",
+            "—",
+            "•",
+            ":)",
+            "🇺🇸",
+            "❤️",
+            "",
+            "\u{200d}",
+            "…",
+            "™",
+            "$",
+            "\u{3164}\u{ffa0}",
+        ] {
             assert!(is_symbol(symbol), "{symbol}");
         }
         for word in ["a", "#x", "é", "東", "7", "½", "①", "ß", "ـس", "@_b"] {

@@ -1,24 +1,16 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::testing::write_corpus;
+use crate::testing::{tiny_options, write_corpus};
 use crate::train::config::{TrainConfig, seed_configs};
-use crate::train::options::{Init, TrainOptions};
+use crate::train::options::TrainOptions;
 use crate::train::{Beginning, TrainingHook, train, train_seeds};
 
 fn options(dir: &Path, out: &str) -> TrainOptions {
     TrainOptions {
-        data: Some(dir.to_string_lossy().into_owned()),
-        out: Some(dir.join(out)),
-        init: Some(Init::Scratch),
-        vocab: Some(dir.to_owned()),
-        hidden_size: Some(32),
         epochs: Some(8),
-        batch_size: Some(4),
-        learning_rate: Some(5e-3),
         reports: Some(false),
-        threads: Some(2),
-        ..TrainOptions::default()
+        ..tiny_options(dir, out)
     }
 }
 

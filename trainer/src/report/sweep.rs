@@ -11,6 +11,7 @@ use crate::report::error::{ReportError, write as write_file};
 use crate::report::html::{Page, Section, figures, table};
 use crate::report::number::{format_number, format_percent};
 use crate::train::spread::Spread;
+use crate::train::sweep::draw::number;
 use crate::train::sweep::outcome::{CombinationOutcome, SweepReport};
 
 /// Values whose greatest is this many times their least are drawn by their logarithm.
@@ -212,14 +213,6 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Float(number) => format_number(*number),
         value => value.to_string(),
-    }
-}
-
-fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Integer(value) => Some(*value as f64),
-        Value::Float(value) => Some(*value),
-        _ => None,
     }
 }
 

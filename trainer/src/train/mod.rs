@@ -11,6 +11,7 @@ pub(crate) mod error;
 mod example;
 mod files;
 mod finish;
+mod fitting;
 mod folds;
 mod hook;
 mod learning_rate;

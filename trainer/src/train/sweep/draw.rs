@@ -111,7 +111,8 @@ fn rounded(value: f64) -> f64 {
     text.parse().unwrap_or(value)
 }
 
-fn number(value: &Value) -> Option<f64> {
+/// A TOML number; `None` for other values.
+pub(crate) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Integer(value) => Some(*value as f64),
         Value::Float(value) => Some(*value),

@@ -1,7 +1,7 @@
 //! Trains many configurations, by a grid or at random (Bergstra and Bengio 2012), and compares them on dev.
 
 mod command_line;
-mod draw;
+pub(crate) mod draw;
 mod error;
 mod file;
 pub(crate) mod outcome;

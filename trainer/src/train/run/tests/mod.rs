@@ -12,25 +12,18 @@ mod several;
 
 use super::*;
 
-use crate::testing::write_corpus;
-use crate::train::notice::Notice;
-use crate::train::options::{Init, TrainOptions};
-use crate::train::subwords::LabeledSubwords;
+use std::path::Path;
 
-fn options(dir: &Path, out: &str) -> TrainOptions {
-    TrainOptions {
-        data: Some(dir.to_string_lossy().into_owned()),
-        out: Some(dir.join(out)),
-        init: Some(Init::Scratch),
-        vocab: Some(dir.to_owned()),
-        hidden_size: Some(32),
-        epochs: Some(12),
-        batch_size: Some(4),
-        learning_rate: Some(5e-3),
-        threads: Some(2),
-        ..TrainOptions::default()
-    }
-}
+use candle_core::Device;
+
+use crate::evaluate::checkpoint::CheckpointTagger;
+use crate::evaluate::evaluate;
+use crate::testing::{tiny_options as options, write_corpus};
+use crate::train::hook::StepEvent;
+use crate::train::notice::Notice;
+use crate::train::options::TrainOptions;
+use crate::train::record::{EvaluationRecord, StepRecord, TestedCheckpoint};
+use crate::train::subwords::LabeledSubwords;
 
 fn run(options: TrainOptions) -> Result<TrainReport, TrainError> {
     train(&TrainConfig::new(options).unwrap(), Beginning::New, &mut [])
