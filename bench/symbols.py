@@ -23,19 +23,19 @@ def main():
     parser.add_argument("files", type=pathlib.Path, nargs="*", default=[HERE / "symbols.txt"])
     parser.add_argument("--kind", choices=["bundle", "checkpoint"], default="bundle")
     parser.add_argument("--binaries", type=pathlib.Path, default=HERE.parent / "target/release")
-    parser.add_argument("--unconstrained", action="store_true", help="with each word's most probable label")
-    parser.add_argument("--most", type=int, metavar="N", help="fail if a file has more than N such entities")
+    parser.add_argument("--unconstrained", action="store_true", help="take each word's most probable label")
+    parser.add_argument("--most", type=int, metavar="N", help="exit with 1 if a file has more than N such entities")
     parser.add_argument("--show", action="store_true", help="print the entities, too")
     arguments = parser.parse_args()
     exceeded = False
     for path in arguments.files:
         found = entities(arguments, path)
-        silly = [entity for entity in found if not any(map(str.isalnum, entity["text"]))]
-        print(f"{path.name}: {len(silly)} of {len(found)} entities have no letter or digit")
+        symbols = [entity for entity in found if not any(map(str.isalnum, entity["text"]))]
+        print(f"{path.name}: {len(symbols)} of {len(found)} entities have no letter or digit")
         if arguments.show:
-            for entity in silly:
+            for entity in symbols:
                 print(f"  {entity['text']}  {entity['type']}")
-        exceeded = exceeded or (arguments.most is not None and len(silly) > arguments.most)
+        exceeded = exceeded or (arguments.most is not None and len(symbols) > arguments.most)
     raise SystemExit(1 if exceeded else 0)
 
 

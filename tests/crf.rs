@@ -47,12 +47,13 @@ fn transitions_are_exported_and_decide_in_every_program() {
     };
     let of_checkpoint = evaluated("--checkpoint", &run.join("best"));
     assert_eq!(of_checkpoint, evaluated("--bundle", &bundle));
-    let tag = || {
+    let tag = |aggregation: &str| {
         let server = Server::start(&bundle, &[]);
-        let text = "In Port Ra , I met Cy Dahl today !";
-        server.post("/ner", &json!({ "text": text })).body["entities"].clone()
+        let body = json!({ "text": "In Port Ra , I met Cy Dahl today !", "aggregation": aggregation });
+        server.post("/ner", &body).body["entities"].clone()
     };
-    assert!(!tag().as_array().unwrap().is_empty());
+    assert_ne!(tag("first"), json!([]));
+    let of_tokens = tag("simple");
     // Every label but `O` is forbidden behind every other: the version hashes the scores, so it has to be the right one.
     for row in 0..width {
         for next in 1..width - 1 {
@@ -70,7 +71,10 @@ fn transitions_are_exported_and_decide_in_every_program() {
     let version = message.split("content of the manifest makes ").nth(1).unwrap();
     stated["version"] = json!(version.split(':').next().unwrap());
     std::fs::write(&manifest, stated.to_string()).unwrap();
-    assert_eq!(tag(), json!([]));
+    assert_eq!(tag("first"), json!([]));
+    // Transitions are those of words, not of tokens.
+    assert_eq!(tag("simple"), of_tokens);
+    assert_ne!(of_tokens, json!([]));
     stated["transitions"] = json!([[0.0]]);
     std::fs::write(&manifest, stated.to_string()).unwrap();
     let message = fail(&mut command);

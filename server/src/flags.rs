@@ -54,12 +54,12 @@ pub struct TagFlags {
     /// The file to tag, or - for standard input.
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
-    /// Format of the input [default: by the file's extension, ndjson for .jsonl and .ndjson, lines for .txt, parquet for
-    /// .parquet, arrow for .arrows].
+    /// Format of the input [default: by the file's extension, ndjson for .jsonl, .ndjson and .json, lines for .txt, parquet
+    /// for .parquet, arrow for .arrows].
     #[arg(long, value_enum)]
     pub input: Option<InputFormat>,
-    /// Format of the output [default: by the extension of --out, ndjson for .jsonl and .ndjson, conll for .conll, html for .html,
-    /// parquet for .parquet, arrow for .arrows; ndjson without --out or without an extension].
+    /// Format of the output [default: by the extension of --out, ndjson for .jsonl, .ndjson and .json, conll for .conll, .iob, .iob2
+    /// and .bio, html for .html, parquet for .parquet, arrow for .arrows; ndjson without --out or without an extension].
     #[arg(long, value_enum)]
     pub output: Option<OutputFormat>,
     /// File to write [default: standard output].

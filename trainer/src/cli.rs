@@ -38,7 +38,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         publish: PublishArgs,
     },
-    /// Continue the pre-training of a model on text of its domain, by masked language modelling of whole words.
+    /// Continue the pre-training of a model on text of its domain, by masked language modeling of whole words.
     ///
     /// The model in OUT/last is a base for `train`. Its perplexity is measured on sentences that are held out. The head for masked
     /// words is that of the base, or new if the base has none.
@@ -65,8 +65,9 @@ pub(crate) enum Command {
     },
     /// Compare runs: curves, options in which they differ, dev scores by type, and whether a difference of F1 is real.
     ///
-    /// A RUN is the directory of a run, or one that holds the runs of several seeds, all of which are used. The best checkpoint of
-    /// each is evaluated on dev, and the paired bootstrap (Koehn 2004) draws sentences with replacement.
+    /// A RUN is the directory of a run, of the runs of several seeds or folds, of a checkpoint or of a bundle; folds, checkpoints
+    /// and bundles need --data. The best checkpoint of each run is evaluated, and the paired bootstrap (Koehn 2004) draws sentences
+    /// with replacement.
     Compare {
         /// Directories of runs; the first is the one that the others are compared with.
         #[arg(value_name = "RUN", required = true, num_args = 2..)]
@@ -110,7 +111,8 @@ pub(crate) enum Command {
         /// Give the tagger running text, and score spans of it.
         #[arg(long)]
         raw: bool,
-        /// Take each word's most probable label, even where the labels make no valid IOB2.
+        /// Take each word's most probable label: without transition scores, and even where the labels make no valid sequence or an
+        /// entity consists of symbols.
         #[arg(long)]
         unconstrained: bool,
     },
@@ -168,7 +170,8 @@ pub(crate) enum Command {
         /// not lower.
         #[arg(long, requires = "data")]
         greedy: bool,
-        /// Labeled sentences that the checkpoints were not trained on, to evaluate and calibrate on: CoNLL, or JSON lines.
+        /// Labeled sentences that the checkpoints were not trained on, to evaluate and calibrate on: CoNLL, JSON lines or
+        /// Parquet.
         #[arg(long, value_name = "FILE")]
         data: Option<PathBuf>,
         #[command(flatten)]
@@ -205,7 +208,8 @@ pub(crate) enum Command {
         /// What to print.
         #[arg(long, value_enum, default_value_t)]
         output: OutputFormat,
-        /// Take each word's most probable label, even where the labels make no valid IOB2.
+        /// Take each word's most probable label: without transition scores, and even where the labels make no valid sequence or an
+        /// entity consists of symbols.
         #[arg(long)]
         unconstrained: bool,
         /// The file; `-` is standard input.
@@ -236,8 +240,8 @@ pub(crate) struct ReadArgs {
 /// The corpus to inspect; the options are those of `train`.
 #[derive(Args)]
 pub(crate) struct DataArgs {
-    /// Corpus: a directory with a train file and optionally a dev and a test file, `wnut17`, or a data set of the hub such as
-    /// tner/wnut2017, which @ and a revision and : and a configuration may follow. A path that exists is a directory.
+    /// Corpus: a directory with a train file and optionally a dev and a test file, `wnut17`, or a data set of the hub,
+    /// OWNER/NAME[@REVISION][:CONFIG], such as tner/wnut2017. An existing path takes precedence over the hub.
     #[arg(long, value_name = "DIR|wnut17|HUB_ID", required_unless_present = "train")]
     data: Option<String>,
     /// Files of the train split, in place of those of --data; may be given several times.

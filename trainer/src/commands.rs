@@ -89,11 +89,16 @@ pub(crate) fn train(
         return Ok(Outcome::Interrupted);
     }
     if report.end == End::OutOfTime {
+        let arguments = [
+            "train".into(),
+            "--out".into(),
+            config.out.clone().into_os_string(),
+        ];
         eprintln!(
-            "stopped at step {}: the run has taken its --max-time. A longer one, earlier parts included, continues it: nerve-trainer train --resume --out {} \
+            "stopped at step {}: the run has taken its --max-time. A longer one, earlier parts included, continues it: {} \
              --max-time DURATION",
             report.steps.len(),
-            config.out.display()
+            resume_command(arguments.into_iter())
         );
     }
     if let Some(test) = &report.test {
@@ -248,7 +253,7 @@ fn read_corpus((path, read): (&Path, &ReadOptions), labels: &LabelSet) -> Result
     Ok(corpus)
 }
 
-fn warn(warnings: &[String]) {
+pub(crate) fn warn(warnings: &[String]) {
     for warning in warnings {
         eprintln!("warning: {warning}");
     }

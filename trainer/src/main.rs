@@ -70,11 +70,7 @@ fn run(cli: Cli) -> Result<Outcome> {
             threads,
         } => {
             let read = read.options()?;
-            if data.is_none() && read != ReadOptions::default() {
-                anyhow::bail!(
-                    "--word-column, --tag-column and --labels say how the file of --data is read; give it as well"
-                );
-            }
+            check_read(data.is_some(), &read)?;
             let bootstrap = Bootstrap {
                 resamples: resamples as usize,
                 seed,
@@ -140,6 +136,7 @@ fn run(cli: Cli) -> Result<Outcome> {
                 false => SoupKind::Uniform,
             };
             let read = read.options()?;
+            check_read(data.is_some(), &read)?;
             let data = data.as_deref().map(|data| (data, &read));
             commands::soup(&checkpoint, &out, kind, data, threads)?;
         }
@@ -172,4 +169,14 @@ fn decoding(unconstrained: bool) -> Decoding {
         true => Decoding::Independent,
         false => Decoding::Constrained,
     }
+}
+
+/// An error if options say how the file of `--data` is read, and there is none.
+fn check_read(has_data: bool, read: &ReadOptions) -> Result<()> {
+    if !has_data && *read != ReadOptions::default() {
+        anyhow::bail!(
+            "--word-column, --tag-column, --labels and --map-labels say how the file of --data is read; give --data as well"
+        );
+    }
+    Ok(())
 }

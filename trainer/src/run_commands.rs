@@ -10,7 +10,7 @@ use nerve_trainer::{
     run_sweep,
 };
 
-use crate::commands::{Outcome, failed, resume_command};
+use crate::commands::{Outcome, failed, resume_command, warn};
 
 pub(crate) fn pretrain(options: PretrainOptions, resume: bool) -> Result<Outcome> {
     let (settings, beginning) = match resume {
@@ -18,8 +18,8 @@ pub(crate) fn pretrain(options: PretrainOptions, resume: bool) -> Result<Outcome
         false => (PretrainSettings::new(options)?, Beginning::New),
     };
     let interrupted = interrupt_flag()?;
-    let told = |text: &str| eprintln!("{text}");
-    let report = nerve_trainer::pretrain(&settings, beginning, &interrupted, told)?;
+    let announce = |text: &str| eprintln!("{text}");
+    let report = nerve_trainer::pretrain(&settings, beginning, &interrupted, announce)?;
     if report.is_interrupted {
         eprintln!(
             "stopped at step {}. Continue with: {}",
@@ -37,7 +37,7 @@ pub(crate) fn sweep(config: &Path, out: &Path) -> Result<Outcome> {
     let mut progress = TerminalProgress::new(interrupt_flag()?);
     let announce = |text: &str| eprintln!("{text}");
     let Some(report) = run_sweep(&sweep, out, &mut [&mut progress], announce)? else {
-        eprintln!("stopped; the same command continues");
+        eprintln!("stopped. Run the same command again to continue the sweep");
         return Ok(Outcome::Interrupted);
     };
     print!("{}", sweep_table(&report));
@@ -78,6 +78,7 @@ pub(crate) fn compare(
     json: bool,
 ) -> Result<()> {
     let found = compare_runs(runs, options)?;
+    warn(&found.warnings);
     if let Some(page) = page {
         fs::write(page, found.html()).map_err(|error| failed("write", page, &error))?;
     }
@@ -123,7 +124,7 @@ fn comparison_table(found: &Comparison) -> String {
             100.0 * of.low,
             100.0 * of.high,
             of.p,
-            if of.p < 0.05 {
+            if of.is_significant() {
                 ""
             } else {
                 ": no evidence of a difference"

@@ -10,6 +10,21 @@ pub(crate) fn joined<T>(handle: thread::ScopedJoinHandle<'_, T>) -> T {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// What `work` yields for each item, on a thread each, in the order of the items.
+pub(crate) fn on_threads<I: Send, T: Send>(
+    items: impl IntoIterator<Item = I>,
+    work: impl Fn(I) -> T + Sync,
+) -> Vec<T> {
+    let work = &work;
+    thread::scope(|scope| {
+        let handles: Vec<_> = items
+            .into_iter()
+            .map(|item| scope.spawn(move || work(item)))
+            .collect();
+        handles.into_iter().map(joined).collect()
+    })
+}
+
 /// Runs `work` on all items, on at most `threads` threads whose items have similar total sizes; the results are in the order
 /// of the items.
 pub(crate) fn for_each_balanced<I: Send, T: Send, E: Send>(
@@ -31,14 +46,8 @@ pub(crate) fn for_each_balanced<I: Send, T: Send, E: Send>(
     let run = |bin: Vec<(usize, I)>| -> Result<Vec<(usize, T)>, E> {
         bin.into_iter().map(|(at, item)| Ok((at, work(item)?))).collect()
     };
-    let parts: Vec<Result<Vec<(usize, T)>, E>> = thread::scope(|scope| {
-        let handles: Vec<_> = bins
-            .into_iter()
-            .filter(|(_, bin)| !bin.is_empty())
-            .map(|(_, bin)| scope.spawn(|| run(bin)))
-            .collect();
-        handles.into_iter().map(joined).collect()
-    });
+    let bins = bins.into_iter().map(|(_, bin)| bin);
+    let parts = on_threads(bins.filter(|bin| !bin.is_empty()), run);
     let mut results = Vec::new();
     for part in parts {
         results.extend(part?);

@@ -1,6 +1,6 @@
 //! A dev split drawn from the training sentences.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use nerve_tagging::Sentence;
 use sha2::{Digest, Sha256};
@@ -20,17 +20,15 @@ impl DevDraw {
     /// Sentences with the same words stay together. The order of hashes decides, so that the draw depends on the seed and the
     /// sentences alone, whatever file and place they have.
     pub(crate) fn draw(&self, sentences: &[Sentence]) -> Option<Vec<bool>> {
-        let mut groups: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
-        for (index, sentence) in sentences.iter().enumerate() {
-            groups.entry(self.hash(sentence)).or_default().push(index);
-        }
+        let mut groups = equal_sentences(sentences);
+        groups.sort_by_cached_key(|group| self.hash(&sentences[group[0]]));
         if groups.len() < 2 {
             return None;
         }
         let wanted = (self.fraction * sentences.len() as f64).round() as usize;
         let wanted = wanted.clamp(1, sentences.len() - 1);
         let mut drawn: Vec<usize> = Vec::with_capacity(wanted);
-        for group in groups.values() {
+        for group in &groups {
             if drawn.len() + group.len() <= wanted {
                 drawn.extend(group);
             }
@@ -38,7 +36,7 @@ impl DevDraw {
         if drawn.is_empty() {
             drawn.extend(
                 groups
-                    .values()
+                    .iter()
                     .min_by_key(|group| group.len())
                     .into_iter()
                     .flatten(),
@@ -62,6 +60,20 @@ impl DevDraw {
         }
         hasher.finalize().into()
     }
+}
+
+/// The indices of the sentences, those with the same words together, in the order of their first sentences.
+pub fn equal_sentences(sentences: &[Sentence]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut group_of: HashMap<&[String], usize> = HashMap::new();
+    for (index, sentence) in sentences.iter().enumerate() {
+        let group = *group_of.entry(&sentence.words).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[group].push(index);
+    }
+    groups
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use nerve_tagging::Sentence;
 
 use crate::error::CorpusError;
 
-/// For types of a corpus, the types that they are read as. An empty type drops the entities; other types stay.
+/// The types that the types of a corpus are read as: renamed, merged, or dropped where the new type is empty. A type without an
+/// entry stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelMap {
     path: PathBuf,
@@ -49,7 +50,7 @@ impl LabelMap {
                 continue;
             };
             let new = self.types.get(own).map_or(own, String::as_str);
-            // An orphan `I-X` after another type, which becomes the same.
+            // `I-b` after a word of type `a` starts an entity; where both become one type, only `B-` keeps them apart.
             let starts = previous
                 .as_ref()
                 .is_some_and(|(before, mapped)| before != own && mapped == new);
@@ -74,7 +75,7 @@ impl LabelMap {
         }
     }
 
-    /// A sentence on the types of the map that are none of `types`; nothing if all are.
+    /// A sentence that names the types of the map that are not in `types`; `None` if all are.
     pub(crate) fn unknown(&self, types: &BTreeSet<String>) -> Option<String> {
         let unknown: Vec<String> = self
             .types

@@ -24,7 +24,7 @@ mod wnut17;
 mod words;
 
 pub use corpus::{Corpus, entity_types};
-pub use dev_draw::DevDraw;
+pub use dev_draw::{DevDraw, equal_sentences};
 pub use entries::Entries;
 pub use entry::{Content, Entry, TextEntity};
 pub use error::CorpusError;

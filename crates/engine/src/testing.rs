@@ -26,6 +26,7 @@ pub fn text_model(max_tokens: usize) -> TextModel {
     TextModel {
         pipeline: Arc::new(PipelineTokenizer::new(&tokenizer, max_tokens + 2)),
         decoder: Decoder::new(&labels),
+        token_decoder: Decoder::new(&labels),
         labels,
         name: "test".to_owned(),
         version: "v1".to_owned(),

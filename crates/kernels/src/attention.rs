@@ -19,7 +19,7 @@ pub(crate) struct Projections<'a> {
     pub(crate) rows: &'a [f32],
     pub(crate) hidden: usize,
     pub(crate) heads: usize,
-    /// What is added to scores.
+    /// The bias of each head and distance, added to the scaled scores; none if the model has no position biases.
     pub(crate) bias: Option<&'a PositionBias>,
 }
 
@@ -36,7 +36,8 @@ pub(crate) struct HeadBuffers {
     keys: Vec<f32>,
     /// Scores, then weights, `[queries][length]`, padded to whole vectors.
     weights: Vec<f32>,
-    /// Biases by distance, from the first key of the last query to the padding behind the last key of the first one.
+    /// Biases of a head by distance, `[length - 1 + padded length]`: element `i` is of the distance `i - (length - 1)` from query
+    /// to key. The biases of a query begin at `length - 1` minus its position in the sequence.
     biases: Vec<f32>,
 }
 

@@ -228,7 +228,7 @@ impl Encoder {
         &self.layers
     }
 
-    /// What is added to attention scores.
+    /// The bias by distance that is added to attention scores, if the model has one.
     pub(crate) fn position_bias(&self) -> Option<&PositionBias> {
         self.position_bias.as_ref()
     }

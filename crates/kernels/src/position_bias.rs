@@ -1,4 +1,4 @@
-//! What is added to attention scores by the distance from query to key.
+//! The bias by distance from query to key that is added to attention scores.
 
 use thiserror::Error;
 
@@ -58,7 +58,8 @@ impl PositionBias {
         self.heads
     }
 
-    /// Writes the biases of a head from the distance `-farthest` on.
+    /// Writes the biases of a head, one for each element of `to`, for the distances from `-farthest` on, where the key is
+    /// `farthest` tokens before the query.
     pub(crate) fn write(&self, head: usize, farthest: usize, to: &mut [f32]) {
         let width = 2 * self.longest + 1;
         let row = &self.rows[head * width..][..width];

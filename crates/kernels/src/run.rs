@@ -269,7 +269,7 @@ struct Block<'b> {
     shape: Shape,
     /// The lengths of all sequences.
     lengths: &'b [usize],
-    /// What is added to attention scores.
+    /// The bias by distance that is added to attention scores, if the model has one.
     bias: Option<&'b PositionBias>,
     first: Option<&'b Layer>,
     /// The hidden states of the block's rows.

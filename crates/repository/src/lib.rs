@@ -41,6 +41,7 @@ pub use dataset_address::HubDataset;
 pub use family::{Family, POSITION_BIAS};
 pub use file_info::FileInfo;
 pub use files::{FileError, create_dir_synced, parent, rename_synced, set_readable, sync, write_synced};
+pub use hex::hex;
 pub use hub_source::HubSource;
 pub use json_file::JsonFile;
 pub use locate::{LocateError, Located, ModelKind, locate, onnx_files, plain_graph};

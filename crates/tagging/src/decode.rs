@@ -123,6 +123,14 @@ impl Decoder {
             .then_some(Self { transitions, ..self })
     }
 
+    /// The same decoder without transition scores.
+    pub fn without_transitions(self) -> Self {
+        Self {
+            transitions: None,
+            ..self
+        }
+    }
+
     /// Whether transition scores are added to the logits.
     pub fn has_transitions(&self) -> bool {
         self.transitions.is_some()

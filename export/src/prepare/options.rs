@@ -14,8 +14,8 @@ pub struct CheckpointOptions {
     /// [default: fp32].
     #[arg(long, env = "NERVE_PRECISION", value_name = "fp32|fp16|int8")]
     pub precision: Option<Precision>,
-    /// Sentences like those to be tagged, on which the int8 ranges of a checkpoint are observed: CoNLL, JSON lines, Parquet, or one text a
-    /// line.
+    /// Sentences like those to be tagged, on which the int8 ranges of a checkpoint are observed: CoNLL, JSON lines, Parquet, or
+    /// one text a line.
     #[arg(long, env = "NERVE_CALIBRATION", value_name = "FILE")]
     pub calibration: Option<PathBuf>,
 }

@@ -35,7 +35,7 @@ macro_rules! with_tag_options {
             labels: Option<Vec<String>>,
             /// What is labeled and by which tokens; `first` where absent.
             aggregation: Option<Aggregation>,
-            /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
+            /// Whether the labels make a valid sequence, no `I-X` without its `B-X`, and no entity of symbols alone; yes where absent.
             constrained: Option<bool>,
             $(#[$include_words])*
             include_words: Option<bool>,

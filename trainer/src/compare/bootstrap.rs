@@ -9,6 +9,9 @@ use serde::Serialize;
 /// The share of the resampled differences that lie below the interval, and above it.
 const TAIL: f64 = 0.025;
 
+/// The p-value below which a difference is significant.
+const LEVEL: f64 = 0.05;
+
 /// How often and from which seed sentences are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Bootstrap {
@@ -27,8 +30,16 @@ pub struct Difference {
     pub low: f64,
     /// The upper end of its 95% interval.
     pub high: f64,
-    /// The two-sided p-value: twice the share of the resamples in which the difference has not the sign that most have.
+    /// The two-sided p-value: twice the share of the resamples whose difference is 0 or has the less frequent sign, the corpus
+    /// itself counted as one of them; at most 1.
     pub p: f64,
+}
+
+impl Difference {
+    /// Whether the p-value is below 0.05.
+    pub fn is_significant(&self) -> bool {
+        self.p < LEVEL
+    }
 }
 
 impl Bootstrap {

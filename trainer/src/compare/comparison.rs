@@ -54,6 +54,7 @@ pub fn compare(paths: &[PathBuf], options: &CompareOptions<'_>) -> Result<Compar
         difference: options.bootstrap.difference(&counts[0], &counts[other]),
     });
     Ok(Comparison {
+        warnings: options.data.map_or_else(Vec::new, |_| corpus.warnings()),
         split: corpus.split_name(),
         path: corpus.path.clone(),
         sentences: corpus.sentences.len(),

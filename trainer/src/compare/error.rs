@@ -14,7 +14,7 @@ use crate::train::error::TrainError;
 pub enum CompareRunsError {
     /// A directory holds neither a run nor runs nor a model.
     #[error(
-        "{} holds no run, no runs of several seeds (seed-N), no checkpoint and no bundle",
+        "{} holds no run, no runs of several seeds or folds (seed-N, fold-N), no checkpoint and no bundle",
         path.display()
     )]
     NoRun {

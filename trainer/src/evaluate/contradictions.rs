@@ -46,7 +46,7 @@ pub fn contradictions(corpus: &Corpus, taggers: &[Answers]) -> Vec<Contradiction
     let mut found: Vec<Contradiction> = common
         .map(|error| Contradiction {
             confidence: confidence(&error, taggers),
-            path: corpus.path.clone(),
+            path: corpus.file(error.sentence).to_owned(),
             line: corpus.line(error.sentence, error.covered_words().start),
             error,
         })

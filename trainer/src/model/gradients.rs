@@ -1,6 +1,7 @@
 //! The loss and the gradients of one shard of a batch.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::backprop::GradStore;
+use candle_core::{D, DType, Result, Tensor, Var};
 use candle_nn::ops::log_softmax;
 
 use crate::model::bert::BertTagger;
@@ -15,7 +16,7 @@ use crate::train::targets::Targets;
 pub(crate) struct Gradients {
     /// The shard's contribution to the mean loss of the step.
     pub(crate) loss: f64,
-    /// The most probable label of each labeled token.
+    /// The most probable label of each token of the batch, by its logits alone; empty for a masked model.
     pub(crate) predicted: Vec<u32>,
     /// The gradient of each parameter, in name order; `None` for the word embeddings and for frozen parameters.
     pub(crate) dense: Vec<Option<Tensor>>,
@@ -147,13 +148,12 @@ fn pass_gradients(
     let dense = tagger
         .parameters()
         .iter()
-        .map(
-            |(name, var)| match pass.weights.take(var).or_else(|| store.get(var).cloned()) {
-                Some(gradient) => gradient.contiguous().map(Some),
-                None if name == WORD_EMBEDDINGS || tagger.parameters().is_frozen(name) => Ok(None),
-                None => candle_core::bail!("the graph has lost the parameter {name}"),
-            },
-        )
+        .map(|(name, var)| match gradient_of(&pass, &store, var)? {
+            None if name != WORD_EMBEDDINGS && !tagger.parameters().is_frozen(name) => {
+                candle_core::bail!("the graph has lost the parameter {name}")
+            }
+            gradient => Ok(gradient),
+        })
         .collect::<Result<_>>()?;
     let word_rows = match trained.word_rows.as_ref().map(|leaf| store.get(leaf)) {
         Some(Some(gradient)) => Some(gradient.contiguous()?),
@@ -167,6 +167,12 @@ fn pass_gradients(
         word_ids: batch.ids().to_vec(),
         word_rows,
     })
+}
+
+/// The gradient of a parameter after a backward pass; `None` if the graph does not contain it.
+pub(super) fn gradient_of(pass: &Pass, store: &GradStore, var: &Var) -> Result<Option<Tensor>> {
+    let gradient = pass.weights.take(var).or_else(|| store.get(var).cloned());
+    gradient.map(|gradient| gradient.contiguous()).transpose()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::log_softmax;
 
 use crate::model::bert::BertTagger;
-use crate::model::gradients::Gradients;
+use crate::model::gradients::{Gradients, gradient_of};
 use crate::model::network::Pass;
 use crate::model::packed::Packed;
 use crate::model::parameters::{Parameters, WORD_EMBEDDINGS};
@@ -66,9 +66,7 @@ impl MaskedModel {
         let mut table = None;
         let mut dense = Vec::with_capacity(self.parameters().iter().len());
         for (name, var) in self.parameters().iter() {
-            let gradient = pass.weights.take(var).or_else(|| store.get(var).cloned());
-            let gradient = gradient.map(|gradient| gradient.contiguous()).transpose()?;
-            dense.push(match (name, gradient) {
+            dense.push(match (name, gradient_of(&pass, &store, var)?) {
                 (WORD_EMBEDDINGS, gradient) => {
                     table = gradient;
                     None

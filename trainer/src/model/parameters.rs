@@ -91,6 +91,11 @@ impl Parameters {
         self.vars.iter().map(|(name, var)| (name.as_str(), var))
     }
 
+    /// The names and the variables of the parameters that are trained, in name order.
+    pub(crate) fn trained(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.iter().filter(|(name, _)| !self.is_frozen(name))
+    }
+
     /// The variable of this name.
     pub fn get(&self, name: &str) -> Option<&Var> {
         self.vars.get(name)

@@ -12,7 +12,7 @@ use crate::train::targets::{LabeledRun, Targets};
 /// `logits` is `[tokens, labels]`, for the tokens of the runs in order. `transitions` is `[labels + 1, labels + 1]`: the score of
 /// the column's label after the row's, where the last index is the border of a sentence. The score of a sequence of labels is
 /// the sum of their logits and transitions; the likelihood is its softmax over all sequences, those that the scheme forbids
-/// included. It is computed on the CPU.
+/// included. It is computed on the CPU; the result is on the device of the logits.
 pub(crate) fn crf(logits: &Tensor, transitions: &Tensor, targets: &Targets) -> Result<Tensor> {
     let (tokens, labels) = logits.dims2()?;
     let covered: usize = targets.runs.iter().map(|run| run.length).sum();
@@ -34,10 +34,13 @@ pub(crate) fn crf(logits: &Tensor, transitions: &Tensor, targets: &Targets) -> R
         runs: targets.runs.clone(),
         gradients: Mutex::default(),
     };
-    let (logits, transitions) = (logits.contiguous()?, transitions.contiguous()?);
-    logits
-        .to_device(&Device::Cpu)?
-        .apply_op2(&transitions.to_device(&Device::Cpu)?, operator)
+    let (on_cpu, transitions) = (
+        logits.contiguous()?.to_device(&Device::Cpu)?,
+        transitions.contiguous()?.to_device(&Device::Cpu)?,
+    );
+    on_cpu
+        .apply_op2(&transitions, operator)?
+        .to_device(logits.device())
 }
 
 struct Crf {

@@ -13,9 +13,6 @@ use crate::report::chart::line::{LineChart, Series};
 use crate::report::html::{Page, Section, figures, table};
 use crate::report::number::format_percent;
 
-/// Below this p-value a difference is called real.
-const LEVEL: f64 = 0.05;
-
 /// Values after steps.
 type Curve = Vec<(f64, f64)>;
 
@@ -43,7 +40,7 @@ pub struct ComparedRun {
     pub deviation: Option<f64>,
     /// Mean entity F1 of each type.
     pub types: BTreeMap<String, f64>,
-    /// Seconds of training of all models.
+    /// Seconds of training of all models; 0 for a checkpoint or bundle without a run.
     pub seconds: f64,
     /// How the training went; empty for a model without a run.
     #[serde(skip)]
@@ -73,6 +70,9 @@ pub struct Setting {
 /// Several runs on the same sentences.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
+    /// What a user should know of the file that the runs are evaluated on instead of dev, in a sentence each.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
     /// The name of the file without its extension, such as `dev`.
     pub split: String,
     /// The file.
@@ -124,7 +124,7 @@ impl Comparison {
                 signed(of.f1),
                 format!("{} to {}", signed(of.low), signed(of.high)),
                 format!("{:.4}", of.p),
-                match of.p < LEVEL {
+                match of.is_significant() {
                     true => "yes".to_owned(),
                     false => "no evidence".to_owned(),
                 },
@@ -134,7 +134,8 @@ impl Comparison {
             p {
                 "The paired bootstrap (Koehn 2004) draws the sentences " (self.bootstrap.resamples)
                 " times with replacement, the same ones for both runs, and of a run with several models as many models. The interval holds \
-                 95% of the differences. p is twice the share of the draws whose difference has the other sign. A \
+                 95% of the differences. p is twice the share of the draws whose difference is 0 or has the less frequent sign, at most 1; the sentences \
+                 as they are count as one draw. A \
                  difference of checkpoints that were chosen on these sentences flatters the run that tried more."
             }
             (table(&["entity F1, points", "difference", "95% interval", "p", "significant"], rows))
@@ -277,6 +278,7 @@ mod tests {
     #[test]
     fn the_page_has_differences_scores_settings_and_curves() {
         let comparison = Comparison {
+            warnings: Vec::new(),
             split: "dev".to_owned(),
             path: PathBuf::from("dev.conll"),
             sentences: 7,

@@ -15,9 +15,9 @@ use crate::report::run::errors::marked;
 use crate::train::spread::Spread;
 
 /// Contradictions that are shown.
-const OPEN: usize = 100;
+const SHOWN: usize = 100;
 /// Further contradictions that a click shows.
-const FOLDED: usize = 900;
+const COLLAPSED: usize = 900;
 
 /// What tells the runs apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum SeriesKind {
 }
 
 impl SeriesKind {
-    /// The name of one run's difference: `seed`.
+    /// The noun for what differs between the runs: `seed` or `fold`.
     pub fn singular(self) -> &'static str {
         match self {
             Self::Seeds => "seed",
@@ -217,8 +217,8 @@ impl SeriesReport {
     }
 
     fn contradicted(&self) -> Markup {
-        let (open, rest) = self.contradictions.split_at(OPEN.min(self.contradictions.len()));
-        let folded = &rest[..FOLDED.min(rest.len())];
+        let (open, rest) = self.contradictions.split_at(SHOWN.min(self.contradictions.len()));
+        let folded = &rest[..COLLAPSED.min(rest.len())];
         let judges = match self.kind {
             SeriesKind::Seeds => {
                 "The best checkpoints of all seeds give the same answer, and it is not the gold label. "
@@ -232,7 +232,7 @@ impl SeriesReport {
                 (judges) "A person should check these sentences first: either the label is wrong, or the sentence is hard. \
                  They are sorted by confidence, the mean probability of the labels of the marked words. "
                 (self.contradictions.len()) " are found"
-                @if folded.len() < rest.len() { "; the first " (OPEN + FOLDED) " are listed" }
+                @if folded.len() < rest.len() { "; the first " (SHOWN + COLLAPSED) " are listed" }
                 "."
             }
             @if !open.is_empty() {
@@ -322,9 +322,9 @@ mod tests {
     #[test]
     fn of_many_contradictions_the_rest_is_counted() {
         let mut report = report();
-        report.contradictions = vec![report.contradictions[0].clone(); OPEN + FOLDED + 1];
+        report.contradictions = vec![report.contradictions[0].clone(); SHOWN + COLLAPSED + 1];
         let html = report.html();
         assert!(html.contains("1001 are found; the first 1000 are listed."));
-        assert_eq!(html.matches("dev&lt;1&gt;.conll:17").count(), OPEN + FOLDED);
+        assert_eq!(html.matches("dev&lt;1&gt;.conll:17").count(), SHOWN + COLLAPSED);
     }
 }

@@ -11,6 +11,7 @@ use crate::report::error::{ReportError, write as write_file};
 use crate::report::html::{Page, Section, figures, table};
 use crate::report::number::{format_number, format_percent};
 use crate::train::spread::Spread;
+use crate::train::sweep::command_line::text;
 use crate::train::sweep::draw::number;
 use crate::train::sweep::outcome::{CombinationOutcome, SweepReport};
 
@@ -207,12 +208,11 @@ fn bars(option: &str, points: &[(&Value, f64)]) -> Markup {
     .figure()
 }
 
-/// A value without the quotes of TOML.
+/// A value as a table shows it: a fraction with few digits, a text without quotes.
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
         Value::Float(number) => format_number(*number),
-        value => value.to_string(),
+        value => text(value),
     }
 }
 

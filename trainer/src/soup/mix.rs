@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Error;
 use nerve_corpus::Corpus;
 use nerve_inference::evaluate;
-use nerve_repository::Calibration;
+use nerve_repository::{Calibration, TRANSITIONS};
 use nerve_tagging::Evaluation;
 
 use crate::evaluate::calibration::calibrate;
@@ -151,11 +151,21 @@ impl SoupRequest<'_> {
         let tagger = CheckpointTagger::open(&first.path, first.max_length, self.threads)?;
         for (at, other) in others.iter().enumerate() {
             let added = 1.0 / (at + 2) as f64;
-            let (other, _) = ModelDir::open(&other.path)?.into_tagger(&other.labels, 0)?;
+            let (network, _) = ModelDir::open(&other.path)?.into_tagger(&other.labels, 0)?;
+            let has_transitions =
+                [tagger.network(), &network].map(|network| network.parameters().get(TRANSITIONS).is_some());
+            if has_transitions[0] != has_transitions[1] {
+                return Err(SoupError::Different {
+                    paths: [first.path.clone(), other.path.clone()],
+                    what: format!("`{TRANSITIONS}` of model.safetensors"),
+                    values: has_transitions.map(|has| if has { "present" } else { "absent" }.to_owned()),
+                });
+            }
             for (name, mean) in tagger.network().parameters().iter() {
-                let weights = other.parameters().get(name);
-                let weights =
-                    weights.ok_or_else(|| Error::Msg(format!("a checkpoint has no parameter {name}")))?;
+                let weights = network
+                    .parameters()
+                    .get(name)
+                    .ok_or_else(|| Error::Msg(format!("{} has no parameter {name}", other.path.display())))?;
                 let kept = (mean.as_tensor().detach() * (1.0 - added))?;
                 mean.set(&(kept + (weights.as_tensor().detach() * added)?)?)?;
             }

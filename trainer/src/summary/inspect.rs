@@ -11,12 +11,10 @@ use crate::data::error::DataError;
 use crate::data::open::open_splits;
 use crate::summary::corpus::CorpusSummary;
 use crate::summary::notices::corpus_notices;
+use crate::train::config::DEFAULT_MAX_LENGTH;
 use crate::train::config::data::TrainingData;
 use crate::train::notice::Notice;
 use nerve_corpus::{Corpus, CorpusError, entity_types};
-
-/// The longest window of a training by default.
-const MAX_LENGTH: usize = 128;
 
 /// Why a corpus cannot be inspected.
 #[derive(Debug, Error)]
@@ -60,7 +58,7 @@ pub fn inspect_corpus(
     let (train, dev) = splits.read_train_and_dev()?;
     let test = splits.read_test()?;
     let tokenizer = base.map(base_tokenizer).transpose()?;
-    let max_length = max_length.unwrap_or(MAX_LENGTH);
+    let max_length = max_length.unwrap_or(DEFAULT_MAX_LENGTH);
     if let Some(tokenizer) = &tokenizer {
         let (before, after) = tokenizer.specials();
         WindowLimits::for_encoder(max_length, before + after)?;

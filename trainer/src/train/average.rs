@@ -33,7 +33,7 @@ impl AveragedWeights {
         total: usize,
         threads: usize,
     ) -> Result<Self> {
-        let trained = parameters.iter().filter(|(name, _)| !parameters.is_frozen(name));
+        let trained = parameters.trained();
         let slot = |(name, weights): (&str, &Var)| {
             Ok(Slot {
                 name: name.to_owned(),
@@ -98,7 +98,8 @@ impl AveragedWeights {
     /// Restores the average of `count` steps after `step` steps. Returns the name of a tensor that is missing or of another
     /// size, if there is one.
     ///
-    /// If a later end of the run makes stochastic averaging begin later, it begins anew.
+    /// If a later end of the run makes stochastic averaging begin at or after `step`, the average begins anew. Otherwise it keeps
+    /// all steps averaged so far, also those before the new beginning.
     pub(super) fn restore(
         &mut self,
         step: usize,

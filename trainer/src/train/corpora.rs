@@ -1,9 +1,8 @@
 //! The sentences that a run is trained and evaluated on: the train and dev splits, or the folds of the train split.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 
-use nerve_corpus::{Corpus, CorpusError, Splits};
+use nerve_corpus::{Corpus, CorpusError, Splits, equal_sentences};
 
 use crate::train::config::TrainConfig;
 use crate::train::config::fold::Fold;
@@ -36,15 +35,7 @@ fn divided(corpus: &Corpus, fold: Fold, seed: u64) -> Result<(Corpus, Corpus), T
 /// distinct sentences are put in an order that the seed determines, the most frequent first; each goes to the smallest fold so
 /// far.
 fn folds(corpus: &Corpus, of: usize, seed: u64) -> Result<Vec<usize>, TrainError> {
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut group_of: HashMap<&[String], usize> = HashMap::new();
-    for (index, sentence) in corpus.sentences.iter().enumerate() {
-        let group = *group_of.entry(&sentence.words).or_insert_with(|| {
-            groups.push(Vec::new());
-            groups.len() - 1
-        });
-        groups[group].push(index);
-    }
+    let groups = equal_sentences(&corpus.sentences);
     if groups.len() < of {
         return Err(TrainError::TooFewForFolds {
             path: corpus.path.clone(),

@@ -223,7 +223,7 @@ pub enum TrainError {
         /// The training file.
         path: PathBuf,
     },
-    /// The optimizer's state is unusable.
+    /// The moments of the optimizer or the average of the weights are unusable.
     #[error("{}: {reason}", path.display())]
     Moments {
         /// The file.
@@ -327,6 +327,14 @@ impl From<TeacherError> for TrainError {
 impl TrainError {
     /// Whether another value of an option can repair the error, so that a sweep records it and goes on.
     pub(super) fn is_of_options(&self) -> bool {
+        // A hub or another host that does not answer says nothing of the options.
+        match self {
+            Self::Data(DataError::Hub { .. } | DataError::Corpus(CorpusError::Download { .. })) => {
+                return false;
+            }
+            Self::Teacher(error) if matches!(**error, TeacherError::Find { .. }) => return false,
+            _ => {}
+        }
         matches!(
             self,
             Self::NotFinite { .. }

@@ -15,7 +15,7 @@ use crate::train::config::averaging::Averaging;
 use crate::train::config::start::InitialModel;
 use crate::train::error::TrainError;
 use crate::train::notice::Notice;
-use crate::train::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
+use crate::train::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, best_of};
 use crate::train::subwords::LabeledSubwords;
 use nerve_corpus::{Corpus, is_wnut17};
 use nerve_repository::ModelAddress;
@@ -95,7 +95,7 @@ impl Finished<'_> {
                 "no better {} in {patience} evaluations",
                 config.select_by.measure()
             )),
-            (End::OutOfTime, _, Some(max_time)) => Some(format!("its time, {max_time}, was over")),
+            (End::OutOfTime, _, Some(max_time)) => Some(format!("the time limit of {max_time} was reached")),
             _ => None,
         };
         facts.extend(reason.map(|reason| ("ended early".to_owned(), reason)));
@@ -104,8 +104,8 @@ impl Finished<'_> {
             facts.push(("tested checkpoint".to_owned(), tested));
         }
         // The summary has a section of its own.
-        let told = |notice: &&Notice| !matches!(notice, Notice::Corpus(_));
-        facts.extend(self.notices.iter().chain(last).filter(told).map(|notice| {
+        let is_listed = |notice: &&Notice| !matches!(notice, Notice::Corpus(_));
+        facts.extend(self.notices.iter().chain(last).filter(is_listed).map(|notice| {
             let name = if notice.is_warning() { "warning" } else { "note" };
             (name.to_owned(), notice.to_string())
         }));
@@ -154,7 +154,7 @@ impl Finished<'_> {
 
     /// Which of the run's evaluations the best checkpoint is of, and which weights it has.
     fn selection(&self, config: &TrainConfig) -> Option<String> {
-        let best = self.records.iter().rev().find(|record| record.best)?;
+        let best = best_of(self.records)?;
         let weights = match (best.averaged, config.averaging) {
             (true, Some(Averaging::Exponential { decay })) => {
                 format!("an exponential moving average (decay {decay}) of the weights of all steps")

@@ -17,7 +17,7 @@ use crate::train::hook::{Hooks, StepEvent, TrainingHook};
 use crate::train::lock::RunLock;
 use crate::train::notice::Notice;
 use crate::train::order;
-use crate::train::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
+use crate::train::record::{End, EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, best_of};
 use crate::train::run_dir::{Reported, RunDir};
 use crate::train::state::TrainingState;
 use crate::train::training::Training;
@@ -29,6 +29,8 @@ pub(super) struct Run<'r> {
     pub(super) dir: RunDir,
     pub(super) dev: Corpus,
     pub(super) set: &'r TrainingSet,
+    // The hash of the training examples.
+    pub(super) examples: String,
     pub(super) training: Training<'r>,
     pub(super) records: Vec<EvaluationRecord>,
     pub(super) steps: Vec<StepRecord>,
@@ -156,10 +158,14 @@ impl Run<'_> {
             _ => self.evaluated(&since)?,
         };
         self.records.push(record);
-        self.save()?;
+        // The state of a checkpoint that is already the last one must not count a record that is not in its file yet.
+        if self.saved.0 != self.training.optimizer.steps() {
+            self.save()?;
+        }
         if let Some(record) = self.records.last() {
             hooks.on_evaluation(record, &timing)?;
         }
+        self.save()?;
         self.commit()
     }
 
@@ -206,7 +212,7 @@ impl Run<'_> {
         let last = self.records.last().map_or(0, |record| record.step);
         let since = &self.steps[last.min(self.steps.len())..];
         let step = self.training.optimizer.steps();
-        let best = self.records.iter().rev().find(|record| record.best);
+        let best = best_of(&self.records);
         let mut record = EvaluationRecord {
             epoch: step.div_ceil(self.set.steps.per_epoch),
             step,
@@ -236,7 +242,7 @@ impl Run<'_> {
         let state = TrainingState {
             step: self.training.optimizer.steps(),
             records: self.records.len(),
-            examples: self.set.hash(),
+            examples: self.examples.clone(),
             seconds: self.seconds(),
             averaged: average.map_or(0, AveragedWeights::count),
         };
@@ -256,7 +262,7 @@ impl Run<'_> {
 
     /// Makes the last checkpoint the one that a resumed run continues from.
     fn commit(&self) -> Result<(), TrainError> {
-        let best = self.records.iter().rev().find(|record| record.best);
+        let best = best_of(&self.records);
         self.dir.commit(self.saved.0, best)
     }
 
@@ -321,7 +327,7 @@ impl Run<'_> {
     }
 
     fn best_step(&self) -> usize {
-        let best = self.records.iter().rev().find(|record| record.best);
+        let best = best_of(&self.records);
         best.map_or(0, |record| record.step)
     }
 }

@@ -124,8 +124,8 @@ macro_rules! options {
 
 options! {
     fixed {
-        /// Corpus: a directory with a train file and optionally a dev and a test file, `wnut17`, or a data set of the hub such as
-        /// tner/wnut2017, which @ and a revision and : and a configuration may follow. A path that exists is a directory.
+        /// Corpus: a directory with a train file and optionally a dev and a test file, `wnut17`, or a data set of the hub,
+        /// OWNER/NAME[@REVISION][:CONFIG], such as tner/wnut2017. An existing path takes precedence over the hub.
         #[arg(long, value_name = "DIR|wnut17|HUB_ID")]
         data: String,
         /// Files of the train split, in place of those of --data; may be given several times.
@@ -154,8 +154,8 @@ options! {
         /// third, of outer entities].
         #[arg(long, value_name = "COLUMN", value_parser = nerve_corpus::parse_column)]
         tag_column: NonZeroUsize,
-        /// Names of the numbers that JSON lines, and Parquet files without names of their own, have as tags: a file, one name a line or a JSON array, or a list such as
-        /// O,B-PER,I-PER.
+        /// Names of the numbers that JSON lines, and Parquet files without names of their own, have as tags: a file, one name a
+        /// line or a JSON array, or a list such as O,B-PER,I-PER.
         #[arg(long, value_name = "FILE|LIST")]
         labels: String,
         /// Model to start from: a Hugging Face directory or a hub id, which may end with @REVISION, of a BERT, DistilBERT, RoBERTa,
@@ -270,8 +270,8 @@ options! {
         /// [default: 0.7].
         #[arg(long, value_name = "W")]
         distill_weight: f64,
-        /// File of text without labels that the teachers label: a sentence a line, JSON lines, or CoNLL, whose tags are
-        /// ignored. May be given several times. The sentences are mixed with the training sentences.
+        /// File of text without labels that the teachers label: a sentence a line, JSON lines, CoNLL or Parquet, whose
+        /// tags are ignored. May be given several times. The sentences are mixed with the training sentences.
         #[arg(long, value_name = "FILE", alias = "unlabeled")]
         #[serde(alias = "unlabeled")]
         unlabelled: Vec<PathBuf>,

@@ -9,6 +9,14 @@ use crate::train::example::Example;
 /// The number of consecutive batches whose windows are sorted by length together.
 const GROUPED_BATCHES: usize = 50;
 
+/// The purpose of the generator of the order of an epoch.
+const ORDER: u64 = 0;
+/// The purpose of the generator of dropout.
+const DROPOUT: u64 = 1;
+/// The purpose of the generator of a subset of the training sentences.
+const SUBSET: u64 = 2;
+/// The purpose of the generator of sentences without labels.
+const UNLABELED: u64 = 3;
 /// The purpose of the generator of folds.
 const FOLDS: u64 = 0x666f_6c64;
 /// The purpose of the generator of masks.
@@ -21,7 +29,7 @@ fn generator(seed: u64, purpose: u64, index: usize) -> StdRng {
 
 /// The random generator for one kind of change to a sentence in an epoch, both counted from 0.
 pub(super) fn augmentation(seed: u64, kind: u64, epoch: usize, sentence: usize) -> StdRng {
-    // The purposes below 16 are those of `generator`.
+    // `generator` has no purpose from 16 to 16 plus the largest kind.
     seeded([seed, 16 + kind, epoch as u64, sentence as u64])
 }
 
@@ -41,7 +49,7 @@ pub fn batches(
     seed: u64,
     epoch: usize,
 ) -> Vec<Vec<&Example>> {
-    let mut generator = generator(seed, 0, epoch);
+    let mut generator = generator(seed, ORDER, epoch);
     let mut shuffled: Vec<&Example> = examples.iter().collect();
     shuffled.shuffle(&mut generator);
     if !group_by_length {
@@ -58,17 +66,17 @@ pub fn batches(
 
 /// The seed of the dropout in a step, counted from 0.
 pub(super) fn dropout_seed(seed: u64, step: usize) -> u64 {
-    generator(seed, 1, step).random()
+    generator(seed, DROPOUT, step).random()
 }
 
 /// Draws `size` of `count` training sentences without replacement, and returns their indices in ascending order.
 pub(super) fn subset(count: usize, size: usize, seed: u64) -> Vec<usize> {
-    drawn(count, size, generator(seed, 2, 0))
+    drawn(count, size, generator(seed, SUBSET, 0))
 }
 
 /// Draws `size` of `count` sentences without labels as [`subset`] draws training sentences.
 pub(super) fn unlabeled(count: usize, size: usize, seed: u64) -> Vec<usize> {
-    drawn(count, size, generator(seed, 3, 0))
+    drawn(count, size, generator(seed, UNLABELED, 0))
 }
 
 fn drawn(count: usize, size: usize, mut generator: StdRng) -> Vec<usize> {

@@ -27,6 +27,11 @@ pub struct StepRecord {
     pub lines: Vec<usize>,
 }
 
+/// The record of the best evaluation; `None` before the first one.
+pub(crate) fn best_of(records: &[EvaluationRecord]) -> Option<&EvaluationRecord> {
+    records.iter().rev().find(|record| record.best)
+}
+
 /// The record of one evaluation, a line of `records.jsonl`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRecord {
@@ -138,6 +143,6 @@ pub struct TrainReport {
 impl TrainReport {
     /// The record of the best evaluation.
     pub fn best_record(&self) -> Option<&EvaluationRecord> {
-        self.records.iter().rev().find(|record| record.best)
+        best_of(&self.records)
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::evaluate::checkpoint::CheckpointTagger;
 use crate::train::config::TrainConfig;
 use crate::train::error::TrainError;
-use crate::train::record::{EvaluationRecord, Timing};
+use crate::train::record::{EvaluationRecord, Timing, best_of};
 use crate::train::run_dir::RunDir;
 
 /// The configuration and the records of a run, finished or not.
@@ -37,7 +37,7 @@ impl RecordedRun {
 
     /// The record of the best evaluation.
     pub(crate) fn best(&self) -> Option<&EvaluationRecord> {
-        self.records.iter().rev().find(|record| record.best)
+        best_of(&self.records)
     }
 
     /// The seconds of training, without evaluations and without writing files.

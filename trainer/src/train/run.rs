@@ -1,6 +1,5 @@
 //! A training run from corpus to checkpoints.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::base::open::open_base;
@@ -40,7 +39,9 @@ pub enum Beginning {
 /// `tensorboard/`.
 ///
 /// A run that was stopped at any moment and is resumed has the same steps, records and weights, to the last bit, as one
-/// that was not stopped, with the same number of threads on the same kind of machine.
+/// that was not stopped, with the same number of threads on the same kind of machine. A run that ended at `max_time` and is
+/// resumed with a longer one keeps the evaluation made there, which counts for early stopping, for the schedule `plateau` and
+/// for the best checkpoint.
 pub fn train(
     config: &TrainConfig,
     beginning: Beginning,
@@ -114,8 +115,9 @@ pub fn train(
         notices.extend(new_end.filter(|notice| !notices.contains(notice)));
     }
     let mut training = Training::new(config, tagger, &training_set)?;
+    let examples = training_set.hash();
     if let Some(state) = &state {
-        check_state(state, config, &training_set, training_set.path().to_owned())?;
+        check_state(state, config, &training_set, &examples)?;
         let average = training.average.as_mut();
         state.restore(&dir.last(), &mut training.optimizer, average)?;
     }
@@ -142,6 +144,7 @@ pub fn train(
         dir,
         dev,
         set: &training_set,
+        examples,
         saved: state.as_ref().map_or((0, 0), |state| (state.step, state.records)),
         training,
         device,
@@ -176,15 +179,17 @@ pub fn train(
     })
 }
 
-/// An error unless the steps made are steps of this training set and no more than the configured ones.
+/// An error unless the steps made are steps of this training set, whose hash is `examples`, and no more than the configured ones.
 fn check_state(
     state: &TrainingState,
     config: &TrainConfig,
     training_set: &TrainingSet,
-    path: PathBuf,
+    examples: &str,
 ) -> Result<(), TrainError> {
-    if state.examples != training_set.hash() {
-        return Err(TrainError::OtherExamples { path });
+    if state.examples != examples {
+        return Err(TrainError::OtherExamples {
+            path: training_set.path().to_owned(),
+        });
     }
     let steps = &training_set.steps;
     if state.step > steps.total {
@@ -236,12 +241,11 @@ fn own_hooks(config: &TrainConfig, dir: &RunDir) -> Vec<Box<dyn TrainingHook>> {
 fn plan(training: &Training<'_>, training_set: &TrainingSet) -> Plan {
     let network = training.tagger.network();
     let parameters = network.parameters();
-    let trained = parameters.iter().filter(|(name, _)| !parameters.is_frozen(name));
     Plan {
         sentences: training_set.sentences,
         windows: training_set.examples.len(),
         labels: network.config().id2label.len(),
-        parameters: trained.map(|(_, var)| var.elem_count()).sum(),
+        parameters: parameters.trained().map(|(_, var)| var.elem_count()).sum(),
         steps: training_set.steps.total,
         done: training.optimizer.steps(),
         threads: training.config.threads,

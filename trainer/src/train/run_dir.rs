@@ -1,8 +1,8 @@
 //! The files of a run.
 //!
-//! `config.toml`, `steps.jsonl`, `records.jsonl`, `timings.jsonl`, `checkpoints/step-N/` and the links `last` and `best`
-//! to two of those. The link `last` is what a resumed training believes: what was written after the checkpoint it leads to
-//! is cut off, so that a process may be killed between any two writes.
+//! `config.toml`, `steps.jsonl`, `records.jsonl`, `timings.jsonl`, `checkpoints/step-N/`, `checkpoints/step-N-average/` with
+//! the average of the weights, and the links `last` and `best` to two of these checkpoints. A resumed run continues from
+//! `last`: lines written after that checkpoint are cut off, so that a process may be killed between any two writes.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -19,7 +19,7 @@ use crate::train::files::{
 use crate::train::lock::RunLock;
 use crate::train::notice::Notice;
 use crate::train::options::TrainOptions;
-use crate::train::record::{EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing};
+use crate::train::record::{EvaluationRecord, StepRecord, Tested, TestedCheckpoint, Timing, best_of};
 use crate::train::state;
 use crate::train::state::TrainingState;
 use nerve_corpus::Corpus;
@@ -132,8 +132,7 @@ impl RunDir {
         cut(&self.path(STEPS), steps)?;
         cut(&self.path(RECORDS), records)?;
         cut(&self.path(TIMINGS), records)?;
-        let best = self.records()?.into_iter().rev().find(|record| record.best);
-        let best = best.map(|best| self.evaluated(&best));
+        let best = best_of(&self.records()?).map(|best| self.evaluated(best));
         if let Some(best) = &best {
             link(&self.path(BEST), best)?;
         }

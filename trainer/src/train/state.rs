@@ -29,8 +29,7 @@ pub(super) struct TrainingState {
     pub(super) records: usize,
     /// A hash of the training examples.
     pub(super) examples: String,
-    /// The seconds that the run has taken, all its parts together. They change nothing but its end, if it may take only so
-    /// long.
+    /// The seconds that the run has taken, those of earlier processes included. Only `max_time` depends on them.
     #[serde(default)]
     pub(super) seconds: f64,
     /// The number of steps whose weights are in the average.

@@ -1,14 +1,12 @@
 //! The gradient of one step: its batches are computed in sequence, the shards of a batch in parallel.
 
-use std::thread;
-
 use candle_core::Result;
 
 use crate::model::bert::BertTagger;
 use crate::model::gradients;
 use crate::model::gradients::{Gradients, StepLoss};
 use crate::ops::dropout::Dropout;
-use crate::threads::joined;
+use crate::threads::on_threads;
 use crate::train::config::regularization::Regularization;
 use crate::train::example::{Example, pack};
 use crate::train::hook::Prediction;
@@ -68,12 +66,8 @@ pub(super) fn differentiate<'e>(
             gradients(tagger, &packed, &targets, &loss, dropout)
         };
         let shards = shards(batch, threads);
-        let parts: Vec<Result<Gradients>> = thread::scope(|scope| {
-            let handles: Vec<_> = (shard_index..)
-                .zip(&shards)
-                .map(|(shard_index, shard)| scope.spawn(move || of_shard(shard_index, shard)))
-                .collect();
-            handles.into_iter().map(joined).collect()
+        let parts = on_threads((shard_index..).zip(&shards), |(index, shard)| {
+            of_shard(index, shard)
         });
         shard_index += parts.len() as u64;
         let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nerve_corpus::Corpus;
+use nerve_repository::hex;
 use nerve_tagging::{LabelId, LabelSet, SubwordLabels};
 use sha2::{Digest, Sha256};
 
@@ -19,7 +20,7 @@ use crate::train::hook::{ExampleContext, TrainingHook};
 use crate::train::notice::Notice;
 use crate::train::order;
 use crate::train::schedule::Steps;
-use crate::train::teacher::distill::Distilled;
+use crate::train::teacher::distill::TeacherTargets;
 
 /// The windows that a network is trained on, and the resulting numbers of steps.
 pub(super) struct TrainingSet {
@@ -30,7 +31,7 @@ pub(super) struct TrainingSet {
     pub(super) sentences: usize,
     // The training split, for the line numbers in errors and records.
     corpus: Corpus,
-    distilled: Option<Distilled>,
+    distilled: Option<TeacherTargets>,
     augmenter: Option<Augmenter>,
     labeled_subwords: SubwordLabels,
 }
@@ -50,7 +51,7 @@ impl TrainingSet {
         config: &TrainConfig,
         corpus: Corpus,
         trained: &[usize],
-        distilled: Option<Distilled>,
+        distilled: Option<TeacherTargets>,
         tagger: &CheckpointTagger,
         hook: &mut dyn TrainingHook,
     ) -> Result<Self, TrainError> {
@@ -193,7 +194,7 @@ impl TrainingSet {
 
     /// Keeps the teachers' probabilities in the run.
     pub(super) fn keep_targets(&self) -> Result<(), TrainError> {
-        self.distilled.as_ref().map_or(Ok(()), Distilled::keep)
+        self.distilled.as_ref().map_or(Ok(()), TeacherTargets::keep)
     }
 
     /// What the user is told of the teachers, if there are any.
@@ -241,11 +242,7 @@ impl TrainingSet {
                 }
             }
         }
-        hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hex(&hasher.finalize())
     }
 
     /// The line number, in its file, at which the sentence of each window with gold labels begins.

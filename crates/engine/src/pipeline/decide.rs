@@ -1,6 +1,6 @@
 //! The logits of a text's words to their labels, in steps.
 
-use nerve_tagging::{LabelSearch, is_symbol};
+use nerve_tagging::{Decoder, LabelSearch, is_symbol};
 
 use crate::pipeline::aggregation::{Aggregation, DecodingOptions, WordRows};
 use crate::pipeline::error::TagError;
@@ -46,7 +46,7 @@ impl Decision {
                 }
                 false
             }
-            Phase::Search(search) => search.step(&model.decoder, STEP_WORDS),
+            Phase::Search(search) => search.step(decoder(model, self.reading.aggregation), STEP_WORDS),
         }
     }
 
@@ -61,7 +61,8 @@ impl Decision {
             span.and_then(|span| span.slice(&text.words.text))
                 .is_none_or(is_symbol)
         };
-        let labels = model.decoder.finish(search, text.has_subword(), is_symbol);
+        let decoder = decoder(model, self.reading.aggregation);
+        let labels = decoder.finish(search, text.has_subword(), is_symbol);
         let mut labels = labels.ok_or(TagError::InferenceFailed)?;
         let joined = self.reading.aggregation != Aggregation::None;
         if !joined {
@@ -70,12 +71,20 @@ impl Decision {
                 .iter_mut()
                 .zip(text.has_subword())
                 .filter(|(_, seen)| !seen);
-            unseen.for_each(|(label, _)| *label = model.decoder.outside_word());
+            unseen.for_each(|(label, _)| *label = decoder.outside_word());
         }
         Ok(TaggedText {
             words: text.words,
             labels,
             joined,
         })
+    }
+}
+
+/// The decoder of words, or of tokens where these are labeled.
+fn decoder(model: &TextModel, aggregation: Aggregation) -> &Decoder {
+    match aggregation.is_of_tokens() {
+        true => &model.token_decoder,
+        false => &model.decoder,
     }
 }

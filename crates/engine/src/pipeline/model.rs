@@ -17,6 +17,8 @@ pub struct TextModel {
     pub labels: LabelSet,
     /// Decides the labels of a text from its logits, with scores at the model's temperature.
     pub(crate) decoder: Decoder,
+    /// The decoder of tokens. Transition scores are those of words, so it has none.
+    pub(crate) token_decoder: Decoder,
     pub(crate) tokenizer: Arc<TextTokenizer>,
     /// Tokenizes text as the `transformers` pipeline does, for `POST /`.
     pub pipeline: Arc<PipelineTokenizer>,
@@ -42,6 +44,7 @@ impl TextModel {
             precision: info.precision.clone(),
             labels: model.labels().clone(),
             decoder: model.decoder(),
+            token_decoder: model.decoder().without_transitions(),
             tokenizer: Arc::clone(model.tokenizer()),
             pipeline: Arc::new(model.pipeline_tokenizer()),
             splitter: model.splitter(),

@@ -29,6 +29,7 @@ static MODELS: LazyLock<[Arc<TextModel>; 3]> = LazyLock::new(|| {
             version: String::new(),
             precision: String::new(),
             decoder: Decoder::new(&labels),
+            token_decoder: Decoder::new(&labels),
             labels: labels.clone(),
             pipeline: Arc::new(PipelineTokenizer::new(&tokenizer, 128)),
             tokenizer: Arc::clone(&tokenizer),

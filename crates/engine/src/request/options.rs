@@ -67,8 +67,8 @@ pub struct TagOptions {
         help = "What is labeled, and by which tokens [default: first]"
     )]
     pub aggregation: Option<Aggregation>,
-    /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
-    #[arg(long = "unconstrained", action = ArgAction::SetFalse, help = "Decide each label independently: an I-X may then have no B-X before it")]
+    /// Whether the labels make a valid sequence, no `I-X` without its `B-X`, and no entity of symbols alone; yes where absent.
+    #[arg(long = "unconstrained", action = ArgAction::SetFalse, help = "Decide each label independently: an I-X may then have no B-X before it, and an entity may consist of symbols")]
     pub constrained: Option<bool>,
     /// Whether the answer lists every word; yes where absent.
     #[arg(long = "no-words", action = ArgAction::SetFalse, help = "Leave out the words; only for --output ndjson")]

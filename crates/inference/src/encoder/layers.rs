@@ -13,7 +13,7 @@ use crate::encoder::position_bias::{ScoreBias, read_score_bias};
 pub(super) struct Layers<'g> {
     pub(super) shape: Shape,
     pub(super) layers: Vec<Layer>,
-    /// What all layers add to attention scores, besides the mask.
+    /// The bias by distance that all layers add to attention scores, besides the mask; none if they add the mask alone.
     pub(super) position_bias: Option<PositionBias>,
     /// The first hidden states.
     pub(super) input: &'g str,

@@ -92,7 +92,8 @@ impl TokenPatterns {
     }
 }
 
-/// The row of a table of biases for each query and key: their distance, at most `longest`, plus `longest`.
+/// The row of the bias table for each query and key: the position of the key minus that of the query, clipped to
+/// `-longest..=longest`, plus `longest`.
 pub(super) fn bias_rows(longest: i64) -> Pattern {
     let one = |number| Integers(vec![number]);
     let zeros = Node("Sub", vec![Input("attention_mask"), Input("attention_mask")]);

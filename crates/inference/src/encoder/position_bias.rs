@@ -6,7 +6,7 @@ use crate::encoder::constants::Constants;
 use crate::encoder::error::UnfitGraph;
 use crate::encoder::pattern::{Producers, TokenPatterns, bias_rows};
 
-/// What is added to attention scores.
+/// The value that a graph adds to attention scores: the mask of padding, perhaps with a bias by distance.
 pub(super) struct ScoreBias<'g> {
     /// The name of the value.
     pub(super) name: &'g str,

@@ -31,7 +31,7 @@ pub(crate) struct InferParameters {
     /// What is labeled and by which tokens; `first` where absent.
     #[serde(default, deserialize_with = "read::aggregation")]
     aggregation: Option<Aggregation>,
-    /// Whether the labels must make a valid sequence, no `I-X` without its `B-X`; yes where absent.
+    /// Whether the labels make a valid sequence, no `I-X` without its `B-X`, and no entity of symbols alone; yes where absent.
     #[serde(default, deserialize_with = "read::constrained")]
     constrained: Option<bool>,
     /// Whether outputs that do not say are sent as bytes behind the JSON; no where absent.

@@ -69,12 +69,12 @@ impl ModelDir {
             Source::Fresh => false,
         };
         let mut shapes = parameter_shapes(&config, 1);
-        shapes.extend(head_shapes(&config));
-        let is_of_head = |name: &str| head_shapes(&config).contains_key(name);
+        let head = head_shapes(&config);
+        shapes.extend(head.clone());
         let mut tensors = Vec::new();
         let mut fresh = BTreeMap::new();
         for (name, shape) in shapes {
-            let of_head = is_of_head(&name);
+            let of_head = head.contains_key(&name);
             match &mut weights {
                 Source::File(weights) if !is_of_classifier(&name) && (has_head || !of_head) => {
                     let names = match of_head {

@@ -194,3 +194,29 @@ fn checkpoints_that_differ_are_refused_with_the_difference() {
     assert!(error(&[runs[0].clone(), runs[0].clone()], SoupKind::Uniform).contains("given twice"));
     assert!(error(&runs, SoupKind::Greedy).contains("--data"));
 }
+
+#[test]
+fn checkpoints_with_and_without_transitions_are_not_mixed() {
+    let dir = tempfile::tempdir().unwrap();
+    let [plain] = &checkpoints(dir.path(), &[1])[..] else {
+        panic!("one checkpoint");
+    };
+    let options = TrainOptions {
+        data: Some(dir.path().to_string_lossy().into_owned()),
+        base: Some(plain.to_string_lossy().into_owned()),
+        out: Some(dir.path().join("crf")),
+        loss: Some(crate::train::LossKind::Crf),
+        epochs: Some(1),
+        reports: Some(false),
+        ..TrainOptions::default()
+    };
+    let crf = train(&TrainConfig::new(options).unwrap(), Beginning::New, &mut [])
+        .unwrap()
+        .best;
+    for runs in [[plain.clone(), crf.clone()], [crf, plain.clone()]] {
+        let error = request(&runs, SoupKind::Uniform, None)
+            .write(&dir.path().join("soup"))
+            .unwrap_err();
+        assert!(error.to_string().contains("label_transitions"), "{error}");
+    }
+}

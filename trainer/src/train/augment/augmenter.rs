@@ -75,8 +75,10 @@ impl Augmenter {
             });
         }
         let mut mentions = MentionPool::default();
-        for sentence in sentences() {
-            mentions.add(&sentence.words, &sentence.tags);
+        if probabilities.mention_replacement > 0.0 {
+            for sentence in sentences() {
+                mentions.add(&sentence.words, &sentence.tags);
+            }
         }
         Ok(Some(Self {
             seed: config.seed,

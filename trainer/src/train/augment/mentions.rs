@@ -1,6 +1,6 @@
 //! Replacement of mentions by others of their type.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rand::Rng;
 
@@ -8,7 +8,10 @@ use crate::train::augment::word::{AugmentedWord, WordSource, mentions, mentions_
 
 /// The distinct mentions of each type in the training sentences, in the order of their first occurrence.
 #[derive(Debug, Default)]
-pub(super) struct MentionPool(BTreeMap<String, Vec<Vec<String>>>);
+pub(super) struct MentionPool {
+    by_type: BTreeMap<String, Vec<Vec<String>>>,
+    known: HashSet<(String, Vec<String>)>,
+}
 
 impl MentionPool {
     /// Adds the mentions of a sentence.
@@ -17,10 +20,9 @@ impl MentionPool {
             let Some((_, of)) = tags[mention.start].split_once('-') else {
                 continue;
             };
-            let of_type = self.0.entry(of.to_owned()).or_default();
-            let words = &words[mention];
-            if !of_type.iter().any(|known| known == words) {
-                of_type.push(words.to_vec());
+            let words = words[mention].to_vec();
+            if self.known.insert((of.to_owned(), words.clone())) {
+                self.by_type.entry(of.to_owned()).or_default().push(words);
             }
         }
     }
@@ -58,7 +60,7 @@ impl MentionPool {
         generator: &mut impl Rng,
     ) -> Option<(&'p str, &'p [String])> {
         let (_, of) = mention.first()?.tag.split_once('-')?;
-        let (of, known) = self.0.get_key_value(of)?;
+        let (of, known) = self.by_type.get_key_value(of)?;
         let is_same = |other: &[String]| other.iter().eq(mention.iter().map(|word| &word.text));
         let at = generator.random_range(0..known.len());
         let drawn = known.iter().cycle().skip(at).take(known.len());

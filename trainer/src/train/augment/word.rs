@@ -37,10 +37,11 @@ impl AugmentedWord {
 
 /// Whether a word with this tag may not be parted from the word before it.
 pub(super) fn is_inside(tag: &str) -> bool {
-    tag.starts_with("I-") || tag.starts_with("E-")
+    tag.starts_with("I-")
 }
 
-/// The mentions of IOB2 tags: a `B-X` and each `I-X` that follows.
+/// The mentions of IOB2 tags: a `B-X` and each `I-X` that follows. As `nerve_tagging::entities` with `OrphanRule::Drop`, for tags
+/// that are still text.
 pub(super) fn mentions<'t>(tags: impl Iterator<Item = &'t str>) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
     let mut open: Option<&str> = None;

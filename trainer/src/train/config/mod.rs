@@ -41,6 +41,9 @@ pub use objective::Objective;
 pub use optimization::Optimization;
 pub use start::{InitialModel, Scratch, TokenizerSource};
 
+/// The longest window in tokens where `max_length` is absent.
+pub(crate) const DEFAULT_MAX_LENGTH: usize = 128;
+
 /// The configuration of a training run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
@@ -146,7 +149,7 @@ impl TrainConfig {
             freeze: options.freeze.clone().unwrap_or_default(),
             dropout: options.dropout,
             attention_dropout: options.attention_dropout,
-            max_length: *options.max_length.get_or_insert(128),
+            max_length: *options.max_length.get_or_insert(DEFAULT_MAX_LENGTH),
             evaluate_every: options.evaluate_every,
             patience: options.patience,
             max_time: options.max_time,

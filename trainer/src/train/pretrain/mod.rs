@@ -1,4 +1,4 @@
-//! Continued pre-training by masked language modelling (Gururangan et al. 2020, *Don't Stop Pretraining*).
+//! Continued pre-training by masked language modeling (Gururangan et al. 2020, *Don't Stop Pretraining*).
 
 mod error;
 mod mask;

@@ -21,7 +21,8 @@ pub struct PretrainOptions {
     /// Model to start from: a Hugging Face directory or a hub id, which may end with @REVISION.
     #[arg(long, value_name = "DIR|HUB_ID")]
     pub base: Option<String>,
-    /// Text to learn from: a sentence a line, or CoNLL or JSON lines, whose labels are not read; may be given several times.
+    /// Text to learn from: a sentence a line, CoNLL, JSON lines or Parquet, whose labels are not read; may be given several
+    /// times.
     #[arg(long, value_name = "FILE")]
     pub text: Option<Vec<PathBuf>>,
     /// Directory of the run; the model is in OUT/last, which `train --base` takes.

@@ -1,7 +1,7 @@
 //! A pre-training from texts to a checkpoint.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+
 use std::time::Instant;
 
 use nerve_inference::TextTokenizer;
@@ -15,7 +15,7 @@ use crate::model::checkpoint::masked::write_masked_checkpoint;
 use crate::model::gradients::Gradients;
 use crate::model::masked::MaskedModel;
 use crate::ops::dropout::Dropout;
-use crate::threads::joined;
+use crate::threads::on_threads;
 use crate::train::error::TrainError;
 use crate::train::example::{Example, pack};
 use crate::train::files::{JsonLines, failed, replace};
@@ -36,9 +36,9 @@ use crate::train::state::TrainingState;
 const STEPS: &str = "pretrain_steps.jsonl";
 const RECORDS: &str = "pretrain_records.jsonl";
 /// The largest norm of a step's gradient.
-const CLIP: f64 = 1.0;
+const MAX_GRADIENT_NORM: f64 = 1.0;
 /// Windows per batch of an evaluation.
-const EVALUATED: usize = 32;
+const EVALUATION_BATCH: usize = 32;
 
 /// The record of one step, a line of `pretrain_steps.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,12 +75,12 @@ pub struct PretrainReport {
 /// `pretrain_records.jsonl` and the checkpoint `last/`, which is a base model for `train`.
 ///
 /// A run that was stopped at any moment and is resumed has the same steps, records and weights, to the last bit, as one that was
-/// not stopped, with the same number of threads on the same kind of machine. `told` is given what a user wants to know.
+/// not stopped, with the same number of threads on the same kind of machine. `announce` receives a line of progress at a time.
 pub fn pretrain(
     settings: &PretrainSettings,
     beginning: Beginning,
     interrupted: &AtomicBool,
-    mut told: impl FnMut(&str),
+    mut announce: impl FnMut(&str),
 ) -> Result<PretrainReport, PretrainError> {
     let out = &settings.out;
     let dir = RunDir::new(out);
@@ -142,14 +142,12 @@ pub fn pretrain(
     }
     let (step, records) = state.map_or((0, 0), |state| (state.step, state.records));
     let text = toml::to_string(&settings.options).map_err(std::io::Error::other);
-    let files = (
-        JsonLines::open(&out.join(STEPS), step)?,
-        JsonLines::open(&out.join(RECORDS), records)?,
-    );
+    let step_file = JsonLines::open(&out.join(STEPS), step)?;
+    let record_file = JsonLines::open(&out.join(RECORDS), records)?;
     let checkpoints = out.join("checkpoints");
     std::fs::create_dir_all(&checkpoints).map_err(failed(&checkpoints))?;
     replace(&options, text.map_err(failed(&options))?.as_bytes())?;
-    told(&format!(
+    announce(&format!(
         "{} distinct sentences in {} windows to learn from and {} held out; the head for masked words is {}",
         texts.sentences,
         texts.windows.len(),
@@ -168,13 +166,14 @@ pub fn pretrain(
             total: per_epoch.saturating_mul(settings.epochs),
             per_epoch,
         },
-        losses: files.0.read()?,
-        records: files.1.read()?,
-        files,
+        losses: step_file.read()?,
+        records: record_file.read()?,
+        step_file,
+        record_file,
         texts,
         saved: step,
     }
-    .fit(interrupted, &mut told)
+    .fit(interrupted, &mut announce)
 }
 
 /// A pre-training with its files.
@@ -189,8 +188,8 @@ struct Run<'s> {
     steps: Steps,
     losses: Vec<StepLoss>,
     records: Vec<PretrainRecord>,
-    // Steps and records.
-    files: (JsonLines, JsonLines),
+    step_file: JsonLines,
+    record_file: JsonLines,
     // The step of the last checkpoint; 0 without one.
     saved: usize,
 }
@@ -200,10 +199,10 @@ impl Run<'_> {
     fn fit(
         mut self,
         interrupted: &AtomicBool,
-        told: &mut dyn FnMut(&str),
+        announce: &mut dyn FnMut(&str),
     ) -> Result<PretrainReport, PretrainError> {
         if self.records.is_empty() {
-            self.evaluate(told)?;
+            self.evaluate(announce)?;
         }
         let done = self.optimizer.steps();
         let (first, skipped) = (done / self.steps.per_epoch, done % self.steps.per_epoch);
@@ -216,8 +215,8 @@ impl Run<'_> {
                 let every = self.settings.evaluate_every.unwrap_or(self.steps.per_epoch);
                 if step.is_multiple_of(every) || step == self.steps.total {
                     let seconds = began.elapsed().as_secs_f64();
-                    told(&format!("step {step} of {}, {seconds:.0} s", self.steps.total));
-                    self.evaluate(told)?;
+                    announce(&format!("step {step} of {}, {seconds:.0} s", self.steps.total));
+                    self.evaluate(announce)?;
                     self.save()?;
                     began = Instant::now();
                 }
@@ -270,13 +269,7 @@ impl Run<'_> {
             self.model.gradients(&packed, &targets, weight, dropout)
         };
         let shards = shards(&hidden, self.settings.threads);
-        let parts: Vec<candle_core::Result<Gradients>> = thread::scope(|scope| {
-            let handles: Vec<_> = (0u64..)
-                .zip(&shards)
-                .map(|(index, shard)| scope.spawn(move || of_shard(index, shard)))
-                .collect();
-            handles.into_iter().map(joined).collect()
-        });
+        let parts = on_threads((0u64..).zip(&shards), |(index, shard)| of_shard(index, shard));
         let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
         let loss: f64 = parts.iter().map(|part| part.loss).sum();
         let gradient_norm = self.optimizer.accumulate(&parts)?;
@@ -294,7 +287,7 @@ impl Run<'_> {
             decay: Decay::Linear,
         };
         let learning_rate = schedule.rate(self.settings.learning_rate, step, self.steps, &[]);
-        let scale = (CLIP / gradient_norm.max(1e-6)).min(1.0);
+        let scale = (MAX_GRADIENT_NORM / gradient_norm.max(1e-6)).min(1.0);
         self.optimizer.step(learning_rate, scale)?;
         let record = StepLoss {
             step: step + 1,
@@ -302,13 +295,13 @@ impl Run<'_> {
             learning_rate,
             gradient_norm,
         };
-        self.files.0.append(&record)?;
+        self.step_file.append(&record)?;
         self.losses.push(record);
         Ok(())
     }
 
     /// Measures the perplexity of the held-out sentences.
-    fn evaluate(&mut self, told: &mut dyn FnMut(&str)) -> Result<(), PretrainError> {
+    fn evaluate(&mut self, announce: &mut dyn FnMut(&str)) -> Result<(), PretrainError> {
         let mut generator = order::mask_generator(self.settings.seed, usize::MAX);
         let windows = self.texts.held_out.iter().zip(&self.texts.held_out_words);
         let hidden: Vec<Example> = windows
@@ -320,16 +313,9 @@ impl Run<'_> {
             self.model.loss(&packed, &targets)
         };
         let mut sum = 0.0;
-        for batch in hidden.chunks(EVALUATED) {
+        for batch in hidden.chunks(EVALUATION_BATCH) {
             let shards = shards(&batch.iter().collect::<Vec<_>>(), self.settings.threads);
-            let losses: Vec<candle_core::Result<f64>> = thread::scope(|scope| {
-                let handles: Vec<_> = shards
-                    .iter()
-                    .map(|shard| scope.spawn(move || of_shard(shard)))
-                    .collect();
-                handles.into_iter().map(joined).collect()
-            });
-            for loss in losses {
+            for loss in on_threads(&shards, |shard| of_shard(shard)) {
                 sum += loss?;
             }
         }
@@ -345,11 +331,11 @@ impl Run<'_> {
         let loss = record
             .loss
             .map_or_else(String::new, |loss| format!("loss {loss:.4}, "));
-        told(&format!(
+        announce(&format!(
             "step {step}: {loss}perplexity of held-out words {:.2}",
             record.perplexity
         ));
-        self.files.1.append(&record)?;
+        self.record_file.append(&record)?;
         self.records.push(record);
         Ok(())
     }

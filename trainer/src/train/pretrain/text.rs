@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use nerve_corpus::read_words;
 use nerve_inference::TextTokenizer;
+use nerve_repository::hex;
 use nerve_tagging::{WindowLimits, WordIndex, windows};
 use sha2::{Digest, Sha256};
 
@@ -91,8 +92,7 @@ impl Texts {
             hasher.update((window.ids.len() as u64).to_le_bytes());
             window.ids.iter().for_each(|id| hasher.update(id.to_le_bytes()));
         }
-        let hash = hasher.finalize();
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hasher.finalize())
     }
 }
 

@@ -28,7 +28,7 @@ pub fn command_line(options: &TrainOptions) -> String {
 }
 
 /// A value without the quotes of TOML.
-pub(super) fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Float(number) => number.to_string(),

@@ -20,8 +20,8 @@ use crate::train::sweep::error::SweepError;
 
 /// The longest name of a combination, in characters.
 const LONGEST_NAME: usize = 120;
-/// The most combinations of a random search.
-const MOST_RUNS: usize = 100_000;
+/// The most combinations of a sweep.
+const MOST_COMBINATIONS: usize = 100_000;
 /// How often a random search may draw a combination that it has already, for each combination that it is to have.
 const REPEATS: usize = 100;
 
@@ -190,6 +190,9 @@ impl Check<'_> {
         let reason = match option {
             "out" => Some("--out is the directory of the sweep, in which each run has its own"),
             "seeds" => Some("write `seeds = [1, 2, 3]` above the tables, for all combinations"),
+            "soup" => Some(
+                "a sweep makes no soup; average the best checkpoints of a combination with `nerve-trainer soup`",
+            ),
             "evaluate_test" if *value != Value::Boolean(false) => Some(
                 "a sweep chooses on dev and never reads test; evaluate the chosen run with `train --evaluate-test`",
             ),
@@ -244,6 +247,9 @@ impl Check<'_> {
                 table.insert(option.clone(), value.clone());
                 table
             };
+            if combinations.len().saturating_mul(values.len()) > MOST_COMBINATIONS {
+                return Err(self.values(option, "with this option there are more than 100000 combinations"));
+            }
             combinations = combinations
                 .iter()
                 .flat_map(|table| values.iter().map(move |value| with(table, value)))
@@ -264,7 +270,7 @@ impl Check<'_> {
             }
             draws.push((option, draw));
         }
-        if random.runs == 0 || random.runs > MOST_RUNS {
+        if random.runs == 0 || random.runs > MOST_COMBINATIONS {
             return Err(self.values("runs", "it must be from 1 to 100000"));
         }
         let mut generator = StdRng::seed_from_u64(random.seed);
@@ -456,6 +462,17 @@ mod tests {
             (
                 with("[random]\nruns = 1000000000000\n"),
                 "`runs`: it must be from 1 to 100000",
+            ),
+            (
+                with(&format!(
+                    "[grid]\nbatch_size = {0:?}\nepochs = {0:?}\n",
+                    (1..=400).collect::<Vec<_>>()
+                )),
+                "more than 100000 combinations",
+            ),
+            (
+                format!("seeds = [1, 2]\n{OPTIONS}soup = \"greedy\"\n[grid]\n"),
+                "`soup` cannot be set here",
             ),
             (format!("seed = [1]\n{OPTIONS}[grid]\n"), "unknown field `seed`"),
             (

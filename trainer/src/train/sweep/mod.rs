@@ -1,6 +1,6 @@
 //! Trains many configurations, by a grid or at random (Bergstra and Bengio 2012), and compares them on dev.
 
-mod command_line;
+pub(crate) mod command_line;
 pub(crate) mod draw;
 mod error;
 mod file;

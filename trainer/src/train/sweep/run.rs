@@ -19,7 +19,7 @@ use crate::train::sweep::error::SweepError;
 use crate::train::sweep::file::{Combination, Sweep};
 use crate::train::sweep::outcome::{CombinationOutcome, RunOutcome, SweepReport};
 use crate::train::sweep::storage::{
-    keep_file, portable, read_outcome, remove_checkpoints, write_json, write_outcome,
+    deciding_options, keep_file, read_outcome, remove_checkpoints, write_json, write_outcome,
 };
 
 /// Trains the runs of a sweep that are not finished, each in its own directory below `out`, and writes `sweep.json` and
@@ -96,7 +96,7 @@ fn train_one(
         run: name.to_owned(),
         source: Box::new(source),
     };
-    let recorded = portable(&options);
+    let recorded = deciding_options(&options);
     let trained = match RecordedRun::is_in(dir) {
         true => resumed_config(options).and_then(|config| train(&config, Beginning::Resumed, hooks)),
         false => TrainConfig::new(options)

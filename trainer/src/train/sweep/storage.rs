@@ -17,7 +17,7 @@ use crate::train::sweep::outcome::RunOutcome;
 const FILE: &str = "sweep.toml";
 const OUTCOME: &str = "outcome.json";
 /// The options that may change between two starts of a sweep: they say where it runs, not what it finds.
-const OF_THE_MACHINE: [&str; 3] = ["threads", "device", "wnut17_url"];
+const MACHINE_OPTIONS: [&str; 3] = ["threads", "device", "wnut17_url"];
 
 /// Keeps the file of a sweep in its directory; an error if the directory holds a sweep with other fixed options.
 ///
@@ -51,11 +51,11 @@ fn first_difference<'t>(recorded: &'t Table, given: &'t Table) -> Option<&'t str
         .keys()
         .chain(given.keys())
         .map(String::as_str)
-        .find(|&option| !OF_THE_MACHINE.contains(&option) && recorded.get(option) != given.get(option))
+        .find(|&option| !MACHINE_OPTIONS.contains(&option) && recorded.get(option) != given.get(option))
 }
 
-/// The options of a run that its outcome is of.
-pub(super) fn portable(options: &TrainOptions) -> TrainOptions {
+/// The options that decide the outcome of a run: all but its directory and those in [`MACHINE_OPTIONS`].
+pub(super) fn deciding_options(options: &TrainOptions) -> TrainOptions {
     TrainOptions {
         out: None,
         threads: None,
@@ -68,7 +68,7 @@ pub(super) fn portable(options: &TrainOptions) -> TrainOptions {
 /// The outcome of a run in a directory; `None` if it has none, or one of other options.
 pub(super) fn read_outcome(dir: &Path, options: &TrainOptions) -> Option<RunOutcome> {
     let outcome: RunOutcome = serde_json::from_slice(&fs::read(dir.join(OUTCOME)).ok()?).ok()?;
-    (outcome.options == portable(options)).then_some(outcome)
+    (outcome.options == deciding_options(options)).then_some(outcome)
 }
 
 /// Writes the outcome of a run to its directory.

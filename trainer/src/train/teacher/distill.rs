@@ -17,13 +17,13 @@ use crate::train::teacher::error::TeacherError;
 use crate::train::teacher::model::TeacherModel;
 use crate::train::teacher::probability_sum::ProbabilitySum;
 use crate::train::teacher::student_labels::student_order;
-use crate::train::teacher::targets_file::{Kept, TARGETS, key, read, write};
+use crate::train::teacher::targets_file::{StoredTargets, TARGETS, key, read, write};
 
 /// Sentences that a teacher labels between two reports of its progress.
 const SENTENCES: usize = 512;
 
 /// The probabilities that teachers give to the words of the training sentences and of text without labels.
-pub(in crate::train) struct Distilled {
+pub(in crate::train) struct TeacherTargets {
     /// The sentences without labels. They are counted after those of the corpus.
     pub(in crate::train) unlabeled: Vec<Vec<String>>,
     /// The number of sentences of the corpus.
@@ -53,7 +53,7 @@ pub(in crate::train) fn distill(
     device: &Device,
     is_begun: bool,
     hooks: &mut dyn TrainingHook,
-) -> Result<Option<Distilled>, TrainError> {
+) -> Result<Option<TeacherTargets>, TrainError> {
     let Some(distillation) = &config.distillation else {
         return Ok(None);
     };
@@ -71,9 +71,9 @@ pub(in crate::train) fn distill(
     let first_words = first_words(&sentences);
     let count = first_words.last().copied().unwrap_or_default() * labels.len();
     let (rows, is_kept) = match read(&path, &key)? {
-        Kept::Values(rows) if rows.len() == count => (rows, true),
-        Kept::Other if is_begun => return Err(TeacherError::OtherTargets { path }.into()),
-        Kept::Values(_) | Kept::Other | Kept::Nothing => {
+        StoredTargets::Values(rows) if rows.len() == count => (rows, true),
+        StoredTargets::OtherKey if is_begun => return Err(TeacherError::OtherTargets { path }.into()),
+        StoredTargets::Values(_) | StoredTargets::OtherKey | StoredTargets::Missing => {
             let mut sum = ProbabilitySum::new(&first_words, labels.len(), distillation.temperature);
             for teacher in &teachers {
                 let mut tagger = teacher.open(device, config.threads)?;
@@ -91,7 +91,7 @@ pub(in crate::train) fn distill(
             (sum.mean(), false)
         }
     };
-    Ok(Some(Distilled {
+    Ok(Some(TeacherTargets {
         unlabeled,
         labeled,
         rows,
@@ -104,7 +104,7 @@ pub(in crate::train) fn distill(
     }))
 }
 
-impl Distilled {
+impl TeacherTargets {
     /// The distributions of the words of a sentence.
     pub(in crate::train) fn rows(&self, sentence: usize) -> &[f32] {
         let first =

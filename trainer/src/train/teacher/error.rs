@@ -90,8 +90,8 @@ pub enum TeacherError {
     Unlabeled(Box<CorpusError>),
     /// The run was begun with other teachers or sentences.
     #[error(
-        "{} is of other teachers, sentences or labels: the files of the teachers, the training sentences or the unlabelled \
-         text are not those the run was begun on",
+        "{} holds the probabilities of other teachers, sentences or labels: the teachers' files, the training sentences or the \
+         text of `unlabelled` have changed since the run began",
         path.display()
     )]
     OtherTargets {
@@ -99,7 +99,9 @@ pub enum TeacherError {
         path: PathBuf,
     },
     /// The user stopped the program before the first step.
-    #[error("stopped while the teachers labelled sentences; nothing is trained yet: begin again")]
+    #[error(
+        "stopped while the teachers labeled sentences; no step was made: start the run again without --resume"
+    )]
     Stopped,
 }
 

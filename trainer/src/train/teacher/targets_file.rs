@@ -23,12 +23,12 @@ pub(super) fn key<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; HASH_BY
     hasher.finalize().into()
 }
 
-/// What the file says.
-pub(super) enum Kept {
-    /// There is no whole file.
-    Nothing,
+/// The teachers' probabilities that a run has stored, as far as they can be used.
+pub(super) enum StoredTargets {
+    /// There is no file, or it is damaged.
+    Missing,
     /// The file was written for another key.
-    Other,
+    OtherKey,
     /// The values that were written for this key.
     Values(Vec<f32>),
 }
@@ -41,26 +41,26 @@ pub(super) fn write(path: &Path, key: &[u8; HASH_BYTES], values: &[f32]) -> Resu
 }
 
 /// Reads the values of a key. A damaged file is none.
-pub(super) fn read(path: &Path, key: &[u8; HASH_BYTES]) -> Result<Kept, TrainError> {
+pub(super) fn read(path: &Path, key: &[u8; HASH_BYTES]) -> Result<StoredTargets, TrainError> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Kept::Nothing),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(StoredTargets::Missing),
         Err(error) => return Err(failed(path)(error)),
     };
     let Some((found, rest)) = bytes.split_first_chunk::<HASH_BYTES>() else {
-        return Ok(Kept::Nothing);
+        return Ok(StoredTargets::Missing);
     };
     let Some((hash, content)) = rest.split_first_chunk::<HASH_BYTES>() else {
-        return Ok(Kept::Nothing);
+        return Ok(StoredTargets::Missing);
     };
     if Sha256::digest(content)[..] != hash[..] {
-        return Ok(Kept::Nothing);
+        return Ok(StoredTargets::Missing);
     }
     if found != key {
-        return Ok(Kept::Other);
+        return Ok(StoredTargets::OtherKey);
     }
     let (chunks, _) = content.as_chunks::<4>();
-    Ok(Kept::Values(
+    Ok(StoredTargets::Values(
         chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect(),
     ))
 }
@@ -75,18 +75,18 @@ mod tests {
         let path = dir.path().join(TARGETS);
         let (ours, other) = (key([&b"a"[..], b"bc"]), key([&b"ab"[..], b"c"]));
         assert_ne!(ours, other);
-        assert!(matches!(read(&path, &ours).unwrap(), Kept::Nothing));
+        assert!(matches!(read(&path, &ours).unwrap(), StoredTargets::Missing));
         let values = [0.25f32, f32::MIN_POSITIVE, 1.0];
         write(&path, &ours, &values).unwrap();
-        let Kept::Values(found) = read(&path, &ours).unwrap() else {
+        let StoredTargets::Values(found) = read(&path, &ours).unwrap() else {
             panic!("not kept");
         };
         assert_eq!(found, values);
-        assert!(matches!(read(&path, &other).unwrap(), Kept::Other));
+        assert!(matches!(read(&path, &other).unwrap(), StoredTargets::OtherKey));
         let bytes = std::fs::read(&path).unwrap();
         for damaged in [&bytes[..bytes.len() - 4], &bytes[..40], &[]] {
             std::fs::write(&path, damaged).unwrap();
-            assert!(matches!(read(&path, &ours).unwrap(), Kept::Nothing));
+            assert!(matches!(read(&path, &ours).unwrap(), StoredTargets::Missing));
         }
     }
 }

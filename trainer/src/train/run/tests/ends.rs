@@ -1,6 +1,7 @@
 //! When a run ends, and how one that has ended goes on.
 
 use super::*;
+use crate::train::record::Timing;
 use crate::train::run::tests::resuming::{Stop, outcome};
 use crate::train::schedule::ScheduleKind;
 
@@ -67,6 +68,17 @@ fn the_time_of_earlier_parts_of_a_run_counts() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace(&seconds().to_string(), "3600.5")).unwrap();
     assert_eq!(seconds(), 3600.5);
+    // The last checkpoint counts an evaluation once its record is in the file: a process may be killed before that.
+    struct Dies;
+    impl TrainingHook for Dies {
+        fn on_evaluation(&mut self, _record: &EvaluationRecord, _timing: &Timing) -> Result<(), TrainError> {
+            panic!("killed");
+        }
+    }
+    let died = std::panic::catch_unwind(|| train(&config, Beginning::Resumed, &mut [&mut Dies]));
+    assert!(died.is_err());
+    let state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(state["records"], 1);
     // What the last step before learned is evaluated, and the checkpoint knows of the evaluation.
     for _ in 0..2 {
         let report = train(&config, Beginning::Resumed, &mut []).unwrap();

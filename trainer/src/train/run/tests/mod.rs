@@ -12,7 +12,7 @@ mod several;
 
 use super::*;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
