@@ -275,7 +275,7 @@ options! {
         #[arg(long, value_name = "FILE", alias = "unlabeled")]
         #[serde(alias = "unlabeled")]
         unlabelled: Vec<PathBuf>,
-        /// Number of sentences drawn from the unlabelled files by the seed [default: all].
+        /// Number of sentences drawn at random from the unlabelled files, the same for every seed [default: all].
         #[arg(long, value_name = "SENTENCES", alias = "unlabeled-sentences")]
         #[serde(alias = "unlabeled_sentences")]
         unlabelled_sentences: usize,

@@ -17,6 +17,8 @@ const DROPOUT: u64 = 1;
 const SUBSET: u64 = 2;
 /// The purpose of the generator of sentences without labels.
 const UNLABELED: u64 = 3;
+/// The seed that draws sentences without labels, whatever that of the run is.
+const UNLABELED_SEED: u64 = 1;
 /// The purpose of the generator of folds.
 const FOLDS: u64 = 0x666f_6c64;
 /// The purpose of the generator of masks.
@@ -74,9 +76,10 @@ pub(super) fn subset(count: usize, size: usize, seed: u64) -> Vec<usize> {
     drawn(count, size, generator(seed, SUBSET, 0))
 }
 
-/// Draws `size` of `count` sentences without labels as [`subset`] draws training sentences.
-pub(super) fn unlabeled(count: usize, size: usize, seed: u64) -> Vec<usize> {
-    drawn(count, size, generator(seed, UNLABELED, 0))
+/// Draws `size` of `count` sentences without labels as [`subset`] draws training sentences, the same for every seed of a run:
+/// teachers label them once for all seeds.
+pub(super) fn unlabeled(count: usize, size: usize) -> Vec<usize> {
+    drawn(count, size, generator(UNLABELED_SEED, UNLABELED, 0))
 }
 
 fn drawn(count: usize, size: usize, mut generator: StdRng) -> Vec<usize> {

@@ -21,6 +21,7 @@ use crate::train::recorded::RecordedRun;
 use crate::train::run::{Beginning, train};
 use crate::train::run_dir::RunDir;
 use crate::train::spread::Spread;
+use crate::train::teacher::targets_file::share_targets;
 
 /// The entity F1 of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,9 +39,13 @@ pub(super) fn train_each(
     hooks: &mut [&mut dyn TrainingHook],
 ) -> Result<Option<Vec<RunF1>>, TrainError> {
     let mut found = Vec::with_capacity(configs.len());
+    let mut previous: Option<&TrainConfig> = None;
     for config in configs {
         let started = RunDir::new(&config.out).holds_run();
         let beginning = if started { beginning } else { Beginning::New };
+        if let (Some(previous), false) = (previous.replace(config), started) {
+            share_targets(&previous.out, &config.out)?;
+        }
         let report = train(config, beginning, hooks)?;
         if report.end == End::Interrupted {
             return Ok(None);

@@ -1,7 +1,7 @@
 //! Trains the runs of a sweep one after another.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::report::sweep;
 use crate::train::config::TrainConfig;
@@ -21,6 +21,7 @@ use crate::train::sweep::outcome::{CombinationOutcome, RunOutcome, SweepReport};
 use crate::train::sweep::storage::{
     deciding_options, keep_file, read_outcome, remove_checkpoints, write_json, write_outcome,
 };
+use crate::train::teacher::targets_file::share_targets;
 
 /// Trains the runs of a sweep that are not finished, each in its own directory below `out`, and writes `sweep.json` and
 /// `sweep.html` after each combination; `None` if it was interrupted.
@@ -43,6 +44,7 @@ pub fn run_sweep(
     let count = sweep.combinations.len();
     let mut outcomes = Vec::with_capacity(count);
     let mut report = SweepReport::new(sweep.tried.clone(), count, Vec::new());
+    let mut previous: Option<PathBuf> = None;
     for (at, combination) in sweep.combinations.iter().enumerate() {
         let dir = out.join(&combination.name);
         let mut runs = Vec::new();
@@ -54,6 +56,9 @@ pub fn run_sweep(
                 Some(outcome) => outcome,
                 None => {
                     announce(&format!("combination {} of {count}: {name}", at + 1));
+                    if let (Some(previous), false) = (&previous, RecordedRun::is_in(&path)) {
+                        share_targets(previous, &path)?;
+                    }
                     match train_one(&name, &path, options, hooks)? {
                         Some(outcome) => outcome,
                         None => return Ok(None),
@@ -63,6 +68,7 @@ pub fn run_sweep(
             // After the outcome is on disk: a process that is killed at any moment loses nothing.
             remove_checkpoints(&path, sweep.checkpoints)?;
             runs.push(outcome);
+            previous = Some(path);
         }
         outcomes.push(outcome_of(combination, runs));
         report = SweepReport::new(sweep.tried.clone(), count, outcomes.clone());

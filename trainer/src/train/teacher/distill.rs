@@ -59,7 +59,7 @@ pub(in crate::train) fn distill(
     };
     let teachers = distillation.teachers.iter();
     let teachers = teachers.map(TeacherModel::find).collect::<Result<Vec<_>, _>>()?;
-    let unlabeled = unlabeled(distillation, config.seed)?;
+    let unlabeled = unlabeled(distillation)?;
     let mut sentences = vec![Vec::new(); corpus.sentences.len()];
     for &sentence in trained {
         sentences[sentence].clone_from(&corpus.sentences[sentence].words);
@@ -156,7 +156,7 @@ fn most_probable(row: &[f32]) -> Option<LabelId> {
 }
 
 /// The sentences of the files without labels, as many as are configured.
-fn unlabeled(distillation: &Distillation, seed: u64) -> Result<Vec<Vec<String>>, TeacherError> {
+fn unlabeled(distillation: &Distillation) -> Result<Vec<Vec<String>>, TeacherError> {
     let mut sentences = Vec::new();
     for path in &distillation.unlabeled {
         sentences.extend(read_words(path).map_err(|error| TeacherError::Unlabeled(Box::new(error)))?);
@@ -164,7 +164,7 @@ fn unlabeled(distillation: &Distillation, seed: u64) -> Result<Vec<Vec<String>>,
     let Some(size) = distillation.unlabeled_sentences else {
         return Ok(sentences);
     };
-    let drawn = order::unlabeled(sentences.len(), size, seed);
+    let drawn = order::unlabeled(sentences.len(), size);
     Ok(drawn
         .into_iter()
         .map(|at| std::mem::take(&mut sentences[at]))

@@ -5,4 +5,4 @@ pub(super) mod error;
 mod model;
 mod probability_sum;
 mod student_labels;
-mod targets_file;
+pub(super) mod targets_file;

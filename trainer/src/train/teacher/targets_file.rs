@@ -1,5 +1,6 @@
 //! The file of a run that keeps the teachers' probabilities, so that a resumed run need not ask the teachers again.
 
+use std::fs;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -40,9 +41,20 @@ pub(super) fn write(path: &Path, key: &[u8; HASH_BYTES], values: &[f32]) -> Resu
     replace(path, &[&key[..], &hash[..], &content].concat())
 }
 
+/// Gives the probabilities that one run has kept to another one that is not begun. They serve it if their key is its own.
+pub(in crate::train) fn share_targets(from: &Path, to: &Path) -> Result<(), TrainError> {
+    let (kept, copy) = (from.join(TARGETS), to.join(TARGETS));
+    if !kept.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(to).map_err(failed(to))?;
+    fs::copy(&kept, &copy).map_err(failed(&copy))?;
+    Ok(())
+}
+
 /// Reads the values of a key. A damaged file is none.
 pub(super) fn read(path: &Path, key: &[u8; HASH_BYTES]) -> Result<StoredTargets, TrainError> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(StoredTargets::Missing),
         Err(error) => return Err(failed(path)(error)),

@@ -2,8 +2,10 @@
 
 use super::resuming::{Stop, outcome};
 use super::*;
+use crate::train::config::seed_configs;
 use crate::train::hook::TeacherProgress;
 use crate::train::resume::resumed_config;
+use crate::train::seeds::train_seeds;
 use crate::train::teacher::error::TeacherError;
 
 /// Counts what the teachers are asked.
@@ -193,6 +195,35 @@ fn a_distilled_and_augmented_training_is_resumed_to_the_last_bit_without_asking_
     train(&of("lost"), Beginning::Resumed, &mut [&mut asked]).unwrap();
     assert_eq!((outcome(&dir.path().join("lost")), asked.0), (expected, 18 + 5));
     assert_eq!(std::fs::read(&file).unwrap(), kept);
+}
+
+#[test]
+fn the_seeds_of_a_series_ask_the_teachers_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let teacher = teacher(dir.path());
+    let text = unlabeled(dir.path(), "text.txt", &TEXT.repeat(3));
+    let out = dir.path().join("series");
+    let options = TrainOptions {
+        seed: None,
+        seeds: Some(vec![1, 2]),
+        epochs: Some(1),
+        unlabelled: Some(vec![text]),
+        unlabelled_sentences: Some(5),
+        ..distilled(dir.path(), &teacher, "series")
+    };
+    let configs = seed_configs(&options).unwrap();
+    let mut asked = Asked::default();
+    train_seeds(&configs, &out, Beginning::New, &mut [&mut asked]).unwrap();
+    assert_eq!(asked.0, 18 + 5);
+    // The second seed alone is the same run.
+    let alone = TrainOptions {
+        seed: Some(2),
+        seeds: None,
+        out: Some(dir.path().join("alone")),
+        ..options
+    };
+    run(alone).unwrap();
+    assert_eq!(outcome(&out.join("seed-2")), outcome(&dir.path().join("alone")));
 }
 
 #[test]
