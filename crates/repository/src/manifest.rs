@@ -403,9 +403,14 @@ mod tests {
 
     #[test]
     fn versions_of_published_bundles_never_change() {
-        let of_default = manifest(FILES_FORMAT);
-        assert_eq!(of_default.content_version().unwrap(), of_default.version);
-        assert_eq!(manifest(2).content_version().unwrap(), "65370bbf4428bd97");
+        let mut first: Manifest =
+            serde_json::from_str(include_str!("../fixtures/manifest-format-1.json")).unwrap();
+        assert_eq!(first.format_version, FILES_FORMAT);
+        assert_eq!(first.content_version().unwrap(), first.version);
+        first.format_version = 2;
+        assert_eq!(first.content_version().unwrap(), "65370bbf4428bd97");
+        let second = manifest(2);
+        assert_eq!(second.content_version().unwrap(), second.version);
     }
 
     #[test]
