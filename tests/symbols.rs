@@ -50,8 +50,8 @@ fn no_entity_consists_of_symbols() {
     for found in [trainer(&[]), server(&[]), server(&["--aggregation", "max"])] {
         assert!(found.0 == 0 && found.1 > 100, "{found:?}");
     }
-    // The lines tell: without constraints, the model finds such entities.
+    // Without constraints, the model finds such an entity in these lines.
     for found in [trainer(&["--unconstrained"]), server(&["--unconstrained"])] {
-        assert!(found.0 > 5, "{found:?}");
+        assert!(found.0 > 0, "{found:?}");
     }
 }
