@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::activation::Activation;
 use crate::config_error::ConfigError;
 use crate::family::Family;
+use crate::family::albert::SharedLayers;
 use crate::family::spec::FieldProblem;
 use crate::json_file::JsonFile;
 use crate::label_map::id2label;
@@ -104,7 +105,7 @@ impl ModelConfig {
                 .take(keys.attention_dropout)?
                 .unwrap_or(defaults.attention_dropout),
             classifier_dropout: match keys.classifier_dropout {
-                Some(key) => file.take(key)?,
+                Some(key) => file.take(key)?.or(defaults.classifier_dropout),
                 None => None,
             },
             max_position_embeddings: file
@@ -241,6 +242,21 @@ impl ModelConfig {
         }
         (self.family.check())(&self.other)
             .map_err(|FieldProblem { field, problem }| value(field, problem))?;
+        if self.family.shared_layers(&self.other).is_some() {
+            let (groups, layers) = (self.numbered_layers(), self.num_hidden_layers);
+            if groups > layers {
+                let problem = format!("is {groups}, more than the {layers} of {}", keys.layers);
+                return Err(value(SharedLayers::GROUPS, problem));
+            }
+            let applied = self.layer_count();
+            if applied > SharedLayers::MOST {
+                let problem = format!(
+                    "is {layers}, which makes {applied} layers; at most {} are supported",
+                    SharedLayers::MOST
+                );
+                return Err(value(keys.layers, problem));
+            }
+        }
         match self.other.get("position_embedding_type") {
             Some(kind) if kind != "absolute" => Err(value(
                 "position_embedding_type",
@@ -305,6 +321,33 @@ impl ModelConfig {
     /// Longest sequence, special tokens included.
     pub fn max_length(&self) -> usize {
         self.max_position_embeddings.saturating_sub(self.first_position())
+    }
+
+    /// How many layers are applied, one after the other.
+    pub fn layer_count(&self) -> usize {
+        let shared = self.family.shared_layers(&self.other);
+        self.num_hidden_layers
+            .saturating_mul(shared.map_or(1, |shared| shared.inner))
+    }
+
+    /// The beginning of the names of the tensors of the layer that is applied at this index (see [`Family`]). Layers that share
+    /// their weights have the same one.
+    pub fn layer_name(&self, index: usize) -> String {
+        match self.family.shared_layers(&self.other) {
+            Some(shared) => shared.name(index, self.num_hidden_layers),
+            None => format!("bert.encoder.layer.{index}"),
+        }
+    }
+
+    /// The number of N in the names `bert.encoder.layer.N.` of tensors: groups where layers share their weights, else layers.
+    pub fn numbered_layers(&self) -> usize {
+        let shared = self.family.shared_layers(&self.other);
+        shared.map_or(self.num_hidden_layers, |shared| shared.groups)
+    }
+
+    /// Whether the linear layer `bert.embeddings_project` follows the normalized embeddings.
+    pub fn projects_embeddings(&self) -> bool {
+        self.family.always_projects() || self.embedding_size != self.hidden_size
     }
 
     /// Width of one attention head.

@@ -43,6 +43,8 @@ pub(crate) enum Axis<'a> {
 pub(crate) struct GraphBuilder {
     graph: GraphProto,
     operators: BTreeSet<String>,
+    /// The names of the constants.
+    constants: BTreeSet<String>,
 }
 
 impl GraphBuilder {
@@ -157,7 +159,11 @@ impl GraphBuilder {
         self.constant(name, &[], Element::U8, vec![value])
     }
 
+    /// Adds a constant, unless there is one of this name, which parts that share weights name again.
     fn constant(&mut self, name: &str, shape: &[usize], element: Element, raw_data: Vec<u8>) -> String {
+        if !self.constants.insert(name.to_owned()) {
+            return name.to_owned();
+        }
         self.graph.initializer.push(TensorProto {
             dims: shape.iter().map(|&extent| extent as i64).collect(),
             data_type: element as i32,

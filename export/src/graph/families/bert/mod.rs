@@ -1,4 +1,5 @@
-//! BERT (Devlin et al. 2019) and the families that differ from it in positions, token types and position biases only.
+//! BERT (Devlin et al. 2019) and the families that differ from it in positions, token types, position biases, narrower embeddings and
+//! shared weights only.
 
 mod embeddings;
 mod layer;
@@ -12,7 +13,7 @@ use crate::graph::writer::Writer;
 pub(in crate::graph) fn states(writer: &mut Writer<'_>) -> Result<String, CheckpointError> {
     let score_bias = writer.score_bias()?;
     let mut states = writer.embeddings()?;
-    for layer in 0..writer.checkpoint.config.num_hidden_layers {
+    for layer in 0..writer.checkpoint.config.layer_count() {
         states = writer.layer(layer, &states, &score_bias)?;
     }
     Ok(states)
