@@ -15,7 +15,7 @@ use crate::server::Server;
 /// The maximum length of every fixture, in tokens.
 const LONGEST: &str = "40";
 
-fn base(family: Family) -> PathBuf {
+pub(crate) fn base(family: Family) -> PathBuf {
     named_base(family.model_type())
 }
 
@@ -232,9 +232,10 @@ fn a_base_that_shares_or_projects_is_pre_trained_and_then_trained() {
         let config: Value = serde_json::from_slice(&fs::read(last.join("config.json")).unwrap()).unwrap();
         assert_eq!(config["architectures"], json!([class]));
         let weights = fs::read(last.join("model.safetensors")).unwrap();
-        let weights = safetensors::SafeTensors::deserialize(&weights).unwrap();
+        let length = u64::from_le_bytes(*weights.first_chunk().unwrap()) as usize;
+        let header: Value = serde_json::from_slice(&weights[8..8 + length]).unwrap();
         // To the width of the embeddings.
-        assert_eq!(weights.tensor(dense).unwrap().shape(), [12, 16]);
+        assert_eq!(header[dense]["shape"], json!([12, 16]));
         let mut train = binary("nerve-trainer");
         train
             .args([
@@ -253,36 +254,6 @@ fn a_base_that_shares_or_projects_is_pre_trained_and_then_trained() {
             .arg("--out")
             .arg(&run);
         succeed(&mut train);
-    }
-}
-
-#[test]
-fn weights_that_layers_share_are_in_the_graph_once() {
-    let dir = tempfile::tempdir().unwrap();
-    tiny_corpus(dir.path());
-    for precision in ["fp32", "fp16", "int8"] {
-        let bundle = dir.path().join(precision);
-        export(
-            &named_base("albert-groups"),
-            &bundle,
-            precision,
-            &dir.path().join("dev.conll"),
-        );
-        let graph = fs::read(bundle.join("model.onnx")).unwrap();
-        let model = ModelProto::decode(graph.as_slice()).unwrap().graph.unwrap();
-        let [from, to] = [16i64, 24];
-        let wide = model
-            .initializer
-            .iter()
-            .filter(|constant| constant.dims == [from, to]);
-        // Two groups of two inner layers; six layers are applied.
-        assert_eq!(wide.count(), 4, "{precision}");
-        let activations = ["Gelu"];
-        let applied = model
-            .node
-            .iter()
-            .filter(|node| activations.contains(&node.op_type.as_str()));
-        assert_eq!(applied.count(), 6, "{precision}");
     }
 }
 

@@ -507,6 +507,68 @@ mod tests {
     }
 
     #[test]
+    fn narrow_embeddings_and_shared_layers_have_fields_of_their_own() {
+        let of = |fields: &str| read(&MINIMAL.replace("\"use_cache\": true", fields));
+        let electra = of(r#""model_type": "electra""#).unwrap();
+        assert_eq!((electra.embedding_size, electra.classifier_dropout), (128, None));
+        assert!(electra.projects_embeddings());
+        assert!(
+            !of(r#""model_type": "electra", "embedding_size": 8"#)
+                .unwrap()
+                .projects_embeddings()
+        );
+        let albert = of(r#""model_type": "albert", "embedding_size": 8, "inner_group_num": 2"#).unwrap();
+        assert_eq!(
+            (albert.hidden_dropout_prob, albert.classifier_dropout),
+            (0.0, Some(0.1))
+        );
+        assert_eq!(albert.hidden_act, Activation::GeluTanh);
+        assert!(albert.projects_embeddings());
+        assert_eq!((albert.layer_count(), albert.numbered_layers()), (2, 1));
+        assert_eq!(read(&serde_json::to_string(&albert).unwrap()).unwrap(), albert);
+        for (fields, expected) in [
+            (
+                r#""model_type": "electra", "embedding_size": 0"#,
+                "embedding_size is 0",
+            ),
+            (
+                r#""model_type": "electra", "embedding_size": -4"#,
+                "embedding_size: ",
+            ),
+            (
+                r#""model_type": "electra", "is_decoder": true"#,
+                "is_decoder is true",
+            ),
+            (
+                r#""model_type": "albert", "inner_group_num": 0"#,
+                "inner_group_num is 0",
+            ),
+            (
+                r#""model_type": "albert", "inner_group_num": 1e99"#,
+                "inner_group_num is 1e",
+            ),
+            (
+                r#""model_type": "albert", "num_hidden_groups": 2"#,
+                "num_hidden_groups is 2, more than the 1",
+            ),
+            (
+                r#""model_type": "albert", "classifier_dropout_prob": 1.5"#,
+                "classifier_dropout_prob is 1.5",
+            ),
+        ] {
+            let error = of(fields).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let deep = MINIMAL.replace(
+            "\"num_hidden_layers\": 1",
+            "\"num_hidden_layers\": 99999999999999",
+        );
+        let deep = deep.replace("\"use_cache\": true", r#""model_type": "albert""#);
+        let error = read(&deep).unwrap_err().to_string();
+        assert!(error.contains("at most 1024 are supported"), "{error}");
+    }
+
+    #[test]
     fn what_makes_no_model_names_its_field() {
         let edited = |from: &str, to: &str| read(&MINIMAL.replace(from, to)).unwrap_err().to_string();
         assert!(

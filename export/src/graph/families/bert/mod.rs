@@ -18,3 +18,32 @@ pub(in crate::graph) fn states(writer: &mut Writer<'_>) -> Result<String, Checkp
     }
     Ok(states)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use nerve_repository::Checkpoint;
+    use nerve_repository::onnx::proto::ModelProto;
+    use prost::Message;
+
+    use crate::graph::classifier::build;
+    use crate::graph::options::{Arithmetic, LogitsOf};
+
+    #[test]
+    fn weights_that_layers_share_are_in_the_graph_once() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/families/fixtures");
+        let checkpoint = Checkpoint::open(&fixtures.join("albert-groups")).unwrap();
+        for arithmetic in [Arithmetic::Float, Arithmetic::Half] {
+            let graph = build(&checkpoint, arithmetic, LogitsOf::Selected).unwrap();
+            let graph = ModelProto::decode(graph.bytes.as_slice()).unwrap().graph.unwrap();
+            let wide = graph
+                .initializer
+                .iter()
+                .filter(|constant| constant.dims == [16, 24]);
+            let applied = graph.node.iter().filter(|node| node.op_type == "Gelu");
+            // Two groups of two inner layers have weights; the first group is applied twice.
+            assert_eq!((wide.count(), applied.count()), (4, 6));
+        }
+    }
+}
