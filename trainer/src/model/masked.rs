@@ -86,7 +86,7 @@ impl MaskedModel {
         let table = table.index_add(&ids, &rows.contiguous()?, 0)?;
         Ok(Gradients {
             loss: loss.to_dtype(DType::F64)?.to_scalar()?,
-            predicted: Vec::new(),
+            predicted: None,
             dense,
             word_ids: (0u32..).take(table.dim(0)?).collect(),
             word_rows: Some(table),

@@ -108,12 +108,13 @@ impl<'c> Training<'c> {
         })
     }
 
-    /// Makes the step of these batches, after these evaluations.
+    /// Makes the step of these batches, after these evaluations. Its predictions are empty unless they are read.
     pub(super) fn step<'e>(
         &mut self,
         set: &TrainingSet,
         batches: &[Vec<&'e Example>],
         records: &[EvaluationRecord],
+        reads_predictions: bool,
     ) -> Result<(StepRecord, Vec<Vec<Prediction<'e>>>), TrainError> {
         let optimization = &self.config.optimization;
         let step = self.optimizer.steps();
@@ -130,7 +131,8 @@ impl<'c> Training<'c> {
             Device::Cuda(_) => 1,
         };
         let loss = (&self.loss, self.config.regularization);
-        let found = differentiate(network, &mut self.optimizer, batches, loss, threads, seed)?;
+        let passes = (threads, reads_predictions);
+        let found = differentiate(network, &mut self.optimizer, batches, loss, passes, seed)?;
         set.finite(step, batches, "loss", found.loss)?;
         set.finite(step, batches, "gradient norm", found.norm)?;
         let scale = optimization
