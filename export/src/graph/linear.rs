@@ -63,12 +63,13 @@ impl Writer<'_> {
         [from, to]: [usize; 2],
         scale: f32,
     ) -> Result<String, CheckpointError> {
-        let weight = self.checkpoint.tensor(&format!("{name}.weight"), &[to, from])?;
-        let bias = self.checkpoint.tensor(&format!("{name}.bias"), &[to])?;
+        let tensors = self.tensors_of(name);
+        let (weight_name, bias_name) = (format!("{tensors}.weight"), format!("{tensors}.bias"));
+        let weight = self.checkpoint.tensor(&weight_name, &[to, from])?;
+        let bias = self.checkpoint.tensor(&bias_name, &[to])?;
         let mut weight = transposed(weight, to, from);
         weight.iter_mut().for_each(|w| *w *= scale);
         let bias: Vec<f32> = bias.iter().map(|b| b * scale).collect();
-        let (weight_name, bias_name) = (format!("{name}.weight"), format!("{name}.bias"));
         match input {
             LayerInput::Float(input) => {
                 let weight = self.operands(&weight_name, &[from, to], &weight);
@@ -96,7 +97,8 @@ impl Writer<'_> {
                 self.graph.f32s(&scales, &[to], &matrix.scales);
                 let zeros = format!("{weight_name}.zeros");
                 self.graph.i8s(&zeros, &[to], &vec![0; to]);
-                let bias = self.graph.i32s(&bias_name, &[to], &bias);
+                // Its steps depend on the input's, which layers of the same weights do not share.
+                let bias = self.graph.i32s(&format!("{name}.bias"), &[to], &bias);
                 let inputs = [value, scale_name, zero_name, &weight, &scales, &zeros, &bias];
                 Ok(self
                     .graph

@@ -80,7 +80,7 @@ impl<'c> Training<'c> {
         let optimization = &config.optimization;
         let parameters = tagger.network().parameters();
         let shape = tagger.network().config();
-        let layers = shape.num_hidden_layers;
+        let layers = shape.numbered_layers();
         let learning_rate = learning_rate(optimization.learning_rate, shape.hidden_size);
         let head = optimization
             .head_learning_rate
@@ -224,7 +224,7 @@ fn frozen(config: &TrainConfig, network: BertTagger) -> Result<BertTagger, Train
     if patterns.is_empty() && config.freeze_layers == 0 && !config.freeze_embeddings {
         return Ok(network);
     }
-    let layers = network.config().num_hidden_layers;
+    let layers = network.config().numbered_layers();
     if config.freeze_layers > layers {
         return Err(TrainError::FreezeLayers {
             frozen: config.freeze_layers,
