@@ -90,7 +90,6 @@ def write_files():
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "bpe.codes").write_text("".join(f"{left} {right} {count}\n" for left, right, count in merges))
     (OUT / "vocab.txt").write_text("".join(f"{piece} {-count}\n" for count, piece in kept))
-    (OUT / "config.json").write_text('{"model_type": "roberta", "tokenizer_class": "BertweetTokenizer"}\n')
 
 
 def write_json(path, value):
