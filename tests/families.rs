@@ -315,38 +315,3 @@ fn a_length_beyond_the_positions_left_is_refused() {
     let message = fail(&mut export);
     assert!(message.contains("40 positions"), "{message}");
 }
-
-#[test]
-fn bertweet_without_a_tokenizer_json_is_told_what_it_needs() {
-    let dir = tempfile::tempdir().unwrap();
-    let base = base(Family::Roberta);
-    fs::copy(
-        base.join("model.safetensors"),
-        dir.path().join("model.safetensors"),
-    )
-    .unwrap();
-    let mut config: Value = serde_json::from_slice(&fs::read(base.join("config.json")).unwrap()).unwrap();
-    config["tokenizer_class"] = json!("BertweetTokenizer");
-    fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
-    fs::write(dir.path().join("vocab.txt"), "the 10\ni@@ 3\n").unwrap();
-    fs::write(dir.path().join("bpe.codes"), "t h 5\n").unwrap();
-    let corpus = dir.path().join("corpus");
-    fs::create_dir(&corpus).unwrap();
-    tiny_corpus(&corpus);
-    let evaluate = || {
-        let mut command = binary("nerve-trainer");
-        command
-            .args(["evaluate", "--max-length", LONGEST, "--checkpoint"])
-            .arg(dir.path())
-            .arg("--data")
-            .arg(corpus.join("dev.conll"));
-        command
-    };
-    let message = fail(&mut evaluate());
-    assert!(
-        message.contains("tokenizer.json") && message.contains("roberta"),
-        "{message}"
-    );
-    fs::copy(base.join("tokenizer.json"), dir.path().join("tokenizer.json")).unwrap();
-    succeed(&mut evaluate());
-}
