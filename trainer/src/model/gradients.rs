@@ -137,7 +137,7 @@ fn pass_gradients(
     loss: &StepLoss<'_>,
     dropout: Dropout,
 ) -> Result<Gradients> {
-    let mut pass = Pass::new(dropout);
+    let mut pass = tagger.training_pass(dropout);
     let trained = tagger.training(batch, rows, is_leaf, &mut pass)?;
     let tokens = Tensor::new(targets.tokens.as_slice(), trained.logits.device())?;
     let logits = trained.logits.index_select(&tokens, 0)?;
