@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::fixture::{fail, succeed, tiny, tiny_corpus, train};
+use nerve_repository::Family;
+
+use crate::families::base;
+use crate::fixture::{binary, fail, succeed, tiny, tiny_corpus, train};
 
 /// Text that the tiny corpus does not have.
 const TEXT: &str =
@@ -29,6 +32,44 @@ fn student(corpus: &Path, out: &Path, teachers: &[&Path]) -> Command {
         command.arg("--teacher").arg(teacher);
     }
     command
+}
+
+#[test]
+fn families_with_projections_and_shared_layers_teach_each_other() {
+    for (teacher, student) in [
+        (Family::Electra, Family::Albert),
+        (Family::Albert, Family::Electra),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        tiny_corpus(dir.path());
+        let run = |out: &str, family: Family, options: &[&str]| {
+            let mut command = binary("nerve-trainer");
+            command
+                .args(["train", "--reports=false", "--max-length", "40", "--threads", "2"])
+                .args(options)
+                .arg("--base")
+                .arg(base(family))
+                .arg("--data")
+                .arg(dir.path())
+                .arg("--out")
+                .arg(dir.path().join(out));
+            command
+        };
+        let tuned = ["--epochs", "8", "--learning-rate", "1e-2", "--dropout", "0"];
+        succeed(&mut run("teacher", teacher, &tuned));
+        let mut command = run("student", student, &["--epochs", "4", "--distill-weight", "1"]);
+        succeed(command.arg("--teacher").arg(dir.path().join("teacher/best")));
+        let records = std::fs::read_to_string(dir.path().join("student/records.jsonl")).unwrap();
+        let losses: Vec<f64> = records
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["loss"]
+                    .as_f64()
+                    .unwrap()
+            })
+            .collect();
+        assert!(losses[losses.len() - 1] < losses[0], "{student:?}: {losses:?}");
+    }
 }
 
 #[test]

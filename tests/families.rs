@@ -15,10 +15,12 @@ use crate::server::Server;
 /// The maximum length of every fixture, in tokens.
 const LONGEST: &str = "40";
 
-fn base(family: Family) -> PathBuf {
-    repository()
-        .join("tests/families/fixtures")
-        .join(family.model_type())
+pub(crate) fn base(family: Family) -> PathBuf {
+    named_base(family.model_type())
+}
+
+fn named_base(name: &str) -> PathBuf {
+    repository().join("tests/families/fixtures").join(name)
 }
 
 /// The token ids and logits of `transformers` for sentences of given words.
@@ -66,7 +68,9 @@ fn the_exported_graph_has_the_logits_of_transformers() {
         .map(|family| (base(family), LONGEST))
         .collect();
     // With distances that share a position bias.
-    bases.push((repository().join("tests/families/fixtures/mpnet-long"), "300"));
+    bases.push((named_base("mpnet-long"), "300"));
+    // With embeddings as wide as the hidden states, and several groups of layers that share weights.
+    bases.extend(["electra-wide", "albert-groups"].map(|name| (named_base(name), LONGEST)));
     for (base, max_length) in bases {
         let bundle = dir.path().join(base.file_name().unwrap());
         let corpus = dir.path().join("dev.conll");
@@ -191,6 +195,97 @@ fn train_to_serve(family: Family) {
         .collect();
     let tagged: Vec<&str> = tagged.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(served, tagged, "{family:?}");
+}
+
+#[test]
+fn a_base_that_shares_or_projects_is_pre_trained_and_then_trained() {
+    for (family, class, dense) in [
+        (
+            Family::Electra,
+            "ElectraForMaskedLM",
+            "generator_predictions.dense.weight",
+        ),
+        (Family::Albert, "AlbertForMaskedLM", "predictions.dense.weight"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        tiny_corpus(dir.path());
+        let (pretrained, run) = (dir.path().join("pretrained"), dir.path().join("run"));
+        let mut pretrain = binary("nerve-trainer");
+        pretrain
+            .args([
+                "pretrain",
+                "--max-length",
+                LONGEST,
+                "--threads",
+                "2",
+                "--epochs",
+                "2",
+            ])
+            .arg("--base")
+            .arg(base(family))
+            .arg("--text")
+            .arg(dir.path().join("train.conll"))
+            .arg("--out")
+            .arg(&pretrained);
+        succeed(&mut pretrain);
+        let last = pretrained.join("last");
+        let config: Value = serde_json::from_slice(&fs::read(last.join("config.json")).unwrap()).unwrap();
+        assert_eq!(config["architectures"], json!([class]));
+        let weights = fs::read(last.join("model.safetensors")).unwrap();
+        let length = u64::from_le_bytes(*weights.first_chunk().unwrap()) as usize;
+        let header: Value = serde_json::from_slice(&weights[8..8 + length]).unwrap();
+        // To the width of the embeddings.
+        assert_eq!(header[dense]["shape"], json!([12, 16]));
+        let mut train = binary("nerve-trainer");
+        train
+            .args([
+                "train",
+                "--max-length",
+                LONGEST,
+                "--threads",
+                "2",
+                "--epochs",
+                "1",
+            ])
+            .arg("--base")
+            .arg(&last)
+            .arg("--data")
+            .arg(dir.path())
+            .arg("--out")
+            .arg(&run);
+        succeed(&mut train);
+    }
+}
+
+#[test]
+fn layers_of_several_groups_are_not_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_corpus(dir.path());
+    let train = |name: &str, layers: &str| {
+        let mut command = binary("nerve-trainer");
+        command
+            .args([
+                "train",
+                "--max-length",
+                LONGEST,
+                "--threads",
+                "2",
+                "--epochs",
+                "1",
+                "--layers",
+                layers,
+            ])
+            .arg("--base")
+            .arg(named_base(name))
+            .arg("--data")
+            .arg(dir.path())
+            .arg("--out")
+            .arg(dir.path().join(format!("{name}-{layers}")));
+        command
+    };
+    succeed(&mut train("albert", "1"));
+    let message = fail(&mut train("albert-groups", "2"));
+    assert!(message.contains("num_hidden_groups"), "{message}");
 }
 
 #[test]

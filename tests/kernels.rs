@@ -17,6 +17,8 @@ const FIXTURE_WIDTHS: [usize; 2] = [16, 24];
 #[derive(Clone, Copy)]
 struct Network {
     family: Family,
+    /// What follows the name of the family in the name of its fixture.
+    variant: &'static str,
     /// The longest sequence of its fixture, in tokens.
     longest: usize,
     layers: usize,
@@ -29,6 +31,7 @@ struct Network {
 
 const USUAL: Network = Network {
     family: Family::Bert,
+    variant: "",
     longest: 40,
     layers: 2,
     hidden: 128,
@@ -40,13 +43,7 @@ const USUAL: Network = Network {
 
 impl Network {
     fn fixture(&self) -> PathBuf {
-        let family = self.family.model_type();
-        let long = format!("{family}-long");
-        let name: &str = if self.longest == USUAL.longest {
-            family
-        } else {
-            &long
-        };
+        let name = format!("{}{}", self.family.model_type(), self.variant);
         repository().join("tests/families/fixtures").join(name)
     }
 
@@ -69,6 +66,9 @@ impl Network {
                     config[name] = value.clone();
                 }
             }
+        }
+        if config.get("embedding_size") == Some(&json!(FIXTURE_WIDTHS[0])) {
+            config["embedding_size"] = json!(self.hidden);
         }
         fs::write(to.join("config.json"), config.to_string()).unwrap();
         self.write_tensors(&to.join("model.safetensors"));
@@ -220,7 +220,21 @@ fn networks_of_every_family_have_the_logits_of_the_plain_graph() {
         // With distances that share a position bias.
         Network {
             family: Family::Mpnet,
+            variant: "-long",
             longest: 300,
+            ..USUAL
+        },
+        // With embeddings as wide as the hidden states, which ELECTRA does not project.
+        Network {
+            family: Family::Electra,
+            variant: "-wide",
+            ..USUAL
+        },
+        // With three layers in two groups of two inner layers each.
+        Network {
+            family: Family::Albert,
+            variant: "-groups",
+            layers: 3,
             ..USUAL
         },
         Network {

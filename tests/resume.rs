@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nerve_repository::Family;
+
+use crate::families::base;
 use crate::fixture::{binary, interrupted, succeed, tiny_corpus, train};
 
 const OPTIONS: [&str; 7] = [
@@ -95,4 +98,39 @@ fn an_interrupted_training_says_how_it_goes_on() {
     let command = format!("exec {} {advised}", program.display());
     succeed(Command::new("sh").args(["-c", &command]));
     assert_eq!(outcome(&whole), outcome(&stopped));
+}
+
+#[test]
+fn layers_that_share_weights_and_projections_are_resumed_to_the_last_bit() {
+    for family in [Family::Electra, Family::Albert] {
+        let dir = tempfile::tempdir().unwrap();
+        tiny_corpus(dir.path());
+        let train = |out: &Path| {
+            let mut command = binary("nerve-trainer");
+            command
+                .args([
+                    "train",
+                    "--reports=false",
+                    "--max-length",
+                    "40",
+                    "--threads",
+                    "2",
+                    "--dropout",
+                    "0.1",
+                ])
+                .args(OPTIONS)
+                .arg("--base")
+                .arg(base(family))
+                .arg("--data")
+                .arg(dir.path())
+                .arg("--out")
+                .arg(out);
+            command
+        };
+        let (whole, stopped) = (dir.path().join("whole"), dir.path().join("stopped"));
+        succeed(&mut train(&whole));
+        interrupted(&mut train(&stopped), &stopped.join("steps.jsonl"));
+        succeed(train(&stopped).arg("--resume"));
+        assert_eq!(outcome(&whole), outcome(&stopped), "{family:?}");
+    }
 }

@@ -11,6 +11,7 @@ mod onnx;
 mod prepare;
 mod quantize;
 mod reference;
+mod smoothing;
 mod verify;
 
 pub use bundle::{BundleRequest, export};

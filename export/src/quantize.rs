@@ -9,13 +9,25 @@ pub(crate) struct Affine {
     pub(crate) zero_point: u8,
 }
 
-/// The observed range of every linear layer's input, by its name in the graph.
+/// The observed range of every linear layer's input after its smoothing, and the factors of the smoothing, by its name in the
+/// graph.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ActivationRanges {
     ranges: BTreeMap<String, (f32, f32)>,
+    factors: BTreeMap<String, Vec<f32>>,
 }
 
 impl ActivationRanges {
+    /// Sets what the dimensions of a value are multiplied by before it is quantized.
+    pub(crate) fn smooth(&mut self, name: String, factors: Vec<f32>) {
+        self.factors.insert(name, factors);
+    }
+
+    /// What the dimensions of a value are multiplied by before it is quantized; `None` if it is not smoothed.
+    pub(crate) fn factors(&self, name: &str) -> Option<&[f32]> {
+        self.factors.get(name).map(Vec::as_slice)
+    }
+
     /// Sets the range of a value.
     pub(crate) fn insert(&mut self, name: String, lowest: f32, highest: f32) {
         self.ranges.insert(name, (lowest, highest));

@@ -10,8 +10,8 @@ pub(crate) fn logits(checkpoint: &Checkpoint, ids: &[u32]) -> Result<Vec<f32>, C
     let forward = Forward { checkpoint };
     let config = &checkpoint.config;
     let mut states = forward.embeddings(ids)?;
-    for layer in 0..config.num_hidden_layers {
-        states = forward.layer(&format!("bert.encoder.layer.{layer}"), &states)?;
+    for layer in 0..config.layer_count() {
+        states = forward.layer(&config.layer_name(layer), &states)?;
     }
     let logits = forward.linear("classifier", &states, checkpoint.labels.len())?;
     Ok(logits.iter().copied().collect())
@@ -39,17 +39,17 @@ impl Forward<'_> {
 
     fn embeddings(&self, ids: &[u32]) -> Result<Array2<f32>, CheckpointError> {
         let config = &self.checkpoint.config;
-        let hidden = config.hidden_size;
+        let width = config.embedding_size;
         let prefix = "bert.embeddings";
         let words = self.matrix(
             &format!("{prefix}.word_embeddings.weight"),
             config.vocab_size,
-            hidden,
+            width,
         )?;
         let positions = self.matrix(
             &format!("{prefix}.position_embeddings.weight"),
             config.max_position_embeddings,
-            hidden,
+            width,
         )?;
         let ids: Vec<usize> = ids.iter().map(|&id| id as usize).collect();
         let first = config.first_position();
@@ -58,11 +58,15 @@ impl Forward<'_> {
             let types = self.matrix(
                 &format!("{prefix}.token_type_embeddings.weight"),
                 config.type_vocab_size,
-                hidden,
+                width,
             )?;
             sum += &types.row(0);
         }
-        self.layer_norm(&format!("{prefix}.LayerNorm"), sum)
+        let states = self.layer_norm(&format!("{prefix}.LayerNorm"), sum)?;
+        match config.projects_embeddings() {
+            true => self.linear("bert.embeddings_project", &states, config.hidden_size),
+            false => Ok(states),
+        }
     }
 
     fn layer(&self, name: &str, states: &Array2<f32>) -> Result<Array2<f32>, CheckpointError> {

@@ -73,6 +73,10 @@ impl TrainingHook for PaddedMetric {
         Ok(())
     }
 
+    fn reads_predictions(&self) -> bool {
+        true
+    }
+
     fn on_step(&mut self, step: &StepEvent<'_>) -> Result<(), TrainError> {
         let figures = step.batches.iter().map(|batch| {
             let mut confusion = TokenConfusion::new(self.labels);

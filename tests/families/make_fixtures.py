@@ -14,11 +14,13 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
+    AlbertConfig,
     AutoModelForTokenClassification,
     AutoTokenizer,
     BertConfig,
     CamembertConfig,
     DistilBertConfig,
+    ElectraConfig,
     MPNetConfig,
     RobertaConfig,
     XLMRobertaConfig,
@@ -144,6 +146,53 @@ def mpnet_long():
     return mpnet(LONG)
 
 
+# Narrower than the hidden states, as in electra-small-discriminator and all ALBERTs.
+NARROW = dict(**BERT_SIZE, embedding_size=12, max_position_embeddings=LONGEST)
+# As wide as the hidden states, as in electra-base- and electra-large-discriminator; other values of options besides.
+WIDE = dict(**BERT_SIZE, embedding_size=16, max_position_embeddings=LONGEST, type_vocab_size=3, layer_norm_eps=1e-5)
+
+
+def electra():
+    return ElectraConfig(**NARROW), wordpiece(True)
+
+
+def electra_wide():
+    options = dict(hidden_act="relu", classifier_dropout=0.2, hidden_dropout_prob=0.05, initializer_range=0.03)
+    return ElectraConfig(**WIDE, **options), wordpiece(True)
+
+
+ALBERT_SPECIALS = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def albert_sentencepiece():
+    tokenizer = Tokenizer(models.Unigram())
+    quotes = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+    tokenizer.normalizer = normalizers.Sequence(
+        [*quotes, normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    trainer = trainers.UnigramTrainer(
+        vocab_size=80, show_progress=False, special_tokens=ALBERT_SPECIALS, unk_token="<unk>"
+    )
+    tokenizer.train_from_iterator(SENTENCES * 2, trainer)
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return tokenizer
+
+
+def albert():
+    return AlbertConfig(**NARROW), albert_sentencepiece()
+
+
+def albert_groups():
+    # Layers 0 and 1 are the first group, layer 2 is the second; each applies two inner layers.
+    shape = dict(WIDE, num_hidden_layers=3, num_hidden_groups=2, inner_group_num=2)
+    options = dict(hidden_act="gelu", hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
+    return AlbertConfig(**shape, **options, classifier_dropout_prob=0.3), albert_sentencepiece()
+
+
 def random_model(config):
     """A token classifier with random parameters."""
     model = AutoModelForTokenClassification.from_config(config, attn_implementation="eager").eval()
@@ -161,8 +210,10 @@ def cases(model, tokenizer, longest):
     words = " ".join(SENTENCES).split(" ") * (longest // 13)
     while len(tokenizer(words, is_split_into_words=True)["input_ids"]) > longest:
         words.pop()
-    while len(tokenizer([*words, "a"], is_split_into_words=True)["input_ids"]) <= longest:
-        words.append("a")
+    # ALBERT's tokenizer here makes two tokens of "a", one of "to".
+    for word in ["a", "to"]:
+        while len(tokenizer([*words, word], is_split_into_words=True)["input_ids"]) <= longest:
+            words.append(word)
     for words in [*made, words]:
         encoding = tokenizer(words, is_split_into_words=True)
         ids = torch.tensor([encoding["input_ids"]])
@@ -178,7 +229,7 @@ def cases(model, tokenizer, longest):
 
 def write(make, longest=LONGEST):
     config, tokenizer = make()
-    folder = OUT / (config.model_type if longest == LONGEST else f"{config.model_type}-long")
+    folder = OUT / make.__name__.replace("_", "-")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     config.vocab_size = tokenizer.get_vocab_size()
@@ -203,7 +254,7 @@ def write_buckets():
 
 
 if __name__ == "__main__":
-    for make in [bert, distilbert, roberta, xlm_roberta, camembert, mpnet]:
+    for make in [bert, distilbert, roberta, xlm_roberta, camembert, mpnet, electra, electra_wide, albert, albert_groups]:
         write(make)
         print(make.__name__)
     write(mpnet_long, LONG)

@@ -1,10 +1,11 @@
 //! Microseconds per token of an encoder with random weights: `cargo bench --bench encoder -- [hidden] [heads] [layers]`.
 #![allow(clippy::expect_used)]
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use nerve_kernels::{
-    Activation, Affine, Arena, Encoder, InstructionSet, Layer, Linear, Norm, Sequences, Shape,
+    Activation, Affine, Arena, Encoder, InstructionSet, Layer, Linear, Norm, PackedWeights, Sequences, Shape,
 };
 
 /// The lengths of a batch: like the WNUT-17 test texts, about 30 tokens on average.
@@ -14,14 +15,8 @@ fn linear([inputs, outputs]: [usize; 2], affine: Affine) -> Linear {
     let weight: Vec<i8> = (0..inputs * outputs)
         .map(|at| ((at * 7919) % 127) as i8 - 63)
         .collect();
-    Linear::new(
-        &weight,
-        &vec![1e-4; outputs],
-        &vec![3; outputs],
-        [inputs, outputs],
-        affine,
-    )
-    .expect("a valid layer")
+    let weights = PackedWeights::new(&weight, [inputs, outputs]).expect("valid weights");
+    Linear::new(weights, &vec![1e-4; outputs], &vec![3; outputs], affine).expect("a valid layer")
 }
 
 fn layer(Shape { hidden, inner, .. }: Shape) -> Layer {
@@ -29,9 +24,11 @@ fn layer(Shape { hidden, inner, .. }: Shape) -> Layer {
         scale: 0.03,
         zero_point: 128,
     };
-    let norm = || Norm {
-        weight: vec![1.0; hidden],
-        bias: vec![0.1; hidden],
+    let norm = || {
+        Arc::new(Norm {
+            weight: vec![1.0; hidden],
+            bias: vec![0.1; hidden],
+        })
     };
     Layer {
         projections: linear([hidden, 3 * hidden], affine),

@@ -1,5 +1,7 @@
 //! A transformer encoder in 8-bit integers.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use crate::activation::Activation;
@@ -23,7 +25,8 @@ pub struct Shape {
     pub activation: Activation,
 }
 
-/// A layer: attention and feed-forward network, each followed by the residual sum and layer normalization.
+/// A layer: attention and feed-forward network, each followed by the residual sum and layer normalization. Layers may share weights
+/// and normalizations; biases and quantizations are their own.
 #[derive(Clone, Debug)]
 pub struct Layer {
     /// Hidden states to `[query | key | value]`, the query with the scale of attention.
@@ -43,9 +46,9 @@ pub struct Layer {
     /// The quantization of the activations.
     pub activated: Affine,
     /// The normalization after attention.
-    pub attention_norm: Norm,
+    pub attention_norm: Arc<Norm>,
     /// The normalization after the feed-forward network.
-    pub output_norm: Norm,
+    pub output_norm: Arc<Norm>,
 }
 
 /// The sequences of a batch, whose tokens lie one after the other.

@@ -30,7 +30,7 @@ pub use arena::Arena;
 pub use dense::{Bf16Error, Initial, Matrix, Products};
 pub use encoder::{Encoder, EncoderError, Layer, Sequences, Shape};
 pub use instructions::{InstructionSet, InstructionSetError};
-pub use linear::{Affine, Linear, LinearError};
+pub use linear::{Affine, Linear, LinearError, PackedWeights};
 pub use norm::Norm;
 pub use operator::{DOMAIN, OPERATOR, operator_domain};
 pub use position_bias::{PositionBias, PositionBiasError};

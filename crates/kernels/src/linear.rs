@@ -1,5 +1,7 @@
 //! A linear layer in 8-bit integers, packed for products.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use crate::aligned::AlignedBytes;
@@ -72,47 +74,23 @@ pub enum LinearError {
     },
 }
 
-/// `y = ((x - zero) * w + bias) * scale`, with x in u8, w in i8 and one scale a column.
+/// The weights of a linear layer in i8, packed for products. Clones share them, as the layers of ALBERT do.
 ///
-/// The weights are packed as `[panel][row group][column][row]`, panels of 64 columns and groups of 4 rows: the order in which the
-/// dot-product instructions read them. What pads them is 0.
+/// They are packed as `[panel][row group][column][row]`, panels of 64 columns and groups of 4 rows: the order in which the dot-product
+/// instructions read them. What pads them is 0.
 #[derive(Clone, Debug)]
-pub struct Linear {
+pub struct PackedWeights {
     inputs: usize,
     outputs: usize,
-    weights: AlignedBytes,
-    /// The bias less the product of the zero point and the column's sum; 0 for padding.
-    bias: Vec<i32>,
-    /// The bias for inputs less 128, by which instructions of signed factors take them.
-    #[cfg(target_arch = "aarch64")]
-    signed_bias: Vec<i32>,
-    /// The input's scale times the column's; 0 for padding.
-    scales: Vec<f32>,
+    packed: Arc<AlignedBytes>,
+    /// The sum of each column.
+    sums: Arc<[i32]>,
 }
 
-impl Linear {
-    /// Packs `weight`, row-major `[inputs, outputs]`, for inputs that are quantized by `input`.
-    pub fn new(
-        weight: &[i8],
-        column_scales: &[f32],
-        bias: &[i32],
-        [inputs, outputs]: [usize; 2],
-        input: Affine,
-    ) -> Result<Self, LinearError> {
-        let lengths = [
-            ("weight", weight.len(), inputs.saturating_mul(outputs)),
-            ("scales", column_scales.len(), outputs),
-            ("bias", bias.len(), outputs),
-        ];
-        for (part, found, expected) in lengths {
-            if found != expected {
-                return Err(LinearError::Length {
-                    part,
-                    found,
-                    expected,
-                });
-            }
-        }
+impl PackedWeights {
+    /// Packs `weight`, row-major `[inputs, outputs]`.
+    pub fn new(weight: &[i8], [inputs, outputs]: [usize; 2]) -> Result<Self, LinearError> {
+        check_length("weight", weight.len(), inputs.saturating_mul(outputs))?;
         if inputs == 0 || outputs == 0 {
             return Err(LinearError::Empty { inputs, outputs });
         }
@@ -125,14 +103,8 @@ impl Linear {
         {
             return Err(LinearError::Weight { found });
         }
-        let bad = column_scales
-            .iter()
-            .find(|scale| !(scale.is_finite() && **scale > 0.0));
-        if let Some(&found) = bad.or((!input.is_valid()).then_some(&input.scale)) {
-            return Err(LinearError::Scale { found });
-        }
         let (groups, panels) = (inputs.div_ceil(GROUP), outputs.div_ceil(PANEL));
-        let mut weights = AlignedBytes::zeros(panels * groups * GROUP);
+        let mut packed = AlignedBytes::zeros(panels * groups * GROUP);
         let mut sums = vec![0i32; outputs];
         for (row, columns) in weight.chunks_exact(outputs).enumerate() {
             for (column, &w) in columns.iter().enumerate() {
@@ -140,12 +112,62 @@ impl Linear {
                 let (panel, lane) = (column / PANEL, column % PANEL);
                 // A line of 64 bytes holds 16 columns of a group.
                 let line = (panel * groups + row / GROUP) * GROUP + lane / 16;
-                weights.line_mut(line)[(lane % 16) * GROUP + row % GROUP] = w;
+                packed.line_mut(line)[(lane % 16) * GROUP + row % GROUP] = w;
             }
         }
-        let padded = panels * PANEL;
+        Ok(Self {
+            inputs,
+            outputs,
+            packed: Arc::new(packed),
+            sums: sums.into(),
+        })
+    }
+}
+
+fn check_length(part: &'static str, found: usize, expected: usize) -> Result<(), LinearError> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(LinearError::Length {
+            part,
+            found,
+            expected,
+        }),
+    }
+}
+
+/// `y = ((x - zero) * w + bias) * scale`, with x in u8, w in i8 and one scale a column.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    weights: PackedWeights,
+    /// The bias less the product of the zero point and the column's sum; 0 for padding.
+    bias: Vec<i32>,
+    /// The bias for inputs less 128, by which instructions of signed factors take them.
+    #[cfg(target_arch = "aarch64")]
+    signed_bias: Vec<i32>,
+    /// The input's scale times the column's; 0 for padding.
+    scales: Vec<f32>,
+}
+
+impl Linear {
+    /// The layer of these weights, for inputs that are quantized by `input`.
+    pub fn new(
+        weights: PackedWeights,
+        column_scales: &[f32],
+        bias: &[i32],
+        input: Affine,
+    ) -> Result<Self, LinearError> {
+        let outputs = weights.outputs;
+        check_length("scales", column_scales.len(), outputs)?;
+        check_length("bias", bias.len(), outputs)?;
+        let bad = column_scales
+            .iter()
+            .find(|scale| !(scale.is_finite() && **scale > 0.0));
+        if let Some(&found) = bad.or((!input.is_valid()).then_some(&input.scale)) {
+            return Err(LinearError::Scale { found });
+        }
+        let padded = outputs.div_ceil(PANEL) * PANEL;
         let shifted = |zero_point: i32| {
-            let columns = bias.iter().zip(&sums);
+            let columns = bias.iter().zip(weights.sums.iter());
             let mut shifted: Vec<i32> = columns
                 .map(|(bias, sum)| bias.wrapping_sub(zero_point * sum))
                 .collect();
@@ -159,35 +181,34 @@ impl Linear {
         }
         scales.resize(padded, 0.0);
         Ok(Self {
-            inputs,
-            outputs,
-            weights,
             bias: shifted(zero_point),
             #[cfg(target_arch = "aarch64")]
             signed_bias: shifted(zero_point - 128),
             scales,
+            weights,
         })
     }
 
     /// The width of the input.
     pub fn inputs(&self) -> usize {
-        self.inputs
+        self.weights.inputs
     }
 
     /// The width of the output.
     pub fn outputs(&self) -> usize {
-        self.outputs
+        self.weights.outputs
     }
 
     /// The row groups of a panel.
     pub(crate) fn groups(&self) -> usize {
-        self.inputs.div_ceil(GROUP)
+        self.inputs().div_ceil(GROUP)
     }
 
     /// The panels, each with the bias and the scales of its columns.
     pub(crate) fn panels(&self) -> impl Iterator<Item = Panel<'_>> {
         let weights = self
             .weights
+            .packed
             .as_slice()
             .chunks_exact(self.groups() * GROUP * PANEL);
         let (bias, _) = self.bias.as_chunks::<PANEL>();

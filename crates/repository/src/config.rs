@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::activation::Activation;
 use crate::config_error::ConfigError;
 use crate::family::Family;
+use crate::family::albert::SharedLayers;
 use crate::family::spec::FieldProblem;
 use crate::json_file::JsonFile;
 use crate::label_map::id2label;
@@ -104,7 +105,7 @@ impl ModelConfig {
                 .take(keys.attention_dropout)?
                 .unwrap_or(defaults.attention_dropout),
             classifier_dropout: match keys.classifier_dropout {
-                Some(key) => file.take(key)?,
+                Some(key) => file.take(key)?.or(defaults.classifier_dropout),
                 None => None,
             },
             max_position_embeddings: file
@@ -241,6 +242,21 @@ impl ModelConfig {
         }
         (self.family.check())(&self.other)
             .map_err(|FieldProblem { field, problem }| value(field, problem))?;
+        if self.family.shared_layers(&self.other).is_some() {
+            let (groups, layers) = (self.numbered_layers(), self.num_hidden_layers);
+            if groups > layers {
+                let problem = format!("is {groups}, more than the {layers} of {}", keys.layers);
+                return Err(value(SharedLayers::GROUPS, problem));
+            }
+            let applied = self.layer_count();
+            if applied > SharedLayers::MOST {
+                let problem = format!(
+                    "is {layers}, which makes {applied} layers; at most {} are supported",
+                    SharedLayers::MOST
+                );
+                return Err(value(keys.layers, problem));
+            }
+        }
         match self.other.get("position_embedding_type") {
             Some(kind) if kind != "absolute" => Err(value(
                 "position_embedding_type",
@@ -305,6 +321,33 @@ impl ModelConfig {
     /// Longest sequence, special tokens included.
     pub fn max_length(&self) -> usize {
         self.max_position_embeddings.saturating_sub(self.first_position())
+    }
+
+    /// How many layers are applied, one after the other.
+    pub fn layer_count(&self) -> usize {
+        let shared = self.family.shared_layers(&self.other);
+        self.num_hidden_layers
+            .saturating_mul(shared.map_or(1, |shared| shared.inner))
+    }
+
+    /// The beginning of the names of the tensors of the layer that is applied at this index (see [`Family`]). Layers that share
+    /// their weights have the same one.
+    pub fn layer_name(&self, index: usize) -> String {
+        match self.family.shared_layers(&self.other) {
+            Some(shared) => shared.name(index, self.num_hidden_layers),
+            None => format!("bert.encoder.layer.{index}"),
+        }
+    }
+
+    /// The number of N in the names `bert.encoder.layer.N.` of tensors: groups where layers share their weights, else layers.
+    pub fn numbered_layers(&self) -> usize {
+        let shared = self.family.shared_layers(&self.other);
+        shared.map_or(self.num_hidden_layers, |shared| shared.groups)
+    }
+
+    /// Whether the linear layer `bert.embeddings_project` follows the normalized embeddings.
+    pub fn projects_embeddings(&self) -> bool {
+        self.family.always_projects() || self.embedding_size != self.hidden_size
     }
 
     /// Width of one attention head.
@@ -461,6 +504,68 @@ mod tests {
             error.to_string().contains("relative_attention_num_buckets is 64"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn narrow_embeddings_and_shared_layers_have_fields_of_their_own() {
+        let of = |fields: &str| read(&MINIMAL.replace("\"use_cache\": true", fields));
+        let electra = of(r#""model_type": "electra""#).unwrap();
+        assert_eq!((electra.embedding_size, electra.classifier_dropout), (128, None));
+        assert!(electra.projects_embeddings());
+        assert!(
+            !of(r#""model_type": "electra", "embedding_size": 8"#)
+                .unwrap()
+                .projects_embeddings()
+        );
+        let albert = of(r#""model_type": "albert", "embedding_size": 8, "inner_group_num": 2"#).unwrap();
+        assert_eq!(
+            (albert.hidden_dropout_prob, albert.classifier_dropout),
+            (0.0, Some(0.1))
+        );
+        assert_eq!(albert.hidden_act, Activation::GeluTanh);
+        assert!(albert.projects_embeddings());
+        assert_eq!((albert.layer_count(), albert.numbered_layers()), (2, 1));
+        assert_eq!(read(&serde_json::to_string(&albert).unwrap()).unwrap(), albert);
+        for (fields, expected) in [
+            (
+                r#""model_type": "electra", "embedding_size": 0"#,
+                "embedding_size is 0",
+            ),
+            (
+                r#""model_type": "electra", "embedding_size": -4"#,
+                "embedding_size: ",
+            ),
+            (
+                r#""model_type": "electra", "is_decoder": true"#,
+                "is_decoder is true",
+            ),
+            (
+                r#""model_type": "albert", "inner_group_num": 0"#,
+                "inner_group_num is 0",
+            ),
+            (
+                r#""model_type": "albert", "inner_group_num": 1e99"#,
+                "inner_group_num is 1e",
+            ),
+            (
+                r#""model_type": "albert", "num_hidden_groups": 2"#,
+                "num_hidden_groups is 2, more than the 1",
+            ),
+            (
+                r#""model_type": "albert", "classifier_dropout_prob": 1.5"#,
+                "classifier_dropout_prob is 1.5",
+            ),
+        ] {
+            let error = of(fields).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let deep = MINIMAL.replace(
+            "\"num_hidden_layers\": 1",
+            "\"num_hidden_layers\": 99999999999999",
+        );
+        let deep = deep.replace("\"use_cache\": true", r#""model_type": "albert""#);
+        let error = read(&deep).unwrap_err().to_string();
+        assert!(error.contains("at most 1024 are supported"), "{error}");
     }
 
     #[test]

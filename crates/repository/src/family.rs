@@ -2,11 +2,15 @@
 
 use serde_json::{Map, Value};
 
+use crate::activation::Activation;
+use crate::family::albert::SharedLayers;
 use crate::family::spec::{ConfigDefaults, ConfigKeys, FamilySpec, FieldProblem, FirstPosition, MaskedHead};
 use crate::relative_position::BUCKETS;
 
+pub(crate) mod albert;
 mod bert;
 mod distilbert;
+mod electra;
 mod mpnet;
 mod roberta;
 pub(crate) mod spec;
@@ -30,6 +34,10 @@ pub enum Family {
     Camembert,
     /// Song et al. 2020.
     Mpnet,
+    /// Clark et al. 2020.
+    Electra,
+    /// Lan et al. 2020.
+    Albert,
 }
 
 const BERT_PREFIX: &str = "bert.";
@@ -39,13 +47,15 @@ pub const POSITION_BIAS: &str = "bert.encoder.relative_attention_bias.weight";
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Bert,
         Self::DistilBert,
         Self::Roberta,
         Self::XlmRoberta,
         Self::Camembert,
         Self::Mpnet,
+        Self::Electra,
+        Self::Albert,
     ];
 
     /// The family with this `model_type` in `config.json`.
@@ -99,6 +109,27 @@ impl Family {
         self.spec().masked_head
     }
 
+    /// The activation of the head that predicts masked tokens, if that of the layers is `layers`.
+    pub fn masked_activation(self, layers: Activation) -> Activation {
+        match self {
+            Self::Electra => Activation::Gelu,
+            _ => layers,
+        }
+    }
+
+    /// How the layers share weights, by the fields that only this family has; `None` if each layer has its own.
+    pub(crate) fn shared_layers(self, fields: &Map<String, Value>) -> Option<SharedLayers> {
+        match self {
+            Self::Albert => SharedLayers::of(fields).ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether a linear layer follows the normalized embeddings even where they are as wide as the hidden states.
+    pub(crate) fn always_projects(self) -> bool {
+        self == Self::Albert
+    }
+
     /// The id of the padding token if the configuration has none.
     pub fn default_pad(self) -> u32 {
         self.spec().default_pad
@@ -130,6 +161,8 @@ impl Family {
             Self::XlmRoberta => &roberta::XLM_ROBERTA,
             Self::Camembert => &roberta::CAMEMBERT,
             Self::Mpnet => &mpnet::MPNET,
+            Self::Electra => &electra::ELECTRA,
+            Self::Albert => &albert::ALBERT,
         }
     }
 }
@@ -179,6 +212,31 @@ mod tests {
             assert_eq!(full, format!("mpnet.encoder.layer.11.{own}"));
             assert_eq!(bare, format!("encoder.layer.11.{own}"));
         }
+        let group = "bert.encoder.layer.1.albert_layers.0";
+        let renamed = [
+            ("attention.self.query.weight", "attention.query.weight"),
+            ("attention.output.dense.bias", "attention.dense.bias"),
+            ("attention.output.LayerNorm.weight", "attention.LayerNorm.weight"),
+            ("intermediate.dense.weight", "ffn.weight"),
+            ("output.dense.weight", "ffn_output.weight"),
+            ("output.LayerNorm.bias", "full_layer_layer_norm.bias"),
+        ];
+        for (part, own) in renamed {
+            let [full, bare] = Family::Albert.tensor_names(&format!("{group}.{part}"));
+            assert_eq!(
+                bare,
+                format!("encoder.albert_layer_groups.1.albert_layers.0.{own}")
+            );
+            assert_eq!(full, format!("albert.{bare}"));
+        }
+        let projection = "bert.embeddings_project.weight";
+        let [full, _] = Family::Albert.tensor_names(projection);
+        assert_eq!(full, "albert.encoder.embedding_hidden_mapping_in.weight");
+        let [full, bare] = Family::Electra.tensor_names(projection);
+        assert_eq!(
+            (full.as_str(), bare.as_str()),
+            ("electra.embeddings_project.weight", "embeddings_project.weight")
+        );
         let [full, _] = Family::Mpnet.tensor_names(POSITION_BIAS);
         assert_eq!(full, "mpnet.encoder.relative_attention_bias.weight");
         let [full, _] = Family::DistilBert.tensor_names("bert.embeddings.LayerNorm.weight");

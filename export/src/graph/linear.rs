@@ -16,11 +16,13 @@ pub(super) enum LayerInput {
         scale_name: String,
         zero_name: String,
         scale: f32,
+        /// What its dimensions were multiplied by before it was quantized, if it was smoothed.
+        factors: Option<Vec<f32>>,
     },
 }
 
 impl Writer<'_> {
-    /// Makes a value the input of linear layers: observed by calibration, or quantized.
+    /// Makes a value the input of linear layers: observed by calibration, or smoothed and quantized.
     pub(super) fn layer_input(&mut self, name: &str) -> LayerInput {
         self.observed.push(name.to_owned());
         let Arithmetic::Int8(ranges) = &self.arithmetic else {
@@ -29,7 +31,18 @@ impl Writer<'_> {
         let affine = ranges.affine(name);
         let scale_name = self.graph.f32s(&format!("{name}.scale"), &[], &[affine.scale]);
         let zero_name = self.graph.u8_scalar(&format!("{name}.zero"), affine.zero_point);
-        let inputs = [name, &scale_name, &zero_name];
+        let factors = ranges.factors(name).map(<[f32]>::to_vec);
+        let smoothed = match &factors {
+            None => name.to_owned(),
+            Some(factors) => {
+                let constant = self
+                    .graph
+                    .f32s(&format!("{name}.factors"), &[factors.len()], factors);
+                let smoothed = format!("{name}.smoothed");
+                self.graph.op("Mul", &[name, &constant], &[], &smoothed)
+            }
+        };
+        let inputs = [&smoothed, &scale_name, &zero_name].map(String::as_str);
         let value = self
             .graph
             .op("QuantizeLinear", &inputs, &[], &format!("{name}.quantized"));
@@ -38,6 +51,7 @@ impl Writer<'_> {
             scale_name,
             zero_name,
             scale: affine.scale,
+            factors,
         }
     }
 
@@ -49,12 +63,13 @@ impl Writer<'_> {
         [from, to]: [usize; 2],
         scale: f32,
     ) -> Result<String, CheckpointError> {
-        let weight = self.checkpoint.tensor(&format!("{name}.weight"), &[to, from])?;
-        let bias = self.checkpoint.tensor(&format!("{name}.bias"), &[to])?;
+        let tensors = self.tensors_of(name);
+        let (weight_name, bias_name) = (format!("{tensors}.weight"), format!("{tensors}.bias"));
+        let weight = self.checkpoint.tensor(&weight_name, &[to, from])?;
+        let bias = self.checkpoint.tensor(&bias_name, &[to])?;
         let mut weight = transposed(weight, to, from);
         weight.iter_mut().for_each(|w| *w *= scale);
         let bias: Vec<f32> = bias.iter().map(|b| b * scale).collect();
-        let (weight_name, bias_name) = (format!("{name}.weight"), format!("{name}.bias"));
         match input {
             LayerInput::Float(input) => {
                 let weight = self.operands(&weight_name, &[from, to], &weight);
@@ -66,7 +81,11 @@ impl Writer<'_> {
                 scale_name,
                 zero_name,
                 scale,
+                factors,
             } => {
+                for (row, factor) in weight.chunks_exact_mut(to).zip(factors.iter().flatten()) {
+                    row.iter_mut().for_each(|w| *w /= factor);
+                }
                 let matrix = QuantizedMatrix::per_column(&weight, to);
                 let bias: Vec<i32> = bias
                     .iter()
@@ -78,7 +97,8 @@ impl Writer<'_> {
                 self.graph.f32s(&scales, &[to], &matrix.scales);
                 let zeros = format!("{weight_name}.zeros");
                 self.graph.i8s(&zeros, &[to], &vec![0; to]);
-                let bias = self.graph.i32s(&bias_name, &[to], &bias);
+                // Its steps depend on the input's, which layers of the same weights do not share.
+                let bias = self.graph.i32s(&format!("{name}.bias"), &[to], &bias);
                 let inputs = [value, scale_name, zero_name, &weight, &scales, &zeros, &bias];
                 Ok(self
                     .graph

@@ -10,9 +10,7 @@ impl Writer<'_> {
     /// The tokens of the outputs of a layer. After the last attention, each token is computed by itself.
     pub(super) fn layer_tokens(&self, index: usize) -> LayerTokens {
         match self.logits_of {
-            LogitsOf::Selected if index + 1 == self.checkpoint.config.num_hidden_layers => {
-                LayerTokens::Selected
-            }
+            LogitsOf::Selected if index + 1 == self.checkpoint.config.layer_count() => LayerTokens::Selected,
             LogitsOf::Selected | LogitsOf::EveryToken => LayerTokens::All,
         }
     }
@@ -38,10 +36,22 @@ impl Writer<'_> {
 
     pub(super) fn layer_norm(&mut self, name: &str, input: &str) -> Result<String, CheckpointError> {
         let width = self.checkpoint.config.hidden_size;
-        let weight = self.checkpoint.tensor(&format!("{name}.weight"), &[width])?;
-        let bias = self.checkpoint.tensor(&format!("{name}.bias"), &[width])?;
-        let weight = self.graph.f32s(&format!("{name}.weight"), &[width], weight);
-        let bias = self.graph.f32s(&format!("{name}.bias"), &[width], bias);
+        self.layer_norm_of_width(name, input, width)
+    }
+
+    /// The normalization of rows of another width than that of the hidden states.
+    pub(super) fn layer_norm_of_width(
+        &mut self,
+        name: &str,
+        input: &str,
+        width: usize,
+    ) -> Result<String, CheckpointError> {
+        let tensors = self.tensors_of(name);
+        let [weight, bias] = ["weight", "bias"].map(|part| format!("{tensors}.{part}"));
+        let weights = self.checkpoint.tensor(&weight, &[width])?;
+        let biases = self.checkpoint.tensor(&bias, &[width])?;
+        let weight = self.graph.f32s(&weight, &[width], weights);
+        let bias = self.graph.f32s(&bias, &[width], biases);
         let epsilon = self.checkpoint.config.layer_norm_eps as f32;
         let attributes = [
             ("axis", Attribute::Int(-1)),

@@ -37,6 +37,17 @@ impl Writer<'_> {
         self.rows_of(&rows, indices, &format!("{activations}.selected"))
     }
 
+    /// The beginning of the names of the tensors of a part. Layers that share weights have those of the first one, and parts of
+    /// their own.
+    pub(super) fn tensors_of(&self, part: &str) -> String {
+        let in_layer = part.strip_prefix("bert.encoder.layer.");
+        let numbered = in_layer.and_then(|in_layer| in_layer.split_once('.'));
+        match numbered.and_then(|(number, rest)| Some((number.parse().ok()?, rest))) {
+            Some((index, rest)) => format!("{}.{rest}", self.checkpoint.config.layer_name(index)),
+            None => part.to_owned(),
+        }
+    }
+
     /// The rows of a matrix, or the entries of a vector, at these indices.
     pub(super) fn rows_of(&mut self, matrix: &str, indices: &str, name: &str) -> String {
         let axis = [("axis", Attribute::Int(0))];

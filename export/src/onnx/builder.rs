@@ -1,6 +1,6 @@
 //! Builds an ONNX model node by node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use half::f16;
 use prost::Message;
@@ -43,6 +43,8 @@ pub(crate) enum Axis<'a> {
 pub(crate) struct GraphBuilder {
     graph: GraphProto,
     operators: BTreeSet<String>,
+    /// The indices of the constants by their names.
+    constants: BTreeMap<String, usize>,
 }
 
 impl GraphBuilder {
@@ -157,7 +159,18 @@ impl GraphBuilder {
         self.constant(name, &[], Element::U8, vec![value])
     }
 
+    /// Adds a constant, unless there is the same one of this name, as in parts that share weights. ONNX Runtime refuses a graph in which
+    /// others have one name.
     fn constant(&mut self, name: &str, shape: &[usize], element: Element, raw_data: Vec<u8>) -> String {
+        let added = self
+            .constants
+            .get(name)
+            .and_then(|&at| self.graph.initializer.get(at));
+        if added.is_some_and(|added| added.data_type == element as i32 && added.raw_data == raw_data) {
+            return name.to_owned();
+        }
+        self.constants
+            .insert(name.to_owned(), self.graph.initializer.len());
         self.graph.initializer.push(TensorProto {
             dims: shape.iter().map(|&extent| extent as i64).collect(),
             data_type: element as i32,

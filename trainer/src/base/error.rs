@@ -20,6 +20,17 @@ pub enum BaseError {
         /// The base's layers.
         own: usize,
     },
+    /// The first layers do not form groups as all layers do.
+    #[error(
+        "`layers` is {kept}, but the base's {own} layers share weights in groups (num_hidden_groups), and {kept} layers would be \
+         divided into other groups"
+    )]
+    LayerGroups {
+        /// The layers asked for.
+        kept: usize,
+        /// The base's layers.
+        own: usize,
+    },
     /// The name of the base is invalid.
     #[error(transparent)]
     Address(#[from] AddressError),

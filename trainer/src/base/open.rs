@@ -22,13 +22,22 @@ fn open_from(
 ) -> Result<ModelDir, BaseError> {
     match start {
         InitialModel::Base { base, layers } => {
-            let mut model = ModelDir::open(&dir_of(base, Files::Checkpoint, hub)?)?;
-            let own = model.config.num_hidden_layers;
-            let kept = layers.unwrap_or(own);
-            if kept > own {
-                return Err(BaseError::Layers { kept, own });
+            let dir = dir_of(base, Files::Checkpoint, hub)?;
+            let mut model = ModelDir::open(&dir)?;
+            if let Some(kept) = *layers {
+                let whole = model.config.clone();
+                let own = whole.num_hidden_layers;
+                if kept > own {
+                    return Err(BaseError::Layers { kept, own });
+                }
+                model.config.num_hidden_layers = kept;
+                let path = dir.join("config.json");
+                model.config.validate(&path).map_err(CheckpointError::from)?;
+                let is_other = |index| model.config.layer_name(index) != whole.layer_name(index);
+                if (0..model.config.layer_count()).any(is_other) {
+                    return Err(BaseError::LayerGroups { kept, own });
+                }
             }
-            model.config.num_hidden_layers = kept;
             Ok(model)
         }
         InitialModel::Scratch(scratch) => {

@@ -16,8 +16,9 @@ use crate::train::targets::Targets;
 pub(crate) struct Gradients {
     /// The shard's contribution to the mean loss of the step.
     pub(crate) loss: f64,
-    /// The most probable label of each token of the batch, by its logits alone; empty for a masked model.
-    pub(crate) predicted: Vec<u32>,
+    /// The most probable label of each token of the batch, by its logits alone: u32 `[tokens]` on the device of the network;
+    /// `None` for a masked model.
+    pub(crate) predicted: Option<Tensor>,
     /// The gradient of each parameter, in name order; `None` for the word embeddings and for frozen parameters.
     pub(crate) dense: Vec<Option<Tensor>>,
     /// The vocabulary id of each row of `word_rows`.
@@ -143,7 +144,7 @@ fn pass_gradients(
     let logits = trained.logits.index_select(&tokens, 0)?;
     let transitions = tagger.transitions()?;
     let (loss, minimized) = loss.of(&logits, targets, transitions.as_ref())?;
-    let predicted = trained.logits.detach().argmax(1)?.to_vec1()?;
+    let predicted = trained.logits.detach().argmax(1)?;
     let store = minimized.backward()?;
     let dense = tagger
         .parameters()
@@ -162,7 +163,7 @@ fn pass_gradients(
     };
     Ok(Gradients {
         loss: loss.to_dtype(DType::F64)?.to_scalar()?,
-        predicted,
+        predicted: Some(predicted),
         dense,
         word_ids: batch.ids().to_vec(),
         word_rows,
@@ -171,7 +172,10 @@ fn pass_gradients(
 
 /// The gradient of a parameter after a backward pass; `None` if the graph does not contain it.
 pub(super) fn gradient_of(pass: &Pass, store: &GradStore, var: &Var) -> Result<Option<Tensor>> {
-    let gradient = pass.weights.take(var).or_else(|| store.get(var).cloned());
+    let gradient = match (pass.weights.take(var), store.get(var)) {
+        (Some(fused), Some(own)) => Some((fused + own)?),
+        (fused, own) => fused.or_else(|| own.cloned()),
+    };
     gradient.map(|gradient| gradient.contiguous()).transpose()
 }
 

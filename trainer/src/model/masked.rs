@@ -94,7 +94,7 @@ impl MaskedModel {
         let table = table.index_add(&ids, &rows.contiguous()?, 0)?;
         Ok(Gradients {
             loss: loss.to_dtype(DType::F64)?.to_scalar()?,
-            predicted: Vec::new(),
+            predicted: None,
             dense,
             word_ids: (0u32..).take(table.dim(0)?).collect(),
             word_rows: Some(table),
@@ -128,7 +128,7 @@ impl MaskedModel {
             pass.multiplier,
             &pass.weights,
         )?;
-        let x = activation(&x, config.hidden_act)?;
+        let x = activation(&x, config.family.masked_activation(config.hidden_act))?;
         let x = layer_norm(
             &x,
             &tensor(NORM_WEIGHT)?,
@@ -157,13 +157,13 @@ mod tests {
     use super::*;
     use crate::model::checkpoint::masked::head_shapes;
     use crate::model::families::parameter_shapes;
-    use crate::model::gradients::tests::tiny_config;
+    use crate::model::gradients::tests::{tiny_albert, tiny_config};
     use crate::model::init::initial;
     use crate::ops::values;
     use candle_core::Device;
+    use nerve_repository::ModelConfig;
 
-    fn model() -> MaskedModel {
-        let config = tiny_config();
+    fn model(config: ModelConfig) -> MaskedModel {
         let mut shapes = parameter_shapes(&config, 1);
         shapes.extend(head_shapes(&config));
         let weights = initial(&config, &shapes, 5);
@@ -199,7 +199,13 @@ mod tests {
 
     #[test]
     fn the_gradients_are_finite_differences_also_of_the_tied_table() {
-        let model = model();
+        for config in [tiny_config(), tiny_albert(1)] {
+            gradients_are_finite_differences(&model(config));
+        }
+    }
+
+    fn gradients_are_finite_differences(model: &MaskedModel) {
+        let width = model.encoder().config().embedding_size;
         let (packed, targets) = batch();
         let found = model.gradients(&packed, &targets, 1.0, Dropout::off()).unwrap();
         assert!((found.loss - model.loss(&packed, &targets).unwrap()).abs() < 1e-5);
@@ -216,13 +222,13 @@ mod tests {
             };
             // Row 4 of the table is read, masked and predicted; row 1 is only a class of the decoder.
             let numbers: Vec<usize> = match name {
-                WORD_EMBEDDINGS => vec![4 * 8 + 2, 8 + 3],
+                WORD_EMBEDDINGS => vec![4 * width + 2, width + 3],
                 _ => vec![0, gradient.len() - 1],
             };
             for at in numbers {
                 let step = 1e-2;
                 let difference =
-                    (moved(&model, name, at, step) - moved(&model, name, at, -step)) / f64::from(2.0 * step);
+                    (moved(model, name, at, step) - moved(model, name, at, -step)) / f64::from(2.0 * step);
                 let exact = f64::from(gradient[at]);
                 assert!(
                     (difference - exact).abs() < 2e-2 * exact.abs().max(0.1),

@@ -118,7 +118,10 @@ impl Run<'_> {
     /// Makes the step of these batches.
     fn step(&mut self, batches: &[Vec<&Example>], hooks: &mut Hooks<'_, '_>) -> Result<(), TrainError> {
         let began = Instant::now();
-        let (record, predictions) = self.training.step(self.set, batches, &self.records)?;
+        let reads_predictions = hooks.reads_predictions();
+        let (record, predictions) =
+            self.training
+                .step(self.set, batches, &self.records, reads_predictions)?;
         self.since.seconds += began.elapsed().as_secs_f64();
         self.since.tokens += batches.iter().flatten().map(|e| e.ids.len()).sum::<usize>();
         hooks.on_step(&StepEvent {

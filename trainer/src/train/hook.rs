@@ -56,7 +56,7 @@ pub struct StepEvent<'s> {
     pub record: &'s StepRecord,
     /// The speed since the last evaluation.
     pub tokens_per_second: f64,
-    /// The predictions for the examples of each of its batches.
+    /// The predictions for the examples of each of its batches; empty unless a hook reads them.
     pub batches: &'s [Vec<Prediction<'s>>],
 }
 
@@ -98,6 +98,11 @@ pub trait TrainingHook {
     /// The user is to know something of the run.
     fn on_notice(&mut self, _notice: &Notice) -> Result<(), TrainError> {
         Ok(())
+    }
+
+    /// Whether [`Self::on_step`] reads [`StepEvent::batches`], which are fetched from the device only then.
+    fn reads_predictions(&self) -> bool {
+        false
     }
 
     /// A step was made.
@@ -160,6 +165,11 @@ impl TrainingHook for Hooks<'_, '_> {
 
     fn on_notice(&mut self, notice: &Notice) -> Result<(), TrainError> {
         self.each(|hook| hook.on_notice(notice))
+    }
+
+    fn reads_predictions(&self) -> bool {
+        let mut own = self.own.iter();
+        own.any(|hook| hook.reads_predictions()) || self.callers.iter().any(|hook| hook.reads_predictions())
     }
 
     fn on_step(&mut self, step: &StepEvent<'_>) -> Result<(), TrainError> {

@@ -160,7 +160,7 @@ options! {
         #[arg(long, value_name = "FILE|LIST")]
         labels: String,
         /// Model to start from: a Hugging Face directory or a hub id, which may end with @REVISION, of a BERT, DistilBERT, RoBERTa,
-        /// XLM-R, CamemBERT or MPNet model.
+        /// XLM-R, CamemBERT, MPNet, ELECTRA or ALBERT model.
         #[arg(long, value_name = "DIR|HUB_ID")]
         base: String,
         /// Start from the weights of the base, or from random weights of the given sizes [default: base].
@@ -301,8 +301,8 @@ options! {
         /// inside a mention [default: 0].
         #[arg(long, value_name = "P")]
         symbol_noise: f64,
-        /// Do not train this number of encoder layers, counted from the first. The embeddings below them are trained unless
-        /// --freeze-embeddings is given [default: 0].
+        /// Do not train this number of encoder layers, counted from the first; of ALBERT, groups of layers. The embeddings below them
+        /// are trained unless --freeze-embeddings is given [default: 0].
         #[arg(long, value_name = "LAYERS")]
         freeze_layers: usize,
         /// Do not train the embeddings and MPNet's position biases. Together with --freeze-layers the backward pass ends above the

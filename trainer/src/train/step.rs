@@ -20,11 +20,12 @@ pub(super) struct AccumulatedGradients<'e> {
     pub(super) loss: f64,
     /// The norm of its gradient.
     pub(super) norm: f64,
-    /// The predictions for the examples of each batch.
+    /// The predictions for the examples of each batch; empty if they are not read.
     pub(super) predicted: Vec<Vec<Prediction<'e>>>,
 }
 
-/// Computes the gradient of a step with these batches and adds it to the optimizer.
+/// Computes the gradient of a step with these batches and adds it to the optimizer. The labels that the network predicts are
+/// fetched from its device only where `reads_predictions`.
 ///
 /// Each labeled token of the step has the same influence, whatever its batch. The dropout of a shard depends on
 /// `seed` and on the index of the shard in the step, and gradients are added in this order. So the same seed and
@@ -34,7 +35,7 @@ pub(super) fn differentiate<'e>(
     optimizer: &mut Optimizer,
     batches: &[Vec<&'e Example>],
     (loss, regularization): (&Loss, Regularization),
-    threads: usize,
+    (threads, reads_predictions): (usize, bool),
     seed: u64,
 ) -> Result<AccumulatedGradients<'e>> {
     let labels = || {
@@ -71,21 +72,36 @@ pub(super) fn differentiate<'e>(
         });
         shard_index += parts.len() as u64;
         let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
-        let mut predicted = Vec::with_capacity(batch.len());
-        for (part, shard) in parts.iter().zip(&shards) {
+        for part in &parts {
             found.loss += part.loss;
-            let mut rest = part.predicted.as_slice();
-            for &example in shard {
-                let (own, others) = rest.split_at(example.ids.len());
-                predicted.push(Prediction {
-                    example,
-                    labels: own.to_vec(),
-                });
-                rest = others;
-            }
         }
-        found.predicted.push(predicted);
+        if reads_predictions {
+            let mut predicted = Vec::with_capacity(batch.len());
+            for (part, shard) in parts.iter().zip(&shards) {
+                predicted.extend(predictions(part, shard)?);
+            }
+            found.predicted.push(predicted);
+        }
         found.norm = optimizer.accumulate(&parts)?;
+    }
+    Ok(found)
+}
+
+/// The predictions of a pass for the examples of its shard.
+fn predictions<'e>(of: &Gradients, shard: &[&'e Example]) -> Result<Vec<Prediction<'e>>> {
+    let labels: Vec<u32> = match &of.predicted {
+        Some(labels) => labels.to_vec1()?,
+        None => Vec::new(),
+    };
+    let mut rest = labels.as_slice();
+    let mut found = Vec::with_capacity(shard.len());
+    for &example in shard {
+        let Some((own, others)) = rest.split_at_checked(example.ids.len()) else {
+            candle_core::bail!("a pass has fewer predictions than tokens");
+        };
+        let labels = own.to_vec();
+        found.push(Prediction { example, labels });
+        rest = others;
     }
     Ok(found)
 }
@@ -126,7 +142,7 @@ mod tests {
         let batches = [vec![&one], vec![&other]];
         let mut accumulated = optimizer(&tagger);
         let loss_of = (&loss, regularization);
-        let found = differentiate(&tagger, &mut accumulated, &batches, loss_of, 1, 5).unwrap();
+        let found = differentiate(&tagger, &mut accumulated, &batches, loss_of, (1, true), 5).unwrap();
         let predicted: Vec<usize> = found.predicted.concat().iter().map(|p| p.labels.len()).collect();
         assert_eq!(predicted, [4, 5]);
         // The same by hand: five tokens that weigh 0.5 + 3 and 2 + 0.5 + 0.5, each in two passes.
@@ -147,5 +163,8 @@ mod tests {
         let norm = optimizer(&tagger).accumulate(&parts).unwrap();
         assert_eq!(found.norm, norm);
         assert_eq!(found.loss, parts[0].loss + parts[1].loss);
+        let unread =
+            differentiate(&tagger, &mut optimizer(&tagger), &batches, loss_of, (1, false), 5).unwrap();
+        assert_eq!((unread.loss, unread.predicted), (found.loss, Vec::new()));
     }
 }

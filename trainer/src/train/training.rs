@@ -82,7 +82,7 @@ impl<'c> Training<'c> {
         let optimization = &config.optimization;
         let parameters = tagger.network().parameters();
         let shape = tagger.network().config();
-        let layers = shape.num_hidden_layers;
+        let layers = shape.numbered_layers();
         let learning_rate = learning_rate(optimization.learning_rate, shape.hidden_size);
         let head = optimization
             .head_learning_rate
@@ -110,12 +110,13 @@ impl<'c> Training<'c> {
         })
     }
 
-    /// Makes the step of these batches, after these evaluations.
+    /// Makes the step of these batches, after these evaluations. Its predictions are empty unless they are read.
     pub(super) fn step<'e>(
         &mut self,
         set: &TrainingSet,
         batches: &[Vec<&'e Example>],
         records: &[EvaluationRecord],
+        reads_predictions: bool,
     ) -> Result<(StepRecord, Vec<Vec<Prediction<'e>>>), TrainError> {
         let optimization = &self.config.optimization;
         let step = self.optimizer.steps();
@@ -132,7 +133,8 @@ impl<'c> Training<'c> {
             Device::Cuda(_) => 1,
         };
         let loss = (&self.loss, self.config.regularization);
-        let found = differentiate(network, &mut self.optimizer, batches, loss, threads, seed)?;
+        let passes = (threads, reads_predictions);
+        let found = differentiate(network, &mut self.optimizer, batches, loss, passes, seed)?;
         set.finite(step, batches, "loss", found.loss)?;
         set.finite(step, batches, "gradient norm", found.norm)?;
         let scale = optimization
@@ -224,7 +226,7 @@ fn frozen(config: &TrainConfig, network: BertTagger) -> Result<BertTagger, Train
     if patterns.is_empty() && config.freeze_layers == 0 && !config.freeze_embeddings {
         return Ok(network);
     }
-    let layers = network.config().num_hidden_layers;
+    let layers = network.config().numbered_layers();
     if config.freeze_layers > layers {
         return Err(TrainError::FreezeLayers {
             frozen: config.freeze_layers,

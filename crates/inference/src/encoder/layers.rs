@@ -1,6 +1,11 @@
 //! The layers of an int8 graph, node by node in the order in which `nerve-export` writes them.
 
-use nerve_kernels::{Activation, Affine, EncoderError, Layer, Linear, Norm, PositionBias, Shape};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nerve_kernels::{
+    Activation, Affine, EncoderError, Layer, Linear, Norm, PackedWeights, PositionBias, Shape,
+};
 use nerve_repository::onnx::CONTRIB;
 use nerve_repository::onnx::proto::NodeProto;
 
@@ -33,11 +38,21 @@ struct Quantized<'g> {
     affine: Affine,
 }
 
-/// The columns of a product.
-struct Columns {
-    weight: Vec<i8>,
-    scales: Vec<f32>,
+/// A product: its output, the names of its weights, their scales and their zeros, and its bias.
+struct Product<'g> {
+    output: &'g str,
+    weights: [&'g str; 3],
     bias: Vec<i32>,
+}
+
+/// The weights that were read, by the names of their constants. A product or a normalization with the same names has the same
+/// weights, as the layers of ALBERT have; of every other one, no constant is shared.
+#[derive(Default)]
+struct ReadWeights<'g> {
+    /// The products of a layer, and the scales of their columns, by the names of weights, scales and zeros of each.
+    products: BTreeMap<Vec<[&'g str; 3]>, (PackedWeights, Arc<[f32]>)>,
+    /// The normalizations, by the names of weight and bias.
+    norms: BTreeMap<[&'g str; 2], Arc<Norm>>,
 }
 
 /// What differs between layers only if the graph is not of `nerve-export`.
@@ -53,6 +68,7 @@ struct Cursor<'g, 'c> {
     constants: &'c mut Constants,
     producers: &'c Producers<'g>,
     patterns: TokenPatterns,
+    weights: ReadWeights<'g>,
     hidden: usize,
     /// The size of a head.
     size: usize,
@@ -76,15 +92,18 @@ pub(super) fn read_layers<'g>(
         constants,
         producers,
         patterns: TokenPatterns::of_heads(heads),
+        weights: ReadWeights::default(),
         hidden,
         size,
         common: None,
         score_bias: None,
         selected: None,
     };
+    let [embeddings, projected] = &cursor.patterns.embeddings;
+    let is_projected = producers.node::<3>(input, "Gemm").is_some();
     cursor.check(
         input,
-        &cursor.patterns.embeddings,
+        if is_projected { projected } else { embeddings },
         "the embeddings of the real tokens",
     )?;
     let mut layers = Vec::new();
@@ -259,28 +278,65 @@ impl<'g> Cursor<'g, '_> {
         })
     }
 
-    fn columns(
-        &mut self,
-        input: &Quantized,
-        [from, to]: [usize; 2],
-    ) -> Result<(&'g str, Columns), UnfitGraph> {
+    /// The next product of this input with so many columns.
+    fn product(&mut self, input: &Quantized, columns: usize) -> Result<Product<'g>, UnfitGraph> {
         let inputs = [input.value, input.scale, input.zero];
         let (_, output, [weight, scales, zeros, bias]) = self.further("QGemm", &inputs, &[])?;
-        let zeros_of_columns = self.constants.take::<i8>(zeros, &[to])?;
-        if zeros_of_columns.iter().any(|&zero| zero != 0) {
-            return Err(UnfitGraph::Constant { name: zeros.clone() });
-        }
-        let columns = Columns {
-            weight: self.constants.take(weight, &[from, to])?,
-            scales: self.constants.take(scales, &[to])?,
-            bias: self.constants.take(bias, &[to])?,
-        };
-        Ok((output, columns))
+        Ok(Product {
+            output,
+            weights: [weight, scales, zeros],
+            bias: self.constants.take(bias, &[columns])?,
+        })
     }
 
-    fn linear(&mut self, input: &Quantized, widths: [usize; 2]) -> Result<(&'g str, Linear), UnfitGraph> {
-        let (name, columns) = self.columns(input, widths)?;
-        Ok((name, linear(name, &[columns], widths, input.affine)?))
+    /// The linear layer whose columns are those of the products side by side, `columns` of each.
+    fn side_by_side(
+        &mut self,
+        products: &[Product<'g>],
+        [inputs, columns]: [usize; 2],
+        input: Affine,
+    ) -> Result<Linear, UnfitGraph> {
+        let unfit = |source| UnfitGraph::Product {
+            name: products
+                .first()
+                .map_or_else(String::new, |product| product.output.to_owned()),
+            source,
+        };
+        let names: Vec<[&str; 3]> = products.iter().map(|product| product.weights).collect();
+        let (weights, scales) = match self.weights.products.get(&names) {
+            Some(read) => read.clone(),
+            None => {
+                let (mut parts, mut scales) = (Vec::new(), Vec::new());
+                for [weight, scales_of_columns, zeros] in &names {
+                    let zeros_of_columns = self.constants.take::<i8>(zeros, &[columns])?;
+                    if zeros_of_columns.iter().any(|&zero| zero != 0) {
+                        return Err(UnfitGraph::Constant {
+                            name: (*zeros).to_owned(),
+                        });
+                    }
+                    parts.push(self.constants.take::<i8>(weight, &[inputs, columns])?);
+                    scales.extend(self.constants.take::<f32>(scales_of_columns, &[columns])?);
+                }
+                let widths = [inputs, scales.len()];
+                let weights =
+                    PackedWeights::new(&joined(&parts, [inputs, columns]), widths).map_err(unfit)?;
+                let read = (weights, Arc::from(scales));
+                self.weights.products.insert(names, read.clone());
+                read
+            }
+        };
+        let bias: Vec<i32> = products
+            .iter()
+            .flat_map(|product| &product.bias)
+            .copied()
+            .collect();
+        Linear::new(weights, &scales, &bias, input).map_err(unfit)
+    }
+
+    fn linear(&mut self, input: &Quantized, [from, to]: [usize; 2]) -> Result<(&'g str, Linear), UnfitGraph> {
+        let product = self.product(input, to)?;
+        let output = product.output;
+        Ok((output, self.side_by_side(&[product], [from, to], input.affine)?))
     }
 
     /// Reshapes a value to this shape.
@@ -300,7 +356,7 @@ impl<'g> Cursor<'g, '_> {
         Ok(output)
     }
 
-    fn norm(&mut self, input: &str) -> Result<(&'g str, Norm, f32), UnfitGraph> {
+    fn norm(&mut self, input: &str) -> Result<(&'g str, Arc<Norm>, f32), UnfitGraph> {
         let (node, output, [weight, bias]) =
             self.further("LayerNormalization", &[input], &["axis", "epsilon"])?;
         let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
@@ -319,9 +375,17 @@ impl<'g> Cursor<'g, '_> {
                 expected: "normalized with an epsilon of 0 or more",
             });
         }
-        let norm = Norm {
-            weight: self.constants.take(weight, &[self.hidden])?,
-            bias: self.constants.take(bias, &[self.hidden])?,
+        let names = [weight.as_str(), bias.as_str()];
+        let norm = match self.weights.norms.get(&names) {
+            Some(read) => Arc::clone(read),
+            None => {
+                let norm = Arc::new(Norm {
+                    weight: self.constants.take(weight, &[self.hidden])?,
+                    bias: self.constants.take(bias, &[self.hidden])?,
+                });
+                self.weights.norms.insert(names, Arc::clone(&norm));
+                norm
+            }
         };
         Ok((output, norm, epsilon))
     }
@@ -357,12 +421,13 @@ impl<'g> Cursor<'g, '_> {
         states: &'g str,
     ) -> Result<(Linear, &'g str, &'g str), UnfitGraph> {
         let hidden = self.hidden;
-        let square = [hidden, hidden];
-        let (query, query_columns) = self.columns(input, square)?;
-        let (key, key_columns) = self.columns(input, square)?;
-        let (value, value_columns) = self.columns(input, square)?;
-        let columns = [query_columns, key_columns, value_columns];
-        let projections = linear(query, &columns, [hidden, 3 * hidden], input.affine)?;
+        let products = [
+            self.product(input, hidden)?,
+            self.product(input, hidden)?,
+            self.product(input, hidden)?,
+        ];
+        let projections = self.side_by_side(&products, [hidden, hidden], input.affine)?;
+        let [query, key, value] = products.map(|product| product.output);
         let query = self.heads(query)?;
         let key = self.heads(key)?;
         let (turned, key, []) = self.further("Transpose", &[key], &["perm"])?;
@@ -441,7 +506,7 @@ impl<'g> Cursor<'g, '_> {
         let sum = self.value("Add", &[projected, states], &[])?;
         let (attended_states, attention_norm, epsilon) = self.norm(sum)?;
         let attended = self.quantized(attended_states)?;
-        let inner = self.next_width()?;
+        let inner = self.inner()?;
         let (widened, widen) = self.linear(&attended, [hidden, inner])?;
         let (activated, activation) = self.activated(widened)?;
         let activated = self.quantized(activated)?;
@@ -474,28 +539,26 @@ impl<'g> Cursor<'g, '_> {
         Ok((layer, output_states))
     }
 
-    /// The width of the next product's output.
-    fn next_width(&self) -> Result<usize, UnfitGraph> {
+    /// The width of the feed-forward network: in the first layer that of the next product's output, then that of the first layer.
+    fn inner(&self) -> Result<usize, UnfitGraph> {
+        if let Some(common) = &self.common {
+            return Ok(common.inner);
+        }
         let weight = self.nodes.as_slice().first().and_then(|node| node.input.get(3));
         let [_, width] = self.constants.matrix(weight.ok_or(UnfitGraph::NotQuantized)?)?;
         Ok(width)
     }
 }
 
-/// The linear layer whose columns are those of the parts side by side.
-fn linear(name: &str, parts: &[Columns], widths: [usize; 2], input: Affine) -> Result<Linear, UnfitGraph> {
-    let mut weight = Vec::with_capacity(widths[0] * widths[1]);
-    let mut rows: Vec<_> = parts
+/// Row-major matrices of this shape, side by side.
+fn joined(parts: &[Vec<i8>], [rows, columns]: [usize; 2]) -> Vec<i8> {
+    let mut parts: Vec<_> = parts
         .iter()
-        .map(|part| part.weight.chunks_exact(part.scales.len().max(1)))
+        .map(|part| part.chunks_exact(columns.max(1)))
         .collect();
-    for _ in 0..widths[0] {
-        weight.extend(rows.iter_mut().filter_map(Iterator::next).flatten());
+    let mut joined = Vec::with_capacity(rows * columns * parts.len());
+    for _ in 0..rows {
+        joined.extend(parts.iter_mut().filter_map(Iterator::next).flatten());
     }
-    let scales: Vec<f32> = parts.iter().flat_map(|part| &part.scales).copied().collect();
-    let bias: Vec<i32> = parts.iter().flat_map(|part| &part.bias).copied().collect();
-    Linear::new(&weight, &scales, &bias, widths, input).map_err(|source| UnfitGraph::Product {
-        name: name.to_owned(),
-        source,
-    })
+    joined
 }

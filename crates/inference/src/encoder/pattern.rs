@@ -25,8 +25,9 @@ use Pattern::{Constant, Float, Input, Integer, Integers, Node};
 
 /// The values between tokens of the batch and rows of the encoder, as `nerve-export` writes them.
 pub(super) struct TokenPatterns {
-    /// The first hidden states: a row for each real token.
-    pub(super) embeddings: Pattern,
+    /// The first hidden states, a row for each real token: the normalized embeddings, or what a linear layer makes of them where
+    /// they are narrower than the hidden states.
+    pub(super) embeddings: [Pattern; 2],
     /// What is added to scores: 0 for tokens, a very low number for padding.
     pub(super) mask: Pattern,
     /// The rows of the selected tokens among the real ones.
@@ -68,6 +69,7 @@ impl TokenPatterns {
         let words = Node("Mul", vec![Node("Cast", vec![table(ids.clone())]), table(ids)]);
         let counted = Node("CumSum", vec![Input("attention_mask"), one(1)]);
         let sum = Node("Add", vec![words, table(real(counted))]);
+        let normalized = Node("LayerNormalization", vec![sum, Constant, Constant]);
         let outputs = |tokens| {
             Node(
                 "Add",
@@ -79,7 +81,10 @@ impl TokenPatterns {
             vec![Float(1.0), Node("Cast", vec![Input("attention_mask")])],
         );
         Self {
-            embeddings: Node("LayerNormalization", vec![sum, Constant, Constant]),
+            embeddings: [
+                normalized.clone(),
+                Node("Gemm", vec![normalized, Constant, Constant]),
+            ],
             mask: Node(
                 "Unsqueeze",
                 vec![Node("Mul", vec![padding, Float(-10_000.0)]), one(1)],

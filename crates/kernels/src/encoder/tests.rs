@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::arena::Arena;
+use crate::linear::PackedWeights;
 use crate::threads::Threads;
 
 /// Numbers that look random, always the same for a seed.
@@ -31,7 +32,8 @@ fn linear(numbers: &mut Numbers, [inputs, outputs]: [usize; 2], affine: Affine) 
     let bias: Vec<i32> = (0..outputs)
         .map(|_| numbers.next() as i32 % 2000 - 1000)
         .collect();
-    Linear::new(&weight, &scales, &bias, [inputs, outputs], affine).unwrap()
+    let weights = PackedWeights::new(&weight, [inputs, outputs]).unwrap();
+    Linear::new(weights, &scales, &bias, affine).unwrap()
 }
 
 fn layer(numbers: &mut Numbers, shape: Shape) -> Layer {
@@ -48,9 +50,11 @@ fn layer(numbers: &mut Numbers, shape: Shape) -> Layer {
         scale: 0.02,
         zero_point: 9,
     };
-    let mut norm = || Norm {
-        weight: (0..hidden).map(|_| 1.0 + numbers.float() / 4.0).collect(),
-        bias: (0..hidden).map(|_| numbers.float() / 4.0).collect(),
+    let mut norm = || {
+        Arc::new(Norm {
+            weight: (0..hidden).map(|_| 1.0 + numbers.float() / 4.0).collect(),
+            bias: (0..hidden).map(|_| numbers.float() / 4.0).collect(),
+        })
     };
     let (attention_norm, output_norm) = (norm(), norm());
     Layer {
@@ -292,16 +296,19 @@ impl Case {
         let bias: Vec<i32> = (0..outputs)
             .map(|_| (numbers.next() as i32).wrapping_mul(2) % 3000)
             .collect();
-        Linear::new(&weight, &scales, &bias, [inputs, outputs], input).unwrap()
+        let weights = PackedWeights::new(&weight, [inputs, outputs]).unwrap();
+        Linear::new(weights, &scales, &bias, input).unwrap()
     }
 
     fn encoder(&self, instructions: InstructionSet) -> Encoder {
         let mut numbers = Numbers(self.seed);
         let numbers = &mut numbers;
         let Shape { hidden, inner, .. } = self.shape;
-        let norm = |numbers: &mut Numbers| Norm {
-            weight: (0..hidden).map(|_| 1.0 + numbers.float()).collect(),
-            bias: (0..hidden).map(|_| numbers.float()).collect(),
+        let norm = |numbers: &mut Numbers| {
+            Arc::new(Norm {
+                weight: (0..hidden).map(|_| 1.0 + numbers.float()).collect(),
+                bias: (0..hidden).map(|_| numbers.float()).collect(),
+            })
         };
         let layers = (0..self.layers)
             .map(|_| {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::portable::Portable;
 use super::*;
-use crate::linear::{Affine, GROUP, Linear, PANEL};
+use crate::linear::{Affine, GROUP, Linear, PANEL, PackedWeights};
 use crate::simd::vector::{Epilogue, LANES, Rows, Simd};
 
 /// A linear layer and rows of inputs.
@@ -42,8 +42,9 @@ impl Operands {
         };
         let bias: Vec<i32> = (0..outputs).map(|_| next(100_000) as i32 - 50_000).collect();
         let scales: Vec<f32> = (0..outputs).map(|_| (next(1000) + 1) as f32 * 1e-5).collect();
+        let weights = PackedWeights::new(&weight, [inputs, outputs]).unwrap();
         Self {
-            linear: Linear::new(&weight, &scales, &bias, [inputs, outputs], affine).unwrap(),
+            linear: Linear::new(weights, &scales, &bias, affine).unwrap(),
             bytes,
             stride,
             count,

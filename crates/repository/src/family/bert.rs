@@ -40,6 +40,7 @@ pub(super) const DEFAULTS: ConfigDefaults = ConfigDefaults {
     activation: Activation::Gelu,
     hidden_dropout: 0.1,
     attention_dropout: 0.1,
+    classifier_dropout: None,
     positions: 512,
     token_types: 2,
     layer_norm_eps: 1e-12,

@@ -59,6 +59,8 @@ pub struct ConfigDefaults {
     pub activation: Activation,
     pub hidden_dropout: f64,
     pub attention_dropout: f64,
+    /// If absent, that of the hidden states.
+    pub classifier_dropout: Option<f64>,
     pub positions: usize,
     pub token_types: usize,
     pub layer_norm_eps: f64,

@@ -15,6 +15,8 @@ pub(super) fn states(writer: &mut Writer<'_>) -> Result<String, CheckpointError>
         | Family::Roberta
         | Family::XlmRoberta
         | Family::Camembert
-        | Family::Mpnet => bert::states(writer),
+        | Family::Mpnet
+        | Family::Electra
+        | Family::Albert => bert::states(writer),
     }
 }

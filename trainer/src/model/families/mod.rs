@@ -20,7 +20,9 @@ pub(super) fn encoder(config: &ModelConfig, tensor: Tensors<'_>) -> Result<Box<d
         | Family::Roberta
         | Family::XlmRoberta
         | Family::Camembert
-        | Family::Mpnet => bert::encoder(config, tensor),
+        | Family::Mpnet
+        | Family::Electra
+        | Family::Albert => bert::encoder(config, tensor),
     }
 }
 
@@ -32,7 +34,9 @@ pub fn parameter_shapes(config: &ModelConfig, labels: usize) -> BTreeMap<String,
         | Family::Roberta
         | Family::XlmRoberta
         | Family::Camembert
-        | Family::Mpnet => bert::parameter_shapes(config),
+        | Family::Mpnet
+        | Family::Electra
+        | Family::Albert => bert::parameter_shapes(config),
     };
     shapes.insert("classifier.weight".to_owned(), vec![labels, config.hidden_size]);
     shapes.insert("classifier.bias".to_owned(), vec![labels]);

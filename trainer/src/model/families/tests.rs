@@ -84,6 +84,22 @@ fn distances_that_share_a_bias_have_the_logits_of_transformers() {
     assert!(apart < TOLERANCE, "{apart}");
 }
 
+#[test]
+fn narrow_embeddings_and_shared_layers_have_the_logits_of_transformers() {
+    for name in ["electra-wide", "albert-groups"] {
+        let dir = named_fixture(name);
+        let apart = difference(&open(&dir).0, &cases_in(&dir));
+        println!("{name}: {apart:e}");
+        assert!(apart < TOLERANCE, "{name}: {apart}");
+        let (tagger, encoder) = open(&dir);
+        let out = tempfile::tempdir().unwrap();
+        let out = out.path().join("written");
+        write_checkpoint(&out, &tagger, &encoder, 40).unwrap();
+        assert_eq!(tensor_names(&out), tensor_names(&dir));
+        assert_eq!(config(&out), config(&dir));
+    }
+}
+
 /// A checkpoint of any size beside the `expected.json` that `transformers` computes for it.
 #[test]
 fn logits_of_a_given_checkpoint_are_those_of_transformers() {

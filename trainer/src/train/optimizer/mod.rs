@@ -6,6 +6,7 @@ pub(crate) mod plan;
 mod rows;
 mod sgd;
 mod slot;
+mod squared_norm;
 mod sums;
 mod update;
 
@@ -20,6 +21,7 @@ use crate::model::gradients::Gradients;
 use crate::model::parameters::Parameters;
 use crate::threads::for_each_balanced;
 use slot::Slot;
+use squared_norm::total;
 
 pub(crate) use plan::ParameterPlan;
 
@@ -97,7 +99,7 @@ impl Optimizer {
     /// Adds the gradients of shards, in their order, to the gradient of the step. Returns the norm of the sum.
     pub(crate) fn accumulate(&mut self, shards: &[Gradients]) -> Result<f64> {
         let squares = self.for_each_slot(|slot| slot.accumulate(shards))?;
-        Ok(squares.iter().sum::<f64>().sqrt())
+        Ok(total(squares)?.sqrt())
     }
 
     /// Updates every variable with the step's gradient times `scale`, and starts the next step.

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor, Var};
 
 use crate::model::gradients::Gradients;
 use crate::model::parameters::WORD_EMBEDDINGS;
+use crate::train::optimizer::squared_norm::SquaredNorm;
 use crate::train::optimizer::update::Update;
 
 /// The gradient and the moments of a variable that is not on the CPU.
@@ -23,14 +24,14 @@ impl OnDevice {
     }
 
     /// Adds the gradients of shards, in their order; `name` and `index` identify the variable. Returns the sum of the
-    /// squares of the step's gradient so far.
+    /// squares of the step's gradient so far, without waiting for the device.
     pub(super) fn accumulate(
         &mut self,
         name: &str,
         index: usize,
         var: &Var,
         shards: &[Gradients],
-    ) -> Result<f64> {
+    ) -> Result<SquaredNorm> {
         for shard in shards {
             let part = match (&shard.word_rows, shard.dense.get(index)) {
                 (Some(rows), _) if name == WORD_EMBEDDINGS => {
@@ -46,9 +47,9 @@ impl OnDevice {
             });
         }
         let Some(gradient) = &self.gradient else {
-            return Ok(0.0);
+            return Ok(SquaredNorm::OnHost(0.0));
         };
-        Ok(f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?))
+        Ok(SquaredNorm::OnDevice(gradient.sqr()?.sum_all()?))
     }
 
     /// Updates the variable with the step's gradient and starts the next step.

@@ -11,6 +11,7 @@ use crate::ops::values;
 use crate::train::optimizer::on_device::OnDevice;
 use crate::train::optimizer::plan::ParameterPlan;
 use crate::train::optimizer::rows::Rows;
+use crate::train::optimizer::squared_norm::SquaredNorm;
 use crate::train::optimizer::sums::{add, squared};
 use crate::train::optimizer::update::Update;
 
@@ -78,7 +79,7 @@ impl Slot {
     }
 
     /// Adds the gradients of shards, in their order. Returns the sum of the squares of the step's gradient so far.
-    pub(super) fn accumulate(&mut self, shards: &[Gradients]) -> Result<f64> {
+    pub(super) fn accumulate(&mut self, shards: &[Gradients]) -> Result<SquaredNorm> {
         if let Some(on_device) = &mut self.on_device {
             return on_device.accumulate(&self.name, self.index, &self.var, shards);
         }
@@ -87,7 +88,8 @@ impl Slot {
             if !accumulating {
                 rows.clear(&mut self.gradient);
             }
-            return rows.accumulate(&mut self.gradient, shards);
+            let squares = rows.accumulate(&mut self.gradient, shards)?;
+            return Ok(SquaredNorm::OnHost(squares));
         }
         let parts = shards
             .iter()
@@ -104,7 +106,7 @@ impl Slot {
             sum(gradient, parts, accumulating);
             squares += squared(gradient);
         }
-        Ok(squares)
+        Ok(SquaredNorm::OnHost(squares))
     }
 
     /// Updates the variable with the step's gradient and starts the next step.

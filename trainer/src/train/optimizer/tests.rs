@@ -12,7 +12,7 @@ fn tensor(values: &[f32], rows: usize) -> Tensor {
 fn gradients(dense: [&[f32]; 2], ids: &[u32], rows: &[f32]) -> Gradients {
     Gradients {
         loss: 0.0,
-        predicted: Vec::new(),
+        predicted: None,
         dense: vec![Some(tensor(dense[0], 1)), None, Some(tensor(dense[1], 1))],
         word_ids: ids.to_vec(),
         word_rows: Some(tensor(rows, ids.len())),
@@ -197,6 +197,38 @@ fn the_update_of_tensors_is_that_of_slices() {
         close(&elements(&moved), &expected);
         for (moment, expected) in moments.iter().zip(&slices) {
             close(&elements(moment), expected);
+        }
+    }
+}
+
+/// Runs the state for other devices on the CPU.
+#[test]
+fn the_state_of_another_device_has_the_norm_and_the_weights_of_the_cpus() {
+    let (on_cpu, elsewhere) = (parameters(), parameters());
+    let mut reference = optimizer(&on_cpu, UpdateRule::AdamW);
+    let shards = [
+        gradients([&[0.1, 0.2], &[1.0]], &[2, 2], &[0.25, 0.25]),
+        gradients([&[0.2, 0.0], &[2.0]], &[2], &[0.5]),
+    ];
+    let norm = reference.accumulate(&shards).unwrap();
+    let mut states: Vec<_> = elsewhere
+        .iter()
+        .map(|(name, var)| (name, var, super::on_device::OnDevice::new(var, 2).unwrap()))
+        .collect();
+    let squares = states
+        .iter_mut()
+        .enumerate()
+        .map(|(index, (name, var, state))| state.accumulate(name, index, var, &shards).unwrap())
+        .collect();
+    let found = super::squared_norm::total(squares).unwrap().sqrt();
+    assert!((norm - found).abs() < 1e-6, "{norm} {found}");
+    reference.step(RATE, 0.5).unwrap();
+    for (name, var, state) in &mut states {
+        let decay = if name.ends_with(".bias") { 0.0 } else { DECAY };
+        let update = adamw::Update::new(1, RATE, decay, 0.5);
+        state.apply(var, &update).unwrap();
+        for (a, b) in elements(&on_cpu, name).iter().zip(elements(&elsewhere, name)) {
+            assert!((a - b).abs() < 1e-6, "{name}: {a} {b}");
         }
     }
 }

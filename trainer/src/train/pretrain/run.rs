@@ -123,7 +123,7 @@ pub fn pretrain(
         settings.held_out,
         settings.seed,
     )?;
-    let layers = config.num_hidden_layers;
+    let layers = config.numbered_layers();
     let plan = |name: &str| ParameterPlan::new(name, layers, 1.0, 1.0);
     let decay = settings.weight_decay;
     let mut optimizer = Optimizer::new(

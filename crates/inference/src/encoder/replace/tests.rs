@@ -309,9 +309,95 @@ fn a_head_of_another_size_is_named() {
     assert!(message.contains("32 dimensions in 2 heads"), "{message}");
 }
 
+/// The names of the weights of layer 1 and of layer 0, by turns: what the first of each pair is replaced by if layers share them.
+fn weights_of_layer_1(model: &ModelProto) -> Vec<[String; 2]> {
+    let constants = model.graph.as_ref().unwrap().initializer.iter();
+    let of_layer = constants.filter(|constant| constant.name.starts_with("bert.encoder.layer.1."));
+    let names = of_layer.map(|constant| constant.name.clone());
+    // Biases of products and quantizations are a layer's own; normalizations have no others.
+    let shared = names.filter(|name| {
+        let is_norm = name.contains("LayerNorm.weight") || name.contains("LayerNorm.bias");
+        is_norm || name.contains(".weight")
+    });
+    shared
+        .map(|name| [name.clone(), name.replace(".layer.1.", ".layer.0.")])
+        .collect()
+}
+
+#[test]
+fn layers_may_share_their_weights() {
+    let (mut shared, mut copied) = (small(), small());
+    let pairs = weights_of_layer_1(&shared);
+    assert_eq!(pairs.len(), 6 * 3 + 2 * 2, "{pairs:?}");
+    for [own, first] in &pairs {
+        let data = constant(&mut copied, first).raw_data.clone();
+        constant(&mut copied, own).raw_data = data;
+        for node in &mut graph(&mut shared).node {
+            let inputs = node.input.iter_mut().filter(|input| *input == own);
+            inputs.for_each(|input| *input = first.clone());
+        }
+        graph(&mut shared)
+            .initializer
+            .retain(|constant| constant.name != *own);
+    }
+    let encoder = |model| format!("{:?}", replace_in(model, SET).unwrap().encoder);
+    assert_eq!(encoder(shared.clone()), encoder(copied));
+    let bias = format!("{LAYER}output.dense.bias");
+    node(&mut shared, "bert.encoder.layer.1.output.dense").input[6] = bias.clone();
+    let message = replace_in(shared, SET).err().unwrap().to_string();
+    assert!(message.contains(&bias), "{message}");
+}
+
+#[test]
+fn embeddings_may_be_projected() {
+    let projected = |attribute: Vec<AttributeProto>| {
+        let mut model = small();
+        let states = "bert.embeddings.LayerNorm";
+        node(&mut model, states).output[0] = "normalized".to_owned();
+        let at = graph(&mut model)
+            .node
+            .iter()
+            .position(|node| node.output[0] == "normalized");
+        let project = NodeProto {
+            input: ["normalized", "project.weight", "project.bias"]
+                .map(str::to_owned)
+                .to_vec(),
+            output: vec![states.to_owned()],
+            op_type: "Gemm".to_owned(),
+            attribute,
+            ..NodeProto::default()
+        };
+        graph(&mut model).node.insert(at.unwrap() + 1, project);
+        for (name, dims) in [("project.weight", vec![32, 32]), ("project.bias", vec![32])] {
+            graph(&mut model).initializer.push(TensorProto {
+                raw_data: vec![0; 4 * dims.iter().product::<i64>() as usize],
+                dims,
+                data_type: 1,
+                name: name.to_owned(),
+            });
+        }
+        replace_in(model, SET)
+    };
+    let replaced = ModelProto::decode(projected(Vec::new()).unwrap().model.as_slice()).unwrap();
+    let nodes = replaced.graph.unwrap().node;
+    let at = nodes.iter().position(|node| node.op_type == OPERATOR).unwrap();
+    assert_eq!(
+        (nodes[at].input[0].as_str(), nodes[at - 1].op_type.as_str()),
+        ("bert.embeddings.LayerNorm", "Gemm")
+    );
+    let transposed = AttributeProto {
+        name: "transA".to_owned(),
+        i: Some(1),
+        r#type: 2,
+        ..Default::default()
+    };
+    let message = projected(vec![transposed]).err().unwrap().to_string();
+    assert!(message.contains("embeddings of the real tokens"), "{message}");
+}
+
 /// Otherwise a small file could describe an encoder of any size.
 #[test]
-fn layers_share_no_weights() {
+fn layers_share_no_part_of_their_weights() {
     let shared = format!("{LAYER}output.dense.weight");
     let message = refused(|model| {
         node(model, "bert.encoder.layer.1.output.dense").input[3] = shared.clone();

@@ -1,5 +1,5 @@
 use crate::instructions::InstructionSet;
-use crate::linear::{Affine, GROUP, Linear};
+use crate::linear::{Affine, GROUP, Linear, PackedWeights};
 use crate::product::{Store, multiply};
 use crate::simd::vector::{LANES, Rows, Simd, Task};
 
@@ -244,7 +244,8 @@ fn products_are_exact_on_every_instruction_set() {
                 zero_point,
             };
             let scales = vec![2.0; outputs];
-            let linear = Linear::new(&weight, &scales, &bias, [inputs, outputs], affine).unwrap();
+            let weights = PackedWeights::new(&weight, [inputs, outputs]).unwrap();
+            let linear = Linear::new(weights, &scales, &bias, affine).unwrap();
             let (width, stride) = (
                 inputs.next_multiple_of(GROUP) + 4,
                 outputs.next_multiple_of(LANES),

@@ -1,4 +1,5 @@
-//! BERT (Devlin et al. 2019) and the families that differ from it in positions, token types and position biases only.
+//! BERT (Devlin et al. 2019) and the families that differ from it in positions, token types, position biases, narrower embeddings and
+//! shared weights only.
 
 mod network;
 mod shapes;

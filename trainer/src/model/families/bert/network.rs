@@ -1,7 +1,7 @@
 //! The layers of a BERT-like encoder: their tensors and the order in which they are applied (Devlin et al. 2019).
 
 use candle_core::{Result, Tensor};
-use nerve_repository::{Activation, ModelConfig, POSITION_BIAS};
+use nerve_repository::{Activation, Family, ModelConfig, POSITION_BIAS};
 
 use crate::model::encoder::Encoder;
 use crate::model::packed::Packed;
@@ -20,8 +20,11 @@ pub(super) struct BertEncoder {
     first_position: u32,
     token_types: Option<Tensor>,
     embedded: Norm,
+    // Normalized embeddings to hidden states.
+    projection: Option<Dense>,
     // The table of position biases, `[buckets, heads]`.
     position_bias: Option<Tensor>,
+    // In the order in which they are applied. Layers that share weights have the same variables.
     layers: Vec<Layer>,
 }
 
@@ -31,6 +34,7 @@ struct Shape {
     activation: Activation,
     hidden_dropout: f64,
     attention_dropout: f64,
+    feed_forward_dropout: f64,
 }
 
 struct Layer {
@@ -53,6 +57,11 @@ impl BertEncoder {
                 activation: config.hidden_act,
                 hidden_dropout: config.hidden_dropout_prob,
                 attention_dropout: config.attention_probs_dropout_prob,
+                // In `transformers`, ALBERT drops none of the feed-forward network's output.
+                feed_forward_dropout: match config.family {
+                    Family::Albert => 0.0,
+                    _ => config.hidden_dropout_prob,
+                },
             },
             positions: tensor("bert.embeddings.position_embeddings.weight")?,
             first_position: u32::try_from(config.first_position()).map_err(candle_core::Error::wrap)?,
@@ -61,12 +70,16 @@ impl BertEncoder {
                 _ => Some(tensor("bert.embeddings.token_type_embeddings.weight")?),
             },
             embedded: Norm::new("bert.embeddings.LayerNorm", config.layer_norm_eps, tensor)?,
+            projection: match config.projects_embeddings() {
+                true => Some(Dense::new("bert.embeddings_project", tensor)?),
+                false => None,
+            },
             position_bias: match config.family.position_buckets() {
                 None => None,
                 Some(_) => Some(tensor(POSITION_BIAS)?),
             },
-            layers: (0..config.num_hidden_layers)
-                .map(|index| Layer::new(index, config, tensor))
+            layers: (0..config.layer_count())
+                .map(|index| Layer::new(&config.layer_name(index), config, tensor))
                 .collect::<Result<_>>()?,
         })
     }
@@ -89,6 +102,9 @@ impl Encoder for BertEncoder {
         }
         let summed = (summed + self.positions.index_select(&positions, 0)?)?;
         let mut x = pass.dropout.apply(&self.embedded.forward(&summed)?, p)?;
+        if let Some(projection) = &self.projection {
+            x = projection.forward(&x, pass)?;
+        }
         let bias = self.position_bias.as_ref().map(|table| PositionBias {
             table: table.clone(),
             gradients: pass.weights.clone(),
@@ -101,12 +117,10 @@ impl Encoder for BertEncoder {
 }
 
 impl Layer {
-    fn new(index: usize, config: &ModelConfig, tensor: Tensors<'_>) -> Result<Self> {
-        let dense = |part: &str| Dense::new(&format!("bert.encoder.layer.{index}.{part}"), tensor);
-        let norm = |part: &str| {
-            let name = format!("bert.encoder.layer.{index}.{part}");
-            Norm::new(&name, config.layer_norm_eps, tensor)
-        };
+    /// The layer whose tensors' names begin with `name`.
+    fn new(name: &str, config: &ModelConfig, tensor: Tensors<'_>) -> Result<Self> {
+        let dense = |part: &str| Dense::new(&format!("{name}.{part}"), tensor);
+        let norm = |part: &str| Norm::new(&format!("{name}.{part}"), config.layer_norm_eps, tensor);
         Ok(Self {
             query: dense("attention.self.query")?,
             key: dense("attention.self.key")?,
@@ -131,7 +145,7 @@ impl Layer {
         let [weights_mask, attended_mask, narrow_mask] = [
             mask(shape.attention_dropout),
             mask(shape.hidden_dropout),
-            mask(shape.hidden_dropout),
+            mask(shape.feed_forward_dropout),
         ];
         let attention = SelfAttention {
             projections: [self.query.layer(), self.key.layer(), self.value.layer()],
