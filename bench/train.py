@@ -1,4 +1,4 @@
-"""Trains with nerve-trainer and PyTorch in turn on the same batches. Prints duration, memory and F1 of both."""
+"""Trains with nerve-trainer and PyTorch in turn on the same batches, in f32 and in bf16. Prints duration, memory and F1."""
 
 import argparse
 import json
@@ -32,11 +32,18 @@ def dev_f1(arguments, predicted):
     return json.loads(score.stdout)["entity"]["f1"]
 
 
-def nerve(arguments, out, seed):
+def precisions():
+    """The precisions that nerve-trainer has on this processor."""
+    has_bf16 = "avx512_bf16" in pathlib.Path("/proc/cpuinfo").read_text()
+    return ["f32", "bf16"] if has_bf16 else ["f32"]
+
+
+def nerve(arguments, out, seed, precision):
     command = [
         arguments.binaries / "nerve-trainer", "train", "--data", arguments.data, "--base", arguments.base, "--out", out,
         "--epochs", str(arguments.epochs), "--seed", str(seed), "--threads", str(arguments.threads), "--reports=false",
         "--batch-size", str(arguments.batch_size), f"--group-by-length={str(arguments.group_by_length).lower()}",
+        "--precision", precision,
     ]
     _, memory = measured(command)
     seconds = [json.loads(line)["seconds"] for line in (out / "timings.jsonl").read_text().splitlines()]
@@ -58,14 +65,14 @@ def batches(run, epochs):
     return [steps[at : at + steps_per_epoch] for at in range(0, len(steps), steps_per_epoch)]
 
 
-def pytorch(arguments, out, seed):
+def pytorch(arguments, out, seed, precision):
     report = out / "pytorch.json"
     out.mkdir()
     order = out / "batches.json"
-    order.write_text(json.dumps(batches(out.parent / f"nerve-{seed}", arguments.epochs)))
+    order.write_text(json.dumps(batches(out.parent / f"nerve-{precision}-{seed}", arguments.epochs)))
     command = [
         sys.executable, ROOT / "bench/train_pytorch.py", "--data", arguments.data, "--base", arguments.base, "--out", out,
-        "--batches", order, "--seed", str(seed), "--threads", str(arguments.threads),
+        "--batches", order, "--seed", str(seed), "--threads", str(arguments.threads), "--precision", precision,
     ]
     _, memory = measured(command)
     seconds = json.loads(report.read_text())["seconds"]
@@ -83,28 +90,38 @@ def main():
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--group-by-length", action="store_true")
+    parser.add_argument("--precision", nargs="+", choices=["f32", "bf16"], default=precisions(), help="default: those of this processor")
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as work:
-        seeds = range(arguments.seed, arguments.seed + arguments.repetitions)
-        for seed in seeds:
-            found = {}
-            for name, run in (("nerve", nerve), ("pytorch", pytorch)):
-                found[name] = run(arguments, pathlib.Path(work) / f"{name}-{seed}", seed)
-            rows.append(found)
-            ratio = found["pytorch"]["seconds"] / found["nerve"]["seconds"]
-            print(f"seed {seed}: {ratio:.2f} x", file=sys.stderr)
-    print(f"{'seed':12}{'nerve s':>10}{'pytorch s':>11}{'speed':>8}{'nerve MiB':>11}{'pytorch MiB':>13}{'nerve F1':>10}{'pytorch F1':>12}")
-    for seed, found in zip(seeds, rows):
+        for seed in range(arguments.seed, arguments.seed + arguments.repetitions):
+            for precision in arguments.precision:
+                found = {"seed": seed, "precision": precision}
+                for name, run in (("nerve", nerve), ("pytorch", pytorch)):
+                    out = pathlib.Path(work) / f"{name}-{precision}-{seed}"
+                    found[name] = run(arguments, out, seed, precision)
+                rows.append(found)
+                ratio = found["pytorch"]["seconds"] / found["nerve"]["seconds"]
+                print(f"seed {seed}, {precision}: {ratio:.2f} x", file=sys.stderr)
+    print(f"{'seed':6}{'precision':11}{'nerve s':>9}{'pytorch s':>11}{'speed':>8}{'nerve MiB':>11}{'pytorch MiB':>13}{'nerve F1':>10}{'pytorch F1':>12}")
+    for found in rows:
         ours, theirs = found["nerve"], found["pytorch"]
         print(
-            f"{seed:<12}{ours['seconds']:10.1f}{theirs['seconds']:11.1f}{theirs['seconds'] / ours['seconds']:7.2f}x"
-            f"{ours['memory']:11.0f}{theirs['memory']:13.0f}{100 * ours['f1']:10.2f}{100 * theirs['f1']:12.2f}"
+            f"{found['seed']:<6}{found['precision']:11}{ours['seconds']:9.1f}{theirs['seconds']:11.1f}"
+            f"{theirs['seconds'] / ours['seconds']:7.2f}x{ours['memory']:11.0f}{theirs['memory']:13.0f}"
+            f"{100 * ours['f1']:10.2f}{100 * theirs['f1']:12.2f}"
         )
     print("F1: entity F1 on dev after the last epoch, unconstrained decoding, the same scorer for both")
-    ratios = sorted(found["pytorch"]["seconds"] / found["nerve"]["seconds"] for found in rows)
-    print(f"median speed {statistics.median(ratios):.2f}x, range {ratios[0]:.2f}x to {ratios[-1]:.2f}x")
+    print("bf16: nerve-trainer train --precision bf16; PyTorch's autocast on the CPU")
+    for precision in arguments.precision:
+        of_precision = [found for found in rows if found["precision"] == precision]
+        ratios = sorted(found["pytorch"]["seconds"] / found["nerve"]["seconds"] for found in of_precision)
+        print(f"{precision}: median speed {statistics.median(ratios):.2f}x, range {ratios[0]:.2f}x to {ratios[-1]:.2f}x")
+    seconds = {(found["seed"], found["precision"]): found["nerve"]["seconds"] for found in rows}
+    gains = [seconds[seed, "f32"] / of_run for (seed, precision), of_run in seconds.items() if precision == "bf16" and (seed, "f32") in seconds]
+    if gains:
+        print(f"nerve-trainer in bf16: {statistics.median(gains):.2f}x its own f32")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Trains the same model on the same corpus with nerve-trainer and with PyTorch in turn. Prints seconds per epoch, peak memory and
-# entity F1 on dev (after the last epoch, unconstrained decoding) of both, and the ratio of their speeds.
+# Trains the same model on the same corpus with nerve-trainer and with PyTorch in turn, in f32 and, where the processor has AVX-512
+# BF16, in bf16 (PyTorch: autocast). Prints seconds per epoch, peak memory and entity F1 on dev (after the last epoch,
+# unconstrained decoding) of both, and the ratio of their speeds.
 #
 #     bench/train.sh DATA BASE [repetitions, 3] [epochs, 1] [further options of bench/train.py]
 #

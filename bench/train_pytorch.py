@@ -87,6 +87,7 @@ def main():
     parser.add_argument("--batches", type=pathlib.Path, required=True, help="JSON: for each epoch a list of batches; a batch is a list of the lines on which its sentences start")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: autocast")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
@@ -118,7 +119,8 @@ def main():
         began, total = time.monotonic(), 0.0
         for lines in batches:
             indices = [train.at_line[line] for line in lines]
-            loss = model(**train.batch(indices, tokenizer.pad_token_id)).loss
+            with torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16"):
+                loss = model(**train.batch(indices, tokenizer.pad_token_id)).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

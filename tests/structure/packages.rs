@@ -35,6 +35,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
             "nerve-corpus",
             "nerve-export",
             "nerve-inference",
+            "nerve-kernels",
             "nerve-repository",
             "nerve-tagging",
         ],

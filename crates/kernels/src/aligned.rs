@@ -5,7 +5,7 @@
 #[repr(C, align(64))]
 struct Line([i8; 64]);
 
-/// Signed bytes that start at a multiple of 64, in whole lines of 64, so that no vector crosses two cache lines.
+/// Bytes that start at a multiple of 64, in whole lines of 64, so that no vector crosses two cache lines.
 #[derive(Clone, Debug)]
 pub(crate) struct AlignedBytes(Vec<Line>);
 
@@ -18,6 +18,12 @@ impl AlignedBytes {
     /// The line at this index.
     pub(crate) fn line_mut(&mut self, at: usize) -> &mut [i8; 64] {
         &mut self.0[at].0
+    }
+
+    /// The first byte.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut i8 {
+        self.0.as_mut_ptr().cast()
     }
 
     /// All bytes.

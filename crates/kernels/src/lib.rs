@@ -12,6 +12,7 @@ mod arena;
 mod attention;
 mod buffer;
 mod chunks;
+mod dense;
 mod encoder;
 mod instructions;
 mod linear;
@@ -27,6 +28,7 @@ mod threads;
 
 pub use activation::Activation;
 pub use arena::Arena;
+pub use dense::{Bf16Error, Initial, Matrix, Products};
 pub use encoder::{Encoder, EncoderError, Layer, Sequences, Shape};
 pub use instructions::{InstructionSet, InstructionSetError};
 pub use linear::{Affine, Linear, LinearError, PackedWeights};

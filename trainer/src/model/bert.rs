@@ -9,6 +9,7 @@ use crate::model::packed::Packed;
 use crate::model::parameters::Parameters;
 use crate::model::pass::Pass;
 use crate::ops::dropout::Dropout;
+use crate::ops::multiplier::Multiplier;
 
 /// A trainable token classifier: a BERT-like encoder and a linear head.
 pub struct BertTagger {
@@ -18,6 +19,8 @@ pub struct BertTagger {
     // The same weights without a gradient graph, so that an evaluation frees each activation as soon as it has been
     // used.
     frozen: Network,
+    // The products of training passes.
+    multiplier: Multiplier,
 }
 
 /// The result of a differentiable forward pass.
@@ -38,13 +41,19 @@ impl BertTagger {
             parameters,
             trained,
             frozen,
+            multiplier: Multiplier::default(),
         })
+    }
+
+    /// The same network, trained with these products. Without dropout, in evaluations, its products are f32.
+    pub(crate) fn with_multiplier(self, multiplier: Multiplier) -> Self {
+        Self { multiplier, ..self }
     }
 
     /// The same network, with every parameter whose name `matches` excluded from training.
     pub(crate) fn frozen(mut self, matches: impl Fn(&str) -> bool) -> Result<Self> {
         self.parameters.freeze(matches);
-        Self::new(self.config, self.parameters)
+        Ok(Self::new(self.config, self.parameters)?.with_multiplier(self.multiplier))
     }
 
     /// The configuration.
@@ -94,6 +103,14 @@ impl BertTagger {
         self.frozen
             .classify(&self.hidden_states(batch)?, &mut Pass::new(Dropout::off()))?
             .to_device(&Device::Cpu)
+    }
+
+    /// A pass for [`Self::training`] with this source of dropout masks.
+    pub(super) fn training_pass(&self, dropout: Dropout) -> Pass {
+        Pass {
+            multiplier: self.multiplier,
+            ..Pass::new(dropout)
+        }
     }
 
     /// A differentiable forward pass over a batch with these word embeddings of its tokens, which are a leaf of the graph

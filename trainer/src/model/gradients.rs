@@ -138,7 +138,7 @@ fn pass_gradients(
     loss: &StepLoss<'_>,
     dropout: Dropout,
 ) -> Result<Gradients> {
-    let mut pass = Pass::new(dropout);
+    let mut pass = tagger.training_pass(dropout);
     let trained = tagger.training(batch, rows, is_leaf, &mut pass)?;
     let tokens = Tensor::new(targets.tokens.as_slice(), trained.logits.device())?;
     let logits = trained.logits.index_select(&tokens, 0)?;
@@ -172,7 +172,10 @@ fn pass_gradients(
 
 /// The gradient of a parameter after a backward pass; `None` if the graph does not contain it.
 pub(super) fn gradient_of(pass: &Pass, store: &GradStore, var: &Var) -> Result<Option<Tensor>> {
-    let gradient = pass.weights.take(var).or_else(|| store.get(var).cloned());
+    let gradient = match (pass.weights.take(var), store.get(var)) {
+        (Some(fused), Some(own)) => Some((fused + own)?),
+        (fused, own) => fused.or_else(|| own.cloned()),
+    };
     gradient.map(|gradient| gradient.contiguous()).transpose()
 }
 

@@ -9,6 +9,7 @@ use crate::model::packed::Packed;
 use crate::model::parameters::{Parameters, WORD_EMBEDDINGS};
 use crate::model::pass::Pass;
 use crate::ops::dropout::Dropout;
+use crate::ops::multiplier::Multiplier;
 use crate::ops::{activation, layer_norm, linear};
 use crate::train::targets::Targets;
 
@@ -34,6 +35,13 @@ impl MaskedModel {
         })
     }
 
+    /// The same model, trained with these products.
+    pub(crate) fn with_multiplier(self, multiplier: Multiplier) -> Self {
+        Self {
+            encoder: self.encoder.with_multiplier(multiplier),
+        }
+    }
+
     /// The encoder.
     pub(crate) fn encoder(&self) -> &BertTagger {
         &self.encoder
@@ -55,7 +63,7 @@ impl MaskedModel {
         weight: f64,
         dropout: Dropout,
     ) -> Result<Gradients> {
-        let mut pass = Pass::new(dropout);
+        let mut pass = self.encoder.training_pass(dropout);
         let is_leaf = !self.parameters().is_frozen(WORD_EMBEDDINGS);
         let rows = self.encoder.word_rows(batch)?;
         let (hidden, word_rows) = self.encoder.training_states(batch, rows, is_leaf, &mut pass)?;
@@ -117,6 +125,7 @@ impl MaskedModel {
             &masked,
             &tensor(DENSE_WEIGHT)?,
             &tensor(DENSE_BIAS)?,
+            pass.multiplier,
             &pass.weights,
         )?;
         let x = activation(&x, config.family.masked_activation(config.hidden_act))?;
@@ -130,6 +139,7 @@ impl MaskedModel {
             &x,
             &tensor(WORD_EMBEDDINGS)?,
             &tensor(DECODER_BIAS)?,
+            pass.multiplier,
             &pass.weights,
         )?;
         let ids = Tensor::new(targets.labels.as_slice(), hidden.device())?.unsqueeze(1)?;

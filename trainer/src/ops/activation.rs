@@ -39,9 +39,14 @@ fn gelu(x: f32) -> f32 {
 
 #[inline(always)]
 fn gelu_slope(x: f32) -> f32 {
+    gelu_and_slope(x).1
+}
+
+#[inline(always)]
+fn gelu_and_slope(x: f32) -> (f32, f32) {
     const DENSITY: f32 = 0.398_942_3;
     let (below, bell) = normal(x);
-    below + x * DENSITY * bell
+    (x * below, below + x * DENSITY * bell)
 }
 
 const ROOT_2_OVER_PI: f32 = 0.797_884_6;
@@ -62,6 +67,17 @@ fn gelu_tanh_slope(x: f32) -> f32 {
     let t = tanh(ROOT_2_OVER_PI * (x + CUBIC * x * x * x));
     let inner = ROOT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
     0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner
+}
+
+// The comparison is false for NaN, so NaN passes through and reveals a diverged training.
+#[inline(always)]
+fn relu(x: f32) -> f32 {
+    if x <= 0.0 { 0.0 } else { x }
+}
+
+#[inline(always)]
+fn relu_slope(x: f32) -> f32 {
+    if x <= 0.0 { 0.0 } else { 1.0 }
 }
 
 fn map(x: &[f32], function: impl Fn(f32) -> f32) -> Vec<f32> {
@@ -90,6 +106,48 @@ fn chain(x: &[f32], gradient: &[f32], slope: impl Fn(f32) -> f32) -> Vec<f32> {
     dx
 }
 
+/// The activation of each element.
+pub(super) fn forward(x: &[f32], function: Activation) -> Vec<f32> {
+    match function {
+        Activation::Gelu => map(x, gelu),
+        Activation::GeluTanh => map(x, gelu_tanh),
+        Activation::Relu => map(x, relu),
+    }
+}
+
+/// Replaces each element of `x` by its activation, and the gradient of the activation by that of the element.
+pub(super) fn backward(x: &mut [f32], gradient: &mut [f32], function: Activation) {
+    match function {
+        Activation::Gelu => both(x, gradient, gelu_and_slope),
+        Activation::GeluTanh => both(
+            x,
+            gradient,
+            #[inline(always)]
+            |x| (gelu_tanh(x), gelu_tanh_slope(x)),
+        ),
+        Activation::Relu => both(
+            x,
+            gradient,
+            #[inline(always)]
+            |x| (relu(x), relu_slope(x)),
+        ),
+    }
+}
+
+/// Replaces each element by the first result of the function, and multiplies its gradient by the second.
+fn both(x: &mut [f32], gradient: &mut [f32], function: impl Fn(f32) -> (f32, f32)) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (x, g) in x.iter_mut().zip(gradient) {
+                let (y, slope) = function(*x);
+                *x = y;
+                *g *= slope;
+            }
+        },
+    );
+}
+
 struct Activate(Activation);
 
 impl CustomOp1 for Activate {
@@ -98,17 +156,7 @@ impl CustomOp1 for Activate {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = slice(x, layout)?;
-        let y = match self.0 {
-            Activation::Gelu => map(x, gelu),
-            Activation::GeluTanh => map(x, gelu_tanh),
-            Activation::Relu => map(
-                x,
-                // The comparison is false for NaN, so NaN passes through and reveals a diverged training.
-                #[inline(always)]
-                |x| if x <= 0.0 { 0.0 } else { x },
-            ),
-        };
+        let y = forward(slice(x, layout)?, self.0);
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
@@ -119,12 +167,7 @@ impl CustomOp1 for Activate {
         let dx = match self.0 {
             Activation::Gelu => chain(&x, &g, gelu_slope),
             Activation::GeluTanh => chain(&x, &g, gelu_tanh_slope),
-            Activation::Relu => chain(
-                &x,
-                &g,
-                #[inline(always)]
-                |x| if x <= 0.0 { 0.0 } else { 1.0 },
-            ),
+            Activation::Relu => chain(&x, &g, relu_slope),
         };
         Tensor::from_vec(dx, shape, gradient.device()).map(Some)
     }

@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, Var};
+use nerve_kernels::Matrix;
 use pulp::Arch;
 
 use crate::ops::mask::Mask;
-use crate::ops::matrix::{Into, Matrix, multiply};
+use crate::ops::matrix::{Into, multiply};
 use crate::ops::plain;
 use crate::ops::position_bias::{BiasGradient, PositionBias};
 use crate::ops::values::{slice, values};
@@ -30,15 +31,10 @@ pub(crate) fn attention(
     mask: Option<Mask>,
 ) -> Result<Tensor> {
     let (tokens, width) = q.dims2()?;
-    if let Some(bias) = bias {
-        bias.check(heads)?;
+    if k.dims2()? != (tokens, width) || v.dims2()? != (tokens, width) {
+        candle_core::bail!("attention cannot take {:?} with {:?}", q.shape(), k.shape());
     }
-    if k.dims2()? != (tokens, width) || v.dims2()? != (tokens, width) || !width.is_multiple_of(heads) {
-        candle_core::bail!("attention of {heads} heads cannot take {:?}", q.shape());
-    }
-    if cu_seqlens.last().is_none_or(|&end| end != tokens) || !cu_seqlens.is_sorted() {
-        candle_core::bail!("the sequences do not cover {tokens} tokens");
-    }
+    check(tokens, width, cu_seqlens, heads, bias)?;
     if !q.device().is_cpu() {
         return plain::attention(q, k, v, cu_seqlens, heads, bias, mask);
     }
@@ -51,23 +47,52 @@ pub(crate) fn attention(
     };
     let q = leaf.as_ref().map_or(q, |leaf| leaf.as_tensor());
     let operator = Attention {
-        cu_seqlens: cu_seqlens.clone(),
-        heads,
-        bias: bias.cloned(),
-        mask,
+        options: AttentionOptions {
+            cu_seqlens: cu_seqlens.clone(),
+            heads,
+            bias: bias.cloned(),
+            mask,
+        },
         keep: is_tracked || learns_bias,
         weights: Mutex::default(),
     };
     q.apply_op3(k, v, operator)
 }
 
-struct Attention {
-    cu_seqlens: Arc<[usize]>,
+/// An error unless these heads and sequences can have so many tokens of this width.
+pub(super) fn check(
+    tokens: usize,
+    width: usize,
+    cu_seqlens: &[usize],
     heads: usize,
-    bias: Option<PositionBias>,
-    mask: Option<Mask>,
+    bias: Option<&PositionBias>,
+) -> Result<()> {
+    if let Some(bias) = bias {
+        bias.check(heads)?;
+    }
+    if heads == 0 || !width.is_multiple_of(heads) {
+        candle_core::bail!("attention of {heads} heads cannot have the width {width}");
+    }
+    if cu_seqlens.last().is_none_or(|&end| end != tokens) || !cu_seqlens.is_sorted() {
+        candle_core::bail!("the sequences do not cover {tokens} tokens");
+    }
+    Ok(())
+}
+
+/// What attention is computed with, besides queries, keys and values.
+#[derive(Clone)]
+pub(super) struct AttentionOptions {
+    pub(super) cu_seqlens: Arc<[usize]>,
+    pub(super) heads: usize,
+    pub(super) bias: Option<PositionBias>,
+    /// The dropout mask of the attention weights.
+    pub(super) mask: Option<Mask>,
+}
+
+struct Attention {
+    options: AttentionOptions,
     keep: bool,
-    /// Softmax weights before dropout, ordered by sequence and head. The backward pass needs them again.
+    /// See [`AttentionOptions::forward`]. The backward pass needs them again.
     weights: Mutex<Vec<f32>>,
 }
 
@@ -83,7 +108,7 @@ struct Head {
     weights: Range<usize>,
 }
 
-impl Attention {
+impl AttentionOptions {
     fn heads(&self, size: usize) -> impl Iterator<Item = Head> + '_ {
         let mut weights = 0;
         self.cu_seqlens
@@ -138,24 +163,18 @@ fn softmax_gradient(scores: &mut [f32], weights: &[f32], width: usize) {
     );
 }
 
-impl CustomOp3 for Attention {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(
+impl AttentionOptions {
+    /// The values that each token attends to, `[tokens, width]`, and the softmax weights before dropout, ordered by sequence
+    /// and head.
+    pub(super) fn forward(
         &self,
-        q: &CpuStorage,
-        q_layout: &Layout,
-        k: &CpuStorage,
-        k_layout: &Layout,
-        v: &CpuStorage,
-        v_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (_, width) = q_layout.shape().dims2()?;
+        q: &[f32],
+        k: &[f32],
+        v: &[f32],
+        width: usize,
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
         let size = width / self.heads;
         let scale = 1.0 / (size as f32).sqrt();
-        let (q, k, v) = (slice(q, q_layout)?, slice(k, k_layout)?, slice(v, v_layout)?);
         let mut out = vec![0f32; q.len()];
         let total = self.heads(size).last().map_or(0, |head| head.weights.end);
         let mut weights = vec![0f32; total];
@@ -209,27 +228,20 @@ impl CustomOp3 for Attention {
                 Into::Replace,
             );
         }
-        if self.keep {
-            *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = weights;
-        }
-        Ok((CpuStorage::F32(out), q_layout.shape().clone()))
+        Ok((out, weights))
     }
 
-    fn bwd(
+    /// The gradients of queries, keys and values for the gradient `dout`; that of the position biases is added to its
+    /// destination.
+    pub(super) fn backward(
         &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        _out: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let shape = q.shape().clone();
-        let (_, width) = q.dims2()?;
+        dout: &[f32],
+        [q, k, v]: [&[f32]; 3],
+        weights: &[f32],
+        width: usize,
+    ) -> Result<[Vec<f32>; 3]> {
         let size = width / self.heads;
         let scale = 1.0 / (size as f32).sqrt();
-        let gradient = gradient.contiguous()?;
-        let (dout, q, k, v) = (values(&gradient)?, values(q)?, values(k)?, values(v)?);
-        let weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
         let mut dq = vec![0f32; q.len()];
         let mut dk = vec![0f32; q.len()];
         let mut dv = vec![0f32; q.len()];
@@ -294,10 +306,53 @@ impl CustomOp3 for Attention {
             );
         }
         if let (Some(bias), Some(dbias)) = (learned, dbias) {
-            let dtable = Tensor::from_vec(dbias.into_values(), bias.table.shape(), gradient.device())?;
+            let dtable = Tensor::from_vec(dbias.into_values(), bias.table.shape(), bias.table.device())?;
             bias.gradients.add(&bias.table, dtable)?;
         }
-        let tensor = |values| Tensor::from_vec(values, &shape, gradient.device()).map(Some);
+        Ok([dq, dk, dv])
+    }
+}
+
+impl CustomOp3 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (_, width) = q_layout.shape().dims2()?;
+        let (q, k, v) = (slice(q, q_layout)?, slice(k, k_layout)?, slice(v, v_layout)?);
+        let (out, weights) = self.options.forward(q, k, v, width)?;
+        if self.keep {
+            *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = weights;
+        }
+        Ok((CpuStorage::F32(out), q_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        _out: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let shape = q.shape();
+        let (_, width) = q.dims2()?;
+        let gradient = gradient.contiguous()?;
+        let (dout, qkv) = (values(&gradient)?, (values(q)?, values(k)?, values(v)?));
+        let weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
+        let [dq, dk, dv] = self
+            .options
+            .backward(&dout, [&qkv.0, &qkv.1, &qkv.2], &weights, width)?;
+        let tensor = |values| Tensor::from_vec(values, shape, gradient.device()).map(Some);
         Ok((tensor(dq)?, tensor(dk)?, tensor(dv)?))
     }
 }

@@ -153,6 +153,7 @@ mod tests {
     use super::*;
     use crate::ops::check::{assert_close, assert_gradients, random};
     use crate::ops::dropout::Dropout;
+    use crate::ops::multiplier::Multiplier;
     use crate::ops::weights::WeightGradients;
     use std::sync::Arc;
 
@@ -173,7 +174,15 @@ mod tests {
         let (bias, gamma) = (random(4, 3), random(6, 4));
         assert_same(
             &[x.clone(), weight, bias],
-            |t| super::super::linear(&t[0], &t[1], &t[2], &WeightGradients::default()),
+            |t| {
+                super::super::linear(
+                    &t[0],
+                    &t[1],
+                    &t[2],
+                    Multiplier::default(),
+                    &WeightGradients::default(),
+                )
+            },
             |t| linear(&t[0], &t[1], &t[2]),
         );
         assert_same(
@@ -200,7 +209,7 @@ mod tests {
         for mask in [None, mask()] {
             assert_same(
                 &[x.clone(), random((7, 6), 2), random((7, 6), 3)],
-                |t| super::super::attention(&t[0], &t[1], &t[2], &cu_seqlens, 2, None, mask),
+                |t| super::super::attention::attention(&t[0], &t[1], &t[2], &cu_seqlens, 2, None, mask),
                 |t| attention(&t[0], &t[1], &t[2], &cu_seqlens, 2, None, mask),
             );
         }

@@ -56,6 +56,9 @@ pub enum TrainError {
         /// The base's positions.
         positions: usize,
     },
+    /// The processor does not have the products of the precision.
+    #[error("`precision`: {0}; train with f32, or on another processor")]
+    Precision(#[from] nerve_kernels::Bf16Error),
     /// A teacher is unusable.
     #[error(transparent)]
     Teacher(Box<TeacherError>),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::ops::precision::Precision;
 use crate::soup::kind::SoupKind;
 use crate::train::config::error::OptionError;
 use crate::train::loss::{ClassWeights, LossKind};
@@ -200,6 +201,10 @@ options! {
         /// Batches per step, whose gradients are summed [default: 1].
         #[arg(long, value_name = "BATCHES")]
         accumulate: usize,
+        /// Format of the factors in the matrix products of linear layers in training steps: f32, or bf16 with f32 sums, on the CPU
+        /// with AVX-512 BF16. Everything else is f32 [default: f32].
+        #[arg(long, value_enum)]
+        precision: Precision,
         /// Put windows of similar length into one batch; the order of the batches stays random [default: false].
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         group_by_length: bool,

@@ -9,6 +9,7 @@ use crate::evaluate::Tagger;
 use crate::evaluate::checkpoint::CheckpointTagger;
 use crate::model::bert::BertTagger;
 use crate::model::checkpoint::ModelDir;
+use crate::ops::multiplier::Multiplier;
 use crate::summary::corpus::CorpusSummary;
 use crate::summary::notices::corpus_notices;
 use crate::train::average::AveragedWeights;
@@ -54,6 +55,7 @@ impl<'c> Training<'c> {
                 positions: base.config.max_length(),
             });
         }
+        let multiplier = Multiplier::new(config.precision)?;
         let (network, tokenizer) = base
             .with_dropout(config.dropout, config.attention_dropout)
             .with_transitions(config.objective.function == LossFunction::Crf)
@@ -61,7 +63,7 @@ impl<'c> Training<'c> {
         if config.regularization.r_drop.is_some() && drops_nothing(network.config()) {
             return Err(TrainError::RDropWithoutDropout);
         }
-        let network = frozen(config, network)?;
+        let network = frozen(config, network)?.with_multiplier(multiplier);
         Ok(CheckpointTagger::new(
             network,
             tokenizer,

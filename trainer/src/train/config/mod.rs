@@ -18,6 +18,7 @@ use regex::Regex;
 
 use crate::data::error::DataError;
 use crate::data::open::open_splits;
+use crate::ops::precision::Precision;
 use crate::train::learning_rate::learning_rate;
 use crate::train::options::TrainOptions;
 use crate::train::record::TestedCheckpoint;
@@ -65,6 +66,8 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Batches per step.
     pub accumulate: usize,
+    /// The format of the factors in the matrix products of linear layers in training steps.
+    pub precision: Precision,
     /// Whether the windows of a batch have similar lengths.
     pub group_by_length: bool,
     /// Update rule, learning rate and clipping.
@@ -143,6 +146,7 @@ impl TrainConfig {
             epochs: *options.epochs.get_or_insert(5),
             batch_size: *options.batch_size.get_or_insert(16),
             accumulate: *options.accumulate.get_or_insert(1),
+            precision: *options.precision.get_or_insert_default(),
             group_by_length: *options.group_by_length.get_or_insert(false),
             freeze_layers: *options.freeze_layers.get_or_insert(0),
             freeze_embeddings: *options.freeze_embeddings.get_or_insert(false),
@@ -185,6 +189,12 @@ impl TrainConfig {
             ("max_length", self.max_length, MOST_LENGTH),
         ] {
             check_count(option, value, most)?;
+        }
+        if self.precision == Precision::Bf16 && self.device != Device::Cpu {
+            return Err(OptionError::Conflict {
+                options: ["precision", "device"],
+                reason: "products in bf16 are made on the CPU",
+            });
         }
         check(
             "max_length",

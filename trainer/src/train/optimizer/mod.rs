@@ -158,7 +158,7 @@ impl Optimizer {
     /// Runs `work` on all slots, on the threads of the optimizer; the results are in name order.
     fn for_each_slot<T: Send>(&mut self, work: impl Fn(&mut Slot) -> Result<T> + Sync) -> Result<Vec<T>> {
         let slots = self.slots.iter_mut().collect();
-        for_each_balanced(slots, self.threads, |slot: &&mut Slot| slot.len(), work)
+        for_each_balanced(slots, self.threads, |slot: &&mut Slot| slot.work(), work)
     }
 }
 

@@ -64,8 +64,17 @@ impl Slot {
         })
     }
 
+    /// The work of a step, as a number of weights that are all updated. In a table of embeddings most rows have no gradient.
+    pub(super) fn work(&self) -> usize {
+        const DIVISOR_OF_ROWS: usize = 3;
+        match self.rows {
+            Some(_) => self.len() / DIVISOR_OF_ROWS,
+            None => self.len(),
+        }
+    }
+
     /// The number of weights.
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.var.elem_count()
     }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use crate::ops::precision::Precision;
 use crate::train::config::error::OptionError;
 use crate::train::pretrain::error::PretrainError;
 
@@ -34,6 +35,10 @@ pub struct PretrainOptions {
     /// Windows per step [default: 16].
     #[arg(long)]
     pub batch_size: Option<usize>,
+    /// Format of the factors in the matrix products of linear layers in training steps: f32, or bf16 with f32 sums, on
+    /// processors with AVX-512 BF16. Everything else is f32 [default: f32].
+    #[arg(long, value_enum)]
+    pub precision: Option<Precision>,
     /// Highest learning rate, which falls linearly after warm-up [default: 1e-4].
     #[arg(long)]
     pub learning_rate: Option<f64>,
@@ -72,6 +77,7 @@ pub struct PretrainSettings {
     pub out: PathBuf,
     pub(super) epochs: usize,
     pub(super) batch_size: usize,
+    pub(super) precision: Precision,
     pub(super) learning_rate: f64,
     pub(super) warmup: f64,
     pub(super) weight_decay: f64,
@@ -95,6 +101,7 @@ impl PretrainSettings {
             out: options.out.clone().ok_or(OptionError::Missing("out"))?,
             epochs: *options.epochs.get_or_insert(3),
             batch_size: *options.batch_size.get_or_insert(16),
+            precision: *options.precision.get_or_insert_default(),
             learning_rate: *options.learning_rate.get_or_insert(1e-4),
             warmup: *options.warmup.get_or_insert(0.06),
             weight_decay: *options.weight_decay.get_or_insert(0.01),

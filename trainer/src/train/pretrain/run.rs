@@ -15,6 +15,7 @@ use crate::model::checkpoint::masked::write_masked_checkpoint;
 use crate::model::gradients::Gradients;
 use crate::model::masked::MaskedModel;
 use crate::ops::dropout::Dropout;
+use crate::ops::multiplier::Multiplier;
 use crate::threads::on_threads;
 use crate::train::error::TrainError;
 use crate::train::example::{Example, pack};
@@ -98,7 +99,9 @@ pub fn pretrain(
         true => ModelDir::open(&dir.last())?,
         false => ModelDir::open(&base_dir(&settings.base)?)?,
     };
+    let multiplier = Multiplier::new(settings.precision).map_err(TrainError::from)?;
     let (model, tokenizer, is_fresh) = model.into_masked_model(settings.seed)?;
+    let model = model.with_multiplier(multiplier);
     let config = model.encoder().config();
     if settings.max_length > config.max_length() {
         return Err(TrainError::MaxLength {

@@ -7,8 +7,10 @@ use crate::model::encoder::Encoder;
 use crate::model::packed::Packed;
 use crate::model::parts::{Dense, Norm, Tensors};
 use crate::model::pass::Pass;
+use crate::ops::feed_forward::{FeedForward, feed_forward};
 use crate::ops::position_bias::PositionBias;
-use crate::ops::{activation, attention};
+use crate::ops::residual::Residual;
+use crate::ops::self_attention::{SelfAttention, self_attention};
 
 /// The tensors of the encoder.
 pub(super) struct BertEncoder {
@@ -139,20 +141,34 @@ impl Layer {
         shape: Shape,
         pass: &mut Pass,
     ) -> Result<Tensor> {
-        let p = shape.hidden_dropout;
-        let (q, k, v) = (
-            self.query.forward(x, pass)?,
-            self.key.forward(x, pass)?,
-            self.value.forward(x, pass)?,
-        );
-        let mask = pass.dropout.next(shape.attention_dropout);
-        let context = attention(&q, &k, &v, batch.cu_seqlens(), shape.heads, bias, mask)?;
-        let attended = self.attended.forward(&context, pass)?;
-        let attended = pass.dropout.apply(&attended, p)?;
-        let x = self.attended_norm.forward(&(attended + x)?)?;
-        let wide = activation(&self.wide.forward(&x, pass)?, shape.activation)?;
-        let narrow = self.narrow.forward(&wide, pass)?;
-        let narrow = pass.dropout.apply(&narrow, shape.feed_forward_dropout)?;
-        self.norm.forward(&(narrow + x)?)
+        let mut mask = |p: f64| pass.dropout.next(p);
+        let [weights_mask, attended_mask, narrow_mask] = [
+            mask(shape.attention_dropout),
+            mask(shape.hidden_dropout),
+            mask(shape.feed_forward_dropout),
+        ];
+        let attention = SelfAttention {
+            projections: [self.query.layer(), self.key.layer(), self.value.layer()],
+            heads: shape.heads,
+            cu_seqlens: batch.cu_seqlens().clone(),
+            bias: bias.cloned(),
+            mask: weights_mask,
+            output: self.attended.layer(),
+            residual: Residual {
+                mask: attended_mask,
+                norm: self.attended_norm.layer(),
+            },
+        };
+        let layers = FeedForward {
+            wide: self.wide.layer(),
+            activation: shape.activation,
+            narrow: self.narrow.layer(),
+            residual: Residual {
+                mask: narrow_mask,
+                norm: self.norm.layer(),
+            },
+        };
+        let x = self_attention(x, attention, pass.multiplier, &pass.weights)?;
+        feed_forward(&x, layers, pass.multiplier, &pass.weights)
     }
 }

@@ -1,6 +1,7 @@
 //! What is left of a training that was stopped, and how it goes on.
 
 use super::*;
+use crate::ops::precision::Precision;
 use crate::train::resume::{resumed_config, resumed_seed_configs};
 
 pub(super) struct Stop {
@@ -90,6 +91,37 @@ fn a_training_that_is_stopped_anywhere_and_resumed_is_the_same_to_the_last_bit()
             "interrupted after {step}"
         );
     }
+}
+
+#[test]
+fn a_training_in_bf16_is_the_same_after_it_is_resumed_and_is_not_resumed_in_f32() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = |out: &str, precision| {
+        let options = TrainOptions {
+            precision: Some(precision),
+            ..two_epochs(dir.path(), out).options().clone()
+        };
+        TrainConfig::new(options).unwrap()
+    };
+    let whole = train(&config("whole", Precision::Bf16), Beginning::New, &mut []);
+    let whole = match whole {
+        Err(TrainError::Precision(missing)) => return eprintln!("skipped: {missing}"),
+        whole => whole.unwrap(),
+    };
+    let again = train(&config("again", Precision::Bf16), Beginning::New, &mut []);
+    assert_eq!(again.unwrap().records, whole.records);
+    let expected = outcome(&dir.path().join("whole"));
+    assert_eq!(outcome(&dir.path().join("again")), expected);
+    let stopped = config("stopped", Precision::Bf16);
+    train(&stopped, Beginning::New, &mut [&mut Stop::after(3)]).unwrap();
+    let other = train(&config("stopped", Precision::F32), Beginning::Resumed, &mut []);
+    let error = other.unwrap_err().to_string();
+    assert!(error.contains("`precision` \"bf16\", not \"f32\""), "{error}");
+    train(&stopped, Beginning::Resumed, &mut []).unwrap();
+    assert_eq!(outcome(&stopped.out), expected);
+    train(&config("f32", Precision::F32), Beginning::New, &mut []).unwrap();
+    assert_ne!(outcome(&dir.path().join("f32")), expected);
 }
 
 #[test]
