@@ -7,6 +7,8 @@
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod crf;
+pub(crate) mod disentangled;
+pub(crate) mod distance_rows;
 pub(crate) mod dropout;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
@@ -14,12 +16,14 @@ mod mask;
 mod matrix;
 mod plain;
 pub(crate) mod position_bias;
+pub(crate) mod relative_positions;
 pub(crate) mod values;
 mod vector;
 pub(crate) mod weights;
 
 pub(crate) use activation::activation;
 pub(crate) use attention::attention;
+pub(crate) use disentangled::disentangled_attention;
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::linear;
 pub(crate) use values::values;
