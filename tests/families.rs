@@ -65,8 +65,16 @@ fn the_exported_graph_has_the_logits_of_transformers() {
         .into_iter()
         .map(|family| (base(family), LONGEST))
         .collect();
-    // With distances that share a position bias.
-    bases.push((repository().join("tests/families/fixtures/mpnet-long"), "300"));
+    // With distances that share a position bias, and other options of relative attention.
+    for (name, longest) in [
+        ("mpnet-long", "300"),
+        ("deberta-v2-long", "300"),
+        ("deberta-v2-own", LONGEST),
+        ("deberta-v2-c2p", LONGEST),
+        ("deberta-v2-p2c", LONGEST),
+    ] {
+        bases.push((repository().join("tests/families/fixtures").join(name), longest));
+    }
     for (base, max_length) in bases {
         let bundle = dir.path().join(base.file_name().unwrap());
         let corpus = dir.path().join("dev.conll");

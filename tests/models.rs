@@ -71,7 +71,14 @@ pub(crate) fn entities(server: &Server) -> Value {
 #[test]
 fn a_checkpoint_folder_of_each_family_is_exported_once() {
     let dir = tempfile::tempdir().unwrap();
-    for family_name in [Family::Bert, Family::DistilBert, Family::Roberta, Family::Mpnet] {
+    let families = [
+        Family::Bert,
+        Family::DistilBert,
+        Family::Roberta,
+        Family::Mpnet,
+        Family::DebertaV2,
+    ];
+    for family_name in families {
         let cache = dir.path().join(family_name.model_type());
         let checkpoint = family(family_name);
         let first = serve(&checkpoint, &cache, &[]);
@@ -249,7 +256,7 @@ fn models_that_cannot_be_served_are_refused_before_they_are_exported() {
     // The graph of an unsupported family can be served.
     fs::write(dir.path().join("refused/model.onnx"), b"").unwrap();
     refused(
-        &|config| config["model_type"] = json!("deberta-v2"),
+        &|config| config["model_type"] = json!("funnel"),
         "--onnx-file model.onnx",
     );
     let checkpoint = copy_of_tiny(dir.path(), "pickled");

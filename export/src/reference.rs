@@ -1,9 +1,13 @@
 //! The logits of a checkpoint in plain matrix arithmetic, independent of ONNX Runtime and of the exported graph.
 
+mod relative;
+
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use nerve_repository::relative_position::bucket;
 use nerve_repository::{Activation, Checkpoint, CheckpointError, POSITION_BIAS};
+
+use crate::reference::relative::RelativeTerms;
 
 /// The label logits of one unpadded sequence of token ids, `[length, labels]`, row-major.
 pub(crate) fn logits(checkpoint: &Checkpoint, ids: &[u32]) -> Result<Vec<f32>, CheckpointError> {
@@ -46,14 +50,20 @@ impl Forward<'_> {
             config.vocab_size,
             hidden,
         )?;
-        let positions = self.matrix(
-            &format!("{prefix}.position_embeddings.weight"),
-            config.max_position_embeddings,
-            hidden,
-        )?;
         let ids: Vec<usize> = ids.iter().map(|&id| id as usize).collect();
-        let first = config.first_position();
-        let mut sum = words.select(Axis(0), &ids) + positions.slice(s![first..first + ids.len(), ..]);
+        let mut sum = words.select(Axis(0), &ids);
+        if self
+            .relative_attention()?
+            .is_none_or(|relative| relative.has_position_table)
+        {
+            let positions = self.matrix(
+                &format!("{prefix}.position_embeddings.weight"),
+                config.max_position_embeddings,
+                hidden,
+            )?;
+            let first = config.first_position();
+            sum += &positions.slice(s![first..first + ids.len(), ..]);
+        }
         if config.type_vocab_size > 0 {
             let types = self.matrix(
                 &format!("{prefix}.token_type_embeddings.weight"),
@@ -77,10 +87,18 @@ impl Forward<'_> {
             Some(buckets) => Some(self.matrix(POSITION_BIAS, buckets, heads)?),
             None => None,
         };
+        let relative = self.relative_terms(&format!("{attention}.self"))?;
+        let terms = relative.as_ref().map_or(1, RelativeTerms::count);
+        let scale = ((head * terms) as f32).sqrt();
         let mut mixed = Array2::zeros(states.raw_dim());
         for (number, first) in (0..hidden).step_by(head).enumerate() {
             let columns = s![.., first..first + head];
-            let mut scores = query.slice(columns).dot(&key.slice(columns).t()) / (head as f32).sqrt();
+            let (query, key) = (query.slice(columns), key.slice(columns));
+            let mut scores = query.dot(&key.t());
+            if let Some(relative) = &relative {
+                relative.add(first..first + head, query, key, &mut scores);
+            }
+            scores /= scale;
             if let Some(biases) = &biases {
                 for ((query, key), score) in scores.indexed_iter_mut() {
                     *score += biases[[bucket(key as isize - query as isize), number]];

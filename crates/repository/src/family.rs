@@ -6,6 +6,7 @@ use crate::family::spec::{ConfigDefaults, ConfigKeys, FamilySpec, FieldProblem, 
 use crate::relative_position::BUCKETS;
 
 mod bert;
+pub(crate) mod deberta;
 mod distilbert;
 mod mpnet;
 mod roberta;
@@ -30,6 +31,8 @@ pub enum Family {
     Camembert,
     /// Song et al. 2020.
     Mpnet,
+    /// He et al. 2021: DeBERTa-v3.
+    DebertaV2,
 }
 
 const BERT_PREFIX: &str = "bert.";
@@ -39,13 +42,14 @@ pub const POSITION_BIAS: &str = "bert.encoder.relative_attention_bias.weight";
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Bert,
         Self::DistilBert,
         Self::Roberta,
         Self::XlmRoberta,
         Self::Camembert,
         Self::Mpnet,
+        Self::DebertaV2,
     ];
 
     /// The family with this `model_type` in `config.json`.
@@ -130,6 +134,7 @@ impl Family {
             Self::XlmRoberta => &roberta::XLM_ROBERTA,
             Self::Camembert => &roberta::CAMEMBERT,
             Self::Mpnet => &mpnet::MPNET,
+            Self::DebertaV2 => &deberta::DEBERTA_V2,
         }
     }
 }
@@ -177,6 +182,20 @@ mod tests {
         for (part, own) in renamed {
             let [full, bare] = Family::Mpnet.tensor_names(&format!("{layer}.{part}"));
             assert_eq!(full, format!("mpnet.encoder.layer.11.{own}"));
+            assert_eq!(bare, format!("encoder.layer.11.{own}"));
+        }
+        for (part, own) in [
+            ("attention.self.query.weight", "attention.self.query_proj.weight"),
+            ("attention.self.key.bias", "attention.self.key_proj.bias"),
+            ("attention.self.value.bias", "attention.self.value_proj.bias"),
+            (
+                "attention.self.pos_key_proj.bias",
+                "attention.self.pos_key_proj.bias",
+            ),
+            ("attention.output.dense.weight", "attention.output.dense.weight"),
+        ] {
+            let [full, bare] = Family::DebertaV2.tensor_names(&format!("{layer}.{part}"));
+            assert_eq!(full, format!("deberta.encoder.layer.11.{own}"));
             assert_eq!(bare, format!("encoder.layer.11.{own}"));
         }
         let [full, _] = Family::Mpnet.tensor_names(POSITION_BIAS);

@@ -10,7 +10,7 @@ use pulp::Arch;
 #[derive(Clone, Debug)]
 pub(crate) struct DistanceRows {
     /// The rows of the distances `-longest..=longest`.
-    // Invariant: ascending from 0, without gaps.
+    // Invariant: ascending from 0.
     by_distance: Arc<[u32]>,
     longest: usize,
     /// Up to this distance in both directions, each distance has a row of its own.
@@ -25,7 +25,7 @@ pub(super) enum Order {
 }
 
 impl DistanceRows {
-    /// The rows of all distances up to `longest` in both directions. `row` must ascend with the distance, by at most 1.
+    /// The rows of all distances up to `longest` in both directions. `row` must not descend with the distance.
     pub(crate) fn new(longest: usize, row: impl Fn(isize) -> usize) -> Self {
         let far = longest as isize;
         let first = row(-far);
