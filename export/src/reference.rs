@@ -5,7 +5,7 @@ mod relative;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use nerve_repository::relative_position::bucket;
-use nerve_repository::{Activation, Checkpoint, CheckpointError, POSITION_BIAS};
+use nerve_repository::{Activation, Checkpoint, CheckpointError, Family, POSITION_BIAS, RelativeAttention};
 
 use crate::reference::relative::RelativeTerms;
 
@@ -126,6 +126,41 @@ impl Forward<'_> {
             .mapv_into(|x| activate(activation, x));
         let narrowed = self.linear(&format!("{name}.output.dense"), &inner, hidden)?;
         self.layer_norm(&format!("{name}.output.LayerNorm"), narrowed + attended)
+    }
+
+    /// How distances enter the attention scores; `None` for a family in which they do not.
+    fn relative_attention(&self) -> Result<Option<RelativeAttention>, CheckpointError> {
+        let config = &self.checkpoint.config;
+        match config.family {
+            Family::DebertaV2 => Ok(Some(config.relative_attention("config.json".as_ref())?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The terms of a layer's attention; `None` for a family without them.
+    fn relative_terms(&self, name: &str) -> Result<Option<RelativeTerms>, CheckpointError> {
+        let Some(relative) = self.relative_attention()? else {
+            return Ok(None);
+        };
+        let hidden = self.checkpoint.config.hidden_size;
+        let mut rows = self
+            .matrix(RelativeAttention::TABLE, relative.rows(), hidden)?
+            .to_owned();
+        if relative.is_normalized {
+            rows = self.layer_norm(RelativeAttention::NORM, rows)?;
+        }
+        let projected = |is_used: bool, shared: &str, own: &str| match is_used {
+            false => Ok(None),
+            true => {
+                let part = if relative.shares_projections { shared } else { own };
+                self.linear(&format!("{name}.{part}"), &rows, hidden).map(Some)
+            }
+        };
+        Ok(Some(RelativeTerms {
+            keys: projected(relative.content_to_position, "key", "pos_key_proj")?,
+            queries: projected(relative.position_to_content, "query", "pos_query_proj")?,
+            relative,
+        }))
     }
 
     fn linear(&self, name: &str, input: &Array2<f32>, to: usize) -> Result<Array2<f32>, CheckpointError> {

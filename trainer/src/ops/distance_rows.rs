@@ -152,7 +152,7 @@ impl DistanceRows {
 pub(super) mod tests {
     use super::*;
 
-    /// Rows as of logarithmic buckets: up to 2 tokens, each distance has its own row, then pairs of distances share one; the last
+    /// Rows as of logarithmic buckets: up to 3 tokens, each distance has its own row, then pairs of distances share one; the last
     /// row on each side has all distances beyond.
     pub(in crate::ops) fn row(distance: isize) -> usize {
         let length = distance.unsigned_abs() as isize;
@@ -164,7 +164,7 @@ pub(super) mod tests {
     fn rows_ascend_from_the_first_that_is_reached() {
         let rows = DistanceRows::new(4, row);
         assert_eq!(*rows.by_distance, [0, 0, 1, 2, 3, 4, 5, 6, 6]);
-        assert_eq!((rows.near, rows.count(), rows.longest_sequence()), (2, 7, 5));
+        assert_eq!((rows.near, rows.count(), rows.longest_sequence()), (3, 7, 5));
         assert_eq!((rows.of_length(1), rows.of_length(3)), (3..4, 1..6));
         let rows = DistanceRows::new(0, row);
         assert_eq!((rows.near, rows.count(), rows.of_length(1)), (0, 1, 0..1));
