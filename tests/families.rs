@@ -67,10 +67,19 @@ fn the_exported_graph_has_the_logits_of_transformers() {
         .into_iter()
         .map(|family| (base(family), LONGEST))
         .collect();
-    // With distances that share a position bias.
-    bases.push((named_base("mpnet-long"), "300"));
-    // With embeddings as wide as the hidden states, and several groups of layers that share weights.
-    bases.extend(["electra-wide", "albert-groups"].map(|name| (named_base(name), LONGEST)));
+    // With distances that share a position bias, with embeddings as wide as the hidden states, with several groups of layers that
+    // share weights, and with other options of relative attention.
+    for (name, longest) in [
+        ("mpnet-long", "300"),
+        ("electra-wide", LONGEST),
+        ("albert-groups", LONGEST),
+        ("deberta-v2-long", "300"),
+        ("deberta-v2-own", LONGEST),
+        ("deberta-v2-c2p", LONGEST),
+        ("deberta-v2-p2c", LONGEST),
+    ] {
+        bases.push((named_base(name), longest));
+    }
     for (base, max_length) in bases {
         let bundle = dir.path().join(base.file_name().unwrap());
         let corpus = dir.path().join("dev.conll");

@@ -138,7 +138,7 @@ impl Writer<'_> {
     }
 
     /// A constant of float linear layers: f32, or f16 in half precision.
-    fn operands(&mut self, name: &str, shape: &[usize], data: &[f32]) -> String {
+    pub(super) fn operands(&mut self, name: &str, shape: &[usize], data: &[f32]) -> String {
         if self.is_half() {
             self.graph.f16s(name, shape, data)
         } else {

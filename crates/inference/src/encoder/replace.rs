@@ -43,6 +43,10 @@ fn replace_in(mut model: ModelProto, instructions: InstructionSet) -> Result<Enc
     check_values(&graph)?;
     check_attributes(&graph)?;
     let first = first_of_layers(&graph.node).ok_or(UnfitGraph::NotQuantized)?;
+    // `nerve-export` finds the products of tokens and relative positions with this operator, and uses it nowhere else.
+    if graph.node.iter().any(|node| node.op_type == "GatherElements") {
+        return Err(UnfitGraph::DisentangledAttention);
+    }
     let mut constants = Constants::new(std::mem::take(&mut graph.initializer));
     let producers = Producers::of(&graph.node);
     let found = read_layers(&graph.node[first..], &mut constants, &producers)?;
