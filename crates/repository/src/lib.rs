@@ -25,6 +25,7 @@ mod precision;
 mod publication;
 pub mod relative_position;
 mod remote;
+pub mod rotary;
 mod shards;
 mod store;
 mod tokenizer_config;

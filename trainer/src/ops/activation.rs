@@ -90,6 +90,34 @@ fn chain(x: &[f32], gradient: &[f32], slope: impl Fn(f32) -> f32) -> Vec<f32> {
     dx
 }
 
+/// The activation of every element.
+pub(super) fn activated(x: &[f32], function: Activation) -> Vec<f32> {
+    match function {
+        Activation::Gelu => map(x, gelu),
+        Activation::GeluTanh => map(x, gelu_tanh),
+        Activation::Relu => map(
+            x,
+            // The comparison is false for NaN, so NaN passes through and reveals a diverged training.
+            #[inline(always)]
+            |x| if x <= 0.0 { 0.0 } else { x },
+        ),
+    }
+}
+
+/// The gradient of every element of `x`, from that of its activation.
+pub(super) fn activation_gradient(x: &[f32], gradient: &[f32], function: Activation) -> Vec<f32> {
+    match function {
+        Activation::Gelu => chain(x, gradient, gelu_slope),
+        Activation::GeluTanh => chain(x, gradient, gelu_tanh_slope),
+        Activation::Relu => chain(
+            x,
+            gradient,
+            #[inline(always)]
+            |x| if x <= 0.0 { 0.0 } else { 1.0 },
+        ),
+    }
+}
+
 struct Activate(Activation);
 
 impl CustomOp1 for Activate {
@@ -98,17 +126,7 @@ impl CustomOp1 for Activate {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = slice(x, layout)?;
-        let y = match self.0 {
-            Activation::Gelu => map(x, gelu),
-            Activation::GeluTanh => map(x, gelu_tanh),
-            Activation::Relu => map(
-                x,
-                // The comparison is false for NaN, so NaN passes through and reveals a diverged training.
-                #[inline(always)]
-                |x| if x <= 0.0 { 0.0 } else { x },
-            ),
-        };
+        let y = activated(slice(x, layout)?, self.0);
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
@@ -116,16 +134,7 @@ impl CustomOp1 for Activate {
         let gradient = gradient.contiguous()?;
         let shape = x.shape().clone();
         let (x, g) = (values(x)?, values(&gradient)?);
-        let dx = match self.0 {
-            Activation::Gelu => chain(&x, &g, gelu_slope),
-            Activation::GeluTanh => chain(&x, &g, gelu_tanh_slope),
-            Activation::Relu => chain(
-                &x,
-                &g,
-                #[inline(always)]
-                |x| if x <= 0.0 { 0.0 } else { 1.0 },
-            ),
-        };
+        let dx = activation_gradient(&x, &g, self.0);
         Tensor::from_vec(dx, shape, gradient.device()).map(Some)
     }
 }

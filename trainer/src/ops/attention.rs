@@ -105,7 +105,8 @@ impl Attention {
     }
 }
 
-fn softmax_rows(scores: &mut [f32], width: usize) {
+/// The softmax of each row of this width.
+pub(super) fn softmax_rows(scores: &mut [f32], width: usize) {
     Arch::new().dispatch(
         #[inline(always)]
         || {
@@ -124,7 +125,7 @@ fn softmax_rows(scores: &mut [f32], width: usize) {
 }
 
 /// Replaces `scores` by `weights * (scores - rowsum(weights * scores))`, the gradient through the softmax.
-fn softmax_gradient(scores: &mut [f32], weights: &[f32], width: usize) {
+pub(super) fn softmax_gradient(scores: &mut [f32], weights: &[f32], width: usize) {
     Arch::new().dispatch(
         #[inline(always)]
         || {
