@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use nerve_tagging::LabelSet;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use crate::activation::Activation;
 use crate::config_error::ConfigError;
 use crate::family::Family;
+use crate::family::spec::FieldProblem;
 use crate::json_file::JsonFile;
 use crate::label_map::id2label;
 
@@ -23,6 +25,8 @@ pub struct ModelConfig {
     pub architectures: Vec<String>,
     /// Rows of the word embedding table.
     pub vocab_size: usize,
+    /// Width of the rows of the word embedding table; [`Self::hidden_size`] in a family without such a key.
+    pub embedding_size: usize,
     /// Width of the hidden states.
     pub hidden_size: usize,
     /// Encoder layers.
@@ -57,27 +61,8 @@ pub struct ModelConfig {
     pub other: Map<String, Value>,
 }
 
-/// The feed-forward activation functions that Nerve trains and exports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Activation {
-    /// `x * Phi(x)`, exact, with the error function (Hendrycks and Gimpel 2016).
-    #[default]
-    #[serde(rename = "gelu")]
-    Gelu,
-    /// The tanh approximation of GELU.
-    #[serde(rename = "gelu_new", alias = "gelu_pytorch_tanh")]
-    GeluTanh,
-    /// `max(x, 0)`.
-    #[serde(rename = "relu")]
-    Relu,
-}
-
-// Values of absent fields, as in `transformers`.
-const DROPOUT: f64 = 0.1;
-const POSITIONS: usize = 512;
-const TOKEN_TYPES: usize = 2;
+// If absent, as in `transformers`.
 const INITIALIZER_RANGE: f64 = 0.02;
-const LAYER_NORM_EPS: f64 = 1e-12;
 
 impl ModelConfig {
     /// The validated configuration in a `config.json`.
@@ -99,31 +84,40 @@ impl ModelConfig {
                 model_type,
             })?,
         };
-        let keys = family.keys();
+        let (keys, defaults) = (family.keys(), family.defaults());
+        let hidden_size = file.take_required(keys.hidden_size)?;
         let config = Self {
             family,
             architectures: file.take("architectures")?.unwrap_or_default(),
             vocab_size: file.take_required("vocab_size")?,
-            hidden_size: file.take_required(keys.hidden_size)?,
+            embedding_size: match keys.embedding_size {
+                Some((key, absent)) => file.take(key)?.unwrap_or(absent),
+                None => hidden_size,
+            },
+            hidden_size,
             num_hidden_layers: file.take_required(keys.layers)?,
             num_attention_heads: file.take_required(keys.heads)?,
             intermediate_size: file.take_required(keys.intermediate_size)?,
-            hidden_act: file.take(keys.activation)?.unwrap_or_default(),
-            hidden_dropout_prob: file.take(keys.hidden_dropout)?.unwrap_or(DROPOUT),
-            attention_probs_dropout_prob: file.take(keys.attention_dropout)?.unwrap_or(DROPOUT),
+            hidden_act: file.take(keys.activation)?.unwrap_or(defaults.activation),
+            hidden_dropout_prob: file.take(keys.hidden_dropout)?.unwrap_or(defaults.hidden_dropout),
+            attention_probs_dropout_prob: file
+                .take(keys.attention_dropout)?
+                .unwrap_or(defaults.attention_dropout),
             classifier_dropout: match keys.classifier_dropout {
                 Some(key) => file.take(key)?,
                 None => None,
             },
-            max_position_embeddings: file.take("max_position_embeddings")?.unwrap_or(POSITIONS),
+            max_position_embeddings: file
+                .take("max_position_embeddings")?
+                .unwrap_or(defaults.positions),
             type_vocab_size: match keys.token_types {
-                Some(key) => file.take(key)?.unwrap_or(TOKEN_TYPES),
+                Some(key) => file.take(key)?.unwrap_or(defaults.token_types),
                 None => 0,
             },
             initializer_range: file.take("initializer_range")?.unwrap_or(INITIALIZER_RANGE),
             layer_norm_eps: match keys.layer_norm_eps {
-                Some(key) => file.take(key)?.unwrap_or(LAYER_NORM_EPS),
-                None => LAYER_NORM_EPS,
+                Some(key) => file.take(key)?.unwrap_or(defaults.layer_norm_eps),
+                None => defaults.layer_norm_eps,
             },
             pad_token_id: file.take("pad_token_id")?.unwrap_or(family.default_pad()),
             id2label: {
@@ -144,6 +138,10 @@ impl ModelConfig {
         let optional = [
             (keys.classifier_dropout, self.classifier_dropout.map(Value::from)),
             (keys.token_types, Some(self.type_vocab_size.into())),
+            (
+                keys.embedding_size.map(|(key, _)| key),
+                Some(self.embedding_size.into()),
+            ),
             (keys.layer_norm_eps, Some(self.layer_norm_eps.into())),
             (
                 Some("architectures"),
@@ -202,8 +200,10 @@ impl ModelConfig {
             (keys.intermediate_size, self.intermediate_size),
             (POSITION_TABLE, self.max_position_embeddings),
         ];
+        let embedding = keys.embedding_size.map(|(key, _)| (key, self.embedding_size));
         let token_types = keys.token_types.map(|key| (key, self.type_vocab_size));
-        if let Some((field, _)) = sizes.into_iter().chain(token_types).find(|(_, size)| *size == 0) {
+        let optional = embedding.into_iter().chain(token_types);
+        if let Some((field, _)) = sizes.into_iter().chain(optional).find(|(_, size)| *size == 0) {
             return Err(value(field, "is 0".to_owned()));
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
@@ -239,15 +239,8 @@ impl ModelConfig {
                 return Err(value(field, format!("is {p}, not in [0, 1)")));
             }
         }
-        const BUCKETS: &str = "relative_attention_num_buckets";
-        if let (Some(buckets), Some(stated)) = (self.family.position_buckets(), self.other.get(BUCKETS))
-            && *stated != buckets
-        {
-            return Err(value(
-                BUCKETS,
-                format!("is {stated}; only {buckets} is supported, as in `transformers`"),
-            ));
-        }
+        (self.family.check())(&self.other)
+            .map_err(|FieldProblem { field, problem }| value(field, problem))?;
         match self.other.get("position_embedding_type") {
             Some(kind) if kind != "absolute" => Err(value(
                 "position_embedding_type",

@@ -1,10 +1,21 @@
 //! Model families: BERT and the models that share its encoder, and how their files differ.
 
+use serde_json::{Map, Value};
+
+use crate::family::spec::{ConfigDefaults, ConfigKeys, FamilySpec, FieldProblem, FirstPosition, MaskedHead};
 use crate::relative_position::BUCKETS;
 
-/// A family of models that differ from BERT in names, positions, token types and position biases only.
+mod bert;
+mod distilbert;
+mod mpnet;
+mod roberta;
+pub(crate) mod spec;
+
+/// A family of models whose files and networks are of one kind.
 ///
-/// Nerve names tensors as BERT's files do; a family translates them to the names in its own files.
+/// Nerve names the tensors of all families as BERT's files do: names begin with `bert.`, the word embedding table is
+/// `bert.embeddings.word_embeddings.weight`, the tensors of a layer begin with `bert.encoder.layer.N.`, and the names of
+/// normalizations contain `LayerNorm`. A family translates them to the names in its own files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Devlin et al. 2019.
@@ -20,153 +31,6 @@ pub enum Family {
     /// Song et al. 2020.
     Mpnet,
 }
-
-/// The keys of `config.json` that differ between families; `None` where a family has no such key.
-pub struct ConfigKeys {
-    pub hidden_size: &'static str,
-    pub layers: &'static str,
-    pub heads: &'static str,
-    pub intermediate_size: &'static str,
-    pub activation: &'static str,
-    pub hidden_dropout: &'static str,
-    pub attention_dropout: &'static str,
-    /// If absent, the dropout before the head is `hidden_dropout`.
-    pub classifier_dropout: Option<&'static str>,
-    /// If absent, the family has no token types.
-    pub token_types: Option<&'static str>,
-    /// If absent, the epsilon is that of BERT.
-    pub layer_norm_eps: Option<&'static str>,
-}
-
-struct FamilySpec {
-    model_type: &'static str,
-    /// The class of the token classifier in `transformers`.
-    class: &'static str,
-    /// The prefix of the encoder's tensor names in the file of a model with a head.
-    prefix: &'static str,
-    /// Parts of BERT's tensor names and their replacements, applied in this order.
-    renamed: &'static [(&'static str, &'static str)],
-    keys: &'static ConfigKeys,
-    default_pad: u32,
-    first_position: FirstPosition,
-    /// Whether all layers add a bias by distance to their attention scores.
-    position_bias: bool,
-    /// Whether a `vocab.txt` is a WordPiece vocabulary, from which the tokenizer can be made.
-    wordpiece: bool,
-}
-
-/// The row of the position table for the first token of a sequence.
-enum FirstPosition {
-    /// A row, whatever the padding token.
-    Row(usize),
-    /// The row after that of the padding token's id.
-    AfterPad,
-}
-
-const BERT_KEYS: ConfigKeys = ConfigKeys {
-    hidden_size: "hidden_size",
-    layers: "num_hidden_layers",
-    heads: "num_attention_heads",
-    intermediate_size: "intermediate_size",
-    activation: "hidden_act",
-    hidden_dropout: "hidden_dropout_prob",
-    attention_dropout: "attention_probs_dropout_prob",
-    classifier_dropout: Some("classifier_dropout"),
-    token_types: Some("type_vocab_size"),
-    layer_norm_eps: Some("layer_norm_eps"),
-};
-
-const BERT: FamilySpec = FamilySpec {
-    model_type: "bert",
-    class: "BertForTokenClassification",
-    prefix: BERT_PREFIX,
-    renamed: &[],
-    keys: &BERT_KEYS,
-    default_pad: 0,
-    first_position: FirstPosition::Row(0),
-    position_bias: false,
-    wordpiece: true,
-};
-
-const DISTILBERT: FamilySpec = FamilySpec {
-    model_type: "distilbert",
-    class: "DistilBertForTokenClassification",
-    prefix: "distilbert.",
-    renamed: &[
-        ("encoder.layer.", "transformer.layer."),
-        (".attention.self.query.", ".attention.q_lin."),
-        (".attention.self.key.", ".attention.k_lin."),
-        (".attention.self.value.", ".attention.v_lin."),
-        (".attention.output.dense.", ".attention.out_lin."),
-        (".attention.output.LayerNorm.", ".sa_layer_norm."),
-        (".intermediate.dense.", ".ffn.lin1."),
-        (".output.dense.", ".ffn.lin2."),
-        (".output.LayerNorm.", ".output_layer_norm."),
-    ],
-    keys: &ConfigKeys {
-        hidden_size: "dim",
-        layers: "n_layers",
-        heads: "n_heads",
-        intermediate_size: "hidden_dim",
-        activation: "activation",
-        hidden_dropout: "dropout",
-        attention_dropout: "attention_dropout",
-        classifier_dropout: None,
-        token_types: None,
-        layer_norm_eps: None,
-    },
-    default_pad: 0,
-    first_position: FirstPosition::Row(0),
-    position_bias: false,
-    wordpiece: true,
-};
-
-const ROBERTA: FamilySpec = FamilySpec {
-    model_type: "roberta",
-    class: "RobertaForTokenClassification",
-    prefix: "roberta.",
-    renamed: &[],
-    keys: &BERT_KEYS,
-    default_pad: 1,
-    first_position: FirstPosition::AfterPad,
-    position_bias: false,
-    wordpiece: false,
-};
-
-const XLM_ROBERTA: FamilySpec = FamilySpec {
-    model_type: "xlm-roberta",
-    class: "XLMRobertaForTokenClassification",
-    ..ROBERTA
-};
-
-const CAMEMBERT: FamilySpec = FamilySpec {
-    model_type: "camembert",
-    class: "CamembertForTokenClassification",
-    ..ROBERTA
-};
-
-const MPNET: FamilySpec = FamilySpec {
-    model_type: "mpnet",
-    class: "MPNetForTokenClassification",
-    prefix: "mpnet.",
-    renamed: &[
-        (".attention.self.query.", ".attention.attn.q."),
-        (".attention.self.key.", ".attention.attn.k."),
-        (".attention.self.value.", ".attention.attn.v."),
-        (".attention.output.dense.", ".attention.attn.o."),
-        (".attention.output.LayerNorm.", ".attention.LayerNorm."),
-    ],
-    keys: &ConfigKeys {
-        classifier_dropout: None,
-        token_types: None,
-        ..BERT_KEYS
-    },
-    default_pad: 1,
-    // `transformers` counts from behind the id 1, whatever `pad_token_id` is.
-    first_position: FirstPosition::Row(2),
-    position_bias: true,
-    wordpiece: false,
-};
 
 const BERT_PREFIX: &str = "bert.";
 
@@ -220,6 +84,21 @@ impl Family {
         self.spec().keys
     }
 
+    /// The values of keys that are absent in its `config.json`.
+    pub fn defaults(self) -> &'static ConfigDefaults {
+        self.spec().defaults
+    }
+
+    /// The check of the fields of `config.json` that only this family has.
+    pub(crate) fn check(self) -> fn(&Map<String, Value>) -> Result<(), FieldProblem> {
+        self.spec().check
+    }
+
+    /// The names of the head that predicts masked tokens.
+    pub fn masked_head(self) -> &'static MaskedHead {
+        self.spec().masked_head
+    }
+
     /// The id of the padding token if the configuration has none.
     pub fn default_pad(self) -> u32 {
         self.spec().default_pad
@@ -245,12 +124,12 @@ impl Family {
 
     fn spec(self) -> &'static FamilySpec {
         match self {
-            Self::Bert => &BERT,
-            Self::DistilBert => &DISTILBERT,
-            Self::Roberta => &ROBERTA,
-            Self::XlmRoberta => &XLM_ROBERTA,
-            Self::Camembert => &CAMEMBERT,
-            Self::Mpnet => &MPNET,
+            Self::Bert => &bert::BERT,
+            Self::DistilBert => &distilbert::DISTILBERT,
+            Self::Roberta => &roberta::ROBERTA,
+            Self::XlmRoberta => &roberta::XLM_ROBERTA,
+            Self::Camembert => &roberta::CAMEMBERT,
+            Self::Mpnet => &mpnet::MPNET,
         }
     }
 }

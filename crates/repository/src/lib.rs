@@ -1,5 +1,6 @@
 //! Models on disk: checkpoints, bundles, stores of versions and plain exports, each with one reader; models and data sets of the hub.
 
+mod activation;
 mod address;
 mod cache_dir;
 mod calibration;
@@ -31,12 +32,13 @@ mod store;
 mod tokenizer_config;
 mod version;
 
+pub use activation::Activation;
 pub use address::{AddressError, HubModel, ModelAddress};
 pub use cache_dir::{NoCacheDir, cache_dir};
 pub use calibration::{Calibration, CalibrationError, Fit};
 pub use checkpoint::{Checkpoint, CheckpointError, TRANSITIONS, Weight, read_weights};
 pub use checkpoint_hash::checkpoint_hash;
-pub use config::{Activation, ModelConfig};
+pub use config::ModelConfig;
 pub use config_error::ConfigError;
 pub use dataset_address::HubDataset;
 pub use family::{Family, POSITION_BIAS};

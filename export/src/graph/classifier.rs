@@ -3,6 +3,7 @@
 use nerve_repository::onnx::SELECTION;
 use nerve_repository::{Checkpoint, CheckpointError};
 
+use crate::graph::families;
 use crate::graph::options::{Arithmetic, LogitsOf};
 use crate::graph::writer::{INPUTS, OUTPUT, Writer};
 use crate::onnx::builder::{Axis, Element, GraphBuilder};
@@ -70,11 +71,7 @@ impl Writer<'_> {
             self.graph.input(SELECTION, Element::I64, &tokens);
         }
         self.shapes();
-        let score_bias = self.score_bias()?;
-        let mut states = self.embeddings()?;
-        for layer in 0..self.checkpoint.config.num_hidden_layers {
-            states = self.layer(layer, &states, &score_bias)?;
-        }
+        let states = families::states(self)?;
         self.classifier(&states)?;
         let [batch, length] = batch_length;
         let labels = Axis::Fixed(self.checkpoint.labels.len());

@@ -2,13 +2,13 @@
 
 mod attention;
 pub(crate) mod classifier;
-mod embeddings;
-mod layer;
+mod families;
 mod linear;
 pub(crate) mod options;
 mod packing;
-mod position_bias;
+mod parts;
 mod shapes;
+mod words;
 mod writer;
 
 pub use options::LogitsOf;

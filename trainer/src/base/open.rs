@@ -85,6 +85,7 @@ fn fresh_shape(scratch: &Scratch, vocab_size: usize, max_length: usize) -> Model
         family: Family::Bert,
         architectures: Vec::new(),
         vocab_size,
+        embedding_size: scratch.hidden_size,
         hidden_size: scratch.hidden_size,
         num_hidden_layers: scratch.layers,
         num_attention_heads: scratch.heads,

@@ -4,9 +4,10 @@ use candle_core::{Device, Result, Tensor, Var};
 use nerve_repository::{ModelConfig, TRANSITIONS};
 use nerve_tagging::TransitionScores;
 
-use crate::model::network::{Network, Pass};
+use crate::model::network::Network;
 use crate::model::packed::Packed;
 use crate::model::parameters::Parameters;
+use crate::model::pass::Pass;
 use crate::ops::dropout::Dropout;
 
 /// A trainable token classifier: a BERT-like encoder and a linear head.
@@ -137,8 +138,8 @@ impl BertTagger {
 mod tests {
     use super::*;
     use crate::model::checkpoint::ModelDir;
+    use crate::model::families::parameter_shapes;
     use crate::model::init::initial;
-    use crate::model::parameters::parameter_shapes;
     use candle_core::DType;
     use candle_nn::VarBuilder;
     use candle_transformers::models::bert;

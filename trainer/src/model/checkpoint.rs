@@ -12,8 +12,9 @@ use nerve_tagging::{LabelId, LabelSet};
 use thiserror::Error;
 
 use crate::model::bert::BertTagger;
+use crate::model::families::parameter_shapes;
 use crate::model::init::initial;
-use crate::model::parameters::{Parameters, parameter_shapes};
+use crate::model::parameters::Parameters;
 use crate::ops::values;
 use crate::safetensors_file::{F32Tensor, write_tensors};
 

@@ -5,9 +5,9 @@ use candle_core::{D, DType, Result, Tensor, Var};
 use candle_nn::ops::log_softmax;
 
 use crate::model::bert::BertTagger;
-use crate::model::network::Pass;
 use crate::model::packed::Packed;
 use crate::model::parameters::WORD_EMBEDDINGS;
+use crate::model::pass::Pass;
 use crate::ops::dropout::Dropout;
 use crate::train::loss::Loss;
 use crate::train::targets::Targets;

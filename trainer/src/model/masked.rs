@@ -5,9 +5,9 @@ use candle_nn::ops::log_softmax;
 
 use crate::model::bert::BertTagger;
 use crate::model::gradients::{Gradients, gradient_of};
-use crate::model::network::Pass;
 use crate::model::packed::Packed;
 use crate::model::parameters::{Parameters, WORD_EMBEDDINGS};
+use crate::model::pass::Pass;
 use crate::ops::dropout::Dropout;
 use crate::ops::{activation, layer_norm, linear};
 use crate::train::targets::Targets;
@@ -146,9 +146,9 @@ pub(crate) fn is_of_classifier(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::model::checkpoint::masked::head_shapes;
+    use crate::model::families::parameter_shapes;
     use crate::model::gradients::tests::tiny_config;
     use crate::model::init::initial;
-    use crate::model::parameters::parameter_shapes;
     use crate::ops::values;
     use candle_core::Device;
 

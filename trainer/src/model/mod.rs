@@ -2,7 +2,7 @@
 
 pub(crate) mod bert;
 pub(crate) mod checkpoint;
-#[cfg(test)]
+mod encoder;
 mod families;
 pub(crate) mod gradients;
 mod init;
@@ -10,11 +10,14 @@ pub(crate) mod masked;
 mod network;
 pub(crate) mod packed;
 pub(crate) mod parameters;
+mod parts;
+mod pass;
 pub(crate) mod threaded;
 
 pub use bert::BertTagger;
 pub use checkpoint::{CheckpointError, ModelDir, write_checkpoint};
+pub use families::parameter_shapes;
 pub(crate) use gradients::gradients;
 pub use packed::Packed;
-pub use parameters::{Parameters, parameter_shapes};
+pub use parameters::Parameters;
 pub use threaded::ThreadedNetwork;

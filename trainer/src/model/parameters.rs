@@ -3,57 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Result, Tensor, Var};
-use nerve_repository::{ModelConfig, POSITION_BIAS, TRANSITIONS};
+use nerve_repository::{POSITION_BIAS, TRANSITIONS};
 
 /// The word embedding table, the only parameter with a sparse gradient: a step touches few of its rows.
 pub(crate) const WORD_EMBEDDINGS: &str = "bert.embeddings.word_embeddings.weight";
-
-/// The name and the shape of every parameter of a token classifier with `labels` labels.
-pub fn parameter_shapes(config: &ModelConfig, labels: usize) -> BTreeMap<String, Vec<usize>> {
-    let (hidden, wide) = (config.hidden_size, config.intermediate_size);
-    let mut shapes = BTreeMap::new();
-    let tables = [
-        ("word", config.vocab_size),
-        ("position", config.max_position_embeddings),
-        ("token_type", config.type_vocab_size),
-    ];
-    // A family without segments has a segment table without rows.
-    for (table, rows) in tables.into_iter().filter(|(_, rows)| *rows > 0) {
-        shapes.insert(
-            format!("bert.embeddings.{table}_embeddings.weight"),
-            vec![rows, hidden],
-        );
-    }
-    if let Some(buckets) = config.family.position_buckets() {
-        shapes.insert(
-            POSITION_BIAS.to_owned(),
-            vec![buckets, config.num_attention_heads],
-        );
-    }
-    let mut norm = |name: String| {
-        shapes.insert(format!("{name}.weight"), vec![hidden]);
-        shapes.insert(format!("{name}.bias"), vec![hidden]);
-    };
-    norm("bert.embeddings.LayerNorm".to_owned());
-    for layer in 0..config.num_hidden_layers {
-        norm(format!("bert.encoder.layer.{layer}.attention.output.LayerNorm"));
-        norm(format!("bert.encoder.layer.{layer}.output.LayerNorm"));
-    }
-    let mut dense = |name: String, outputs: usize, inputs: usize| {
-        shapes.insert(format!("{name}.weight"), vec![outputs, inputs]);
-        shapes.insert(format!("{name}.bias"), vec![outputs]);
-    };
-    for layer in 0..config.num_hidden_layers {
-        let name = format!("bert.encoder.layer.{layer}");
-        for part in ["self.query", "self.key", "self.value", "output.dense"] {
-            dense(format!("{name}.attention.{part}"), hidden, hidden);
-        }
-        dense(format!("{name}.intermediate.dense"), wide, hidden);
-        dense(format!("{name}.output.dense"), hidden, wide);
-    }
-    dense("classifier".to_owned(), labels, hidden);
-    shapes
-}
 
 /// Whether a parameter is exempt from weight decay: biases, those of positions included, scores of transitions, and layer
 /// normalizations, for which decay does not regularize.

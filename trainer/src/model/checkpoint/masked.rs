@@ -8,20 +8,21 @@ use nerve_repository::{Family, ModelConfig};
 
 use super::{CheckpointError, ModelDir, Source, take, write_model};
 use crate::model::bert::BertTagger;
+use crate::model::families::parameter_shapes;
 use crate::model::init::initial;
 use crate::model::masked::{
     DECODER_BIAS, DENSE_BIAS, DENSE_WEIGHT, MaskedModel, NORM_BIAS, NORM_WEIGHT, is_of_classifier,
 };
-use crate::model::parameters::{Parameters, parameter_shapes};
+use crate::model::parameters::Parameters;
 
 /// The name and the shape of every parameter of the head.
 pub(crate) fn head_shapes(config: &ModelConfig) -> BTreeMap<String, Vec<usize>> {
-    let hidden = config.hidden_size;
+    let width = config.embedding_size;
     [
-        (DENSE_WEIGHT, vec![hidden, hidden]),
-        (DENSE_BIAS, vec![hidden]),
-        (NORM_WEIGHT, vec![hidden]),
-        (NORM_BIAS, vec![hidden]),
+        (DENSE_WEIGHT, vec![width, config.hidden_size]),
+        (DENSE_BIAS, vec![width]),
+        (NORM_WEIGHT, vec![width]),
+        (NORM_BIAS, vec![width]),
         (DECODER_BIAS, vec![config.vocab_size]),
     ]
     .map(|(name, shape)| (name.to_owned(), shape))
@@ -29,22 +30,14 @@ pub(crate) fn head_shapes(config: &ModelConfig) -> BTreeMap<String, Vec<usize>> 
 }
 
 /// The name in a family's files of a parameter of the head.
-fn head_name(family: Family, name: &str) -> &'static str {
-    let of = |bert, distilbert, roberta| match family {
-        Family::Bert => bert,
-        Family::DistilBert => distilbert,
-        _ => roberta,
-    };
+fn head_name(family: Family, name: &str) -> String {
+    let head = family.masked_head();
     match name {
-        DENSE_WEIGHT => of(DENSE_WEIGHT, "vocab_transform.weight", "lm_head.dense.weight"),
-        DENSE_BIAS => of(DENSE_BIAS, "vocab_transform.bias", "lm_head.dense.bias"),
-        NORM_WEIGHT => of(
-            NORM_WEIGHT,
-            "vocab_layer_norm.weight",
-            "lm_head.layer_norm.weight",
-        ),
-        NORM_BIAS => of(NORM_BIAS, "vocab_layer_norm.bias", "lm_head.layer_norm.bias"),
-        _ => of(DECODER_BIAS, "vocab_projector.bias", "lm_head.bias"),
+        DENSE_WEIGHT => format!("{}.weight", head.dense),
+        DENSE_BIAS => format!("{}.bias", head.dense),
+        NORM_WEIGHT => format!("{}.weight", head.norm),
+        NORM_BIAS => format!("{}.bias", head.norm),
+        _ => head.bias.to_owned(),
     }
 }
 
@@ -65,7 +58,7 @@ impl ModelDir {
         }
         let mut weights = self.weights;
         let has_head = match &weights {
-            Source::File(weights) => weights.contains_key(head_name(family, DENSE_WEIGHT)),
+            Source::File(weights) => weights.contains_key(&head_name(family, DENSE_WEIGHT)),
             Source::Fresh => false,
         };
         let mut shapes = parameter_shapes(&config, 1);
@@ -78,7 +71,7 @@ impl ModelDir {
             match &mut weights {
                 Source::File(weights) if !is_of_classifier(&name) && (has_head || !of_head) => {
                     let names = match of_head {
-                        true => [head_name(family, &name), head_name(family, &name)].map(str::to_owned),
+                        true => [head_name(family, &name), head_name(family, &name)],
                         false => family.tensor_names(&name),
                     };
                     let data = take(weights, names, &shape, &self.path)?;
@@ -112,7 +105,7 @@ pub(crate) fn write_masked_checkpoint(
             .iter()
             .filter(|(name, _)| !is_of_classifier(name));
         let named = kept.map(|(name, var)| match of_head.contains_key(name) {
-            true => (head_name(config.family, name).to_owned(), var),
+            true => (head_name(config.family, name), var),
             false => {
                 let [name, _] = config.family.tensor_names(name);
                 (name, var)

@@ -1,6 +1,7 @@
 use super::*;
+use crate::model::families::parameter_shapes;
 use crate::model::init::initial;
-use crate::model::parameters::{Parameters, parameter_shapes};
+use crate::model::parameters::Parameters;
 use crate::train::loss::LossFunction;
 use candle_core::Device;
 use nerve_repository::{Family, ModelConfig};

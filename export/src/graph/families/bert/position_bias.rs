@@ -13,7 +13,7 @@ impl Writer<'_> {
     /// The biases are a table by distance, since distances are differences of positions in the batch, and buckets are not: no
     /// logarithm is rounded in the graph. Positions are counted in a column of ones that is made without a shape, which would be
     /// computed on the CPU only. The sum of bias and mask is the same in all layers.
-    pub(super) fn score_bias(&mut self) -> Result<String, CheckpointError> {
+    pub(in crate::graph) fn score_bias(&mut self) -> Result<String, CheckpointError> {
         self.mask();
         let heads = self.checkpoint.config.num_attention_heads;
         let Some(buckets) = self.checkpoint.config.family.position_buckets() else {

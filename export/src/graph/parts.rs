@@ -1,0 +1,54 @@
+//! The parts of layers that several families have, besides linear layers and attention.
+
+use nerve_repository::{Activation, CheckpointError};
+
+use crate::graph::options::{LayerTokens, LogitsOf};
+use crate::graph::writer::Writer;
+use crate::onnx::builder::Attribute;
+
+impl Writer<'_> {
+    /// The tokens of the outputs of a layer. After the last attention, each token is computed by itself.
+    pub(super) fn layer_tokens(&self, index: usize) -> LayerTokens {
+        match self.logits_of {
+            LogitsOf::Selected if index + 1 == self.checkpoint.config.num_hidden_layers => {
+                LayerTokens::Selected
+            }
+            LogitsOf::Selected | LogitsOf::EveryToken => LayerTokens::All,
+        }
+    }
+
+    /// A linear layer's output added to the f32 residual stream.
+    pub(super) fn residual(&mut self, output: &str, states: &str, name: &str) -> String {
+        let output = self.as_f32(output);
+        self.graph.op("Add", &[&output, states], &[], name)
+    }
+
+    pub(super) fn activation(&mut self, input: &str, output: &str) -> String {
+        match self.checkpoint.config.hidden_act {
+            Activation::Gelu => self.graph.op("Gelu", &[input], &[], output),
+            Activation::GeluTanh => self.graph.op(
+                "Gelu",
+                &[input],
+                &[("approximate", Attribute::Text("tanh"))],
+                output,
+            ),
+            Activation::Relu => self.graph.op("Relu", &[input], &[], output),
+        }
+    }
+
+    pub(super) fn layer_norm(&mut self, name: &str, input: &str) -> Result<String, CheckpointError> {
+        let width = self.checkpoint.config.hidden_size;
+        let weight = self.checkpoint.tensor(&format!("{name}.weight"), &[width])?;
+        let bias = self.checkpoint.tensor(&format!("{name}.bias"), &[width])?;
+        let weight = self.graph.f32s(&format!("{name}.weight"), &[width], weight);
+        let bias = self.graph.f32s(&format!("{name}.bias"), &[width], bias);
+        let epsilon = self.checkpoint.config.layer_norm_eps as f32;
+        let attributes = [
+            ("axis", Attribute::Int(-1)),
+            ("epsilon", Attribute::Float(epsilon)),
+        ];
+        Ok(self
+            .graph
+            .op("LayerNormalization", &[input, &weight, &bias], &attributes, name))
+    }
+}
