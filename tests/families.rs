@@ -67,6 +67,15 @@ fn the_exported_graph_has_the_logits_of_transformers() {
         .collect();
     // With distances that share a position bias.
     bases.push((repository().join("tests/families/fixtures/mpnet-long"), "300"));
+    // With all biases; with sequences longer than the window.
+    bases.push((
+        repository().join("tests/families/fixtures/modernbert-biased"),
+        LONGEST,
+    ));
+    bases.push((
+        repository().join("tests/families/fixtures/modernbert-long"),
+        "300",
+    ));
     for (base, max_length) in bases {
         let bundle = dir.path().join(base.file_name().unwrap());
         let corpus = dir.path().join("dev.conll");

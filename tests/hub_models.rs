@@ -80,7 +80,13 @@ impl Machine {
 
 #[test]
 fn a_model_of_the_hub_is_fetched_and_exported_once() {
-    for family_name in [Family::Bert, Family::DistilBert, Family::Roberta, Family::Mpnet] {
+    for family_name in [
+        Family::Bert,
+        Family::DistilBert,
+        Family::Roberta,
+        Family::Mpnet,
+        Family::ModernBert,
+    ] {
         let machine = Machine::with(&family(family_name));
         let first = machine.serve("some/tagger", &[]);
         assert!(first.log().contains(EXPORTED), "{}", first.log());

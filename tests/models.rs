@@ -71,7 +71,13 @@ pub(crate) fn entities(server: &Server) -> Value {
 #[test]
 fn a_checkpoint_folder_of_each_family_is_exported_once() {
     let dir = tempfile::tempdir().unwrap();
-    for family_name in [Family::Bert, Family::DistilBert, Family::Roberta, Family::Mpnet] {
+    for family_name in [
+        Family::Bert,
+        Family::DistilBert,
+        Family::Roberta,
+        Family::Mpnet,
+        Family::ModernBert,
+    ] {
         let cache = dir.path().join(family_name.model_type());
         let checkpoint = family(family_name);
         let first = serve(&checkpoint, &cache, &[]);

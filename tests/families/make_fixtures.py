@@ -19,6 +19,7 @@ from transformers import (
     BertConfig,
     CamembertConfig,
     DistilBertConfig,
+    ModernBertConfig,
     MPNetConfig,
     RobertaConfig,
     XLMRobertaConfig,
@@ -144,6 +145,93 @@ def mpnet_long():
     return mpnet(LONG)
 
 
+MODERNBERT_SPECIALS = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+
+
+def modernbert_tokenizer():
+    """As ModernBERT's: byte-level, with the template of BERT, and nothing before given words."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        show_progress=False,
+        special_tokens=MODERNBERT_SPECIALS,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
+    tokenizer.train_from_iterator(SENTENCES * 2, trainer)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    return tokenizer
+
+
+# The first layer, and every third one after it, attend to the whole sequence; the others to 4 tokens on either side.
+MODERNBERT_SIZE = dict(
+    hidden_size=16,
+    num_hidden_layers=5,
+    num_attention_heads=2,
+    intermediate_size=12,
+    max_position_embeddings=LONGEST,
+    local_attention=9,
+    pad_token_id=3,
+    bos_token_id=1,
+    cls_token_id=1,
+    eos_token_id=2,
+    sep_token_id=2,
+)
+
+
+def modernbert():
+    """As answerdotai/ModernBERT-base: no biases; written with the keys of transformers 5."""
+    rotary = {"full_attention": 500.0, "sliding_attention": 10.0}
+    parameters = {name: {"rope_type": "default", "rope_theta": theta} for name, theta in rotary.items()}
+    return ModernBertConfig(**MODERNBERT_SIZE, rope_parameters=parameters), modernbert_tokenizer()
+
+
+def modernbert_biased():
+    """Every bias, other activations and epsilon, the tokenizer's prefix space, and layer types in an order of their own."""
+    types = ["sliding_attention", "full_attention", "full_attention", "sliding_attention", "sliding_attention"]
+    config = ModernBertConfig(
+        **MODERNBERT_SIZE | dict(local_attention=4, pad_token_id=0),
+        attention_bias=True,
+        mlp_bias=True,
+        norm_bias=True,
+        classifier_bias=True,
+        hidden_activation="gelu_new",
+        classifier_activation="relu",
+        norm_eps=1e-3,
+        embedding_dropout=0.05,
+        mlp_dropout=0.1,
+        attention_dropout=0.15,
+        classifier_dropout=0.2,
+        layer_types=types,
+    )
+    tokenizer = modernbert_tokenizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    return config, tokenizer
+
+
+def modernbert_old_keys(config):
+    """The same configuration with the keys of transformers 4."""
+    fields = config.to_dict()
+    rotary = fields.pop("rope_parameters")
+    fields["global_rope_theta"] = rotary["full_attention"]["rope_theta"]
+    fields["local_rope_theta"] = rotary["sliding_attention"]["rope_theta"]
+    fields["global_attn_every_n_layers"] = 3
+    fields["position_embedding_type"] = "sans_pos"
+    del fields["layer_types"]
+    return fields
+
+
+def modernbert_long():
+    """Windows of the published size, which the sentences leave, and the keys of transformers 4."""
+    return ModernBertConfig(**MODERNBERT_SIZE | dict(local_attention=128, max_position_embeddings=LONG)), modernbert_tokenizer()
+
+
 def random_model(config):
     """A token classifier with random parameters."""
     model = AutoModelForTokenClassification.from_config(config, attn_implementation="eager").eval()
@@ -176,9 +264,9 @@ def cases(model, tokenizer, longest):
         }
 
 
-def write(make, longest=LONGEST):
+def write(make, longest=LONGEST, name=None, fields=None):
     config, tokenizer = make()
-    folder = OUT / (config.model_type if longest == LONGEST else f"{config.model_type}-long")
+    folder = OUT / (name or (config.model_type if longest == LONGEST else f"{config.model_type}-long"))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     config.vocab_size = tokenizer.get_vocab_size()
@@ -187,7 +275,8 @@ def write(make, longest=LONGEST):
     model = random_model(config)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(model.config.to_dict(), indent=1, sort_keys=True) + "\n")
+    written = fields(model.config) if fields else model.config.to_dict()
+    (folder / "config.json").write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
     # Options for input in words: RoBERTa needs the space before each word, and this BERT is cased.
     options = {"roberta": {"add_prefix_space": True}, "bert": {"do_lower_case": False}}
     loaded = AutoTokenizer.from_pretrained(folder, **options.get(config.model_type, {}))
@@ -208,5 +297,8 @@ if __name__ == "__main__":
         print(make.__name__)
     write(mpnet_long, LONG)
     write_buckets()
+    write(modernbert)
+    write(modernbert_biased, name="modernbert-biased")
+    write(modernbert_long, LONG, fields=modernbert_old_keys)
     total = sum(path.stat().st_size for path in OUT.rglob("*") if path.is_file())
     print(f"{total} bytes")

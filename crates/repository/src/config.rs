@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use crate::activation::Activation;
 use crate::config_error::ConfigError;
 use crate::family::Family;
-use crate::family::spec::FieldProblem;
+use crate::family::modernbert::{EMBEDDING_DROPOUT, ModernBert};
+use crate::family::spec::{EncoderSize, FieldProblem};
 use crate::json_file::JsonFile;
 use crate::label_map::id2label;
 
@@ -104,8 +105,8 @@ impl ModelConfig {
                 .take(keys.attention_dropout)?
                 .unwrap_or(defaults.attention_dropout),
             classifier_dropout: match keys.classifier_dropout {
-                Some(key) => file.take(key)?,
-                None => None,
+                Some(key) => file.take(key)?.or(defaults.classifier_dropout),
+                None => defaults.classifier_dropout,
             },
             max_position_embeddings: file
                 .take("max_position_embeddings")?
@@ -239,10 +240,10 @@ impl ModelConfig {
                 return Err(value(field, format!("is {p}, not in [0, 1)")));
             }
         }
-        (self.family.check())(&self.other)
+        (self.family.check())(&self.other, self.size())
             .map_err(|FieldProblem { field, problem }| value(field, problem))?;
         match self.other.get("position_embedding_type") {
-            Some(kind) if kind != "absolute" => Err(value(
+            Some(kind) if kind != "absolute" && self.family.has_position_table() => Err(value(
                 "position_embedding_type",
                 format!("is {kind}; only \"absolute\" is supported"),
             )),
@@ -297,7 +298,53 @@ impl ModelConfig {
         }
     }
 
-    /// The row of the position table for the first token of a sequence.
+    /// The fields that only ModernBERT has. An error for values that [`Self::validate`] refuses.
+    pub fn modern_bert(&self) -> Result<ModernBert, FieldProblem> {
+        ModernBert::read(&self.other, self.size())
+    }
+
+    fn size(&self) -> EncoderSize {
+        EncoderSize {
+            layers: self.num_hidden_layers,
+            head: self.head_size(),
+            positions: self.max_position_embeddings,
+        }
+    }
+
+    /// The same encoder with its first layers alone.
+    pub fn with_layers(mut self, layers: usize) -> Self {
+        self.num_hidden_layers = layers;
+        if let Some(Value::Array(types)) = self.other.get_mut("layer_types") {
+            types.truncate(layers);
+        }
+        self
+    }
+
+    /// Sets the dropout probabilities of hidden states, embeddings included, and of attention weights; an absent one stays.
+    pub fn set_dropout(&mut self, hidden: Option<f64>, attention: Option<f64>) {
+        if let Some(hidden) = hidden {
+            self.hidden_dropout_prob = hidden;
+            if self.family == Family::ModernBert {
+                self.other.insert(EMBEDDING_DROPOUT.to_owned(), hidden.into());
+            }
+        }
+        self.attention_probs_dropout_prob = attention.unwrap_or(self.attention_probs_dropout_prob);
+    }
+
+    /// Whether the network has no dropout anywhere.
+    pub fn drops_nothing(&self) -> bool {
+        let hidden = self.hidden_dropout_prob;
+        let embedding = self.other.get(EMBEDDING_DROPOUT).and_then(Value::as_f64);
+        let classifier = self.classifier_dropout.unwrap_or(hidden);
+        [
+            hidden,
+            self.attention_probs_dropout_prob,
+            classifier,
+            embedding.unwrap_or(0.0),
+        ] == [0.0; 4]
+    }
+
+    /// The row of the position table for the first token of a sequence; 0 if the family has none.
     pub fn first_position(&self) -> usize {
         self.family.first_position(self.pad_token_id)
     }

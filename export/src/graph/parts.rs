@@ -24,7 +24,11 @@ impl Writer<'_> {
     }
 
     pub(super) fn activation(&mut self, input: &str, output: &str) -> String {
-        match self.checkpoint.config.hidden_act {
+        self.activation_of(self.checkpoint.config.hidden_act, input, output)
+    }
+
+    pub(super) fn activation_of(&mut self, function: Activation, input: &str, output: &str) -> String {
+        match function {
             Activation::Gelu => self.graph.op("Gelu", &[input], &[], output),
             Activation::GeluTanh => self.graph.op(
                 "Gelu",
@@ -37,18 +41,33 @@ impl Writer<'_> {
     }
 
     pub(super) fn layer_norm(&mut self, name: &str, input: &str) -> Result<String, CheckpointError> {
+        self.layer_norm_of(name, true, input)
+    }
+
+    /// The normalization, which adds nothing unless `has_bias`.
+    pub(super) fn layer_norm_of(
+        &mut self,
+        name: &str,
+        has_bias: bool,
+        input: &str,
+    ) -> Result<String, CheckpointError> {
         let width = self.checkpoint.config.hidden_size;
         let weight = self.checkpoint.tensor(&format!("{name}.weight"), &[width])?;
-        let bias = self.checkpoint.tensor(&format!("{name}.bias"), &[width])?;
-        let weight = self.graph.f32s(&format!("{name}.weight"), &[width], weight);
-        let bias = self.graph.f32s(&format!("{name}.bias"), &[width], bias);
+        let mut inputs = vec![
+            input.to_owned(),
+            self.graph.f32s(&format!("{name}.weight"), &[width], weight),
+        ];
+        if has_bias {
+            let bias_name = format!("{name}.bias");
+            let bias = self.checkpoint.tensor(&bias_name, &[width])?;
+            inputs.push(self.graph.f32s(&bias_name, &[width], bias));
+        }
         let epsilon = self.checkpoint.config.layer_norm_eps as f32;
         let attributes = [
             ("axis", Attribute::Int(-1)),
             ("epsilon", Attribute::Float(epsilon)),
         ];
-        Ok(self
-            .graph
-            .op("LayerNormalization", &[input, &weight, &bias], &attributes, name))
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        Ok(self.graph.op("LayerNormalization", &inputs, &attributes, name))
     }
 }

@@ -28,7 +28,7 @@ fn open_from(
             if kept > own {
                 return Err(BaseError::Layers { kept, own });
             }
-            model.config.num_hidden_layers = kept;
+            model.config = model.config.with_layers(kept);
             Ok(model)
         }
         InitialModel::Scratch(scratch) => {

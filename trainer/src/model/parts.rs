@@ -1,6 +1,6 @@
 //! Layers that the networks of several families have.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use crate::model::pass::Pass;
 use crate::ops::{layer_norm, linear};
@@ -21,6 +21,16 @@ impl Dense {
             weight: tensor(&format!("{name}.weight"))?,
             bias: tensor(&format!("{name}.bias"))?,
         })
+    }
+
+    /// The layer, which adds nothing unless `has_bias`.
+    pub(super) fn with_bias(name: &str, has_bias: bool, tensor: Tensors<'_>) -> Result<Self> {
+        if has_bias {
+            return Self::new(name, tensor);
+        }
+        let weight = tensor(&format!("{name}.weight"))?;
+        let bias = Tensor::zeros(weight.dim(0)?, DType::F32, weight.device())?;
+        Ok(Self { weight, bias })
     }
 
     /// `[rows, outputs]` of `[rows, inputs]`.
@@ -44,6 +54,16 @@ impl Norm {
             beta: tensor(&format!("{name}.bias"))?,
             eps,
         })
+    }
+
+    /// The normalization, which adds nothing unless `has_bias`.
+    pub(super) fn with_bias(name: &str, has_bias: bool, eps: f64, tensor: Tensors<'_>) -> Result<Self> {
+        if has_bias {
+            return Self::new(name, eps, tensor);
+        }
+        let gamma = tensor(&format!("{name}.weight"))?;
+        let beta = gamma.detach().zeros_like()?;
+        Ok(Self { gamma, beta, eps })
     }
 
     /// Normalizes each row.

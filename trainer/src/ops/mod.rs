@@ -6,6 +6,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod attention;
+mod attention_blocks;
 pub(crate) mod crf;
 pub(crate) mod dropout;
 pub(crate) mod gated;
@@ -15,6 +16,7 @@ mod mask;
 mod matrix;
 mod plain;
 pub(crate) mod position_bias;
+pub(crate) mod rotary;
 pub(crate) mod rotary_attention;
 pub(crate) mod values;
 mod vector;

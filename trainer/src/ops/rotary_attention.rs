@@ -7,72 +7,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use nerve_repository::rotary::rotations;
 use pulp::Arch;
 
 use crate::ops::attention::{softmax_gradient, softmax_rows};
+use crate::ops::attention_blocks::{Block, Head, blocks, heads_of};
 use crate::ops::mask::Mask;
 use crate::ops::matrix::{Into, Matrix, multiply};
+use crate::ops::rotary::RotaryHeads;
 use crate::ops::values::{slice, values};
-
-/// The queries whose scores are computed together. Their scores are the only ones in memory.
-const BLOCK: usize = 64;
-
-/// The rotations of heads of one size, by position.
-pub(crate) struct Rotary {
-    // `[positions, pairs]` each.
-    cosines: Vec<f32>,
-    sines: Vec<f32>,
-    pairs: usize,
-}
-
-impl Rotary {
-    /// The rotations by frequencies of the base `theta`, at this number of positions.
-    pub(crate) fn new(theta: f64, size: usize, positions: usize) -> Self {
-        let (cosines, sines) = rotations(theta, size, positions);
-        Self {
-            cosines,
-            sines,
-            pairs: size / 2,
-        }
-    }
-
-    /// Writes the numbers of one head at a position, rotated, or rotated back by the sign -1.
-    #[inline(always)]
-    fn rotate(&self, position: usize, sign: f32, head: &[f32], out: &mut [f32]) {
-        let (first, second) = head.split_at(self.pairs);
-        let (first_out, second_out) = out.split_at_mut(self.pairs);
-        let cosines = &self.cosines[position * self.pairs..][..self.pairs];
-        let sines = &self.sines[position * self.pairs..][..self.pairs];
-        for (((out, x), y), (cosine, sine)) in first_out
-            .iter_mut()
-            .zip(first)
-            .zip(second)
-            .zip(cosines.iter().zip(sines))
-        {
-            *out = x * cosine - y * (sign * sine);
-        }
-        for (((out, x), y), (cosine, sine)) in second_out
-            .iter_mut()
-            .zip(first)
-            .zip(second)
-            .zip(cosines.iter().zip(sines))
-        {
-            *out = y * cosine + x * (sign * sine);
-        }
-    }
-}
-
-/// How the heads of a layer attend.
-#[derive(Clone)]
-pub(crate) struct RotaryHeads {
-    /// Their number.
-    pub(crate) heads: usize,
-    /// The rotations of queries and keys.
-    pub(crate) rotary: Arc<Rotary>,
-    /// The largest distance from a query to a key that it attends to; if absent, it attends to the whole sequence.
-    pub(crate) reach: Option<usize>,
-}
 
 /// Multi-head self-attention within each sequence: `[tokens, heads * size]`.
 ///
@@ -118,70 +60,6 @@ struct RotaryAttention {
     mask: Option<Mask>,
 }
 
-/// One head of one sequence.
-struct Head {
-    /// The index of its first query in the packed rows.
-    start: usize,
-    /// The number of tokens of the sequence.
-    length: usize,
-    /// The index of the weight of its first query and key for the dropout mask, as if all weights were computed.
-    first_weight: usize,
-}
-
-/// The heads of all sequences.
-fn heads_of(cu_seqlens: &[usize], heads: usize, size: usize) -> impl Iterator<Item = Head> {
-    let mut weights = 0;
-    let sequences = cu_seqlens.windows(2).map(|pair| (pair[0], pair[1] - pair[0]));
-    let all = sequences.flat_map(move |(token, length)| (0..heads).map(move |head| (token, length, head)));
-    all.map(move |(token, length, head)| {
-        let first_weight = weights;
-        weights += length * length;
-        Head {
-            start: (token * 3 * heads + head) * size,
-            length,
-            first_weight,
-        }
-    })
-}
-
-/// Queries that are computed together and the keys that at least one of them attends to, by their positions in a sequence.
-struct Block {
-    queries: Range<usize>,
-    keys: Range<usize>,
-}
-
-/// The positions that a query attends to.
-fn window(query: usize, reach: Option<usize>, length: usize) -> Range<usize> {
-    match reach {
-        None => 0..length,
-        Some(reach) => query.saturating_sub(reach)..length.min(query.saturating_add(reach).saturating_add(1)),
-    }
-}
-
-/// The blocks of a sequence.
-fn blocks(length: usize, reach: Option<usize>) -> impl Iterator<Item = Block> {
-    (0..length).step_by(BLOCK).map(move |from| {
-        let to = length.min(from + BLOCK);
-        Block {
-            queries: from..to,
-            keys: window(from, reach, length).start..window(to - 1, reach, length).end,
-        }
-    })
-}
-
-impl Block {
-    /// The rows of the queries in a `[queries, keys]` table, with the columns that each attends to and the index of the first of
-    /// these weights for the dropout mask.
-    fn rows(&self, head: &Head, reach: Option<usize>) -> impl Iterator<Item = (Range<usize>, usize)> + use<> {
-        let (length, first, keys) = (head.length, head.first_weight, self.keys.clone());
-        self.queries.clone().map(move |query| {
-            let window = window(query, reach, length);
-            let weight = first + query * length + window.start;
-            (window.start - keys.start..window.end - keys.start, weight)
-        })
-    }
-}
-
 /// Multiplies the weights of a block by the dropout mask.
 fn drop_weights(mask: Mask, weights: &mut [f32], block: &Block, head: &Head, reach: Option<usize>) {
     let rows = weights.chunks_exact_mut(block.keys.len());
@@ -202,6 +80,11 @@ impl RotaryAttention {
         let size = 2 * self.heads.rotary.pairs;
         let width = size * self.heads.heads;
         (size, width, 3 * width)
+    }
+
+    /// The heads of all sequences with tokens.
+    fn heads(&self, size: usize) -> impl Iterator<Item = Head> {
+        heads_of(&self.cu_seqlens, self.heads.heads, size).filter(|head| head.length > 0)
     }
 
     /// The rotated rows of a head, `[length, size]`, which begin at `rows` and are `stride` apart.
@@ -267,7 +150,7 @@ impl CustomOp1 for RotaryAttention {
         let qkv = slice(qkv, layout)?;
         let mut out = vec![0f32; tokens * width];
         let (mut q, mut k, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-        for head in heads_of(&self.cu_seqlens, self.heads.heads, size) {
+        for head in self.heads(size) {
             let length = head.length;
             q.resize(length * size, 0.0);
             k.resize(length * size, 0.0);
@@ -305,7 +188,7 @@ impl CustomOp1 for RotaryAttention {
         let (mut q, mut k, mut weights) = (Vec::new(), Vec::new(), Vec::new());
         let (mut dq, mut dk) = (Vec::new(), Vec::new());
         let (mut dropped, mut scores) = (Vec::new(), Vec::new());
-        for head in heads_of(&self.cu_seqlens, self.heads.heads, size) {
+        for head in self.heads(size) {
             let length = head.length;
             q.resize(length * size, 0.0);
             k.resize(length * size, 0.0);

@@ -35,6 +35,9 @@ pub(crate) enum UnfitGraph {
     /// The graph quantizes nothing.
     #[error("the graph is not int8")]
     NotQuantized,
+    /// Queries and keys are rotated by their positions.
+    #[error("queries and keys are rotated by their positions, which Nerve's kernels do not compute")]
+    RotaryPositions,
     /// A node differs from what `nerve-export` writes.
     #[error("where the value `{found}` is computed, {expected} is expected")]
     Node {

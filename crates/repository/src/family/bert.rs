@@ -14,12 +14,13 @@ pub(super) const BERT: FamilySpec = FamilySpec {
     first_position: FirstPosition::Row(0),
     position_bias: false,
     wordpiece: true,
-    masked_head: &MaskedHead {
+    spaced_words: true,
+    masked_head: Some(&MaskedHead {
         dense: "cls.predictions.transform.dense",
         norm: "cls.predictions.transform.LayerNorm",
         bias: "cls.predictions.bias",
-    },
-    check: |_| Ok(()),
+    }),
+    check: |_, _| Ok(()),
 };
 
 pub(super) const KEYS: ConfigKeys = ConfigKeys {
@@ -40,6 +41,7 @@ pub(super) const DEFAULTS: ConfigDefaults = ConfigDefaults {
     activation: Activation::Gelu,
     hidden_dropout: 0.1,
     attention_dropout: 0.1,
+    classifier_dropout: None,
     positions: 512,
     token_types: 2,
     layer_norm_eps: 1e-12,

@@ -1,6 +1,7 @@
 //! The encoders of the model families: one folder for each kind.
 
 mod bert;
+mod modernbert;
 
 use nerve_repository::{CheckpointError, Family};
 
@@ -16,5 +17,6 @@ pub(super) fn states(writer: &mut Writer<'_>) -> Result<String, CheckpointError>
         | Family::XlmRoberta
         | Family::Camembert
         | Family::Mpnet => bert::states(writer),
+        Family::ModernBert => modernbert::states(writer),
     }
 }

@@ -1,6 +1,7 @@
 //! The networks of the model families: one folder for each kind of encoder.
 
 mod bert;
+mod modernbert;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub(super) fn encoder(config: &ModelConfig, tensor: Tensors<'_>) -> Result<Box<d
         | Family::XlmRoberta
         | Family::Camembert
         | Family::Mpnet => bert::encoder(config, tensor),
+        Family::ModernBert => modernbert::encoder(config, tensor),
     }
 }
 
@@ -33,6 +35,7 @@ pub fn parameter_shapes(config: &ModelConfig, labels: usize) -> BTreeMap<String,
         | Family::XlmRoberta
         | Family::Camembert
         | Family::Mpnet => bert::parameter_shapes(config),
+        Family::ModernBert => modernbert::parameter_shapes(config),
     };
     shapes.insert("classifier.weight".to_owned(), vec![labels, config.hidden_size]);
     shapes.insert("classifier.bias".to_owned(), vec![labels]);

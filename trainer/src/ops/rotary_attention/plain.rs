@@ -3,9 +3,10 @@
 use candle_core::{D, Device, Result, Tensor};
 use candle_nn::ops::softmax;
 
+use crate::ops::attention_blocks::{Block, blocks, heads_of, window};
 use crate::ops::mask::Mask;
 use crate::ops::plain::MASKED;
-use crate::ops::rotary_attention::{Block, Rotary, RotaryHeads, blocks, heads_of, window};
+use crate::ops::rotary::{Rotary, RotaryHeads};
 
 /// See [`super::rotary_attention`]. Blocks of queries are padded to the longest, and so are their keys, so that the scores of
 /// heads with a window are linear in the length of a sequence. Other heads have the scores of whole sequences.
@@ -61,7 +62,7 @@ fn rotated(x: &Tensor, cosines: &Tensor, sines: &Tensor) -> Result<Tensor> {
         (first.broadcast_mul(cosines)? - second.broadcast_mul(sines)?)?,
         (second.broadcast_mul(cosines)? + first.broadcast_mul(sines)?)?,
     ];
-    Tensor::cat(&turned, D::Minus1)
+    Tensor::cat(&turned, D::Minus1)?.contiguous()
 }
 
 impl Rotary {
@@ -78,10 +79,20 @@ impl Rotary {
     }
 }
 
+/// A block and its sequence.
+struct SequenceBlock {
+    /// The number of the sequence.
+    sequence: usize,
+    /// The first token of the sequence.
+    first: usize,
+    /// The tokens of the sequence.
+    length: usize,
+    block: Block,
+}
+
 /// The blocks of all sequences, padded to the most queries and keys of a block.
 struct PaddedBlocks {
-    /// The first token, the length and the number of the sequence of each block.
-    blocks: Vec<(usize, usize, usize, Block)>,
+    blocks: Vec<SequenceBlock>,
     queries: usize,
     keys: usize,
     reach: Option<usize>,
@@ -92,9 +103,14 @@ impl PaddedBlocks {
         let mut all = Vec::new();
         for (sequence, pair) in cu_seqlens.windows(2).enumerate() {
             let length = pair[1] - pair[0];
-            all.extend(blocks(length, reach).map(|block| (pair[0], length, sequence, block)));
+            all.extend(blocks(length, reach).map(|block| SequenceBlock {
+                sequence,
+                first: pair[0],
+                length,
+                block,
+            }));
         }
-        let most = |count: fn(&Block) -> usize| all.iter().map(|(.., block)| count(block)).max();
+        let most = |count: fn(&Block) -> usize| all.iter().map(|each| count(&each.block)).max();
         Self {
             queries: most(|block| block.queries.len()).unwrap_or_default(),
             keys: most(|block| block.keys.len()).unwrap_or_default(),
@@ -105,7 +121,7 @@ impl PaddedBlocks {
 
     /// The token of each padded query; any token of the sequence for padding.
     fn query_tokens(&self) -> Vec<u32> {
-        let each = self.blocks.iter().flat_map(|(first, _, _, block)| {
+        let each = self.blocks.iter().flat_map(|SequenceBlock { first, block, .. }| {
             (0..self.queries).map(move |at| first + (block.queries.start + at).min(block.queries.end - 1))
         });
         each.map(|token| token as u32).collect()
@@ -113,7 +129,7 @@ impl PaddedBlocks {
 
     /// The token of each padded key.
     fn key_tokens(&self) -> Vec<u32> {
-        let each = self.blocks.iter().flat_map(|(first, _, _, block)| {
+        let each = self.blocks.iter().flat_map(|SequenceBlock { first, block, .. }| {
             (0..self.keys).map(move |at| first + (block.keys.start + at).min(block.keys.end - 1))
         });
         each.map(|token| token as u32).collect()
@@ -122,8 +138,8 @@ impl PaddedBlocks {
     /// The padded query of each token.
     fn rows(&self) -> Vec<u32> {
         let each = self.blocks.iter().enumerate();
-        each.flat_map(|(at, (.., block))| {
-            (0..block.queries.len()).map(move |query| (at * self.queries + query) as u32)
+        each.flat_map(|(at, each)| {
+            (0..each.block.queries.len()).map(move |query| (at * self.queries + query) as u32)
         })
         .collect()
     }
@@ -132,7 +148,7 @@ impl PaddedBlocks {
     fn bias(&self, device: &Device) -> Result<Tensor> {
         let mut bias = vec![MASKED; self.blocks.len() * self.queries * self.keys];
         let tables = bias.chunks_exact_mut(self.queries * self.keys);
-        for (table, (_, length, _, block)) in tables.zip(&self.blocks) {
+        for (table, SequenceBlock { length, block, .. }) in tables.zip(&self.blocks) {
             for (row, query) in table.chunks_exact_mut(self.keys).zip(block.queries.clone()) {
                 let window = window(query, self.reach, *length);
                 row[window.start - block.keys.start..window.end - block.keys.start].fill(0.0);
@@ -152,7 +168,7 @@ impl PaddedBlocks {
         let of_heads: Vec<_> = heads_of(cu_seqlens, heads, 1).collect();
         let mut factors = vec![0f32; self.blocks.len() * heads * self.queries * self.keys];
         let mut tables = factors.chunks_exact_mut(self.queries * self.keys);
-        for (_, _, sequence, block) in &self.blocks {
+        for SequenceBlock { sequence, block, .. } in &self.blocks {
             for (head, table) in of_heads[sequence * heads..][..heads].iter().zip(&mut tables) {
                 let rows = table
                     .chunks_exact_mut(self.keys)

@@ -1,7 +1,9 @@
 use super::*;
 use crate::ops::check::{assert_close, assert_gradients, random};
 use crate::ops::dropout::Dropout;
+use crate::ops::rotary::Rotary;
 use candle_core::{D, Var};
+use nerve_repository::rotary::rotations;
 
 fn heads(theta: f64, positions: usize, reach: Option<usize>) -> RotaryHeads {
     RotaryHeads {
