@@ -135,6 +135,15 @@ impl ModernBert {
         })
     }
 
+    /// The largest distance from a query to a key in layers with a window; `None` if all layers attend to the whole sequence.
+    pub fn window(&self) -> Option<usize> {
+        let has_windows = match &self.global {
+            GlobalLayers::Every(step) => *step > 1,
+            GlobalLayers::Listed(layers) => layers.contains(&false),
+        };
+        has_windows.then_some(self.reach)
+    }
+
     /// The largest distance from a query to a key that it attends to in this layer; `None` if it attends to the whole sequence.
     pub fn reach(&self, layer: usize) -> Option<usize> {
         let is_global = match &self.global {

@@ -11,11 +11,10 @@ impl Writer<'_> {
     ///
     /// The window is a table by distance.
     pub(super) fn window_masks(&mut self, own: &ModernBert) -> [String; 2] {
-        let config = &self.checkpoint.config;
-        let mut reaches = (0..config.num_hidden_layers).filter_map(|layer| own.reach(layer));
+        let longest = self.checkpoint.config.max_length();
         let global = "mask".to_owned();
         // A window that no sequence leaves is none.
-        let Some(reach) = reaches.next().filter(|reach| *reach < config.max_length()) else {
+        let Some(reach) = own.window().filter(|reach| *reach < longest) else {
             return [global.clone(), global];
         };
         let outside = reach + 1;
