@@ -68,7 +68,7 @@ fn the_exported_graph_has_the_logits_of_transformers() {
         .map(|family| (base(family), LONGEST))
         .collect();
     // With distances that share a position bias, with embeddings as wide as the hidden states, with several groups of layers that
-    // share weights, and with other options of relative attention.
+    // share weights, with other options of relative attention, with all biases, and with sequences longer than the window.
     for (name, longest) in [
         ("mpnet-long", "300"),
         ("electra-wide", LONGEST),
@@ -77,6 +77,8 @@ fn the_exported_graph_has_the_logits_of_transformers() {
         ("deberta-v2-own", LONGEST),
         ("deberta-v2-c2p", LONGEST),
         ("deberta-v2-p2c", LONGEST),
+        ("modernbert-biased", LONGEST),
+        ("modernbert-long", "300"),
     ] {
         bases.push((named_base(name), longest));
     }

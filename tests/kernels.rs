@@ -205,7 +205,7 @@ const DIFFERENCE: f64 = 0.02;
 fn networks_of_every_family_have_the_logits_of_the_plain_graph() {
     let mut networks: Vec<Network> = Family::ALL
         .into_iter()
-        .filter(|family| *family != Family::DebertaV2)
+        .filter(|family| ![Family::DebertaV2, Family::ModernBert].contains(family))
         .map(|family| Network { family, ..USUAL })
         .collect();
     networks.extend([
@@ -315,6 +315,9 @@ fn other_models_run_on_onnx_runtime_and_have_a_reason() {
     let corpus = tiny().path("corpus");
     let every_token = ["--max-length", "40", "--logits", "all"];
     export(&tiny().checkpoint(), &all, &corpus, &every_token);
+    let rotary = dir.path().join("rotary");
+    let modernbert = repository().join("tests/families/fixtures/modernbert");
+    export(&modernbert, &rotary, &corpus, &["--max-length", "40"]);
     let odd = Network { inner: 40, ..USUAL }.export(dir.path());
     let of_deberta = tempfile::tempdir().unwrap();
     let deberta = Network {
@@ -330,6 +333,7 @@ fn other_models_run_on_onnx_runtime_and_have_a_reason() {
         (all, Device::Cpu, "--logits selected"),
         (odd, Device::Cpu, "40 dimensions"),
         (deberta, Device::Cpu, "disentangled (DeBERTa)"),
+        (rotary, Device::Cpu, "rotated by their positions"),
         (
             repository().join("tests/plain/fixtures/bert-iob2"),
             Device::Cpu,

@@ -21,6 +21,7 @@ mod invisible;
 mod kernels;
 mod logs;
 mod models;
+mod modernbert;
 mod parity;
 mod pipeline;
 mod pipeline_answers;

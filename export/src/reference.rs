@@ -1,5 +1,6 @@
 //! The logits of a checkpoint in plain matrix arithmetic, independent of ONNX Runtime and of the exported graph.
 
+mod modernbert;
 mod relative;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
@@ -12,11 +13,18 @@ use crate::reference::relative::RelativeTerms;
 /// The label logits of one unpadded sequence of token ids, `[length, labels]`, row-major.
 pub(crate) fn logits(checkpoint: &Checkpoint, ids: &[u32]) -> Result<Vec<f32>, CheckpointError> {
     let forward = Forward { checkpoint };
-    let config = &checkpoint.config;
-    let mut states = forward.embeddings(ids)?;
-    for layer in 0..config.layer_count() {
-        states = forward.layer(&config.layer_name(layer), &states)?;
-    }
+    let states = match checkpoint.config.family {
+        Family::Bert
+        | Family::DistilBert
+        | Family::Roberta
+        | Family::XlmRoberta
+        | Family::Camembert
+        | Family::Mpnet
+        | Family::Electra
+        | Family::Albert
+        | Family::DebertaV2 => forward.bert(ids)?,
+        Family::ModernBert => forward.modern_bert(ids)?,
+    };
     let logits = forward.linear("classifier", &states, checkpoint.labels.len())?;
     Ok(logits.iter().copied().collect())
 }
@@ -39,6 +47,15 @@ impl Forward<'_> {
 
     fn vector(&self, name: &str, len: usize) -> Result<ArrayView1<'_, f32>, CheckpointError> {
         Ok(ArrayView1::from(self.checkpoint.tensor(name, &[len])?))
+    }
+
+    fn bert(&self, ids: &[u32]) -> Result<Array2<f32>, CheckpointError> {
+        let mut states = self.embeddings(ids)?;
+        let config = &self.checkpoint.config;
+        for layer in 0..config.layer_count() {
+            states = self.layer(&config.layer_name(layer), &states)?;
+        }
+        Ok(states)
     }
 
     fn embeddings(&self, ids: &[u32]) -> Result<Array2<f32>, CheckpointError> {
@@ -108,12 +125,7 @@ impl Forward<'_> {
                     *score += biases[[bucket(key as isize - query as isize), number]];
                 }
             }
-            for mut row in scores.rows_mut() {
-                let highest = row.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
-                row.mapv_inplace(|x| (x - highest).exp());
-                let total = row.sum();
-                row /= total;
-            }
+            softmax(&mut scores);
             mixed
                 .slice_mut(columns)
                 .assign(&scores.dot(&value.slice(columns)));
@@ -168,14 +180,40 @@ impl Forward<'_> {
     }
 
     fn linear(&self, name: &str, input: &Array2<f32>, to: usize) -> Result<Array2<f32>, CheckpointError> {
-        let weight = self.matrix(&format!("{name}.weight"), to, input.ncols())?;
-        Ok(input.dot(&weight.t()) + self.vector(&format!("{name}.bias"), to)?)
+        self.linear_with(name, true, input, to)
     }
 
-    fn layer_norm(&self, name: &str, mut rows: Array2<f32>) -> Result<Array2<f32>, CheckpointError> {
+    fn linear_with(
+        &self,
+        name: &str,
+        has_bias: bool,
+        input: &Array2<f32>,
+        to: usize,
+    ) -> Result<Array2<f32>, CheckpointError> {
+        let weight = self.matrix(&format!("{name}.weight"), to, input.ncols())?;
+        let product = input.dot(&weight.t());
+        match has_bias {
+            true => Ok(product + self.vector(&format!("{name}.bias"), to)?),
+            false => Ok(product),
+        }
+    }
+
+    fn layer_norm(&self, name: &str, rows: Array2<f32>) -> Result<Array2<f32>, CheckpointError> {
+        self.layer_norm_with(name, true, rows)
+    }
+
+    fn layer_norm_with(
+        &self,
+        name: &str,
+        has_bias: bool,
+        mut rows: Array2<f32>,
+    ) -> Result<Array2<f32>, CheckpointError> {
         let width = rows.ncols();
         let weight = self.vector(&format!("{name}.weight"), width)?;
-        let bias = self.vector(&format!("{name}.bias"), width)?;
+        let bias = match has_bias {
+            true => Some(self.vector(&format!("{name}.bias"), width)?),
+            false => None,
+        };
         let epsilon = self.checkpoint.config.layer_norm_eps as f32;
         for mut row in rows.rows_mut() {
             let mean = row.sum() / width as f32;
@@ -183,9 +221,21 @@ impl Forward<'_> {
             let variance = row.iter().map(|x| x * x).sum::<f32>() / width as f32;
             row /= (variance + epsilon).sqrt();
             row *= &weight;
-            row += &bias;
+            if let Some(bias) = &bias {
+                row += bias;
+            }
         }
         Ok(rows)
+    }
+}
+
+/// The softmax of each row.
+fn softmax(scores: &mut Array2<f32>) {
+    for mut row in scores.rows_mut() {
+        let highest = row.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+        row.mapv_inplace(|x| (x - highest).exp());
+        let total = row.sum();
+        row /= total;
     }
 }
 

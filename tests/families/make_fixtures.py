@@ -22,6 +22,7 @@ from transformers import (
     DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
+    ModernBertConfig,
     MPNetConfig,
     RobertaConfig,
     XLMRobertaConfig,
@@ -259,6 +260,98 @@ def deberta_v2_p2c():
     return deberta_v2(pos_att_type=["p2c"], position_buckets=7, type_vocab_size=1)
 
 
+MODERNBERT_SPECIALS = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+
+
+def modernbert_tokenizer():
+    """As ModernBERT's: byte-level, with the template of BERT, and nothing before given words."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        show_progress=False,
+        special_tokens=MODERNBERT_SPECIALS,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
+    tokenizer.train_from_iterator(SENTENCES * 2, trainer)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    return tokenizer
+
+
+# The first layer, and every third one after it, attend to the whole sequence; the others to 4 tokens on either side.
+MODERNBERT_SIZE = dict(
+    hidden_size=16,
+    num_hidden_layers=5,
+    num_attention_heads=2,
+    intermediate_size=12,
+    max_position_embeddings=LONGEST,
+    local_attention=9,
+    pad_token_id=3,
+    bos_token_id=1,
+    cls_token_id=1,
+    eos_token_id=2,
+    sep_token_id=2,
+)
+
+
+def modernbert():
+    """As answerdotai/ModernBERT-base: no biases; written with the keys of transformers 5."""
+    rotary = {"full_attention": 500.0, "sliding_attention": 10.0}
+    parameters = {name: {"rope_type": "default", "rope_theta": theta} for name, theta in rotary.items()}
+    return ModernBertConfig(**MODERNBERT_SIZE, rope_parameters=parameters), modernbert_tokenizer()
+
+
+def modernbert_biased():
+    """Every bias, other activations and epsilon, the tokenizer's prefix space, and layer types in an order of their own."""
+    types = ["sliding_attention", "full_attention", "full_attention", "sliding_attention", "sliding_attention"]
+    config = ModernBertConfig(
+        **MODERNBERT_SIZE | dict(local_attention=4, pad_token_id=0),
+        attention_bias=True,
+        mlp_bias=True,
+        norm_bias=True,
+        classifier_bias=True,
+        hidden_activation="gelu_new",
+        classifier_activation="relu",
+        norm_eps=1e-3,
+        embedding_dropout=0.05,
+        mlp_dropout=0.1,
+        attention_dropout=0.15,
+        classifier_dropout=0.2,
+        layer_types=types,
+    )
+    tokenizer = modernbert_tokenizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    return config, tokenizer
+
+
+def published_deberta(config):
+    """The same configuration as published files write it; transformers 5 writes a list of terms."""
+    return config.to_dict() | {"pos_att_type": "p2c|c2p"}
+
+
+def modernbert_old_keys(config):
+    """The same configuration with the keys of transformers 4."""
+    fields = config.to_dict()
+    rotary = fields.pop("rope_parameters")
+    fields["global_rope_theta"] = rotary["full_attention"]["rope_theta"]
+    fields["local_rope_theta"] = rotary["sliding_attention"]["rope_theta"]
+    fields["global_attn_every_n_layers"] = 3
+    fields["position_embedding_type"] = "sans_pos"
+    del fields["layer_types"]
+    return fields
+
+
+def modernbert_long():
+    """Windows of the published size, which the sentences leave, and the keys of transformers 4."""
+    return ModernBertConfig(**MODERNBERT_SIZE | dict(local_attention=128, max_position_embeddings=LONG)), modernbert_tokenizer()
+
+
 def random_model(config):
     """A token classifier with random parameters."""
     model = AutoModelForTokenClassification.from_config(config, attn_implementation="eager").eval()
@@ -295,7 +388,7 @@ def cases(model, tokenizer, longest):
         }
 
 
-def write(make, longest=LONGEST):
+def write(make, longest=LONGEST, fields=None):
     config, tokenizer = make()
     folder = OUT / make.__name__.replace("_", "-")
     shutil.rmtree(folder, ignore_errors=True)
@@ -306,11 +399,8 @@ def write(make, longest=LONGEST):
     model = random_model(config)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
-    fields = model.config.to_dict()
-    if make is deberta_v2:
-        # As in published files; transformers writes a list.
-        fields["pos_att_type"] = "p2c|c2p"
-    (folder / "config.json").write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n")
+    written = fields(model.config) if fields else model.config.to_dict()
+    (folder / "config.json").write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
     # Options for input in words: RoBERTa needs the space before each word, and this BERT is cased.
     options = {"roberta": {"add_prefix_space": True}, "bert": {"do_lower_case": False}}
     loaded = AutoTokenizer.from_pretrained(folder, **options.get(config.model_type, {}))
@@ -340,12 +430,14 @@ def write_deberta_rows():
 
 if __name__ == "__main__":
     families = [bert, distilbert, roberta, xlm_roberta, camembert, mpnet, electra, electra_wide, albert, albert_groups]
-    families += [deberta_v2, deberta_v2_own, deberta_v2_c2p, deberta_v2_p2c]
+    families += [deberta_v2_own, deberta_v2_c2p, deberta_v2_p2c, modernbert, modernbert_biased]
     for make in families:
         write(make)
         print(make.__name__)
     write(mpnet_long, LONG)
+    write(deberta_v2, fields=published_deberta)
     write(deberta_v2_long, LONG)
+    write(modernbert_long, LONG, fields=modernbert_old_keys)
     write_buckets()
     write_deberta_rows()
     total = sum(path.stat().st_size for path in OUT.rglob("*") if path.is_file())

@@ -26,7 +26,7 @@ use crate::subword_encoder::SubwordEncoder;
 use crate::text_parts::TextParts;
 use crate::text_tokenizer::distinct_words::DistinctWords;
 use crate::text_tokenizer::own_words::{OwnWords, shifted};
-use crate::text_tokenizer::spaces::{Spaces, agree_on_prefix};
+use crate::text_tokenizer::spaces::{Spaces, agree_on_prefix, puts_space_before};
 use crate::tokenizer_error::{TokenizerError, open_error, save_error};
 use crate::word_cache::{WordCache, WordIds};
 
@@ -53,6 +53,8 @@ pub struct TextTokenizer {
     before: Vec<u32>,
     after: Vec<u32>,
     spaces: Spaces,
+    /// Whether given words are read as after a space.
+    spaces_words: bool,
     words: WordCache,
     /// Whether it splits ASCII text as [`bert_words::cut`] does.
     cuts_as_bert: bool,
@@ -75,7 +77,7 @@ impl TextTokenizer {
         config.tokenizer_class = config.tokenizer_class.or(model.class);
         if bertweet_files::are_in(dir, config.tokenizer_class.as_deref())? {
             let tokenizer = bertweet_files::read(dir, config.normalization.unwrap_or(false))?;
-            return Self::new(tokenizer, &dir.join("bpe.codes"), &config);
+            return Self::new(tokenizer, &dir.join("bpe.codes"), &config, true);
         }
         let json = dir.join("tokenizer.json");
         if json.is_file() {
@@ -115,12 +117,19 @@ impl TextTokenizer {
                 .with_normalizer(Some(normalizer))
                 .map_err(|error| open_error(path, error))?;
         }
-        if let (Some(PreTokenizerWrapper::ByteLevel(bytes)), Some(prefix)) =
-            (tokenizer.get_pre_tokenizer().cloned(), config.add_prefix_space)
-        {
+        let family = match path.parent() {
+            Some(dir) => ModelTokenizer::read(dir)?.family,
+            None => None,
+        };
+        let spaces_words = family.is_none_or(Family::spaces_words);
+        if let (Some(PreTokenizerWrapper::ByteLevel(bytes)), Some(prefix), true) = (
+            tokenizer.get_pre_tokenizer().cloned(),
+            config.add_prefix_space,
+            spaces_words,
+        ) {
             tokenizer.with_pre_tokenizer(Some(bytes.add_prefix_space(prefix)));
         }
-        Self::new(tokenizer, path, config)
+        Self::new(tokenizer, path, config, spaces_words)
     }
 
     /// A BERT WordPiece tokenizer over a `vocab.txt`, one subword a line.
@@ -169,16 +178,22 @@ impl TextTokenizer {
         tokenizer
             .add_special_tokens(known.map(|token| AddedToken::from(token, true)))
             .map_err(|error| open_error(path, error))?;
-        Self::new(tokenizer, path, config)
+        Self::new(tokenizer, path, config, true)
     }
 
-    fn new(mut tokenizer: Tokenizer, path: &Path, config: &TokenizerConfig) -> Result<Self, TokenizerError> {
+    fn new(
+        mut tokenizer: Tokenizer,
+        path: &Path,
+        config: &TokenizerConfig,
+        spaces_words: bool,
+    ) -> Result<Self, TokenizerError> {
         tokenizer
             .with_truncation(None)
             .map_err(|error| open_error(path, error))?
             .with_padding(None);
         // `[SEP]` in a text is text, not a special token.
         tokenizer.set_encode_special_tokens(true);
+        let spaces_words = spaces_words || tokenizer.get_pre_tokenizer().is_none_or(puts_space_before);
         if let (Some(PreTokenizerWrapper::ByteLevel(bytes)), Some(mut processor)) = (
             tokenizer.get_pre_tokenizer(),
             tokenizer.get_post_processor().cloned(),
@@ -209,6 +224,7 @@ impl TextTokenizer {
             before: ids[..before].to_vec(),
             after: ids[ids.len() - after..].to_vec(),
             cuts_as_bert: bert_words::are_of(&tokenizer),
+            spaces_words,
             tokenizer,
             spaces,
             words: WordCache::default(),
@@ -221,7 +237,8 @@ impl TextTokenizer {
     ///
     /// A word that normalization empties (white space, a lone zero-width joiner) has no subwords and keeps its index. If the
     /// tokenizer marks spaces, every word is encoded as if a space preceded it, as `transformers` does in training on given words
-    /// (`add_prefix_space=True`). Of a word longer than 4 KiB, only the first 4 KiB become subwords.
+    /// (`add_prefix_space=True`); ModernBERT's does so only if its `tokenizer.json` says so. Of a word longer than 4 KiB, only the
+    /// first 4 KiB become subwords.
     pub fn encode_words<S: AsRef<str>>(&self, words: &[S]) -> Result<Subwords, TokenizerError> {
         let mut cache = self.words.lock();
         let mut known: Vec<Option<WordIds>> = words.iter().map(|word| cache.get(word.as_ref())).collect();
@@ -270,7 +287,7 @@ impl TextTokenizer {
         } else if word.trim().is_empty() {
             // Else the space would be a subword, and white space a word.
             Cow::Borrowed("")
-        } else if word.starts_with(char::is_whitespace) {
+        } else if !self.spaces_words || word.starts_with(char::is_whitespace) {
             Cow::Borrowed(word)
         } else {
             Cow::Owned(format!(" {word}"))
@@ -435,7 +452,7 @@ impl TextTokenizer {
             set("tokenize_chinese_chars", normalizer.handle_chinese_chars.into());
         }
         if self.spaces == Spaces::Marked {
-            set("add_prefix_space", true.into());
+            set("add_prefix_space", self.spaces_words.into());
         }
         if matches!(self.encoder, SubwordEncoder::Bertweet(_)) {
             let class = self.class.as_deref().unwrap_or(bertweet_files::CLASSES[0]);

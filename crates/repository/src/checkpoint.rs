@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::config::ModelConfig;
 use crate::config_error::ConfigError;
+use crate::family::spec::FieldProblem;
 use crate::shards::{ShardError, WeightFiles};
 
 /// Why a checkpoint cannot be used.
@@ -18,6 +19,9 @@ pub enum CheckpointError {
     /// The configuration or its labels are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A field of the configuration is invalid.
+    #[error(transparent)]
+    Field(#[from] FieldProblem),
     /// The weights are in files that cannot be used.
     #[error(transparent)]
     Files(#[from] ShardError),

@@ -11,8 +11,9 @@ use crate::activation::Activation;
 use crate::config_error::ConfigError;
 use crate::family::Family;
 use crate::family::albert::SharedLayers;
-use crate::family::deberta::{RelativeAttention, Sizes};
-use crate::family::spec::FieldProblem;
+use crate::family::deberta::RelativeAttention;
+use crate::family::modernbert::{EMBEDDING_DROPOUT, ModernBert};
+use crate::family::spec::{EncoderSize, FieldProblem};
 use crate::json_file::JsonFile;
 use crate::label_map::id2label;
 
@@ -107,7 +108,7 @@ impl ModelConfig {
                 .unwrap_or(defaults.attention_dropout),
             classifier_dropout: match keys.classifier_dropout {
                 Some(key) => file.take(key)?.or(defaults.classifier_dropout),
-                None => None,
+                None => defaults.classifier_dropout,
             },
             max_position_embeddings: file
                 .take("max_position_embeddings")?
@@ -243,7 +244,7 @@ impl ModelConfig {
                 return Err(value(field, format!("is {p}, not in [0, 1)")));
             }
         }
-        (self.family.check())(&self.other)
+        (self.family.check())(&self.other, self.size())
             .map_err(|FieldProblem { field, problem }| value(field, problem))?;
         if self.family.shared_layers(&self.other).is_some() {
             let (groups, layers) = (self.numbered_layers(), self.num_hidden_layers);
@@ -260,11 +261,8 @@ impl ModelConfig {
                 return Err(value(keys.layers, problem));
             }
         }
-        if self.family == Family::DebertaV2 {
-            self.relative_attention(path)?;
-        }
         match self.other.get("position_embedding_type") {
-            Some(kind) if kind != "absolute" => Err(value(
+            Some(kind) if kind != "absolute" && self.family.has_position_table() => Err(value(
                 "position_embedding_type",
                 format!("is {kind}; only \"absolute\" is supported"),
             )),
@@ -319,7 +317,54 @@ impl ModelConfig {
         }
     }
 
-    /// The row of the position table for the first token of a sequence.
+    /// The fields that only ModernBERT has. An error for values that [`Self::validate`] refuses.
+    pub fn modern_bert(&self) -> Result<ModernBert, FieldProblem> {
+        ModernBert::read(&self.other, self.size())
+    }
+
+    fn size(&self) -> EncoderSize {
+        EncoderSize {
+            layers: self.num_hidden_layers,
+            hidden: self.hidden_size,
+            head: self.head_size(),
+            positions: self.max_position_embeddings,
+        }
+    }
+
+    /// The same encoder with its first layers alone.
+    pub fn with_layers(mut self, layers: usize) -> Self {
+        self.num_hidden_layers = layers;
+        if let Some(Value::Array(types)) = self.other.get_mut("layer_types") {
+            types.truncate(layers);
+        }
+        self
+    }
+
+    /// Sets the dropout probabilities of hidden states, embeddings included, and of attention weights; an absent one stays.
+    pub fn set_dropout(&mut self, hidden: Option<f64>, attention: Option<f64>) {
+        if let Some(hidden) = hidden {
+            self.hidden_dropout_prob = hidden;
+            if self.family == Family::ModernBert {
+                self.other.insert(EMBEDDING_DROPOUT.to_owned(), hidden.into());
+            }
+        }
+        self.attention_probs_dropout_prob = attention.unwrap_or(self.attention_probs_dropout_prob);
+    }
+
+    /// Whether the network has no dropout anywhere.
+    pub fn drops_nothing(&self) -> bool {
+        let hidden = self.hidden_dropout_prob;
+        let embedding = self.other.get(EMBEDDING_DROPOUT).and_then(Value::as_f64);
+        let classifier = self.classifier_dropout.unwrap_or(hidden);
+        [
+            hidden,
+            self.attention_probs_dropout_prob,
+            classifier,
+            embedding.unwrap_or(0.0),
+        ] == [0.0; 4]
+    }
+
+    /// The row of the position table for the first token of a sequence; 0 if the family has none.
     pub fn first_position(&self) -> usize {
         self.family.first_position(self.pad_token_id)
     }
@@ -358,12 +403,7 @@ impl ModelConfig {
 
     /// How distances enter the attention scores of DeBERTa-v3; an error for another model, which names `path`.
     pub fn relative_attention(&self, path: &Path) -> Result<RelativeAttention, ConfigError> {
-        let sizes = Sizes {
-            positions: self.max_position_embeddings,
-            hidden: self.hidden_size,
-            head: self.head_size(),
-        };
-        RelativeAttention::of(&self.other, sizes).map_err(|FieldProblem { field, problem }| {
+        RelativeAttention::of(&self.other, self.size()).map_err(|FieldProblem { field, problem }| {
             ConfigError::Value {
                 path: path.to_owned(),
                 field,

@@ -4,7 +4,9 @@ use serde_json::{Map, Value};
 
 use crate::activation::Activation;
 use crate::family::albert::SharedLayers;
-use crate::family::spec::{ConfigDefaults, ConfigKeys, FamilySpec, FieldProblem, FirstPosition, MaskedHead};
+use crate::family::spec::{
+    ConfigDefaults, ConfigKeys, EncoderSize, FamilySpec, FieldProblem, FirstPosition, MaskedHead,
+};
 use crate::relative_position::BUCKETS;
 
 pub(crate) mod albert;
@@ -12,6 +14,7 @@ mod bert;
 pub(crate) mod deberta;
 mod distilbert;
 mod electra;
+pub(crate) mod modernbert;
 mod mpnet;
 mod roberta;
 pub(crate) mod spec;
@@ -41,6 +44,8 @@ pub enum Family {
     Albert,
     /// He et al. 2021: DeBERTa-v3.
     DebertaV2,
+    /// Warner et al. 2024.
+    ModernBert,
 }
 
 const BERT_PREFIX: &str = "bert.";
@@ -50,7 +55,7 @@ pub const POSITION_BIAS: &str = "bert.encoder.relative_attention_bias.weight";
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Bert,
         Self::DistilBert,
         Self::Roberta,
@@ -60,6 +65,7 @@ impl Family {
         Self::Electra,
         Self::Albert,
         Self::DebertaV2,
+        Self::ModernBert,
     ];
 
     /// The family with this `model_type` in `config.json`.
@@ -78,14 +84,15 @@ impl Family {
     /// encoder alone, where the prefix is absent.
     pub fn tensor_names(self, name: &str) -> [String; 2] {
         let spec = self.spec();
-        let Some(name) = name.strip_prefix(BERT_PREFIX) else {
-            return [name.to_owned(), name.to_owned()];
+        let (prefix, bare) = match name.strip_prefix(BERT_PREFIX) {
+            Some(bare) => (spec.prefix, bare),
+            None => ("", name),
         };
         let bare = spec
             .renamed
             .iter()
-            .fold(name.to_owned(), |name, (bert, own)| name.replace(bert, own));
-        [format!("{}{bare}", spec.prefix), bare]
+            .fold(bare.to_owned(), |name, (bert, own)| name.replace(bert, own));
+        [format!("{prefix}{bare}"), bare]
     }
 
     /// The class of the token classifier in `transformers`.
@@ -104,12 +111,12 @@ impl Family {
     }
 
     /// The check of the fields of `config.json` that only this family has.
-    pub(crate) fn check(self) -> fn(&Map<String, Value>) -> Result<(), FieldProblem> {
+    pub(crate) fn check(self) -> fn(&Map<String, Value>, EncoderSize) -> Result<(), FieldProblem> {
         self.spec().check
     }
 
-    /// The names of the head that predicts masked tokens.
-    pub fn masked_head(self) -> &'static MaskedHead {
+    /// The names of the head that predicts masked tokens; `None` if Nerve does not train it in this family.
+    pub fn masked_head(self) -> Option<&'static MaskedHead> {
         self.spec().masked_head
     }
 
@@ -144,7 +151,13 @@ impl Family {
         match self.spec().first_position {
             FirstPosition::Row(row) => row,
             FirstPosition::AfterPad => pad as usize + 1,
+            FirstPosition::NoTable => 0,
         }
+    }
+
+    /// Whether it has a table of positions.
+    pub fn has_position_table(self) -> bool {
+        !matches!(self.spec().first_position, FirstPosition::NoTable)
     }
 
     /// The rows of the table [`POSITION_BIAS`]; `None` for a family without position biases.
@@ -155,6 +168,11 @@ impl Family {
     /// Whether a `vocab.txt` is a WordPiece vocabulary, from which the tokenizer can be made.
     pub fn is_wordpiece(self) -> bool {
         self.spec().wordpiece
+    }
+
+    /// Whether a byte-level tokenizer reads given words as after a space, whatever its `tokenizer.json` says.
+    pub fn spaces_words(self) -> bool {
+        self.spec().spaced_words
     }
 
     fn spec(self) -> &'static FamilySpec {
@@ -168,6 +186,7 @@ impl Family {
             Self::Electra => &electra::ELECTRA,
             Self::Albert => &albert::ALBERT,
             Self::DebertaV2 => &deberta::DEBERTA_V2,
+            Self::ModernBert => &modernbert::MODERNBERT,
         }
     }
 }
@@ -255,6 +274,39 @@ mod tests {
             let [full, bare] = Family::DebertaV2.tensor_names(&format!("{layer}.{part}"));
             assert_eq!(full, format!("deberta.encoder.layer.11.{own}"));
             assert_eq!(bare, format!("encoder.layer.11.{own}"));
+        }
+        let renamed = [
+            (
+                "bert.embeddings.word_embeddings.weight",
+                "model.embeddings.tok_embeddings.weight",
+            ),
+            ("bert.embeddings.LayerNorm.weight", "model.embeddings.norm.weight"),
+            (
+                "bert.encoder.layer.11.attention.LayerNorm.weight",
+                "model.layers.11.attn_norm.weight",
+            ),
+            (
+                "bert.encoder.layer.11.attention.Wqkv.bias",
+                "model.layers.11.attn.Wqkv.bias",
+            ),
+            (
+                "bert.encoder.layer.11.mlp.LayerNorm.bias",
+                "model.layers.11.mlp_norm.bias",
+            ),
+            (
+                "bert.encoder.layer.11.mlp.Wi.weight",
+                "model.layers.11.mlp.Wi.weight",
+            ),
+            ("bert.encoder.LayerNorm.weight", "model.final_norm.weight"),
+            ("head.LayerNorm.weight", "head.norm.weight"),
+            ("head.dense.weight", "head.dense.weight"),
+        ];
+        for (name, own) in renamed {
+            let [full, bare] = Family::ModernBert.tensor_names(name);
+            assert_eq!(
+                (full.as_str(), bare.as_str()),
+                (own, own.trim_start_matches("model."))
+            );
         }
         let [full, _] = Family::Mpnet.tensor_names(POSITION_BIAS);
         assert_eq!(full, "mpnet.encoder.relative_attention_bias.weight");

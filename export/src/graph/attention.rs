@@ -8,7 +8,7 @@ use crate::onnx::builder::{Attribute, Element};
 
 /// The mask value that is added to the attention score of a padded key. The softmax of such a score is exactly 0, so that padding
 /// changes no bit of a real token's result; the value is finite in half precision.
-const MASKED: f32 = -10_000.0;
+pub(super) const MASKED: f32 = -10_000.0;
 
 impl Writer<'_> {
     /// The additive attention mask, f32 `[batch, 1, 1, length]`, or `[batch, 1, length]` for packed activations: 0 for real
@@ -48,14 +48,25 @@ impl Writer<'_> {
         let query = self.linear(&format!("{name}.query"), &input, square, scale)?;
         let key = self.linear(&format!("{name}.key"), &input, square, 1.0)?;
         let value = self.linear(&format!("{name}.value"), &input, square, 1.0)?;
-        let query = self.heads(&query);
-        let key = self.heads_transposed(&key);
-        let value = self.heads(&value);
+        Ok(self.attend(name, [&query, &key, &value], score_bias, tokens))
+    }
+
+    /// The attention of queries, whose scores are scaled, to keys and values.
+    pub(super) fn attend(
+        &mut self,
+        name: &str,
+        [query, key, value]: [&str; 3],
+        score_bias: &str,
+        tokens: LayerTokens,
+    ) -> String {
+        let query = self.heads(query);
+        let key = self.heads_transposed(key);
+        let value = self.heads(value);
         let scores = self
             .graph
             .op("MatMul", &[&query, &key], &[], &format!("{name}.scores"));
         let scores = self.as_f32(&scores);
-        Ok(self.attended(name, &scores, score_bias, &value, tokens))
+        self.attended(name, &scores, score_bias, &value, tokens)
     }
 
     /// The values weighted by the softmax of f32 scores with `score_bias`, for these tokens.

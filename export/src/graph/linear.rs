@@ -64,20 +64,36 @@ impl Writer<'_> {
         scale: f32,
     ) -> Result<String, CheckpointError> {
         let tensors = self.tensors_of(name);
+        let weight = self
+            .checkpoint
+            .tensor(&format!("{tensors}.weight"), &[to, from])?;
+        let bias = self.checkpoint.tensor(&format!("{tensors}.bias"), &[to])?;
+        Ok(self.linear_of(name, input, weight, Some(bias), [from, to], scale))
+    }
+
+    /// The same of a weight `[to, from]` and perhaps a bias `[to]`.
+    pub(super) fn linear_of(
+        &mut self,
+        name: &str,
+        input: &LayerInput,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        [from, to]: [usize; 2],
+        scale: f32,
+    ) -> String {
+        let tensors = self.tensors_of(name);
         let (weight_name, bias_name) = (format!("{tensors}.weight"), format!("{tensors}.bias"));
-        let weight = self.checkpoint.tensor(&weight_name, &[to, from])?;
-        let bias = self.checkpoint.tensor(&bias_name, &[to])?;
         let mut weight = transposed(weight, to, from);
         weight.iter_mut().for_each(|w| *w *= scale);
-        let bias: Vec<f32> = bias.iter().map(|b| b * scale).collect();
+        let bias: Option<Vec<f32>> = bias.map(|bias| bias.iter().map(|b| b * scale).collect());
         match input {
             LayerInput::Float(input) => {
                 self.weights_of_inputs
                     .entry(input.clone())
                     .or_insert_with(|| weight_name.clone());
                 let weight = self.operands(&weight_name, &[from, to], &weight);
-                let bias = self.operands(&bias_name, &[to], &bias);
-                Ok(self.product(name, input, &weight, &bias))
+                let bias = bias.map(|bias| self.operands(&bias_name, &[to], &bias));
+                self.product(name, input, &weight, bias.as_deref())
             }
             LayerInput::Quantized {
                 value,
@@ -90,22 +106,21 @@ impl Writer<'_> {
                     row.iter_mut().for_each(|w| *w /= factor);
                 }
                 let matrix = QuantizedMatrix::per_column(&weight, to);
-                let bias: Vec<i32> = bias
-                    .iter()
-                    .zip(&matrix.scales)
-                    .map(|(bias, column)| (bias / (scale * column)).round() as i32)
-                    .collect();
                 let weight = self.graph.i8s(&weight_name, &[from, to], &matrix.values);
                 let scales = format!("{weight_name}.scales");
                 self.graph.f32s(&scales, &[to], &matrix.scales);
                 let zeros = format!("{weight_name}.zeros");
                 self.graph.i8s(&zeros, &[to], &vec![0; to]);
                 // Its steps depend on the input's, which layers of the same weights do not share.
-                let bias = self.graph.i32s(&format!("{name}.bias"), &[to], &bias);
-                let inputs = [value, scale_name, zero_name, &weight, &scales, &zeros, &bias];
-                Ok(self
-                    .graph
-                    .contrib("QGemm", &inputs.map(String::as_str), &[], name))
+                let bias = bias.map(|bias| {
+                    let columns = bias.iter().zip(&matrix.scales);
+                    let steps = columns.map(|(bias, column)| (bias / (scale * column)).round() as i32);
+                    self.graph
+                        .i32s(&format!("{name}.bias"), &[to], &steps.collect::<Vec<i32>>())
+                });
+                let inputs = [value, scale_name, zero_name, &weight, &scales, &zeros];
+                let inputs: Vec<&str> = inputs.into_iter().chain(&bias).map(String::as_str).collect();
+                self.graph.contrib("QGemm", &inputs, &[], name)
             }
         }
     }
@@ -119,19 +134,23 @@ impl Writer<'_> {
         let weight = self.graph.f32s("classifier.weight", &[hidden, labels], &weight);
         let bias = self.graph.f32s("classifier.bias", &[labels], bias);
         if self.is_of_rows() && self.logits_of == LogitsOf::EveryToken {
-            let rows = self.product("classifier", states, &weight, &bias);
+            let rows = self.product("classifier", states, &weight, Some(&bias));
             self.graph.op("Reshape", &[&rows, "shape.logits"], &[], OUTPUT);
         } else {
-            self.product(OUTPUT, states, &weight, &bias);
+            self.product(OUTPUT, states, &weight, Some(&bias));
         }
         Ok(())
     }
 
-    /// `input * weight + bias` in floats.
-    fn product(&mut self, name: &str, input: &str, weight: &str, bias: &str) -> String {
+    /// `input * weight`, plus the bias, in floats.
+    fn product(&mut self, name: &str, input: &str, weight: &str, bias: Option<&str>) -> String {
         if self.is_of_rows() {
-            return self.graph.op("Gemm", &[input, weight, bias], &[], name);
+            let inputs: Vec<&str> = [input, weight].into_iter().chain(bias).collect();
+            return self.graph.op("Gemm", &inputs, &[], name);
         }
+        let Some(bias) = bias else {
+            return self.graph.op("MatMul", &[input, weight], &[], name);
+        };
         let product = format!("{name}.product");
         self.graph.op("MatMul", &[input, weight], &[], &product);
         self.graph.op("Add", &[&product, bias], &[], name)

@@ -22,7 +22,11 @@ impl Writer<'_> {
     }
 
     pub(super) fn activation(&mut self, input: &str, output: &str) -> String {
-        match self.checkpoint.config.hidden_act {
+        self.activation_of(self.checkpoint.config.hidden_act, input, output)
+    }
+
+    pub(super) fn activation_of(&mut self, function: Activation, input: &str, output: &str) -> String {
+        match function {
             Activation::Gelu => self.graph.op("Gelu", &[input], &[], output),
             Activation::GeluTanh => self.graph.op(
                 "Gelu",
@@ -35,30 +39,42 @@ impl Writer<'_> {
     }
 
     pub(super) fn layer_norm(&mut self, name: &str, input: &str) -> Result<String, CheckpointError> {
+        self.layer_norm_of(name, true, input)
+    }
+
+    /// The normalization, which adds nothing unless `has_bias`.
+    pub(super) fn layer_norm_of(
+        &mut self,
+        name: &str,
+        has_bias: bool,
+        input: &str,
+    ) -> Result<String, CheckpointError> {
         let width = self.checkpoint.config.hidden_size;
-        self.layer_norm_of_width(name, input, width)
+        self.layer_norm_of_width(name, has_bias, input, width)
     }
 
     /// The normalization of rows of another width than that of the hidden states.
     pub(super) fn layer_norm_of_width(
         &mut self,
         name: &str,
+        has_bias: bool,
         input: &str,
         width: usize,
     ) -> Result<String, CheckpointError> {
         let tensors = self.tensors_of(name);
         let [weight, bias] = ["weight", "bias"].map(|part| format!("{tensors}.{part}"));
         let weights = self.checkpoint.tensor(&weight, &[width])?;
-        let biases = self.checkpoint.tensor(&bias, &[width])?;
-        let weight = self.graph.f32s(&weight, &[width], weights);
-        let bias = self.graph.f32s(&bias, &[width], biases);
+        let mut inputs = vec![input.to_owned(), self.graph.f32s(&weight, &[width], weights)];
+        if has_bias {
+            let biases = self.checkpoint.tensor(&bias, &[width])?;
+            inputs.push(self.graph.f32s(&bias, &[width], biases));
+        }
         let epsilon = self.checkpoint.config.layer_norm_eps as f32;
         let attributes = [
             ("axis", Attribute::Int(-1)),
             ("epsilon", Attribute::Float(epsilon)),
         ];
-        Ok(self
-            .graph
-            .op("LayerNormalization", &[input, &weight, &bias], &attributes, name))
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        Ok(self.graph.op("LayerNormalization", &inputs, &attributes, name))
     }
 }

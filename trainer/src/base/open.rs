@@ -30,7 +30,7 @@ fn open_from(
                 if kept > own {
                     return Err(BaseError::Layers { kept, own });
                 }
-                model.config.num_hidden_layers = kept;
+                model.config = model.config.with_layers(kept);
                 let path = dir.join("config.json");
                 model.config.validate(&path).map_err(CheckpointError::from)?;
                 let is_other = |index| model.config.layer_name(index) != whole.layer_name(index);

@@ -40,6 +40,14 @@ pub enum CheckpointError {
         /// The number of rows of the embedding table.
         rows: usize,
     },
+    /// Nerve does not continue the pre-training of the family.
+    #[error("{}: `pretrain` does not support model_type `{model_type}`", path.display())]
+    NoMaskedHead {
+        /// The file of the weights.
+        path: PathBuf,
+        /// The family.
+        model_type: &'static str,
+    },
     /// A file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
@@ -153,9 +161,7 @@ impl ModelDir {
 
     /// The same model with these dropout probabilities; an absent one keeps the model's own.
     pub(crate) fn with_dropout(mut self, hidden: Option<f64>, attention: Option<f64>) -> Self {
-        let config = &mut self.config;
-        config.hidden_dropout_prob = hidden.unwrap_or(config.hidden_dropout_prob);
-        config.attention_probs_dropout_prob = attention.unwrap_or(config.attention_probs_dropout_prob);
+        self.config.set_dropout(hidden, attention);
         self
     }
 
@@ -191,9 +197,14 @@ impl ModelDir {
                 TRANSITIONS => own_transitions,
                 name => own_head || !name.starts_with("classifier."),
             };
+            let names = config.family.tensor_names(&name);
             match &mut weights {
-                Source::File(weights) if is_own => {
-                    let data = take(weights, config.family.tensor_names(&name), &shape, &path)?;
+                // An encoder alone has no layers of a head below the classifier.
+                Source::File(weights)
+                    if is_own
+                        && (own_head || !name.starts_with("head.") || weights.contains_key(&names[0])) =>
+                {
+                    let data = take(weights, names, &shape, &path)?;
                     tensors.push((name, shape, data));
                 }
                 _ => {

@@ -1,6 +1,6 @@
 //! Layers that the networks of several families have.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use crate::model::pass::Pass;
 use crate::ops::layer_norm::{NormLayer, layer_norm};
@@ -26,6 +26,16 @@ impl Dense {
         self.0.clone()
     }
 
+    /// The layer, which adds nothing unless `has_bias`.
+    pub(super) fn with_bias(name: &str, has_bias: bool, tensor: Tensors<'_>) -> Result<Self> {
+        if has_bias {
+            return Self::new(name, tensor);
+        }
+        let weight = tensor(&format!("{name}.weight"))?;
+        let bias = Tensor::zeros(weight.dim(0)?, DType::F32, weight.device())?;
+        Ok(Self(LinearLayer { weight, bias }))
+    }
+
     /// `[rows, outputs]` of `[rows, inputs]`.
     pub(super) fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         linear(x, &self.0.weight, &self.0.bias, pass.multiplier, &pass.weights)
@@ -48,6 +58,16 @@ impl Norm {
     /// The normalization as a part of a fused operator.
     pub(super) fn layer(&self) -> NormLayer {
         self.0.clone()
+    }
+
+    /// The normalization, which adds nothing unless `has_bias`.
+    pub(super) fn with_bias(name: &str, has_bias: bool, eps: f64, tensor: Tensors<'_>) -> Result<Self> {
+        if has_bias {
+            return Self::new(name, eps, tensor);
+        }
+        let gamma = tensor(&format!("{name}.weight"))?;
+        let beta = gamma.detach().zeros_like()?;
+        Ok(Self(NormLayer { gamma, beta, eps }))
     }
 
     /// Normalizes each row.

@@ -115,6 +115,15 @@ pub(super) fn forward(x: &[f32], function: Activation) -> Vec<f32> {
     }
 }
 
+/// The gradient of each element of `x`, from that of its activation.
+pub(super) fn activation_gradient(x: &[f32], gradient: &[f32], function: Activation) -> Vec<f32> {
+    match function {
+        Activation::Gelu => chain(x, gradient, gelu_slope),
+        Activation::GeluTanh => chain(x, gradient, gelu_tanh_slope),
+        Activation::Relu => chain(x, gradient, relu_slope),
+    }
+}
+
 /// Replaces each element of `x` by its activation, and the gradient of the activation by that of the element.
 pub(super) fn backward(x: &mut [f32], gradient: &mut [f32], function: Activation) {
     match function {
@@ -164,11 +173,7 @@ impl CustomOp1 for Activate {
         let gradient = gradient.contiguous()?;
         let shape = x.shape().clone();
         let (x, g) = (values(x)?, values(&gradient)?);
-        let dx = match self.0 {
-            Activation::Gelu => chain(&x, &g, gelu_slope),
-            Activation::GeluTanh => chain(&x, &g, gelu_tanh_slope),
-            Activation::Relu => chain(&x, &g, relu_slope),
-        };
+        let dx = activation_gradient(&x, &g, self.0);
         Tensor::from_vec(dx, shape, gradient.device()).map(Some)
     }
 }

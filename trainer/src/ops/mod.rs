@@ -6,11 +6,13 @@
 
 pub(crate) mod activation;
 pub(crate) mod attention;
+mod attention_blocks;
 pub(crate) mod crf;
 pub(crate) mod disentangled;
 pub(crate) mod distance_rows;
 pub(crate) mod dropout;
 pub(crate) mod feed_forward;
+pub(crate) mod gated;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 mod mask;
@@ -21,6 +23,8 @@ pub(crate) mod position_bias;
 pub(crate) mod precision;
 pub(crate) mod relative_positions;
 pub(crate) mod residual;
+pub(crate) mod rotary;
+pub(crate) mod rotary_attention;
 pub(crate) mod self_attention;
 pub(crate) mod values;
 mod vector;

@@ -13,7 +13,7 @@ use crate::ops::relative_positions::RelativePositions;
 
 /// Added to the attention scores of padding, so that its weights become 0. Being finite, it keeps a row of padding
 /// alone free of NaN.
-const MASKED: f32 = -1e9;
+pub(super) const MASKED: f32 = -1e9;
 
 /// See [`super::linear`].
 pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {

@@ -10,7 +10,13 @@ use serde_json::{Map, Value};
 use crate::soup::error::SoupError;
 
 /// Keys of `config.json` that change no output.
-const WITHOUT_EFFECT: [&str; 4] = ["_name_or_path", "transformers_version", "dtype", "torch_dtype"];
+const WITHOUT_EFFECT: [&str; 5] = [
+    "_name_or_path",
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "embedding_dropout",
+];
 
 /// A checkpoint with what its weights depend on.
 #[derive(Debug)]

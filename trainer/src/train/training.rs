@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use nerve_repository::ModelConfig;
 use nerve_tagging::LabelSet;
 
 use crate::evaluate::Tagger;
@@ -60,7 +59,7 @@ impl<'c> Training<'c> {
             .with_dropout(config.dropout, config.attention_dropout)
             .with_transitions(config.objective.function == LossFunction::Crf)
             .into_tagger(&labels, config.seed)?;
-        if config.regularization.r_drop.is_some() && drops_nothing(network.config()) {
+        if config.regularization.r_drop.is_some() && network.config().drops_nothing() {
             return Err(TrainError::RDropWithoutDropout);
         }
         let network = frozen(config, network)?.with_multiplier(multiplier);
@@ -162,18 +161,6 @@ fn nothing_averaged(averaging: Averaging, total: usize) -> TrainError {
         before: averaging.steps_before(total),
         steps: total,
     }
-}
-
-/// Whether a model has no dropout anywhere.
-fn drops_nothing(config: &ModelConfig) -> bool {
-    let hidden = config.hidden_dropout_prob;
-    [
-        hidden,
-        config.attention_probs_dropout_prob,
-        config.classifier_dropout.unwrap_or(hidden),
-    ]
-    .iter()
-    .all(|&probability| probability == 0.0)
 }
 
 /// The labels to train: those of the base model if it has the entity types of the corpora, so that its head is kept, else

@@ -38,6 +38,9 @@ pub(crate) enum UnfitGraph {
     /// The attention scores depend on relative positions as DeBERTa's do.
     #[error("its attention is disentangled (DeBERTa), for which there is no kernel")]
     DisentangledAttention,
+    /// Queries and keys are rotated by their positions.
+    #[error("queries and keys are rotated by their positions, which Nerve's kernels do not compute")]
+    RotaryPositions,
     /// A node differs from what `nerve-export` writes.
     #[error("where the value `{found}` is computed, {expected} is expected")]
     Node {

@@ -47,9 +47,18 @@ fn replace_in(mut model: ModelProto, instructions: InstructionSet) -> Result<Enc
     if graph.node.iter().any(|node| node.op_type == "GatherElements") {
         return Err(UnfitGraph::DisentangledAttention);
     }
+    let is_rotary = graph
+        .initializer
+        .iter()
+        .any(|constant| constant.name.starts_with("rotary."));
     let mut constants = Constants::new(std::mem::take(&mut graph.initializer));
     let producers = Producers::of(&graph.node);
-    let found = read_layers(&graph.node[first..], &mut constants, &producers)?;
+    let found = read_layers(&graph.node[first..], &mut constants, &producers);
+    let found = found.map_err(|error| match is_rotary {
+        // The name of a constant decides nothing but the message.
+        true => UnfitGraph::RotaryPositions,
+        false => error,
+    })?;
     let operator = NodeProto {
         input: [found.input, "attention_mask", found.selected]
             .map(str::to_owned)

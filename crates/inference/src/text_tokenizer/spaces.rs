@@ -51,3 +51,12 @@ pub(super) fn agree_on_prefix(processor: &mut PostProcessorWrapper, prefix: bool
         PostProcessorWrapper::Bert(_) | PostProcessorWrapper::Template(_) => {}
     }
 }
+
+/// Whether a pre-tokenizer reads a text, or each given word, as after a space; true for those without such a choice.
+pub(super) fn puts_space_before(pre_tokenizer: &PreTokenizerWrapper) -> bool {
+    match pre_tokenizer {
+        PreTokenizerWrapper::ByteLevel(bytes) => bytes.add_prefix_space,
+        PreTokenizerWrapper::Sequence(all) => all.as_ref().iter().all(puts_space_before),
+        _ => true,
+    }
+}

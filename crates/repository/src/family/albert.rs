@@ -32,12 +32,13 @@ pub(super) const ALBERT: FamilySpec = FamilySpec {
         ..DEFAULTS
     },
     wordpiece: false,
-    masked_head: &MaskedHead {
+    spaced_words: true,
+    masked_head: Some(&MaskedHead {
         dense: "predictions.dense",
         norm: "predictions.LayerNorm",
         bias: "predictions.bias",
-    },
-    check: |fields| SharedLayers::of(fields).map(|_| ()),
+    }),
+    check: |fields, _| SharedLayers::of(fields).map(|_| ()),
     ..BERT
 };
 

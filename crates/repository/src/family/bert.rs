@@ -14,12 +14,13 @@ pub(super) const BERT: FamilySpec = FamilySpec {
     first_position: FirstPosition::Row(0),
     position_bias: false,
     wordpiece: true,
-    masked_head: &MaskedHead {
+    spaced_words: true,
+    masked_head: Some(&MaskedHead {
         dense: "cls.predictions.transform.dense",
         norm: "cls.predictions.transform.LayerNorm",
         bias: "cls.predictions.bias",
-    },
-    check: |_| Ok(()),
+    }),
+    check: |_, _| Ok(()),
 };
 
 pub(super) const KEYS: ConfigKeys = ConfigKeys {

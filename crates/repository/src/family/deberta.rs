@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::family::bert;
-use crate::family::spec::{ConfigDefaults, ConfigKeys, FamilySpec, FieldProblem, FirstPosition};
+use crate::family::spec::{ConfigDefaults, ConfigKeys, EncoderSize, FamilySpec, FieldProblem, FirstPosition};
 
 pub(super) const DEBERTA_V2: FamilySpec = FamilySpec {
     model_type: "deberta-v2",
@@ -23,10 +23,11 @@ pub(super) const DEBERTA_V2: FamilySpec = FamilySpec {
         layer_norm_eps: 1e-7,
         ..bert::DEFAULTS
     },
+    spaced_words: true,
     masked_head: bert::BERT.masked_head,
     wordpiece: false,
     first_position: FirstPosition::Row(0),
-    check: |_| Ok(()),
+    check: |fields, size| RelativeAttention::of(fields, size).map(drop),
     ..bert::BERT
 };
 
@@ -53,14 +54,6 @@ pub struct RelativeAttention {
     pub has_position_table: bool,
 }
 
-/// The values of a `config.json` that the fields of [`RelativeAttention`] depend on.
-#[derive(Clone, Copy)]
-pub(crate) struct Sizes {
-    pub(crate) positions: usize,
-    pub(crate) hidden: usize,
-    pub(crate) head: usize,
-}
-
 impl RelativeAttention {
     /// The name of the table `[rows, hidden]` of relative embeddings, which all layers share (see [`crate::Family`]).
     pub const TABLE: &str = "bert.encoder.rel_embeddings.weight";
@@ -69,7 +62,7 @@ impl RelativeAttention {
 
     /// The relative attention that these fields describe; an error for one that is not DeBERTa-v3's. An absent field has the value
     /// that it has in `transformers`.
-    pub(crate) fn of(fields: &Map<String, Value>, sizes: Sizes) -> Result<Self, FieldProblem> {
+    pub(crate) fn of(fields: &Map<String, Value>, size: EncoderSize) -> Result<Self, FieldProblem> {
         let problem = |field: &'static str, problem: String| FieldProblem { field, problem };
         let stated = |field| fields.get(field).filter(|value| !value.is_null());
         let flag = |field, absent: bool| match stated(field) {
@@ -103,8 +96,8 @@ impl RelativeAttention {
             return Err(problem(CONVOLUTION, text));
         }
         for (field, width) in [
-            ("embedding_size", sizes.hidden),
-            ("attention_head_size", sizes.head),
+            ("embedding_size", size.hidden),
+            ("attention_head_size", size.head),
         ] {
             if number(field)?.is_some_and(|number| number != width) {
                 let stated = fields.get(field).cloned().unwrap_or_default();
@@ -126,8 +119,8 @@ impl RelativeAttention {
                 return Err(problem(NORM, text));
             }
         };
-        if sizes.positions > MOST {
-            let text = format!("is {}; at most {MOST} is supported", sizes.positions);
+        if size.positions > MOST {
+            let text = format!("is {}; at most {MOST} is supported", size.positions);
             return Err(problem("max_position_embeddings", text));
         }
         const BUCKETS: &str = "position_buckets";
@@ -137,13 +130,13 @@ impl RelativeAttention {
             return Err(problem(BUCKETS, "is 1; at least 2 are needed".to_owned()));
         }
         let near = buckets.map_or(0, |buckets| buckets / 2 + 1);
-        if let Some(longest) = longest.filter(|&longest| longest <= near && sizes.positions > near) {
+        if let Some(longest) = longest.filter(|&longest| longest <= near && size.positions > near) {
             let text = format!("is {longest}; with {BUCKETS} it must be larger than {near}");
             return Err(problem(LONGEST, text));
         }
         Ok(Self {
             buckets,
-            longest: longest.unwrap_or(sizes.positions),
+            longest: longest.unwrap_or(size.positions),
             content_to_position: terms.contains(&"c2p".to_owned()),
             position_to_content: terms.contains(&"p2c".to_owned()),
             shares_projections: flag("share_att_key", false)?,
@@ -221,7 +214,8 @@ mod tests {
 
     use super::*;
 
-    const SIZES: Sizes = Sizes {
+    const SIZE: EncoderSize = EncoderSize {
+        layers: 12,
         positions: 512,
         hidden: 768,
         head: 64,
@@ -235,7 +229,7 @@ mod tests {
         });
         let fields = fields.as_object_mut().unwrap();
         fields.extend(others.as_object().unwrap().clone());
-        RelativeAttention::of(fields, SIZES)
+        RelativeAttention::of(fields, SIZE)
     }
 
     #[test]
@@ -266,7 +260,7 @@ mod tests {
             json!({"relative_attention": true, "pos_att_type": ["c2p"]})
                 .as_object()
                 .unwrap(),
-            SIZES,
+            SIZE,
         );
         let expected = RelativeAttention {
             buckets: None,
@@ -309,11 +303,11 @@ mod tests {
             assert_eq!(problem.field, field, "{value}");
         }
         let fields = json!({"relative_attention": true, "pos_att_type": "c2p"});
-        let sizes = Sizes {
+        let size = EncoderSize {
             positions: 1 << 40,
-            ..SIZES
+            ..SIZE
         };
-        let problem = RelativeAttention::of(fields.as_object().unwrap(), sizes).unwrap_err();
+        let problem = RelativeAttention::of(fields.as_object().unwrap(), size).unwrap_err();
         assert_eq!(problem.field, "max_position_embeddings");
     }
 

@@ -36,10 +36,11 @@ pub(super) const DISTILBERT: FamilySpec = FamilySpec {
     first_position: FirstPosition::Row(0),
     position_bias: false,
     wordpiece: true,
-    masked_head: &MaskedHead {
+    spaced_words: true,
+    masked_head: Some(&MaskedHead {
         dense: "vocab_transform",
         norm: "vocab_layer_norm",
         bias: "vocab_projector.bias",
-    },
-    check: |_| Ok(()),
+    }),
+    check: |_, _| Ok(()),
 };

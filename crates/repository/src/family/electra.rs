@@ -14,12 +14,13 @@ pub(super) const ELECTRA: FamilySpec = FamilySpec {
         ..KEYS
     },
     // That of its generators; a discriminator has none.
-    masked_head: &MaskedHead {
+    spaced_words: true,
+    masked_head: Some(&MaskedHead {
         dense: "generator_predictions.dense",
         norm: "generator_predictions.LayerNorm",
         bias: "generator_lm_head.bias",
-    },
-    check,
+    }),
+    check: |fields, _| check(fields),
     ..BERT
 };
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::family::bert::{DEFAULTS, KEYS};
 use crate::family::roberta::MASKED_HEAD;
-use crate::family::spec::{ConfigKeys, FamilySpec, FieldProblem, FirstPosition};
+use crate::family::spec::{ConfigKeys, EncoderSize, FamilySpec, FieldProblem, FirstPosition};
 use crate::relative_position::BUCKETS;
 
 pub(super) const MPNET: FamilySpec = FamilySpec {
@@ -29,11 +29,12 @@ pub(super) const MPNET: FamilySpec = FamilySpec {
     first_position: FirstPosition::Row(2),
     position_bias: true,
     wordpiece: false,
-    masked_head: &MASKED_HEAD,
-    check: check,
+    spaced_words: true,
+    masked_head: Some(&MASKED_HEAD),
+    check,
 };
 
-fn check(fields: &Map<String, Value>) -> Result<(), FieldProblem> {
+fn check(fields: &Map<String, Value>, _size: EncoderSize) -> Result<(), FieldProblem> {
     const FIELD: &str = "relative_attention_num_buckets";
     match fields.get(FIELD) {
         Some(stated) if *stated != BUCKETS => Err(FieldProblem {

@@ -14,8 +14,9 @@ pub(super) const ROBERTA: FamilySpec = FamilySpec {
     first_position: FirstPosition::AfterPad,
     position_bias: false,
     wordpiece: false,
-    masked_head: &MASKED_HEAD,
-    check: |_| Ok(()),
+    spaced_words: true,
+    masked_head: Some(&MASKED_HEAD),
+    check: |_, _| Ok(()),
 };
 
 pub(super) const XLM_ROBERTA: FamilySpec = FamilySpec {

@@ -1,6 +1,7 @@
 //! What differs between the files of model families.
 
 use serde_json::{Map, Value};
+use thiserror::Error;
 
 use crate::activation::Activation;
 
@@ -21,14 +22,30 @@ pub(crate) struct FamilySpec {
     pub(crate) position_bias: bool,
     /// Whether a `vocab.txt` is a WordPiece vocabulary, from which the tokenizer can be made.
     pub(crate) wordpiece: bool,
-    pub(crate) masked_head: &'static MaskedHead,
+    /// Whether a byte-level tokenizer reads given words as after a space, whatever its `tokenizer.json` says. RoBERTa's class in
+    /// `transformers` refuses given words otherwise; a tokenizer without a class of its own follows the file.
+    pub(crate) spaced_words: bool,
+    /// The head that predicts masked tokens; `None` if Nerve does not train it.
+    pub(crate) masked_head: Option<&'static MaskedHead>,
     /// Checks the fields that only this family has.
-    pub(crate) check: fn(&Map<String, Value>) -> Result<(), FieldProblem>,
+    pub(crate) check: fn(&Map<String, Value>, EncoderSize) -> Result<(), FieldProblem>,
+}
+
+/// The sizes of an encoder that fields of a family depend on.
+#[derive(Clone, Copy)]
+pub(crate) struct EncoderSize {
+    pub(crate) layers: usize,
+    /// The width of the hidden states.
+    pub(crate) hidden: usize,
+    /// The width of a head.
+    pub(crate) head: usize,
+    pub(crate) positions: usize,
 }
 
 /// A field of `config.json` whose value describes no model that Nerve supports.
-#[derive(Debug)]
-pub(crate) struct FieldProblem {
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("config.json: {field} {problem}")]
+pub struct FieldProblem {
     /// The field.
     pub field: &'static str,
     /// What is wrong with its value; follows the name of the field.
@@ -46,7 +63,7 @@ pub struct ConfigKeys {
     pub activation: &'static str,
     pub hidden_dropout: &'static str,
     pub attention_dropout: &'static str,
-    /// If absent, the dropout before the head is `hidden_dropout`.
+    /// If absent, the dropout before the head is the default one.
     pub classifier_dropout: Option<&'static str>,
     /// If absent, the family has no token types.
     pub token_types: Option<&'static str>,
@@ -59,7 +76,7 @@ pub struct ConfigDefaults {
     pub activation: Activation,
     pub hidden_dropout: f64,
     pub attention_dropout: f64,
-    /// If absent, that of the hidden states.
+    /// `None` where it is that of hidden states.
     pub classifier_dropout: Option<f64>,
     pub positions: usize,
     pub token_types: usize,
@@ -72,6 +89,8 @@ pub(crate) enum FirstPosition {
     Row(usize),
     /// The row after that of the padding token's id.
     AfterPad,
+    /// The family has no position table.
+    NoTable,
 }
 
 /// The names, in a family's files, of the head that predicts masked tokens. The decoder's weight is the word embedding table.

@@ -2,6 +2,7 @@
 
 mod bert;
 mod deberta;
+mod modernbert;
 
 use nerve_repository::{CheckpointError, Family};
 
@@ -20,5 +21,6 @@ pub(super) fn states(writer: &mut Writer<'_>) -> Result<String, CheckpointError>
         | Family::Electra
         | Family::Albert => bert::states(writer),
         Family::DebertaV2 => deberta::states(writer),
+        Family::ModernBert => modernbert::states(writer),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use nerve_inference::TextTokenizer;
-use nerve_repository::{Family, ModelConfig};
+use nerve_repository::{Family, MaskedHead, ModelConfig};
 
 use super::{CheckpointError, ModelDir, Source, take, write_model};
 use crate::model::bert::BertTagger;
@@ -29,9 +29,16 @@ pub(crate) fn head_shapes(config: &ModelConfig) -> BTreeMap<String, Vec<usize>> 
     .into()
 }
 
+/// The names of the head in a family's files; `path` is named in the error.
+fn head_names(family: Family, path: &Path) -> Result<&'static MaskedHead, CheckpointError> {
+    family.masked_head().ok_or_else(|| CheckpointError::NoMaskedHead {
+        path: path.to_owned(),
+        model_type: family.model_type(),
+    })
+}
+
 /// The name in a family's files of a parameter of the head.
-fn head_name(family: Family, name: &str) -> String {
-    let head = family.masked_head();
+fn head_name(head: &MaskedHead, name: &str) -> String {
     match name {
         DENSE_WEIGHT => format!("{}.weight", head.dense),
         DENSE_BIAS => format!("{}.bias", head.dense),
@@ -50,6 +57,7 @@ impl ModelDir {
     ) -> Result<(MaskedModel, TextTokenizer, bool), CheckpointError> {
         let mut config = self.config;
         let family = config.family;
+        let names = head_names(family, &self.path)?;
         config.architectures = vec![family.class().replace("TokenClassification", "MaskedLM")];
         config.id2label.clear();
         config.label2id.clear();
@@ -59,7 +67,7 @@ impl ModelDir {
         }
         let mut weights = self.weights;
         let has_head = match &weights {
-            Source::File(weights) => weights.contains_key(&head_name(family, DENSE_WEIGHT)),
+            Source::File(weights) => weights.contains_key(&head_name(names, DENSE_WEIGHT)),
             Source::Fresh => false,
         };
         let mut shapes = parameter_shapes(&config, 1);
@@ -72,7 +80,7 @@ impl ModelDir {
             match &mut weights {
                 Source::File(weights) if !is_of_classifier(&name) && (has_head || !of_head) => {
                     let names = match of_head {
-                        true => [head_name(family, &name), head_name(family, &name)],
+                        true => [head_name(names, &name), head_name(names, &name)],
                         false => family.tensor_names(&name),
                     };
                     let data = take(weights, names, &shape, &self.path)?;
@@ -99,6 +107,7 @@ pub(crate) fn write_masked_checkpoint(
     max_length: usize,
 ) -> Result<(), CheckpointError> {
     let config = model.encoder().config();
+    let names = head_names(config.family, dir)?;
     let of_head = head_shapes(config);
     write_model(dir, config, (tokenizer, max_length), || {
         let kept = model
@@ -106,7 +115,7 @@ pub(crate) fn write_masked_checkpoint(
             .iter()
             .filter(|(name, _)| !is_of_classifier(name));
         let named = kept.map(|(name, var)| match of_head.contains_key(name) {
-            true => (head_name(config.family, name), var),
+            true => (head_name(names, name), var),
             false => {
                 let [name, _] = config.family.tensor_names(name);
                 (name, var)

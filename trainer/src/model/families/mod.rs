@@ -2,6 +2,7 @@
 
 mod bert;
 mod deberta;
+mod modernbert;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub(super) fn encoder(config: &ModelConfig, tensor: Tensors<'_>) -> Result<Box<d
         | Family::Electra
         | Family::Albert => bert::encoder(config, tensor),
         Family::DebertaV2 => deberta::encoder(config, tensor),
+        Family::ModernBert => modernbert::encoder(config, tensor),
     }
 }
 
@@ -40,6 +42,7 @@ pub fn parameter_shapes(config: &ModelConfig, labels: usize) -> BTreeMap<String,
         | Family::Electra
         | Family::Albert => bert::parameter_shapes(config),
         Family::DebertaV2 => deberta::parameter_shapes(config),
+        Family::ModernBert => modernbert::parameter_shapes(config),
     };
     shapes.insert("classifier.weight".to_owned(), vec![labels, config.hidden_size]);
     shapes.insert("classifier.bias".to_owned(), vec![labels]);

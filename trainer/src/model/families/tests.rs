@@ -19,6 +19,10 @@ use crate::ops::values;
 /// The largest accepted difference of a logit from that of `transformers`.
 const TOLERANCE: f32 = 1e-4;
 
+/// Further fixtures of ModernBERT: with all biases and a prefix space, and with sequences longer than the window, in the keys of
+/// older files.
+const MODERNBERT: [&str; 2] = ["modernbert-biased", "modernbert-long"];
+
 fn fixture(family: Family) -> PathBuf {
     named_fixture(family.model_type())
 }
@@ -93,6 +97,30 @@ fn other_options_and_distances_that_share_a_row_have_the_logits_of_transformers(
 }
 
 #[test]
+fn modernbert_of_any_options_has_the_logits_of_transformers() {
+    for name in MODERNBERT {
+        let dir = named_fixture(name);
+        let (tagger, encoder) = open(&dir);
+        let apart = difference(&tagger, &cases_in(&dir));
+        println!("{name}: {apart:e}");
+        assert!(apart < TOLERANCE, "{name}: {apart}");
+        let written = tempfile::tempdir().unwrap();
+        let out = written.path().join("written");
+        write_checkpoint(&out, &tagger, &encoder, 40).unwrap();
+        assert_eq!(tensor_names(&out), tensor_names(&dir), "{name}");
+        assert_eq!(config(&out), config(&dir), "{name}");
+        let again = TextTokenizer::open_dir(&out).unwrap();
+        for case in cases_in(&dir) {
+            assert_eq!(
+                again.encode_words(&case.words).unwrap(),
+                encoder.encode_words(&case.words).unwrap(),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
 fn narrow_embeddings_and_shared_layers_have_the_logits_of_transformers() {
     for name in ["electra-wide", "albert-groups"] {
         let dir = named_fixture(name);
@@ -106,6 +134,18 @@ fn narrow_embeddings_and_shared_layers_have_the_logits_of_transformers() {
         assert_eq!(tensor_names(&out), tensor_names(&dir));
         assert_eq!(config(&out), config(&dir));
     }
+}
+
+#[test]
+fn the_first_layers_of_modernbert_keep_their_types() {
+    let config = ModelDir::open(&named_fixture("modernbert-biased"))
+        .unwrap()
+        .config;
+    let own = config.modern_bert().unwrap();
+    let first = config.with_layers(2);
+    first.validate(Path::new("config.json")).unwrap();
+    let kept = first.modern_bert().unwrap();
+    assert_eq!((kept.reach(0), kept.reach(1)), (own.reach(0), own.reach(1)));
 }
 
 /// A checkpoint of any size beside the `expected.json` that `transformers` computes for it.
@@ -125,15 +165,16 @@ fn logits_of_a_given_checkpoint_are_those_of_transformers() {
 
 #[test]
 fn given_words_have_the_ids_and_word_ids_of_transformers() {
-    for family in Family::ALL {
-        let encoder = TextTokenizer::open_dir(&fixture(family)).unwrap();
-        for case in cases(family) {
+    let fixtures = Family::ALL.map(Family::model_type).into_iter();
+    for name in fixtures.chain(MODERNBERT) {
+        let encoder = TextTokenizer::open_dir(&named_fixture(name)).unwrap();
+        for case in cases_in(&named_fixture(name)) {
             let subwords = encoder.encode_words(&case.words).unwrap();
-            let limits = WindowLimits::for_encoder(40, 2).unwrap();
+            let limits = WindowLimits::for_encoder(case.ids.len().max(40), 2).unwrap();
             let window = &windows(&subwords, limits)[0];
-            assert_eq!(encoder.window_ids(&subwords, window), case.ids, "{family:?}");
+            assert_eq!(encoder.window_ids(&subwords, window), case.ids, "{name}");
             let word_ids: Vec<usize> = case.word_ids.into_iter().flatten().collect();
-            assert_eq!(words_of(&subwords), word_ids, "{family:?}");
+            assert_eq!(words_of(&subwords), word_ids, "{name}");
         }
     }
 }
@@ -204,6 +245,7 @@ fn transformers_is_told_how_the_words_were_read() {
     assert_eq!(written(Family::DistilBert)["do_lower_case"], true);
     assert_eq!(written(Family::Mpnet)["do_lower_case"], true);
     assert_eq!(written(Family::Roberta)["add_prefix_space"], true);
+    assert_eq!(written(Family::ModernBert)["add_prefix_space"], false);
     assert_eq!(
         written(Family::XlmRoberta),
         serde_json::json!({"model_max_length": 40})

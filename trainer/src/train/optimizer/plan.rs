@@ -60,7 +60,8 @@ pub(crate) fn is_embedding(name: &str) -> bool {
 /// The position of a parameter in the network, by its name in Hugging Face files.
 fn depth(name: &str) -> Depth {
     const LAYER: &str = ".layer.";
-    if name.starts_with("classifier.") || name == TRANSITIONS {
+    let of_head = ["classifier.", "head.", "bert.encoder.LayerNorm."];
+    if of_head.iter().any(|prefix| name.starts_with(prefix)) || name == TRANSITIONS {
         return Depth::Head;
     }
     let after = name.split_once(LAYER).map(|(_, after)| after);
@@ -83,6 +84,8 @@ mod tests {
             ("bert.encoder.LayerNorm.bias", Depth::Embeddings),
             ("classifier.weight", Depth::Head),
             (TRANSITIONS, Depth::Head),
+            ("head.dense.weight", Depth::Head),
+            ("bert.encoder.LayerNorm.weight", Depth::Head),
         ] {
             assert_eq!(depth(name), expected, "{name}");
         }

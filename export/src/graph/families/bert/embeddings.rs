@@ -22,7 +22,7 @@ impl Writer<'_> {
         } else {
             sum
         };
-        let states = self.layer_norm_of_width(&format!("{prefix}.LayerNorm"), &sum, width)?;
+        let states = self.layer_norm_of_width(&format!("{prefix}.LayerNorm"), true, &sum, width)?;
         if !self.checkpoint.config.projects_embeddings() {
             return Ok(states);
         }

@@ -22,10 +22,10 @@ impl Writer<'_> {
         let longest = LONGEST_DISTANCE as isize;
         let rows = (-longest..=longest).flat_map(|distance| &by_bucket[bucket(distance) * heads..][..heads]);
         let by_distance: Vec<f32> = rows.copied().collect();
-        let distances = 2 * LONGEST_DISTANCE + 1;
-        self.graph.f32s("bias.table", &[distances, heads], &by_distance);
-        self.distances("bias", LONGEST_DISTANCE);
-        self.rows_of("bias.table", "bias.rows", "bias.of_positions");
+        let shape = [2 * LONGEST_DISTANCE + 1, heads];
+        self.graph.f32s("bias.table", &shape, &by_distance);
+        let rows = self.distance_indices("bias", LONGEST_DISTANCE);
+        self.rows_of("bias.table", &rows, "bias.of_positions");
         // From `[1, query, key, heads]`.
         let order: &[i64] = if self.is_padding_free() {
             &[3, 0, 1, 2]

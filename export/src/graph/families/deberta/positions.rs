@@ -70,7 +70,7 @@ impl Writer<'_> {
             .map(|distance| relative.row(distance) as i64);
         self.graph
             .i64s("relative.table", &by_distance.collect::<Vec<_>>());
-        self.distances("relative", longest.unsigned_abs());
+        self.distance_indices("relative", longest.unsigned_abs());
         let mut rows = self.rows_of("relative.table", "relative.rows", "relative.of_positions");
         if self.is_of_rows() {
             self.rows_of("shape.batch_length", "relative.axis_1", "relative.length");
