@@ -334,8 +334,8 @@ mod tests {
             .unwrap();
             let found: Vec<usize> = (-600..=600).map(|distance| read.row(distance)).collect();
             assert_eq!(found, expected.rows, "{read:?}");
-            assert_eq!(read.row(isize::MIN), 0);
-            assert_eq!(read.row(isize::MAX), read.rows() - 1);
+            let farthest = [isize::MIN, isize::MAX].map(|distance| read.row(distance));
+            assert!(farthest.iter().all(|row| *row < read.rows()), "{farthest:?}");
         }
     }
 }
