@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::fixture::{binary, repository, succeed};
 
 /// The directory of the corpus. Prints a message and returns `None` if it is not set.
-fn wnut17() -> Option<PathBuf> {
+pub(crate) fn wnut17() -> Option<PathBuf> {
     let dir = std::env::var_os("WNUT17_DIR");
     if dir.is_none() {
         println!("skipped: WNUT17_DIR is not set");

@@ -67,10 +67,19 @@ fn the_exported_graph_has_the_logits_of_transformers() {
         .into_iter()
         .map(|family| (base(family), LONGEST))
         .collect();
-    // With distances that share a position bias.
-    bases.push((named_base("mpnet-long"), "300"));
-    // With embeddings as wide as the hidden states, and several groups of layers that share weights.
-    bases.extend(["electra-wide", "albert-groups"].map(|name| (named_base(name), LONGEST)));
+    // With distances that share a position bias, with embeddings as wide as the hidden states, with several groups of layers that
+    // share weights, and with other options of relative attention.
+    for (name, longest) in [
+        ("mpnet-long", "300"),
+        ("electra-wide", LONGEST),
+        ("albert-groups", LONGEST),
+        ("deberta-v2-long", "300"),
+        ("deberta-v2-own", LONGEST),
+        ("deberta-v2-c2p", LONGEST),
+        ("deberta-v2-p2c", LONGEST),
+    ] {
+        bases.push((named_base(name), longest));
+    }
     for (base, max_length) in bases {
         let bundle = dir.path().join(base.file_name().unwrap());
         let corpus = dir.path().join("dev.conll");
@@ -314,39 +323,4 @@ fn a_length_beyond_the_positions_left_is_refused() {
         .arg(dir.path().join("bundle"));
     let message = fail(&mut export);
     assert!(message.contains("40 positions"), "{message}");
-}
-
-#[test]
-fn bertweet_without_a_tokenizer_json_is_told_what_it_needs() {
-    let dir = tempfile::tempdir().unwrap();
-    let base = base(Family::Roberta);
-    fs::copy(
-        base.join("model.safetensors"),
-        dir.path().join("model.safetensors"),
-    )
-    .unwrap();
-    let mut config: Value = serde_json::from_slice(&fs::read(base.join("config.json")).unwrap()).unwrap();
-    config["tokenizer_class"] = json!("BertweetTokenizer");
-    fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
-    fs::write(dir.path().join("vocab.txt"), "the 10\ni@@ 3\n").unwrap();
-    fs::write(dir.path().join("bpe.codes"), "t h 5\n").unwrap();
-    let corpus = dir.path().join("corpus");
-    fs::create_dir(&corpus).unwrap();
-    tiny_corpus(&corpus);
-    let evaluate = || {
-        let mut command = binary("nerve-trainer");
-        command
-            .args(["evaluate", "--max-length", LONGEST, "--checkpoint"])
-            .arg(dir.path())
-            .arg("--data")
-            .arg(corpus.join("dev.conll"));
-        command
-    };
-    let message = fail(&mut evaluate());
-    assert!(
-        message.contains("tokenizer.json") && message.contains("roberta"),
-        "{message}"
-    );
-    fs::copy(base.join("tokenizer.json"), dir.path().join("tokenizer.json")).unwrap();
-    succeed(&mut evaluate());
 }

@@ -1,6 +1,7 @@
 //! Tests across crates, through commands and routes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bertweet;
 mod broken_bundles;
 mod calibration;
 mod checkpoints;

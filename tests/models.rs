@@ -249,7 +249,7 @@ fn models_that_cannot_be_served_are_refused_before_they_are_exported() {
     // The graph of an unsupported family can be served.
     fs::write(dir.path().join("refused/model.onnx"), b"").unwrap();
     refused(
-        &|config| config["model_type"] = json!("deberta-v2"),
+        &|config| config["model_type"] = json!("funnel"),
         "--onnx-file model.onnx",
     );
     let checkpoint = copy_of_tiny(dir.path(), "pickled");

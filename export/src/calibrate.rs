@@ -1,5 +1,6 @@
 //! Calibration: activation ranges, observed on real text.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::cancellation::Cancellation;
@@ -14,7 +15,8 @@ use nerve_repository::Checkpoint;
 
 /// The range of every linear layer's input on these windows, and the factors that smooth it.
 ///
-/// Each window runs alone, so that no padding is observed. A range is that of all values observed: the largest activations are few,
+/// Inputs of one weight, which several layers may share, have the same factors. Each window runs alone, so that no padding is
+/// observed. A range is that of all values observed: the largest activations are few,
 /// and a tagger that clips them finds fewer entities (`docs/models.md`).
 pub(crate) fn calibrate(
     checkpoint: &Checkpoint,
@@ -44,9 +46,16 @@ pub(crate) fn calibrate(
             extremes.observe(values, window.ids.len());
         }
     }
+    let mut extents: BTreeMap<&str, Vec<f32>> = BTreeMap::new();
+    let weight_of = |name: &'_ str| observed.weights_of_inputs.get(name);
+    for (name, extremes) in names.iter().zip(&extremes) {
+        let weight = weight_of(name).unwrap_or(name);
+        extremes.widen(extents.entry(weight).or_default());
+    }
     let mut ranges = ActivationRanges::default();
     for (name, extremes) in names.iter().zip(&extremes) {
-        let factors = factors(&extremes.extents());
+        let weight = weight_of(name).unwrap_or(name);
+        let factors = extents.get(weight.as_str()).and_then(|extents| factors(extents));
         let (lowest, highest) = extremes.range(factors.as_deref());
         ranges.insert(name.clone(), lowest, highest);
         if let Some(factors) = factors {
@@ -75,10 +84,12 @@ impl Extremes {
         }
     }
 
-    /// The largest absolute value of each dimension.
-    fn extents(&self) -> Vec<f32> {
-        let dimensions = self.of_dimensions.iter();
-        dimensions.map(|(lowest, highest)| highest.max(-lowest)).collect()
+    /// Raises the largest absolute value of each dimension to that of these values.
+    fn widen(&self, extents: &mut Vec<f32>) {
+        extents.resize(self.of_dimensions.len().max(extents.len()), 0.0);
+        for (extent, (lowest, highest)) in extents.iter_mut().zip(&self.of_dimensions) {
+            *extent = extent.max(*highest).max(-lowest);
+        }
     }
 
     /// The range of all dimensions, each multiplied by its factor.
@@ -101,7 +112,9 @@ mod tests {
         let mut extremes = Extremes::default();
         extremes.observe(&[1.0, -2.0, 0.5, -0.25, 3.0, 16.0], 2);
         extremes.observe(&[0.5, 1.0, 1.0], 1);
-        assert_eq!(extremes.extents(), [1.0, 3.0, 16.0]);
+        let mut extents = vec![2.0];
+        extremes.widen(&mut extents);
+        assert_eq!(extents, [2.0, 3.0, 16.0]);
         assert_eq!(extremes.range(None), (-2.0, 16.0));
         assert_eq!(extremes.range(Some(&[1.0, 0.5, 0.25])), (-1.0, 4.0));
     }

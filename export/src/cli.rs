@@ -84,8 +84,8 @@ fn fraction(text: &str) -> Result<f64, String> {
 /// How to export a bundle.
 #[derive(Args)]
 pub(crate) struct ExportArgs {
-    /// The checkpoint: a directory with config.json, model.safetensors and tokenizer.json or vocab.txt, or a model of the hub such
-    /// as dslim/bert-base-NER, which @ and a branch, tag or commit may follow
+    /// The checkpoint: a directory with config.json, model.safetensors and tokenizer.json or vocab.txt (BERTweet: with bpe.codes), or
+    /// a model of the hub such as dslim/bert-base-NER, which @ and a branch, tag or commit may follow
     #[arg(long, value_name = "DIR|HUB_ID")]
     checkpoint: ModelAddress,
     /// The bundle directory to write; it must not exist

@@ -1,9 +1,13 @@
 //! The logits of a checkpoint in plain matrix arithmetic, independent of ONNX Runtime and of the exported graph.
 
+mod relative;
+
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use nerve_repository::relative_position::bucket;
-use nerve_repository::{Activation, Checkpoint, CheckpointError, POSITION_BIAS};
+use nerve_repository::{Activation, Checkpoint, CheckpointError, Family, POSITION_BIAS, RelativeAttention};
+
+use crate::reference::relative::RelativeTerms;
 
 /// The label logits of one unpadded sequence of token ids, `[length, labels]`, row-major.
 pub(crate) fn logits(checkpoint: &Checkpoint, ids: &[u32]) -> Result<Vec<f32>, CheckpointError> {
@@ -46,14 +50,20 @@ impl Forward<'_> {
             config.vocab_size,
             width,
         )?;
-        let positions = self.matrix(
-            &format!("{prefix}.position_embeddings.weight"),
-            config.max_position_embeddings,
-            width,
-        )?;
         let ids: Vec<usize> = ids.iter().map(|&id| id as usize).collect();
-        let first = config.first_position();
-        let mut sum = words.select(Axis(0), &ids) + positions.slice(s![first..first + ids.len(), ..]);
+        let mut sum = words.select(Axis(0), &ids);
+        if self
+            .relative_attention()?
+            .is_none_or(|relative| relative.has_position_table)
+        {
+            let positions = self.matrix(
+                &format!("{prefix}.position_embeddings.weight"),
+                config.max_position_embeddings,
+                width,
+            )?;
+            let first = config.first_position();
+            sum += &positions.slice(s![first..first + ids.len(), ..]);
+        }
         if config.type_vocab_size > 0 {
             let types = self.matrix(
                 &format!("{prefix}.token_type_embeddings.weight"),
@@ -81,10 +91,18 @@ impl Forward<'_> {
             Some(buckets) => Some(self.matrix(POSITION_BIAS, buckets, heads)?),
             None => None,
         };
+        let relative = self.relative_terms(&format!("{attention}.self"))?;
+        let terms = relative.as_ref().map_or(1, RelativeTerms::count);
+        let scale = ((head * terms) as f32).sqrt();
         let mut mixed = Array2::zeros(states.raw_dim());
         for (number, first) in (0..hidden).step_by(head).enumerate() {
             let columns = s![.., first..first + head];
-            let mut scores = query.slice(columns).dot(&key.slice(columns).t()) / (head as f32).sqrt();
+            let (query, key) = (query.slice(columns), key.slice(columns));
+            let mut scores = query.dot(&key.t());
+            if let Some(relative) = &relative {
+                relative.add(first..first + head, query, key, &mut scores);
+            }
+            scores /= scale;
             if let Some(biases) = &biases {
                 for ((query, key), score) in scores.indexed_iter_mut() {
                     *score += biases[[bucket(key as isize - query as isize), number]];
@@ -112,6 +130,41 @@ impl Forward<'_> {
             .mapv_into(|x| activate(activation, x));
         let narrowed = self.linear(&format!("{name}.output.dense"), &inner, hidden)?;
         self.layer_norm(&format!("{name}.output.LayerNorm"), narrowed + attended)
+    }
+
+    /// How distances enter the attention scores; `None` for a family in which they do not.
+    fn relative_attention(&self) -> Result<Option<RelativeAttention>, CheckpointError> {
+        let config = &self.checkpoint.config;
+        match config.family {
+            Family::DebertaV2 => Ok(Some(config.relative_attention("config.json".as_ref())?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The terms of a layer's attention; `None` for a family without them.
+    fn relative_terms(&self, name: &str) -> Result<Option<RelativeTerms>, CheckpointError> {
+        let Some(relative) = self.relative_attention()? else {
+            return Ok(None);
+        };
+        let hidden = self.checkpoint.config.hidden_size;
+        let mut rows = self
+            .matrix(RelativeAttention::TABLE, relative.rows(), hidden)?
+            .to_owned();
+        if relative.is_normalized {
+            rows = self.layer_norm(RelativeAttention::NORM, rows)?;
+        }
+        let projected = |is_used: bool, shared: &str, own: &str| match is_used {
+            false => Ok(None),
+            true => {
+                let part = if relative.shares_projections { shared } else { own };
+                self.linear(&format!("{name}.{part}"), &rows, hidden).map(Some)
+            }
+        };
+        Ok(Some(RelativeTerms {
+            keys: projected(relative.content_to_position, "key", "pos_key_proj")?,
+            queries: projected(relative.position_to_content, "query", "pos_query_proj")?,
+            relative,
+        }))
     }
 
     fn linear(&self, name: &str, input: &Array2<f32>, to: usize) -> Result<Array2<f32>, CheckpointError> {

@@ -54,14 +54,24 @@ impl Copy {
 
 thread_local! {
     static TOKENIZER: Copy = Copy::of("bert-iob2");
+    static BERTWEET: Copy = Copy(tempfile::tempdir().expect("a temporary directory can be created"));
     static CONFIG: Copy = Copy::of("bert-iob2");
     static TOKENIZER_CONFIG: Copy = Copy::of("bert-iob2");
     static MANIFEST: Copy = Copy::of("bert-iob2");
     static GRAPH: Copy = Copy::of("graphs");
 }
 
-/// Reads `tokenizer.json`.
+/// Reads `tokenizer.json`, and BERTweet's `bpe.codes` and `vocab.txt`, which an empty line divides.
 pub fn tokenizer(bytes: &[u8]) {
+    BERTWEET.with(|model| {
+        let division = bytes.windows(2).position(|pair| pair == b"\n\n");
+        let (codes, vocabulary) = bytes.split_at(division.map_or(bytes.len(), |at| at + 1));
+        model.put("bpe.codes", codes);
+        model.put("vocab.txt", vocabulary.strip_prefix(b"\n").unwrap_or(vocabulary));
+        if let Ok(tokenizer) = TextTokenizer::open_dir(model.path()) {
+            check_texts(&tokenizer);
+        }
+    });
     TOKENIZER.with(|model| {
         model.put("tokenizer.json", bytes);
         if let Ok(tokenizer) = TextTokenizer::open_dir(model.path()) {

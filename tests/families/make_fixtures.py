@@ -12,19 +12,21 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AlbertConfig,
     AutoModelForTokenClassification,
     AutoTokenizer,
     BertConfig,
     CamembertConfig,
+    DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
     MPNetConfig,
     RobertaConfig,
     XLMRobertaConfig,
 )
+from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
 OUT = Path(__file__).parent / "fixtures"
@@ -193,6 +195,70 @@ def albert_groups():
     return AlbertConfig(**shape, **options, classifier_dropout_prob=0.3), albert_sentencepiece()
 
 
+DEBERTA_SPECIALS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
+# What NFC, line ends and spaces make of given words.
+DEBERTA_WORDS = [["Zoe\u0308", "a  b", "", "\tx\n", "\u200d", "\uff21"]]
+
+
+def deberta_tokenizer():
+    """A tokenizer as transformers 5 makes it of the pieces in any tokenizer.json."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace(Regex(r"\s{2,}|[\n\r\t]"), " "),
+            normalizers.NFC(),
+            normalizers.Strip(left=False, right=True),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace()])
+    trainer = trainers.UnigramTrainer(
+        vocab_size=90, show_progress=False, special_tokens=DEBERTA_SPECIALS, unk_token="[UNK]"
+    )
+    tokenizer.train_from_iterator(SENTENCES * 2, trainer)
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    return tokenizer
+
+
+def deberta_v2(positions=LONGEST, **options):
+    """As published DeBERTa-v3 models but for the number of buckets."""
+    shape = dict(**BERT_SIZE, max_position_embeddings=positions, layer_norm_eps=1e-7)
+    published = dict(
+        relative_attention=True,
+        position_buckets=10,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        pos_att_type="p2c|c2p",
+        max_relative_positions=-1,
+        position_biased_input=False,
+        type_vocab_size=0,
+    )
+    return DebertaV2Config(**shape, **(published | options)), deberta_tokenizer()
+
+
+def deberta_v2_long():
+    """The published buckets, and sequences that reach the logarithmic ones."""
+    return deberta_v2(512, position_buckets=256)
+
+
+def deberta_v2_own():
+    """Projections of relative positions, a position table, a token type, and distances beyond the longest."""
+    options = dict(share_att_key=False, position_biased_input=True, type_vocab_size=2, norm_rel_ebd="none")
+    return deberta_v2(**options, pos_att_type=["c2p", "p2c"], max_relative_positions=20)
+
+
+def deberta_v2_c2p():
+    """Position keys alone, with projections of their own and a row for each distance up to the longest."""
+    return deberta_v2(share_att_key=False, pos_att_type=["c2p"], position_buckets=-1, max_relative_positions=9)
+
+
+def deberta_v2_p2c():
+    """Position queries alone."""
+    return deberta_v2(pos_att_type=["p2c"], position_buckets=7, type_vocab_size=1)
+
+
 def random_model(config):
     """A token classifier with random parameters."""
     model = AutoModelForTokenClassification.from_config(config, attn_implementation="eager").eval()
@@ -207,6 +273,8 @@ def random_model(config):
 def cases(model, tokenizer, longest):
     """The token ids, word ids and logits of the sentences, and of words that fill the maximum length exactly."""
     made = [sentence.split(" ") for sentence in SENTENCES]
+    if model.config.model_type == "deberta-v2":
+        made += DEBERTA_WORDS
     words = " ".join(SENTENCES).split(" ") * (longest // 13)
     while len(tokenizer(words, is_split_into_words=True)["input_ids"]) > longest:
         words.pop()
@@ -238,7 +306,11 @@ def write(make, longest=LONGEST):
     model = random_model(config)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(model.config.to_dict(), indent=1, sort_keys=True) + "\n")
+    fields = model.config.to_dict()
+    if make is deberta_v2:
+        # As in published files; transformers writes a list.
+        fields["pos_att_type"] = "p2c|c2p"
+    (folder / "config.json").write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n")
     # Options for input in words: RoBERTa needs the space before each word, and this BERT is cased.
     options = {"roberta": {"add_prefix_space": True}, "bert": {"do_lower_case": False}}
     loaded = AutoTokenizer.from_pretrained(folder, **options.get(config.model_type, {}))
@@ -253,11 +325,28 @@ def write_buckets():
     (OUT.parent / "mpnet_buckets.json").write_text(json.dumps(buckets, separators=(",", ":")) + "\n")
 
 
+def write_deberta_rows():
+    """The row of the relative embeddings for each distance from -600 to 600 in DeBERTa, with several numbers of buckets."""
+    found = []
+    for buckets, longest in [(256, 512), (256, 1280), (10, 40), (7, 40), (32, 150), (2, 40), (-1, 9), (-1, 512)]:
+        distances = torch.arange(-600, 601)
+        if buckets > 0:
+            distances = make_log_bucket_position(distances, buckets, longest).long()
+        span = buckets if buckets > 0 else longest
+        rows = torch.clamp(distances + span, 0, 2 * span - 1).tolist()
+        found.append({"position_buckets": buckets, "max_relative_positions": longest, "rows": rows})
+    (OUT.parent / "deberta_rows.json").write_text(json.dumps(found, separators=(",", ":")) + "\n")
+
+
 if __name__ == "__main__":
-    for make in [bert, distilbert, roberta, xlm_roberta, camembert, mpnet, electra, electra_wide, albert, albert_groups]:
+    families = [bert, distilbert, roberta, xlm_roberta, camembert, mpnet, electra, electra_wide, albert, albert_groups]
+    families += [deberta_v2, deberta_v2_own, deberta_v2_c2p, deberta_v2_p2c]
+    for make in families:
         write(make)
         print(make.__name__)
     write(mpnet_long, LONG)
+    write(deberta_v2_long, LONG)
     write_buckets()
+    write_deberta_rows()
     total = sum(path.stat().st_size for path in OUT.rglob("*") if path.is_file())
     print(f"{total} bytes")

@@ -1,5 +1,6 @@
 //! Runs token-classification models: tokenizer, windows, ONNX Runtime sessions, and the labels of words.
 
+mod bertweet_pieces;
 mod device;
 mod encoded;
 mod encoder;
@@ -9,14 +10,17 @@ pub mod fuzz;
 mod interface;
 mod kernels;
 mod model;
+mod no_trainer;
 mod pipeline_tokenizer;
 mod runtime;
 mod session;
 mod session_logits;
+mod subword_encoder;
 mod tagger;
 mod text_parts;
 mod text_tokenizer;
 mod tokenizer_error;
+mod tweet_normalizer;
 mod window_logits;
 mod word_cache;
 mod word_pieces;

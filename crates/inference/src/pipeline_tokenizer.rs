@@ -7,10 +7,10 @@ use tokenizers::decoders::wordpiece::WordPiece;
 use tokenizers::models::ModelWrapper;
 use tokenizers::{Decoder, Tokenizer};
 
+use crate::subword_encoder::SubwordEncoder;
 use crate::text_parts::TextParts;
 use crate::text_tokenizer::{TextTokenizer, guarded};
 use crate::tokenizer_error::TokenizerError;
-use crate::word_pieces::Encoder;
 
 /// One token of a text, with the fields that the pipeline reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct PipelineText {
 /// is the special token.
 pub struct PipelineTokenizer {
     tokenizer: Tokenizer,
-    encoder: Encoder,
+    encoder: SubwordEncoder,
     parts: TextParts,
     /// Whether the spans of tokens exclude the space before them, except for the first token of a text.
     trims_inner_spaces: bool,
@@ -85,8 +85,8 @@ impl PipelineTokenizer {
             unknown: tokenizer.token_to_id(unknown),
             has_prefix,
             max_length,
-            // Without an encoder of its own, a tokenizer is as correct and slower.
-            encoder: Encoder::of(&tokenizer).unwrap_or(Encoder::Library),
+            // No error: the text tokenizer has one of the same tokenizer.
+            encoder: SubwordEncoder::of(&tokenizer).unwrap_or(SubwordEncoder::Library),
             parts: TextParts::of(&tokenizer),
             trims_inner_spaces: trims_inner_spaces(&tokenizer),
             tokenizer,

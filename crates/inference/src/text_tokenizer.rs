@@ -1,6 +1,7 @@
 //! Words and texts to subwords, without truncation or padding.
 
 mod bert_words;
+mod bertweet_files;
 mod distinct_words;
 mod own_words;
 mod spaces;
@@ -13,6 +14,7 @@ use std::path::Path;
 use nerve_repository::{ConfigError, Family, JsonFile, TokenizerConfig, write_synced};
 use nerve_tagging::{ByteSpan, Subwords, Window, WordIndex, into_text};
 use serde_json::{Map, Value};
+use tokenizers::models::ModelWrapper;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -20,13 +22,13 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Encoding, InputSequence, Tokenizer};
 
+use crate::subword_encoder::SubwordEncoder;
 use crate::text_parts::TextParts;
 use crate::text_tokenizer::distinct_words::DistinctWords;
 use crate::text_tokenizer::own_words::{OwnWords, shifted};
 use crate::text_tokenizer::spaces::{Spaces, agree_on_prefix};
 use crate::tokenizer_error::{TokenizerError, open_error, save_error};
 use crate::word_cache::{WordCache, WordIds};
-use crate::word_pieces::Encoder;
 
 /// The length of the beginning of a word that becomes subwords, in bytes. Some tokenizers take more than linear time for
 /// a word, and a word's label is read from its first subwords.
@@ -46,7 +48,7 @@ pub struct WordToken {
 /// A tokenizer that yields the subwords of words, without truncation or padding.
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
-    encoder: Encoder,
+    encoder: SubwordEncoder,
     parts: TextParts,
     before: Vec<u32>,
     after: Vec<u32>,
@@ -54,23 +56,32 @@ pub struct TextTokenizer {
     words: WordCache,
     /// Whether it splits ASCII text as [`bert_words::cut`] does.
     cuts_as_bert: bool,
+    /// Its class in `transformers`, if the directory names one.
+    class: Option<String>,
     /// The fields of its `tokenizer_config.json`.
     config: Map<String, Value>,
 }
 
 impl TextTokenizer {
-    /// The tokenizer in a model directory: its `tokenizer.json`, else a BERT WordPiece tokenizer over its `vocab.txt`.
+    /// The tokenizer in a model directory: its `tokenizer.json`, else BERTweet's `bpe.codes` and `vocab.txt`, else a BERT WordPiece
+    /// tokenizer over its `vocab.txt`. BERTweet's files come first if the configuration names BERTweet's tokenizer.
     ///
     /// As in `transformers`, the settings of `tokenizer_config.json` for lower case, accents, ideographs and prefix spaces apply
-    /// to both. The truncation and padding of a `tokenizer.json` are turned off. A `vocab.txt` beside the `config.json` of a
-    /// family without WordPiece vocabulary is an error.
+    /// to WordPiece and byte-level BPE. The truncation and padding of a `tokenizer.json` are turned off. A `vocab.txt` alone beside
+    /// the `config.json` of a family without WordPiece vocabulary is an error.
     pub fn open_dir(dir: &Path) -> Result<Self, TokenizerError> {
-        let config = TokenizerConfig::read(dir)?;
+        let mut config = TokenizerConfig::read(dir)?;
+        let model = ModelTokenizer::read(dir)?;
+        config.tokenizer_class = config.tokenizer_class.or(model.class);
+        if bertweet_files::are_in(dir, config.tokenizer_class.as_deref())? {
+            let tokenizer = bertweet_files::read(dir, config.normalization.unwrap_or(false))?;
+            return Self::new(tokenizer, &dir.join("bpe.codes"), &config);
+        }
         let json = dir.join("tokenizer.json");
         if json.is_file() {
             return Self::from_json(&json, &config);
         }
-        if let Some(family) = family(dir)?.filter(|family| !family.is_wordpiece()) {
+        if let Some(family) = model.family.filter(|family| !family.is_wordpiece()) {
             return Err(TokenizerError::NoJson {
                 dir: dir.to_owned(),
                 model_type: family.model_type(),
@@ -168,7 +179,6 @@ impl TextTokenizer {
             .with_padding(None);
         // `[SEP]` in a text is text, not a special token.
         tokenizer.set_encode_special_tokens(true);
-        let spaces = tokenizer.get_pre_tokenizer().map_or(Spaces::Dropped, Spaces::of);
         if let (Some(PreTokenizerWrapper::ByteLevel(bytes)), Some(mut processor)) = (
             tokenizer.get_pre_tokenizer(),
             tokenizer.get_post_processor().cloned(),
@@ -176,6 +186,11 @@ impl TextTokenizer {
             agree_on_prefix(&mut processor, bytes.add_prefix_space);
             tokenizer.with_post_processor(Some(processor));
         }
+        let encoder = SubwordEncoder::of(&tokenizer).map_err(|error| open_error(path, error))?;
+        let spaces = match (&encoder, tokenizer.get_pre_tokenizer()) {
+            (SubwordEncoder::Bertweet(_), _) => Spaces::DroppedAlone,
+            (_, pre_tokenizer) => pre_tokenizer.map_or(Spaces::Dropped, Spaces::of),
+        };
         let probe = guarded(|| tokenizer.encode("a", true)).map_err(|error| open_error(path, error))?;
         let is_special = |mask: &&u32| **mask == 1;
         let mask = probe.get_special_tokens_mask();
@@ -188,7 +203,6 @@ impl TextTokenizer {
                 "it encodes the text `a` to special tokens alone",
             ));
         }
-        let encoder = Encoder::of(&tokenizer).map_err(|error| open_error(path, error))?;
         Ok(Self {
             encoder,
             parts: TextParts::of(&tokenizer),
@@ -198,6 +212,7 @@ impl TextTokenizer {
             tokenizer,
             spaces,
             words: WordCache::default(),
+            class: config.tokenizer_class.clone(),
             config: config.fields.clone(),
         })
     }
@@ -250,7 +265,7 @@ impl TextTokenizer {
     }
 
     fn spaced<'w>(&self, word: &'w str) -> Cow<'w, str> {
-        if self.spaces == Spaces::Dropped {
+        if matches!(self.spaces, Spaces::Dropped | Spaces::DroppedAlone) {
             Cow::Borrowed(word)
         } else if word.trim().is_empty() {
             // Else the space would be a subword, and white space a word.
@@ -377,6 +392,9 @@ impl TextTokenizer {
 
     /// The number of rows that the embedding table must have: the highest id plus 1.
     pub fn vocab_size(&self) -> usize {
+        if let Some(size) = self.encoder.vocab_size() {
+            return size;
+        }
         let ids = self.tokenizer.get_vocab(true);
         ids.values().max().map_or(0, |&highest| highest as usize + 1)
     }
@@ -395,6 +413,15 @@ impl TextTokenizer {
         write_synced(path, text.as_bytes()).map_err(|error| save_error(path, &error.source))
     }
 
+    /// Writes `bpe.codes` and `vocab.txt` into a directory if the tokenizer is BERTweet's, whose class in `transformers` reads no
+    /// `tokenizer.json`.
+    pub fn save_bertweet_files(&self, dir: &Path) -> Result<(), TokenizerError> {
+        match (&self.encoder, self.tokenizer.get_model()) {
+            (SubwordEncoder::Bertweet(_), ModelWrapper::BPE(model)) => bertweet_files::write(model, dir),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the `tokenizer_config.json` with which `transformers` encodes given words as this tokenizer does.
     ///
     /// In `transformers` this file overrides `tokenizer.json`, and so do the defaults of absent fields. `max_length` is the
@@ -409,6 +436,11 @@ impl TextTokenizer {
         }
         if self.spaces == Spaces::Marked {
             set("add_prefix_space", true.into());
+        }
+        if matches!(self.encoder, SubwordEncoder::Bertweet(_)) {
+            let class = self.class.as_deref().unwrap_or(bertweet_files::CLASSES[0]);
+            set("tokenizer_class", class.into());
+            set("normalization", self.tokenizer.get_normalizer().is_some().into());
         }
         set("model_max_length", max_length.into());
         let text = serde_json::to_vec_pretty(&fields).map_err(|error| save_error(path, &error))?;
@@ -427,14 +459,28 @@ pub(crate) fn guarded<T>(
     done.unwrap_or_else(|_| Err("the tokenizer library panicked".into()))
 }
 
-/// The family in a directory's `config.json`; `None` if there is no such file, or if Nerve does not know the family.
-fn family(dir: &Path) -> Result<Option<Family>, ConfigError> {
-    let path = dir.join("config.json");
-    if !path.is_file() {
-        return Ok(None);
+/// What a directory's `config.json` says of its tokenizer; nothing if there is no such file.
+#[derive(Default)]
+struct ModelTokenizer {
+    /// `None` also for a family that Nerve does not know.
+    family: Option<Family>,
+    /// The class of the tokenizer in `transformers`.
+    class: Option<String>,
+}
+
+impl ModelTokenizer {
+    fn read(dir: &Path) -> Result<Self, ConfigError> {
+        let path = dir.join("config.json");
+        if !path.is_file() {
+            return Ok(Self::default());
+        }
+        let file = JsonFile::read(&path)?;
+        let model_type: Option<String> = file.field("model_type")?;
+        Ok(Self {
+            family: model_type.as_deref().and_then(Family::of_model_type),
+            class: file.field("tokenizer_class")?,
+        })
     }
-    let model_type: Option<String> = JsonFile::read(&path)?.field("model_type")?;
-    Ok(model_type.as_deref().and_then(Family::of_model_type))
 }
 
 /// The words of all parts of a text. `part` appends the words of the part that starts at a byte, and yields its end.
@@ -456,5 +502,7 @@ fn beginning(word: &str) -> &str {
         .unwrap_or(word)
 }
 
+#[cfg(test)]
+mod bertweet_tests;
 #[cfg(test)]
 mod tests;

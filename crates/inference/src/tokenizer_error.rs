@@ -9,15 +9,19 @@ use thiserror::Error;
 /// Why a tokenizer cannot be opened, used or written.
 #[derive(Debug, Error)]
 pub enum TokenizerError {
-    /// The directory has neither `tokenizer.json` nor `vocab.txt`.
-    #[error("{} has neither tokenizer.json nor vocab.txt", dir.display())]
+    /// The directory has no tokenizer that is read.
+    #[error(
+        "{} has neither tokenizer.json nor vocab.txt (of BERTweet: vocab.txt with bpe.codes)",
+        dir.display()
+    )]
     Missing {
         /// The directory.
         dir: PathBuf,
     },
     /// The directory has no `tokenizer.json`, which this family needs.
     #[error(
-        "{} has no tokenizer.json, which a `{model_type}` model needs: its vocab.txt, bpe.codes, merges.txt or SentencePiece model are not read",
+        "{} has no tokenizer.json, which a `{model_type}` model needs, nor bpe.codes and vocab.txt of BERTweet: another vocab.txt, \
+         merges.txt or a SentencePiece model are not read",
         dir.display()
     )]
     NoJson {
@@ -25,6 +29,27 @@ pub enum TokenizerError {
         dir: PathBuf,
         /// The family in its `config.json`.
         model_type: &'static str,
+    },
+    /// One of BERTweet's two files is missing.
+    #[error(
+        "{} has neither tokenizer.json nor {missing}: BERTweet's tokenizer is read from bpe.codes and vocab.txt",
+        dir.display()
+    )]
+    Bertweet {
+        /// The directory.
+        dir: PathBuf,
+        /// The file that is missing.
+        missing: &'static str,
+    },
+    /// A line of a tokenizer's file is unusable.
+    #[error("{}, line {line}: {problem}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
     },
     /// The file is not a usable tokenizer.
     #[error("{}: not a usable tokenizer: {reason}", path.display())]
@@ -69,5 +94,14 @@ pub(crate) fn open_error(path: &Path, reason: impl Into<tokenizers::Error>) -> T
     TokenizerError::Open {
         path: path.to_owned(),
         reason: reason.into().to_string(),
+    }
+}
+
+/// The error of a line that is unusable.
+pub(crate) fn line_error(path: &Path, line: usize, problem: String) -> TokenizerError {
+    TokenizerError::Line {
+        path: path.to_owned(),
+        line,
+        problem,
     }
 }

@@ -1,63 +1,19 @@
-//! A tokenizer whose WordPiece model takes bounded time per byte.
+//! A WordPiece model that takes bounded time per byte.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokenizers::models::ModelWrapper;
+use tokenizers::Token;
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::tokenizer::{Model, Result, Trainer};
-use tokenizers::{
-    AddedToken, DecoderWrapper, Encoding, InputSequence, NormalizerWrapper, PostProcessorWrapper,
-    PreTokenizerWrapper, Token, Tokenizer, TokenizerBuilder, TokenizerImpl,
-};
+use tokenizers::tokenizer::{Model, Result};
 
-type WordPieceTokenizer =
-    TokenizerImpl<WordPieces, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+use crate::no_trainer::NoTrainer;
 
-/// Encodes as the library's tokenizer does.
+/// A WordPiece model with the vocabulary and the pieces of the library's.
 ///
-/// The library's WordPiece model looks for the longest vocabulary entry from the end of a word, so a word of 100 letters
-/// takes thousands of lookups. This one begins at the length of the longest entry.
-pub(crate) enum Encoder {
-    WordPiece(Box<WordPieceTokenizer>),
-    /// A tokenizer with another model, which is the caller's.
-    Library,
-}
-
-impl Encoder {
-    /// The encoder of a tokenizer, with the tokenizer's settings of this moment.
-    pub(crate) fn of(tokenizer: &Tokenizer) -> Result<Self> {
-        let ModelWrapper::WordPiece(model) = tokenizer.get_model() else {
-            return Ok(Self::Library);
-        };
-        let encoder = TokenizerBuilder::new()
-            .with_model(WordPieces::new(model.clone()))
-            .with_normalizer(tokenizer.get_normalizer().cloned())
-            .with_pre_tokenizer(tokenizer.get_pre_tokenizer().cloned())
-            .with_post_processor(tokenizer.get_post_processor().cloned())
-            .with_decoder(tokenizer.get_decoder().cloned())
-            .with_added_vocabulary(tokenizer.get_added_vocabulary().clone())
-            .build()?;
-        Ok(Self::WordPiece(Box::new(encoder)))
-    }
-
-    /// The tokens of a text or of words. `tokenizer` is the one that this encoder was made of.
-    pub(crate) fn encode<'s>(
-        &self,
-        tokenizer: &Tokenizer,
-        input: impl Into<InputSequence<'s>>,
-        add_special_tokens: bool,
-    ) -> Result<Encoding> {
-        let input: InputSequence = input.into();
-        match self {
-            Self::WordPiece(encoder) => encoder.encode(input, add_special_tokens),
-            Self::Library => tokenizer.encode(input, add_special_tokens),
-        }
-    }
-}
-
-/// A WordPiece model with the vocabulary of the library's.
+/// The library's model looks for the longest vocabulary entry from the end of a word, so a word of 100 letters takes thousands of
+/// lookups. This one begins at the length of the longest entry.
 #[derive(Clone)]
 pub(crate) struct WordPieces {
     model: Arc<WordPiece>,
@@ -66,7 +22,7 @@ pub(crate) struct WordPieces {
 }
 
 impl WordPieces {
-    fn new(model: WordPiece) -> Self {
+    pub(crate) fn new(model: WordPiece) -> Self {
         let longest = model.get_vocab().keys().map(String::len).max();
         Self {
             model: Arc::new(model),
@@ -104,7 +60,7 @@ impl WordPieces {
 }
 
 impl Model for WordPieces {
-    type Trainer = NoTrainer;
+    type Trainer = NoTrainer<Self>;
 
     fn tokenize(&self, word: &str) -> Result<Vec<Token>> {
         let most = self.model.max_input_chars_per_word;
@@ -140,32 +96,8 @@ impl Model for WordPieces {
         self.model.save(folder, prefix)
     }
 
-    fn get_trainer(&self) -> NoTrainer {
-        NoTrainer
-    }
-}
-
-/// The trainer that the library asks of every model. Nerve trains no vocabularies.
-pub(crate) struct NoTrainer;
-
-impl Trainer for NoTrainer {
-    type Model = WordPieces;
-
-    fn should_show_progress(&self) -> bool {
-        false
-    }
-
-    fn train(&self, _model: &mut WordPieces) -> Result<Vec<AddedToken>> {
-        Err("this model cannot be trained".into())
-    }
-
-    fn feed<I, S, F>(&mut self, _texts: I, _words: F) -> Result<()>
-    where
-        I: Iterator<Item = S> + Send,
-        S: AsRef<str> + Send,
-        F: Fn(&str) -> Result<Vec<String>> + Sync,
-    {
-        Err("this model cannot be trained".into())
+    fn get_trainer(&self) -> NoTrainer<Self> {
+        NoTrainer::new()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::linear::Affine;
 use crate::math::{Quantizer, exp, gelu, gelu_tanh};
 use crate::norm::Norm;
 use crate::position_bias::PositionBias;
+use crate::quantization::Quantization;
 use crate::simd::portable::Portable;
 use crate::simd::vector::LANES;
 
@@ -185,13 +186,11 @@ fn attention_is_the_weighted_mean_of_the_values() {
             bias: bias.as_ref(),
         };
         let scale = 0.01;
-        let quantizer = Quantizer::new(
-            Portable,
-            Affine {
-                scale,
-                zero_point: 128,
-            },
-        );
+        let quantization = Quantization::from(Affine {
+            scale,
+            zero_point: 128,
+        });
+        let quantizer = Quantizer::new(Portable, &quantization);
         // The sequence begins at the second row.
         let queries: Vec<usize> = (1..1 + length).filter(|at| at % 3 != 2).collect();
         let mut found = vec![0; queries.len() * hidden];
@@ -236,13 +235,11 @@ fn attention_is_the_weighted_mean_of_the_values() {
 
 #[test]
 fn a_quantizer_rounds_halves_to_even_and_saturates() {
-    let quantizer = Quantizer::new(
-        Portable,
-        Affine {
-            scale: 0.5,
-            zero_point: 10,
-        },
-    );
+    let quantization = Quantization::from(Affine {
+        scale: 0.5,
+        zero_point: 10,
+    });
+    let quantizer = Quantizer::new(Portable, &quantization);
     for (value, expected) in [
         (0.0, 10),
         (0.25, 10),
@@ -254,7 +251,7 @@ fn a_quantizer_rounds_halves_to_even_and_saturates() {
         (f32::NEG_INFINITY, 0),
     ] {
         let mut to = [0; LANES];
-        quantizer.quantize(Portable, [value; LANES], &mut to);
+        quantizer.quantize(Portable, [value; LANES], 0, &mut to);
         assert_eq!(to, from_fn(|_| expected), "{value}");
     }
 }

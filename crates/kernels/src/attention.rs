@@ -25,7 +25,7 @@ pub(crate) struct Projections<'a> {
 
 /// The outputs of attention: quantized rows as wide as the hidden states.
 pub(crate) struct Mixed<'a, S: Simd> {
-    pub(crate) quantizer: Quantizer<S>,
+    pub(crate) quantizer: Quantizer<'a, S>,
     pub(crate) rows: &'a mut [u8],
 }
 
@@ -144,10 +144,12 @@ impl Projections<'_> {
             }
             for (query, (sums, total)) in sums.iter().zip(totals).enumerate().take(queries.len()) {
                 let inverse = simd.splat(1.0 / total);
-                let at = (block * QUERIES + query) * self.hidden + head * V * LANES;
+                let column = head * V * LANES;
+                let at = (block * QUERIES + query) * self.hidden + column;
                 let (to, _) = mixed.rows[at..at + V * LANES].as_chunks_mut::<LANES>();
-                for (sum, to) in sums.iter().zip(to) {
-                    mixed.quantizer.quantize(simd, simd.mul(*sum, inverse), to);
+                for (vector, (sum, to)) in sums.iter().zip(to).enumerate() {
+                    let value = simd.mul(*sum, inverse);
+                    mixed.quantizer.quantize(simd, value, column + vector * LANES, to);
                 }
             }
         }

@@ -6,9 +6,10 @@ use thiserror::Error;
 
 use crate::activation::Activation;
 use crate::instructions::InstructionSet;
-use crate::linear::{Affine, GROUP, Linear};
+use crate::linear::{GROUP, Linear};
 use crate::norm::Norm;
 use crate::position_bias::PositionBias;
+use crate::quantization::Quantization;
 
 /// The widths of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,13 +39,13 @@ pub struct Layer {
     /// The inside of the feed-forward network to hidden states.
     pub narrow: Linear,
     /// The quantization of the layer's input.
-    pub input: Affine,
+    pub input: Quantization,
     /// The quantization of the outputs of the heads.
-    pub mixed: Affine,
+    pub mixed: Quantization,
     /// The quantization of the feed-forward network's input.
-    pub attended: Affine,
+    pub attended: Quantization,
     /// The quantization of the activations.
-    pub activated: Affine,
+    pub activated: Quantization,
     /// The normalization after attention.
     pub attention_norm: Arc<Norm>,
     /// The normalization after the feed-forward network.
@@ -92,7 +93,7 @@ pub enum EncoderError {
         heads: usize,
     },
     /// A part has other widths than the shape.
-    #[error("{part} of layer {layer} has the widths {found:?} instead of {expected:?}")]
+    #[error("layer {layer}: {part}: the widths are {found:?} instead of {expected:?}")]
     Widths {
         /// The part.
         part: &'static str,
@@ -156,6 +157,20 @@ impl Encoder {
         for (number, layer) in layers.iter().enumerate() {
             let widths = |linear: &Linear| [linear.inputs(), linear.outputs()];
             let lengths = |norm: &Norm| [norm.weight.len(), norm.bias.len()];
+            let factors = |quantization: &Quantization, width: usize| {
+                let found = quantization.factors.as_ref().map_or(width, Vec::len);
+                ([found, width], [width; 2])
+            };
+            let of_inputs = [
+                ("the factors of the input", factors(&layer.input, hidden)),
+                ("the factors of the heads' outputs", factors(&layer.mixed, hidden)),
+                (
+                    "the factors of the feed-forward input",
+                    factors(&layer.attended, hidden),
+                ),
+                ("the factors of the activations", factors(&layer.activated, inner)),
+            ]
+            .map(|(part, (found, expected))| (part, found, expected));
             let parts = [
                 (
                     "the projections",
@@ -184,7 +199,7 @@ impl Encoder {
                     [hidden; 2],
                 ),
             ];
-            for (part, found, expected) in parts {
+            for (part, found, expected) in parts.into_iter().chain(of_inputs) {
                 if found != expected {
                     let layer = number;
                     return Err(EncoderError::Widths {

@@ -1,6 +1,6 @@
 //! Elementary functions, sums and quantization of vectors.
 
-use crate::linear::Affine;
+use crate::quantization::Quantization;
 use crate::simd::vector::{LANES, Simd};
 
 /// Below it, the exponential is that of this number: 2^-125.
@@ -94,23 +94,31 @@ pub(crate) fn gelu_tanh<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
 
 /// A quantization in vectors.
 #[derive(Clone, Copy)]
-pub(crate) struct Quantizer<S: Simd> {
+pub(crate) struct Quantizer<'q, S: Simd> {
+    factors: Option<&'q [f32]>,
     steps: S::Floats,
     zero: u8,
 }
 
-impl<S: Simd> Quantizer<S> {
+impl<'q, S: Simd> Quantizer<'q, S> {
     #[inline(always)]
-    pub(crate) fn new(simd: S, affine: Affine) -> Self {
+    pub(crate) fn new(simd: S, quantization: &'q Quantization) -> Self {
         Self {
-            steps: simd.splat(affine.steps()),
-            zero: affine.zero_point,
+            factors: quantization.factors.as_deref(),
+            steps: simd.splat(quantization.affine.steps()),
+            zero: quantization.affine.zero_point,
         }
     }
 
-    /// The nearest integers from 0 to 255; 0 for what is not a number.
+    /// The nearest integers from 0 to 255 for the values of these columns, the first of which is `column`; 0 for what is not a
+    /// number.
     #[inline(always)]
-    pub(crate) fn quantize(self, simd: S, value: S::Floats, to: &mut [u8; LANES]) {
+    pub(crate) fn quantize(self, simd: S, value: S::Floats, column: usize, to: &mut [u8; LANES]) {
+        let factors = self.factors.and_then(|factors| factors[column..].first_chunk());
+        let value = match factors {
+            Some(factors) => simd.mul(value, simd.load(factors)),
+            None => value,
+        };
         // The zero point is added after rounding: a sum has fewer digits behind the point, and rounds otherwise than ONNX Runtime.
         simd.to_bytes(simd.mul(value, self.steps), self.zero, to);
     }

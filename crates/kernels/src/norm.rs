@@ -22,7 +22,7 @@ impl Norm {
         simd: S,
         row: &mut [f32],
         epsilon: f32,
-        quantizer: Option<Quantizer<S>>,
+        quantizer: Option<Quantizer<'_, S>>,
         quantized: &mut [u8],
     ) {
         let width = row.len() as f32;
@@ -38,13 +38,14 @@ impl Norm {
         let (bias, _) = self.bias.as_chunks::<LANES>();
         let (quantized, _) = quantized.as_chunks_mut::<LANES>();
         let parameters = weight.iter().zip(bias);
-        for ((values, (weight, bias)), quantized) in row.iter_mut().zip(parameters).zip(quantized) {
+        let rows = row.iter_mut().zip(parameters).zip(quantized);
+        for (vector, ((values, (weight, bias)), quantized)) in rows.enumerate() {
             let centered = simd.sub(simd.load(values), mean);
             let scaled = simd.mul(centered, inverse);
             let value = simd.mul_add(scaled, simd.load(weight), simd.load(bias));
             simd.store(value, values);
             if let Some(quantizer) = quantizer {
-                quantizer.quantize(simd, value, quantized);
+                quantizer.quantize(simd, value, vector * LANES, quantized);
             }
         }
     }

@@ -46,7 +46,7 @@ impl<S: Simd> Epilogue<S> for AddTo<'_> {
 /// Stores the activation of the product, quantized.
 pub(crate) struct Activate<'a, S: Simd> {
     pub(crate) activation: Activation,
-    pub(crate) quantizer: Quantizer<S>,
+    pub(crate) quantizer: Quantizer<'a, S>,
     pub(crate) to: &'a mut [u8],
     /// Bytes from one row to the next, at least the width of the product.
     pub(crate) stride: usize,
@@ -60,8 +60,8 @@ impl<S: Simd> Epilogue<S> for Activate<'_, S> {
         if column < self.stride {
             let at = row * self.stride + column;
             if let Some(to) = self.to[at..].first_chunk_mut() {
-                self.quantizer
-                    .quantize(simd, self.activation.apply(simd, value), to);
+                let value = self.activation.apply(simd, value);
+                self.quantizer.quantize(simd, value, column, to);
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::encoder::{Encoder, EncoderError, Layer, Sequences, Shape};
 use crate::math::Quantizer;
 use crate::position_bias::PositionBias;
 use crate::product::{Activate, AddTo, Store, multiply};
-use crate::simd::vector::{Rows, Simd, Task};
+use crate::simd::vector::{LANES, Rows, Simd, Task};
 use crate::threads::{OneThread, Threads};
 
 /// The most rows of a group of sequences, unless one alone has more. The weights are read from memory once a group.
@@ -294,7 +294,11 @@ impl Task for Block<'_> {
             BlockWork::First { projections } => {
                 let inputs = sized(&mut buffers.inputs, states.len());
                 if let Some(layer) = first {
-                    quantize(simd, Quantizer::new(simd, layer.input), states, inputs);
+                    let quantizer = Quantizer::new(simd, &layer.input);
+                    let rows = states.chunks_exact(shape.hidden);
+                    for (row, inputs) in rows.zip(inputs.chunks_exact_mut(shape.hidden)) {
+                        quantize(simd, quantizer, row, inputs);
+                    }
                 }
                 first.map(|layer| (layer, projections))
             }
@@ -337,12 +341,13 @@ impl Task for Block<'_> {
     }
 }
 
+/// Quantizes a row.
 #[inline(always)]
-fn quantize<S: Simd>(simd: S, quantizer: Quantizer<S>, values: &[f32], to: &mut [u8]) {
-    let (values, _) = values.as_chunks();
+fn quantize<S: Simd>(simd: S, quantizer: Quantizer<S>, row: &[f32], to: &mut [u8]) {
+    let (values, _) = row.as_chunks();
     let (to, _) = to.as_chunks_mut();
-    for (values, to) in values.iter().zip(to) {
-        quantizer.quantize(simd, simd.load(values), to);
+    for (vector, (values, to)) in values.iter().zip(to).enumerate() {
+        quantizer.quantize(simd, simd.load(values), vector * LANES, to);
     }
 }
 
@@ -358,7 +363,7 @@ fn attend<S: Simd>(
 ) {
     let hidden = projections.hidden;
     let mut rows = sized(&mut buffers.mixed, tokens.len() * hidden);
-    let quantizer = Quantizer::new(simd, layer.mixed);
+    let quantizer = Quantizer::new(simd, &layer.mixed);
     let mut start = 0;
     for &length in lengths {
         let sequence = start..start + length;
@@ -420,7 +425,7 @@ fn feed_forward<S: Simd>(
             stride: hidden,
         },
     );
-    let quantizer = Quantizer::new(simd, layer.attended);
+    let quantizer = Quantizer::new(simd, &layer.attended);
     for (row, quantized) in states
         .chunks_exact_mut(hidden)
         .zip(inputs.chunks_exact_mut(hidden))
@@ -432,7 +437,7 @@ fn feed_forward<S: Simd>(
     let activated = sized(activated, count * inner);
     let mut activate = Activate {
         activation,
-        quantizer: Quantizer::new(simd, layer.activated),
+        quantizer: Quantizer::new(simd, &layer.activated),
         to: activated,
         stride: inner,
     };
@@ -446,7 +451,7 @@ fn feed_forward<S: Simd>(
             stride: hidden,
         },
     );
-    let quantizer = next.map(|next| Quantizer::new(simd, next.input));
+    let quantizer = next.map(|next| Quantizer::new(simd, &next.input));
     for (row, quantized) in states
         .chunks_exact_mut(hidden)
         .zip(inputs.chunks_exact_mut(hidden))

@@ -10,7 +10,8 @@ use crate::shards::WeightFiles;
 use crate::version::VersionHasher;
 
 /// The files besides the weights that an export reads.
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
+    "bpe.codes",
     "calibration.json",
     "config.json",
     "tokenizer.json",

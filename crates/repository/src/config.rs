@@ -11,6 +11,7 @@ use crate::activation::Activation;
 use crate::config_error::ConfigError;
 use crate::family::Family;
 use crate::family::albert::SharedLayers;
+use crate::family::deberta::{RelativeAttention, Sizes};
 use crate::family::spec::FieldProblem;
 use crate::json_file::JsonFile;
 use crate::label_map::id2label;
@@ -202,7 +203,9 @@ impl ModelConfig {
             (POSITION_TABLE, self.max_position_embeddings),
         ];
         let embedding = keys.embedding_size.map(|(key, _)| (key, self.embedding_size));
+        // A family that has no token types unless it is told to may have none.
         let token_types = keys.token_types.map(|key| (key, self.type_vocab_size));
+        let token_types = token_types.filter(|_| self.family.defaults().token_types > 0);
         let optional = embedding.into_iter().chain(token_types);
         if let Some((field, _)) = sizes.into_iter().chain(optional).find(|(_, size)| *size == 0) {
             return Err(value(field, "is 0".to_owned()));
@@ -256,6 +259,9 @@ impl ModelConfig {
                 );
                 return Err(value(keys.layers, problem));
             }
+        }
+        if self.family == Family::DebertaV2 {
+            self.relative_attention(path)?;
         }
         match self.other.get("position_embedding_type") {
             Some(kind) if kind != "absolute" => Err(value(
@@ -348,6 +354,22 @@ impl ModelConfig {
     /// Whether the linear layer `bert.embeddings_project` follows the normalized embeddings.
     pub fn projects_embeddings(&self) -> bool {
         self.family.always_projects() || self.embedding_size != self.hidden_size
+    }
+
+    /// How distances enter the attention scores of DeBERTa-v3; an error for another model, which names `path`.
+    pub fn relative_attention(&self, path: &Path) -> Result<RelativeAttention, ConfigError> {
+        let sizes = Sizes {
+            positions: self.max_position_embeddings,
+            hidden: self.hidden_size,
+            head: self.head_size(),
+        };
+        RelativeAttention::of(&self.other, sizes).map_err(|FieldProblem { field, problem }| {
+            ConfigError::Value {
+                path: path.to_owned(),
+                field,
+                problem,
+            }
+        })
     }
 
     /// Width of one attention head.

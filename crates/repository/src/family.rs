@@ -9,6 +9,7 @@ use crate::relative_position::BUCKETS;
 
 pub(crate) mod albert;
 mod bert;
+pub(crate) mod deberta;
 mod distilbert;
 mod electra;
 mod mpnet;
@@ -38,6 +39,8 @@ pub enum Family {
     Electra,
     /// Lan et al. 2020.
     Albert,
+    /// He et al. 2021: DeBERTa-v3.
+    DebertaV2,
 }
 
 const BERT_PREFIX: &str = "bert.";
@@ -47,7 +50,7 @@ pub const POSITION_BIAS: &str = "bert.encoder.relative_attention_bias.weight";
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Bert,
         Self::DistilBert,
         Self::Roberta,
@@ -56,6 +59,7 @@ impl Family {
         Self::Mpnet,
         Self::Electra,
         Self::Albert,
+        Self::DebertaV2,
     ];
 
     /// The family with this `model_type` in `config.json`.
@@ -163,6 +167,7 @@ impl Family {
             Self::Mpnet => &mpnet::MPNET,
             Self::Electra => &electra::ELECTRA,
             Self::Albert => &albert::ALBERT,
+            Self::DebertaV2 => &deberta::DEBERTA_V2,
         }
     }
 }
@@ -237,6 +242,20 @@ mod tests {
             (full.as_str(), bare.as_str()),
             ("electra.embeddings_project.weight", "embeddings_project.weight")
         );
+        for (part, own) in [
+            ("attention.self.query.weight", "attention.self.query_proj.weight"),
+            ("attention.self.key.bias", "attention.self.key_proj.bias"),
+            ("attention.self.value.bias", "attention.self.value_proj.bias"),
+            (
+                "attention.self.pos_key_proj.bias",
+                "attention.self.pos_key_proj.bias",
+            ),
+            ("attention.output.dense.weight", "attention.output.dense.weight"),
+        ] {
+            let [full, bare] = Family::DebertaV2.tensor_names(&format!("{layer}.{part}"));
+            assert_eq!(full, format!("deberta.encoder.layer.11.{own}"));
+            assert_eq!(bare, format!("encoder.layer.11.{own}"));
+        }
         let [full, _] = Family::Mpnet.tensor_names(POSITION_BIAS);
         assert_eq!(full, "mpnet.encoder.relative_attention_bias.weight");
         let [full, _] = Family::DistilBert.tensor_names("bert.embeddings.LayerNorm.weight");

@@ -40,6 +40,7 @@ pub use checkpoint_hash::checkpoint_hash;
 pub use config::ModelConfig;
 pub use config_error::ConfigError;
 pub use dataset_address::HubDataset;
+pub use family::deberta::RelativeAttention;
 pub use family::{Family, POSITION_BIAS};
 pub use file_info::FileInfo;
 pub use files::{FileError, create_dir_synced, parent, rename_synced, set_readable, sync, write_synced};

@@ -15,7 +15,8 @@ use crate::tokenizer_config::TokenizerConfig;
 use crate::version::VersionHasher;
 
 /// The files besides the graph that change an answer.
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
+    "bpe.codes",
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",

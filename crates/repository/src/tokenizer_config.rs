@@ -20,6 +20,10 @@ pub struct TokenizerConfig {
     pub add_prefix_space: Option<bool>,
     /// The longest sequence, special tokens included; also absent if the file states no limit.
     pub model_max_length: Option<usize>,
+    /// Whether BERTweet's tokenizer normalizes tweets.
+    pub normalization: Option<bool>,
+    /// The class of the tokenizer in `transformers`.
+    pub tokenizer_class: Option<String>,
     /// The padding token.
     pub pad_token: Option<String>,
     /// All fields of the file, including those above.
@@ -50,6 +54,8 @@ impl TokenizerConfig {
             model_max_length: longest
                 .filter(|longest| *longest < 1e9)
                 .map(|longest| longest as usize),
+            normalization: file.field("normalization")?,
+            tokenizer_class: file.field("tokenizer_class")?,
             pad_token: pad.and_then(Value::as_str).map(str::to_owned),
             fields: file.into_fields(),
         })

@@ -55,9 +55,21 @@ impl Writer<'_> {
             .graph
             .op("MatMul", &[&query, &key], &[], &format!("{name}.scores"));
         let scores = self.as_f32(&scores);
+        Ok(self.attended(name, &scores, score_bias, &value, tokens))
+    }
+
+    /// The values weighted by the softmax of f32 scores with `score_bias`, for these tokens.
+    pub(super) fn attended(
+        &mut self,
+        name: &str,
+        scores: &str,
+        score_bias: &str,
+        value: &str,
+        tokens: LayerTokens,
+    ) -> String {
         let masked = self
             .graph
-            .op("Add", &[&scores, score_bias], &[], &format!("{name}.masked"));
+            .op("Add", &[scores, score_bias], &[], &format!("{name}.masked"));
         let axis = [("axis", Attribute::Int(-1))];
         let weights = self
             .graph
@@ -65,12 +77,12 @@ impl Writer<'_> {
         let weights = self.as_operand(&weights);
         let mixed = self
             .graph
-            .op("MatMul", &[&weights, &value], &[], &format!("{name}.mixed"));
-        Ok(self.merged(name, &mixed, tokens))
+            .op("MatMul", &[&weights, value], &[], &format!("{name}.mixed"));
+        self.merged(name, &mixed, tokens)
     }
 
     /// Splits activations by heads: `[batch, heads, length, head]`, or `[heads, batch, length, head]` if they are packed.
-    fn heads(&mut self, rows: &str) -> String {
+    pub(super) fn heads(&mut self, rows: &str) -> String {
         if self.is_padding_free() {
             self.heads_of_packed(rows)
         } else {
@@ -79,7 +91,7 @@ impl Writer<'_> {
     }
 
     /// [`Self::heads`] with the last two axes exchanged.
-    fn heads_transposed(&mut self, rows: &str) -> String {
+    pub(super) fn heads_transposed(&mut self, rows: &str) -> String {
         if self.is_padding_free() {
             let heads = self.heads_of_packed(rows);
             self.transpose(&heads, &[0, 1, 3, 2], &format!("{heads}.turned"))

@@ -1,5 +1,7 @@
 //! The graph of a token classifier.
 
+use std::collections::BTreeMap;
+
 use nerve_repository::onnx::SELECTION;
 use nerve_repository::{Checkpoint, CheckpointError};
 
@@ -20,6 +22,8 @@ pub(crate) struct Graph {
     pub(crate) padding_free: bool,
     /// The names of the linear layers' inputs; outputs of the graph if they are observed.
     pub(crate) observed: Vec<String>,
+    /// The weight by which an input is multiplied first, by the name of the input. Inputs of the same weight are smoothed alike.
+    pub(crate) weights_of_inputs: BTreeMap<String, String>,
 }
 
 /// The graph of a checkpoint (Devlin et al. 2019, *BERT*, with a linear head on the last hidden states).
@@ -44,6 +48,7 @@ pub(crate) fn build(
         logits_of,
         graph: GraphBuilder::default(),
         observed: Vec::new(),
+        weights_of_inputs: BTreeMap::new(),
     };
     writer.write()?;
     let operators = writer.graph.operators();
@@ -53,6 +58,7 @@ pub(crate) fn build(
         operators,
         padding_free: writer.is_padding_free(),
         observed: writer.observed,
+        weights_of_inputs: writer.weights_of_inputs,
         bytes: writer.graph.finish(&format!(
             "{}-token-classifier",
             checkpoint.config.family.model_type()

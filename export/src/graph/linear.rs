@@ -72,6 +72,9 @@ impl Writer<'_> {
         let bias: Vec<f32> = bias.iter().map(|b| b * scale).collect();
         match input {
             LayerInput::Float(input) => {
+                self.weights_of_inputs
+                    .entry(input.clone())
+                    .or_insert_with(|| weight_name.clone());
                 let weight = self.operands(&weight_name, &[from, to], &weight);
                 let bias = self.operands(&bias_name, &[to], &bias);
                 Ok(self.product(name, input, &weight, &bias))
@@ -135,7 +138,7 @@ impl Writer<'_> {
     }
 
     /// A constant of float linear layers: f32, or f16 in half precision.
-    fn operands(&mut self, name: &str, shape: &[usize], data: &[f32]) -> String {
+    pub(super) fn operands(&mut self, name: &str, shape: &[usize], data: &[f32]) -> String {
         if self.is_half() {
             self.graph.f16s(name, shape, data)
         } else {

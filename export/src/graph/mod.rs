@@ -2,6 +2,7 @@
 
 mod attention;
 pub(crate) mod classifier;
+mod distances;
 mod families;
 mod linear;
 pub(crate) mod options;

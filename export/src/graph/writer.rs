@@ -1,5 +1,7 @@
 //! The state of a graph that is being written, and what all its parts use.
 
+use std::collections::BTreeMap;
+
 use nerve_repository::Checkpoint;
 use nerve_repository::onnx::SELECTION;
 
@@ -19,6 +21,8 @@ pub(super) struct Writer<'a> {
     pub(super) graph: GraphBuilder,
     /// The names of the linear layers' inputs.
     pub(super) observed: Vec<String>,
+    /// The weight by which an input is multiplied first, by the name of the input.
+    pub(super) weights_of_inputs: BTreeMap<String, String>,
 }
 
 impl Writer<'_> {

@@ -263,7 +263,8 @@ fn take(
     Ok(weight.data)
 }
 
-/// Writes a tagger to `dir`: `config.json`, `model.safetensors`, `tokenizer.json` and `tokenizer_config.json`.
+/// Writes a tagger to `dir`: `config.json`, `model.safetensors`, `tokenizer.json` and `tokenizer_config.json`, and BERTweet's own
+/// tokenizer files if it has them.
 ///
 /// `max_length` is the longest window of the training in tokens, special tokens included; it becomes
 /// `model_max_length` of `tokenizer_config.json`. The files are written to a temporary directory, which then replaces
@@ -300,6 +301,7 @@ fn write_model<'p>(
         std::fs::write(&path, config).map_err(|source| CheckpointError::Write { path, source })?;
         tokenizer.save(&made.join("tokenizer.json"))?;
         tokenizer.save_config(&made.join("tokenizer_config.json"), max_length)?;
+        tokenizer.save_bertweet_files(made)?;
         write_weights(&made.join(WEIGHTS), named())
     })
 }

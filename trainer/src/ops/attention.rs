@@ -130,7 +130,8 @@ impl AttentionOptions {
     }
 }
 
-fn softmax_rows(scores: &mut [f32], width: usize) {
+/// Replaces each row of scores by its softmax.
+pub(super) fn softmax_rows(scores: &mut [f32], width: usize) {
     Arch::new().dispatch(
         #[inline(always)]
         || {
@@ -149,7 +150,7 @@ fn softmax_rows(scores: &mut [f32], width: usize) {
 }
 
 /// Replaces `scores` by `weights * (scores - rowsum(weights * scores))`, the gradient through the softmax.
-fn softmax_gradient(scores: &mut [f32], weights: &[f32], width: usize) {
+pub(super) fn softmax_gradient(scores: &mut [f32], weights: &[f32], width: usize) {
     Arch::new().dispatch(
         #[inline(always)]
         || {

@@ -7,6 +7,8 @@
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod crf;
+pub(crate) mod disentangled;
+pub(crate) mod distance_rows;
 pub(crate) mod dropout;
 pub(crate) mod feed_forward;
 pub(crate) mod layer_norm;
@@ -17,6 +19,7 @@ pub(crate) mod multiplier;
 mod plain;
 pub(crate) mod position_bias;
 pub(crate) mod precision;
+pub(crate) mod relative_positions;
 pub(crate) mod residual;
 pub(crate) mod self_attention;
 pub(crate) mod values;
@@ -24,6 +27,7 @@ mod vector;
 pub(crate) mod weights;
 
 pub(crate) use activation::activation;
+pub(crate) use disentangled::disentangled_attention;
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::linear;
 pub(crate) use values::values;

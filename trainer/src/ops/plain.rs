@@ -9,6 +9,7 @@ use nerve_repository::Activation;
 
 use crate::ops::mask::Mask;
 use crate::ops::position_bias::PositionBias;
+use crate::ops::relative_positions::RelativePositions;
 
 /// Added to the attention scores of padding, so that its weights become 0. Being finite, it keeps a row of padding
 /// alone free of NaN.
@@ -54,37 +55,69 @@ pub(super) fn attention(
     bias: Option<&PositionBias>,
     mask: Option<Mask>,
 ) -> Result<Tensor> {
-    let (tokens, width) = q.dims2()?;
+    let (_, width) = q.dims2()?;
     let size = width / heads;
     let padded = Padded::new(cu_seqlens);
     if padded.lengths.is_empty() {
         return q.zeros_like();
     }
-    let (count, longest) = (padded.lengths.len(), padded.longest);
-    let device = q.device();
-    let gather = Tensor::new(padded.gather.as_slice(), device)?;
-    let split = |x: &Tensor| -> Result<Tensor> {
-        x.index_select(&gather, 0)?
-            .reshape((count, longest, heads, size))?
-            .transpose(1, 2)?
-            .contiguous()
-    };
-    let (q, k, v) = (split(q)?, split(k)?, split(v)?);
+    let (q, k, v) = (
+        padded.heads(q, heads)?,
+        padded.heads(k, heads)?,
+        padded.heads(v, heads)?,
+    );
     let scores = (q.matmul(&k.t()?)? * (1.0 / (size as f64).sqrt()))?;
     let scores = match bias {
         None => scores,
-        Some(bias) => scores.broadcast_add(&bias.of_positions(longest)?)?,
+        Some(bias) => scores.broadcast_add(&bias.of_positions(padded.longest)?)?,
     };
-    let scores = scores.broadcast_add(&padded.bias(device)?)?;
-    let mut weights = softmax(&scores, D::Minus1)?;
-    if let Some(mask) = mask {
-        weights = (weights * padded.dropout_factors(heads, mask, device)?)?;
+    let scores = scores.broadcast_add(&padded.bias(q.device())?)?;
+    padded.mixed(&scores, &v, mask)
+}
+
+/// See [`super::disentangled_attention`]. The sequences are padded as in [`attention`].
+pub(super) fn disentangled_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    cu_seqlens: &[usize],
+    heads: usize,
+    positions: &RelativePositions,
+    mask: Option<Mask>,
+) -> Result<Tensor> {
+    let (tokens, width) = v.dims2()?;
+    let size = width / heads;
+    let padded = Padded::new(cu_seqlens);
+    if padded.lengths.is_empty() {
+        return v.zeros_like();
     }
-    let scatter = Tensor::new(padded.scatter.as_slice(), device)?;
-    let out = weights.matmul(&v)?.transpose(1, 2)?.contiguous()?;
-    let out = out.reshape((count * longest, width))?.index_select(&scatter, 0)?;
-    debug_assert_eq!(out.dim(0)?, tokens);
-    Ok(out)
+    let (count, longest) = (padded.lengths.len(), padded.longest);
+    let device = v.device();
+    let (query, key) = (padded.heads(q, heads)?, padded.heads(k, heads)?);
+    let rows = positions.rows.count();
+    // The relative positions behind the tokens: `[1, heads, rows, size]`.
+    let of_positions = |x: &Tensor| -> Result<Tensor> {
+        let rows = x.narrow(0, tokens, rows)?.reshape((1, rows, heads, size))?;
+        rows.transpose(1, 2)?.contiguous()
+    };
+    let pairs = (0..longest).flat_map(|query| (0..longest).map(move |key| (query, key)));
+    let by_pair: Vec<u32> = pairs
+        .map(|(query, key)| positions.rows.of_distance(query as isize - key as isize) as u32)
+        .collect();
+    let by_pair = Tensor::from_vec(by_pair, (1, 1, longest, longest), device)?
+        .broadcast_as((count, heads, longest, longest))?
+        .contiguous()?;
+    let mut scores = query.matmul(&key.t()?)?;
+    if positions.content_to_position {
+        let products = query.broadcast_matmul(&of_positions(k)?.t()?)?;
+        scores = (scores + products.contiguous()?.gather(&by_pair, D::Minus1)?)?;
+    }
+    if positions.position_to_content {
+        let products = of_positions(q)?.broadcast_matmul(&key.t()?)?;
+        scores = (scores + products.contiguous()?.gather(&by_pair, D::Minus2)?)?;
+    }
+    let scores = (scores * f64::from(positions.scale(size)))?.broadcast_add(&padded.bias(device)?)?;
+    padded.mixed(&scores, &padded.heads(v, heads)?, mask)
 }
 
 /// The positions of the tokens of sequences that are padded to the longest one.
@@ -113,6 +146,29 @@ impl Padded {
             gather,
             scatter,
         }
+    }
+
+    /// Rows of tokens as `[sequences, heads, longest, size]`.
+    fn heads(&self, rows: &Tensor, heads: usize) -> Result<Tensor> {
+        let gather = Tensor::new(self.gather.as_slice(), rows.device())?;
+        let (count, size) = (self.lengths.len(), rows.dim(1)? / heads);
+        rows.index_select(&gather, 0)?
+            .reshape((count, self.longest, heads, size))?
+            .transpose(1, 2)?
+            .contiguous()
+    }
+
+    /// The values of the tokens, weighted by the softmax of the masked scores after dropout: `[tokens, heads * size]`.
+    fn mixed(&self, scores: &Tensor, v: &Tensor, mask: Option<Mask>) -> Result<Tensor> {
+        let (count, heads, longest, size) = v.dims4()?;
+        let mut weights = softmax(scores, D::Minus1)?;
+        if let Some(mask) = mask {
+            weights = (weights * self.dropout_factors(heads, mask, v.device())?)?;
+        }
+        let scatter = Tensor::new(self.scatter.as_slice(), v.device())?;
+        let out = weights.matmul(v)?.transpose(1, 2)?.contiguous()?;
+        out.reshape((count * longest, heads * size))?
+            .index_select(&scatter, 0)
     }
 
     /// The bias that is added to attention scores: `[sequences, 1, 1, longest]`.

@@ -160,7 +160,7 @@ options! {
         #[arg(long, value_name = "FILE|LIST")]
         labels: String,
         /// Model to start from: a Hugging Face directory or a hub id, which may end with @REVISION, of a BERT, DistilBERT, RoBERTa,
-        /// XLM-R, CamemBERT, MPNet, ELECTRA or ALBERT model.
+        /// XLM-R, CamemBERT, MPNet, ELECTRA, ALBERT or DeBERTa-v3 model.
         #[arg(long, value_name = "DIR|HUB_ID")]
         base: String,
         /// Start from the weights of the base, or from random weights of the given sizes [default: base].
@@ -219,8 +219,8 @@ options! {
         /// Highest learning rate of the classification head [default: learning-rate].
         #[arg(long)]
         head_learning_rate: f64,
-        /// Learning rate of each layer divided by that of the layer above it; the embeddings and MPNet's position biases have the
-        /// lowest [default: 1].
+        /// Learning rate of each layer divided by that of the layer above it; the embeddings have the lowest, and so have MPNet's
+        /// position biases and DeBERTa's relative embeddings [default: 1].
         #[arg(long, value_name = "FACTOR")]
         layer_decay: f64,
         /// Weight decay of matrices and embeddings, decoupled in adamw [default: 0.01].
@@ -305,8 +305,8 @@ options! {
         /// are trained unless --freeze-embeddings is given [default: 0].
         #[arg(long, value_name = "LAYERS")]
         freeze_layers: usize,
-        /// Do not train the embeddings and MPNet's position biases. Together with --freeze-layers the backward pass ends above the
-        /// frozen layers, which makes steps faster; alone it saves little [default: false].
+        /// Do not train the embeddings, MPNet's position biases and DeBERTa's relative embeddings. Together with --freeze-layers
+        /// the backward pass ends above the frozen layers, which makes steps faster; alone it saves little [default: false].
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         freeze_embeddings: bool,
         /// Do not train parameters whose name matches this regular expression; may be given several times.

@@ -35,6 +35,9 @@ pub(crate) enum UnfitGraph {
     /// The graph quantizes nothing.
     #[error("the graph is not int8")]
     NotQuantized,
+    /// The attention scores depend on relative positions as DeBERTa's do.
+    #[error("its attention is disentangled (DeBERTa), for which there is no kernel")]
+    DisentangledAttention,
     /// A node differs from what `nerve-export` writes.
     #[error("where the value `{found}` is computed, {expected} is expected")]
     Node {

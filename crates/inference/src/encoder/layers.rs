@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nerve_kernels::{
-    Activation, Affine, EncoderError, Layer, Linear, Norm, PackedWeights, PositionBias, Shape,
+    Activation, Affine, EncoderError, Layer, Linear, Norm, PackedWeights, PositionBias, Quantization, Shape,
 };
 use nerve_repository::onnx::CONTRIB;
 use nerve_repository::onnx::proto::NodeProto;
@@ -35,7 +35,7 @@ struct Quantized<'g> {
     value: &'g str,
     scale: &'g str,
     zero: &'g str,
-    affine: Affine,
+    quantization: Quantization,
 }
 
 /// A product: its output, the names of its weights, their scales and their zeros, and its bias.
@@ -140,9 +140,11 @@ pub(super) fn read_layers<'g>(
 
 /// The first hidden states, their width and the size of a head, from the first nodes.
 fn widths<'g>(nodes: &'g [NodeProto], constants: &Constants) -> Result<(&'g str, usize, usize), UnfitGraph> {
+    let is_smoothed = nodes.first().is_some_and(|node| node.op_type == "Mul");
+    let quantize = usize::from(is_smoothed);
     let input = |at: usize, number: usize| nodes.get(at)?.input.get(number).map(String::as_str);
     let states = input(0, 0).ok_or(UnfitGraph::NotQuantized)?;
-    let weight = input(1, 3).ok_or(UnfitGraph::NotQuantized)?;
+    let weight = input(quantize + 1, 3).ok_or(UnfitGraph::NotQuantized)?;
     let [hidden, outputs] = constants.matrix(weight)?;
     if hidden != outputs {
         return Err(UnfitGraph::Constant {
@@ -150,7 +152,7 @@ fn widths<'g>(nodes: &'g [NodeProto], constants: &Constants) -> Result<(&'g str,
         });
     }
     // The products of query, key and value precede the first reshape to heads.
-    let parts = input(4, 1).unwrap_or_default();
+    let parts = input(quantize + 4, 1).unwrap_or_default();
     let size = match constants.of_shape::<i64>(parts, &[2])?[..] {
         [-1, size] => usize::try_from(size)
             .ok()
@@ -264,7 +266,20 @@ impl<'g> Cursor<'g, '_> {
         }
     }
 
-    fn quantized(&mut self, value: &str) -> Result<Quantized<'g>, UnfitGraph> {
+    /// The quantized value of this width, which may be smoothed before.
+    fn quantized(&mut self, value: &'g str, width: usize) -> Result<Quantized<'g>, UnfitGraph> {
+        let is_smoothed = self
+            .nodes
+            .as_slice()
+            .first()
+            .is_some_and(|node| node.op_type == "Mul");
+        let (value, factors) = match is_smoothed {
+            false => (value, None),
+            true => {
+                let (_, smoothed, [factors]) = self.further("Mul", &[value], &[])?;
+                (smoothed, Some(self.constants.take(factors, &[width])?))
+            }
+        };
         let (_, value, [scale, zero]) = self.further("QuantizeLinear", &[value], &[])?;
         let affine = Affine {
             scale: self.constants.scalar(scale)?,
@@ -274,7 +289,7 @@ impl<'g> Cursor<'g, '_> {
             value,
             scale,
             zero,
-            affine,
+            quantization: Quantization { affine, factors },
         })
     }
 
@@ -336,7 +351,10 @@ impl<'g> Cursor<'g, '_> {
     fn linear(&mut self, input: &Quantized, [from, to]: [usize; 2]) -> Result<(&'g str, Linear), UnfitGraph> {
         let product = self.product(input, to)?;
         let output = product.output;
-        Ok((output, self.side_by_side(&[product], [from, to], input.affine)?))
+        Ok((
+            output,
+            self.side_by_side(&[product], [from, to], input.quantization.affine)?,
+        ))
     }
 
     /// Reshapes a value to this shape.
@@ -426,7 +444,7 @@ impl<'g> Cursor<'g, '_> {
             self.product(input, hidden)?,
             self.product(input, hidden)?,
         ];
-        let projections = self.side_by_side(&products, [hidden, hidden], input.affine)?;
+        let projections = self.side_by_side(&products, [hidden, hidden], input.quantization.affine)?;
         let [query, key, value] = products.map(|product| product.output);
         let query = self.heads(query)?;
         let key = self.heads(key)?;
@@ -499,17 +517,17 @@ impl<'g> Cursor<'g, '_> {
     /// The next layer, and its output.
     fn layer(&mut self, states: &'g str) -> Result<(Layer, &'g str), UnfitGraph> {
         let hidden = self.hidden;
-        let input = self.quantized(states)?;
+        let input = self.quantized(states, hidden)?;
         let (projections, rows, states) = self.attention(&input, states)?;
-        let mixed = self.quantized(rows)?;
+        let mixed = self.quantized(rows, hidden)?;
         let (projected, output) = self.linear(&mixed, [hidden, hidden])?;
         let sum = self.value("Add", &[projected, states], &[])?;
         let (attended_states, attention_norm, epsilon) = self.norm(sum)?;
-        let attended = self.quantized(attended_states)?;
+        let attended = self.quantized(attended_states, hidden)?;
         let inner = self.inner()?;
         let (widened, widen) = self.linear(&attended, [hidden, inner])?;
         let (activated, activation) = self.activated(widened)?;
-        let activated = self.quantized(activated)?;
+        let activated = self.quantized(activated, inner)?;
         let (narrowed, narrow) = self.linear(&activated, [inner, hidden])?;
         let sum = self.value("Add", &[narrowed, attended_states], &[])?;
         let (output_states, output_norm, output_epsilon) = self.norm(sum)?;
@@ -529,10 +547,10 @@ impl<'g> Cursor<'g, '_> {
             output,
             widen,
             narrow,
-            input: input.affine,
-            mixed: mixed.affine,
-            attended: attended.affine,
-            activated: activated.affine,
+            input: input.quantization,
+            mixed: mixed.quantization,
+            attended: attended.quantization,
+            activated: activated.quantization,
             attention_norm,
             output_norm,
         };

@@ -42,11 +42,11 @@ fn replace_in(mut model: ModelProto, instructions: InstructionSet) -> Result<Enc
     let mut graph = model.graph.take().ok_or(UnfitGraph::NotOnnx)?;
     check_values(&graph)?;
     check_attributes(&graph)?;
-    let first = graph
-        .node
-        .iter()
-        .position(|node| node.op_type == "QuantizeLinear");
-    let first = first.ok_or(UnfitGraph::NotQuantized)?;
+    let first = first_of_layers(&graph.node).ok_or(UnfitGraph::NotQuantized)?;
+    // `nerve-export` finds the products of tokens and relative positions with this operator, and uses it nowhere else.
+    if graph.node.iter().any(|node| node.op_type == "GatherElements") {
+        return Err(UnfitGraph::DisentangledAttention);
+    }
     let mut constants = Constants::new(std::mem::take(&mut graph.initializer));
     let producers = Producers::of(&graph.node);
     let found = read_layers(&graph.node[first..], &mut constants, &producers)?;
@@ -84,6 +84,17 @@ fn replace_in(mut model: ModelProto, instructions: InstructionSet) -> Result<Enc
         model: model.encode_to_vec(),
         encoder,
     })
+}
+
+/// The index of the first node of the layers: the first quantization, or the smoothing before it.
+fn first_of_layers(nodes: &[NodeProto]) -> Option<usize> {
+    let quantized = nodes.iter().position(|node| node.op_type == "QuantizeLinear")?;
+    let is_smoothing = |before: &usize| {
+        let node = &nodes[*before];
+        node.op_type == "Mul" && node.output.first() == nodes[quantized].input.first()
+    };
+    let smoothing = quantized.checked_sub(1).filter(is_smoothing);
+    Some(smoothing.unwrap_or(quantized))
 }
 
 /// Fails unless the operators are those of `nerve-export`, of which other versions may compute something else.

@@ -87,7 +87,7 @@ fn pre_token_words(
         .clone()
         .find(has_letters)
         .zip(tokens.clone().rfind(has_letters));
-    match bounds.filter(|_| spaces == Spaces::MarkedAlone) {
+    match bounds.filter(|_| spaces.split_alone()) {
         None => [tokens, end..end, end..end],
         Some((first, last)) => {
             // A subword of the space alone belongs to the word after it.

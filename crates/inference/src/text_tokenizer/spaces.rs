@@ -8,6 +8,8 @@ use tokenizers::processors::PostProcessorWrapper;
 pub(super) enum Spaces {
     /// Spaces are dropped.
     Dropped,
+    /// Spaces are dropped, and only spaces split words (BERTweet).
+    DroppedAlone,
     /// A space is the first letter of the word after it, and punctuation is split off (byte-level BPE).
     Marked,
     /// A space is the first letter of the word after it, and only spaces split words (SentencePiece).
@@ -15,6 +17,11 @@ pub(super) enum Spaces {
 }
 
 impl Spaces {
+    /// Whether only spaces split words.
+    pub(super) fn split_alone(self) -> bool {
+        matches!(self, Self::DroppedAlone | Self::MarkedAlone)
+    }
+
     pub(super) fn of(pre_tokenizer: &PreTokenizerWrapper) -> Self {
         match pre_tokenizer {
             PreTokenizerWrapper::ByteLevel(_) => Self::Marked,

@@ -283,9 +283,7 @@ fn what_is_no_tokenizer_names_the_file() {
 #[test]
 fn a_vocabulary_that_is_not_wordpiece_names_the_file_needed() {
     let dir = tempfile::tempdir().unwrap();
-    // As BERTweet is published.
     std::fs::write(dir.path().join("vocab.txt"), "the 10\ni@@ 3\n").unwrap();
-    std::fs::write(dir.path().join("bpe.codes"), "t h 5\n").unwrap();
     std::fs::write(dir.path().join("config.json"), r#"{"model_type": "roberta"}"#).unwrap();
     let error = TextTokenizer::open_dir(dir.path()).err().unwrap();
     assert!(

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::arena::Arena;
-use crate::linear::PackedWeights;
+use crate::linear::{Affine, PackedWeights};
 use crate::threads::Threads;
 
 /// Numbers that look random, always the same for a seed.
@@ -62,10 +62,10 @@ fn layer(numbers: &mut Numbers, shape: Shape) -> Layer {
         output: linear(numbers, [hidden, hidden], mixed),
         widen: linear(numbers, [hidden, inner], input),
         narrow: linear(numbers, [inner, hidden], activated),
-        input,
-        mixed,
-        attended: input,
-        activated,
+        input: input.into(),
+        mixed: mixed.into(),
+        attended: input.into(),
+        activated: activated.into(),
         attention_norm,
         output_norm,
     }
@@ -275,6 +275,13 @@ impl Case {
         }
     }
 
+    /// The quantization with these steps; every second one has factors.
+    fn quantization(&self, numbers: &mut Numbers, affine: Affine, width: usize) -> Quantization {
+        let is_smoothed = numbers.next().is_multiple_of(2);
+        let factors = is_smoothed.then(|| (0..width).map(|_| 1.0 + numbers.float() / 2.0).collect());
+        Quantization { affine, factors }
+    }
+
     fn linear(&self, numbers: &mut Numbers, [inputs, outputs]: [usize; 2], input: Affine) -> Linear {
         let weight: Vec<i8> = (0..inputs * outputs)
             .map(|_| match self.range {
@@ -318,10 +325,10 @@ impl Case {
                     output: self.linear(numbers, [hidden, hidden], mixed),
                     widen: self.linear(numbers, [hidden, inner], attended),
                     narrow: self.linear(numbers, [inner, hidden], activated),
-                    input,
-                    mixed,
-                    attended,
-                    activated,
+                    input: self.quantization(numbers, input, hidden),
+                    mixed: self.quantization(numbers, mixed, hidden),
+                    attended: self.quantization(numbers, attended, hidden),
+                    activated: self.quantization(numbers, activated, inner),
                     attention_norm: norm(numbers),
                     output_norm: norm(numbers),
                 }
@@ -492,4 +499,23 @@ proptest! {
             prop_assert!(row(&expected, at) == row(&every, token), "the row of token {} depends on the selection", token);
         }
     }
+}
+
+#[test]
+fn factors_of_another_width_are_refused() {
+    let mut numbers = Numbers(3);
+    let shape = Shape {
+        hidden: 64,
+        heads: 2,
+        inner: 128,
+        epsilon: 1e-5,
+        activation: Activation::Gelu,
+    };
+    let mut layer = layer(&mut numbers, shape);
+    layer.activated.factors = Some(vec![1.0; 64]);
+    let error = Encoder::new(shape, vec![layer], InstructionSet::Portable).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "layer 0: the factors of the activations: the widths are [64, 128] instead of [128, 128]"
+    );
 }

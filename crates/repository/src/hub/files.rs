@@ -9,6 +9,8 @@ use crate::shards::{PICKLES, WEIGHTS, WEIGHTS_INDEX, shards};
 
 /// Files that are fetched if the model has them: how its tokenizer splits, and the temperature of its scores.
 const OPTIONAL: [&str; 2] = ["tokenizer_config.json", "calibration.json"];
+/// BERTweet's tokenizer, which `transformers` reads even if the model has a `tokenizer.json`.
+const BERTWEET: [&str; 2] = ["bpe.codes", "vocab.txt"];
 /// The extensions of files of weights.
 const WEIGHT_FILES: [&str; 6] = ["safetensors", "onnx", "h5", "msgpack", "ckpt", "gguf"];
 
@@ -17,7 +19,8 @@ const WEIGHT_FILES: [&str; 6] = ["safetensors", "onnx", "h5", "msgpack", "ckpt",
 pub enum Files<'a> {
     /// `config.json` alone, by which a model can be refused before the rest is fetched.
     Config,
-    /// `config.json`, and how the model reads text: `tokenizer.json`, or else `vocab.txt`, and `tokenizer_config.json`.
+    /// `config.json`, and how the model reads text: `tokenizer.json`, or else `vocab.txt`; BERTweet's `bpe.codes` and `vocab.txt`; and
+    /// `tokenizer_config.json`.
     Tokenizer,
     /// A checkpoint: the same and the weights, `model.safetensors` or its shards.
     Checkpoint,
@@ -60,15 +63,19 @@ impl Selection for Files<'_> {
         if self == Self::Config {
             return Ok(chosen);
         }
-        let tokenizer = ["tokenizer.json", "vocab.txt"]
-            .into_iter()
-            .find(|file| model.has(file));
-        let no_tokenizer = || HubFault::NoTokenizer { id: id.to_owned() };
-        chosen.push(
-            tokenizer
-                .ok_or_else(|| ("tokenizer.json".to_owned(), no_tokenizer()))?
-                .to_owned(),
-        );
+        let has = |file: &&str| model.has(file);
+        let tokenizer: Vec<&str> = if BERTWEET.iter().all(has) {
+            let json = ["tokenizer.json"].into_iter().filter(has);
+            json.chain(BERTWEET).collect()
+        } else {
+            let files = ["tokenizer.json", "vocab.txt"].into_iter();
+            files.filter(has).take(1).collect()
+        };
+        if tokenizer.is_empty() {
+            let fault = HubFault::NoTokenizer { id: id.to_owned() };
+            return Err(("tokenizer.json".to_owned(), fault));
+        }
+        chosen.extend(tokenizer.into_iter().map(str::to_owned));
         chosen.extend(
             OPTIONAL
                 .into_iter()

@@ -1,6 +1,7 @@
 //! The encoders of the model families: one folder for each kind.
 
 mod bert;
+mod deberta;
 
 use nerve_repository::{CheckpointError, Family};
 
@@ -18,5 +19,6 @@ pub(super) fn states(writer: &mut Writer<'_>) -> Result<String, CheckpointError>
         | Family::Mpnet
         | Family::Electra
         | Family::Albert => bert::states(writer),
+        Family::DebertaV2 => deberta::states(writer),
     }
 }

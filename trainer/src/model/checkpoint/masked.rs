@@ -53,7 +53,8 @@ impl ModelDir {
         config.architectures = vec![family.class().replace("TokenClassification", "MaskedLM")];
         config.id2label.clear();
         config.label2id.clear();
-        for key in ["dtype", "torch_dtype"] {
+        // The head of DeBERTa is written as `transformers` reads it if this field is absent.
+        for key in ["dtype", "torch_dtype", "legacy"] {
             config.other.remove(key);
         }
         let mut weights = self.weights;

@@ -1,6 +1,7 @@
 //! The networks of the model families: one folder for each kind of encoder.
 
 mod bert;
+mod deberta;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ pub(super) fn encoder(config: &ModelConfig, tensor: Tensors<'_>) -> Result<Box<d
         | Family::Mpnet
         | Family::Electra
         | Family::Albert => bert::encoder(config, tensor),
+        Family::DebertaV2 => deberta::encoder(config, tensor),
     }
 }
 
@@ -37,6 +39,7 @@ pub fn parameter_shapes(config: &ModelConfig, labels: usize) -> BTreeMap<String,
         | Family::Mpnet
         | Family::Electra
         | Family::Albert => bert::parameter_shapes(config),
+        Family::DebertaV2 => deberta::parameter_shapes(config),
     };
     shapes.insert("classifier.weight".to_owned(), vec![labels, config.hidden_size]);
     shapes.insert("classifier.bias".to_owned(), vec![labels]);

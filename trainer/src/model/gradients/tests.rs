@@ -7,6 +7,7 @@ use crate::ops::precision::Precision;
 use crate::train::loss::LossFunction;
 use candle_core::Device;
 use nerve_repository::{Family, ModelConfig};
+use serde_json::{Value, json};
 
 pub(crate) fn tiny_config() -> ModelConfig {
     let text = r#"{"model_type": "bert", "vocab_size": 12, "hidden_size": 8, "num_hidden_layers": 2,
@@ -24,6 +25,7 @@ fn tiny_config_of(family: Family) -> ModelConfig {
         Family::Roberta | Family::XlmRoberta | Family::Camembert => (1, 1, 8),
         Family::Mpnet => (0, 1, 8),
         Family::Electra | Family::Albert => (2, 0, 6),
+        Family::DebertaV2 => return tiny_deberta(json!({})),
     };
     ModelConfig {
         family,
@@ -45,6 +47,29 @@ pub(crate) fn tiny_albert(groups: usize) -> ModelConfig {
             .collect(),
         ..tiny_config_of(Family::Albert)
     }
+}
+
+/// A DeBERTa-v3 whose sequences reach the logarithmic buckets, with these options.
+fn tiny_deberta(options: Value) -> ModelConfig {
+    let mut fields = tiny_config().to_fields();
+    let published = json!({
+        "model_type": "deberta-v2", "relative_attention": true, "position_buckets": 4, "norm_rel_ebd": "layer_norm",
+        "share_att_key": true, "pos_att_type": "p2c|c2p", "position_biased_input": false, "type_vocab_size": 0,
+    });
+    for options in [published, options] {
+        fields.extend(options.as_object().unwrap().clone());
+    }
+    ModelConfig::parse(&Value::Object(fields).to_string(), "config.json".as_ref()).unwrap()
+}
+
+/// Options of DeBERTa that its published models do not have.
+fn other_deberta_options() -> [ModelConfig; 3] {
+    [
+        json!({"share_att_key": false, "position_biased_input": true, "type_vocab_size": 2}),
+        json!({"share_att_key": false, "pos_att_type": ["c2p"], "position_buckets": -1, "norm_rel_ebd": "none"}),
+        json!({"pos_att_type": ["p2c"], "type_vocab_size": 1}),
+    ]
+    .map(tiny_deberta)
 }
 
 pub(crate) fn tiny() -> BertTagger {
@@ -101,8 +126,9 @@ fn row_sums(gradients: &Gradients) -> Vec<Vec<f32>> {
 
 #[test]
 fn every_parameter_has_a_gradient() {
-    for family in Family::ALL {
-        let tagger = tiny_of(family);
+    let families = Family::ALL.map(tiny_config_of);
+    for config in families.into_iter().chain(other_deberta_options()) {
+        let (family, tagger) = (config.family, tiny_with(config));
         let (batch, targets) = batch();
         let found = gradients(&tagger, &batch, &targets, &mean_of_tokens(), Dropout::off()).unwrap();
         for ((name, _), gradient) in tagger.parameters().iter().zip(&found.dense) {
@@ -112,7 +138,7 @@ fn every_parameter_has_a_gradient() {
             };
             // Adding the same vector to every key leaves the attention weights unchanged, so the gradient of a
             // key bias is only rounding error.
-            let exempt = name.ends_with("key.bias");
+            let exempt = name.ends_with("key.bias") || name.ends_with("key_proj.bias");
             assert!(exempt || largest > 1e-5, "{family:?} {name}: {largest}");
         }
     }
@@ -125,10 +151,16 @@ fn the_positions_of_a_family_are_the_rows_that_learn() {
         let (batch, targets) = batch();
         let found = gradients(&tagger, &batch, &targets, &mean_of_tokens(), Dropout::off()).unwrap();
         let mut named = tagger.parameters().iter().zip(&found.dense);
-        let ((_, _), table) = named.find(|((name, _), _)| name.contains("position")).unwrap();
+        let is_table = |name: &str| name.contains("position") || name.contains("rel_embeddings");
+        let ((_, _), table) = named.find(|((name, _), _)| is_table(name)).unwrap();
         let rows: Vec<Vec<f32>> = table.as_ref().unwrap().to_vec2().unwrap();
         let learning = |row: &Vec<f32>| row.iter().any(|x| *x != 0.0);
         let learning: Vec<usize> = (0..rows.len()).filter(|&row| learning(&rows[row])).collect();
+        if family == Family::DebertaV2 {
+            // Of 8 rows, those of distances up to 3 in both directions.
+            assert_eq!(learning, [1, 2, 3, 4, 5, 6, 7]);
+            continue;
+        }
         let first = tagger.config().first_position();
         assert_eq!(learning, [first, first + 1, first + 2, first + 3], "{family:?}");
     }
@@ -141,6 +173,9 @@ fn gradients_are_the_finite_differences_of_the_loss() {
     }
     are_finite_differences(&tiny_with(tiny_albert(2)));
     are_finite_differences(&tiny_with(tiny_albert(1)));
+    for config in other_deberta_options() {
+        are_finite_differences(&tiny_with(config));
+    }
 }
 
 #[test]

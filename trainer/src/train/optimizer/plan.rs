@@ -36,7 +36,7 @@ fn power(decay: f64, times: usize) -> f64 {
 /// The position of a parameter in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Depth {
-    /// Below the layers: the embeddings, and the table of position biases that all layers share.
+    /// Below the layers: the embeddings, and the position biases or relative embeddings that all layers share.
     Embeddings,
     /// In the layer with this index, counted from 0.
     Layer(usize),
@@ -79,6 +79,8 @@ mod tests {
             ("bert.encoder.layer.11.output.dense.bias", Depth::Layer(11)),
             ("distilbert.transformer.layer.0.ffn.lin1.weight", Depth::Layer(0)),
             (nerve_repository::POSITION_BIAS, Depth::Embeddings),
+            (nerve_repository::RelativeAttention::TABLE, Depth::Embeddings),
+            ("bert.encoder.LayerNorm.bias", Depth::Embeddings),
             ("classifier.weight", Depth::Head),
             (TRANSITIONS, Depth::Head),
         ] {

@@ -145,6 +145,31 @@ fn a_tokenizer_needs_no_weights() {
 }
 
 #[test]
+fn bertweets_files_are_fetched_beside_a_tokenizer_json() {
+    let fixture = Fixture::new();
+    let codes: (&str, &[u8]) = ("bpe.codes", b"a b 1\n");
+    let files: [(&str, &[u8]); 4] = [
+        ("config.json", b"{}"),
+        codes,
+        ("vocab.txt", b"ab 1\n"),
+        ("tokenizer.json", b"{}"),
+    ];
+    for (files, tokenizer) in [
+        (&files[..], &["tokenizer.json", "bpe.codes", "vocab.txt"][..]),
+        (&files[..3], &["bpe.codes", "vocab.txt"][..]),
+        (&[files[0], codes, files[3]][..], &["tokenizer.json"][..]),
+    ] {
+        fixture.hub.commit("some/bertweet", "main", files);
+        let fetched = fixture
+            .client
+            .fetch(&model("some/bertweet"), Files::Tokenizer)
+            .unwrap();
+        assert_eq!(fetched.files[0], "config.json");
+        assert_eq!(fetched.files[1..], *tokenizer);
+    }
+}
+
+#[test]
 fn what_is_in_the_cache_is_not_downloaded_again() {
     let fixture = Fixture::new();
     fixture.fetch_whole();

@@ -35,7 +35,7 @@ impl Writer<'_> {
 
     /// The rows of the position table, in the shape of the word embeddings. Real tokens have ascending rows; padding has the row
     /// of the token before it, which no real token reads.
-    fn position_embeddings(&mut self, prefix: &str) -> Result<String, CheckpointError> {
+    pub(in crate::graph) fn position_embeddings(&mut self, prefix: &str) -> Result<String, CheckpointError> {
         let config = &self.checkpoint.config;
         let (width, positions) = (config.embedding_size, config.max_position_embeddings);
         let table = self.checkpoint.tensor(

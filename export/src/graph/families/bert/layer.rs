@@ -2,6 +2,7 @@
 
 use nerve_repository::CheckpointError;
 
+use crate::graph::options::LayerTokens;
 use crate::graph::writer::Writer;
 
 impl Writer<'_> {
@@ -11,13 +12,24 @@ impl Writer<'_> {
         states: &str,
         score_bias: &str,
     ) -> Result<String, CheckpointError> {
-        let config = &self.checkpoint.config;
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let name = format!("bert.encoder.layer.{index}");
         let tokens = self.layer_tokens(index);
         let mixed = self.attention(&format!("{name}.attention.self"), states, score_bias, tokens)?;
+        self.after_attention(&name, states, &mixed, tokens)
+    }
+
+    /// The outputs of a layer for these tokens, whose attention has yielded `mixed`.
+    pub(in crate::graph) fn after_attention(
+        &mut self,
+        name: &str,
+        states: &str,
+        mixed: &str,
+        tokens: LayerTokens,
+    ) -> Result<String, CheckpointError> {
+        let config = &self.checkpoint.config;
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let states = self.of_tokens(states, tokens);
-        let rows = self.layer_input(&mixed);
+        let rows = self.layer_input(mixed);
         let projected = self.linear(
             &format!("{name}.attention.output.dense"),
             &rows,
