@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nerve_repository::write_synced;
 use nerve_tagging::into_text;
@@ -183,6 +183,6 @@ pub(super) fn write(model: &BPE, dir: &Path) -> Result<(), TokenizerError> {
     write_file(&dir.join(VOCABULARY), &text)
 }
 
-fn write_file(path: &PathBuf, text: &str) -> Result<(), TokenizerError> {
+fn write_file(path: &Path, text: &str) -> Result<(), TokenizerError> {
     write_synced(path, text.as_bytes()).map_err(|error| save_error(path, &error.source))
 }
