@@ -13,6 +13,7 @@ pub(super) const DEBERTA_V2: FamilySpec = FamilySpec {
         (".attention.self.query.", ".attention.self.query_proj."),
         (".attention.self.key.", ".attention.self.key_proj."),
         (".attention.self.value.", ".attention.self.value_proj."),
+        ("encoder.rel_embeddings.LayerNorm.", "encoder.LayerNorm."),
     ],
     keys: &ConfigKeys {
         classifier_dropout: None,
@@ -58,7 +59,7 @@ impl RelativeAttention {
     /// The name of the table `[rows, hidden]` of relative embeddings, which all layers share (see [`crate::Family`]).
     pub const TABLE: &str = "bert.encoder.rel_embeddings.weight";
     /// The name of the normalization of this table.
-    pub const NORM: &str = "bert.encoder.LayerNorm";
+    pub const NORM: &str = "bert.encoder.rel_embeddings.LayerNorm";
 
     /// The relative attention that these fields describe; an error for one that is not DeBERTa-v3's. An absent field has the value
     /// that it has in `transformers`.

@@ -81,7 +81,10 @@ mod tests {
             ("distilbert.transformer.layer.0.ffn.lin1.weight", Depth::Layer(0)),
             (nerve_repository::POSITION_BIAS, Depth::Embeddings),
             (nerve_repository::RelativeAttention::TABLE, Depth::Embeddings),
-            ("bert.encoder.LayerNorm.bias", Depth::Embeddings),
+            (
+                &format!("{}.bias", nerve_repository::RelativeAttention::NORM),
+                Depth::Embeddings,
+            ),
             ("classifier.weight", Depth::Head),
             (TRANSITIONS, Depth::Head),
             ("head.dense.weight", Depth::Head),
