@@ -30,7 +30,7 @@ pub(super) const MPNET: FamilySpec = FamilySpec {
     position_bias: true,
     wordpiece: false,
     masked_head: &MASKED_HEAD,
-    check: check,
+    check,
 };
 
 fn check(fields: &Map<String, Value>) -> Result<(), FieldProblem> {
