@@ -223,7 +223,7 @@ mod tests {
     };
 
     /// The fields of `microsoft/deberta-v3-base` with others.
-    fn read(others: Value) -> Result<RelativeAttention, FieldProblem> {
+    fn read(others: &Value) -> Result<RelativeAttention, FieldProblem> {
         let mut fields = json!({
             "relative_attention": true, "position_buckets": 256, "norm_rel_ebd": "layer_norm", "share_att_key": true,
             "pos_att_type": "p2c|c2p", "max_relative_positions": -1, "position_biased_input": false,
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn options_are_read_as_transformers_reads_them() {
-        let published = read(json!({})).unwrap();
+        let published = read(&json!({})).unwrap();
         let expected = RelativeAttention {
             buckets: Some(256),
             longest: 512,
@@ -255,7 +255,7 @@ mod tests {
             json!({"conv_kernel_size": 0, "embedding_size": 768, "attention_head_size": 64}),
             json!({"conv_kernel_size": null, "max_relative_positions": null}),
         ] {
-            assert_eq!(read(others).unwrap(), published);
+            assert_eq!(read(&others).unwrap(), published);
         }
         let absent = RelativeAttention::of(
             json!({"relative_attention": true, "pos_att_type": ["c2p"]})
@@ -300,7 +300,7 @@ mod tests {
             ("attention_head_size", json!(32)),
             ("position_biased_input", json!("no")),
         ] {
-            let problem = read(json!({field: value})).unwrap_err();
+            let problem = read(&json!({field: value})).unwrap_err();
             assert_eq!(problem.field, field, "{value}");
         }
         let fields = json!({"relative_attention": true, "pos_att_type": "c2p"});
@@ -328,7 +328,7 @@ mod tests {
         );
         let all: Vec<Rows> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         for expected in all {
-            let read = read(json!({
+            let read = read(&json!({
                 "position_buckets": expected.position_buckets,
                 "max_relative_positions": expected.max_relative_positions,
             }))
