@@ -31,7 +31,7 @@ fn base(dir: &Path) -> PathBuf {
         fs::copy(family(Family::Roberta).join(file), base.join(file)).unwrap();
     }
     edit_config(&base, |config| {
-        config["tokenizer_class"] = json!("BertweetTokenizer")
+        config["tokenizer_class"] = json!("BertweetTokenizer");
     });
     fs::copy(fixture("bpe.codes"), base.join("bpe.codes")).unwrap();
     let vocabulary = fs::read_to_string(fixture("vocab.txt")).unwrap();
