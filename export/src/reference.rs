@@ -117,7 +117,7 @@ impl Forward<'_> {
             let (query, key) = (query.slice(columns), key.slice(columns));
             let mut scores = query.dot(&key.t());
             if let Some(relative) = &relative {
-                relative.add(first..first + head, query, key, &mut scores);
+                relative.add(first..first + head, &query, &key, &mut scores);
             }
             scores /= scale;
             if let Some(biases) = &biases {

@@ -24,8 +24,8 @@ impl RelativeTerms {
     pub(super) fn add(
         &self,
         columns: Range<usize>,
-        query: ArrayView2<f32>,
-        key: ArrayView2<f32>,
+        query: &ArrayView2<f32>,
+        key: &ArrayView2<f32>,
         scores: &mut Array2<f32>,
     ) {
         for ((of_query, of_key), score) in scores.indexed_iter_mut() {

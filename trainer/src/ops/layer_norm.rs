@@ -132,13 +132,13 @@ impl NormLayer {
 
     /// Normalizes the rows of `x` in place.
     pub(super) fn forward(&self, x: &mut [f32]) -> Result<()> {
-        forward(x, &*values(&self.gamma)?, &*values(&self.beta)?, self.eps as f32);
+        forward(x, &values(&self.gamma)?, &values(&self.beta)?, self.eps as f32);
         Ok(())
     }
 
     /// The gradient of the input for this gradient of the output.
     pub(super) fn backward(&self, x: &[f32], dy: &[f32], gradients: &WeightGradients) -> Result<Vec<f32>> {
-        let found = backward(x, &*values(&self.gamma)?, self.eps as f32, dy);
+        let found = backward(x, &values(&self.gamma)?, self.eps as f32, dy);
         for (parameter, gradient) in [(&self.gamma, found.dgamma), (&self.beta, found.dbeta)] {
             if parameter.is_variable() {
                 let gradient = Tensor::from_vec(gradient, parameter.shape(), parameter.device())?;
@@ -178,7 +178,7 @@ impl CustomOp3 for LayerNorm {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let gradient = gradient.contiguous()?;
-        let found = backward(&*values(x)?, &*values(gamma)?, self.eps, &*values(&gradient)?);
+        let found = backward(&values(x)?, &values(gamma)?, self.eps, &values(&gradient)?);
         let device = gradient.device();
         Ok((
             Some(Tensor::from_vec(found.dx, x.shape(), device)?),

@@ -218,11 +218,11 @@ impl CustomOp3 for Linear {
         let dy = values(&gradient)?;
         let mut dx = None;
         if x.track_op() {
-            let found = input_gradient(&dy, &*values(weight)?, [inputs, outputs], self.multiplier);
+            let found = input_gradient(&dy, &values(weight)?, [inputs, outputs], self.multiplier);
             dx = Some(Tensor::from_vec(found, (tokens, inputs), device)?);
         }
         if weight.is_variable() {
-            let found = weight_gradient(&*values(x)?, &dy, [inputs, outputs], self.multiplier);
+            let found = weight_gradient(&values(x)?, &dy, [inputs, outputs], self.multiplier);
             let dw = Tensor::from_vec(found, (outputs, inputs), device)?;
             self.weight_gradients.add(weight, dw)?;
         }

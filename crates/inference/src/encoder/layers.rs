@@ -45,12 +45,15 @@ struct Product<'g> {
     bias: Vec<i32>,
 }
 
+/// The names of a product's weights, of their scales and of their zeros.
+type ProductNames<'g> = [&'g str; 3];
+
 /// The weights that were read, by the names of their constants. A product or a normalization with the same names has the same
 /// weights, as the layers of ALBERT have; of every other one, no constant is shared.
 #[derive(Default)]
 struct ReadWeights<'g> {
     /// The products of a layer, and the scales of their columns, by the names of weights, scales and zeros of each.
-    products: BTreeMap<Vec<[&'g str; 3]>, (PackedWeights, Arc<[f32]>)>,
+    products: BTreeMap<Vec<ProductNames<'g>>, (PackedWeights, Arc<[f32]>)>,
     /// The normalizations, by the names of weight and bias.
     norms: BTreeMap<[&'g str; 2], Arc<Norm>>,
 }

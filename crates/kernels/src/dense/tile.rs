@@ -21,7 +21,7 @@ pub(super) struct Left {
 impl Left {
     /// The factor from a row on.
     #[inline(always)]
-    unsafe fn from_row(self, row: usize) -> Self {
+    unsafe fn rows_from(self, row: usize) -> Self {
         Self {
             // SAFETY: the caller guarantees that the row is in the factor.
             words: unsafe { self.words.add(row * self.row_stride) },
@@ -88,7 +88,7 @@ unsafe fn tiles<W: Word, const N: usize>(
     for row in (0..rows).step_by(ROWS) {
         // SAFETY: as the caller guarantees; the rows of the tile are in the left factor and in the destination.
         unsafe {
-            let left = left.from_row(row);
+            let left = left.rows_from(row);
             let to = Destination {
                 elements: to.elements.add(row * to.stride),
                 ..to
