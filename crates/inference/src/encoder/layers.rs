@@ -1,10 +1,9 @@
 //! The layers of an int8 graph, node by node in the order in which `nerve-export` writes them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nerve_kernels::{
-    Activation, Affine, EncoderError, Layer, Linear, Norm, PackedWeights, PositionBias, Quantization, Shape,
+    Activation, Affine, EncoderError, Layer, Linear, Norm, PositionBias, Quantization, Shape,
 };
 use nerve_repository::onnx::CONTRIB;
 use nerve_repository::onnx::proto::NodeProto;
@@ -13,6 +12,7 @@ use crate::encoder::constants::Constants;
 use crate::encoder::error::UnfitGraph;
 use crate::encoder::pattern::{Pattern, Producers, TokenPatterns};
 use crate::encoder::position_bias::{ScoreBias, read_score_bias};
+use crate::encoder::weights::{Product, ReadWeights};
 
 /// The layers of a graph, and the values around them.
 pub(super) struct Layers<'g> {
@@ -36,26 +36,6 @@ struct Quantized<'g> {
     scale: &'g str,
     zero: &'g str,
     quantization: Quantization,
-}
-
-/// A product: its output, the names of its weights, their scales and their zeros, and its bias.
-struct Product<'g> {
-    output: &'g str,
-    weights: [&'g str; 3],
-    bias: Vec<i32>,
-}
-
-/// The names of a product's weights, of their scales and of their zeros.
-type ProductNames<'g> = [&'g str; 3];
-
-/// The weights that were read, by the names of their constants. A product or a normalization with the same names has the same
-/// weights, as the layers of ALBERT have; of every other one, no constant is shared.
-#[derive(Default)]
-struct ReadWeights<'g> {
-    /// The products of a layer, and the scales of their columns, by the names of weights, scales and zeros of each.
-    products: BTreeMap<Vec<ProductNames<'g>>, (PackedWeights, Arc<[f32]>)>,
-    /// The normalizations, by the names of weight and bias.
-    norms: BTreeMap<[&'g str; 2], Arc<Norm>>,
 }
 
 /// What differs between layers only if the graph is not of `nerve-export`.
@@ -307,57 +287,14 @@ impl<'g> Cursor<'g, '_> {
         })
     }
 
-    /// The linear layer whose columns are those of the products side by side, `columns` of each.
-    fn side_by_side(
-        &mut self,
-        products: &[Product<'g>],
-        [inputs, columns]: [usize; 2],
-        input: Affine,
-    ) -> Result<Linear, UnfitGraph> {
-        let unfit = |source| UnfitGraph::Product {
-            name: products
-                .first()
-                .map_or_else(String::new, |product| product.output.to_owned()),
-            source,
-        };
-        let names: Vec<[&str; 3]> = products.iter().map(|product| product.weights).collect();
-        let (weights, scales) = match self.weights.products.get(&names) {
-            Some(read) => read.clone(),
-            None => {
-                let (mut parts, mut scales) = (Vec::new(), Vec::new());
-                for [weight, scales_of_columns, zeros] in &names {
-                    let zeros_of_columns = self.constants.take::<i8>(zeros, &[columns])?;
-                    if zeros_of_columns.iter().any(|&zero| zero != 0) {
-                        return Err(UnfitGraph::Constant {
-                            name: (*zeros).to_owned(),
-                        });
-                    }
-                    parts.push(self.constants.take::<i8>(weight, &[inputs, columns])?);
-                    scales.extend(self.constants.take::<f32>(scales_of_columns, &[columns])?);
-                }
-                let widths = [inputs, scales.len()];
-                let weights =
-                    PackedWeights::new(&joined(&parts, [inputs, columns]), widths).map_err(unfit)?;
-                let read = (weights, Arc::from(scales));
-                self.weights.products.insert(names, read.clone());
-                read
-            }
-        };
-        let bias: Vec<i32> = products
-            .iter()
-            .flat_map(|product| &product.bias)
-            .copied()
-            .collect();
-        Linear::new(weights, &scales, &bias, input).map_err(unfit)
-    }
-
     fn linear(&mut self, input: &Quantized, [from, to]: [usize; 2]) -> Result<(&'g str, Linear), UnfitGraph> {
         let product = self.product(input, to)?;
         let output = product.output;
-        Ok((
-            output,
-            self.side_by_side(&[product], [from, to], input.quantization.affine)?,
-        ))
+        let affine = input.quantization.affine;
+        let linear = self
+            .weights
+            .linear(&[product], [from, to], affine, self.constants)?;
+        Ok((output, linear))
     }
 
     /// Reshapes a value to this shape.
@@ -396,18 +333,9 @@ impl<'g> Cursor<'g, '_> {
                 expected: "normalized with an epsilon of 0 or more",
             });
         }
-        let names = [weight.as_str(), bias.as_str()];
-        let norm = match self.weights.norms.get(&names) {
-            Some(read) => Arc::clone(read),
-            None => {
-                let norm = Arc::new(Norm {
-                    weight: self.constants.take(weight, &[self.hidden])?,
-                    bias: self.constants.take(bias, &[self.hidden])?,
-                });
-                self.weights.norms.insert(names, Arc::clone(&norm));
-                norm
-            }
-        };
+        let norm = self
+            .weights
+            .norm([weight, bias].map(String::as_str), self.hidden, self.constants)?;
         Ok((output, norm, epsilon))
     }
 
@@ -447,7 +375,12 @@ impl<'g> Cursor<'g, '_> {
             self.product(input, hidden)?,
             self.product(input, hidden)?,
         ];
-        let projections = self.side_by_side(&products, [hidden, hidden], input.quantization.affine)?;
+        let projections = self.weights.linear(
+            &products,
+            [hidden, hidden],
+            input.quantization.affine,
+            self.constants,
+        )?;
         let [query, key, value] = products.map(|product| product.output);
         let query = self.heads(query)?;
         let key = self.heads(key)?;
@@ -569,17 +502,4 @@ impl<'g> Cursor<'g, '_> {
         let [_, width] = self.constants.matrix(weight.ok_or(UnfitGraph::NotQuantized)?)?;
         Ok(width)
     }
-}
-
-/// Row-major matrices of this shape, side by side.
-fn joined(parts: &[Vec<i8>], [rows, columns]: [usize; 2]) -> Vec<i8> {
-    let mut parts: Vec<_> = parts
-        .iter()
-        .map(|part| part.chunks_exact(columns.max(1)))
-        .collect();
-    let mut joined = Vec::with_capacity(rows * columns * parts.len());
-    for _ in 0..rows {
-        joined.extend(parts.iter_mut().filter_map(Iterator::next).flatten());
-    }
-    joined
 }

@@ -6,5 +6,6 @@ mod layers;
 mod pattern;
 mod position_bias;
 mod replace;
+mod weights;
 
 pub(crate) use replace::{EncoderGraph, replace_encoder};
