@@ -64,6 +64,8 @@ pub struct ModelConfig {
     pub other: Map<String, Value>,
 }
 
+/// The most layers of a model, far above those of every published one.
+const MOST_LAYERS: usize = 256;
 // If absent, as in `transformers`.
 const INITIALIZER_RANGE: f64 = 0.02;
 
@@ -252,14 +254,18 @@ impl ModelConfig {
                 let problem = format!("is {groups}, more than the {layers} of {}", keys.layers);
                 return Err(value(SharedLayers::GROUPS, problem));
             }
-            let applied = self.layer_count();
-            if applied > SharedLayers::MOST {
-                let problem = format!(
-                    "is {layers}, which makes {applied} layers; at most {} are supported",
-                    SharedLayers::MOST
-                );
-                return Err(value(keys.layers, problem));
-            }
+        }
+        // Before the weights are read, whose size does not bound the layers that share them.
+        let (layers, applied) = (self.num_hidden_layers, self.layer_count());
+        if applied > MOST_LAYERS {
+            let problem =
+                format!("is {layers}, which makes {applied} layers; at most {MOST_LAYERS} are supported");
+            return Err(value(keys.layers, problem));
+        }
+        let epsilon = self.layer_norm_eps;
+        if !(epsilon.is_finite() && epsilon >= 0.0) {
+            let field = keys.layer_norm_eps.unwrap_or("layer_norm_eps");
+            return Err(value(field, format!("is {epsilon}, not 0 or a positive number")));
         }
         match self.other.get("position_embedding_type") {
             Some(kind) if kind != "absolute" && self.family.has_position_table() => Err(value(

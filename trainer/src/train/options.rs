@@ -160,7 +160,7 @@ options! {
         #[arg(long, value_name = "FILE|LIST")]
         labels: String,
         /// Model to start from: a Hugging Face directory or a hub id, which may end with @REVISION, of a BERT, DistilBERT, RoBERTa,
-        /// XLM-R, CamemBERT, MPNet, ELECTRA, ALBERT or DeBERTa-v3 model.
+        /// XLM-R, CamemBERT, MPNet, ELECTRA, ALBERT, DeBERTa-v3 or ModernBERT model.
         #[arg(long, value_name = "DIR|HUB_ID")]
         base: String,
         /// Start from the weights of the base, or from random weights of the given sizes [default: base].

@@ -198,7 +198,7 @@ fn narrow_embeddings_and_shared_layers_have_fields_of_their_own() {
     );
     let deep = deep.replace("\"use_cache\": true", r#""model_type": "albert""#);
     let error = read(&deep).unwrap_err().to_string();
-    assert!(error.contains("at most 1024 are supported"), "{error}");
+    assert!(error.contains("at most 256 are supported"), "{error}");
 }
 
 #[test]
@@ -208,6 +208,11 @@ fn what_makes_no_model_names_its_field() {
         edited("\"num_attention_heads\": 2", "\"num_attention_heads\": 3").contains("num_attention_heads")
     );
     assert!(edited("\"hidden_size\": 8", "\"hidden_size\": 0").contains("hidden_size is 0"));
+    assert!(
+        edited("\"num_hidden_layers\": 1", "\"num_hidden_layers\": 1000000000")
+            .contains("num_hidden_layers is 1000000000, which makes 1000000000 layers; at most 256")
+    );
+    assert!(edited("\"use_cache\": true", "\"layer_norm_eps\": -1.0").contains("layer_norm_eps is -1"));
     assert!(edited("\"use_cache\": true", "\"model_type\": \"t5\"").contains("t5"));
     assert!(edited("\"use_cache\": true", "\"hidden_act\": \"silu\"").contains("silu"));
     assert!(edited("\"use_cache\": true", "\"hidden_dropout_prob\": 1.0").contains("hidden_dropout_prob"));

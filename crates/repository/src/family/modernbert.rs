@@ -57,6 +57,8 @@ pub(crate) const EMBEDDING_DROPOUT: &str = "embedding_dropout";
 
 /// The most positions of which rotations are made. Their number is in no tensor of the file.
 const MOST_POSITIONS: usize = 1 << 17;
+/// The most numbers of a table of rotations: those of 131,072 positions with heads of 128 numbers.
+const MOST_ROTATIONS: usize = MOST_POSITIONS << 7;
 
 /// The fields of `config.json` that only ModernBERT has.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +107,13 @@ impl ModernBert {
         }
         if size.positions > MOST_POSITIONS {
             let problem = format!("is {}; at most {MOST_POSITIONS} are supported", size.positions);
+            return wrong("max_position_embeddings", problem);
+        }
+        if size.positions.saturating_mul(size.head) > MOST_ROTATIONS {
+            let problem = format!(
+                "is {}, with heads of {} numbers; at most {MOST_ROTATIONS} numbers are rotated",
+                size.positions, size.head
+            );
             return wrong("max_position_embeddings", problem);
         }
         if let Some(scaling) = fields.get("rope_scaling").filter(|value| !value.is_null()) {
@@ -334,5 +343,6 @@ mod tests {
         };
         assert_eq!(of_size(7, 10), "num_attention_heads");
         assert_eq!(of_size(8, usize::MAX), "max_position_embeddings");
+        assert_eq!(of_size(1 << 40, 8192), "max_position_embeddings");
     }
 }
