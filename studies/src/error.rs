@@ -67,6 +67,14 @@ pub enum StudyError {
         /// The ids of the study.
         known: String,
     },
+    /// The study has no start of this name.
+    #[error("the study has no start `{name}`; it has {known}")]
+    NoStart {
+        /// The name.
+        name: String,
+        /// The names of the study.
+        known: String,
+    },
     /// The base model is not available.
     #[error(transparent)]
     Model(#[from] BaseError),

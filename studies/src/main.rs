@@ -66,6 +66,9 @@ struct StudyArgs {
     /// Train only the variant with this id; may be given several times. The report has every variant with an outcome.
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
+    /// Train only from the start of this name; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    start: Vec<String>,
     /// Threads [default: as many as the machine offers].
     #[arg(long)]
     threads: Option<usize>,
@@ -103,6 +106,7 @@ fn study(args: StudyArgs) -> Result<ExitCode> {
         scale: args.scale,
         threads: args.threads,
         only: args.only,
+        starts: args.start,
         wnut17_url: args.wnut17_url,
     };
     let mut progress = TerminalProgress::new(interrupt_flag()?);

@@ -27,7 +27,7 @@ use nerve_trainer::{
 /// interrupted.
 ///
 /// Each outcome is written to `OUT/outcomes/START/VARIANT.json`, and a variant that has one is not trained again. The report
-/// contains every variant that has an outcome, also those that `only` excludes.
+/// contains every variant that has an outcome, also those that the settings exclude.
 pub fn run_study(
     study: &Study,
     settings: &StudySettings,
@@ -39,6 +39,17 @@ pub fn run_study(
         return Err(StudyError::NoVariant {
             id: unknown.clone(),
             known: ids().collect::<Vec<_>>().join(", "),
+        });
+    }
+    let names = || study.starts.iter().map(|start| start.name.as_str());
+    if let Some(unknown) = settings
+        .starts
+        .iter()
+        .find(|start| names().all(|name| name != *start))
+    {
+        return Err(StudyError::NoStart {
+            name: unknown.clone(),
+            known: names().collect::<Vec<_>>().join(", "),
         });
     }
     let dir = base_dir(&settings.base)?;
@@ -60,7 +71,8 @@ pub fn run_study(
                 .join("outcomes")
                 .join(&start.name)
                 .join(format!("{}.json", variant.id));
-            if is_wanted(settings, variant) {
+            let is_wanted = is_wanted(settings, start, variant);
+            if is_wanted {
                 announce(&format!("{} from {}", variant.name, start.name));
             }
             let run_dir = settings.out.join("runs").join(&start.name).join(&variant.id);
@@ -69,7 +81,7 @@ pub fn run_study(
                     None => outcome,
                     Some(option) => return Err(StudyError::OtherOptions { path: kept, option }),
                 },
-                None if !is_wanted(settings, variant) => continue,
+                None if !is_wanted => continue,
                 None => match run(settings, variant, start, options, hooks)? {
                     Some(outcome) => {
                         write_json(&kept, &outcome)?;
@@ -95,8 +107,9 @@ pub fn run_study(
     Ok(Some(found))
 }
 
-fn is_wanted(settings: &StudySettings, variant: &Variant) -> bool {
-    settings.only.is_empty() || settings.only.contains(&variant.id)
+fn is_wanted(settings: &StudySettings, start: &Start, variant: &Variant) -> bool {
+    let names = |wanted: &[String], name| wanted.is_empty() || wanted.contains(name);
+    names(&settings.only, &variant.id) && names(&settings.starts, &start.name)
 }
 
 /// Removes the checkpoints of a run, if it has any.

@@ -21,6 +21,8 @@ pub struct StudySettings {
     pub threads: Option<usize>,
     /// Ids of the variants to train; all if empty.
     pub only: Vec<String>,
+    /// Names of the starts to train from; all if empty.
+    pub starts: Vec<String>,
     /// URL from which `wnut17` is downloaded; the authors' repository if absent.
     pub wnut17_url: Option<String>,
 }

@@ -64,6 +64,7 @@ fn settings(dir: &Path) -> StudySettings {
         scale: "1/2".parse().unwrap(),
         threads: Some(1),
         only: Vec::new(),
+        starts: Vec::new(),
         wnut17_url: None,
     }
 }
@@ -248,6 +249,20 @@ fn a_part_of_a_study_is_named_rightly_and_leaves_the_report_whole() {
         .unwrap()
         .unwrap();
     assert_eq!(part.outcomes.len(), 1);
+    let from = |start: &str| StudySettings {
+        starts: vec![start.to_owned()],
+        ..only("reference")
+    };
+    let error = run_study(&study, &from("nowhere"), &mut [], |_| ()).unwrap_err();
+    assert!(
+        matches!(&error, StudyError::NoStart { name, known } if name == "nowhere" && known.contains("scratch")),
+        "{error}"
+    );
+    let part = run_study(&study, &from("base"), &mut [], |_| ())
+        .unwrap()
+        .unwrap();
+    assert!(part.outcome("base", "reference").is_some());
+    assert!(part.outcome("scratch", "reference").is_none());
     let whole = ran(dir.path(), &mut Vec::new());
     let mut announced = Vec::new();
     let again = run_study(&study, &only("wild"), &mut [], |name| {
