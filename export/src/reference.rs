@@ -6,24 +6,18 @@ mod relative;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use nerve_repository::relative_position::bucket;
-use nerve_repository::{Activation, Checkpoint, CheckpointError, Family, POSITION_BIAS, RelativeAttention};
+use nerve_repository::{
+    Activation, Architecture, Checkpoint, CheckpointError, POSITION_BIAS, RelativeAttention,
+};
 
 use crate::reference::relative::RelativeTerms;
 
 /// The label logits of one unpadded sequence of token ids, `[length, labels]`, row-major.
 pub(crate) fn logits(checkpoint: &Checkpoint, ids: &[u32]) -> Result<Vec<f32>, CheckpointError> {
     let forward = Forward { checkpoint };
-    let states = match checkpoint.config.family {
-        Family::Bert
-        | Family::DistilBert
-        | Family::Roberta
-        | Family::XlmRoberta
-        | Family::Camembert
-        | Family::Mpnet
-        | Family::Electra
-        | Family::Albert
-        | Family::DebertaV2 => forward.bert(ids)?,
-        Family::ModernBert => forward.modern_bert(ids)?,
+    let states = match checkpoint.config.family.architecture() {
+        Architecture::Bert | Architecture::Deberta => forward.bert(ids)?,
+        Architecture::ModernBert => forward.modern_bert(ids)?,
     };
     let logits = forward.linear("classifier", &states, checkpoint.labels.len())?;
     Ok(logits.iter().copied().collect())
@@ -147,9 +141,9 @@ impl Forward<'_> {
     /// How distances enter the attention scores; `None` for a family in which they do not.
     fn relative_attention(&self) -> Result<Option<RelativeAttention>, CheckpointError> {
         let config = &self.checkpoint.config;
-        match config.family {
-            Family::DebertaV2 => Ok(Some(config.relative_attention("config.json".as_ref())?)),
-            _ => Ok(None),
+        match config.family.architecture() {
+            Architecture::Deberta => Ok(Some(config.relative_attention()?)),
+            Architecture::Bert | Architecture::ModernBert => Ok(None),
         }
     }
 

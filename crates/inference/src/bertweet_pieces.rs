@@ -216,7 +216,8 @@ impl Model for BertweetPieces {
         }
         let parts = normalized.split(' ').filter(|part| !part.is_empty());
         let mut tokens: Vec<Token> = parts.flat_map(|part| self.tokens(part)).collect();
-        // What was normalized is one place of the text: that of the first token.
+        // The parts of a normalized word have no places of their own: the first token has that of the word, and the others are empty
+        // at its end.
         for (at, token) in tokens.iter_mut().enumerate() {
             token.offsets = (if at == 0 { 0 } else { word.len() }, word.len());
         }

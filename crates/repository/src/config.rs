@@ -13,7 +13,7 @@ use crate::family::Family;
 use crate::family::albert::SharedLayers;
 use crate::family::deberta::RelativeAttention;
 use crate::family::modernbert::{EMBEDDING_DROPOUT, ModernBert};
-use crate::family::spec::{EncoderSize, FieldProblem};
+use crate::family::spec::{Architecture, EncoderSize, FieldProblem, MOST_LAYERS};
 use crate::json_file::JsonFile;
 use crate::label_map::id2label;
 
@@ -64,8 +64,6 @@ pub struct ModelConfig {
     pub other: Map<String, Value>,
 }
 
-/// The most layers of a model, far above those of every published one.
-const MOST_LAYERS: usize = 256;
 // If absent, as in `transformers`.
 const INITIALIZER_RANGE: f64 = 0.02;
 
@@ -248,19 +246,24 @@ impl ModelConfig {
         }
         (self.family.check())(&self.other, self.size())
             .map_err(|FieldProblem { field, problem }| value(field, problem))?;
-        if self.family.shared_layers(&self.other).is_some() {
-            let (groups, layers) = (self.numbered_layers(), self.num_hidden_layers);
-            if groups > layers {
-                let problem = format!("is {groups}, more than the {layers} of {}", keys.layers);
-                return Err(value(SharedLayers::GROUPS, problem));
-            }
+        let (groups, layers) = (self.numbered_layers(), self.num_hidden_layers);
+        if groups > layers {
+            let problem = format!("is {groups}, more than the {layers} of {}", keys.layers);
+            return Err(value(SharedLayers::GROUPS, problem));
         }
         // Before the weights are read, whose size does not bound the layers that share them.
-        let (layers, applied) = (self.num_hidden_layers, self.layer_count());
+        let applied = self.layer_count();
         if applied > MOST_LAYERS {
             let problem =
                 format!("is {layers}, which makes {applied} layers; at most {MOST_LAYERS} are supported");
             return Err(value(keys.layers, problem));
+        }
+        if self.pad_token_id as usize >= self.vocab_size {
+            let problem = format!(
+                "is {}, which is no id of a vocabulary of {}",
+                self.pad_token_id, self.vocab_size
+            );
+            return Err(value("pad_token_id", problem));
         }
         let epsilon = self.layer_norm_eps;
         if !(epsilon.is_finite() && epsilon >= 0.0) {
@@ -350,7 +353,7 @@ impl ModelConfig {
     pub fn set_dropout(&mut self, hidden: Option<f64>, attention: Option<f64>) {
         if let Some(hidden) = hidden {
             self.hidden_dropout_prob = hidden;
-            if self.family == Family::ModernBert {
+            if self.family.architecture() == Architecture::ModernBert {
                 self.other.insert(EMBEDDING_DROPOUT.to_owned(), hidden.into());
             }
         }
@@ -382,15 +385,14 @@ impl ModelConfig {
 
     /// How many layers are applied, one after the other.
     pub fn layer_count(&self) -> usize {
-        let shared = self.family.shared_layers(&self.other);
-        self.num_hidden_layers
-            .saturating_mul(shared.map_or(1, |shared| shared.inner))
+        let inner = self.shared_layers().map_or(1, |shared| shared.inner);
+        self.num_hidden_layers.saturating_mul(inner)
     }
 
     /// The beginning of the names of the tensors of the layer that is applied at this index (see [`Family`]). Layers that share
     /// their weights have the same one.
     pub fn layer_name(&self, index: usize) -> String {
-        match self.family.shared_layers(&self.other) {
+        match self.shared_layers() {
             Some(shared) => shared.name(index, self.num_hidden_layers),
             None => format!("bert.encoder.layer.{index}"),
         }
@@ -398,24 +400,24 @@ impl ModelConfig {
 
     /// The number of N in the names `bert.encoder.layer.N.` of tensors: groups where layers share their weights, else layers.
     pub fn numbered_layers(&self) -> usize {
-        let shared = self.family.shared_layers(&self.other);
-        shared.map_or(self.num_hidden_layers, |shared| shared.groups)
+        self.shared_layers()
+            .map_or(self.num_hidden_layers, |shared| shared.groups)
+    }
+
+    /// How the layers share weights; `None` if each layer has its own. [`Self::validate`] refuses fields that say neither.
+    fn shared_layers(&self) -> Option<SharedLayers> {
+        let shares = self.family.shares_layers();
+        shares.then(|| SharedLayers::of(&self.other).ok()).flatten()
     }
 
     /// Whether the linear layer `bert.embeddings_project` follows the normalized embeddings.
     pub fn projects_embeddings(&self) -> bool {
-        self.family.always_projects() || self.embedding_size != self.hidden_size
+        self.family.shares_layers() || self.embedding_size != self.hidden_size
     }
 
-    /// How distances enter the attention scores of DeBERTa-v3; an error for another model, which names `path`.
-    pub fn relative_attention(&self, path: &Path) -> Result<RelativeAttention, ConfigError> {
-        RelativeAttention::of(&self.other, self.size()).map_err(|FieldProblem { field, problem }| {
-            ConfigError::Value {
-                path: path.to_owned(),
-                field,
-                problem,
-            }
-        })
+    /// How distances enter the attention scores of DeBERTa-v3. An error for values that [`Self::validate`] refuses.
+    pub fn relative_attention(&self) -> Result<RelativeAttention, FieldProblem> {
+        RelativeAttention::of(&self.other, self.size())
     }
 
     /// Width of one attention head.

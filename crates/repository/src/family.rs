@@ -2,10 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::activation::Activation;
-use crate::family::albert::SharedLayers;
 use crate::family::spec::{
-    ConfigDefaults, ConfigKeys, EncoderSize, FamilySpec, FieldProblem, FirstPosition, MaskedHead,
+    Architecture, ConfigDefaults, ConfigKeys, EncoderSize, FamilySpec, FieldProblem, FirstPosition,
+    MaskedHead,
 };
 use crate::relative_position::BUCKETS;
 
@@ -75,6 +74,11 @@ impl Family {
             .find(|family| family.model_type() == model_type)
     }
 
+    /// The kind of its encoder.
+    pub fn architecture(self) -> Architecture {
+        self.spec().architecture
+    }
+
     /// The `model_type` in `config.json`.
     pub fn model_type(self) -> &'static str {
         self.spec().model_type
@@ -120,25 +124,9 @@ impl Family {
         self.spec().masked_head
     }
 
-    /// The activation of the head that predicts masked tokens, if that of the layers is `layers`.
-    pub fn masked_activation(self, layers: Activation) -> Activation {
-        match self {
-            Self::Electra => Activation::Gelu,
-            _ => layers,
-        }
-    }
-
-    /// How the layers share weights, by the fields that only this family has; `None` if each layer has its own.
-    pub(crate) fn shared_layers(self, fields: &Map<String, Value>) -> Option<SharedLayers> {
-        match self {
-            Self::Albert => SharedLayers::of(fields).ok(),
-            _ => None,
-        }
-    }
-
-    /// Whether a linear layer follows the normalized embeddings even where they are as wide as the hidden states.
-    pub(crate) fn always_projects(self) -> bool {
-        self == Self::Albert
+    /// Whether layers may share their weights, and a linear layer always follows the normalized embeddings.
+    pub(crate) fn shares_layers(self) -> bool {
+        self.spec().shares_layers
     }
 
     /// The id of the padding token if the configuration has none.

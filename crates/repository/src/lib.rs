@@ -43,7 +43,7 @@ pub use config_error::ConfigError;
 pub use dataset_address::HubDataset;
 pub use family::deberta::RelativeAttention;
 pub use family::modernbert::ModernBert;
-pub use family::spec::{FieldProblem, MaskedHead};
+pub use family::spec::{Architecture, FieldProblem, MaskedHead};
 pub use family::{Family, POSITION_BIAS};
 pub use file_info::FileInfo;
 pub use files::{FileError, create_dir_synced, parent, rename_synced, set_readable, sync, write_synced};

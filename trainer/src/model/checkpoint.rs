@@ -41,9 +41,9 @@ pub enum CheckpointError {
         rows: usize,
     },
     /// Nerve does not continue the pre-training of the family.
-    #[error("{}: `pretrain` does not support model_type `{model_type}`", path.display())]
+    #[error("{}: model_type is `{model_type}`, which `pretrain` does not support; train it directly, or pre-train a base of another family", path.display())]
     NoMaskedHead {
-        /// The file of the weights.
+        /// The `config.json`.
         path: PathBuf,
         /// The family.
         model_type: &'static str,

@@ -128,7 +128,8 @@ impl MaskedModel {
             pass.multiplier,
             &pass.weights,
         )?;
-        let x = activation(&x, config.family.masked_activation(config.hidden_act))?;
+        let of_head = config.family.masked_head().and_then(|head| head.activation);
+        let x = activation(&x, of_head.unwrap_or(config.hidden_act))?;
         let x = layer_norm(
             &x,
             &tensor(NORM_WEIGHT)?,

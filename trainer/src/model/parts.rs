@@ -1,10 +1,13 @@
 //! Layers that the networks of several families have.
 
 use candle_core::{DType, Result, Tensor};
+use nerve_repository::{Activation, ModelConfig};
 
 use crate::model::pass::Pass;
+use crate::ops::feed_forward::{FeedForward, feed_forward};
 use crate::ops::layer_norm::{NormLayer, layer_norm};
 use crate::ops::linear::{LinearLayer, linear};
+use crate::ops::residual::Residual;
 
 /// Yields a parameter by its name (see [`nerve_repository::Family`]).
 pub(super) type Tensors<'t> = &'t dyn Fn(&str) -> Result<Tensor>;
@@ -73,5 +76,43 @@ impl Norm {
     /// Normalizes each row.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         layer_norm(x, &self.0.gamma, &self.0.beta, self.0.eps)
+    }
+}
+
+/// The feed-forward sub-layer of a layer with BERT's names, with its residual connection and normalization.
+pub(super) struct FeedForwardPart {
+    wide: Dense,
+    narrow: Dense,
+    norm: Norm,
+    activation: Activation,
+    /// The dropout probability of its output.
+    dropout: f64,
+}
+
+impl FeedForwardPart {
+    /// The sub-layer of the layer whose tensors' names begin with `layer`.
+    pub(super) fn new(layer: &str, dropout: f64, config: &ModelConfig, tensor: Tensors<'_>) -> Result<Self> {
+        let norm = format!("{layer}.output.LayerNorm");
+        Ok(Self {
+            wide: Dense::new(&format!("{layer}.intermediate.dense"), tensor)?,
+            narrow: Dense::new(&format!("{layer}.output.dense"), tensor)?,
+            norm: Norm::new(&norm, config.layer_norm_eps, tensor)?,
+            activation: config.hidden_act,
+            dropout,
+        })
+    }
+
+    /// `[tokens, hidden]` of the same.
+    pub(super) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let layers = FeedForward {
+            wide: self.wide.layer(),
+            activation: self.activation,
+            narrow: self.narrow.layer(),
+            residual: Residual {
+                mask: pass.dropout.next(self.dropout),
+                norm: self.norm.layer(),
+            },
+        };
+        feed_forward(x, layers, pass.multiplier, &pass.weights)
     }
 }

@@ -1,18 +1,19 @@
 //! Scaled dot-product attention (Vaswani et al. 2017) over sequences of different lengths, without padding.
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use nerve_kernels::Matrix;
 use pulp::Arch;
 
+use crate::ops::heads::heads_of;
 use crate::ops::mask::Mask;
 use crate::ops::matrix::{Into, multiply};
 use crate::ops::plain;
 use crate::ops::position_bias::{BiasGradient, PositionBias};
 use crate::ops::values::{slice, values};
 use crate::ops::vector::{dot, exp, max, sum};
+use crate::ops::weights::in_graph;
 
 /// Multi-head self-attention within each sequence: `[tokens, heads * size]`.
 ///
@@ -40,12 +41,7 @@ pub(crate) fn attention(
     }
     let is_tracked = q.track_op() || k.track_op() || v.track_op();
     let learns_bias = bias.is_some_and(|bias| bias.table.is_variable());
-    // candle runs no backward pass of an operator whose inputs are all outside the graph.
-    let leaf = match learns_bias && !is_tracked {
-        true => Some(Var::from_tensor(q)?),
-        false => None,
-    };
-    let q = leaf.as_ref().map_or(q, |leaf| leaf.as_tensor());
+    let q = in_graph(q, learns_bias && !is_tracked)?;
     let operator = Attention {
         options: AttentionOptions {
             cu_seqlens: cu_seqlens.clone(),
@@ -96,40 +92,6 @@ struct Attention {
     weights: Mutex<Vec<f32>>,
 }
 
-/// One attention head of one sequence.
-struct Head {
-    /// Its number among the heads of the sequence.
-    number: usize,
-    /// The index of its first element in a `[tokens, heads * size]` tensor.
-    start: usize,
-    /// The number of tokens of the sequence.
-    length: usize,
-    /// The range of its `length * length` attention weights in the weights of all heads.
-    weights: Range<usize>,
-}
-
-impl AttentionOptions {
-    fn heads(&self, size: usize) -> impl Iterator<Item = Head> + '_ {
-        let mut weights = 0;
-        self.cu_seqlens
-            .windows(2)
-            .map(|pair| (pair[0], pair[1] - pair[0]))
-            .filter(|(_, length)| *length > 0)
-            .flat_map(move |(token, length)| (0..self.heads).map(move |head| (token, length, head)))
-            .map(move |(token, length, head)| {
-                let start = token * self.heads * size + head * size;
-                let from = weights;
-                weights += length * length;
-                Head {
-                    number: head,
-                    start,
-                    length,
-                    weights: from..weights,
-                }
-            })
-    }
-}
-
 /// Replaces each row of scores by its softmax.
 pub(super) fn softmax_rows(scores: &mut [f32], width: usize) {
     Arch::new().dispatch(
@@ -177,21 +139,17 @@ impl AttentionOptions {
         let size = width / self.heads;
         let scale = 1.0 / (size as f32).sqrt();
         let mut out = vec![0f32; q.len()];
-        let total = self.heads(size).last().map_or(0, |head| head.weights.end);
+        let heads = || heads_of(&self.cu_seqlens, self.heads);
+        let total = heads().last().map_or(0, |head| head.weights.end);
         let mut weights = vec![0f32; total];
         let mut dropped = Vec::new();
         let biases = match &self.bias {
             None => None,
             Some(bias) => Some(bias.by_distance()?),
         };
-        for head in self.heads(size) {
-            let Head {
-                number,
-                start,
-                length,
-                ..
-            } = head;
-            let from = head.weights.start;
+        for head in heads() {
+            let (number, length, from) = (head.number, head.length, head.weights.start);
+            let start = head.start(width, size);
             let scores = &mut weights[head.weights];
             let part = |x| Matrix::new(x, length, size, width);
             let into = match &biases {
@@ -249,14 +207,9 @@ impl AttentionOptions {
         let (mut dropped, mut scores) = (Vec::new(), Vec::new());
         let learned = self.bias.as_ref().filter(|bias| bias.table.is_variable());
         let mut dbias = learned.map(|_| BiasGradient::new(self.heads));
-        for head in self.heads(size) {
-            let Head {
-                number,
-                start,
-                length,
-                ..
-            } = head;
-            let from = head.weights.start;
+        for head in heads_of(&self.cu_seqlens, self.heads) {
+            let (number, length, from) = (head.number, head.length, head.weights.start);
+            let start = head.start(width, size);
             let weights = &weights[head.weights];
             let part = |x| Matrix::new(x, length, size, width);
             let dout = part(&dout[start..]);

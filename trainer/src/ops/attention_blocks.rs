@@ -2,34 +2,10 @@
 
 use std::ops::Range;
 
+use crate::ops::heads::Head;
+
 /// The queries whose scores are computed together. Their scores are the only ones in memory.
 const BLOCK: usize = 64;
-
-/// One head of one sequence.
-pub(super) struct Head {
-    /// The index of its first query in the packed rows.
-    pub(super) start: usize,
-    /// The number of tokens of the sequence.
-    pub(super) length: usize,
-    /// The index of the weight of its first query and key for the dropout mask, as if all weights were computed.
-    pub(super) first_weight: usize,
-}
-
-/// The heads of all sequences.
-pub(super) fn heads_of(cu_seqlens: &[usize], heads: usize, size: usize) -> impl Iterator<Item = Head> {
-    let mut weights = 0;
-    let sequences = cu_seqlens.windows(2).map(|pair| (pair[0], pair[1] - pair[0]));
-    let all = sequences.flat_map(move |(token, length)| (0..heads).map(move |head| (token, length, head)));
-    all.map(move |(token, length, head)| {
-        let first_weight = weights;
-        weights += length * length;
-        Head {
-            start: (token * 3 * heads + head) * size,
-            length,
-            first_weight,
-        }
-    })
-}
 
 /// Queries that are computed together and the keys that at least one of them attends to, by their positions in a sequence.
 pub(super) struct Block {
@@ -64,7 +40,7 @@ impl Block {
         head: &Head,
         reach: Option<usize>,
     ) -> impl Iterator<Item = (Range<usize>, usize)> + use<> {
-        let (length, first, keys) = (head.length, head.first_weight, self.keys.clone());
+        let (length, first, keys) = (head.length, head.weights.start, self.keys.clone());
         self.queries.clone().map(move |query| {
             let window = window(query, reach, length);
             let weight = first + query * length + window.start;

@@ -7,6 +7,7 @@ use nerve_kernels::Matrix;
 
 use crate::ops::attention::{softmax_gradient, softmax_rows};
 use crate::ops::distance_rows::Order;
+use crate::ops::heads::heads_of;
 use crate::ops::mask::Mask;
 use crate::ops::matrix::{Into, multiply};
 use crate::ops::plain;
@@ -71,8 +72,8 @@ struct DisentangledAttention {
     mask: Option<Mask>,
 }
 
-/// One attention head of one sequence. Its parts of the inputs begin at these elements.
-struct Head {
+/// One attention head of one sequence, and where its parts of the inputs begin.
+struct PositionedHead {
     /// The part of the first token.
     tokens: usize,
     /// The number of tokens.
@@ -97,12 +98,12 @@ struct Inputs<'d> {
 
 impl<'d> Inputs<'d> {
     /// A head's part of the tokens' rows.
-    fn of_tokens(&self, rows: &'d [f32], head: &Head) -> Matrix<'d> {
+    fn of_tokens(&self, rows: &'d [f32], head: &PositionedHead) -> Matrix<'d> {
         Matrix::new(&rows[head.tokens..], head.length, self.size, self.width)
     }
 
     /// A head's part of the rows of relative positions.
-    fn of_positions(&self, rows: &'d [f32], head: &Head) -> Matrix<'d> {
+    fn of_positions(&self, rows: &'d [f32], head: &PositionedHead) -> Matrix<'d> {
         Matrix::new(&rows[head.positions..], head.reached, self.size, self.width)
     }
 }
@@ -117,32 +118,24 @@ struct Buffers {
 }
 
 impl DisentangledAttention {
-    fn heads(&self, width: usize) -> impl Iterator<Item = Head> + '_ {
+    fn heads(&self, width: usize) -> impl Iterator<Item = PositionedHead> + '_ {
         let size = width / self.heads;
         let tokens = self.cu_seqlens.last().copied().unwrap_or_default();
-        let mut weights = 0;
-        self.cu_seqlens
-            .windows(2)
-            .map(|pair| (pair[0], pair[1] - pair[0]))
-            .filter(|(_, length)| *length > 0)
-            .flat_map(move |(token, length)| (0..self.heads).map(move |head| (token, length, head)))
-            .map(move |(token, length, head)| {
-                let reached = self.positions.rows.of_length(length);
-                let before = weights;
-                weights += length * length;
-                Head {
-                    tokens: token * width + head * size,
-                    length,
-                    positions: (tokens + reached.start) * width + head * size,
-                    reached: reached.len(),
-                    weights: before,
-                }
-            })
+        heads_of(&self.cu_seqlens, self.heads).map(move |head| {
+            let reached = self.positions.rows.of_length(head.length);
+            PositionedHead {
+                tokens: head.start(width, size),
+                length: head.length,
+                positions: (tokens + reached.start) * width + head.number * size,
+                reached: reached.len(),
+                weights: head.weights.start,
+            }
+        })
     }
 
     /// Writes the attention weights of a head before dropout, `[length, length]`.
-    fn weights(&self, inputs: &Inputs, head: &Head, weights: &mut Vec<f32>, buffers: &mut Buffers) {
-        let Head { length, reached, .. } = *head;
+    fn weights(&self, inputs: &Inputs, head: &PositionedHead, weights: &mut Vec<f32>, buffers: &mut Buffers) {
+        let PositionedHead { length, reached, .. } = *head;
         let (q, k) = (inputs.of_tokens(inputs.q, head), inputs.of_tokens(inputs.k, head));
         let square = length * length;
         let products = &mut buffers.products;
@@ -287,7 +280,7 @@ impl DisentangledAttention {
     fn add_score_gradients(
         &self,
         inputs: &Inputs,
-        head: &Head,
+        head: &PositionedHead,
         dscores: &[f32],
         buffers: &mut Buffers,
         dq: &mut [f32],

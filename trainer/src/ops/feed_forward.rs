@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use nerve_repository::Activation;
 
 use crate::ops::activation;
@@ -10,7 +10,7 @@ use crate::ops::linear::{LinearLayer, linear};
 use crate::ops::multiplier::Multiplier;
 use crate::ops::residual::Residual;
 use crate::ops::values::{slice, values};
-use crate::ops::weights::WeightGradients;
+use crate::ops::weights::{WeightGradients, in_graph};
 
 /// The layers of the sub-layer.
 #[derive(Clone, Debug)]
@@ -46,12 +46,7 @@ pub(crate) fn feed_forward(
         .iter()
         .any(|layer| layer.is_variable());
     let is_trained = is_trained || layers.residual.norm.is_variable();
-    // candle runs no backward pass of an operator whose inputs are all outside the graph.
-    let leaf = match is_trained && !x.track_op() {
-        true => Some(Var::from_tensor(x)?),
-        false => None,
-    };
-    let x = leaf.as_ref().map_or(x, |leaf| leaf.as_tensor());
+    let x = &in_graph(x, is_trained)?;
     x.apply_op1(Operator {
         keep: x.track_op(),
         layers,
@@ -68,7 +63,7 @@ impl FeedForward {
         let h = linear(x, &wide.weight, &wide.bias, multiplier, gradients)?;
         let h = activation::activation(&h, self.activation)?;
         let output = linear(&h, &narrow.weight, &narrow.bias, multiplier, gradients)?;
-        self.residual.plain(&output, x)
+        self.residual.apply(&output, x)
     }
 }
 
@@ -134,6 +129,8 @@ impl CustomOp1 for Operator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::Var;
+
     use crate::ops::check::{assert_close, assert_gradients_in, random};
     use crate::ops::dropout::Dropout;
     use crate::ops::layer_norm::NormLayer;

@@ -13,6 +13,7 @@ pub(crate) mod distance_rows;
 pub(crate) mod dropout;
 pub(crate) mod feed_forward;
 pub(crate) mod gated;
+mod heads;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 mod mask;

@@ -45,8 +45,8 @@ impl Residual {
         self.norm.backward(sum, dy, gradients)
     }
 
-    /// The same on any device, inside the graph.
-    pub(super) fn plain(&self, output: &Tensor, x: &Tensor) -> Result<Tensor> {
+    /// `norm(x + dropout(output))` inside the graph, on any device.
+    pub(crate) fn apply(&self, output: &Tensor, x: &Tensor) -> Result<Tensor> {
         let dropped = match self.mask {
             Some(mask) if output.device().is_cpu() => output.apply_op1(mask)?,
             Some(mask) => plain::dropout(output, mask)?,

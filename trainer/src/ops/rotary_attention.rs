@@ -11,7 +11,8 @@ use nerve_kernels::Matrix;
 use pulp::Arch;
 
 use crate::ops::attention::{softmax_gradient, softmax_rows};
-use crate::ops::attention_blocks::{Block, Head, blocks, heads_of};
+use crate::ops::attention_blocks::{Block, blocks};
+use crate::ops::heads::{Head, heads_of};
 use crate::ops::mask::Mask;
 use crate::ops::matrix::{Into, multiply};
 use crate::ops::rotary::RotaryHeads;
@@ -83,11 +84,6 @@ impl RotaryAttention {
         (size, width, 3 * width)
     }
 
-    /// The heads of all sequences with tokens.
-    fn heads(&self, size: usize) -> impl Iterator<Item = Head> {
-        heads_of(&self.cu_seqlens, self.heads.heads, size).filter(|head| head.length > 0)
-    }
-
     /// The rotated rows of a head, `[length, size]`, which begin at `rows` and are `stride` apart.
     fn rotated(&self, rows: &[f32], stride: usize, out: &mut [f32]) {
         let size = 2 * self.heads.rotary.pairs;
@@ -151,15 +147,14 @@ impl CustomOp1 for RotaryAttention {
         let qkv = slice(qkv, layout)?;
         let mut out = vec![0f32; tokens * width];
         let (mut q, mut k, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-        for head in self.heads(size) {
-            let length = head.length;
+        for head in heads_of(&self.cu_seqlens, self.heads.heads) {
+            let (length, start) = (head.length, head.start(stride, size));
             q.resize(length * size, 0.0);
             k.resize(length * size, 0.0);
-            self.rotated(&qkv[head.start..], stride, &mut q);
-            self.rotated(&qkv[head.start + width..], stride, &mut k);
-            let v = &qkv[head.start + 2 * width..];
-            // The same head of the same token in rows that have no keys and values.
-            let out = &mut out[head.start / stride * width + head.start % stride..];
+            self.rotated(&qkv[start..], stride, &mut q);
+            self.rotated(&qkv[start + width..], stride, &mut k);
+            let v = &qkv[start + 2 * width..];
+            let out = &mut out[head.start(width, size)..];
             for block in blocks(length, self.heads.reach) {
                 self.weigh(&head, &block, &q, &k, &mut weights);
                 if let Some(mask) = self.mask {
@@ -189,17 +184,17 @@ impl CustomOp1 for RotaryAttention {
         let (mut q, mut k, mut weights) = (Vec::new(), Vec::new(), Vec::new());
         let (mut dq, mut dk) = (Vec::new(), Vec::new());
         let (mut dropped, mut scores) = (Vec::new(), Vec::new());
-        for head in self.heads(size) {
-            let length = head.length;
+        for head in heads_of(&self.cu_seqlens, self.heads.heads) {
+            let (length, start) = (head.length, head.start(stride, size));
             q.resize(length * size, 0.0);
             k.resize(length * size, 0.0);
-            self.rotated(&qkv[head.start..], stride, &mut q);
-            self.rotated(&qkv[head.start + width..], stride, &mut k);
+            self.rotated(&qkv[start..], stride, &mut q);
+            self.rotated(&qkv[start + width..], stride, &mut k);
             dq.resize(length * size, 0.0);
             dk.clear();
             dk.resize(length * size, 0.0);
-            let v = &qkv[head.start + 2 * width..];
-            let dout = &dout[head.start / stride * width + head.start % stride..];
+            let v = &qkv[start + 2 * width..];
+            let dout = &dout[head.start(width, size)..];
             for block in blocks(length, self.heads.reach) {
                 let (rows, columns) = (block.queries.len(), block.keys.len());
                 self.weigh(&head, &block, &q, &k, &mut weights);
@@ -223,7 +218,7 @@ impl CustomOp1 for RotaryAttention {
                     1.0,
                     Matrix::new(&dropped, rows, columns, columns).transposed(),
                     dout,
-                    &mut dqkv[head.start + 2 * width + block.keys.start * stride..],
+                    &mut dqkv[start + 2 * width + block.keys.start * stride..],
                     stride,
                     Into::Add,
                 );
@@ -253,8 +248,8 @@ impl CustomOp1 for RotaryAttention {
                     Into::Add,
                 );
             }
-            self.rotated_back(&dq, &mut dqkv[head.start..], stride);
-            self.rotated_back(&dk, &mut dqkv[head.start + width..], stride);
+            self.rotated_back(&dq, &mut dqkv[start..], stride);
+            self.rotated_back(&dk, &mut dqkv[start + width..], stride);
         }
         Tensor::from_vec(dqkv, shape, gradient.device()).map(Some)
     }

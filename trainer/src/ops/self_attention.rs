@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 use crate::ops::attention::{AttentionOptions, attention, check};
 use crate::ops::linear::{LinearLayer, linear};
@@ -11,7 +11,7 @@ use crate::ops::multiplier::Multiplier;
 use crate::ops::position_bias::PositionBias;
 use crate::ops::residual::Residual;
 use crate::ops::values::{slice, values};
-use crate::ops::weights::WeightGradients;
+use crate::ops::weights::{WeightGradients, in_graph};
 
 /// The layers of the sub-layer.
 #[derive(Clone, Debug)]
@@ -61,12 +61,7 @@ pub(crate) fn self_attention(
     let is_trained = linear_layers().any(LinearLayer::is_variable)
         || layers.residual.norm.is_variable()
         || layers.bias.as_ref().is_some_and(|bias| bias.table.is_variable());
-    // candle runs no backward pass of an operator whose inputs are all outside the graph.
-    let leaf = match is_trained && !x.track_op() {
-        true => Some(Var::from_tensor(x)?),
-        false => None,
-    };
-    let x = leaf.as_ref().map_or(x, |leaf| leaf.as_tensor());
+    let x = &in_graph(x, is_trained)?;
     x.apply_op1(Operator {
         keep: x.track_op(),
         layers,
@@ -85,7 +80,7 @@ impl SelfAttention {
         let (q, k, v) = (project(q, x)?, project(k, x)?, project(v, x)?);
         let bias = self.bias.as_ref();
         let context = attention(&q, &k, &v, &self.cu_seqlens, self.heads, bias, self.mask)?;
-        self.residual.plain(&project(&self.output, &context)?, x)
+        self.residual.apply(&project(&self.output, &context)?, x)
     }
 
     fn attention(&self) -> AttentionOptions {
@@ -177,6 +172,8 @@ impl CustomOp1 for Operator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::Var;
+
     use crate::ops::check::{assert_close, assert_gradients_in, random};
     use crate::ops::dropout::Dropout;
     use crate::ops::layer_norm::NormLayer;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{Result, Tensor, TensorId};
+use candle_core::{Result, Tensor, TensorId, Var};
 
 /// The gradients of the weight matrices of one backward pass.
 ///
@@ -28,5 +28,14 @@ impl WeightGradients {
     pub(crate) fn take(&self, variable: &Tensor) -> Option<Tensor> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(&variable.id())
+    }
+}
+
+/// The input of an operator that adds to [`WeightGradients`]: `x`, or a leaf of the graph with its values if the operator `learns`
+/// and `x` is outside the graph. candle runs no backward pass of an operator whose inputs are all outside the graph.
+pub(super) fn in_graph(x: &Tensor, learns: bool) -> Result<Tensor> {
+    match learns && !x.track_op() {
+        true => Ok(Var::from_tensor(x)?.into_inner()),
+        false => Ok(x.clone()),
     }
 }

@@ -78,8 +78,8 @@ impl Products {
             !matches!(initial, Initial::Destination),
             "a new product has no elements to begin with"
         );
+        // No vector has `usize::MAX` elements, so extents whose product overflows are refused below.
         let length = a.rows().saturating_mul(b.columns());
-        // Panics if no memory is as long.
         let mut out = Vec::with_capacity(length);
         // SAFETY: `out` has the capacity for every element of the product; each element is written, and none is read before.
         unsafe {

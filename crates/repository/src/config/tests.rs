@@ -212,6 +212,10 @@ fn what_makes_no_model_names_its_field() {
         edited("\"num_hidden_layers\": 1", "\"num_hidden_layers\": 1000000000")
             .contains("num_hidden_layers is 1000000000, which makes 1000000000 layers; at most 256")
     );
+    assert!(
+        edited("\"use_cache\": true", "\"pad_token_id\": 10")
+            .contains("pad_token_id is 10, which is no id of a vocabulary of 10")
+    );
     assert!(edited("\"use_cache\": true", "\"layer_norm_eps\": -1.0").contains("layer_norm_eps is -1"));
     assert!(edited("\"use_cache\": true", "\"model_type\": \"t5\"").contains("t5"));
     assert!(edited("\"use_cache\": true", "\"hidden_act\": \"silu\"").contains("silu"));

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::activation::Activation;
 use crate::family::bert::{BERT, DEFAULTS, KEYS};
-use crate::family::spec::{ConfigDefaults, ConfigKeys, FamilySpec, FieldProblem, MaskedHead};
+use crate::family::spec::{ConfigDefaults, ConfigKeys, FamilySpec, FieldProblem, MOST_LAYERS, MaskedHead};
 
 pub(super) const ALBERT: FamilySpec = FamilySpec {
     model_type: "albert",
@@ -32,12 +32,13 @@ pub(super) const ALBERT: FamilySpec = FamilySpec {
         ..DEFAULTS
     },
     wordpiece: false,
-    spaced_words: true,
     masked_head: Some(&MaskedHead {
         dense: "predictions.dense",
         norm: "predictions.LayerNorm",
         bias: "predictions.bias",
+        activation: None,
     }),
+    shares_layers: true,
     check: |fields, _| SharedLayers::of(fields).map(|_| ()),
     ..BERT
 };
@@ -55,10 +56,6 @@ pub(crate) struct SharedLayers {
 impl SharedLayers {
     pub(crate) const GROUPS: &str = "num_hidden_groups";
     const INNER: &str = "inner_group_num";
-    /// The most layers, groups and inner layers: far above those of every published model. Since layers share weights, the file of
-    /// weights does not bound them.
-    pub(crate) const MOST: usize = 1 << 10;
-
     /// Reads the fields that only ALBERT has.
     pub(crate) fn of(fields: &Map<String, Value>) -> Result<Self, FieldProblem> {
         let number = |field: &'static str| match fields.get(field) {
@@ -66,10 +63,10 @@ impl SharedLayers {
             Some(stated) => stated
                 .as_u64()
                 .and_then(|number| usize::try_from(number).ok())
-                .filter(|number| (1..=Self::MOST).contains(number))
+                .filter(|number| (1..=MOST_LAYERS).contains(number))
                 .ok_or_else(|| FieldProblem {
                     field,
-                    problem: format!("is {stated}, not a number from 1 to {}", Self::MOST),
+                    problem: format!("is {stated}, not a number from 1 to {MOST_LAYERS}"),
                 }),
         };
         Ok(Self {

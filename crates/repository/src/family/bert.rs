@@ -1,10 +1,11 @@
 //! BERT (Devlin et al. 2019).
 
 use crate::activation::Activation;
-use crate::family::spec::{ConfigDefaults, ConfigKeys, FamilySpec, FirstPosition, MaskedHead};
+use crate::family::spec::{Architecture, ConfigDefaults, ConfigKeys, FamilySpec, FirstPosition, MaskedHead};
 
 pub(super) const BERT: FamilySpec = FamilySpec {
     model_type: "bert",
+    architecture: Architecture::Bert,
     class: "BertForTokenClassification",
     prefix: "bert.",
     renamed: &[],
@@ -19,7 +20,9 @@ pub(super) const BERT: FamilySpec = FamilySpec {
         dense: "cls.predictions.transform.dense",
         norm: "cls.predictions.transform.LayerNorm",
         bias: "cls.predictions.bias",
+        activation: None,
     }),
+    shares_layers: false,
     check: |_, _| Ok(()),
 };
 

@@ -3,10 +3,11 @@
 use serde_json::{Map, Value};
 
 use crate::family::bert;
-use crate::family::spec::{ConfigDefaults, ConfigKeys, EncoderSize, FamilySpec, FieldProblem, FirstPosition};
+use crate::family::spec::{Architecture, ConfigDefaults, ConfigKeys, EncoderSize, FamilySpec, FieldProblem};
 
 pub(super) const DEBERTA_V2: FamilySpec = FamilySpec {
     model_type: "deberta-v2",
+    architecture: Architecture::Deberta,
     class: "DebertaV2ForTokenClassification",
     prefix: "deberta.",
     renamed: &[
@@ -24,10 +25,7 @@ pub(super) const DEBERTA_V2: FamilySpec = FamilySpec {
         layer_norm_eps: 1e-7,
         ..bert::DEFAULTS
     },
-    spaced_words: true,
-    masked_head: bert::BERT.masked_head,
     wordpiece: false,
-    first_position: FirstPosition::Row(0),
     check: |fields, size| RelativeAttention::of(fields, size).map(drop),
     ..bert::BERT
 };

@@ -1,7 +1,7 @@
 //! DistilBERT (Sanh et al. 2019).
 
-use crate::family::bert::DEFAULTS;
-use crate::family::spec::{ConfigKeys, FamilySpec, FirstPosition, MaskedHead};
+use crate::family::bert::BERT;
+use crate::family::spec::{ConfigKeys, FamilySpec, MaskedHead};
 
 pub(super) const DISTILBERT: FamilySpec = FamilySpec {
     model_type: "distilbert",
@@ -31,16 +31,11 @@ pub(super) const DISTILBERT: FamilySpec = FamilySpec {
         token_types: None,
         layer_norm_eps: None,
     },
-    defaults: &DEFAULTS,
-    default_pad: 0,
-    first_position: FirstPosition::Row(0),
-    position_bias: false,
-    wordpiece: true,
-    spaced_words: true,
     masked_head: Some(&MaskedHead {
         dense: "vocab_transform",
         norm: "vocab_layer_norm",
         bias: "vocab_projector.bias",
+        activation: None,
     }),
-    check: |_, _| Ok(()),
+    ..BERT
 };

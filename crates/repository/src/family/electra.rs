@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::activation::Activation;
 use crate::family::bert::{BERT, KEYS};
 use crate::family::spec::{ConfigKeys, FamilySpec, FieldProblem, MaskedHead};
 
@@ -14,11 +15,11 @@ pub(super) const ELECTRA: FamilySpec = FamilySpec {
         ..KEYS
     },
     // That of its generators; a discriminator has none.
-    spaced_words: true,
     masked_head: Some(&MaskedHead {
         dense: "generator_predictions.dense",
         norm: "generator_predictions.LayerNorm",
         bias: "generator_lm_head.bias",
+        activation: Some(Activation::Gelu),
     }),
     check: |fields, _| check(fields),
     ..BERT

@@ -5,10 +5,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::activation::Activation;
-use crate::family::spec::{ConfigDefaults, ConfigKeys, EncoderSize, FamilySpec, FieldProblem, FirstPosition};
+use crate::family::spec::{
+    Architecture, ConfigDefaults, ConfigKeys, EncoderSize, FamilySpec, FieldProblem, FirstPosition,
+};
 
 pub(super) const MODERNBERT: FamilySpec = FamilySpec {
     model_type: "modernbert",
+    architecture: Architecture::ModernBert,
     class: "ModernBertForTokenClassification",
     prefix: "model.",
     renamed: &[
@@ -49,6 +52,7 @@ pub(super) const MODERNBERT: FamilySpec = FamilySpec {
     wordpiece: false,
     spaced_words: false,
     masked_head: None,
+    shares_layers: false,
     check: |fields, size| ModernBert::read(fields, size).map(drop),
 };
 

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::family::bert::{DEFAULTS, KEYS};
+use crate::family::bert::{BERT, KEYS};
 use crate::family::roberta::MASKED_HEAD;
-use crate::family::spec::{ConfigKeys, EncoderSize, FamilySpec, FieldProblem, FirstPosition};
+use crate::family::spec::{ConfigKeys, FamilySpec, FieldProblem, FirstPosition};
 use crate::relative_position::BUCKETS;
 
 pub(super) const MPNET: FamilySpec = FamilySpec {
@@ -23,18 +23,17 @@ pub(super) const MPNET: FamilySpec = FamilySpec {
         token_types: None,
         ..KEYS
     },
-    defaults: &DEFAULTS,
     default_pad: 1,
     // `transformers` counts from behind the id 1, whatever `pad_token_id` is.
     first_position: FirstPosition::Row(2),
     position_bias: true,
     wordpiece: false,
-    spaced_words: true,
     masked_head: Some(&MASKED_HEAD),
-    check,
+    check: |fields, _| check(fields),
+    ..BERT
 };
 
-fn check(fields: &Map<String, Value>, _size: EncoderSize) -> Result<(), FieldProblem> {
+fn check(fields: &Map<String, Value>) -> Result<(), FieldProblem> {
     const FIELD: &str = "relative_attention_num_buckets";
     match fields.get(FIELD) {
         Some(stated) if *stated != BUCKETS => Err(FieldProblem {

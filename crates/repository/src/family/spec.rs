@@ -5,9 +5,13 @@ use thiserror::Error;
 
 use crate::activation::Activation;
 
+/// The most layers of a model, applied one after the other: far above those of every published one.
+pub(crate) const MOST_LAYERS: usize = 256;
+
 /// How the files of a family differ from BERT's.
 pub(crate) struct FamilySpec {
     pub(crate) model_type: &'static str,
+    pub(crate) architecture: Architecture,
     /// The class of the token classifier in `transformers`.
     pub(crate) class: &'static str,
     /// The prefix of the encoder's tensor names in the file of a model with a head.
@@ -27,8 +31,21 @@ pub(crate) struct FamilySpec {
     pub(crate) spaced_words: bool,
     /// The head that predicts masked tokens; `None` if Nerve does not train it.
     pub(crate) masked_head: Option<&'static MaskedHead>,
+    /// Whether layers may share their weights, and a linear layer always follows the normalized embeddings.
+    pub(crate) shares_layers: bool,
     /// Checks the fields that only this family has.
     pub(crate) check: fn(&Map<String, Value>, EncoderSize) -> Result<(), FieldProblem>,
+}
+
+/// The kind of a family's encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// Normalization after each sub-layer, and positions in a table or as a bias of scores (Devlin et al. 2019).
+    Bert,
+    /// Disentangled attention (He et al. 2021).
+    Deberta,
+    /// Normalization before each sub-layer, rotary positions, windows and gated units (Warner et al. 2024).
+    ModernBert,
 }
 
 /// The sizes of an encoder that fields of a family depend on.
@@ -101,4 +118,6 @@ pub struct MaskedHead {
     pub norm: &'static str,
     /// The bias of the decoder.
     pub bias: &'static str,
+    /// The activation after the dense layer; `None` if it is that of the layers.
+    pub activation: Option<Activation>,
 }

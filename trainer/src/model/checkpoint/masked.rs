@@ -29,10 +29,11 @@ pub(crate) fn head_shapes(config: &ModelConfig) -> BTreeMap<String, Vec<usize>> 
     .into()
 }
 
-/// The names of the head in a family's files; `path` is named in the error.
-fn head_names(family: Family, path: &Path) -> Result<&'static MaskedHead, CheckpointError> {
+/// The names of the head in a family's files. `weights` is the file of the weights, beside which is the `config.json` that an error
+/// names.
+fn head_names(family: Family, weights: &Path) -> Result<&'static MaskedHead, CheckpointError> {
     family.masked_head().ok_or_else(|| CheckpointError::NoMaskedHead {
-        path: path.to_owned(),
+        path: weights.with_file_name("config.json"),
         model_type: family.model_type(),
     })
 }

@@ -3,7 +3,8 @@
 use candle_core::{D, Device, Result, Tensor};
 use candle_nn::ops::softmax;
 
-use crate::ops::attention_blocks::{Block, blocks, heads_of, window};
+use crate::ops::attention_blocks::{Block, blocks, window};
+use crate::ops::heads::heads_of;
 use crate::ops::mask::Mask;
 use crate::ops::plain::MASKED;
 use crate::ops::rotary::{Rotary, RotaryHeads};
@@ -81,7 +82,7 @@ impl Rotary {
 
 /// A block and its sequence.
 struct SequenceBlock {
-    /// The number of the sequence.
+    /// The number of the sequence among those with tokens.
     sequence: usize,
     /// The first token of the sequence.
     first: usize,
@@ -101,7 +102,8 @@ struct PaddedBlocks {
 impl PaddedBlocks {
     fn new(cu_seqlens: &[usize], reach: Option<usize>) -> Self {
         let mut all = Vec::new();
-        for (sequence, pair) in cu_seqlens.windows(2).enumerate() {
+        let with_tokens = cu_seqlens.windows(2).filter(|pair| pair[0] < pair[1]);
+        for (sequence, pair) in with_tokens.enumerate() {
             let length = pair[1] - pair[0];
             all.extend(blocks(length, reach).map(|block| SequenceBlock {
                 sequence,
@@ -165,7 +167,7 @@ impl PaddedBlocks {
         mask: Mask,
         device: &Device,
     ) -> Result<Tensor> {
-        let of_heads: Vec<_> = heads_of(cu_seqlens, heads, 1).collect();
+        let of_heads: Vec<_> = heads_of(cu_seqlens, heads).collect();
         let mut factors = vec![0f32; self.blocks.len() * heads * self.queries * self.keys];
         let mut tables = factors.chunks_exact_mut(self.queries * self.keys);
         for SequenceBlock { sequence, block, .. } in &self.blocks {

@@ -13,7 +13,7 @@ use crate::graph::writer::Writer;
 pub(in crate::graph) fn states(writer: &mut Writer<'_>) -> Result<String, CheckpointError> {
     let config = &writer.checkpoint.config;
     let layers = config.num_hidden_layers;
-    let relative = config.relative_attention("config.json".as_ref())?;
+    let relative = config.relative_attention()?;
     let positions = RelativePositions::of(writer.checkpoint, relative)?;
     writer.mask();
     writer.distance_rows(relative);

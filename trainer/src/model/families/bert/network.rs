@@ -1,13 +1,12 @@
 //! The layers of a BERT-like encoder: their tensors and the order in which they are applied (Devlin et al. 2019).
 
 use candle_core::{Result, Tensor};
-use nerve_repository::{Activation, Family, ModelConfig, POSITION_BIAS};
+use nerve_repository::{Family, ModelConfig, POSITION_BIAS};
 
 use crate::model::encoder::Encoder;
 use crate::model::packed::Packed;
-use crate::model::parts::{Dense, Norm, Tensors};
+use crate::model::parts::{Dense, FeedForwardPart, Norm, Tensors};
 use crate::model::pass::Pass;
-use crate::ops::feed_forward::{FeedForward, feed_forward};
 use crate::ops::position_bias::PositionBias;
 use crate::ops::residual::Residual;
 use crate::ops::self_attention::{SelfAttention, self_attention};
@@ -31,10 +30,8 @@ pub(super) struct BertEncoder {
 #[derive(Clone, Copy)]
 struct Shape {
     heads: usize,
-    activation: Activation,
     hidden_dropout: f64,
     attention_dropout: f64,
-    feed_forward_dropout: f64,
 }
 
 struct Layer {
@@ -43,9 +40,7 @@ struct Layer {
     value: Dense,
     attended: Dense,
     attended_norm: Norm,
-    wide: Dense,
-    narrow: Dense,
-    norm: Norm,
+    feed_forward: FeedForwardPart,
 }
 
 impl BertEncoder {
@@ -54,14 +49,8 @@ impl BertEncoder {
         Ok(Self {
             shape: Shape {
                 heads: config.num_attention_heads,
-                activation: config.hidden_act,
                 hidden_dropout: config.hidden_dropout_prob,
                 attention_dropout: config.attention_probs_dropout_prob,
-                // In `transformers`, ALBERT drops none of the feed-forward network's output.
-                feed_forward_dropout: match config.family {
-                    Family::Albert => 0.0,
-                    _ => config.hidden_dropout_prob,
-                },
             },
             positions: tensor("bert.embeddings.position_embeddings.weight")?,
             first_position: u32::try_from(config.first_position()).map_err(candle_core::Error::wrap)?,
@@ -120,16 +109,19 @@ impl Layer {
     /// The layer whose tensors' names begin with `name`.
     fn new(name: &str, config: &ModelConfig, tensor: Tensors<'_>) -> Result<Self> {
         let dense = |part: &str| Dense::new(&format!("{name}.{part}"), tensor);
-        let norm = |part: &str| Norm::new(&format!("{name}.{part}"), config.layer_norm_eps, tensor);
+        let attended_norm = format!("{name}.attention.output.LayerNorm");
+        // In `transformers`, ALBERT drops none of the feed-forward network's output.
+        let feed_forward_dropout = match config.family {
+            Family::Albert => 0.0,
+            _ => config.hidden_dropout_prob,
+        };
         Ok(Self {
             query: dense("attention.self.query")?,
             key: dense("attention.self.key")?,
             value: dense("attention.self.value")?,
             attended: dense("attention.output.dense")?,
-            attended_norm: norm("attention.output.LayerNorm")?,
-            wide: dense("intermediate.dense")?,
-            narrow: dense("output.dense")?,
-            norm: norm("output.LayerNorm")?,
+            attended_norm: Norm::new(&attended_norm, config.layer_norm_eps, tensor)?,
+            feed_forward: FeedForwardPart::new(name, feed_forward_dropout, config, tensor)?,
         })
     }
 
@@ -141,34 +133,19 @@ impl Layer {
         shape: Shape,
         pass: &mut Pass,
     ) -> Result<Tensor> {
-        let mut mask = |p: f64| pass.dropout.next(p);
-        let [weights_mask, attended_mask, narrow_mask] = [
-            mask(shape.attention_dropout),
-            mask(shape.hidden_dropout),
-            mask(shape.feed_forward_dropout),
-        ];
         let attention = SelfAttention {
             projections: [self.query.layer(), self.key.layer(), self.value.layer()],
             heads: shape.heads,
             cu_seqlens: batch.cu_seqlens().clone(),
             bias: bias.cloned(),
-            mask: weights_mask,
+            mask: pass.dropout.next(shape.attention_dropout),
             output: self.attended.layer(),
             residual: Residual {
-                mask: attended_mask,
+                mask: pass.dropout.next(shape.hidden_dropout),
                 norm: self.attended_norm.layer(),
             },
         };
-        let layers = FeedForward {
-            wide: self.wide.layer(),
-            activation: shape.activation,
-            narrow: self.narrow.layer(),
-            residual: Residual {
-                mask: narrow_mask,
-                norm: self.norm.layer(),
-            },
-        };
         let x = self_attention(x, attention, pass.multiplier, &pass.weights)?;
-        feed_forward(&x, layers, pass.multiplier, &pass.weights)
+        self.feed_forward.forward(&x, pass)
     }
 }

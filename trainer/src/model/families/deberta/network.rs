@@ -1,15 +1,14 @@
 //! The layers of a DeBERTa-v3 encoder: their tensors and the order in which they are applied (He et al. 2021).
 
 use candle_core::{DType, Result, Tensor};
-use nerve_repository::{Activation, ModelConfig, RelativeAttention};
+use nerve_repository::{ModelConfig, RelativeAttention};
 
 use crate::model::encoder::Encoder;
 use crate::model::packed::Packed;
-use crate::model::parts::{Dense, Norm, Tensors};
+use crate::model::parts::{Dense, FeedForwardPart, Norm, Tensors};
 use crate::model::pass::Pass;
 use crate::ops::disentangled_attention;
 use crate::ops::distance_rows::DistanceRows;
-use crate::ops::feed_forward::{FeedForward, feed_forward};
 use crate::ops::relative_positions::RelativePositions;
 use crate::ops::residual::Residual;
 
@@ -28,7 +27,6 @@ pub(super) struct DebertaEncoder {
 #[derive(Clone, Copy)]
 struct Shape {
     heads: usize,
-    activation: Activation,
     hidden_dropout: f64,
     attention_dropout: f64,
     relative: RelativeAttention,
@@ -43,17 +41,13 @@ struct Layer {
     position_key: Option<Dense>,
     attended: Dense,
     attended_norm: Norm,
-    wide: Dense,
-    narrow: Dense,
-    norm: Norm,
+    feed_forward: FeedForwardPart,
 }
 
 impl DebertaEncoder {
     /// The encoder of this configuration.
     pub(super) fn new(config: &ModelConfig, tensor: Tensors<'_>) -> Result<Self> {
-        let relative = config
-            .relative_attention("config.json".as_ref())
-            .map_err(candle_core::Error::wrap)?;
+        let relative = config.relative_attention().map_err(candle_core::Error::wrap)?;
         let table = |kind: &str, exists: bool| match exists {
             true => tensor(&format!("bert.embeddings.{kind}_embeddings.weight")).map(Some),
             false => Ok(None),
@@ -61,7 +55,6 @@ impl DebertaEncoder {
         Ok(Self {
             shape: Shape {
                 heads: config.num_attention_heads,
-                activation: config.hidden_act,
                 hidden_dropout: config.hidden_dropout_prob,
                 attention_dropout: config.attention_probs_dropout_prob,
                 relative,
@@ -130,15 +123,13 @@ impl Layer {
         relative: RelativeAttention,
         tensor: Tensors<'_>,
     ) -> Result<Self> {
-        let dense = |part: &str| Dense::new(&format!("bert.encoder.layer.{index}.{part}"), tensor);
+        let name = format!("bert.encoder.layer.{index}");
+        let dense = |part: &str| Dense::new(&format!("{name}.{part}"), tensor);
         let own = |part: &str, is_used: bool| match is_used && !relative.shares_projections {
             true => dense(part).map(Some),
             false => Ok(None),
         };
-        let norm = |part: &str| {
-            let name = format!("bert.encoder.layer.{index}.{part}");
-            Norm::new(&name, config.layer_norm_eps, tensor)
-        };
+        let attended_norm = format!("{name}.attention.output.LayerNorm");
         Ok(Self {
             query: dense("attention.self.query")?,
             key: dense("attention.self.key")?,
@@ -146,10 +137,8 @@ impl Layer {
             position_query: own("attention.self.pos_query_proj", relative.position_to_content)?,
             position_key: own("attention.self.pos_key_proj", relative.content_to_position)?,
             attended: dense("attention.output.dense")?,
-            attended_norm: norm("attention.output.LayerNorm")?,
-            wide: dense("intermediate.dense")?,
-            narrow: dense("output.dense")?,
-            norm: norm("output.LayerNorm")?,
+            attended_norm: Norm::new(&attended_norm, config.layer_norm_eps, tensor)?,
+            feed_forward: FeedForwardPart::new(&name, config.hidden_dropout_prob, config, tensor)?,
         })
     }
 
@@ -194,18 +183,11 @@ impl Layer {
         let mask = pass.dropout.next(shape.attention_dropout);
         let cu_seqlens = batch.cu_seqlens();
         let context = disentangled_attention(&q, &k, &v, cu_seqlens, shape.heads, positions, mask)?;
-        let attended = self.attended.forward(&context, pass)?;
-        let attended = pass.dropout.apply(&attended, p)?;
-        let x = self.attended_norm.forward(&(attended + x)?)?;
-        let layers = FeedForward {
-            wide: self.wide.layer(),
-            activation: shape.activation,
-            narrow: self.narrow.layer(),
-            residual: Residual {
-                mask: pass.dropout.next(p),
-                norm: self.norm.layer(),
-            },
+        let residual = Residual {
+            mask: pass.dropout.next(p),
+            norm: self.attended_norm.layer(),
         };
-        feed_forward(&x, layers, pass.multiplier, &pass.weights)
+        let x = residual.apply(&self.attended.forward(&context, pass)?, x)?;
+        self.feed_forward.forward(&x, pass)
     }
 }

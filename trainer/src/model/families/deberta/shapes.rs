@@ -12,7 +12,7 @@ pub(in crate::model) fn parameter_shapes(config: &ModelConfig) -> BTreeMap<Strin
     let hidden = config.hidden_size;
     let mut shapes = bert::parameter_shapes(config);
     // Without it, there is no encoder either.
-    let Ok(relative) = config.relative_attention("config.json".as_ref()) else {
+    let Ok(relative) = config.relative_attention() else {
         return shapes;
     };
     if !relative.has_position_table {
