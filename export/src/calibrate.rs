@@ -16,8 +16,8 @@ use nerve_repository::Checkpoint;
 /// The range of every linear layer's input on these windows, and the factors that smooth it.
 ///
 /// Inputs of one weight, which several layers may share, have the same factors. Each window runs alone, so that no padding is
-/// observed. A range is that of all values observed: the largest activations are few,
-/// and a tagger that clips them finds fewer entities (`docs/models.md`).
+/// observed. A range contains all values observed: the largest activations are few, and a tagger that clips them finds fewer
+/// entities (`docs/models.md`).
 pub(crate) fn calibrate(
     checkpoint: &Checkpoint,
     observed: &Graph,

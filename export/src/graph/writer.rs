@@ -41,8 +41,8 @@ impl Writer<'_> {
         self.rows_of(&rows, indices, &format!("{activations}.selected"))
     }
 
-    /// The beginning of the names of the tensors of a part. Layers that share weights have those of the first one, and parts of
-    /// their own.
+    /// The beginning of the names of a part's tensors. Layers that share weights have the same names; a part of another layer has its
+    /// own.
     pub(super) fn tensors_of(&self, part: &str) -> String {
         let in_layer = part.strip_prefix("bert.encoder.layer.");
         let numbered = in_layer.and_then(|in_layer| in_layer.split_once('.'));

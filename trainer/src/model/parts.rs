@@ -102,7 +102,7 @@ impl FeedForwardPart {
         })
     }
 
-    /// `[tokens, hidden]` of the same.
+    /// The output for hidden states, both `[tokens, hidden]`.
     pub(super) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         let layers = FeedForward {
             wide: self.wide.layer(),

@@ -55,7 +55,7 @@ fn replace_in(mut model: ModelProto, instructions: InstructionSet) -> Result<Enc
     let producers = Producers::of(&graph.node);
     let found = read_layers(&graph.node[first..], &mut constants, &producers);
     let found = found.map_err(|error| match is_rotary {
-        // The name of a constant decides nothing but the message.
+        // The name of the constants only decides which reason is logged.
         true => UnfitGraph::RotaryPositions,
         false => error,
     })?;

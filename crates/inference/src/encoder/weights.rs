@@ -18,8 +18,8 @@ pub(super) struct Product<'g> {
 /// The names of a product's weights, of their scales and of their zeros.
 type ProductNames<'g> = [&'g str; 3];
 
-/// The weights that were read, by the names of their constants. A product or a normalization with the same names has the same
-/// weights, as the layers of ALBERT have; of every other one, no constant is shared.
+/// The weights that were read, by the names of their constants. Products or normalizations with the same names have the same
+/// weights, as in the layers of ALBERT. Others share no constant.
 #[derive(Default)]
 pub(super) struct ReadWeights<'g> {
     /// The products of a layer, and the scales of their columns, by the names of each.

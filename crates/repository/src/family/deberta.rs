@@ -1,4 +1,4 @@
-//! DeBERTa-v3 (He et al. 2021), whose files are DeBERTa-v2's: its network has no convolution and shares projections.
+//! DeBERTa-v3 (He et al. 2021). Its files have the keys of DeBERTa-v2, whose convolution it does not have.
 
 use serde_json::{Map, Value};
 

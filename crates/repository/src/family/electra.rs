@@ -14,7 +14,7 @@ pub(super) const ELECTRA: FamilySpec = FamilySpec {
         embedding_size: Some(("embedding_size", 128)),
         ..KEYS
     },
-    // That of its generators; a discriminator has none.
+    // The head of its generators. Discriminators have no head for masked words.
     masked_head: Some(&MaskedHead {
         dense: "generator_predictions.dense",
         norm: "generator_predictions.LayerNorm",

@@ -91,9 +91,9 @@ pub struct ModernBert {
 /// Which layers attend to the whole sequence.
 #[derive(Clone, Debug, PartialEq)]
 enum GlobalLayers {
-    /// The first layer, and every one so many layers after.
+    /// The first layer, and each layer so many after the previous one.
     Every(usize),
-    /// Those that are true.
+    /// The layers whose entry is true.
     Listed(Vec<bool>),
 }
 

@@ -1,4 +1,4 @@
-//! What stands below the layers and above them.
+//! The embeddings below ModernBERT's layers and the head above them.
 
 use nerve_repository::{CheckpointError, ModernBert};
 

@@ -13,7 +13,7 @@ impl Writer<'_> {
     pub(super) fn window_masks(&mut self, own: &ModernBert) -> [String; 2] {
         let longest = self.checkpoint.config.max_length();
         let global = "mask".to_owned();
-        // A window that no sequence leaves is none.
+        // A window as long as the longest sequence masks nothing.
         let Some(reach) = own.window().filter(|reach| *reach < longest) else {
             return [global.clone(), global];
         };

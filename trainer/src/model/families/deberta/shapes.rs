@@ -11,7 +11,7 @@ use crate::model::families::bert;
 pub(in crate::model) fn parameter_shapes(config: &ModelConfig) -> BTreeMap<String, Vec<usize>> {
     let hidden = config.hidden_size;
     let mut shapes = bert::parameter_shapes(config);
-    // Without it, there is no encoder either.
+    // `ModelConfig::validate` refuses such a configuration.
     let Ok(relative) = config.relative_attention() else {
         return shapes;
     };
