@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_length_that_is_no_more_than_the_capacity_of_modernbert_is_shortened() {
         let dir = tempfile::tempdir().unwrap();
-        let config = r#"{"model_type": "modernbert", "vocab_size": 10, "hidden_size": 8, "num_hidden_layers": 1,
+        let config = r#"{"model_type": "modernbert", "vocab_size": 10, "pad_token_id": 0, "hidden_size": 8, "num_hidden_layers": 1,
             "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 8192}"#;
         std::fs::write(dir.path().join("config.json"), config).unwrap();
         for (stated, expected) in [(8192, 1024), (10_000, 1024), (8191, 8191), (128, 128)] {
