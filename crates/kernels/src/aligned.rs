@@ -3,7 +3,7 @@
 /// A cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-struct Line([i8; 64]);
+pub(crate) struct Line([i8; 64]);
 
 /// Bytes that start at a multiple of 64, in whole lines of 64, so that no vector crosses two cache lines.
 #[derive(Clone, Debug)]
@@ -18,12 +18,6 @@ impl AlignedBytes {
     /// The line at this index.
     pub(crate) fn line_mut(&mut self, at: usize) -> &mut [i8; 64] {
         &mut self.0[at].0
-    }
-
-    /// The first byte.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut i8 {
-        self.0.as_mut_ptr().cast()
     }
 
     /// All bytes.

@@ -74,13 +74,18 @@ pub(super) unsafe fn pack<W: Word>(
     }
 }
 
-/// The words of a matrix with contiguous rows, as `[row][word]`. What pads the last word is 0.
+/// The words of a matrix with contiguous rows, in whole vectors: word `w` of row `r` is at `place(r, w)` for each multiple `w` of 16, and
+/// 15 words follow it. What pads the last vector is 0.
 ///
 /// # Safety
 ///
-/// The processor must have the instructions of `W`, and `to` must have room for the words.
+/// The processor must have the instructions of `W`, and `to` must have room for each vector.
 #[inline(always)]
-pub(super) unsafe fn join_rows<W: Word>(matrix: Matrix<'_>, to: *mut u32) {
+pub(super) unsafe fn join_rows<W: Word>(
+    matrix: Matrix<'_>,
+    to: *mut u32,
+    place: impl Fn(usize, usize) -> usize,
+) {
     let words = matrix.columns().div_ceil(W::ELEMENTS);
     // SAFETY: as the caller guarantees. Lanes without an element of the matrix are masked.
     unsafe {
@@ -90,12 +95,11 @@ pub(super) unsafe fn join_rows<W: Word>(matrix: Matrix<'_>, to: *mut u32) {
                 let element = word * W::ELEMENTS;
                 let rest = matrix.columns() - element;
                 let one = _mm512_maskz_loadu_ps(first_lanes(rest), from.add(element));
-                let other = match rest > LANES {
+                let other = match W::ELEMENTS > 1 && rest > LANES {
                     true => _mm512_maskz_loadu_ps(first_lanes(rest - LANES), from.add(element + LANES)),
                     false => _mm512_setzero_ps(),
                 };
-                let to = to.add(row * words + word).cast();
-                _mm512_mask_storeu_epi32(to, first_lanes(words - word), W::join(one, other));
+                _mm512_storeu_si512(to.add(place(row, word)).cast(), W::join(one, other));
             }
         }
     }
@@ -103,7 +107,7 @@ pub(super) unsafe fn join_rows<W: Word>(matrix: Matrix<'_>, to: *mut u32) {
 
 /// The transpose of 16 rows of 16 words.
 #[inline(always)]
-unsafe fn transposed(rows: [__m512i; LANES]) -> [__m512i; LANES] {
+pub(super) unsafe fn transposed(rows: [__m512i; LANES]) -> [__m512i; LANES] {
     // SAFETY: the callers guarantee AVX-512 F.
     unsafe {
         let mut pairs = [_mm512_setzero_si512(); LANES];

@@ -2,22 +2,24 @@
 
 use std::sync::OnceLock;
 
-/// Whether the processor multiplies tiles of 8-bit integers (AMX-INT8) and the operating system permits it. The first call asks for the
+/// Whether the processor multiplies tiles of 8-bit integers and of bf16 (AMX-INT8, AMX-BF16) and the operating system permits it. The first call asks for the
 /// permission, for the whole process. The processor must have AVX.
 pub(super) fn is_amx_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| cfg!(target_os = "linux") && has_tiles() && request_tiles())
 }
 
-/// Whether the processor has AMX-INT8 with the usual tiles, and the operating system saves them.
+/// Whether the processor has AMX-INT8 and AMX-BF16 with the usual tiles, and the operating system saves them.
 fn has_tiles() -> bool {
     use std::arch::x86_64::{__cpuid_count, _xgetbv};
 
-    const TILE_AND_INT8: u32 = 0b11 << 24;
+    const TILE_INT8_AND_BF16: u32 = 0b1101 << 22;
     const TILE_STATE: u64 = 0b11 << 17;
     const FEATURES: u32 = 7;
     const TILES: u32 = 0x1d;
-    if __cpuid_count(0, 0).eax < TILES || __cpuid_count(FEATURES, 0).edx & TILE_AND_INT8 != TILE_AND_INT8 {
+    if __cpuid_count(0, 0).eax < TILES
+        || __cpuid_count(FEATURES, 0).edx & TILE_INT8_AND_BF16 != TILE_INT8_AND_BF16
+    {
         return false;
     }
     // Palette 1: bytes of all tiles, bytes of a tile; bytes of a row, tiles; rows.

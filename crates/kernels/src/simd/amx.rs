@@ -1,4 +1,4 @@
-//! AMX: AVX-512 for floats, and tiles for products of 8-bit integers.
+//! AMX: AVX-512 for floats, and tiles for products of 8-bit integers and of bf16.
 
 use std::arch::asm;
 use std::arch::x86_64::{__m512, _mm512_cvtepi32_ps, _mm512_loadu_si512};
@@ -9,7 +9,7 @@ use crate::simd::avx512::{Avx512, Product};
 use crate::simd::tiles::{Sums, TileInstructions, TileShape, multiply};
 use crate::simd::vector::{Epilogue, LANES, Rows};
 
-/// A processor with AVX-512 F, BW and VNNI and AMX-INT8, of which this process may use the tiles.
+/// A processor with AVX-512 F, BW and VNNI, AMX-INT8 and AMX-BF16, of which this process may use the tiles.
 pub(crate) type Amx = Avx512<TileUnit>;
 
 /// The tile registers of this thread.
@@ -17,16 +17,20 @@ pub(crate) type Amx = Avx512<TileUnit>;
 /// Intrinsics for tiles are unstable, so the instructions are assembly. This crate is not compiled for AMX, so the compiler itself uses no
 /// tile register: what a block of assembly leaves in one is there in the next. Tiles and their configuration belong to the thread; other
 /// code of the process finds them released, and loads its own configuration.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TileUnit(());
+
+impl TileUnit {
+    /// The proof, if the processor has the instructions and the operating system permits them.
+    pub(crate) fn detect() -> Option<Self> {
+        InstructionSet::Amx.is_available().then_some(Self(()))
+    }
+}
 
 impl Amx {
     /// The proof, if the processor has the instructions and the operating system permits them.
     pub(crate) fn detect() -> Option<Self> {
-        InstructionSet::Amx
-            .is_available()
-            .then_some(TileUnit(()))
-            .and_then(Self::with)
+        TileUnit::detect().and_then(Self::with)
     }
 }
 
@@ -98,6 +102,18 @@ impl TileInstructions for TileUnit {
     }
 
     #[inline(always)]
+    fn clear<const TILE: u8>(&mut self) {
+        // SAFETY: `self` proves AMX. The instruction changes a tile alone.
+        unsafe {
+            tile_asm!(
+                "tilezero tmm{tile}",
+                tile = const TILE,
+                options(nostack, preserves_flags, nomem),
+            );
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load<const TILE: u8>(&mut self, from: *const u8, stride: usize) {
         // SAFETY: `self` proves AMX, and the caller that the rows are readable.
         unsafe {
@@ -120,6 +136,20 @@ impl TileInstructions for TileUnit {
                 sums = const SUMS,
                 inputs = const INPUTS,
                 weights = const WEIGHTS,
+                options(nostack, preserves_flags, nomem),
+            );
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_add_bf16<const SUMS: u8, const LEFT: u8, const RIGHT: u8>(&mut self) {
+        // SAFETY: `self` proves AMX. The instruction changes a tile alone.
+        unsafe {
+            tile_asm!(
+                "tdpbf16ps tmm{sums}, tmm{left}, tmm{right}",
+                sums = const SUMS,
+                left = const LEFT,
+                right = const RIGHT,
                 options(nostack, preserves_flags, nomem),
             );
         }

@@ -12,7 +12,7 @@ pub(crate) mod avx_vnni;
 pub(crate) mod neon;
 pub(crate) mod portable;
 #[cfg(target_arch = "x86_64")]
-mod tiles;
+pub(crate) mod tiles;
 pub(crate) mod vector;
 
 use crate::instructions::InstructionSet;

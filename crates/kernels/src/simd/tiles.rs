@@ -4,7 +4,7 @@ use crate::linear::{GROUP, PANEL, Panel};
 use crate::simd::vector::{Epilogue, LANES, Rows, Simd};
 
 /// The most rows of a tile.
-const TILE_ROWS: usize = 16;
+pub(crate) const TILE_ROWS: usize = 16;
 /// The most bytes of a tile's row.
 const ROW_BYTES: usize = 64;
 /// Columns of a block: those of two tiles.
@@ -14,15 +14,26 @@ const PANEL_BYTES: usize = GROUP * PANEL;
 
 /// The used part of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TileShape {
+pub(crate) struct TileShape {
     pub(super) rows: u8,
     pub(super) row_bytes: u16,
 }
 
+impl TileShape {
+    /// A whole tile.
+    pub(crate) const WHOLE: Self = Self {
+        rows: TILE_ROWS as u8,
+        row_bytes: ROW_BYTES as u16,
+    };
+}
+
 /// The instructions on eight tiles. A value of the type proves that the processor has them.
-pub(super) trait TileInstructions {
+pub(crate) trait TileInstructions {
     /// Shapes the tiles and clears them (`LDTILECFG`). Every other instruction comes between it and the release.
     fn configure(&mut self, shapes: [TileShape; 8]);
+
+    /// Sets a tile to 0 (`TILEZERO`).
+    fn clear<const TILE: u8>(&mut self);
 
     /// Loads a tile, whose rows are `stride` bytes apart (`TILELOADD`).
     ///
@@ -34,6 +45,9 @@ pub(super) trait TileInstructions {
     /// Adds the products of unsigned inputs `[rows, 4 groups]` with signed weights `[groups, columns, 4]` to the 32-bit sums `[rows,
     /// columns]` (`TDPBUSD`).
     fn multiply_add<const SUMS: u8, const INPUTS: u8, const WEIGHTS: u8>(&mut self);
+
+    /// Adds the products of bf16 `[rows, pairs, 2]` with bf16 `[pairs, columns, 2]` to the f32 sums `[rows, columns]` (`TDPBF16PS`).
+    fn multiply_add_bf16<const SUMS: u8, const LEFT: u8, const RIGHT: u8>(&mut self);
 
     /// Stores a tile in rows that are `stride` bytes apart (`TILESTORED`).
     ///
@@ -155,7 +169,7 @@ impl Finished<'_> {
 }
 
 /// The tiles between configuration and release.
-struct Configured<'t, T: TileInstructions>(&'t mut T);
+pub(crate) struct Configured<'t, T: TileInstructions>(pub(crate) &'t mut T);
 
 impl<T: TileInstructions> Drop for Configured<'_, T> {
     #[inline(always)]
@@ -296,4 +310,4 @@ pub(super) fn multiply<'l, S: Sums, T: TileInstructions, E: Epilogue<S>>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

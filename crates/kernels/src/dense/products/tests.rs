@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::tiles::tests::SoftwareTiles;
 
 /// Pseudo-random numbers in [-1, 1).
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -47,7 +49,7 @@ impl Factors {
                 (rows, columns)
             };
             let mut numbers = numbers(rows * (columns + self.gap), seed);
-            if products.0 == Kind::Bf16 {
+            if Some(products) != Products::f32() {
                 numbers.iter_mut().for_each(|x| *x = rounded(*x));
             }
             (numbers, rows, columns)
@@ -91,7 +93,7 @@ impl Factors {
 
 /// What this processor has.
 fn all_products() -> impl Iterator<Item = Products> {
-    Products::f32().into_iter().chain(Products::bf16())
+    Products::f32().into_iter().chain(Products::each_bf16())
 }
 
 proptest! {
@@ -103,6 +105,42 @@ proptest! {
     ) {
         for products in all_products() {
             Factors { extents: [m, k, n], transposed, gap }.check(products);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn tiles_in_software_give_the_products_of_vectors() {
+    let Some(vectors) = Products::each_bf16().next() else {
+        eprintln!("skipped: {Bf16Error}");
+        return;
+    };
+    for [m, k, n] in [
+        [1, 1, 1],
+        [17, 33, 31],
+        [40, 70, 130],
+        [32, 1030, 64],
+        [16, 0, 16],
+    ] {
+        let (a, b, before) = (numbers(m * k, 1), numbers(k * n, 2), numbers(m * n, 3));
+        for transposed in [[false, false], [true, false], [false, true]] {
+            let a = match transposed[0] {
+                true => Matrix::new(&a, k, m, m).transposed(),
+                false => Matrix::new(&a, m, k, k),
+            };
+            let b = match transposed[1] {
+                true => Matrix::new(&b, n, k, k).transposed(),
+                false => Matrix::new(&b, k, n, n),
+            };
+            let (mut expected, mut found) = (before.clone(), before.clone());
+            vectors.multiply(a, b, &mut expected, n, Initial::Destination);
+            let mut tiles = SoftwareTiles::unbounded();
+            // SAFETY: the processor has AVX-512 BF16, and the destination has the elements of the product.
+            unsafe { x86::bf16_tiles(&mut tiles, a, b, found.as_mut_ptr(), n, Initial::Destination) };
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found - expected).abs() < 1e-4, "{found} instead of {expected}");
+            }
         }
     }
 }
@@ -125,11 +163,24 @@ fn deep_products_are_summed_in_parts() {
 }
 
 #[test]
+fn products_in_bf16_are_the_fastest_that_the_processor_has() {
+    assert_eq!(Products::bf16().ok(), Products::each_bf16().last());
+    #[cfg(target_arch = "x86_64")]
+    if Products::bf16().is_ok() {
+        let in_tiles = Products::bf16().is_ok_and(|products| matches!(products.0, Kind::Bf16Tiles(_)));
+        assert_eq!(in_tiles, crate::instructions::InstructionSet::Amx.is_available());
+    }
+}
+
+#[test]
 fn factors_are_rounded_to_bf16_and_sums_are_not() {
-    let Ok(products) = Products::bf16() else {
+    if Products::bf16().is_err() {
         eprintln!("skipped: {Bf16Error}");
-        return;
-    };
+    }
+    Products::each_bf16().for_each(check_rounding);
+}
+
+fn check_rounding(products: Products) {
     // Half of the last place of a bf16 beside 1: rounded to even. The sum of 1 and 2^-20 needs 20 bits.
     let (a, b) = (
         [1.0 + 0.003_906_25, 1.0, 1.0 + 0.011_718_75],

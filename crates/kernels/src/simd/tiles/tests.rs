@@ -7,7 +7,7 @@ use crate::simd::portable::Portable;
 use crate::simd::tests::{Operands, Products};
 
 /// The tile instructions in software, which panic where the processor raises an exception.
-struct SoftwareTiles {
+pub(crate) struct SoftwareTiles {
     shapes: Option<[TileShape; 8]>,
     tiles: [[[u8; ROW_BYTES]; TILE_ROWS]; 8],
     /// Addresses that may be read.
@@ -16,6 +16,16 @@ struct SoftwareTiles {
 }
 
 impl SoftwareTiles {
+    /// Tiles that may read anything.
+    pub(crate) fn unbounded() -> Self {
+        Self {
+            shapes: None,
+            tiles: [[[0; ROW_BYTES]; TILE_ROWS]; 8],
+            readable: vec![0..usize::MAX],
+            configurations: 0,
+        }
+    }
+
     /// Tiles that may read the operands.
     fn of(operands: &Operands) -> Self {
         let mut readable = vec![addresses(operands.rows().bytes)];
@@ -24,10 +34,8 @@ impl SoftwareTiles {
             readable.push(addresses(panel.bias));
         }
         Self {
-            shapes: None,
-            tiles: [[[0; ROW_BYTES]; TILE_ROWS]; 8],
             readable,
-            configurations: 0,
+            ..Self::unbounded()
         }
     }
 
@@ -52,6 +60,11 @@ impl TileInstructions for SoftwareTiles {
         self.shapes = Some(shapes);
         self.tiles = [[[0; ROW_BYTES]; TILE_ROWS]; 8];
         self.configurations += 1;
+    }
+
+    fn clear<const TILE: u8>(&mut self) {
+        self.shape(TILE);
+        self.tiles[usize::from(TILE)] = [[0; ROW_BYTES]; TILE_ROWS];
     }
 
     unsafe fn load<const TILE: u8>(&mut self, from: *const u8, stride: usize) {
@@ -81,6 +94,27 @@ impl TileInstructions for SoftwareTiles {
                     let input = self.tiles[usize::from(INPUTS)][row][at];
                     let weight = self.tiles[usize::from(WEIGHTS)][at / 4][4 * column + at % 4] as i8;
                     sum = sum.wrapping_add(i32::from(input) * i32::from(weight));
+                }
+                let to = &mut self.tiles[usize::from(SUMS)][row][column * 4..][..4];
+                to.copy_from_slice(&sum.to_le_bytes());
+            }
+        }
+    }
+
+    fn multiply_add_bf16<const SUMS: u8, const LEFT: u8, const RIGHT: u8>(&mut self) {
+        let [sums, left, right] = [SUMS, LEFT, RIGHT].map(|tile| self.shape(tile));
+        assert!(SUMS != LEFT && SUMS != RIGHT && LEFT != RIGHT);
+        assert_eq!(sums.rows, left.rows);
+        assert_eq!(sums.row_bytes, right.row_bytes);
+        assert_eq!(left.row_bytes, 4 * u16::from(right.rows));
+        let bf16 = |bytes: &[u8]| f32::from_le_bytes([0, 0, bytes[0], bytes[1]]);
+        for row in 0..sums.rows.into() {
+            for column in 0..usize::from(sums.row_bytes / 4) {
+                let mut sum = f32::from_bits(self.sum(SUMS, row, column).cast_unsigned());
+                for at in (0..left.row_bytes.into()).step_by(2) {
+                    let a = bf16(&self.tiles[usize::from(LEFT)][row][at..]);
+                    let b = bf16(&self.tiles[usize::from(RIGHT)][at / 4][4 * column + at % 4..]);
+                    sum += a * b;
                 }
                 let to = &mut self.tiles[usize::from(SUMS)][row][column * 4..][..4];
                 to.copy_from_slice(&sum.to_le_bytes());
