@@ -3,6 +3,7 @@
 //! Both are the same code but for the instruction that adds a product to the sums. It multiplies words of 32 bits: one f32, or two
 //! bf16 that follow one another along the inner extent. Where the processor has tiles (AMX), they multiply the same words of bf16.
 
+mod initial;
 pub(crate) mod matrix;
 #[cfg(target_arch = "x86_64")]
 mod pack;
@@ -14,5 +15,6 @@ mod tiled;
 #[cfg(target_arch = "x86_64")]
 mod words;
 
+pub use initial::Initial;
 pub use matrix::Matrix;
-pub use products::{Bf16Error, Initial, Products};
+pub use products::{Bf16Error, Products};

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::dense::initial::Initial;
 use crate::dense::matrix::{Matrix, is_inside};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::amx::TileUnit;
@@ -24,17 +25,6 @@ enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("this processor has no products of bf16 (AVX-512 BF16: `avx512_bf16` in /proc/cpuinfo)")]
 pub struct Bf16Error;
-
-/// What the sums of a product begin with.
-#[derive(Clone, Copy, Debug)]
-pub enum Initial<'r> {
-    /// Nothing: the destination is not read.
-    Zero,
-    /// This row, in each row of the product: the destination is not read.
-    Row(&'r [f32]),
-    /// The elements of the destination.
-    Destination,
-}
 
 impl Products {
     /// Products in f32; `None` if this processor has no AVX-512.

@@ -1,7 +1,8 @@
 //! Products with AVX-512, and in tiles of AMX.
 
-use super::{Initial, Matrix};
 use crate::aligned::Line;
+use crate::dense::initial::Initial;
+use crate::dense::matrix::Matrix;
 use crate::dense::pack::{join_rows, pack};
 use crate::dense::tile::{self, Begin, Destination, Left, VECTORS};
 use crate::dense::tiled::{self, LeftTiles, clear_rows};
