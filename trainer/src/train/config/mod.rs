@@ -18,7 +18,7 @@ use regex::Regex;
 
 use crate::data::error::DataError;
 use crate::data::open::open_splits;
-use crate::ops::precision::Precision;
+use crate::ops::precision::{Precision, PrecisionError};
 use crate::train::learning_rate::learning_rate;
 use crate::train::options::TrainOptions;
 use crate::train::record::TestedCheckpoint;
@@ -66,7 +66,7 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Batches per step.
     pub accumulate: usize,
-    /// The format of the factors in the matrix products of linear layers in training steps.
+    /// The format of the factors in matrix products in training steps.
     pub precision: Precision,
     /// Whether the windows of a batch have similar lengths.
     pub group_by_length: bool,
@@ -190,11 +190,8 @@ impl TrainConfig {
         ] {
             check_count(option, value, most)?;
         }
-        if self.precision == Precision::Bf16 && self.device != Device::Cpu {
-            return Err(OptionError::Conflict {
-                options: ["precision", "device"],
-                reason: "products in bf16 are made on the CPU",
-            });
+        if self.precision == Precision::Fp16 && self.device == Device::Cpu {
+            return Err(PrecisionError::Fp16OnCpu.into());
         }
         check(
             "max_length",

@@ -180,6 +180,8 @@ impl Layer {
             positions.content_to_position,
         )?;
         let v = self.value.forward(x, pass)?;
+        let [q, k, v] = [q, k, v].map(|projected| pass.multiplier.factor(&projected));
+        let (q, k, v) = (q?, k?, v?);
         let mask = pass.dropout.next(shape.attention_dropout);
         let cu_seqlens = batch.cu_seqlens();
         let context = disentangled_attention(&q, &k, &v, cu_seqlens, shape.heads, positions, mask)?;

@@ -142,7 +142,7 @@ impl Layer {
         };
         let qkv = self.query_key_value.forward(&normal, pass)?;
         let mask = pass.dropout.next(shape.attention_dropout);
-        let context = rotary_attention(&qkv, batch.cu_seqlens(), heads, mask)?;
+        let context = rotary_attention(&qkv, batch.cu_seqlens(), heads, mask, pass.multiplier)?;
         let attended = self.attended.forward(&context, pass)?;
         let x = (x + pass.dropout.apply(&attended, shape.attention_dropout)?)?;
         let wide = self.wide.forward(&self.gated_norm.forward(&x)?, pass)?;
