@@ -375,6 +375,10 @@ options! {
         /// Device to train on: cpu, or cuda[:N] in a program built with the feature `cuda` [default: cpu].
         #[arg(long, value_name = "cpu|cuda[:N]")]
         device: Device,
+        /// Keep only the input of each encoder layer in the forward pass, and compute the layer again in the backward pass: less
+        /// memory, longer steps, the same gradients [default: false].
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        gradient_checkpointing: bool,
         /// Threads [default: as many as the machine offers].
         #[arg(long)]
         threads: usize,

@@ -69,7 +69,9 @@ impl<'c> Training<'c> {
         if config.regularization.r_drop.is_some() && network.config().drops_nothing() {
             return Err(TrainError::RDropWithoutDropout);
         }
-        let network = frozen(config, network)?.with_multiplier(multiplier);
+        let network = frozen(config, network)?
+            .with_multiplier(multiplier)
+            .with_gradient_checkpointing(config.gradient_checkpointing);
         Ok(CheckpointTagger::new(
             network,
             tokenizer,

@@ -1,4 +1,4 @@
-//! Gradients with rounded factors and with a scaled loss, as a GPU computes them, on the CPU.
+//! Gradients with rounded factors, with a scaled loss and with gradient checkpointing, as a GPU computes them, on the CPU.
 
 use nerve_repository::Family;
 
@@ -19,6 +19,14 @@ fn all(gradients: &Gradients) -> Vec<Option<Vec<f32>>> {
     tensors.map(|tensor| tensor.as_ref().map(elements)).collect()
 }
 
+fn bits(gradients: &Gradients) -> Vec<Option<Vec<u32>>> {
+    let of_tensor = |elements: Vec<f32>| elements.into_iter().map(f32::to_bits).collect();
+    all(gradients)
+        .into_iter()
+        .map(|tensor| tensor.map(of_tensor))
+        .collect()
+}
+
 /// The norm of the difference of gradients, divided by their norm.
 fn distance(exact: &Gradients, found: &Gradients) -> f64 {
     let (mut apart, mut whole) = (0.0, 0.0);
@@ -37,6 +45,35 @@ fn taggers() -> Vec<BertTagger> {
     let families = Family::ALL.into_iter().map(tiny_of);
     let others = other_deberta_options().into_iter().chain([1, 2].map(tiny_albert));
     families.chain(others.map(tiny_with)).collect()
+}
+
+#[test]
+fn checkpointed_gradients_are_the_same_to_the_last_bit() {
+    let multipliers = [Multiplier::default(), Multiplier::composed(Precision::Bf16)];
+    for multiplier in multipliers {
+        for tagger in taggers() {
+            let tagger = tagger.with_multiplier(multiplier);
+            let family = tagger.config().family;
+            let expected = of(&tagger, &mean_of_tokens());
+            let tagger = tagger.with_gradient_checkpointing(true);
+            let found = of(&tagger, &mean_of_tokens());
+            assert_eq!(found.loss.to_bits(), expected.loss.to_bits(), "{family:?}");
+            assert!(bits(&found) == bits(&expected), "{family:?} {multiplier:?}");
+        }
+    }
+}
+
+#[test]
+fn checkpointed_layers_learn_above_frozen_ones() {
+    for family in [Family::Bert, Family::DebertaV2, Family::ModernBert] {
+        let is_below = |name: &str| name.contains(".embeddings.") || name.contains(".layer.0.");
+        let tagger = tiny_of(family).frozen(is_below).unwrap();
+        let expected = of(&tagger, &mean_of_tokens());
+        let tagger = tagger.with_gradient_checkpointing(true);
+        let found = of(&tagger, &mean_of_tokens());
+        assert!(found.word_rows.is_none());
+        assert!(bits(&found) == bits(&expected), "{family:?}");
+    }
 }
 
 #[test]

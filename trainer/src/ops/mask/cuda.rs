@@ -42,10 +42,8 @@ pub(super) fn masked_elements(x: &CudaStorage, layout: &Layout, mask: MaskArgume
     Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
 }
 
-/// The masked attention weights, `[blocks, heads, queries, keys]`, with the table of [`WeightMask`], `[blocks, queries, 4]`. Both are
+/// The masked attention weights, `[blocks, heads, queries, keys]`, with the table of `weight_mask.rs`, `[blocks, queries, 4]`. Both are
 /// contiguous. The host does not wait for them.
-///
-/// [`WeightMask`]: crate::ops::weight_mask::WeightMask
 pub(super) fn masked_weights(
     (weights, layout): (&CudaStorage, &Layout),
     (table, table_layout): (&CudaStorage, &Layout),

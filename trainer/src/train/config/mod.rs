@@ -106,6 +106,8 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Device to train on.
     pub device: Device,
+    /// Whether the backward pass computes encoder layers again instead of reading their activations.
+    pub gradient_checkpointing: bool,
     /// Threads. On another device than the CPU they only read and write.
     pub threads: usize,
     /// Whether a checkpoint is evaluated on the test split.
@@ -159,6 +161,7 @@ impl TrainConfig {
             max_time: options.max_time,
             seed: *options.seed.get_or_insert(42),
             device: *options.device.get_or_insert_default(),
+            gradient_checkpointing: *options.gradient_checkpointing.get_or_insert(false),
             threads: *options.threads.get_or_insert(threads),
             evaluate_test,
             test_checkpoint: match evaluate_test {

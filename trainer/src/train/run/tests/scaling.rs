@@ -1,4 +1,4 @@
-//! Runs with a scale of the loss.
+//! Runs with a scale of the loss, and with gradient checkpointing.
 
 use super::resuming::{Stop, outcome};
 use super::*;
@@ -49,4 +49,30 @@ fn a_step_with_an_infinite_gradient_is_skipped_and_the_run_is_resumed_with_its_s
     assert!(!whole_report.steps.last().unwrap().skipped);
     assert_eq!(parted_report.steps, whole_report.steps);
     assert_eq!(outcome(&parted.out), outcome(&whole.out));
+}
+
+#[test]
+fn gradient_checkpointing_changes_nothing_but_memory_and_may_change_in_a_resumed_run() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = |out: &str, gradient_checkpointing| {
+        let options = TrainOptions {
+            epochs: Some(2),
+            gradient_checkpointing,
+            ..options(dir.path(), out)
+        };
+        TrainConfig::new(options).unwrap()
+    };
+    train(&config("without", None), Beginning::New, &mut []).unwrap();
+    let expected = outcome(&dir.path().join("without"));
+    let with = config("with", Some(true));
+    train(&with, Beginning::New, &mut [&mut Stop::after(3)]).unwrap();
+    train(
+        &config("with", Some(false)),
+        Beginning::Resumed,
+        &mut [&mut Stop::after(5)],
+    )
+    .unwrap();
+    train(&with, Beginning::Resumed, &mut []).unwrap();
+    assert_eq!(outcome(&with.out), expected);
 }
