@@ -20,7 +20,7 @@ mod train;
 
 pub use base::{BaseError, base_dir, base_tokenizer, hub_model};
 pub use data::{DataError, hub_dataset};
-pub use ops::precision::Precision;
+pub use ops::precision::{Precision, PrecisionError};
 pub use process::{INTERRUPTED, interrupt_flag, prepare_process};
 pub use publish::{Publication, PublishError, Publisher};
 pub use soup::{Soup, SoupError, SoupIngredient, SoupKind, SoupRequest};

@@ -21,6 +21,8 @@ pub struct BertTagger {
     frozen: Network,
     // The products of training passes.
     multiplier: Multiplier,
+    // See [`Self::with_gradient_checkpointing`].
+    checkpoints_gradients: bool,
 }
 
 /// The result of a differentiable forward pass.
@@ -42,6 +44,7 @@ impl BertTagger {
             trained,
             frozen,
             multiplier: Multiplier::default(),
+            checkpoints_gradients: false,
         })
     }
 
@@ -50,10 +53,23 @@ impl BertTagger {
         Self { multiplier, ..self }
     }
 
+    /// The same network, whose training passes keep the inputs of encoder layers and compute the layers again in the backward pass
+    /// if `checkpoints_gradients`. Gradients are the same.
+    pub(crate) fn with_gradient_checkpointing(self, checkpoints_gradients: bool) -> Self {
+        Self {
+            checkpoints_gradients,
+            ..self
+        }
+    }
+
     /// The same network, with every parameter whose name `matches` excluded from training.
     pub(crate) fn frozen(mut self, matches: impl Fn(&str) -> bool) -> Result<Self> {
         self.parameters.freeze(matches);
-        Ok(Self::new(self.config, self.parameters)?.with_multiplier(self.multiplier))
+        Ok(Self {
+            multiplier: self.multiplier,
+            checkpoints_gradients: self.checkpoints_gradients,
+            ..Self::new(self.config, self.parameters)?
+        })
     }
 
     /// The configuration.
@@ -109,6 +125,7 @@ impl BertTagger {
     pub(super) fn training_pass(&self, dropout: Dropout) -> Pass {
         Pass {
             multiplier: self.multiplier,
+            checkpoints_gradients: self.checkpoints_gradients,
             ..Pass::new(dropout)
         }
     }

@@ -56,6 +56,8 @@ pub(crate) struct StepLoss<'l> {
     pub(crate) consistency: Option<f64>,
     /// The norm by which the word embeddings of a sequence are moved for a second pass (FGM, Miyato et al. 2017).
     pub(crate) adversarial: Option<f64>,
+    /// The factor of what is minimized, and so of all gradients.
+    pub(crate) scale: f64,
 }
 
 impl StepLoss<'_> {
@@ -70,6 +72,10 @@ impl StepLoss<'_> {
         let minimized = match self.consistency {
             Some(factor) => (&loss + (divergence(logits)? * factor)?)?,
             None => loss.clone(),
+        };
+        let minimized = match self.scale {
+            1.0 => minimized,
+            scale => (minimized * scale)?,
         };
         Ok((loss, minimized))
     }
@@ -179,5 +185,7 @@ pub(super) fn gradient_of(pass: &Pass, store: &GradStore, var: &Var) -> Result<O
     gradient.map(|gradient| gradient.contiguous()).transpose()
 }
 
+#[cfg(test)]
+mod device_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -12,6 +12,7 @@ pub(crate) mod packed;
 pub(crate) mod parameters;
 mod parts;
 mod pass;
+mod recomputed;
 pub(crate) mod threaded;
 
 pub use bert::BertTagger;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
 use nerve_kernels::Matrix;
 use pulp::Arch;
 
@@ -36,7 +36,7 @@ pub(crate) fn attention(
         candle_core::bail!("attention cannot take {:?} with {:?}", q.shape(), k.shape());
     }
     check(tokens, width, cu_seqlens, heads, bias)?;
-    if !q.device().is_cpu() {
+    if !q.device().is_cpu() || q.dtype() != DType::F32 {
         return plain::attention(q, k, v, cu_seqlens, heads, bias, mask);
     }
     let is_tracked = q.track_op() || k.track_op() || v.track_op();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
 use nerve_kernels::Matrix;
 
 use crate::ops::attention::{softmax_gradient, softmax_rows};
@@ -53,7 +53,7 @@ pub(crate) fn disentangled_attention(
     if longest > Some(positions.rows.longest_sequence()) {
         candle_core::bail!("the relative positions are of shorter sequences");
     }
-    if !v.device().is_cpu() {
+    if !v.device().is_cpu() || v.dtype() != DType::F32 {
         return plain::disentangled_attention(q, k, v, cu_seqlens, heads, positions, mask);
     }
     let operator = DisentangledAttention {

@@ -3,7 +3,6 @@
 use candle_core::{Result, Tensor};
 
 use crate::ops::mask::Mask;
-use crate::ops::plain;
 
 /// The source of dropout masks: a seeded sequence in training, none in evaluation.
 #[derive(Clone, Debug)]
@@ -32,8 +31,7 @@ impl Dropout {
     /// Sets elements of `x` to 0 with probability `p` and scales the others by `1 / (1 - p)`.
     pub(crate) fn apply(&mut self, x: &Tensor, p: f64) -> Result<Tensor> {
         match self.next(p) {
-            Some(mask) if x.device().is_cpu() => x.apply_op1(mask),
-            Some(mask) => plain::dropout(x, mask),
+            Some(mask) => x.apply_op1(mask),
             None => Ok(x.clone()),
         }
     }

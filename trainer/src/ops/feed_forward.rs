@@ -33,7 +33,7 @@ pub(crate) fn feed_forward(
     multiplier: Multiplier,
     gradients: &WeightGradients,
 ) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if multiplier.is_composed(x.device()) {
         return layers.composed(x, multiplier, gradients);
     }
     let (_, width) = x.dims2()?;

@@ -23,8 +23,8 @@ pub(crate) fn linear(
 ) -> Result<Tensor> {
     let (_, columns) = x.dims2()?;
     check(columns, weight, bias)?;
-    if !x.device().is_cpu() {
-        return plain::linear(x, weight, bias);
+    if multiplier.is_composed(x.device()) {
+        return plain::linear(x, weight, bias, multiplier);
     }
     let operator = Linear {
         multiplier,

@@ -1,11 +1,21 @@
 //! Dropout masks.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use pulp::Arch;
 
-use crate::ops::values::{slice, values};
+use crate::ops::values::slice;
 
-/// A dropout mask, computed from the position of each element, so that it is not stored.
+/// The C source of the kernels, of which the functions outside of `__CUDACC__` are plain C.
+#[cfg(test)]
+pub(super) const SOURCE: &str = include_str!("mask/mask.cu");
+
+/// A dropout mask, computed from the position of each element, so that it is not stored. As an operator it masks a contiguous f32
+/// tensor on the CPU or on a GPU, with the same factors on both.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mask {
     keys: [u32; 2],
@@ -34,6 +44,31 @@ impl Mask {
         }
     }
 
+    /// The attention weights of a GPU, `[blocks, heads, queries, keys]`, times their factors; see `masked_weight` in `mask.cu`.
+    #[cfg(feature = "cuda")]
+    pub(super) fn multiply_weights(
+        self,
+        weights: (&CudaStorage, &Layout),
+        table: (&CudaStorage, &Layout),
+    ) -> Result<CudaStorage> {
+        cuda::masked_weights(weights, table, self.arguments())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn arguments(self) -> cuda::MaskArguments {
+        cuda::MaskArguments {
+            keys: self.keys,
+            threshold: self.threshold,
+            scale: self.scale,
+        }
+    }
+
+    /// The keys, the threshold and the bits of the scale, as the tests of `mask.cu` take them.
+    #[cfg(test)]
+    pub(super) fn numbers(self) -> [u32; 4] {
+        [self.keys[0], self.keys[1], self.threshold, self.scale.to_bits()]
+    }
+
     /// Multiplies elements by their mask; `from` is the position of the first element.
     pub(super) fn multiply(self, values: &mut [f32], from: usize) {
         Arch::new().dispatch(
@@ -59,10 +94,13 @@ impl CustomOp1 for Mask {
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
-    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        let mut dx = values(&gradient)?.to_vec();
-        self.multiply(&mut dx, 0);
-        Tensor::from_vec(dx, x.shape(), gradient.device()).map(Some)
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let y = cuda::masked_elements(x, layout, self.arguments())?;
+        Ok((y, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        gradient.contiguous()?.apply_op1_no_bwd(self).map(Some)
     }
 }

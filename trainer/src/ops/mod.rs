@@ -29,6 +29,7 @@ pub(crate) mod rotary_attention;
 pub(crate) mod self_attention;
 pub(crate) mod values;
 mod vector;
+mod weight_mask;
 pub(crate) mod weights;
 
 pub(crate) use activation::activation;
@@ -39,3 +40,5 @@ pub(crate) use values::values;
 
 #[cfg(test)]
 pub(crate) mod check;
+#[cfg(test)]
+mod mask_source_tests;

@@ -51,7 +51,10 @@ impl PositionBias {
             .map(|(query, key)| bucket(key as isize - query as isize) as u32)
             .collect();
         let buckets = Tensor::new(buckets, self.table.device())?;
+        // The gradients of each layer are summed before they are added to those of the others. With gradient checkpointing the sums
+        // have the same order.
         self.table
+            .affine(1.0, 0.0)?
             .index_select(&buckets, 0)?
             .reshape((1, length, length, heads))?
             .permute((0, 3, 1, 2))

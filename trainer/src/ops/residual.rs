@@ -5,7 +5,6 @@ use pulp::Arch;
 
 use crate::ops::layer_norm::{NormLayer, layer_norm};
 use crate::ops::mask::Mask;
-use crate::ops::plain;
 use crate::ops::weights::WeightGradients;
 
 /// Dropout, the residual connection and the normalization of a sub-layer.
@@ -48,8 +47,7 @@ impl Residual {
     /// `norm(x + dropout(output))` inside the graph, on any device.
     pub(crate) fn apply(&self, output: &Tensor, x: &Tensor) -> Result<Tensor> {
         let dropped = match self.mask {
-            Some(mask) if output.device().is_cpu() => output.apply_op1(mask)?,
-            Some(mask) => plain::dropout(output, mask)?,
+            Some(mask) => output.apply_op1(mask)?,
             None => output.clone(),
         };
         layer_norm(&(dropped + x)?, &self.norm.gamma, &self.norm.beta, self.norm.eps)

@@ -15,6 +15,7 @@ use crate::ops::attention_blocks::{Block, blocks};
 use crate::ops::heads::{Head, heads_of};
 use crate::ops::mask::Mask;
 use crate::ops::matrix::{Into, multiply};
+use crate::ops::multiplier::Multiplier;
 use crate::ops::rotary::RotaryHeads;
 use crate::ops::values::{slice, values};
 
@@ -28,6 +29,7 @@ pub(crate) fn rotary_attention(
     cu_seqlens: &Arc<[usize]>,
     heads: &RotaryHeads,
     mask: Option<Mask>,
+    multiplier: Multiplier,
 ) -> Result<Tensor> {
     let (tokens, columns) = qkv.dims2()?;
     let pairs = heads.rotary.pairs;
@@ -46,8 +48,8 @@ pub(crate) fn rotary_attention(
     if longest.unwrap_or_default() * pairs > heads.rotary.cosines.len() {
         candle_core::bail!("a sequence is longer than the positions with a rotation");
     }
-    if !qkv.device().is_cpu() {
-        return plain::rotary_attention(qkv, cu_seqlens, heads, mask);
+    if multiplier.is_composed(qkv.device()) {
+        return plain::rotary_attention(qkv, cu_seqlens, heads, mask, multiplier);
     }
     qkv.apply_op1(RotaryAttention {
         cu_seqlens: cu_seqlens.clone(),

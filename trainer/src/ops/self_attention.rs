@@ -40,7 +40,7 @@ pub(crate) fn self_attention(
     multiplier: Multiplier,
     gradients: &WeightGradients,
 ) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if multiplier.is_composed(x.device()) {
         return layers.composed(x, multiplier, gradients);
     }
     let (tokens, width) = x.dims2()?;
@@ -76,8 +76,9 @@ impl SelfAttention {
     fn composed(&self, x: &Tensor, multiplier: Multiplier, gradients: &WeightGradients) -> Result<Tensor> {
         let project =
             |layer: &LinearLayer, x: &Tensor| linear(x, &layer.weight, &layer.bias, multiplier, gradients);
+        let factor = |layer: &LinearLayer| multiplier.factor(&project(layer, x)?);
         let [q, k, v] = &self.projections;
-        let (q, k, v) = (project(q, x)?, project(k, x)?, project(v, x)?);
+        let (q, k, v) = (factor(q)?, factor(k)?, factor(v)?);
         let bias = self.bias.as_ref();
         let context = attention(&q, &k, &v, &self.cu_seqlens, self.heads, bias, self.mask)?;
         self.residual.apply(&project(&self.output, &context)?, x)

@@ -14,7 +14,7 @@ pub(crate) struct WeightGradients(Arc<Mutex<HashMap<TensorId, Tensor>>>);
 
 impl WeightGradients {
     /// Adds to the gradient of a variable.
-    pub(super) fn add(&self, variable: &Tensor, gradient: Tensor) -> Result<()> {
+    pub(crate) fn add(&self, variable: &Tensor, gradient: Tensor) -> Result<()> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = match all.remove(&variable.id()) {
             Some(sum) => (sum + gradient)?,
@@ -33,7 +33,7 @@ impl WeightGradients {
 
 /// The input of an operator that adds to [`WeightGradients`]: `x`, or a leaf of the graph with its values if the operator `learns`
 /// and `x` is outside the graph. candle runs no backward pass of an operator whose inputs are all outside the graph.
-pub(super) fn in_graph(x: &Tensor, learns: bool) -> Result<Tensor> {
+pub(crate) fn in_graph(x: &Tensor, learns: bool) -> Result<Tensor> {
     match learns && !x.track_op() {
         true => Ok(Var::from_tensor(x)?.into_inner()),
         false => Ok(x.clone()),

@@ -11,6 +11,7 @@ use crate::base::error::BaseError;
 use crate::data::error::DataError;
 use crate::evaluate::error::TaggerError;
 use crate::model::checkpoint::CheckpointError;
+use crate::ops::precision::PrecisionError;
 use crate::report::error::ReportError;
 use crate::train::config::error::OptionError;
 use crate::train::example::ExampleError;
@@ -56,9 +57,9 @@ pub enum TrainError {
         /// The base's positions.
         positions: usize,
     },
-    /// The processor does not have the products of the precision.
-    #[error("`precision`: {0}; train with f32, or on another processor")]
-    Precision(#[from] nerve_kernels::Bf16Error),
+    /// The CPU does not have the products of the precision.
+    #[error("`precision`: {0}")]
+    Precision(#[from] PrecisionError),
     /// A teacher is unusable.
     #[error(transparent)]
     Teacher(Box<TeacherError>),

@@ -129,6 +129,14 @@ impl Run<'_> {
             tokens_per_second: self.since.tokens_per_second(),
             batches: &predictions,
         })?;
+        if let (true, Some(loss_scale)) = (record.skipped, self.training.loss_scale) {
+            let notice = Notice::SkippedStep {
+                step: record.step,
+                scale: loss_scale.scale,
+            };
+            hooks.on_notice(&notice)?;
+            self.notices.push(notice);
+        }
         self.steps.push(record);
         Ok(())
     }
@@ -248,6 +256,7 @@ impl Run<'_> {
             examples: self.examples.clone(),
             seconds: self.seconds(),
             averaged: average.map_or(0, AveragedWeights::count),
+            loss_scale: self.training.loss_scale,
         };
         let made = (state.step, state.records);
         let path = self.dir.checkpoint(state.step);

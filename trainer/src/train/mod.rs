@@ -18,6 +18,7 @@ mod learning_rate;
 pub(crate) mod lock;
 mod log;
 pub(crate) mod loss;
+mod loss_scale;
 pub(crate) mod notice;
 mod optimizer;
 pub(crate) mod options;

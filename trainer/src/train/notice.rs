@@ -136,6 +136,13 @@ pub enum Notice {
         /// Those in which the teachers find an entity.
         unlabeled_with_entities: usize,
     },
+    /// A step was skipped, because its gradient in fp16 is not finite at the scale of the loss.
+    SkippedStep {
+        /// The step, counted from 1.
+        step: usize,
+        /// The scale of the next step.
+        scale: f64,
+    },
     /// A temperature was fitted, but not written.
     NoTemperature(TemperatureAtBound),
 }
@@ -189,6 +196,7 @@ impl Notice {
             | Self::OutOfTime { .. }
             | Self::NewEnd { .. }
             | Self::Teachers { .. }
+            | Self::SkippedStep { .. }
             | Self::Corpus(_)
             | Self::DrawnDev { .. }
             | Self::MissingTypes { .. } => false,
@@ -329,6 +337,10 @@ impl fmt::Display for Notice {
                 "teachers: {}; they find entities in {with_entities} of {sentences} training sentences and in \
                  {unlabeled_with_entities} of {unlabeled} sentences without labels",
                 list(teachers)
+            ),
+            Self::SkippedStep { step, scale } => write!(
+                f,
+                "step {step} is skipped: its gradient in fp16 is not finite; the scale of the loss is now {scale}"
             ),
             Self::NoTemperature(reason) => reason.fmt(f),
         }

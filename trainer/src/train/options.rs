@@ -201,8 +201,8 @@ options! {
         /// Batches per step, whose gradients are summed [default: 1].
         #[arg(long, value_name = "BATCHES")]
         accumulate: usize,
-        /// Format of the factors in the matrix products of linear layers in training steps: f32, or bf16 with f32 sums, on the CPU
-        /// with AVX-512 BF16. Everything else is f32 [default: f32].
+        /// Format of the factors in the matrix products of linear layers, and on a GPU of attention, in training steps: f32, or bf16
+        /// with f32 sums, on a GPU or on processors with AVX-512 BF16, or fp16 on a GPU. Everything else is f32 [default: f32].
         #[arg(long, value_enum)]
         precision: Precision,
         /// Put windows of similar length into one batch; the order of the batches stays random [default: false].
@@ -375,6 +375,10 @@ options! {
         /// Device to train on: cpu, or cuda[:N] in a program built with the feature `cuda` [default: cpu].
         #[arg(long, value_name = "cpu|cuda[:N]")]
         device: Device,
+        /// Keep only the input of each encoder layer in the forward pass, and compute the layer again in the backward pass: less
+        /// memory, longer steps, the same gradients [default: false].
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        gradient_checkpointing: bool,
         /// Threads [default: as many as the machine offers].
         #[arg(long)]
         threads: usize,

@@ -20,8 +20,11 @@ pub struct StepRecord {
     pub loss: f64,
     /// The learning rate.
     pub learning_rate: f64,
-    /// The norm of the gradient before clipping.
+    /// The norm of the gradient before clipping; 0 in a skipped step, whose gradient is not finite.
     pub gradient_norm: f64,
+    /// Whether the step changed no weight, because its gradient in fp16 was not finite at the scale of the loss.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
     /// For each window of its batches, the line of the training file at which the sentence of the window begins.
     #[serde(default)]
     pub lines: Vec<usize>,

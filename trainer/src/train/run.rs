@@ -120,6 +120,9 @@ pub fn train(
         check_state(state, config, &training_set, &examples)?;
         let average = training.average.as_mut();
         state.restore(&dir.last(), &mut training.optimizer, average)?;
+        if let Some(loss_scale) = state.loss_scale {
+            training.restore_loss_scale(loss_scale);
+        }
     }
     let lock = match lock {
         Some(lock) => {

@@ -13,6 +13,7 @@ use crate::safetensors_file::{F32Tensor, write_tensors};
 use crate::train::average::AveragedWeights;
 use crate::train::error::TrainError;
 use crate::train::files::{failed, replace};
+use crate::train::loss_scale::LossScale;
 use crate::train::optimizer::{Moments, Optimizer};
 
 const DIR: &str = "training";
@@ -35,6 +36,9 @@ pub(super) struct TrainingState {
     /// The number of steps whose weights are in the average.
     #[serde(default)]
     pub(super) averaged: usize,
+    /// The scale of the loss, with gradients in fp16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) loss_scale: Option<LossScale>,
 }
 
 impl TrainingState {

@@ -18,13 +18,13 @@ use crate::train::shard::shards;
 pub(super) struct AccumulatedGradients<'e> {
     /// The weighted mean loss of the step's labeled tokens, without what regularizes it.
     pub(super) loss: f64,
-    /// The norm of its gradient.
+    /// The norm of its gradient, without the scale of the loss.
     pub(super) norm: f64,
     /// The predictions for the examples of each batch; empty if they are not read.
     pub(super) predicted: Vec<Vec<Prediction<'e>>>,
 }
 
-/// Computes the gradient of a step with these batches and adds it to the optimizer. The labels that the network predicts are
+/// Computes the gradient of a step with these batches, times `scale`, and adds it to the optimizer. The labels that the network predicts are
 /// fetched from its device only where `reads_predictions`.
 ///
 /// Each labeled token of the step has the same influence, whatever its batch. The dropout of a shard depends on
@@ -34,7 +34,7 @@ pub(super) fn differentiate<'e>(
     tagger: &BertTagger,
     optimizer: &mut Optimizer,
     batches: &[Vec<&'e Example>],
-    (loss, regularization): (&Loss, Regularization),
+    (loss, regularization, scale): (&Loss, Regularization, f64),
     (threads, reads_predictions): (usize, bool),
     seed: u64,
 ) -> Result<AccumulatedGradients<'e>> {
@@ -53,6 +53,7 @@ pub(super) fn differentiate<'e>(
         weight: weight * copies as f64,
         consistency: regularization.r_drop.map(|factor| factor / tokens),
         adversarial: regularization.adversarial,
+        scale,
     };
     let mut found = AccumulatedGradients {
         loss: 0.0,
@@ -82,7 +83,7 @@ pub(super) fn differentiate<'e>(
             }
             found.predicted.push(predicted);
         }
-        found.norm = optimizer.accumulate(&parts)?;
+        found.norm = optimizer.accumulate(&parts)? / scale;
     }
     Ok(found)
 }
@@ -141,7 +142,7 @@ mod tests {
         };
         let batches = [vec![&one], vec![&other]];
         let mut accumulated = optimizer(&tagger);
-        let loss_of = (&loss, regularization);
+        let loss_of = (&loss, regularization, 1.0);
         let found = differentiate(&tagger, &mut accumulated, &batches, loss_of, (1, true), 5).unwrap();
         let predicted: Vec<usize> = found.predicted.concat().iter().map(|p| p.labels.len()).collect();
         assert_eq!(predicted, [4, 5]);
@@ -151,6 +152,7 @@ mod tests {
             weight: 2.0 * 6.5,
             consistency: Some(2.0 / 5.0),
             adversarial: Some(0.3),
+            scale: 1.0,
         };
         let parts: Vec<Gradients> = (0u64..)
             .zip([&one, &other])

@@ -9,6 +9,7 @@ use crate::evaluate::checkpoint::CheckpointTagger;
 use crate::model::bert::BertTagger;
 use crate::model::checkpoint::ModelDir;
 use crate::ops::multiplier::Multiplier;
+use crate::ops::precision::Precision;
 use crate::summary::corpus::CorpusSummary;
 use crate::summary::notices::corpus_notices;
 use crate::train::average::AveragedWeights;
@@ -19,6 +20,7 @@ use crate::train::example::Example;
 use crate::train::hook::Prediction;
 use crate::train::learning_rate::learning_rate;
 use crate::train::loss::{Loss, LossFunction, SoftLoss};
+use crate::train::loss_scale::{LossScale, ScaledStep};
 use crate::train::notice::Notice;
 use crate::train::optimizer::Optimizer;
 use crate::train::optimizer::plan::{ParameterPlan, is_embedding, layer_of};
@@ -37,6 +39,8 @@ pub(super) struct Training<'c> {
     pub(super) optimizer: Optimizer,
     /// The average of the weights, where the configuration asks for one.
     pub(super) average: Option<AveragedWeights>,
+    /// The scale of the loss, with gradients in fp16.
+    pub(super) loss_scale: Option<LossScale>,
     loss: Loss,
     learning_rate: f64,
 }
@@ -54,7 +58,10 @@ impl<'c> Training<'c> {
                 positions: base.config.max_length(),
             });
         }
-        let multiplier = Multiplier::new(config.precision)?;
+        let multiplier = match config.device {
+            Device::Cpu => Multiplier::new(config.precision)?,
+            Device::Cuda(_) => Multiplier::composed(config.precision),
+        };
         let (network, tokenizer) = base
             .with_dropout(config.dropout, config.attention_dropout)
             .with_transitions(config.objective.function == LossFunction::Crf)
@@ -62,7 +69,9 @@ impl<'c> Training<'c> {
         if config.regularization.r_drop.is_some() && network.config().drops_nothing() {
             return Err(TrainError::RDropWithoutDropout);
         }
-        let network = frozen(config, network)?.with_multiplier(multiplier);
+        let network = frozen(config, network)?
+            .with_multiplier(multiplier)
+            .with_gradient_checkpointing(config.gradient_checkpointing);
         Ok(CheckpointTagger::new(
             network,
             tokenizer,
@@ -103,10 +112,17 @@ impl<'c> Training<'c> {
             config,
             optimizer,
             average: config.averaging.map(average).transpose()?,
+            loss_scale: (config.precision == Precision::Fp16).then(LossScale::default),
             loss: loss(config, tagger.labels(), set)?,
             learning_rate,
             tagger,
         })
+    }
+
+    /// Restores the scale of the loss and the number of steps that it skipped.
+    pub(super) fn restore_loss_scale(&mut self, loss_scale: LossScale) {
+        self.optimizer.restore_skipped_steps(loss_scale.skipped_steps);
+        self.loss_scale = Some(loss_scale);
     }
 
     /// Makes the step of these batches, after these evaluations. Its predictions are empty unless they are read.
@@ -131,15 +147,25 @@ impl<'c> Training<'c> {
             Device::Cpu => self.config.threads,
             Device::Cuda(_) => 1,
         };
-        let loss = (&self.loss, self.config.regularization);
+        let loss_scale = self.loss_scale.map_or(1.0, |loss_scale| loss_scale.scale);
+        let loss = (&self.loss, self.config.regularization, loss_scale);
         let passes = (threads, reads_predictions);
         let found = differentiate(network, &mut self.optimizer, batches, loss, passes, seed)?;
         set.finite(step, batches, "loss", found.loss)?;
-        set.finite(step, batches, "gradient norm", found.norm)?;
-        let scale = optimization
-            .clip
-            .map_or(1.0, |clip| (clip / found.norm.max(1e-6)).min(1.0));
-        self.optimizer.step(rate, scale)?;
+        let outcome = match &mut self.loss_scale {
+            Some(loss_scale) => loss_scale.update(found.norm),
+            None => ScaledStep::Applied,
+        };
+        let skipped = outcome == ScaledStep::Skipped;
+        if skipped {
+            self.optimizer.skip_step();
+        } else {
+            set.finite(step, batches, "gradient norm", found.norm)?;
+            let scale = optimization
+                .clip
+                .map_or(1.0, |clip| (clip / found.norm.max(1e-6)).min(1.0));
+            self.optimizer.step(rate, scale / loss_scale)?;
+        }
         if let Some(average) = &mut self.average {
             average.add(step + 1)?;
         }
@@ -147,7 +173,8 @@ impl<'c> Training<'c> {
             step: step + 1,
             loss: found.loss,
             learning_rate: rate,
-            gradient_norm: found.norm,
+            gradient_norm: if skipped { 0.0 } else { found.norm },
+            skipped,
             lines: set.lines(batches).collect(),
         };
         Ok((record, found.predicted))

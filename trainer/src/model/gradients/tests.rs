@@ -70,7 +70,7 @@ fn tiny_deberta(options: Value) -> ModelConfig {
 }
 
 /// Options of DeBERTa that its published models do not have.
-fn other_deberta_options() -> [ModelConfig; 3] {
+pub(super) fn other_deberta_options() -> [ModelConfig; 3] {
     [
         json!({"share_att_key": false, "position_biased_input": true, "type_vocab_size": 2}),
         json!({"share_att_key": false, "pos_att_type": ["c2p"], "position_buckets": -1, "norm_rel_ebd": "none"}),
@@ -83,16 +83,16 @@ pub(crate) fn tiny() -> BertTagger {
     tiny_of(Family::Bert)
 }
 
-fn tiny_of(family: Family) -> BertTagger {
+pub(super) fn tiny_of(family: Family) -> BertTagger {
     tiny_with(tiny_config_of(family))
 }
 
-fn tiny_with(config: ModelConfig) -> BertTagger {
+pub(super) fn tiny_with(config: ModelConfig) -> BertTagger {
     let weights = initial(&config, &parameter_shapes(&config, 3), 11);
     BertTagger::new(config, Parameters::new(weights, &Device::Cpu).unwrap()).unwrap()
 }
 
-fn batch() -> (Packed, Targets) {
+pub(super) fn batch() -> (Packed, Targets) {
     let targets = Targets {
         tokens: vec![1, 2, 5, 6],
         labels: vec![0, 2, 1, 0],
@@ -107,12 +107,13 @@ const CROSS_ENTROPY: Loss = Loss {
     soft: None,
 };
 
-fn mean_of_tokens() -> StepLoss<'static> {
+pub(super) fn mean_of_tokens() -> StepLoss<'static> {
     StepLoss {
         loss: &CROSS_ENTROPY,
         weight: 4.0,
         consistency: None,
         adversarial: None,
+        scale: 1.0,
     }
 }
 
@@ -404,6 +405,7 @@ const R_DROP: StepLoss<'static> = StepLoss {
     weight: 8.0,
     consistency: Some(0.7),
     adversarial: None,
+    scale: 1.0,
 };
 
 /// What a step with `loss` minimizes on the batch twice, its word embeddings moved by `moved`.
@@ -469,6 +471,7 @@ fn adversarial(tagger: &BertTagger) -> (Gradients, Tensor) {
     let movement = moved(&zeros, &leaf, batch.cu_seqlens(), 0.5).unwrap();
     let loss = StepLoss {
         adversarial: Some(0.5),
+        scale: 1.0,
         ..R_DROP
     };
     let found = gradients(tagger, &batch, &targets, &loss, dropout()).unwrap();

@@ -6,8 +6,10 @@ use candle_nn::ops::softmax;
 use crate::ops::attention_blocks::{Block, blocks, window};
 use crate::ops::heads::heads_of;
 use crate::ops::mask::Mask;
-use crate::ops::plain::MASKED;
+use crate::ops::multiplier::Multiplier;
+use crate::ops::plain::{MASKED, product};
 use crate::ops::rotary::{Rotary, RotaryHeads};
+use crate::ops::weight_mask::{QueryWeights, masked_weights};
 
 /// See [`super::rotary_attention`]. Blocks of queries are padded to the longest, and so are their keys, so that the scores of
 /// heads with a window are linear in the length of a sequence. Other heads have the scores of whole sequences.
@@ -16,6 +18,7 @@ pub(super) fn rotary_attention(
     cu_seqlens: &[usize],
     heads: &RotaryHeads,
     mask: Option<Mask>,
+    multiplier: Multiplier,
 ) -> Result<Tensor> {
     let (tokens, columns) = qkv.dims2()?;
     let (count, size) = (heads.heads, 2 * heads.rotary.pairs);
@@ -28,6 +31,7 @@ pub(super) fn rotary_attention(
     let part = |at| split.narrow(1, at, 1)?.squeeze(1)?.contiguous();
     let (cosines, sines) = heads.rotary.of_tokens(cu_seqlens, device)?;
     let gather = |x: Tensor, indices: Vec<u32>, length: usize| {
+        let x = multiplier.factor(&x)?;
         x.index_select(&Tensor::new(indices, device)?, 0)?
             .reshape((padded.blocks.len(), length, count, size))?
             .transpose(1, 2)?
@@ -44,13 +48,14 @@ pub(super) fn rotary_attention(
         padded.keys,
     )?;
     let v = gather(part(2)?, padded.key_tokens(), padded.keys)?;
-    let scores = (q.matmul(&k.t()?)? * (1.0 / (size as f64).sqrt()))?;
+    let scores = (product(&q, &k.t()?)? * (1.0 / (size as f64).sqrt()))?;
     let scores = scores.broadcast_add(&padded.bias(device)?)?;
     let mut weights = softmax(&scores, D::Minus1)?;
     if let Some(mask) = mask {
-        weights = (weights * padded.dropout_factors(cu_seqlens, count, mask, device)?)?;
+        weights = masked_weights(&weights, padded.query_weights(cu_seqlens, count), mask)?;
     }
-    let out = weights.matmul(&v)?.transpose(1, 2)?.contiguous()?;
+    let out = product(&weights.to_dtype(v.dtype())?, &v)?;
+    let out = out.transpose(1, 2)?.contiguous()?;
     let out = out.reshape((padded.blocks.len() * padded.queries, count * size))?;
     out.index_select(&Tensor::new(padded.rows(), device)?, 0)
 }
@@ -159,29 +164,25 @@ impl PaddedBlocks {
         Tensor::from_vec(bias, (self.blocks.len(), 1, self.queries, self.keys), device)
     }
 
-    /// The factors of the weights by the dropout mask: `[blocks, heads, queries, keys]`.
-    fn dropout_factors(
-        &self,
-        cu_seqlens: &[usize],
-        heads: usize,
-        mask: Mask,
-        device: &Device,
-    ) -> Result<Tensor> {
-        let of_heads: Vec<_> = heads_of(cu_seqlens, heads).collect();
-        let mut factors = vec![0f32; self.blocks.len() * heads * self.queries * self.keys];
-        let mut tables = factors.chunks_exact_mut(self.queries * self.keys);
-        for SequenceBlock { sequence, block, .. } in &self.blocks {
-            for (head, table) in of_heads[sequence * heads..][..heads].iter().zip(&mut tables) {
-                let rows = table
-                    .chunks_exact_mut(self.keys)
-                    .zip(block.rows(head, self.reach));
-                for (row, (columns, from)) in rows {
-                    row[columns.clone()].fill(1.0);
-                    mask.multiply(&mut row[columns], from);
-                }
-            }
-        }
-        let shape = (self.blocks.len(), heads, self.queries, self.keys);
-        Tensor::from_vec(factors, shape, device)
+    /// The weights of each padded query.
+    fn query_weights(&self, cu_seqlens: &[usize], heads: usize) -> impl Iterator<Item = QueryWeights> {
+        let first_heads: Vec<_> = heads_of(cu_seqlens, heads).step_by(heads).collect();
+        self.blocks
+            .iter()
+            .flat_map(move |SequenceBlock { sequence, block, .. }| {
+                let head = &first_heads[*sequence];
+                let of_head = head.length * head.length;
+                let rows = block
+                    .rows(head, self.reach)
+                    .map(move |(columns, from)| QueryWeights {
+                        start: columns.start,
+                        end: columns.end,
+                        from,
+                        of_head,
+                    });
+                let padding =
+                    std::iter::repeat_n(QueryWeights::default(), self.queries - block.queries.len());
+                rows.chain(padding)
+            })
     }
 }

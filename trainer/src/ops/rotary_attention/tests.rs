@@ -5,6 +5,10 @@ use crate::ops::rotary::Rotary;
 use candle_core::{D, Var};
 use nerve_repository::rotary::rotations;
 
+fn f32() -> Multiplier {
+    Multiplier::default()
+}
+
 fn heads(theta: f64, positions: usize, reach: Option<usize>) -> RotaryHeads {
     RotaryHeads {
         heads: 2,
@@ -53,7 +57,7 @@ fn sequences_attend_to_their_windows_alone() {
     let cu_seqlens: Arc<[usize]> = Arc::from([0, 5, 5, 155, 156]);
     let qkv = random((156, 24), 1);
     for reach in [None, Some(0), Some(3), Some(70), Some(usize::MAX)] {
-        let found = rotary_attention(&qkv, &cu_seqlens, &heads(10.0, 150, reach), None).unwrap();
+        let found = rotary_attention(&qkv, &cu_seqlens, &heads(10.0, 150, reach), None, f32()).unwrap();
         for pair in cu_seqlens.windows(2).filter(|pair| pair[0] < pair[1]) {
             let part = |x: &Tensor| x.narrow(0, pair[0], pair[1] - pair[0]).unwrap();
             assert_close(&part(&found), &by_definition(&part(&qkv), 10.0, reach), 2e-6);
@@ -69,10 +73,10 @@ fn gradients_with_and_without_dropout() {
             let mask = || Dropout::seeded(5).next(p);
             let inputs = [random((10, 24), 1)];
             assert_gradients(&inputs, |x| {
-                rotary_attention(&x[0], &cu_seqlens, &heads(10.0, 7, reach), mask())
+                rotary_attention(&x[0], &cu_seqlens, &heads(10.0, 7, reach), mask(), f32())
             });
             assert_gradients(&inputs, |x| {
-                plain::rotary_attention(&x[0], &cu_seqlens, &heads(10.0, 7, reach), mask())
+                plain::rotary_attention(&x[0], &cu_seqlens, &heads(10.0, 7, reach), mask(), f32())
             });
         }
     }
@@ -88,8 +92,8 @@ fn long_sequences_have_the_values_and_gradients_of_plain_operators() {
             let mask = Dropout::seeded(5).next(p);
             let heads = heads(1000.0, 180, reach);
             let y = match is_plain {
-                true => plain::rotary_attention(&leaf, &cu_seqlens, &heads, mask),
-                false => rotary_attention(&leaf, &cu_seqlens, &heads, mask),
+                true => plain::rotary_attention(&leaf, &cu_seqlens, &heads, mask, f32()),
+                false => rotary_attention(&leaf, &cu_seqlens, &heads, mask, f32()),
             };
             let y = y.unwrap();
             let loss = (&y * &weights).unwrap().sum_all().unwrap();
@@ -105,7 +109,13 @@ fn long_sequences_have_the_values_and_gradients_of_plain_operators() {
 fn shapes_must_fit() {
     let qkv = random((5, 24), 1);
     let run = |qkv: &Tensor, cu_seqlens: &[usize], positions| {
-        rotary_attention(qkv, &Arc::from(cu_seqlens), &heads(10.0, positions, None), None)
+        rotary_attention(
+            qkv,
+            &Arc::from(cu_seqlens),
+            &heads(10.0, positions, None),
+            None,
+            f32(),
+        )
     };
     assert!(run(&qkv, &[0, 5], 5).is_ok());
     assert!(run(&qkv, &[0, 5], 4).is_err());

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::ops::precision::PrecisionError;
+
 /// Why options are not a valid configuration.
 #[derive(Debug, Error)]
 pub enum OptionError {
@@ -69,6 +71,9 @@ pub enum OptionError {
     /// The names of numbered tags, or the map of entity types, are unusable.
     #[error(transparent)]
     Labels(#[from] nerve_corpus::CorpusError),
+    /// The device does not have the precision.
+    #[error("`precision`: {0}")]
+    Precision(#[from] PrecisionError),
     /// A pattern is not a regular expression.
     #[error("`freeze`: {0}")]
     Pattern(Box<regex::Error>),

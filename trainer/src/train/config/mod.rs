@@ -18,7 +18,7 @@ use regex::Regex;
 
 use crate::data::error::DataError;
 use crate::data::open::open_splits;
-use crate::ops::precision::Precision;
+use crate::ops::precision::{Precision, PrecisionError};
 use crate::train::learning_rate::learning_rate;
 use crate::train::options::TrainOptions;
 use crate::train::record::TestedCheckpoint;
@@ -66,7 +66,7 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Batches per step.
     pub accumulate: usize,
-    /// The format of the factors in the matrix products of linear layers in training steps.
+    /// The format of the factors in matrix products in training steps.
     pub precision: Precision,
     /// Whether the windows of a batch have similar lengths.
     pub group_by_length: bool,
@@ -106,6 +106,8 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Device to train on.
     pub device: Device,
+    /// Whether the backward pass computes encoder layers again instead of reading their activations.
+    pub gradient_checkpointing: bool,
     /// Threads. On another device than the CPU they only read and write.
     pub threads: usize,
     /// Whether a checkpoint is evaluated on the test split.
@@ -159,6 +161,7 @@ impl TrainConfig {
             max_time: options.max_time,
             seed: *options.seed.get_or_insert(42),
             device: *options.device.get_or_insert_default(),
+            gradient_checkpointing: *options.gradient_checkpointing.get_or_insert(false),
             threads: *options.threads.get_or_insert(threads),
             evaluate_test,
             test_checkpoint: match evaluate_test {
@@ -190,11 +193,8 @@ impl TrainConfig {
         ] {
             check_count(option, value, most)?;
         }
-        if self.precision == Precision::Bf16 && self.device != Device::Cpu {
-            return Err(OptionError::Conflict {
-                options: ["precision", "device"],
-                reason: "products in bf16 are made on the CPU",
-            });
+        if self.precision == Precision::Fp16 && self.device == Device::Cpu {
+            return Err(PrecisionError::Fp16OnCpu.into());
         }
         check(
             "max_length",

@@ -300,3 +300,18 @@ fn every_seed_has_a_directory_of_its_own() {
     let alone = seed_configs(&options("seeds = [1]\nsoup = \"uniform\"")).unwrap_err();
     assert!(alone.to_string().contains("`soup` has no effect"), "{alone}");
 }
+
+#[test]
+fn fp16_needs_a_gpu_and_the_error_says_what_to_do() {
+    for precision in ["f32", "bf16", "fp16"] {
+        let on_gpu = format!("precision = \"{precision}\"\ndevice = \"cuda:1\"");
+        assert!(TrainConfig::new(options(&on_gpu)).is_ok(), "{precision}");
+    }
+    let error = TrainConfig::new(options("precision = \"fp16\"")).unwrap_err();
+    assert!(matches!(error, OptionError::Precision(PrecisionError::Fp16OnCpu)));
+    let text = error.to_string();
+    assert!(
+        text.contains("`device` cuda") && text.contains("train with f32"),
+        "{text}"
+    );
+}

@@ -68,6 +68,8 @@ pub(crate) struct Optimizer {
     threads: usize,
     weight_decay: f64,
     steps: usize,
+    // The steps that changed no weight.
+    skipped_steps: usize,
 }
 
 /// The moments of the parameters, by the names that a checkpoint uses.
@@ -93,6 +95,7 @@ impl Optimizer {
             threads,
             weight_decay,
             steps: 0,
+            skipped_steps: 0,
         })
     }
 
@@ -105,12 +108,13 @@ impl Optimizer {
     /// Updates every variable with the step's gradient times `scale`, and starts the next step.
     pub(crate) fn step(&mut self, learning_rate: f64, scale: f64) -> Result<()> {
         self.steps += 1;
-        let (rule, steps, weight_decay) = (self.rule, self.steps, self.weight_decay);
+        let (rule, weight_decay) = (self.rule, self.weight_decay);
+        let updates = self.steps - self.skipped_steps;
         self.for_each_slot(|slot| {
             let rate = learning_rate * slot.plan.rate_factor;
             let decay = if slot.plan.decays { weight_decay } else { 0.0 };
             match rule {
-                UpdateRule::AdamW => slot.apply(&adamw::Update::new(steps, rate, decay, scale)),
+                UpdateRule::AdamW => slot.apply(&adamw::Update::new(updates, rate, decay, scale)),
                 UpdateRule::Sgd { momentum, nesterov } => {
                     let update = sgd::Update::new(rate, decay, scale, momentum, nesterov);
                     slot.apply(&update)
@@ -120,7 +124,19 @@ impl Optimizer {
         Ok(())
     }
 
-    /// The number of completed steps.
+    /// Makes a step that changes neither weights nor moments, and starts the next one.
+    pub(crate) fn skip_step(&mut self) {
+        self.steps += 1;
+        self.skipped_steps += 1;
+        self.slots.iter_mut().for_each(Slot::discard_gradient);
+    }
+
+    /// Restores the number of skipped steps among the completed ones.
+    pub(crate) fn restore_skipped_steps(&mut self, skipped_steps: usize) {
+        self.skipped_steps = skipped_steps;
+    }
+
+    /// The number of completed steps, skipped ones included.
     pub(crate) fn steps(&self) -> usize {
         self.steps
     }

@@ -61,6 +61,11 @@ impl OnDevice {
         var.set(&moved.detach())
     }
 
+    /// Starts the next step without an update.
+    pub(super) fn discard_gradient(&mut self) {
+        self.gradient = None;
+    }
+
     /// The elements of each moment.
     pub(super) fn moments(&self) -> Result<Vec<Vec<f32>>> {
         let elements = |moment: &Tensor| moment.flatten_all()?.to_vec1();

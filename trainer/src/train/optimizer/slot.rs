@@ -122,6 +122,14 @@ impl Slot {
         })
     }
 
+    /// Starts the next step without an update.
+    pub(super) fn discard_gradient(&mut self) {
+        match &mut self.on_device {
+            Some(on_device) => on_device.discard_gradient(),
+            None => self.accumulating = false,
+        }
+    }
+
     /// The elements of each moment.
     pub(super) fn moments(&self) -> Result<Vec<Cow<'_, [f32]>>> {
         match &self.on_device {

@@ -232,3 +232,34 @@ fn the_state_of_another_device_has_the_norm_and_the_weights_of_the_cpus() {
         }
     }
 }
+
+#[test]
+fn a_skipped_step_leaves_weights_and_moments_and_does_not_count_as_an_update() {
+    for rule in [
+        UpdateRule::AdamW,
+        UpdateRule::Sgd {
+            momentum: 0.9,
+            nesterov: true,
+        },
+    ] {
+        let (with_skipped, without) = (parameters(), parameters());
+        let mut skipping = optimizer(&with_skipped, rule);
+        let infinite = gradients([&[f32::INFINITY, 0.2], &[f32::NAN]], &[1], &[f32::INFINITY]);
+        assert!(!skipping.accumulate(&[infinite]).unwrap().is_finite());
+        skipping.skip_step();
+        for (name, var) in parameters().iter() {
+            assert_eq!(
+                elements(&with_skipped, name),
+                var.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            );
+        }
+        two_steps(&mut skipping);
+        let mut reference = optimizer(&without, rule);
+        two_steps(&mut reference);
+        assert_eq!((skipping.steps(), reference.steps()), (3, 2));
+        assert_eq!(skipping.moments().unwrap(), reference.moments().unwrap());
+        for (name, _) in parameters().iter() {
+            assert_eq!(elements(&with_skipped, name), elements(&without, name), "{name}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::ops::precision::Precision;
+use crate::ops::precision::{Precision, PrecisionError};
 use crate::train::config::error::OptionError;
 use crate::train::pretrain::error::PretrainError;
 
@@ -152,6 +152,9 @@ impl PretrainSettings {
             if value == 0 || value > most {
                 return Err(OptionError::Count { option, value, most }.into());
             }
+        }
+        if self.precision == Precision::Fp16 {
+            return Err(OptionError::from(PrecisionError::Fp16OnCpu).into());
         }
         let shares = [
             ("mask_probability", self.mask_probability),

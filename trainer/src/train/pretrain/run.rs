@@ -357,6 +357,7 @@ impl Run<'_> {
             examples: self.texts.hash(),
             seconds: 0.0,
             averaged: 0,
+            loss_scale: None,
         };
         state.write(&path, &self.optimizer, None)?;
         self.dir.commit(step, None)?;

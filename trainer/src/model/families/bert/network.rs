@@ -1,5 +1,7 @@
 //! The layers of a BERT-like encoder: their tensors and the order in which they are applied (Devlin et al. 2019).
 
+use std::sync::Arc;
+
 use candle_core::{Result, Tensor};
 use nerve_repository::{Family, ModelConfig, POSITION_BIAS};
 
@@ -7,6 +9,7 @@ use crate::model::encoder::Encoder;
 use crate::model::packed::Packed;
 use crate::model::parts::{Dense, FeedForwardPart, Norm, Tensors};
 use crate::model::pass::Pass;
+use crate::model::recomputed::layer_output;
 use crate::ops::position_bias::PositionBias;
 use crate::ops::residual::Residual;
 use crate::ops::self_attention::{SelfAttention, self_attention};
@@ -24,7 +27,7 @@ pub(super) struct BertEncoder {
     // The table of position biases, `[buckets, heads]`.
     position_bias: Option<Tensor>,
     // In the order in which they are applied. Layers that share weights have the same variables.
-    layers: Vec<Layer>,
+    layers: Vec<Arc<Layer>>,
 }
 
 #[derive(Clone, Copy)]
@@ -68,7 +71,7 @@ impl BertEncoder {
                 Some(_) => Some(tensor(POSITION_BIAS)?),
             },
             layers: (0..config.layer_count())
-                .map(|index| Layer::new(&config.layer_name(index), config, tensor))
+                .map(|index| Layer::new(&config.layer_name(index), config, tensor).map(Arc::new))
                 .collect::<Result<_>>()?,
         })
     }
@@ -98,8 +101,12 @@ impl Encoder for BertEncoder {
             table: table.clone(),
             gradients: pass.weights.clone(),
         });
+        let batch = Arc::new(batch.clone());
         for layer in &self.layers {
-            x = layer.forward(&x, batch, bias.as_ref(), self.shape, pass)?;
+            let (layer, batch, bias, shape) = (layer.clone(), batch.clone(), bias.clone(), self.shape);
+            x = layer_output(&x, pass, move |x, pass| {
+                layer.forward(x, &batch, bias.as_ref(), shape, pass)
+            })?;
         }
         Ok(x)
     }

@@ -1,5 +1,7 @@
 //! The layers of a DeBERTa-v3 encoder: their tensors and the order in which they are applied (He et al. 2021).
 
+use std::sync::Arc;
+
 use candle_core::{DType, Result, Tensor};
 use nerve_repository::{ModelConfig, RelativeAttention};
 
@@ -7,6 +9,7 @@ use crate::model::encoder::Encoder;
 use crate::model::packed::Packed;
 use crate::model::parts::{Dense, FeedForwardPart, Norm, Tensors};
 use crate::model::pass::Pass;
+use crate::model::recomputed::layer_output_with;
 use crate::ops::disentangled_attention;
 use crate::ops::distance_rows::DistanceRows;
 use crate::ops::relative_positions::RelativePositions;
@@ -21,7 +24,7 @@ pub(super) struct DebertaEncoder {
     // `[rows, hidden]`, for all layers.
     relative: Tensor,
     relative_norm: Option<Norm>,
-    layers: Vec<Layer>,
+    layers: Vec<Arc<Layer>>,
 }
 
 #[derive(Clone, Copy)]
@@ -68,7 +71,7 @@ impl DebertaEncoder {
                 false => None,
             },
             layers: (0..config.num_hidden_layers)
-                .map(|index| Layer::new(index, config, relative, tensor))
+                .map(|index| Layer::new(index, config, relative, tensor).map(Arc::new))
                 .collect::<Result<_>>()?,
         })
     }
@@ -109,8 +112,13 @@ impl Encoder for DebertaEncoder {
         let embedded = self.embedded.forward(&summed)?;
         let mut x = pass.dropout.apply(&embedded, self.shape.hidden_dropout)?;
         let (positions, embeddings) = self.relative_positions(batch)?;
+        let (batch, positions) = (Arc::new(batch.clone()), Arc::new(positions));
         for layer in &self.layers {
-            x = layer.forward(&x, batch, &positions, &embeddings, self.shape, pass)?;
+            let (layer, batch, positions, shape) =
+                (layer.clone(), batch.clone(), positions.clone(), self.shape);
+            x = layer_output_with(&x, &embeddings, pass, move |x, embeddings, pass| {
+                layer.forward(x, &batch, &positions, embeddings, shape, pass)
+            })?;
         }
         Ok(x)
     }
@@ -180,6 +188,8 @@ impl Layer {
             positions.content_to_position,
         )?;
         let v = self.value.forward(x, pass)?;
+        let [q, k, v] = [q, k, v].map(|projected| pass.multiplier.factor(&projected));
+        let (q, k, v) = (q?, k?, v?);
         let mask = pass.dropout.next(shape.attention_dropout);
         let cu_seqlens = batch.cu_seqlens();
         let context = disentangled_attention(&q, &k, &v, cu_seqlens, shape.heads, positions, mask)?;

@@ -9,6 +9,7 @@ use crate::model::encoder::Encoder;
 use crate::model::packed::Packed;
 use crate::model::parts::{Dense, Norm, Tensors};
 use crate::model::pass::Pass;
+use crate::model::recomputed::layer_output;
 use crate::ops::activation;
 use crate::ops::gated::gated;
 use crate::ops::rotary::{Rotary, RotaryHeads};
@@ -18,7 +19,7 @@ use crate::ops::rotary_attention::rotary_attention;
 pub(super) struct ModernBertEncoder {
     shape: Shape,
     embedded: Norm,
-    layers: Vec<Layer>,
+    layers: Vec<Arc<Layer>>,
     last: Norm,
     head: Dense,
     head_norm: Norm,
@@ -68,7 +69,7 @@ impl ModernBertEncoder {
             },
             embedded: norm("bert.embeddings.LayerNorm")?,
             layers: (0..config.num_hidden_layers)
-                .map(|index| Layer::new(index, config, &own, tensor))
+                .map(|index| Layer::new(index, config, &own, tensor).map(Arc::new))
                 .collect::<Result<_>>()?,
             last: norm("bert.encoder.LayerNorm")?,
             head: Dense::with_bias("head.dense", own.classifier_bias, tensor)?,
@@ -87,6 +88,7 @@ impl Encoder for ModernBertEncoder {
         let mut x = pass
             .dropout
             .apply(&self.embedded.forward(&word_rows)?, shape.embedding_dropout)?;
+        let batch = Arc::new(batch.clone());
         for layer in &self.layers {
             let rotary = match layer.reach {
                 None => &global,
@@ -97,7 +99,10 @@ impl Encoder for ModernBertEncoder {
                 rotary: rotary.clone(),
                 reach: layer.reach,
             };
-            x = layer.forward(&x, batch, &heads, shape, pass)?;
+            let (layer, batch) = (layer.clone(), batch.clone());
+            x = layer_output(&x, pass, move |x, pass| {
+                layer.forward(x, &batch, &heads, shape, pass)
+            })?;
         }
         self.last.forward(&x)
     }
@@ -142,7 +147,7 @@ impl Layer {
         };
         let qkv = self.query_key_value.forward(&normal, pass)?;
         let mask = pass.dropout.next(shape.attention_dropout);
-        let context = rotary_attention(&qkv, batch.cu_seqlens(), heads, mask)?;
+        let context = rotary_attention(&qkv, batch.cu_seqlens(), heads, mask, pass.multiplier)?;
         let attended = self.attended.forward(&context, pass)?;
         let x = (x + pass.dropout.apply(&attended, shape.attention_dropout)?)?;
         let wide = self.wide.forward(&self.gated_norm.forward(&x)?, pass)?;

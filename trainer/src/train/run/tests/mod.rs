@@ -6,6 +6,7 @@ mod distilling;
 mod ends;
 mod events;
 mod resuming;
+mod scaling;
 mod selection;
 mod settings;
 mod several;
