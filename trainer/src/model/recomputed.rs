@@ -24,10 +24,10 @@ pub(super) fn layer_output(
         return layer(x, pass);
     }
     let none = Tensor::zeros(1, DType::F32, x.device())?;
-    recomputed(x, &none, pass, Box::new(move |x, _, pass| layer(x, pass)))
+    apply_recomputed_layer(x, &none, pass, Box::new(move |x, _, pass| layer(x, pass)))
 }
 
-/// The same as [`layer_output`] for a layer that also takes a tensor which other layers take.
+/// The same as [`layer_output`] for a layer with a second input that all layers share.
 pub(super) fn layer_output_with(
     x: &Tensor,
     shared: &Tensor,
@@ -35,12 +35,12 @@ pub(super) fn layer_output_with(
     layer: impl Fn(&Tensor, &Tensor, &mut Pass) -> Result<Tensor> + Send + Sync + 'static,
 ) -> Result<Tensor> {
     match pass.checkpoints_gradients {
-        true => recomputed(x, shared, pass, Box::new(layer)),
+        true => apply_recomputed_layer(x, shared, pass, Box::new(layer)),
         false => layer(x, shared, pass),
     }
 }
 
-fn recomputed(x: &Tensor, shared: &Tensor, pass: &mut Pass, forward: Forward) -> Result<Tensor> {
+fn apply_recomputed_layer(x: &Tensor, shared: &Tensor, pass: &mut Pass, forward: Forward) -> Result<Tensor> {
     let dropout = pass.dropout.clone();
     let y = forward(&x.detach(), &shared.detach(), pass)?;
     let learns = y.track_op();
@@ -48,7 +48,7 @@ fn recomputed(x: &Tensor, shared: &Tensor, pass: &mut Pass, forward: Forward) ->
     if !learns && !x.track_op() && !shared.track_op() {
         return Ok(y);
     }
-    let operator = Recomputed {
+    let operator = RecomputedLayer {
         forward,
         pass: pass.with_dropout(dropout),
         output: Mutex::new(Some(y)),
@@ -57,16 +57,21 @@ fn recomputed(x: &Tensor, shared: &Tensor, pass: &mut Pass, forward: Forward) ->
 }
 
 /// An operator whose output is computed before it is applied.
-struct Recomputed {
+struct RecomputedLayer {
     forward: Forward,
     pass: Pass,
     output: Mutex<Option<Tensor>>,
 }
 
-impl Recomputed {
+impl RecomputedLayer {
+    /// The output, whose storage has its elements alone, in their order.
     fn take_output(&self) -> Result<Tensor> {
         let output = self.output.lock().unwrap_or_else(PoisonError::into_inner).take();
-        output.ok_or_else(|| Error::Msg("the output of a layer is taken once".to_owned()))
+        let output = output.ok_or_else(|| Error::Msg("the output of a layer is taken once".to_owned()))?;
+        match output.layout().contiguous_offsets() {
+            Some((0, _)) => Ok(output),
+            _ => output.force_contiguous(),
+        }
     }
 
     /// A tensor of the graph as a leaf of a graph of its own.
@@ -80,7 +85,7 @@ impl Recomputed {
     }
 }
 
-impl CustomOp2 for Recomputed {
+impl CustomOp2 for RecomputedLayer {
     fn name(&self) -> &'static str {
         "recomputed-layer"
     }
@@ -101,7 +106,7 @@ impl CustomOp2 for Recomputed {
         _: &CudaStorage,
         _: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let output = self.take_output()?.contiguous()?;
+        let output = self.take_output()?;
         let (storage, layout) = output.storage_and_layout();
         match &*storage {
             Storage::Cuda(storage) => Ok((storage.try_clone(layout)?, layout.shape().clone())),

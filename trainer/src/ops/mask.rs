@@ -51,7 +51,7 @@ impl Mask {
         weights: (&CudaStorage, &Layout),
         table: (&CudaStorage, &Layout),
     ) -> Result<CudaStorage> {
-        cuda::masked_weights(weights, table, self.arguments())
+        cuda::mask_weights(weights, table, self.arguments())
     }
 
     #[cfg(feature = "cuda")]
@@ -96,7 +96,7 @@ impl CustomOp1 for Mask {
 
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        let y = cuda::masked_elements(x, layout, self.arguments())?;
+        let y = cuda::mask_elements(x, layout, self.arguments())?;
         Ok((y, layout.shape().clone()))
     }
 

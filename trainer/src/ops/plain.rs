@@ -69,12 +69,10 @@ pub(super) fn attention(
     if padded.lengths.is_empty() {
         return q.zeros_like()?.to_dtype(DType::F32);
     }
-    let (q, k, v) = (
-        padded.heads(q, heads)?,
-        padded.heads(k, heads)?,
-        padded.heads(v, heads)?,
-    );
-    let scores = (product(&q, &k.t()?)? * (1.0 / (size as f64).sqrt()))?;
+    // Queries are scaled, not scores, so that scores in fp16 are within its range.
+    let q = (padded.heads(q, heads)? * (1.0 / (size as f64).sqrt()))?;
+    let (k, v) = (padded.heads(k, heads)?, padded.heads(v, heads)?);
+    let scores = product(&q, &k.t()?)?;
     let scores = match bias {
         None => scores,
         Some(bias) => scores.broadcast_add(&bias.of_positions(padded.longest)?)?,
@@ -101,6 +99,8 @@ pub(super) fn disentangled_attention(
     }
     let (count, longest) = (padded.lengths.len(), padded.longest);
     let device = v.device();
+    // Queries and the positions' queries are scaled, not scores, so that scores in fp16 are within its range.
+    let q = &(q * f64::from(positions.scale(size)))?;
     let (query, key) = (padded.heads(q, heads)?, padded.heads(k, heads)?);
     let rows = positions.rows.count();
     // The relative positions behind the tokens: `[1, heads, rows, size]`.
@@ -124,7 +124,7 @@ pub(super) fn disentangled_attention(
         let products = product(&of_positions(q)?, &key.t()?)?;
         scores = (scores + products.contiguous()?.gather(&by_pair, D::Minus2)?)?;
     }
-    let scores = (scores * f64::from(positions.scale(size)))?.broadcast_add(&padded.bias(device)?)?;
+    let scores = scores.broadcast_add(&padded.bias(device)?)?;
     padded.mixed(&scores, &padded.heads(v, heads)?, mask)
 }
 

@@ -5,8 +5,8 @@ use nerve_kernels::Bf16Error;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The format of the factors of matrix products in training steps: of linear layers, and on a GPU of attention too. Sums, weights,
-/// moments and everything else are f32.
+/// The format of the factors of matrix products in training steps: of linear layers, and on a GPU of attention too. Sums are f32; on a
+/// GPU the products and the gradients of their factors are rounded to the same format. Weights, moments and everything else are f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -27,7 +27,12 @@ pub enum PrecisionError {
     Bf16(#[from] Bf16Error),
     /// The CPU has no products in fp16.
     #[error(
-        "fp16 needs a GPU (`device` cuda); on the CPU, train with f32, or with bf16 where the processor has AVX-512 BF16"
+        "fp16 needs a GPU (`device` cuda); on the CPU, begin a run in f32, or in bf16 where the processor has AVX-512 BF16"
     )]
     Fp16OnCpu,
+    /// Pre-training, which runs on the CPU, has no products in fp16.
+    #[error(
+        "pre-training runs on the CPU, which has no products in fp16; use f32, or bf16 where the processor has AVX-512 BF16"
+    )]
+    Fp16InPretraining,
 }

@@ -13,8 +13,8 @@ pub struct StepPoint {
     pub loss: f64,
     /// Learning rate.
     pub learning_rate: f64,
-    /// Norm of the gradient before clipping.
-    pub gradient_norm: f64,
+    /// Norm of the gradient before clipping; `None` if the step was skipped.
+    pub gradient_norm: Option<f64>,
 }
 
 /// The measurements of one evaluation on the dev split. All scores are fractions.

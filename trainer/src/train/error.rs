@@ -90,7 +90,7 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// The loss or a gradient is NaN or infinite.
-    #[error("step {step}: the {what} is {value}, in the batch of {batch}; a lower learning rate may help")]
+    #[error("step {step}: the {what} is {value}, in the batch of {batch}; {remedy} may help")]
     NotFinite {
         /// The step, counted from 1.
         step: usize,
@@ -100,6 +100,8 @@ pub enum TrainError {
         value: f64,
         /// The file and the lines of the batch's sentences.
         batch: String,
+        /// What to change.
+        remedy: &'static str,
     },
     /// A pattern of `freeze` matches no parameter.
     #[error("`freeze`: `{pattern}` matches the name of no parameter")]

@@ -178,7 +178,7 @@ impl Finished<'_> {
             step: step.step,
             loss: step.loss,
             learning_rate: step.learning_rate,
-            gradient_norm: step.gradient_norm,
+            gradient_norm: (!step.skipped).then_some(step.gradient_norm),
         };
         self.steps.iter().map(point).collect()
     }

@@ -33,9 +33,9 @@ impl Default for LossScale {
     }
 }
 
-/// What becomes of a step.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ScaledStep {
+pub(super) enum StepOutcome {
     /// The gradient is finite and changes the weights.
     Applied,
     /// The gradient is not finite. The step is skipped, and the scale of the next one is lower.
@@ -46,20 +46,20 @@ pub(super) enum ScaledStep {
 
 impl LossScale {
     /// Decides on a step by the norm of its gradient, and changes the scale of the next step.
-    pub(super) fn update(&mut self, norm: f64) -> ScaledStep {
+    pub(super) fn update(&mut self, norm: f64) -> StepOutcome {
         if norm.is_finite() {
             self.finite_steps += 1;
             if self.finite_steps == GROWTH_INTERVAL {
                 (self.scale, self.finite_steps) = (self.scale * GROWTH, 0);
             }
-            return ScaledStep::Applied;
+            return StepOutcome::Applied;
         }
         if self.scale <= 1.0 {
-            return ScaledStep::Diverged;
+            return StepOutcome::Diverged;
         }
         (self.scale, self.finite_steps) = (self.scale * BACKOFF, 0);
         self.skipped_steps += 1;
-        ScaledStep::Skipped
+        StepOutcome::Skipped
     }
 }
 
@@ -70,18 +70,18 @@ mod tests {
     #[test]
     fn infinite_gradients_halve_the_scale_and_2000_finite_ones_in_a_row_double_it() {
         let mut scale = LossScale::default();
-        assert_eq!(scale.update(f64::INFINITY), ScaledStep::Skipped);
+        assert_eq!(scale.update(f64::INFINITY), StepOutcome::Skipped);
         assert_eq!((scale.scale, scale.skipped_steps), (32768.0, 1));
         for _ in 0..1999 {
-            assert_eq!(scale.update(3.0), ScaledStep::Applied);
+            assert_eq!(scale.update(3.0), StepOutcome::Applied);
         }
-        assert_eq!(scale.update(f64::NAN), ScaledStep::Skipped);
+        assert_eq!(scale.update(f64::NAN), StepOutcome::Skipped);
         assert_eq!((scale.scale, scale.finite_steps), (16384.0, 0));
         for _ in 0..1999 {
             scale.update(3.0);
             assert_eq!(scale.scale, 16384.0);
         }
-        assert_eq!(scale.update(3.0), ScaledStep::Applied);
+        assert_eq!(scale.update(3.0), StepOutcome::Applied);
         assert_eq!(
             (scale.scale, scale.finite_steps, scale.skipped_steps),
             (32768.0, 0, 2)
@@ -92,10 +92,10 @@ mod tests {
     fn gradients_that_are_infinite_without_a_scale_have_diverged() {
         let mut scale = LossScale::default();
         for _ in 0..16 {
-            assert_eq!(scale.update(f64::INFINITY), ScaledStep::Skipped);
+            assert_eq!(scale.update(f64::INFINITY), StepOutcome::Skipped);
         }
         assert_eq!(scale.scale, 1.0);
-        assert_eq!(scale.update(f64::INFINITY), ScaledStep::Diverged);
+        assert_eq!(scale.update(f64::INFINITY), StepOutcome::Diverged);
     }
 
     #[test]

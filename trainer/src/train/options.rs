@@ -202,7 +202,8 @@ options! {
         #[arg(long, value_name = "BATCHES")]
         accumulate: usize,
         /// Format of the factors in the matrix products of linear layers, and on a GPU of attention, in training steps: f32, or bf16
-        /// with f32 sums, on a GPU or on processors with AVX-512 BF16, or fp16 on a GPU. Everything else is f32 [default: f32].
+        /// on a GPU or on processors with AVX-512 BF16, or fp16 on a GPU. Sums are f32; on a GPU the products are rounded too.
+        /// Everything else is f32 [default: f32].
         #[arg(long, value_enum)]
         precision: Precision,
         /// Put windows of similar length into one batch; the order of the batches stays random [default: false].

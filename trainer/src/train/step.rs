@@ -24,8 +24,8 @@ pub(super) struct AccumulatedGradients<'e> {
     pub(super) predicted: Vec<Vec<Prediction<'e>>>,
 }
 
-/// Computes the gradient of a step with these batches, times `scale`, and adds it to the optimizer. The labels that the network predicts are
-/// fetched from its device only where `reads_predictions`.
+/// Computes the gradient of a step with these batches, times `scale`, and adds it to the optimizer. The labels that the network
+/// predicts are fetched from its device only where `reads_predictions`.
 ///
 /// Each labeled token of the step has the same influence, whatever its batch. The dropout of a shard depends on
 /// `seed` and on the index of the shard in the step, and gradients are added in this order. So the same seed and

@@ -43,7 +43,10 @@ impl TrainingHook for TensorBoardLog {
         let scalars = [
             ("train/loss", Some(record.loss)),
             ("train/learning_rate", Some(record.learning_rate)),
-            ("train/gradient_norm", Some(record.gradient_norm)),
+            (
+                "train/gradient_norm",
+                (!record.skipped).then_some(record.gradient_norm),
+            ),
             ("train/tokens_per_second", Some(step.tokens_per_second)),
         ];
         self.write(record.step, &scalars)

@@ -20,7 +20,7 @@ use crate::train::example::Example;
 use crate::train::hook::Prediction;
 use crate::train::learning_rate::learning_rate;
 use crate::train::loss::{Loss, LossFunction, SoftLoss};
-use crate::train::loss_scale::{LossScale, ScaledStep};
+use crate::train::loss_scale::{LossScale, StepOutcome};
 use crate::train::notice::Notice;
 use crate::train::optimizer::Optimizer;
 use crate::train::optimizer::plan::{ParameterPlan, is_embedding, layer_of};
@@ -151,16 +151,17 @@ impl<'c> Training<'c> {
         let loss = (&self.loss, self.config.regularization, loss_scale);
         let passes = (threads, reads_predictions);
         let found = differentiate(network, &mut self.optimizer, batches, loss, passes, seed)?;
-        set.finite(step, batches, "loss", found.loss)?;
+        let precision = self.config.precision;
+        set.finite(step, batches, ("loss", found.loss), precision)?;
         let outcome = match &mut self.loss_scale {
             Some(loss_scale) => loss_scale.update(found.norm),
-            None => ScaledStep::Applied,
+            None => StepOutcome::Applied,
         };
-        let skipped = outcome == ScaledStep::Skipped;
+        let skipped = outcome == StepOutcome::Skipped;
         if skipped {
             self.optimizer.skip_step();
         } else {
-            set.finite(step, batches, "gradient norm", found.norm)?;
+            set.finite(step, batches, ("gradient norm", found.norm), precision)?;
             let scale = optimization
                 .clip
                 .map_or(1.0, |clip| (clip / found.norm.max(1e-6)).min(1.0));

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::evaluate::Tagger;
 use crate::evaluate::checkpoint::CheckpointTagger;
+use crate::ops::precision::Precision;
 use crate::train::augment::augmenter::{Augmenter, SentenceToAugment};
 use crate::train::augment::targets::changed_targets;
 use crate::train::augmented_epoch::AugmentedEpoch;
@@ -256,8 +257,8 @@ impl TrainingSet {
         &self,
         step: usize,
         batches: &[Vec<&Example>],
-        what: &'static str,
-        value: f64,
+        (what, value): (&'static str, f64),
+        precision: Precision,
     ) -> Result<(), TrainError> {
         if value.is_finite() {
             return Ok(());
@@ -286,6 +287,10 @@ impl TrainingSet {
             what,
             value,
             batch: format!("{}{unlabeled}", files.join("; ")),
+            remedy: match precision {
+                Precision::Fp16 => "a lower learning rate, or a new run in bf16 or f32,",
+                Precision::F32 | Precision::Bf16 => "a lower learning rate",
+            },
         })
     }
 

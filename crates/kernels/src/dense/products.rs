@@ -122,7 +122,10 @@ impl Products {
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        match self.0 {}
+        {
+            let _ = (out, row_stride);
+            match self.0 {}
+        }
     }
 }
 

@@ -178,7 +178,7 @@ pub(super) unsafe fn multiply_panel<T: TileInstructions>(
     }
 }
 
-/// Adds the sums of a block to what they begin with.
+/// Adds the sums of a block to the initial values and writes them.
 #[inline(always)]
 unsafe fn finish(sums: &Sums, rows: usize, width: usize, begin: Begin, to: Destination) {
     for row in 0..rows {

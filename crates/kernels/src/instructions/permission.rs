@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-/// Whether the processor multiplies tiles of 8-bit integers and of bf16 (AMX-INT8, AMX-BF16) and the operating system permits it. The first call asks for the
-/// permission, for the whole process. The processor must have AVX.
+/// Whether the processor multiplies tiles of 8-bit integers and of bf16 (AMX-INT8, AMX-BF16) and the operating system permits it. The
+/// first call asks for the permission, for the whole process. The processor must have AVX.
 pub(super) fn is_amx_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| cfg!(target_os = "linux") && has_tiles() && request_tiles())

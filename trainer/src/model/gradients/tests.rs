@@ -70,11 +70,12 @@ fn tiny_deberta(options: Value) -> ModelConfig {
 }
 
 /// Options of DeBERTa that its published models do not have.
-pub(super) fn other_deberta_options() -> [ModelConfig; 3] {
+pub(super) fn other_deberta_options() -> [ModelConfig; 4] {
     [
         json!({"share_att_key": false, "position_biased_input": true, "type_vocab_size": 2}),
         json!({"share_att_key": false, "pos_att_type": ["c2p"], "position_buckets": -1, "norm_rel_ebd": "none"}),
         json!({"pos_att_type": ["p2c"], "type_vocab_size": 1}),
+        json!({"share_att_key": false, "hidden_dropout_prob": 0.0}),
     ]
     .map(tiny_deberta)
 }

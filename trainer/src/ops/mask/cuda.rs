@@ -23,11 +23,11 @@ pub(super) struct MaskArguments {
 }
 
 /// The masked elements of a contiguous f32 tensor. The host does not wait for them.
-pub(super) fn masked_elements(x: &CudaStorage, layout: &Layout, mask: MaskArguments) -> Result<CudaStorage> {
+pub(super) fn mask_elements(x: &CudaStorage, layout: &Layout, mask: MaskArguments) -> Result<CudaStorage> {
     let (device, count) = (x.device(), layout.shape().elem_count());
-    let x = x.as_cuda_slice::<f32>()?.slice(range(layout)?);
+    let x = x.as_cuda_slice::<f32>()?.slice(contiguous_range(layout)?);
     let kernel = device.get_or_load_custom_func("mask_elements", MODULE, ptx()?)?;
-    let y = allocated(device, count)?;
+    let y = allocate(device, count)?;
     if count > 0 {
         let blocks = count.div_ceil(THREADS as usize);
         let elements = count as u64;
@@ -44,7 +44,7 @@ pub(super) fn masked_elements(x: &CudaStorage, layout: &Layout, mask: MaskArgume
 
 /// The masked attention weights, `[blocks, heads, queries, keys]`, with the table of `weight_mask.rs`, `[blocks, queries, 4]`. Both are
 /// contiguous. The host does not wait for them.
-pub(super) fn masked_weights(
+pub(super) fn mask_weights(
     (weights, layout): (&CudaStorage, &Layout),
     (table, table_layout): (&CudaStorage, &Layout),
     mask: MaskArguments,
@@ -56,10 +56,12 @@ pub(super) fn masked_weights(
     }
     let number = |extent: usize| u32::try_from(extent).map_err(Error::wrap);
     let (device, rows) = (weights.device(), blocks * heads * queries);
-    let weights = weights.as_cuda_slice::<f32>()?.slice(range(layout)?);
-    let table = table.as_cuda_slice::<u32>()?.slice(range(table_layout)?);
+    let weights = weights.as_cuda_slice::<f32>()?.slice(contiguous_range(layout)?);
+    let table = table
+        .as_cuda_slice::<u32>()?
+        .slice(contiguous_range(table_layout)?);
     let kernel = device.get_or_load_custom_func("mask_weights", MODULE, ptx()?)?;
-    let y = allocated(device, rows * keys)?;
+    let y = allocate(device, rows * keys)?;
     if rows * keys > 0 {
         let [all, heads, queries, keys] = [number(rows)?, number(heads)?, number(queries)?, number(keys)?];
         let mut launch = kernel.builder();
@@ -76,7 +78,7 @@ pub(super) fn masked_weights(
 }
 
 /// Memory for elements, all of which a kernel then writes.
-fn allocated(
+fn allocate(
     device: &CudaDevice,
     count: usize,
 ) -> Result<candle_core::cuda_backend::cudarc::driver::CudaSlice<f32>> {
@@ -95,7 +97,7 @@ fn blocks_of(count: usize) -> LaunchConfig {
     }
 }
 
-fn range(layout: &Layout) -> Result<std::ops::Range<usize>> {
+fn contiguous_range(layout: &Layout) -> Result<std::ops::Range<usize>> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(start..end),
         None => candle_core::bail!("a tensor of layout {layout:?} is not contiguous"),

@@ -37,8 +37,9 @@ pub(super) fn rotary_attention(
             .transpose(1, 2)?
             .contiguous()
     };
+    // Queries are scaled, not scores, so that scores in fp16 are within its range.
     let q = gather(
-        rotated(&part(0)?, &cosines, &sines)?,
+        (rotated(&part(0)?, &cosines, &sines)? * (1.0 / (size as f64).sqrt()))?,
         padded.query_tokens(),
         padded.queries,
     )?;
@@ -48,8 +49,7 @@ pub(super) fn rotary_attention(
         padded.keys,
     )?;
     let v = gather(part(2)?, padded.key_tokens(), padded.keys)?;
-    let scores = (product(&q, &k.t()?)? * (1.0 / (size as f64).sqrt()))?;
-    let scores = scores.broadcast_add(&padded.bias(device)?)?;
+    let scores = product(&q, &k.t()?)?.broadcast_add(&padded.bias(device)?)?;
     let mut weights = softmax(&scores, D::Minus1)?;
     if let Some(mask) = mask {
         weights = masked_weights(&weights, padded.query_weights(cu_seqlens, count), mask)?;

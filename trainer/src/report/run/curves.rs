@@ -29,7 +29,7 @@ pub(super) fn curves(steps: &[StepPoint], evaluations: &[EvaluationPoint]) -> Op
             .iter()
             .map(|point| (point.step as f64, point.learning_rate))
             .collect(),
-        steps => by_step(steps, |point| point.learning_rate),
+        steps => by_step(steps, |point| Some(point.learning_rate)),
     };
     charts.push(over_steps(
         "Learning rate",
@@ -47,11 +47,10 @@ pub(super) fn curves(steps: &[StepPoint], evaluations: &[EvaluationPoint]) -> Op
     })
 }
 
-fn by_step(steps: &[StepPoint], value: impl Fn(&StepPoint) -> f64) -> Vec<(f64, f64)> {
-    steps
-        .iter()
-        .map(|point| (point.step as f64, value(point)))
-        .collect()
+/// The values of the steps that have one.
+fn by_step(steps: &[StepPoint], value: impl Fn(&StepPoint) -> Option<f64>) -> Vec<(f64, f64)> {
+    let points = steps.iter().map(|point| Some((point.step as f64, value(point)?)));
+    points.flatten().collect()
 }
 
 fn over_steps(title: &str, y_label: &str, series: Vec<Series>) -> LineChart {
@@ -75,7 +74,7 @@ fn loss(steps: &[StepPoint], evaluations: &[EvaluationPoint]) -> LineChart {
             "train, mean since the previous evaluation",
             of_evaluations(|point| Some(point.loss)),
         )],
-        steps => smoothed("train", by_step(steps, |point| point.loss)),
+        steps => smoothed("train", by_step(steps, |point| Some(point.loss))),
     };
     let dev = of_evaluations(|point| point.dev_loss);
     if !dev.is_empty() {

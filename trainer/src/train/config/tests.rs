@@ -311,7 +311,7 @@ fn fp16_needs_a_gpu_and_the_error_says_what_to_do() {
     assert!(matches!(error, OptionError::Precision(PrecisionError::Fp16OnCpu)));
     let text = error.to_string();
     assert!(
-        text.contains("`device` cuda") && text.contains("train with f32"),
+        text.contains("`device` cuda") && text.contains("begin a run in f32"),
         "{text}"
     );
 }

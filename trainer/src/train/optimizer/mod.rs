@@ -109,7 +109,7 @@ impl Optimizer {
     pub(crate) fn step(&mut self, learning_rate: f64, scale: f64) -> Result<()> {
         self.steps += 1;
         let (rule, weight_decay) = (self.rule, self.weight_decay);
-        let updates = self.steps - self.skipped_steps;
+        let updates = self.steps.saturating_sub(self.skipped_steps).max(1);
         self.for_each_slot(|slot| {
             let rate = learning_rate * slot.plan.rate_factor;
             let decay = if slot.plan.decays { weight_decay } else { 0.0 };

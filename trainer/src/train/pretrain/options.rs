@@ -154,7 +154,7 @@ impl PretrainSettings {
             }
         }
         if self.precision == Precision::Fp16 {
-            return Err(OptionError::from(PrecisionError::Fp16OnCpu).into());
+            return Err(OptionError::from(PrecisionError::Fp16InPretraining).into());
         }
         let shares = [
             ("mask_probability", self.mask_probability),

@@ -160,7 +160,9 @@ impl Layer {
         pass: &mut Pass,
     ) -> Result<Tensor> {
         let p = shape.hidden_dropout;
-        let embeddings = pass.dropout.apply(embeddings, p)?;
+        // A node of this layer, so that its gradients are summed before those of other layers are added. With gradient checkpointing
+        // the sums have the same order.
+        let embeddings = pass.dropout.apply(&embeddings.affine(1.0, 0.0)?, p)?;
         // Tokens and relative positions in one product where they have the same projection.
         let with_positions = match shape.relative.shares_projections {
             true => Some(Tensor::cat(&[x, &embeddings], 0)?),
