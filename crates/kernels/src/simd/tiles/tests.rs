@@ -21,7 +21,7 @@ impl SoftwareTiles {
         Self {
             shapes: None,
             tiles: [[[0; ROW_BYTES]; TILE_ROWS]; 8],
-            readable: vec![0..usize::MAX],
+            readable: std::iter::once(0..usize::MAX).collect(),
             configurations: 0,
         }
     }
