@@ -472,7 +472,6 @@ fn adversarial(tagger: &BertTagger) -> (Gradients, Tensor) {
     let movement = moved(&zeros, &leaf, batch.cu_seqlens(), 0.5).unwrap();
     let loss = StepLoss {
         adversarial: Some(0.5),
-        scale: 1.0,
         ..R_DROP
     };
     let found = gradients(tagger, &batch, &targets, &loss, dropout()).unwrap();
