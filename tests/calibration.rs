@@ -114,6 +114,67 @@ fn a_fitted_temperature_reaches_every_score_and_no_label() {
 }
 
 #[test]
+fn a_bias_of_outside_reaches_the_bundle_and_can_be_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = dir.path().join("checkpoint");
+    copy_files(&tiny().checkpoint(), &checkpoint);
+    let corpus = dir.path().join("dev.conll");
+    let text = fs::read_to_string(tiny().corpus()).unwrap();
+    fs::write(&corpus, text.replacen("went\tO", "went\tB-person", 3)).unwrap();
+    let calibrate = |bias: &str| {
+        let mut command = binary("nerve-trainer");
+        command
+            .args(["calibrate", "--outside-bias", bias, "--data"])
+            .arg(&corpus);
+        command.arg("--checkpoint").arg(&checkpoint);
+        command
+    };
+    let text = dir.path().join("text.txt");
+    fs::write(&text, "Ann Lee went to São Paulo.\n").unwrap();
+    let answer = |model: &[&str], path: &Path| -> Value {
+        let mut command = binary("nerve-trainer");
+        command
+            .args(["tag", "--output", "ndjson"])
+            .args(model)
+            .arg(path)
+            .arg(&text);
+        serde_json::from_str(&succeed(&mut command)).unwrap()
+    };
+    let of_checkpoint = ["--max-length", "48", "--checkpoint"];
+    let weights = || fs::read(checkpoint.join("model.safetensors")).unwrap();
+    let trained = weights();
+
+    // With every word an entity, no temperature fits, and the checkpoint stays as it is.
+    let refused = fail(&mut calibrate("-100"));
+    assert!(refused.contains("no temperature is written"), "{refused}");
+    assert_eq!(weights(), trained);
+
+    let printed = succeed(&mut calibrate("f1"));
+    assert_eq!(printed.matches(" *\n").count(), 1, "{printed}");
+    succeed(&mut calibrate("-1.5"));
+    set_temperature(&checkpoint, 1.0);
+    let bundle = dir.path().join("bundle");
+    export(&checkpoint, &bundle);
+    let (changed, exported) = (
+        answer(&of_checkpoint, &checkpoint),
+        answer(&["--bundle"], &bundle),
+    );
+    let plain = answer(&of_checkpoint, &tiny().checkpoint());
+    let words = [&plain, &changed, &exported].map(|answer| labels_and_scores(&answer["words"]));
+    let [(labels, plain), (_, changed), (_, exported)] = &words;
+    for (at, label) in labels.iter().enumerate().filter(|(_, label)| **label == "O") {
+        assert!(changed[at] < plain[at], "{label}: {} {}", plain[at], changed[at]);
+    }
+    assert!(labels.contains(&"O"));
+    for (checkpoint, bundle) in changed.iter().zip(exported) {
+        assert!((checkpoint - bundle).abs() < 1e-3, "{checkpoint} {bundle}");
+    }
+
+    succeed(&mut calibrate("0"));
+    assert_eq!(weights(), trained);
+}
+
+#[test]
 fn a_temperature_that_is_none_stops_the_export() {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = dir.path().join("checkpoint");

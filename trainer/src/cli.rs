@@ -8,6 +8,7 @@ use nerve_corpus::{ReadOptions, TagNames, parse_column};
 use nerve_inference::Kernels;
 use nerve_repository::{ModelAddress, Precision, StoreAddress};
 use nerve_tagging::Splitter;
+use nerve_trainer::evaluate::OutsideBiasChoice;
 use nerve_trainer::{
     InputFormat, OptionError, OutputFormat, PretrainOptions, Publication, TrainOptions, TrainingData,
     read_label_map,
@@ -150,6 +151,11 @@ pub(crate) enum Command {
         data: PathBuf,
         #[command(flatten)]
         read: ReadArgs,
+        /// Change the bias of the label O in the checkpoint's classifier, which trades precision for recall: the number to add to the
+        /// trained bias (below 0 the model finds more entities; 0 restores it), or f1, f2, f0.5, ... for the one with the
+        /// highest F-measure on --data.
+        #[arg(long, value_name = "NUMBER|fBETA", allow_hyphen_values = true)]
+        outside_bias: Option<OutsideBiasChoice>,
         /// Longest window in tokens, special tokens included [default: model_max_length of the checkpoint's
         /// tokenizer_config.json, else 512; at most the positions of the model].
         #[arg(long)]

@@ -15,8 +15,9 @@ use nerve_inference::OpenOptions;
 use nerve_repository::ModelAddress;
 use nerve_tagging::{Decoding, LabelSet, OrphanRule};
 use nerve_trainer::evaluate::{
-    self, CheckpointTagger, Tagger, WordDifferences, calibration_table, evaluation_table, open_bundle,
-    score_files, score_table, span_table, types_warning,
+    self, CheckpointTagger, OutsideBiasChoice, Tagger, WordDifferences, calibrate_with_outside_bias,
+    calibration_table, evaluation_table, open_bundle, outside_bias_table, score_files, score_table,
+    span_table, types_warning,
 };
 use nerve_trainer::report::RunReport;
 use nerve_trainer::summary::inspect_corpus;
@@ -285,15 +286,30 @@ pub(crate) fn score(
 pub(crate) fn calibrate(
     checkpoint: &Path,
     data: (&Path, &ReadOptions),
+    outside_bias: Option<OutsideBiasChoice>,
     max_length: Option<usize>,
     threads: Option<usize>,
 ) -> Result<()> {
     let mut tagger = CheckpointTagger::open(checkpoint, max_length, threads_or_all(threads)?)?;
     let corpus = read_corpus(data, tagger.labels())?;
-    let report = evaluate::calibrate(&mut tagger, &corpus)?;
+    let (report, bias) = match outside_bias {
+        None => (evaluate::calibrate(&mut tagger, &corpus)?, None),
+        Some(choice) => {
+            let (scores, report, bias) =
+                calibrate_with_outside_bias(checkpoint, &mut tagger, choice, &corpus)?;
+            print!("{}", outside_bias_table(&scores));
+            if scores.is_at_bound() {
+                eprintln!("warning: this is the last bias that is tried; --outside-bias takes any number");
+            }
+            (report, Some((bias, scores.added())))
+        }
+    };
     print!("{}", calibration_table(&report));
-    let written = report.to_calibration(corpus.split_name())?.write(checkpoint)?;
-    println!("{}", written.display());
+    let calibration = report.to_calibration(corpus.split_name())?;
+    if let Some((bias, added)) = bias {
+        println!("{}", bias.write(added)?.display());
+    }
+    println!("{}", calibration.write(checkpoint)?.display());
     Ok(())
 }
 

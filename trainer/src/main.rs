@@ -120,9 +120,13 @@ fn run(cli: Cli) -> Result<Outcome> {
             checkpoint,
             data,
             read,
+            outside_bias,
             max_length,
             threads,
-        } => commands::calibrate(&checkpoint, (&data, &read.options()?), max_length, threads)?,
+        } => {
+            let read = read.options()?;
+            commands::calibrate(&checkpoint, (&data, &read), outside_bias, max_length, threads)?;
+        }
         Command::Soup {
             checkpoint,
             out,

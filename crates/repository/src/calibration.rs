@@ -6,7 +6,7 @@ use nerve_tagging::Temperature;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::files::sync;
+use crate::files::replace_file;
 
 /// The file's name in a checkpoint directory.
 const CALIBRATION: &str = "calibration.json";
@@ -93,18 +93,7 @@ impl Calibration {
     pub fn write(&self, dir: &Path) -> Result<PathBuf, CalibrationError> {
         let path = dir.join(CALIBRATION);
         self.checked(&path)?;
-        let put = || -> std::io::Result<()> {
-            use std::os::unix::fs::PermissionsExt;
-            // A temporary file is private; this one gets the usual permissions.
-            let mut file = tempfile::Builder::new()
-                .permissions(std::fs::Permissions::from_mode(0o666))
-                .prefix(".calibration-")
-                .tempfile_in(dir)?;
-            serde_json::to_writer_pretty(&mut file, self)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            sync(dir).map_err(|error| error.source)
-        };
+        let put = || replace_file(&path, &serde_json::to_vec_pretty(self)?);
         match put() {
             Ok(()) => Ok(path),
             Err(source) => Err(CalibrationError::Write { path, source }),

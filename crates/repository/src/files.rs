@@ -1,7 +1,8 @@
 //! Durable files: the disk has the content of a file or directory before a name points at it.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -30,6 +31,21 @@ impl FileError {
 pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     fs::write(path, bytes).map_err(FileError::at(path))?;
     sync(path)
+}
+
+/// Replaces a file by one of this content, which is as readable as a file that the system makes, and waits until the disk has it.
+///
+/// A crash at any moment leaves the old content or the new one.
+pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    // A temporary file is private; this one gets the usual permissions.
+    let mut file = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o666))
+        .prefix(".replacing-")
+        .tempfile_in(parent(path))?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync(parent(path)).map_err(|error| error.source)
 }
 
 /// Copies a file and waits until the disk has its content. Its entry in the directory is not synced.

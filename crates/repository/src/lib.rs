@@ -46,7 +46,9 @@ pub use family::modernbert::ModernBert;
 pub use family::spec::{Architecture, FieldProblem, MaskedHead};
 pub use family::{Family, POSITION_BIAS};
 pub use file_info::FileInfo;
-pub use files::{FileError, create_dir_synced, parent, rename_synced, set_readable, sync, write_synced};
+pub use files::{
+    FileError, create_dir_synced, parent, rename_synced, replace_file, set_readable, sync, write_synced,
+};
 pub use hex::hex;
 pub use hub_source::HubSource;
 pub use json_file::JsonFile;

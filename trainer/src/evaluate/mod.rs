@@ -10,6 +10,7 @@ pub(crate) mod error;
 pub(crate) mod errors;
 pub(crate) mod evaluation;
 mod file_score;
+pub(crate) mod outside_bias;
 mod raw;
 pub(crate) mod report;
 mod spans;
@@ -32,6 +33,10 @@ pub use evaluation::types_warning;
 pub use file_score::{FileScore, ScoreError, WordDifferences, score_files};
 pub use nerve_inference::{Tagger, WordLogits, evaluate};
 pub use nerve_tagging::Evaluation;
+pub use outside_bias::{
+    OutsideBiasChoice, OutsideBiasChoiceError, OutsideBiasReport, OutsideBiasScore,
+    calibrate_with_outside_bias,
+};
 pub use raw::evaluate_raw;
-pub use report::{calibration_table, evaluation_table, score_table, span_table};
+pub use report::{calibration_table, evaluation_table, outside_bias_table, score_table, span_table};
 pub use spans::{SpanScore, TextEntity, score_spans};

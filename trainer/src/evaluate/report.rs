@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use nerve_tagging::{Evaluation, Prf, Score};
 
 use crate::evaluate::calibration::CalibrationReport;
+use crate::evaluate::outside_bias::{OutsideBiasReport, OutsideBiasScore};
 use crate::evaluate::spans::SpanScore;
 
 /// A table of scores: a row for each type, then the averages.
@@ -89,6 +90,23 @@ pub fn calibration_table(report: &CalibrationReport) -> String {
         "temperature {:.4}, fitted to {} words",
         report.temperature, report.words
     );
+    text
+}
+
+/// A table of the entity scores with each bias of `O`, of which the chosen one has an asterisk.
+pub fn outside_bias_table(report: &OutsideBiasReport) -> String {
+    let mut text = "bias of O  precision  recall      F1\n".to_owned();
+    for (at, OutsideBiasScore { added, score }) in report.scores.iter().enumerate() {
+        let mark = if at == report.chosen { " *" } else { "" };
+        // Writing to a String never fails.
+        let _ = writeln!(
+            text,
+            "{added:+9.2}  {:9.2}  {:6.2}  {:6.2}{mark}",
+            100.0 * score.precision,
+            100.0 * score.recall,
+            100.0 * score.f1
+        );
+    }
     text
 }
 

@@ -1,6 +1,7 @@
 //! Model directories in the Hugging Face layout: reading a base model or a tagger, and writing a checkpoint.
 
 pub(crate) mod masked;
+pub(crate) mod outside_bias;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
