@@ -6,17 +6,34 @@ use crate::entry::{Content, TextEntity};
 use crate::read_options::TagNames;
 
 /// What a line must be, for errors.
-const EXPECTED: &str = "expected an object with `words` (or `tokens`) and perhaps `tags` (or `ner_tags`), or `text` and perhaps `entities`, each of `start`, `end` and `label`";
+const EXPECTED: &str = "expected an object with `words` (or `tokens`) and perhaps `tags` (or `ner_tags`), or `text` and perhaps `entities`, each of `start`, `end` and `label` (or `type`)";
 
 /// The fields of one line; fields of other names are ignored.
 #[derive(Deserialize)]
 struct Line {
-    words: Option<Vec<String>>,
-    tokens: Option<Vec<String>>,
+    words: Option<Words>,
+    tokens: Option<Words>,
     tags: Option<Vec<JsonTag>>,
     ner_tags: Option<Vec<JsonTag>>,
     text: Option<String>,
     entities: Option<Vec<JsonEntity>>,
+}
+
+/// The words of a sentence, alone or with their tags, as the server and `nerve-trainer tag` answer.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a list of words, or of objects with `text` and `label`"
+)]
+enum Words {
+    Plain(Vec<String>),
+    Labeled(Vec<LabeledWord>),
+}
+
+#[derive(Deserialize)]
+struct LabeledWord {
+    text: String,
+    label: String,
 }
 
 /// A tag: its name, or its number in a list of names, as in the `ClassLabel` of Hugging Face datasets.
@@ -42,7 +59,9 @@ impl JsonTag {
 struct JsonEntity {
     start: usize,
     end: usize,
-    label: String,
+    label: Option<String>,
+    /// What an answer of the server has in place of `label`.
+    r#type: Option<String>,
 }
 
 /// What a line holds: `words` with perhaps `tags`, or `text` with perhaps `entities`. The labeled of the two is taken where
@@ -52,8 +71,19 @@ pub(crate) fn parse(line: &str, names: Option<&TagNames>) -> Result<Content, Str
         serde_json::error::Category::Data => format!("not the fields of a sentence: {error}; {EXPECTED}"),
         _ => format!("not JSON: {error}"),
     })?;
-    let words = line.words.or(line.tokens);
-    match (words, line.tags.or(line.ner_tags), line.text, line.entities) {
+    let tags = line.tags.or(line.ner_tags);
+    let (words, tags) = match line.words.or(line.tokens) {
+        Some(Words::Labeled(words)) => {
+            let named = words
+                .into_iter()
+                .map(|word| (word.text, JsonTag::Name(word.label)));
+            let (words, own): (Vec<String>, _) = named.unzip();
+            (Some(words), Some(tags.unwrap_or(own)))
+        }
+        Some(Words::Plain(words)) => (Some(words), tags),
+        None => (None, tags),
+    };
+    match (words, tags, line.text, line.entities) {
         (Some(words), Some(tags), ..) if words.len() != tags.len() => {
             Err(format!("{} words but {} tags", words.len(), tags.len()))
         }
@@ -70,15 +100,23 @@ pub(crate) fn parse(line: &str, names: Option<&TagNames>) -> Result<Content, Str
         }),
         (_, _, Some(text), entities) => Ok(Content::Text {
             text,
-            entities: entities.map(|entities| entities.into_iter().map(TextEntity::from).collect()),
+            entities: entities
+                .map(|entities| entities.into_iter().map(JsonEntity::named).collect())
+                .transpose()?,
         }),
         (None, _, None, _) => Err(EXPECTED.to_owned()),
     }
 }
 
-impl From<JsonEntity> for TextEntity {
-    fn from(JsonEntity { start, end, label }: JsonEntity) -> Self {
-        Self { start, end, label }
+impl JsonEntity {
+    fn named(self) -> Result<TextEntity, String> {
+        let (start, end) = (self.start, self.end);
+        match self.label.or(self.r#type) {
+            Some(label) => Ok(TextEntity { start, end, label }),
+            None => Err(format!(
+                "the entity from {start} to {end} has neither `label` nor `type`; {EXPECTED}"
+            )),
+        }
     }
 }
 
@@ -111,16 +149,51 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_a_labeled_sentence() {
+        let entities =
+            "\"entities\": [{\"type\": \"x\", \"text\": \"b\", \"start\": 2, \"end\": 3, \"score\": 0.5}]";
+        let words = "\"words\": [{\"text\": \"a\", \"label\": \"O\", \"score\": 0.5}, {\"text\": \"b\", \"label\": \"B-x\"}]";
+        let expected = Content::Words {
+            words: vec!["a".to_owned(), "b".to_owned()],
+            tags: vec![Some("O".to_owned()), Some("B-x".to_owned())],
+        };
+        let line = format!("{{\"text\": \"a b\", {entities}, {words}}}");
+        assert_eq!(parse(&line, None).unwrap(), expected);
+        let expected = Content::Text {
+            text: "a b".to_owned(),
+            entities: Some(vec![TextEntity {
+                start: 2,
+                end: 3,
+                label: "x".to_owned(),
+            }]),
+        };
+        let line = format!("{{\"text\": \"a b\", {entities}}}");
+        assert_eq!(parse(&line, None).unwrap(), expected);
+    }
+
+    #[test]
     fn a_line_that_is_no_sentence_says_why() {
         let error = |line| parse(line, None).unwrap_err();
         assert!(error("{\"words\": [\"a\"], \"tags\": []}").contains("1 words but 0 tags"));
-        assert!(error("{\"words\": 1}").contains("invalid type: integer `1`, expected a sequence"));
-        assert!(error("{\"id\": 1}").contains("expected an object"));
-        // `tag` writes such lines, of which `words` are objects and entities have a `type`.
-        let tagged = error("{\"entities\": [{\"type\": \"x\", \"words\": [0, 1]}], \"words\": []}");
         assert!(
-            tagged.contains("missing field `start`") && tagged.contains("`start`, `end` and `label`"),
-            "{tagged}"
+            error("{\"words\": 1}")
+                .contains("expected a list of words, or of objects with `text` and `label`")
+        );
+        assert!(error("{\"id\": 1}").contains("expected an object"));
+        let entity = error("{\"entities\": [{\"type\": \"x\", \"words\": [0, 1]}], \"words\": []}");
+        assert!(
+            entity.contains("missing field `start`") && entity.contains("`start`, `end` and `label`"),
+            "{entity}"
+        );
+        let entity = error("{\"text\": \"a\", \"entities\": [{\"start\": 0, \"end\": 1}]}");
+        assert!(
+            entity.contains("the entity from 0 to 1 has neither `label` nor `type`"),
+            "{entity}"
+        );
+        let mixed = error("{\"words\": [\"a\", {\"text\": \"b\", \"label\": \"O\"}]}");
+        assert!(
+            mixed.contains("expected a list of words, or of objects"),
+            "{mixed}"
         );
         assert!(error("[1]").contains("not the fields of a sentence"));
         assert!(error("{").contains("not JSON"));
