@@ -161,7 +161,8 @@ fn a_bias_of_outside_reaches_the_bundle_and_can_be_taken_back() {
     );
     let plain = answer(&of_checkpoint, &tiny().checkpoint());
     let words = [&plain, &changed, &exported].map(|answer| labels_and_scores(&answer["words"]));
-    let [(labels, plain), (_, changed), (_, exported)] = &words;
+    let [(labels, plain), (after, changed), (of_bundle, exported)] = &words;
+    assert_eq!((labels, labels), (after, of_bundle));
     for (at, label) in labels.iter().enumerate().filter(|(_, label)| **label == "O") {
         assert!(changed[at] < plain[at], "{label}: {} {}", plain[at], changed[at]);
     }

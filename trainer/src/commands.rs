@@ -290,6 +290,9 @@ pub(crate) fn calibrate(
     max_length: Option<usize>,
     threads: Option<usize>,
 ) -> Result<()> {
+    // `RUN/best` can become another checkpoint meanwhile.
+    let resolved = fs::canonicalize(checkpoint);
+    let checkpoint = resolved.as_deref().unwrap_or(checkpoint);
     let mut tagger = CheckpointTagger::open(checkpoint, max_length, threads_or_all(threads)?)?;
     let corpus = read_corpus(data, tagger.labels())?;
     let (report, bias) = match outside_bias {
@@ -299,7 +302,10 @@ pub(crate) fn calibrate(
                 calibrate_with_outside_bias(checkpoint, &mut tagger, choice, &corpus)?;
             print!("{}", outside_bias_table(&scores));
             if scores.is_at_bound() {
-                eprintln!("warning: this is the last bias that is tried; --outside-bias takes any number");
+                eprintln!(
+                    "warning: the best bias, {:+}, is the last one that is compared; --outside-bias NUMBER sets another",
+                    scores.added()
+                );
             }
             (report, Some((bias, scores.added())))
         }

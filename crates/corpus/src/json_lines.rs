@@ -1,6 +1,7 @@
 //! JSON lines: one object a line, a sentence as words or as running text.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::entry::{Content, TextEntity};
 use crate::read_options::TagNames;
@@ -17,6 +18,8 @@ struct Line {
     ner_tags: Option<Vec<JsonTag>>,
     text: Option<String>,
     entities: Option<Vec<JsonEntity>>,
+    /// What the server answers in place of entities.
+    error: Option<IgnoredAny>,
 }
 
 /// The words of a sentence, alone or with their tags, as the server and `nerve-trainer tag` answer.
@@ -104,6 +107,9 @@ pub(crate) fn parse(line: &str, names: Option<&TagNames>) -> Result<Content, Str
                 .map(|entities| entities.into_iter().map(JsonEntity::named).collect())
                 .transpose()?,
         }),
+        (None, _, None, _) if line.error.is_some() => {
+            Err("the answer is an error; leave the line out".to_owned())
+        }
         (None, _, None, _) => Err(EXPECTED.to_owned()),
     }
 }
@@ -180,6 +186,7 @@ mod tests {
                 .contains("expected a list of words, or of objects with `text` and `label`")
         );
         assert!(error("{\"id\": 1}").contains("expected an object"));
+        assert!(error("{\"line\": 3, \"error\": {\"code\": \"x\"}}").contains("the answer is an error"));
         let entity = error("{\"entities\": [{\"type\": \"x\", \"words\": [0, 1]}], \"words\": []}");
         assert!(
             entity.contains("missing field `start`") && entity.contains("`start`, `end` and `label`"),

@@ -33,15 +33,22 @@ pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     sync(path)
 }
 
-/// Replaces a file by one of this content, which is as readable as a file that the system makes, and waits until the disk has it.
+/// The beginning of the name of a file that is still being written.
+pub const UNFINISHED: &str = ".write-";
+
+/// Replaces a file by one of this content, and waits until the disk has it. It keeps the permissions of the file that it replaces;
+/// a new one has those of a file that the system makes.
 ///
-/// A crash at any moment leaves the old content or the new one.
+/// A crash at any moment leaves the old content or the new one, and perhaps a file whose name begins with [`UNFINISHED`].
 pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    // A temporary file is private; this one gets the usual permissions.
     let mut file = tempfile::Builder::new()
+        // A temporary file can be read only by its owner, even after it is renamed.
         .permissions(fs::Permissions::from_mode(0o666))
-        .prefix(".replacing-")
+        .prefix(UNFINISHED)
         .tempfile_in(parent(path))?;
+    if let Ok(replaced) = fs::metadata(path) {
+        file.as_file().set_permissions(replaced.permissions())?;
+    }
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path)?;

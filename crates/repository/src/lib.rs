@@ -47,7 +47,8 @@ pub use family::spec::{Architecture, FieldProblem, MaskedHead};
 pub use family::{Family, POSITION_BIAS};
 pub use file_info::FileInfo;
 pub use files::{
-    FileError, create_dir_synced, parent, rename_synced, replace_file, set_readable, sync, write_synced,
+    FileError, UNFINISHED, create_dir_synced, parent, rename_synced, replace_file, set_readable, sync,
+    write_synced,
 };
 pub use hex::hex;
 pub use hub_source::HubSource;

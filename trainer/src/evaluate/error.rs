@@ -8,7 +8,6 @@ use nerve_tagging::WindowLimitsError;
 use thiserror::Error;
 
 use crate::model::checkpoint::CheckpointError;
-use crate::model::checkpoint::outside_bias::OutsideBiasError;
 
 /// Why a tagger cannot be opened or evaluated.
 #[derive(Debug, Error)]
@@ -30,9 +29,6 @@ pub enum TaggerError {
         /// The number of positions of the model.
         positions: usize,
     },
-    /// The bias of `O` cannot be changed.
-    #[error(transparent)]
-    OutsideBias(#[from] OutsideBiasError),
     /// A candle operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

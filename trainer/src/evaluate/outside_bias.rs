@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::evaluate::calibration::{CalibrationReport, calibration_report};
 use crate::evaluate::error::TaggerError;
+use crate::model::checkpoint::CheckpointError;
 use crate::model::checkpoint::outside_bias::OutsideBias;
 
 /// The biases that are tried are multiples of this, up to [`MOST`] and down to its negative.
@@ -24,14 +25,14 @@ pub enum OutsideBiasChoice {
     /// The one with the highest F-measure of entities in which recall is so many times as important as precision
     /// (van Rijsbergen 1979).
     Best {
-        /// The weight of recall, above 0.
+        /// The weight of recall, from 0.01 to 100.
         beta: f64,
     },
 }
 
 /// An error for what is neither a number nor an F-measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("must be a number from -100 to 100, or f1, f2, f0.5 or another fBETA with BETA above 0")]
+#[error("must be a number from -100 to 100, or f1, f2, f0.5 or another fBETA with BETA from 0.01 to 100")]
 pub struct OutsideBiasChoiceError;
 
 impl FromStr for OutsideBiasChoice {
@@ -40,7 +41,7 @@ impl FromStr for OutsideBiasChoice {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let choice = match text.strip_prefix(['f', 'F']) {
             Some(beta) => (beta.parse().ok())
-                .filter(|&beta: &f64| beta.is_finite() && beta > 0.0)
+                .filter(|beta: &f64| (0.01..=100.0).contains(beta))
                 .map(|beta| Self::Best { beta }),
             None => (text.parse().ok())
                 .filter(|bias: &f32| bias.abs() <= 100.0)
@@ -148,7 +149,7 @@ pub fn calibrate_with_outside_bias(
     let nothing = || TaggerError::NothingToFit {
         path: corpus.path.clone(),
     };
-    let bias = OutsideBias::read(dir, tagger.labels().outside())?;
+    let bias = OutsideBias::read(dir, tagger.labels().outside()).map_err(CheckpointError::from)?;
     let mut logits = tagger.tag(&corpus.words())?.logits.ok_or_else(nothing)?;
     let (labels, decoder) = (tagger.labels(), tagger.decoder());
     let chosen = choice.apply((labels, &decoder), bias.added(), &mut logits, corpus);
@@ -185,7 +186,9 @@ mod tests {
         assert_eq!(parse("-0.75"), Ok(OutsideBiasChoice::Fixed(-0.75)));
         assert_eq!(parse("f1"), Ok(OutsideBiasChoice::Best { beta: 1.0 }));
         assert_eq!(parse("F0.5"), Ok(OutsideBiasChoice::Best { beta: 0.5 }));
-        for text in ["", "f", "f0", "f-1", "finf", "best", "nan", "inf", "101"] {
+        for text in [
+            "", "f", "f0", "f-1", "finf", "f1e200", "best", "nan", "inf", "101",
+        ] {
             assert_eq!(parse(text), Err(OutsideBiasChoiceError), "{text}");
         }
     }

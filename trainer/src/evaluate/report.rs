@@ -101,7 +101,7 @@ pub fn outside_bias_table(report: &OutsideBiasReport) -> String {
         // Writing to a String never fails.
         let _ = writeln!(
             text,
-            "{added:+9.2}  {:9.2}  {:6.2}  {:6.2}{mark}",
+            "{added:+9}  {:9.2}  {:6.2}  {:6.2}{mark}",
             100.0 * score.precision,
             100.0 * score.recall,
             100.0 * score.f1

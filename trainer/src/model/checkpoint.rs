@@ -13,6 +13,7 @@ use nerve_tagging::{LabelId, LabelSet};
 use thiserror::Error;
 
 use crate::model::bert::BertTagger;
+use crate::model::checkpoint::outside_bias::{OutsideBias, OutsideBiasError};
 use crate::model::families::parameter_shapes;
 use crate::model::init::initial;
 use crate::model::parameters::Parameters;
@@ -65,6 +66,9 @@ pub enum CheckpointError {
         /// The error of the safetensors library.
         source: safetensors::SafeTensorError,
     },
+    /// The bias of `O` cannot be read.
+    #[error(transparent)]
+    OutsideBias(#[from] OutsideBiasError),
     /// A candle operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
@@ -158,6 +162,20 @@ impl ModelDir {
             }
             _ => None,
         }
+    }
+
+    /// The same model, which is that of `dir`, with the bias of `O` that was trained, where it has been changed since.
+    pub(crate) fn with_trained_outside_bias(mut self, dir: &Path) -> Result<Self, CheckpointError> {
+        let labels = self.head_labels();
+        if let (Some(labels), Source::File(weights)) = (labels, &mut self.weights) {
+            let LabelId(outside) = labels.outside();
+            let trained = OutsideBias::read(dir, LabelId(outside))?.trained();
+            let bias = weights.get_mut("classifier.bias");
+            if let Some(bias) = bias.and_then(|bias| bias.data.get_mut(outside)) {
+                *bias = trained;
+            }
+        }
+        Ok(self)
     }
 
     /// The same model with these dropout probabilities; an absent one keeps the model's own.

@@ -2,16 +2,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nerve_repository::replace_file;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::train::error::TrainError;
-
-/// The name prefix of files that are still being written.
-pub(super) const UNFINISHED: &str = ".write-";
 
 /// A file of JSON lines that a hook writes, with one line per step.
 #[derive(Debug)]
@@ -52,19 +49,7 @@ impl JsonLines {
 
 /// Replaces the content of a file atomically.
 pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let write = || {
-        let mut made = tempfile::Builder::new()
-            // A temporary file can be read only by its owner, even after it is renamed.
-            .prefix(UNFINISHED)
-            .permissions(fs::Permissions::from_mode(0o666))
-            .tempfile_in(parent)?;
-        made.write_all(content)?;
-        made.as_file().sync_all()?;
-        made.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(failed(path))
+    replace_file(path, content).map_err(failed(path))
 }
 
 /// Syncs all files in a directory, the directory and its entry in its parent to the disk.

@@ -29,7 +29,7 @@ pub enum Init {
     /// From the base model.
     #[default]
     Base,
-    /// Random.
+    /// From random weights of a BERT.
     Scratch,
 }
 
@@ -163,7 +163,8 @@ options! {
         /// XLM-R, CamemBERT, MPNet, ELECTRA, ALBERT, DeBERTa-v3 or ModernBERT model.
         #[arg(long, value_name = "DIR|HUB_ID")]
         base: String,
-        /// Start from the weights of the base, or from random weights of the given sizes [default: base].
+        /// Start from the weights of the base, or from random weights of a BERT of the given sizes, with the tokenizer of the base
+        /// [default: base].
         #[arg(long, value_enum)]
         init: Init,
         /// Directory with the tokenizer of a model that starts from random weights, if it is not that of the base.

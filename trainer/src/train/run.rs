@@ -61,7 +61,7 @@ pub fn train(
         Beginning::Resumed => Some(dir.lock()?),
     };
     let base = match lock.is_some() && dir.has_last()? {
-        true => ModelDir::open(&dir.last())?,
+        true => ModelDir::open(&dir.last())?.with_trained_outside_bias(&dir.last())?,
         false => open_base(&config.start, config.max_length)?,
     };
     let given = config;

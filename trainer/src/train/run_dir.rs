@@ -8,14 +8,13 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use nerve_repository::UNFINISHED;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::train::config::TrainConfig;
 use crate::train::error::TrainError;
-use crate::train::files::{
-    UNFINISHED, append_at_once, cut, failed, line, read_lines, replace, sync_all, sync_parent,
-};
+use crate::train::files::{append_at_once, cut, failed, line, read_lines, replace, sync_all, sync_parent};
 use crate::train::lock::RunLock;
 use crate::train::notice::Notice;
 use crate::train::options::TrainOptions;

@@ -17,7 +17,7 @@ const TRAINED: &str = "trained_outside_bias";
 #[derive(Debug, Error)]
 pub enum OutsideBiasError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}; the bias of O can be changed where the weights are in one file of this name", path.display())]
+    #[error("cannot read {}: {source}; weights in shards must first be saved as one file of this name", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -102,8 +102,8 @@ impl OutsideBias {
         let trained = match trained {
             None => f32::from_le_bytes(*present),
             Some(found) => match found.parse() {
-                Ok(trained) => trained,
-                Err(_) => return Err(OutsideBiasError::Trained { path, found }),
+                Ok(trained) if f32::is_finite(trained) => trained,
+                _ => return Err(OutsideBiasError::Trained { path, found }),
             },
         };
         Ok(Self {
@@ -115,6 +115,11 @@ impl OutsideBias {
         })
     }
 
+    /// The bias that was trained.
+    pub fn trained(&self) -> f32 {
+        self.trained
+    }
+
     /// What is added to the trained bias: 0 in a checkpoint as it was trained.
     pub fn added(&self) -> f32 {
         let present = self.bias[self.at..]
@@ -123,8 +128,12 @@ impl OutsideBias {
         present - self.trained
     }
 
-    /// Replaces the file by one whose bias is the trained one and `added`, and yields it. The metadata keep the trained bias.
+    /// Replaces the file by one whose bias is the sum of the trained one and `added`, and yields its path. Its metadata keep the
+    /// trained bias.
     pub fn write(mut self, added: f32) -> Result<PathBuf, OutsideBiasError> {
+        if added == self.added() {
+            return Ok(self.path);
+        }
         let path = self.path;
         self.bias[self.at..][..4].copy_from_slice(&(self.trained + added).to_le_bytes());
         let changed = || -> Result<Vec<u8>, SafeTensorError> {
@@ -206,6 +215,11 @@ mod tests {
         }
         read(dir.path()).write(0.0).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), trained);
+        // A file that need not change is not written.
+        let modified = || std::fs::metadata(&path).unwrap().modified().unwrap();
+        let before = modified();
+        assert_eq!(read(dir.path()).write(0.0).unwrap(), path);
+        assert_eq!(modified(), before);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -222,16 +236,22 @@ mod tests {
         read(dir.path()).write(-1.0).unwrap();
         let changed = std::fs::read(&path).unwrap();
         assert!(text(&changed).contains("\"trained_outside_bias\":\"1.1\""));
-        let broken = changed.iter().map(|&byte| if byte == b'.' { b'x' } else { byte });
-        std::fs::write(&path, broken.collect::<Vec<u8>>()).unwrap();
-        let message = error(dir.path(), 0);
-        assert!(message.contains("model.safetensors"), "{message}");
+        for found in ["1x1", "NaN", "inf"] {
+            let value = changed.windows(3).position(|bytes| bytes == b"1.1").unwrap();
+            let mut broken = changed.clone();
+            broken[value..][..3].copy_from_slice(found.as_bytes());
+            std::fs::write(&path, broken).unwrap();
+            let message = error(dir.path(), 0);
+            let expected =
+                format!("`trained_outside_bias` of the metadata is `{found}`, which is not a number");
+            assert!(message.contains(&expected), "{message}");
+        }
         std::fs::write(&path, &changed[..20]).unwrap();
         assert!(error(dir.path(), 0).contains("model.safetensors"));
         std::fs::remove_file(&path).unwrap();
         let message = error(dir.path(), 0);
         assert!(
-            message.contains("cannot read") && message.contains("in one file"),
+            message.contains("cannot read") && message.contains("as one file"),
             "{message}"
         );
     }

@@ -1,6 +1,8 @@
 //! What is left of a training that was stopped, and how it goes on.
 
 use super::*;
+use crate::model::checkpoint::ModelDir;
+use crate::model::checkpoint::outside_bias::OutsideBias;
 use crate::ops::precision::Precision;
 use crate::train::resume::{resumed_config, resumed_seed_configs};
 
@@ -91,6 +93,22 @@ fn a_training_that_is_stopped_anywhere_and_resumed_is_the_same_to_the_last_bit()
             "interrupted after {step}"
         );
     }
+}
+
+#[test]
+fn a_resumed_training_continues_from_the_trained_bias() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    train(&two_epochs(dir.path(), "whole"), Beginning::New, &mut []).unwrap();
+    let config = two_epochs(dir.path(), "changed");
+    train(&config, Beginning::New, &mut [&mut Stop::after(3)]).unwrap();
+    let last = config.out.join("last");
+    let labels = ModelDir::open(&last).unwrap().labels().unwrap();
+    let bias = OutsideBias::read(&last, labels.outside()).unwrap();
+    bias.write(-1.0).unwrap();
+    train(&config, Beginning::Resumed, &mut []).unwrap();
+    let [whole, changed] = ["whole", "changed"].map(|out| outcome(&dir.path().join(out)));
+    assert_eq!(changed[..3], whole[..3]);
 }
 
 #[test]
