@@ -21,8 +21,9 @@ pub enum TokenizerError {
     /// The directory has no `tokenizer.json`, which this family needs.
     #[error(
         "{} has no tokenizer.json, which a `{model_type}` model needs, nor bpe.codes and vocab.txt of BERTweet: another vocab.txt, \
-         merges.txt or a SentencePiece model are not read",
-        dir.display()
+         merges.txt or a SentencePiece model are not read; `transformers` writes a tokenizer.json: python -c \"import transformers as t; \
+         t.AutoTokenizer.from_pretrained('{}').save_pretrained('{}')\"",
+        dir.display(), dir.display(), dir.display()
     )]
     NoJson {
         /// The directory.

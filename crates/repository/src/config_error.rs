@@ -1,17 +1,29 @@
 //! Errors of `config.json` and `tokenizer_config.json`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nerve_tagging::LabelError;
 use thiserror::Error;
 
 use crate::family::Family;
 
+/// A hint at the checkpoints in the directory of a missing `config.json`: that of a run has none of its own.
+fn checkpoints_beside(path: &Path) -> String {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let found = ["best", "last"].map(|name| dir.join(name));
+    let found = found.iter().filter(|dir| dir.join("config.json").is_file());
+    let found: Vec<String> = found.map(|dir| dir.display().to_string()).collect();
+    match &found[..] {
+        [] => String::new(),
+        found => format!("; the directory holds a run: give {}", found.join(" or ")),
+    }
+}
+
 /// Why a `config.json` or `tokenizer_config.json` cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}{}", path.display(), checkpoints_beside(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -80,4 +92,22 @@ fn supported() -> String {
     Family::ALL
         .map(|family| format!("`{}`", family.model_type()))
         .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ModelConfig;
+
+    #[test]
+    fn a_run_in_place_of_its_checkpoint_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        let error = || ModelConfig::read(&path).unwrap_err().to_string();
+        assert!(!error().contains("a run"));
+        let best = dir.path().join("best");
+        std::fs::create_dir(&best).unwrap();
+        std::fs::write(best.join("config.json"), "{}").unwrap();
+        let expected = format!("; the directory holds a run: give {}", best.display());
+        assert!(error().ends_with(&expected), "{}", error());
+    }
 }

@@ -31,7 +31,7 @@ pub enum LocateError {
         path: PathBuf,
     },
     /// The directory has a configuration, but no graph under the usual names.
-    #[error("{}: no model.onnx or onnx/model.onnx; {}", path.display(), alternatives(found))]
+    #[error("{}: no model.onnx or onnx/model.onnx; {}", path.display(), alternatives(path, found))]
     NoGraph {
         /// The directory.
         path: PathBuf,
@@ -54,8 +54,12 @@ pub enum LocateError {
     },
 }
 
-fn alternatives(found: &[String]) -> String {
+fn alternatives(path: &Path, found: &[String]) -> String {
     match found {
+        [] if ModelKind::of(path, None) == ModelKind::Checkpoint => format!(
+            "it is a checkpoint; export it first: nerve-export --checkpoint {} --out BUNDLE",
+            path.display()
+        ),
         [] => "the directory has neither an ONNX file nor model.safetensors".to_owned(),
         found => format!("name one of these with --onnx-file: {}", found.join(", ")),
     }
@@ -159,4 +163,29 @@ pub fn onnx_files(dir: &Path) -> Vec<String> {
     }
     found.sort();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_in_place_of_an_export_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_owned();
+        let error = || {
+            let (path, found) = (path.clone(), Vec::new());
+            LocateError::NoGraph { path, found }.to_string()
+        };
+        assert!(
+            error().ends_with("neither an ONNX file nor model.safetensors"),
+            "{}",
+            error()
+        );
+        for file in ["config.json", WEIGHTS] {
+            std::fs::write(path.join(file), "").unwrap();
+        }
+        let expected = format!("nerve-export --checkpoint {} --out BUNDLE", path.display());
+        assert!(error().ends_with(&expected), "{}", error());
+    }
 }

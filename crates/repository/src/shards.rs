@@ -64,8 +64,8 @@ pub enum ShardError {
     },
     /// The weights are in a format that is not read.
     #[error(
-        "{}: only pickled weights, which are not read, since opening them can run any program; convert them, if you trust them, with: python -c \"import transformers as t; t.{class}.from_pretrained('{}').save_pretrained('{}', safe_serialization=True)\"",
-        dir.join(file).display(), dir.display(), dir.display()
+        "{}: only pickled weights, which are not read, since opening them can run any program; convert them, if you trust them, with: python -c \"import transformers as t; t.{class}.from_pretrained('{}').save_pretrained('{}', safe_serialization=True); t.AutoTokenizer.from_pretrained('{}').save_pretrained('{}')\"",
+        dir.join(file).display(), dir.display(), dir.display(), dir.display(), dir.display()
     )]
     Pickle {
         /// The directory.
@@ -182,7 +182,9 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("pytorch_model.bin") && error.contains("t.AutoModel.from_pretrained('"),
+            error.contains("pytorch_model.bin")
+                && error.contains("t.AutoModel.from_pretrained('")
+                && error.contains("t.AutoTokenizer.from_pretrained('"),
             "{error}"
         );
         std::fs::write(dir.path().join(WEIGHTS), b"").unwrap();

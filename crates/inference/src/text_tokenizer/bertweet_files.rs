@@ -110,6 +110,7 @@ fn symbol_ids(path: &Path) -> Result<HashMap<String, u32>, TokenizerError> {
             return Err(wrong(format!("`{piece}` has an id already")));
         }
     }
+    check_end(path, &text, "piece")?;
     let mask = ids.len() as u32;
     ids.insert(MASK.to_owned(), mask);
     Ok(ids)
@@ -144,11 +145,19 @@ fn merges_of(path: &Path) -> Result<Vec<(String, String)>, TokenizerError> {
         };
         merges.push((left.to_owned(), right.to_owned()));
     }
-    if !text.ends_with('\n') {
-        let problem = "the file ends without a line break, so the last merge may be cut off; complete it, or end the line";
-        return Err(line_error(path, text.lines().count().max(1), problem.to_owned()));
-    }
+    check_end(path, &text, "merge")?;
     Ok(merges)
+}
+
+/// An error if the last line of a file, which has a piece or a merge, is not ended.
+fn check_end(path: &Path, text: &str, content: &str) -> Result<(), TokenizerError> {
+    if text.ends_with('\n') {
+        return Ok(());
+    }
+    let problem = format!(
+        "the file ends without a line break, so the last {content} may be cut off; complete it, or end the line"
+    );
+    Err(line_error(path, text.lines().count().max(1), problem))
 }
 
 fn text_of(path: &Path) -> Result<String, TokenizerError> {

@@ -115,7 +115,7 @@ proptest! {
     fn any_merges_are_done_as_in_python(
         choices in prop::collection::vec((0usize..100, 0usize..100), 1..40),
         order in any::<prop::sample::Index>(),
-        absent in 1usize..9,
+        absent in 2usize..9,
         words in prop::collection::vec("[ab@]{1,12}", 1..8),
     ) {
         let mut symbols: Vec<String> = ["a", "b", "@", "a</w>", "b</w>", "@</w>"].map(str::to_owned).to_vec();
@@ -137,7 +137,7 @@ proptest! {
             .collect();
         vocabulary.sort();
         vocabulary.dedup();
-        // A file without merges is refused.
+        // A file without merges is refused, and so is one without pieces.
         let lines = merges.iter().map(|(left, right)| format!("{left} {right} 1\n"));
         let codes: String = std::iter::once("q q 1\n".to_owned()).chain(lines).collect();
         let lines: String = vocabulary.iter().map(|piece| format!("{piece} 1\n")).collect();
@@ -198,7 +198,6 @@ fn a_line_break_belongs_to_its_word_as_in_python() {
 fn a_damaged_file_is_named_with_its_line() {
     let (codes, vocabulary) = ("a b 2\nab c</w> 1\n", "ab@@ 3\nabc 1\n");
     for (codes, vocabulary, problem) in [
-        (codes, "", ""),
         (
             codes,
             "ab@@ 3\nabc\n",
@@ -243,6 +242,12 @@ fn a_damaged_file_is_named_with_its_line() {
             "bpe.codes, line 1: the file ends without a line break",
         ),
         ("a b 2\nab c</", vocabulary, "bpe.codes, line 2: 2 fields"),
+        (codes, "", "vocab.txt, line 1: the file ends without a line break"),
+        (
+            codes,
+            vocabulary.trim_end(),
+            "so the last piece may be cut off; complete it, or end the line",
+        ),
         (
             "a b 2\nab c</w> 1",
             vocabulary,
