@@ -73,6 +73,9 @@ fn serve(flags: &ServeFlags) -> anyhow::Result<Stopped> {
         grpc: flags.grpc_listen.map(bind).transpose()?,
     };
     let system = actix_web::rt::System::new();
+    // A thread of the HTTP server may end after this one. Without a handle that outlives both, it would be the last to hold the
+    // system, and wake a runtime while its own thread-local values are gone, which aborts the process.
+    std::mem::forget(actix_web::rt::System::current());
     let served = system.block_on(async {
         // Registered before the model is opened, so that a signal during that time is not lost.
         let shutdown = stop_signal()?;

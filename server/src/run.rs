@@ -114,6 +114,7 @@ pub async fn run(
         }
     };
     let Some(engine) = prepared? else {
+        info!("stopped before the models were prepared");
         return Ok(Stopped::Drained);
     };
     serve(entrance, config, Engine::open(engine), shutdown).await
