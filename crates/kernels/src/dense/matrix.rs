@@ -1,5 +1,8 @@
 //! Matrices in slices.
 
+#[cfg(target_arch = "x86_64")]
+use std::ops::Range;
+
 /// A view of a slice as a matrix with contiguous rows, or as the transpose of such a matrix.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'d> {
@@ -36,6 +39,24 @@ impl<'d> Matrix<'d> {
             columns: self.rows,
             row_stride: self.column_stride,
             column_stride: self.row_stride,
+        }
+    }
+
+    /// Some rows and columns. Panics if the matrix does not have them.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn part(self, rows: Range<usize>, columns: Range<usize>) -> Self {
+        assert!(
+            rows.end <= self.rows && columns.end <= self.columns,
+            "a part leaves its matrix"
+        );
+        let first = (rows.start.wrapping_mul(self.row_stride))
+            .wrapping_add(columns.start.wrapping_mul(self.column_stride));
+        Self {
+            // The slice can end before the first element of a part without elements.
+            data: self.data.get(first..).unwrap_or_default(),
+            rows: rows.len(),
+            columns: columns.len(),
+            ..self
         }
     }
 

@@ -74,19 +74,15 @@ pub(super) unsafe fn pack<W: Word>(
     }
 }
 
-/// The words of a matrix with contiguous rows, in whole vectors: word `w` of row `r` is at `place(r, w)` for each multiple `w` of 16, and
-/// 15 words follow it. What pads the last vector is 0.
+/// Writes the words of a matrix with contiguous rows as `[row][word]`, each row rounded up to whole vectors. What pads the last one is 0.
 ///
 /// # Safety
 ///
 /// The processor must have the instructions of `W`, and `to` must have room for each vector.
 #[inline(always)]
-pub(super) unsafe fn join_rows<W: Word>(
-    matrix: Matrix<'_>,
-    to: *mut u32,
-    place: impl Fn(usize, usize) -> usize,
-) {
+pub(super) unsafe fn join_rows<W: Word>(matrix: Matrix<'_>, to: *mut u32) {
     let words = matrix.columns().div_ceil(W::ELEMENTS);
+    let stride = words.next_multiple_of(LANES);
     // SAFETY: as the caller guarantees. Lanes without an element of the matrix are masked.
     unsafe {
         for row in 0..matrix.rows() {
@@ -99,7 +95,7 @@ pub(super) unsafe fn join_rows<W: Word>(
                     true => _mm512_maskz_loadu_ps(first_lanes(rest - LANES), from.add(element + LANES)),
                     false => _mm512_setzero_ps(),
                 };
-                _mm512_storeu_si512(to.add(place(row, word)).cast(), W::join(one, other));
+                _mm512_storeu_si512(to.add(row * stride + word).cast(), W::join(one, other));
             }
         }
     }

@@ -5,6 +5,8 @@ use thiserror::Error;
 use crate::dense::initial::Initial;
 use crate::dense::matrix::{Matrix, is_inside};
 #[cfg(target_arch = "x86_64")]
+use crate::dense::tiled;
+#[cfg(target_arch = "x86_64")]
 use crate::simd::amx::TileUnit;
 
 /// Products of matrices on this processor. A value proves that it has the instructions.
@@ -15,6 +17,8 @@ pub struct Products(Kind);
 enum Kind {
     #[cfg(target_arch = "x86_64")]
     F32,
+    #[cfg(target_arch = "x86_64")]
+    F32Tiles(TileUnit),
     #[cfg(target_arch = "x86_64")]
     Bf16,
     #[cfg(target_arch = "x86_64")]
@@ -28,12 +32,12 @@ pub struct Bf16Error;
 
 impl Products {
     /// Products in f32; `None` if this processor has no AVX-512.
+    ///
+    /// If the processor has tiles (AMX), they multiply the parts of the factors of larger products, which is faster and as exact. They
+    /// take subnormal numbers for 0, also among the parts: an element below 2^-100 and a product below 2^-102 lose bits. A product or a
+    /// sum within 2^-7 of the largest f32 can overflow.
     pub fn f32() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
-            return Some(Self(Kind::F32));
-        }
-        None
+        Self::each_f32().next_back()
     }
 
     /// Products of factors that are rounded to bf16, with sums in f32: in tiles (AMX) if this processor has them.
@@ -41,14 +45,22 @@ impl Products {
         Self::each_bf16().next_back().ok_or(Bf16Error)
     }
 
+    /// Products in f32 with each of this processor's instruction sets, the fastest last.
+    fn each_f32() -> impl DoubleEndedIterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let kinds = [has_vectors().then_some(Kind::F32), tiles().map(Kind::F32Tiles)];
+        #[cfg(not(target_arch = "x86_64"))]
+        let kinds: [Option<Kind>; 0] = [];
+        kinds.into_iter().flatten().map(Self)
+    }
+
     /// Products in bf16 with each of this processor's instruction sets, the fastest last.
     fn each_bf16() -> impl DoubleEndedIterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        let kinds = {
-            let vectors = Self::f32().is_some() && is_x86_feature_detected!("avx512bf16");
-            let tiles = TileUnit::detect().filter(|_| vectors);
-            [vectors.then_some(Kind::Bf16), tiles.map(Kind::Bf16Tiles)]
-        };
+        let kinds = [
+            has_bf16_vectors().then_some(Kind::Bf16),
+            tiles().map(Kind::Bf16Tiles),
+        ];
         #[cfg(not(target_arch = "x86_64"))]
         let kinds: [Option<Kind>; 0] = [];
         kinds.into_iter().flatten().map(Self)
@@ -56,7 +68,8 @@ impl Products {
 
     /// Writes `a * b` to `out`, whose rows begin `row_stride` elements apart, on the calling thread.
     ///
-    /// The order of the sums depends on the extents alone. Panics if the extents do not match.
+    /// The order of the sums depends on the extents, and on where the factors are NaN, infinite or so large that bf16 rounds them to
+    /// infinity. Panics if the extents do not match.
     pub fn multiply(
         self,
         a: Matrix<'_>,
@@ -117,8 +130,14 @@ impl Products {
         unsafe {
             match self.0 {
                 Kind::F32 => x86::f32(a, b, out, row_stride, initial),
+                Kind::F32Tiles(mut tiles) if tiled::is_faster(a) => {
+                    tiled::multiply::<3, _>(&mut tiles, a, b, out, row_stride, initial);
+                }
+                Kind::F32Tiles(_) => x86::f32(a, b, out, row_stride, initial),
                 Kind::Bf16 => x86::bf16(a, b, out, row_stride, initial),
-                Kind::Bf16Tiles(mut tiles) => x86::bf16_tiles(&mut tiles, a, b, out, row_stride, initial),
+                Kind::Bf16Tiles(mut tiles) => {
+                    tiled::multiply::<1, _>(&mut tiles, a, b, out, row_stride, initial)
+                }
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -129,8 +148,26 @@ impl Products {
     }
 }
 
+/// Whether this processor has the vectors of products in f32.
 #[cfg(target_arch = "x86_64")]
-mod x86;
+fn has_vectors() -> bool {
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
+}
+
+/// Whether this processor has the vectors of products in bf16.
+#[cfg(target_arch = "x86_64")]
+fn has_bf16_vectors() -> bool {
+    has_vectors() && is_x86_feature_detected!("avx512bf16")
+}
+
+/// The tiles of this processor, if it has those and the vectors that pack factors for them.
+#[cfg(target_arch = "x86_64")]
+fn tiles() -> Option<TileUnit> {
+    TileUnit::detect().filter(|_| has_bf16_vectors())
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod x86;
 
 #[cfg(test)]
 mod tests;

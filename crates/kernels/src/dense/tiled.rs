@@ -1,201 +1,450 @@
-//! Products of bf16 in tiles: registers of 16 rows of 16 words.
+//! Products in tiles (AMX): registers of 16 rows of 16 words, each of two bf16.
+//!
+//! A factor in f32 is split into three bf16 whose sum it is, since each has 8 of the 24 bits (Henry, Tang and Heinecke, "Leveraging the
+//! bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", 2019). Of the nine products of the parts of two numbers,
+//! the six largest are added. The other three together are at most what one addition in f32 rounds off, 2^-24 of the whole product. Where a
+//! factor has an element without such parts, infinity and NaN above all, vectors multiply in f32.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use crate::aligned::Line;
+use crate::dense::initial::Initial;
 use crate::dense::matrix::Matrix;
-use crate::dense::pack::{first_lanes, join_rows, pack, transposed};
-use crate::dense::tile::{Begin, Destination};
-use crate::dense::words::{Bf16, LANES, Word};
-use crate::simd::tiles::{Configured, TILE_ROWS, TileInstructions};
+use crate::dense::pack::first_lanes;
+use crate::dense::products::x86;
+use crate::dense::tile::Destination;
+use crate::dense::words::LANES;
+use crate::simd::tiles::{Configured, TILE_ROWS, TileInstructions, TileShape};
 
-/// The words of a tile.
-const TILE: usize = TILE_ROWS * LANES;
-/// The bytes between rows of a tile without gaps.
+mod packed;
+
+use packed::{Packed, Packing, STEP};
+
+/// The bytes between the rows of a tile without gaps.
 const ROW_BYTES: usize = LANES * 4;
 /// The rows and the columns of a block: those of two tiles.
 const BLOCK: usize = 2 * LANES;
+/// The most steps along the inner extent that are packed at a time.
+const STEPS: usize = 12;
+/// The most bytes of the left factor that are packed at a time: half of the second cache of these processors.
+const LEFT_BYTES: usize = 1 << 20;
 
-/// The left factor of a product in tiles, padded with 0.
-pub(super) struct LeftTiles {
-    /// The tile of rows `16 * i..` and words `16 * k..` is tile `i * steps + k`.
-    tiles: Vec<Line>,
-    steps: usize,
+/// The parts of the left and of the right factor whose products are added. One of them is the same as in the product before, so that its
+/// tiles stay loaded.
+const fn part_products<const PARTS: usize>() -> &'static [(usize, usize)] {
+    match PARTS {
+        1 => &[(0, 0)],
+        3 => &[(0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)],
+        _ => panic!("a factor has one part or three"),
+    }
 }
 
-impl LeftTiles {
+/// Whether tiles multiply the three parts of a left factor by anything faster than vectors multiply in f32, which have less to pack. The
+/// bounds are measured on a Xeon.
+pub(super) fn is_faster(a: Matrix<'_>) -> bool {
+    a.rows() > TILE_ROWS && a.columns() >= 2 * STEP
+}
+
+/// The product of two matrices whose elements are in `PARTS` parts: 1, which rounds them to bf16, or 3, which keeps them.
+///
+/// While a section of the product is computed, the columns of the next one are packed.
+///
+/// # Safety
+///
+/// The processor must have AVX-512 F, BW and BF16. The inner extents must agree, `initial` must have as many elements as `b` has columns,
+/// and `out` must be valid for the product.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn multiply<const PARTS: usize, T: TileInstructions>(
+    tiles: &mut T,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    out: *mut f32,
+    row_stride: usize,
+    initial: Initial<'_>,
+) {
+    if a.rows() == 0 || b.columns() == 0 {
+        return;
+    }
+    let mut sections = sections::<PARTS>(a, b).peekable();
+    tiles.configure([TileShape::WHOLE; 8]);
+    let tiles = Configured(tiles);
+    let right_of = |section: &Section| {
+        b.part(section.inner.clone(), section.columns.clone())
+            .transposed()
+    };
+    let destination_of = |section: &Section| Destination {
+        elements: out
+            .wrapping_add(section.rows.start.wrapping_mul(row_stride))
+            .wrapping_add(section.columns.start),
+        stride: row_stride,
+    };
+    let mut left = Packed::<PARTS>::new();
+    let (mut right, mut next) = (Packed::<PARTS>::new(), Packed::<PARTS>::new());
+    if let Some(first) = sections.peek() {
+        Packing::<PARTS, true>::new(right_of(first), 1, &mut right).finish();
+    }
+    while let Some(section) = sections.next() {
+        let rows = a.part(section.rows.clone(), section.inner.clone());
+        if section.columns.start == 0 {
+            Packing::<PARTS, false>::new(rows, 1, &mut left).finish();
+        }
+        let initial = match initial {
+            _ if section.inner.start > 0 => Initial::Destination,
+            Initial::Row(row) => Initial::Row(&row[section.columns.clone()]),
+            other => other,
+        };
+        let following = sections.peek();
+        let next_right = following.map_or(Matrix::new(&[], 0, 0, 0), right_of);
+        let mut packing = Packing::new(next_right, section.rows.len().div_ceil(BLOCK), &mut next);
+        let to = destination_of(&section);
+        // SAFETY: the sections of the product are inside of it; the caller guarantees the rest.
+        unsafe {
+            if left.is_split() && right.is_split() {
+                let after = following.map(|section| (destination_of(section), section.rows.len()));
+                let factors = (&left, &right);
+                multiply_section(
+                    &mut *tiles.0,
+                    factors,
+                    &section,
+                    initial,
+                    (to, after),
+                    &mut packing,
+                );
+            } else {
+                let columns = b.part(section.inner.clone(), section.columns.clone());
+                x86::f32(rows, columns, to.elements, row_stride, initial);
+            }
+        }
+        packing.finish();
+        std::mem::swap(&mut right, &mut next);
+    }
+}
+
+/// Some rows of a product, at most 32 of its columns, and some of the inner extent.
+struct Section {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    inner: Range<usize>,
+}
+
+/// The sections of a product; those with the same rows and inner extent follow one another.
+fn sections<const PARTS: usize>(a: Matrix<'_>, b: Matrix<'_>) -> impl Iterator<Item = Section> {
+    let (rows, columns, inner) = (a.rows(), b.columns(), a.columns());
+    // As few sections as possible, of about the same size.
+    let steps = inner.div_ceil(STEP).max(1);
+    let depth = steps.div_ceil(steps.div_ceil(STEPS)) * STEP;
+    let most = (LEFT_BYTES / (depth * PARTS * size_of::<u16>()) / BLOCK).max(1) * BLOCK;
+    let height = (rows.div_ceil(rows.div_ceil(most).max(1)).max(1)).next_multiple_of(BLOCK);
+    let range = |start: usize, size: usize, end: usize| start..end.min(start + size);
+    (0..inner.max(1)).step_by(depth).flat_map(move |from| {
+        (0..rows).step_by(height).flat_map(move |row| {
+            (0..columns).step_by(BLOCK).map(move |column| Section {
+                rows: range(row, height, rows),
+                columns: range(column, BLOCK, columns),
+                inner: range(from, depth, inner),
+            })
+        })
+    })
+}
+
+/// Multiplies the packed factors of a section, and packs the next columns meanwhile. `after` is where the next section is, and its rows.
+///
+/// # Safety
+///
+/// The processor must have AVX-512 F, BW and BF16. The factors must be those of the section, `initial` must have as many elements as it has
+/// columns, and the destination must be valid for it.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn multiply_section<const PARTS: usize, T: TileInstructions>(
+    tiles: &mut T,
+    (left, right): (&Packed<PARTS>, &Packed<PARTS>),
+    section: &Section,
+    initial: Initial<'_>,
+    (to, after): (Destination, Option<(Destination, usize)>),
+    next: &mut Packing<'_, '_, PARTS, true>,
+) {
+    let (rows, columns) = (section.rows.len(), section.columns.len());
+    for row in (0..rows).step_by(BLOCK) {
+        let place = |lower: usize, right: usize| Place {
+            to: Destination {
+                elements: (to.elements)
+                    .wrapping_add((row + lower * TILE_ROWS).wrapping_mul(to.stride))
+                    .wrapping_add(right * LANES),
+                ..to
+            },
+            initial: match initial {
+                Initial::Row(row) => Initial::Row(&row[columns.min(right * LANES)..]),
+                other => other,
+            },
+            rows: (rows - row).saturating_sub(lower * TILE_ROWS).min(TILE_ROWS),
+            columns: columns.saturating_sub(right * LANES).min(LANES),
+        };
+        let block = Block::<PARTS> {
+            left: [0, 1].map(|tile| left.strip(row / TILE_ROWS + tile)),
+            right: [0, 1].map(|tile| right.strip(tile)),
+            steps: left.steps(),
+            after: match rows - row > BLOCK {
+                true => Some((place(2, 0).to, rows - row - BLOCK)),
+                false => after,
+            },
+            places: [place(0, 0), place(0, 1), place(1, 0), place(1, 1)],
+        };
+        // SAFETY: as the caller guarantees.
+        unsafe {
+            match (rows - row > TILE_ROWS, columns > LANES) {
+                (true, true) => block.multiply::<true, true, T>(tiles, next),
+                (true, false) => block.multiply::<true, false, T>(tiles, next),
+                (false, true) => block.multiply::<false, true, T>(tiles, next),
+                (false, false) => block.multiply::<false, false, T>(tiles, next),
+            }
+        }
+    }
+}
+
+/// Up to 32 rows and 32 columns of a product.
+struct Block<'r, const PARTS: usize> {
+    /// The packed tiles of the upper and the lower rows.
+    left: [*const Line; 2],
+    /// The packed tiles of the first and the second 16 columns.
+    right: [*const Line; 2],
+    steps: usize,
+    /// Where the sums are: upper left, upper right, lower left, lower right.
+    places: [Place<'r>; 4],
+    /// Where the block after this one is, and its rows or more.
+    after: Option<(Destination, usize)>,
+}
+
+impl<const PARTS: usize> Block<'_, PARTS> {
+    /// Multiplies the block, which has lower rows or right columns or not, and packs some more of the next columns.
+    ///
     /// # Safety
     ///
-    /// The processor must have the instructions of [`Bf16`].
-    #[inline(always)]
-    pub(super) unsafe fn new(a: Matrix<'_>) -> Self {
-        let steps = a.columns().div_ceil(LANES * Bf16::ELEMENTS);
-        let words = a.columns().div_ceil(Bf16::ELEMENTS);
-        let lines = a.rows().next_multiple_of(TILE_ROWS) * steps;
-        let mut tiles = Vec::<Line>::with_capacity(lines);
-        let first = tiles.as_mut_ptr().cast::<u32>();
-        // SAFETY: the tiles have room for all rows and words, rounded up to whole tiles.
-        unsafe {
-            if a.column_stride() == 1 {
-                let place = |row: usize, word: usize| {
-                    (row / TILE_ROWS * steps + word / LANES) * TILE + row % TILE_ROWS * LANES
-                };
-                join_rows::<Bf16>(a, first, place);
-                for row in a.rows()..a.rows().next_multiple_of(TILE_ROWS) {
-                    for step in 0..steps {
-                        _mm512_storeu_si512(
-                            first.add(place(row, step * LANES)).cast(),
-                            _mm512_setzero_si512(),
-                        );
-                    }
-                }
-            } else {
-                for row in (0..a.rows()).step_by(TILE_ROWS) {
-                    let to = first.add(row * steps * LANES);
-                    let rows = TILE_ROWS.min(a.rows() - row);
-                    pack::<Bf16>(a.transposed(), (0, a.columns()), (row, rows), to);
-                    clear_rows(to, words..steps * LANES, LANES);
-                    for step in 0..steps {
-                        let tile = to.add(step * TILE).cast::<__m512i>();
-                        let mut block = [_mm512_setzero_si512(); LANES];
-                        for (at, words) in block.iter_mut().enumerate() {
-                            *words = _mm512_loadu_si512(tile.add(at).cast());
-                        }
-                        for (at, words) in transposed(block).into_iter().enumerate() {
-                            _mm512_storeu_si512(tile.add(at).cast(), words);
-                        }
-                    }
-                }
-            }
-            tiles.set_len(lines);
-        }
-        Self { tiles, steps }
-    }
-
-    /// The words of a row, rounded up to whole tiles.
-    pub(super) fn words(&self) -> usize {
-        self.steps * LANES
-    }
-
-    /// The tile of these rows and words.
-    #[inline(always)]
-    fn tile(&self, row_tile: usize, step: usize) -> *const u8 {
-        (self.tiles.as_ptr().cast::<u32>())
-            .wrapping_add((row_tile * self.steps + step) * TILE)
-            .cast()
-    }
-}
-
-/// Writes 0 to some rows of words.
-///
-/// # Safety
-///
-/// The processor must have AVX-512 F, and the rows of `stride` words, a multiple of 16, must be in the buffer.
-#[inline(always)]
-pub(super) unsafe fn clear_rows(words: *mut u32, rows: std::ops::Range<usize>, stride: usize) {
-    for at in (rows.start * stride..rows.end * stride).step_by(LANES) {
+    /// The processor must have AVX-512 F, BW and BF16. The tiles of the block must be readable, and its places valid.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn multiply<const LOWER: bool, const RIGHT: bool, T: TileInstructions>(
+        &self,
+        tiles: &mut T,
+        next: &mut Packing<'_, '_, PARTS, true>,
+    ) {
+        let mut ahead = Ahead::new(self.after, next, self.steps);
+        let ([mut upper, mut lower], [mut first, mut second]) = (self.left, self.right);
+        let [upper_left, upper_right, lower_left, lower_right] = &self.places;
+        let part = |tiles: *const Line, part: usize| tiles.wrapping_add(part * TILE_ROWS).cast();
         // SAFETY: as the caller guarantees.
-        unsafe { _mm512_storeu_si512(words.add(at).cast(), _mm512_setzero_si512()) };
-    }
-}
-
-/// The sums of a block, as two tiles for the first rows, then two for the others.
-#[repr(align(64))]
-struct Sums([[[f32; LANES]; TILE_ROWS]; 4]);
-
-/// Multiplies `rows` rows of the left factor, from a tile of its words on, by a packed panel of `width` columns and whole tiles of words.
-///
-/// # Safety
-///
-/// The processor must have AVX-512 F, and the tiles must be whole. The left factor must have the rows and `steps` tiles from `from` on, and
-/// the panel `16 * steps` rows of `width` words rounded up to whole vectors; `begin` and the destination must be valid for `width`
-/// columns.
-#[inline(always)]
-pub(super) unsafe fn multiply_panel<T: TileInstructions>(
-    tiles: &mut Configured<'_, T>,
-    (left, rows): (&LeftTiles, usize),
-    (from, steps): (usize, usize),
-    (panel, width): (*const u32, usize),
-    begin: Begin,
-    to: Destination,
-) {
-    let stride = width.next_multiple_of(LANES);
-    let mut sums = Sums([[[0.0; LANES]; TILE_ROWS]; 4]);
-    for column in (0..width).step_by(BLOCK) {
-        let two_columns = column + LANES < width;
-        for row in (0..rows).step_by(BLOCK) {
-            let two_rows = row + TILE_ROWS < rows;
-            let tiles = &mut *tiles.0;
-            tiles.clear::<0>();
-            tiles.clear::<1>();
-            tiles.clear::<2>();
-            tiles.clear::<3>();
-            for step in 0..steps {
-                let right = panel.wrapping_add(step * LANES * stride + column);
-                let left = |tile: usize| left.tile(row / TILE_ROWS + tile, from + step);
-                // SAFETY: the caller guarantees the tiles of both factors.
-                unsafe {
-                    tiles.load::<6>(right.cast(), stride * 4);
-                    tiles.load::<4>(left(0), ROW_BYTES);
+        unsafe {
+            upper_left.start::<0, T>(tiles);
+            if RIGHT {
+                upper_right.start::<1, T>(tiles);
+            }
+            if LOWER {
+                lower_left.start::<2, T>(tiles);
+            }
+            if LOWER && RIGHT {
+                lower_right.start::<3, T>(tiles);
+            }
+            for _ in 0..self.steps {
+                let mut loaded = (PARTS, PARTS);
+                for &(of_left, of_right) in const { part_products::<PARTS>() } {
+                    if of_right != loaded.1 {
+                        tiles.load::<6>(part(first, of_right), ROW_BYTES);
+                    }
+                    if of_left != loaded.0 {
+                        tiles.load::<4>(part(upper, of_left), ROW_BYTES);
+                    }
                     tiles.multiply_add_bf16::<0, 4, 6>();
-                    if two_rows {
-                        tiles.load::<5>(left(1), ROW_BYTES);
+                    if LOWER {
+                        if of_left != loaded.0 {
+                            tiles.load::<5>(part(lower, of_left), ROW_BYTES);
+                        }
                         tiles.multiply_add_bf16::<2, 5, 6>();
                     }
-                    if two_columns {
-                        tiles.load::<7>(right.wrapping_add(LANES).cast(), stride * 4);
-                        tiles.multiply_add_bf16::<1, 4, 7>();
-                        if two_rows {
-                            tiles.multiply_add_bf16::<3, 5, 7>();
+                    if RIGHT {
+                        if of_right != loaded.1 {
+                            tiles.load::<7>(part(second, of_right), ROW_BYTES);
                         }
+                        tiles.multiply_add_bf16::<1, 4, 7>();
                     }
+                    if LOWER && RIGHT {
+                        tiles.multiply_add_bf16::<3, 5, 7>();
+                    }
+                    loaded = (of_left, of_right);
                 }
+                upper = upper.wrapping_add(PARTS * TILE_ROWS);
+                lower = lower.wrapping_add(PARTS * TILE_ROWS);
+                first = first.wrapping_add(PARTS * TILE_ROWS);
+                second = second.wrapping_add(PARTS * TILE_ROWS);
+                ahead.fetch(next);
             }
-            let stored = sums.0.as_flattened_mut().as_flattened_mut().as_mut_ptr();
-            // SAFETY: there are 16 rows of 64 bytes for each of the four tiles; the caller guarantees the rest.
-            unsafe {
-                tiles.store::<0>(stored.cast(), ROW_BYTES);
-                tiles.store::<1>(stored.add(TILE).cast(), ROW_BYTES);
-                tiles.store::<2>(stored.add(2 * TILE).cast(), ROW_BYTES);
-                tiles.store::<3>(stored.add(3 * TILE).cast(), ROW_BYTES);
-                let to = Destination {
-                    elements: to.elements.add(row * to.stride + column),
-                    ..to
-                };
-                let begin = match begin {
-                    Begin::Row(first) => Begin::Row(first.add(column)),
-                    other => other,
-                };
-                finish(
-                    &sums,
-                    (rows - row).min(BLOCK),
-                    (width - column).min(BLOCK),
-                    begin,
-                    to,
-                );
+            next.advance();
+            upper_left.store::<0, T>(tiles);
+            if RIGHT {
+                upper_right.store::<1, T>(tiles);
+            }
+            if LOWER {
+                lower_left.store::<2, T>(tiles);
+            }
+            if LOWER && RIGHT {
+                lower_right.store::<3, T>(tiles);
             }
         }
     }
 }
 
-/// Adds the sums of a block to the initial values and writes them.
-#[inline(always)]
-unsafe fn finish(sums: &Sums, rows: usize, width: usize, begin: Begin, to: Destination) {
-    for row in 0..rows {
-        for column in (0..width).step_by(LANES) {
-            let lanes = first_lanes(width - column);
-            let sums = &sums.0[row / TILE_ROWS * 2 + column / LANES][row % TILE_ROWS];
-            // SAFETY: the caller guarantees AVX-512 F and the columns of `begin` and of the destination; others are masked.
-            unsafe {
-                let at = to.elements.add(row * to.stride + column);
-                let sums = _mm512_loadu_ps(sums.as_ptr());
-                let sums = match begin {
-                    Begin::Zero => sums,
-                    Begin::Row(first) => _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, first.add(column)), sums),
-                    Begin::Destination => _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, at), sums),
-                };
-                _mm512_mask_storeu_ps(at, lanes, sums);
+/// What is fetched into the first cache while a block is multiplied: what is packed after the block, and the destination of the next
+/// block. Each step fetches a few lines, since more at a time would delay the tiles.
+struct Ahead {
+    /// The tiles that are packed, and those of them that are fetched or begun.
+    tiles: usize,
+    begun: usize,
+    source: Rows,
+    destination: Rows,
+}
+
+impl Ahead {
+    #[inline(always)]
+    fn new<const PARTS: usize>(
+        after: Option<(Destination, usize)>,
+        next: &Packing<'_, '_, PARTS, true>,
+        steps: usize,
+    ) -> Self {
+        let (to, rows) = match after {
+            Some((to, rows)) => (to.elements.cast_const(), rows.min(BLOCK)),
+            None => (std::ptr::null(), 0),
+        };
+        let in_step = |rows: usize| rows.div_ceil(steps.max(1));
+        Self {
+            tiles: next.share(),
+            begun: 0,
+            source: Rows {
+                lines: [std::ptr::null(); 2],
+                stride: 0,
+                left: 0,
+                in_step: in_step(next.share() * LANES),
+            },
+            destination: Rows {
+                lines: [to, to.wrapping_add(LANES)],
+                stride: after.map_or(0, |(to, _)| to.stride),
+                left: rows,
+                in_step: in_step(rows),
+            },
+        }
+    }
+
+    /// Fetches what is due in a step.
+    #[inline(always)]
+    fn fetch<const PARTS: usize>(&mut self, next: &Packing<'_, '_, PARTS, true>) {
+        for _ in 0..self.destination.in_step.min(self.destination.left) {
+            self.destination.fetch();
+        }
+        for _ in 0..self.source.in_step {
+            if self.source.left == 0 {
+                if self.begun == self.tiles {
+                    return;
+                }
+                let source = next.source(self.begun);
+                self.source.lines = [source.row(0, 0), source.row(1, 0)];
+                self.source.stride = source.stride();
+                self.source.left = LANES;
+                self.begun += 1;
+            }
+            self.source.fetch();
+        }
+    }
+}
+
+/// Rows of two cache lines.
+struct Rows {
+    lines: [*const f32; 2],
+    stride: usize,
+    left: usize,
+    in_step: usize,
+}
+
+impl Rows {
+    /// Fetches a row.
+    #[inline(always)]
+    fn fetch(&mut self) {
+        for line in &mut self.lines {
+            // SAFETY: a hint, which does not fault.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+            *line = line.wrapping_add(self.stride);
+        }
+        self.left -= 1;
+    }
+}
+
+/// The rows and columns of a product whose sums are in a tile.
+struct Place<'r> {
+    to: Destination,
+    initial: Initial<'r>,
+    rows: usize,
+    columns: usize,
+}
+
+impl Place<'_> {
+    /// Whether the tile holds nothing else.
+    #[inline(always)]
+    fn is_whole(&self) -> bool {
+        self.rows == TILE_ROWS && self.columns == LANES
+    }
+
+    /// Loads a tile with what the sums begin with.
+    ///
+    /// # Safety
+    ///
+    /// The processor must have AVX-512 F. The destination must be valid for the place, and the initial row must have its columns.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn start<const SUMS: u8, T: TileInstructions>(&self, tiles: &mut T) {
+        // SAFETY: as the caller guarantees; what does not belong to the place is masked.
+        unsafe {
+            let (first, stride) = match self.initial {
+                Initial::Zero => return tiles.clear::<SUMS>(),
+                Initial::Row(row) => (row.as_ptr(), 0),
+                Initial::Destination => (self.to.elements.cast_const(), self.to.stride),
+            };
+            if self.is_whole() {
+                return tiles.load::<SUMS>(first.cast(), stride * size_of::<f32>());
+            }
+            let mut values = PartialTile::default();
+            let lanes = first_lanes(self.columns);
+            for (row, values) in values.0.iter_mut().enumerate().take(self.rows) {
+                _mm512_store_ps(
+                    values.as_mut_ptr(),
+                    _mm512_maskz_loadu_ps(lanes, first.add(row * stride)),
+                );
+            }
+            tiles.load::<SUMS>(values.0.as_ptr().cast(), ROW_BYTES);
+        }
+    }
+
+    /// Writes the sums of a tile.
+    ///
+    /// # Safety
+    ///
+    /// The processor must have AVX-512 F, and the destination must be valid for the place.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn store<const SUMS: u8, T: TileInstructions>(&self, tiles: &mut T) {
+        let Destination { elements, stride } = self.to;
+        // SAFETY: as the caller guarantees; what does not belong to the place is masked.
+        unsafe {
+            if self.is_whole() {
+                return tiles.store::<SUMS>(elements.cast(), stride * size_of::<f32>());
+            }
+            let mut values = PartialTile::default();
+            tiles.store::<SUMS>(values.0.as_mut_ptr().cast(), ROW_BYTES);
+            let lanes = first_lanes(self.columns);
+            for (row, values) in values.0.iter().enumerate().take(self.rows) {
+                _mm512_mask_storeu_ps(elements.add(row * stride), lanes, _mm512_load_ps(values.as_ptr()));
             }
         }
     }
 }
+
+/// A tile of which a product has some rows or columns.
+#[derive(Default)]
+#[repr(align(64))]
+struct PartialTile([[f32; LANES]; TILE_ROWS]);

@@ -1,13 +1,11 @@
-//! Products with AVX-512, and in tiles of AMX.
+//! Products with AVX-512.
 
 use crate::aligned::Line;
 use crate::dense::initial::Initial;
 use crate::dense::matrix::Matrix;
 use crate::dense::pack::{join_rows, pack};
 use crate::dense::tile::{self, Begin, Destination, Left, VECTORS};
-use crate::dense::tiled::{self, LeftTiles, clear_rows};
 use crate::dense::words::{Bf16, F32, LANES, Word};
-use crate::simd::tiles::{Configured, TileInstructions, TileShape};
 
 /// The columns of a panel of the right factor.
 const PANEL: usize = VECTORS * LANES;
@@ -18,7 +16,7 @@ const DEPTH: usize = 512;
 ///
 /// See [`multiply`].
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn f32(
+pub(in crate::dense) unsafe fn f32(
     a: Matrix<'_>,
     b: Matrix<'_>,
     out: *mut f32,
@@ -51,7 +49,7 @@ pub(super) unsafe fn bf16(
         let mut left = Vec::<u32>::with_capacity(vectors * a.rows().next_multiple_of(LANES));
         let (row_stride_of_left, word_stride) = match a.column_stride() {
             1 => {
-                join_rows::<Bf16>(a, left.as_mut_ptr(), |row, word| row * vectors + word);
+                join_rows::<Bf16>(a, left.as_mut_ptr());
                 (vectors, 1)
             }
             _ => {
@@ -65,53 +63,6 @@ pub(super) unsafe fn bf16(
             word_stride,
         };
         multiply::<Bf16>(left, a.rows(), b, out, row_stride, initial);
-    }
-}
-
-/// # Safety
-///
-/// See [`multiply`].
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn bf16_tiles<T: TileInstructions>(
-    tiles: &mut T,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    out: *mut f32,
-    row_stride: usize,
-    initial: Initial<'_>,
-) {
-    if a.rows() == 0 || b.columns() == 0 {
-        return;
-    }
-    tiles.configure([TileShape::WHOLE; 8]);
-    let mut tiles = Configured(tiles);
-    // SAFETY: the buffers have room for all words in whole tiles, each of which is written before it is read; the caller guarantees
-    // the rest.
-    unsafe {
-        let left = LeftTiles::new(a);
-        let mut panel = Vec::<Line>::with_capacity(DEPTH.min(left.words()) * VECTORS);
-        let panel = panel.as_mut_ptr().cast::<u32>();
-        for part in parts::<Bf16>(b, initial) {
-            let (from, elements) = part.inner;
-            let (column, width) = part.columns;
-            let words = elements.div_ceil(Bf16::ELEMENTS);
-            let padded = words.next_multiple_of(LANES);
-            pack::<Bf16>(b, part.inner, part.columns, panel);
-            clear_rows(panel, words..padded, width.next_multiple_of(LANES));
-            let inner = (from / Bf16::ELEMENTS / LANES, padded / LANES);
-            let to = Destination {
-                elements: out.add(column),
-                stride: row_stride,
-            };
-            tiled::multiply_panel(
-                &mut tiles,
-                (&left, a.rows()),
-                inner,
-                (panel, width),
-                part.begin,
-                to,
-            );
-        }
     }
 }
 
