@@ -168,10 +168,10 @@ impl ModelDir {
     pub(crate) fn with_trained_outside_bias(mut self, dir: &Path) -> Result<Self, CheckpointError> {
         let labels = self.head_labels();
         if let (Some(labels), Source::File(weights)) = (labels, &mut self.weights) {
-            let LabelId(outside) = labels.outside();
-            let trained = OutsideBias::read(dir, LabelId(outside))?.trained();
+            let outside = labels.outside();
+            let trained = OutsideBias::read(dir, outside)?.trained();
             let bias = weights.get_mut("classifier.bias");
-            if let Some(bias) = bias.and_then(|bias| bias.data.get_mut(outside)) {
+            if let Some(bias) = bias.and_then(|bias| bias.data.get_mut(outside.0)) {
                 *bias = trained;
             }
         }

@@ -8,10 +8,10 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::files::parent;
+use crate::files::{parent, replace_file};
 use crate::hub::repository::HubRepository;
 
 /// The cache of one repository.
@@ -81,12 +81,7 @@ impl RepositoryCache {
 
     fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         fs::create_dir_all(parent(path))?;
-        let file = tempfile::Builder::new()
-            .permissions(fs::Permissions::from_mode(0o666))
-            .tempfile_in(parent(path))?;
-        fs::write(file.path(), content)?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        replace_file(path, content)
     }
 
     /// Whether a commit is known to lack a file.

@@ -166,7 +166,10 @@ impl Fetch<'_> {
         let attempts = match cached {
             Ok(cached) if cached.is_complete && is_commit(self.revision) => return Ok(cached.snapshot),
             Ok(_) => 1,
-            Err(_) => self.client.limits.attempts,
+            Err(_) => {
+                info!("{}: no path here has this name; asking the hub", self.repository);
+                self.client.limits.attempts
+            }
         };
         let listing = self.retry(LISTING, attempts, || {
             self.client.requests.list(self.repository, self.revision)

@@ -66,7 +66,7 @@ pub struct OutsideBias {
     /// The elements of the bias, as bytes.
     bias: Vec<u8>,
     /// Where the element of `O` is in them.
-    at: usize,
+    offset: usize,
     trained: f32,
 }
 
@@ -94,13 +94,13 @@ impl OutsideBias {
         if found != Dtype::F32 {
             return Err(OutsideBiasError::Type { path, found });
         }
-        let at = 4 * outside.0;
-        let Some(present) = bias.get(at..).and_then(|bytes| bytes.first_chunk()) else {
+        let offset = 4 * outside.0;
+        let Some(current) = bias.get(offset..).and_then(|bytes| bytes.first_chunk()) else {
             let source = SafeTensorError::TensorNotFound(format!("{BIAS} of label {}", outside.0));
             return Err(OutsideBiasError::Format { path, source });
         };
         let trained = match trained {
-            None => f32::from_le_bytes(*present),
+            None => f32::from_le_bytes(*current),
             Some(found) => match found.parse() {
                 Ok(trained) if f32::is_finite(trained) => trained,
                 _ => return Err(OutsideBiasError::Trained { path, found }),
@@ -110,7 +110,7 @@ impl OutsideBias {
             path,
             file,
             bias,
-            at,
+            offset,
             trained,
         })
     }
@@ -122,10 +122,10 @@ impl OutsideBias {
 
     /// What is added to the trained bias: 0 in a checkpoint as it was trained.
     pub fn added(&self) -> f32 {
-        let present = self.bias[self.at..]
+        let current = self.bias[self.offset..]
             .first_chunk()
             .map_or(self.trained, |bytes| f32::from_le_bytes(*bytes));
-        present - self.trained
+        current - self.trained
     }
 
     /// Replaces the file by one whose bias is the sum of the trained one and `added`, and yields its path. Its metadata keep the
@@ -135,7 +135,7 @@ impl OutsideBias {
             return Ok(self.path);
         }
         let path = self.path;
-        self.bias[self.at..][..4].copy_from_slice(&(self.trained + added).to_le_bytes());
+        self.bias[self.offset..][..4].copy_from_slice(&(self.trained + added).to_le_bytes());
         let changed = || -> Result<Vec<u8>, SafeTensorError> {
             let (_, metadata) = SafeTensors::read_metadata(&self.file)?;
             let mut metadata = metadata.metadata().clone().unwrap_or_default();
