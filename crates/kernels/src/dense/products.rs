@@ -130,7 +130,7 @@ impl Products {
         unsafe {
             match self.0 {
                 Kind::F32 => x86::f32(a, b, out, row_stride, initial),
-                Kind::F32Tiles(mut tiles) if tiled::is_faster(a) => {
+                Kind::F32Tiles(mut tiles) if tiled::are_tiles_faster(a) => {
                     tiled::multiply::<3, _>(&mut tiles, a, b, out, row_stride, initial);
                 }
                 Kind::F32Tiles(_) => x86::f32(a, b, out, row_stride, initial),

@@ -17,9 +17,9 @@ use crate::dense::tile::Destination;
 use crate::dense::words::LANES;
 use crate::simd::tiles::{Configured, TILE_ROWS, TileInstructions, TileShape};
 
-mod packed;
+mod packed_factor;
 
-use packed::{Packed, Packing, STEP};
+use packed_factor::{FactorPacker, PackedFactor, STEP};
 
 /// The bytes between the rows of a tile without gaps.
 const ROW_BYTES: usize = LANES * 4;
@@ -27,11 +27,10 @@ const ROW_BYTES: usize = LANES * 4;
 const BLOCK: usize = 2 * LANES;
 /// The most steps along the inner extent that are packed at a time.
 const STEPS: usize = 12;
-/// The most bytes of the left factor that are packed at a time: half of the second cache of these processors.
+/// The most bytes of the left factor that are packed at a time: half of the level-2 cache of Xeons with AMX.
 const LEFT_BYTES: usize = 1 << 20;
 
-/// The parts of the left and of the right factor whose products are added. One of them is the same as in the product before, so that its
-/// tiles stay loaded.
+/// The parts of the left and of the right factor whose products are added. Consecutive products share a part, whose tiles stay loaded.
 const fn part_products<const PARTS: usize>() -> &'static [(usize, usize)] {
     match PARTS {
         1 => &[(0, 0)],
@@ -40,9 +39,9 @@ const fn part_products<const PARTS: usize>() -> &'static [(usize, usize)] {
     }
 }
 
-/// Whether tiles multiply the three parts of a left factor by anything faster than vectors multiply in f32, which have less to pack. The
-/// bounds are measured on a Xeon.
-pub(super) fn is_faster(a: Matrix<'_>) -> bool {
+/// Whether products of this left factor are faster in tiles, in three parts, than with vectors in f32, which pack less. The bounds are
+/// measured on an Intel Xeon with AMX.
+pub(super) fn are_tiles_faster(a: Matrix<'_>) -> bool {
     a.rows() > TILE_ROWS && a.columns() >= 2 * STEP
 }
 
@@ -69,7 +68,7 @@ pub(super) unsafe fn multiply<const PARTS: usize, T: TileInstructions>(
     let mut sections = sections::<PARTS>(a, b).peekable();
     tiles.configure([TileShape::WHOLE; 8]);
     let tiles = Configured(tiles);
-    let right_of = |section: &Section| {
+    let columns_of = |section: &Section| {
         b.part(section.inner.clone(), section.columns.clone())
             .transposed()
     };
@@ -79,15 +78,15 @@ pub(super) unsafe fn multiply<const PARTS: usize, T: TileInstructions>(
             .wrapping_add(section.columns.start),
         stride: row_stride,
     };
-    let mut left = Packed::<PARTS>::new();
-    let (mut right, mut next) = (Packed::<PARTS>::new(), Packed::<PARTS>::new());
+    let mut left = PackedFactor::<PARTS>::new();
+    let (mut right, mut next) = (PackedFactor::<PARTS>::new(), PackedFactor::<PARTS>::new());
     if let Some(first) = sections.peek() {
-        Packing::<PARTS, true>::new(right_of(first), 1, &mut right).finish();
+        FactorPacker::<PARTS, true>::new(columns_of(first), 1, &mut right).finish();
     }
     while let Some(section) = sections.next() {
         let rows = a.part(section.rows.clone(), section.inner.clone());
         if section.columns.start == 0 {
-            Packing::<PARTS, false>::new(rows, 1, &mut left).finish();
+            FactorPacker::<PARTS, false>::new(rows, 1, &mut left).finish();
         }
         let initial = match initial {
             _ if section.inner.start > 0 => Initial::Destination,
@@ -95,8 +94,8 @@ pub(super) unsafe fn multiply<const PARTS: usize, T: TileInstructions>(
             other => other,
         };
         let following = sections.peek();
-        let next_right = following.map_or(Matrix::new(&[], 0, 0, 0), right_of);
-        let mut packing = Packing::new(next_right, section.rows.len().div_ceil(BLOCK), &mut next);
+        let next_right = following.map_or(Matrix::new(&[], 0, 0, 0), columns_of);
+        let mut packer = FactorPacker::new(next_right, section.rows.len().div_ceil(BLOCK), &mut next);
         let to = destination_of(&section);
         // SAFETY: the sections of the product are inside of it; the caller guarantees the rest.
         unsafe {
@@ -109,14 +108,14 @@ pub(super) unsafe fn multiply<const PARTS: usize, T: TileInstructions>(
                     &section,
                     initial,
                     (to, after),
-                    &mut packing,
+                    &mut packer,
                 );
             } else {
                 let columns = b.part(section.inner.clone(), section.columns.clone());
                 x86::f32(rows, columns, to.elements, row_stride, initial);
             }
         }
-        packing.finish();
+        packer.finish();
         std::mem::swap(&mut right, &mut next);
     }
 }
@@ -148,7 +147,8 @@ fn sections<const PARTS: usize>(a: Matrix<'_>, b: Matrix<'_>) -> impl Iterator<I
     })
 }
 
-/// Multiplies the packed factors of a section, and packs the next columns meanwhile. `after` is where the next section is, and its rows.
+/// Computes a section of the product from its packed factors, and packs some columns of the next section after each block. `after` is the
+/// destination and the number of rows of the next section.
 ///
 /// # Safety
 ///
@@ -158,15 +158,15 @@ fn sections<const PARTS: usize>(a: Matrix<'_>, b: Matrix<'_>) -> impl Iterator<I
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn multiply_section<const PARTS: usize, T: TileInstructions>(
     tiles: &mut T,
-    (left, right): (&Packed<PARTS>, &Packed<PARTS>),
+    (left, right): (&PackedFactor<PARTS>, &PackedFactor<PARTS>),
     section: &Section,
     initial: Initial<'_>,
     (to, after): (Destination, Option<(Destination, usize)>),
-    next: &mut Packing<'_, '_, PARTS, true>,
+    next: &mut FactorPacker<'_, '_, PARTS, true>,
 ) {
     let (rows, columns) = (section.rows.len(), section.columns.len());
     for row in (0..rows).step_by(BLOCK) {
-        let place = |lower: usize, right: usize| Place {
+        let sum_tile = |lower: usize, right: usize| SumTile {
             to: Destination {
                 elements: (to.elements)
                     .wrapping_add((row + lower * TILE_ROWS).wrapping_mul(to.stride))
@@ -185,10 +185,10 @@ unsafe fn multiply_section<const PARTS: usize, T: TileInstructions>(
             right: [0, 1].map(|tile| right.strip(tile)),
             steps: left.steps(),
             after: match rows - row > BLOCK {
-                true => Some((place(2, 0).to, rows - row - BLOCK)),
+                true => Some((sum_tile(2, 0).to, rows - row - BLOCK)),
                 false => after,
             },
-            places: [place(0, 0), place(0, 1), place(1, 0), place(1, 1)],
+            sums: [sum_tile(0, 0), sum_tile(0, 1), sum_tile(1, 0), sum_tile(1, 1)],
         };
         // SAFETY: as the caller guarantees.
         unsafe {
@@ -209,28 +209,29 @@ struct Block<'r, const PARTS: usize> {
     /// The packed tiles of the first and the second 16 columns.
     right: [*const Line; 2],
     steps: usize,
-    /// Where the sums are: upper left, upper right, lower left, lower right.
-    places: [Place<'r>; 4],
-    /// Where the block after this one is, and its rows or more.
+    /// The upper left, upper right, lower left and lower right sums.
+    sums: [SumTile<'r>; 4],
+    /// The destination of the next block, and at least as many rows as it has.
     after: Option<(Destination, usize)>,
 }
 
 impl<const PARTS: usize> Block<'_, PARTS> {
-    /// Multiplies the block, which has lower rows or right columns or not, and packs some more of the next columns.
+    /// Computes the block, and packs some columns of the next section. `LOWER` and `RIGHT` say whether the block has more than 16 rows and
+    /// more than 16 columns.
     ///
     /// # Safety
     ///
-    /// The processor must have AVX-512 F, BW and BF16. The tiles of the block must be readable, and its places valid.
+    /// The processor must have AVX-512 F, BW and BF16. The tiles of the block must be readable, and the destinations of its sums valid.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn multiply<const LOWER: bool, const RIGHT: bool, T: TileInstructions>(
         &self,
         tiles: &mut T,
-        next: &mut Packing<'_, '_, PARTS, true>,
+        next: &mut FactorPacker<'_, '_, PARTS, true>,
     ) {
-        let mut ahead = Ahead::new(self.after, next, self.steps);
+        let mut prefetcher = Prefetcher::new(self.after, next, self.steps);
         let ([mut upper, mut lower], [mut first, mut second]) = (self.left, self.right);
-        let [upper_left, upper_right, lower_left, lower_right] = &self.places;
+        let [upper_left, upper_right, lower_left, lower_right] = &self.sums;
         let part = |tiles: *const Line, part: usize| tiles.wrapping_add(part * TILE_ROWS).cast();
         // SAFETY: as the caller guarantees.
         unsafe {
@@ -275,7 +276,7 @@ impl<const PARTS: usize> Block<'_, PARTS> {
                 lower = lower.wrapping_add(PARTS * TILE_ROWS);
                 first = first.wrapping_add(PARTS * TILE_ROWS);
                 second = second.wrapping_add(PARTS * TILE_ROWS);
-                ahead.fetch(next);
+                prefetcher.prefetch_step(next);
             }
             next.advance();
             upper_left.store::<0, T>(tiles);
@@ -292,113 +293,114 @@ impl<const PARTS: usize> Block<'_, PARTS> {
     }
 }
 
-/// What is fetched into the first cache while a block is multiplied: what is packed after the block, and the destination of the next
-/// block. Each step fetches a few lines, since more at a time would delay the tiles.
-struct Ahead {
-    /// The tiles that are packed, and those of them that are fetched or begun.
+/// Prefetches into the level-1 cache, while a block is computed, the elements that are packed after it and the destination of the next
+/// block. Each step prefetches a few cache lines, since more at a time delay the loads of tiles.
+struct Prefetcher {
+    /// The number of tiles that are packed after the block.
     tiles: usize,
-    begun: usize,
-    source: Rows,
-    destination: Rows,
+    /// The tiles whose elements are prefetched, the current one included.
+    started_tiles: usize,
+    source: PrefetchRows,
+    destination: PrefetchRows,
 }
 
-impl Ahead {
+impl Prefetcher {
     #[inline(always)]
     fn new<const PARTS: usize>(
         after: Option<(Destination, usize)>,
-        next: &Packing<'_, '_, PARTS, true>,
+        next: &FactorPacker<'_, '_, PARTS, true>,
         steps: usize,
     ) -> Self {
         let (to, rows) = match after {
             Some((to, rows)) => (to.elements.cast_const(), rows.min(BLOCK)),
             None => (std::ptr::null(), 0),
         };
-        let in_step = |rows: usize| rows.div_ceil(steps.max(1));
+        let per_step = |rows: usize| rows.div_ceil(steps.max(1));
         Self {
-            tiles: next.share(),
-            begun: 0,
-            source: Rows {
+            tiles: next.tiles_per_call(),
+            started_tiles: 0,
+            source: PrefetchRows {
                 lines: [std::ptr::null(); 2],
                 stride: 0,
-                left: 0,
-                in_step: in_step(next.share() * LANES),
+                remaining: 0,
+                per_step: per_step(next.tiles_per_call() * LANES),
             },
-            destination: Rows {
+            destination: PrefetchRows {
                 lines: [to, to.wrapping_add(LANES)],
                 stride: after.map_or(0, |(to, _)| to.stride),
-                left: rows,
-                in_step: in_step(rows),
+                remaining: rows,
+                per_step: per_step(rows),
             },
         }
     }
 
-    /// Fetches what is due in a step.
+    /// Prefetches the lines of one step.
     #[inline(always)]
-    fn fetch<const PARTS: usize>(&mut self, next: &Packing<'_, '_, PARTS, true>) {
-        for _ in 0..self.destination.in_step.min(self.destination.left) {
-            self.destination.fetch();
+    fn prefetch_step<const PARTS: usize>(&mut self, next: &FactorPacker<'_, '_, PARTS, true>) {
+        for _ in 0..self.destination.per_step.min(self.destination.remaining) {
+            self.destination.prefetch();
         }
-        for _ in 0..self.source.in_step {
-            if self.source.left == 0 {
-                if self.begun == self.tiles {
+        for _ in 0..self.source.per_step {
+            if self.source.remaining == 0 {
+                if self.started_tiles == self.tiles {
                     return;
                 }
-                let source = next.source(self.begun);
+                let source = next.source(self.started_tiles);
                 self.source.lines = [source.row(0, 0), source.row(1, 0)];
                 self.source.stride = source.stride();
-                self.source.left = LANES;
-                self.begun += 1;
+                self.source.remaining = LANES;
+                self.started_tiles += 1;
             }
-            self.source.fetch();
+            self.source.prefetch();
         }
     }
 }
 
-/// Rows of two cache lines.
-struct Rows {
+/// Rows to prefetch, each of two cache lines.
+struct PrefetchRows {
     lines: [*const f32; 2],
     stride: usize,
-    left: usize,
-    in_step: usize,
+    remaining: usize,
+    per_step: usize,
 }
 
-impl Rows {
-    /// Fetches a row.
+impl PrefetchRows {
+    /// Prefetches a row.
     #[inline(always)]
-    fn fetch(&mut self) {
+    fn prefetch(&mut self) {
         for line in &mut self.lines {
             // SAFETY: a hint, which does not fault.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
             *line = line.wrapping_add(self.stride);
         }
-        self.left -= 1;
+        self.remaining -= 1;
     }
 }
 
-/// The rows and columns of a product whose sums are in a tile.
-struct Place<'r> {
+/// A tile of sums: up to 16 rows and 16 columns of the product.
+struct SumTile<'r> {
     to: Destination,
     initial: Initial<'r>,
     rows: usize,
     columns: usize,
 }
 
-impl Place<'_> {
-    /// Whether the tile holds nothing else.
+impl SumTile<'_> {
+    /// Whether the product fills the tile.
     #[inline(always)]
     fn is_whole(&self) -> bool {
         self.rows == TILE_ROWS && self.columns == LANES
     }
 
-    /// Loads a tile with what the sums begin with.
+    /// Loads the initial values of the sums into tile register `SUMS`.
     ///
     /// # Safety
     ///
-    /// The processor must have AVX-512 F. The destination must be valid for the place, and the initial row must have its columns.
+    /// The processor must have AVX-512 F. The destination must be valid for the tile's rows and columns, and the initial row must have its columns.
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn start<const SUMS: u8, T: TileInstructions>(&self, tiles: &mut T) {
-        // SAFETY: as the caller guarantees; what does not belong to the place is masked.
+        // SAFETY: as the caller guarantees; elements outside of the product are masked.
         unsafe {
             let (first, stride) = match self.initial {
                 Initial::Zero => return tiles.clear::<SUMS>(),
@@ -408,7 +410,7 @@ impl Place<'_> {
             if self.is_whole() {
                 return tiles.load::<SUMS>(first.cast(), stride * size_of::<f32>());
             }
-            let mut values = PartialTile::default();
+            let mut values = TileBuffer::default();
             let lanes = first_lanes(self.columns);
             for (row, values) in values.0.iter_mut().enumerate().take(self.rows) {
                 _mm512_store_ps(
@@ -420,21 +422,21 @@ impl Place<'_> {
         }
     }
 
-    /// Writes the sums of a tile.
+    /// Stores tile register `SUMS` in the destination.
     ///
     /// # Safety
     ///
-    /// The processor must have AVX-512 F, and the destination must be valid for the place.
+    /// The processor must have AVX-512 F, and the destination must be valid for the tile's rows and columns.
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn store<const SUMS: u8, T: TileInstructions>(&self, tiles: &mut T) {
         let Destination { elements, stride } = self.to;
-        // SAFETY: as the caller guarantees; what does not belong to the place is masked.
+        // SAFETY: as the caller guarantees; elements outside of the product are masked.
         unsafe {
             if self.is_whole() {
                 return tiles.store::<SUMS>(elements.cast(), stride * size_of::<f32>());
             }
-            let mut values = PartialTile::default();
+            let mut values = TileBuffer::default();
             tiles.store::<SUMS>(values.0.as_mut_ptr().cast(), ROW_BYTES);
             let lanes = first_lanes(self.columns);
             for (row, values) in values.0.iter().enumerate().take(self.rows) {
@@ -444,7 +446,7 @@ impl Place<'_> {
     }
 }
 
-/// A tile of which a product has some rows or columns.
+/// The memory of a tile that the product does not fill.
 #[derive(Default)]
 #[repr(align(64))]
-struct PartialTile([[f32; LANES]; TILE_ROWS]);
+struct TileBuffer([[f32; LANES]; TILE_ROWS]);

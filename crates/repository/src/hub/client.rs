@@ -167,7 +167,10 @@ impl Fetch<'_> {
             Ok(cached) if cached.is_complete && is_commit(self.revision) => return Ok(cached.snapshot),
             Ok(_) => 1,
             Err(_) => {
-                info!("{}: no path here has this name; asking the hub", self.repository);
+                info!(
+                    "{}: taken for the name of a hub repository, which is not in the cache; asking the hub",
+                    self.repository
+                );
                 self.client.limits.attempts
             }
         };

@@ -15,7 +15,7 @@ pub(super) const STEP: usize = 2 * LANES;
 /// with 0. Each tile is in `PARTS` parts: 1 of elements that are rounded to bf16, or 3 of bf16 whose sum is the element.
 ///
 /// A word of a tile has elements `i` and `i + 16`, in both factors alike.
-pub(super) struct Packed<const PARTS: usize> {
+pub(super) struct PackedFactor<const PARTS: usize> {
     /// Part `p` of the tile of lines `16 * i..` and elements `32 * k..` is tile `(i * steps + k) * PARTS + p`.
     tiles: Vec<Line>,
     /// The tiles along the inner extent.
@@ -23,7 +23,7 @@ pub(super) struct Packed<const PARTS: usize> {
     is_split: bool,
 }
 
-impl<const PARTS: usize> Packed<PARTS> {
+impl<const PARTS: usize> PackedFactor<PARTS> {
     /// No lines.
     pub(super) fn new() -> Self {
         Self {
@@ -50,40 +50,40 @@ impl<const PARTS: usize> Packed<PARTS> {
     }
 }
 
-/// The packing of a factor, a few tiles at a time.
-pub(super) struct Packing<'m, 'p, const PARTS: usize, const RIGHT: bool> {
+/// Packs a factor, a few tiles per call.
+pub(super) struct FactorPacker<'m, 'p, const PARTS: usize, const RIGHT: bool> {
     /// The factor; the transposed one if it is the right one.
     lines: Matrix<'m>,
-    to: &'p mut Packed<PARTS>,
-    /// The tile that is packed next: all lines of a step come before the next step.
-    strip: usize,
-    step: usize,
-    /// The tiles that are not packed yet.
-    remaining: usize,
-    /// The tiles that are packed at a time.
-    share: usize,
-    /// The sum of all last parts, which is NaN if one of the elements is not the sum of its parts.
-    check: __m512,
+    to: &'p mut PackedFactor<PARTS>,
+    /// Tile `t` has the lines `16 * (t % strips)..` and the elements `32 * (t / strips)..`.
+    strips: usize,
+    tiles: usize,
+    /// The tile that is packed next.
+    next: usize,
+    tiles_per_call: usize,
+    /// The sum of all last parts, which is NaN if an element could not be split.
+    last_parts: __m512,
 }
 
-impl<'m, 'p, const PARTS: usize, const RIGHT: bool> Packing<'m, 'p, PARTS, RIGHT> {
-    /// Begins to pack the rows of a matrix: a left factor, or the transpose of a right one. `times` times [`advance`](Self::advance)
-    /// packs all.
+impl<'m, 'p, const PARTS: usize, const RIGHT: bool> FactorPacker<'m, 'p, PARTS, RIGHT> {
+    /// Begins to pack the rows of a matrix: a left factor, or the transpose of a right one. `calls` calls of
+    /// [`advance`](Self::advance) pack all tiles.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub(super) fn new(lines: Matrix<'m>, times: usize, to: &'p mut Packed<PARTS>) -> Self {
+    pub(super) fn new(lines: Matrix<'m>, calls: usize, to: &'p mut PackedFactor<PARTS>) -> Self {
         to.steps = lines.columns().div_ceil(STEP);
-        let remaining = lines.rows().div_ceil(LANES) * to.steps;
+        let strips = lines.rows().div_ceil(LANES);
+        let tiles = strips * to.steps;
         to.tiles.clear();
-        to.tiles.reserve(remaining * PARTS * TILE_ROWS);
+        to.tiles.reserve(tiles * PARTS * TILE_ROWS);
         Self {
             lines,
             to,
-            strip: 0,
-            step: 0,
-            remaining,
-            share: remaining.div_ceil(times),
-            check: _mm512_setzero_ps(),
+            strips,
+            tiles,
+            next: 0,
+            tiles_per_call: tiles.div_ceil(calls),
+            last_parts: _mm512_setzero_ps(),
         }
     }
 
@@ -91,60 +91,45 @@ impl<'m, 'p, const PARTS: usize, const RIGHT: bool> Packing<'m, 'p, PARTS, RIGHT
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     pub(super) fn advance(&mut self) {
-        for _ in 0..self.share() {
-            let tile = self.strip * self.to.steps + self.step;
+        for index in 0..self.tiles_per_call() {
+            let tile = self.next + index;
+            let place = tile % self.strips * self.to.steps + tile / self.strips;
             // SAFETY: the tiles are reserved.
             unsafe {
-                let to = self.to.tiles.as_mut_ptr().add(tile * PARTS * TILE_ROWS);
-                let source = Source::new(self.lines, self.strip, self.step);
-                source.pack::<PARTS, RIGHT>(to.cast(), &mut self.check);
+                let to = self.to.tiles.as_mut_ptr().add(place * PARTS * TILE_ROWS);
+                (self.source(index)).pack::<PARTS, RIGHT>(to.cast(), &mut self.last_parts);
             }
-            (self.strip, self.step) = self.after(self.strip, self.step);
-            self.remaining -= 1;
         }
+        self.next += self.tiles_per_call();
     }
 
     /// Packs the remaining tiles.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     pub(super) fn finish(mut self) {
-        self.share = self.remaining;
+        self.tiles_per_call = self.tiles;
         self.advance();
-        self.to.is_split = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.check, self.check) == 0;
-        let lines = self.lines.rows().div_ceil(LANES) * self.to.steps * PARTS * TILE_ROWS;
+        self.to.is_split = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.last_parts, self.last_parts) == 0;
         // SAFETY: the lines are reserved, and all tiles are written.
-        unsafe { self.to.tiles.set_len(lines) };
+        unsafe { self.to.tiles.set_len(self.tiles * PARTS * TILE_ROWS) };
     }
 
-    /// How many tiles the next [`advance`](Self::advance) packs.
+    /// The number of tiles that the next [`advance`](Self::advance) packs.
     #[inline(always)]
-    pub(super) fn share(&self) -> usize {
-        self.share.min(self.remaining)
+    pub(super) fn tiles_per_call(&self) -> usize {
+        self.tiles_per_call.min(self.tiles - self.next)
     }
 
-    /// What the next [`advance`](Self::advance) reads for its tile `index`.
+    /// The elements of tile `index` of those that the next [`advance`](Self::advance) packs.
     #[inline(always)]
-    pub(super) fn source(&self, index: usize) -> Source {
-        let strips = self.lines.rows().div_ceil(LANES);
-        let (mut strip, mut step) = (self.strip + index, self.step);
-        while strip >= strips {
-            (strip, step) = (strip - strips, step + 1);
-        }
-        Source::new(self.lines, strip, step)
-    }
-
-    /// The tile after this one.
-    #[inline(always)]
-    fn after(&self, strip: usize, step: usize) -> (usize, usize) {
-        match (strip + 1) * LANES < self.lines.rows() {
-            true => (strip + 1, step),
-            false => (0, step + 1),
-        }
+    pub(super) fn source(&self, index: usize) -> TileSource {
+        let tile = self.next + index;
+        TileSource::new(self.lines, tile % self.strips, tile / self.strips)
     }
 }
 
 /// The elements of a tile: two halves, each of up to 16 rows of up to 16 elements that follow one another in memory.
-pub(super) struct Source {
+pub(super) struct TileSource {
     first: *const f32,
     /// The distance from one row to the next.
     stride: usize,
@@ -156,7 +141,7 @@ pub(super) struct Source {
     has_rows_of_lines: bool,
 }
 
-impl Source {
+impl TileSource {
     /// The elements `32 * step..` of the lines `16 * strip..`.
     #[inline(always)]
     fn new(lines: Matrix<'_>, strip: usize, step: usize) -> Self {
@@ -213,19 +198,19 @@ impl Source {
         }
     }
 
-    /// Writes the parts of the tile and adds the last ones to `check`.
+    /// Writes the parts of the tile and adds the last ones to `last_parts`.
     ///
     /// # Safety
     ///
     /// There must be room for `PARTS` tiles at a multiple of 64 bytes.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn pack<const PARTS: usize, const RIGHT: bool>(&self, to: *mut __m512i, check: &mut __m512) {
+    unsafe fn pack<const PARTS: usize, const RIGHT: bool>(&self, to: *mut __m512i, last_parts: &mut __m512) {
         // SAFETY: the elements are in the matrix; the caller guarantees the rest.
         unsafe {
             match self.rows == [LANES; 2] && self.widths == [LANES; 2] {
-                true => self.pack_as::<PARTS, RIGHT, true>(to, check),
-                false => self.pack_as::<PARTS, RIGHT, false>(to, check),
+                true => self.pack_as::<PARTS, RIGHT, true>(to, last_parts),
+                false => self.pack_as::<PARTS, RIGHT, false>(to, last_parts),
             }
         }
     }
@@ -240,7 +225,7 @@ impl Source {
     unsafe fn pack_as<const PARTS: usize, const RIGHT: bool, const WHOLE: bool>(
         &self,
         to: *mut __m512i,
-        check: &mut __m512,
+        last_parts: &mut __m512,
     ) {
         // The rows of a tile are lines of the left factor and elements of the right one.
         let is_transposed = self.has_rows_of_lines == RIGHT;
@@ -249,7 +234,7 @@ impl Source {
             if !is_transposed {
                 for row in 0..TILE_ROWS {
                     let (first, second) = (self.load::<WHOLE>(0, row), self.load::<WHOLE>(1, row));
-                    store::<PARTS>(first, second, to.add(row), check);
+                    store::<PARTS>(first, second, to.add(row), last_parts);
                 }
                 return;
             }
@@ -263,13 +248,13 @@ impl Source {
             let [first, second] = halves;
             for (row, (first, second)) in first.into_iter().zip(second).enumerate() {
                 let (first, second) = (_mm512_castsi512_ps(first), _mm512_castsi512_ps(second));
-                store::<PARTS>(first, second, to.add(row), check);
+                store::<PARTS>(first, second, to.add(row), last_parts);
             }
         }
     }
 }
 
-/// Writes the words of two vectors of elements in `PARTS` parts, each a tile after the one before it, and adds the last parts to `check`.
+/// Writes the words of two vectors of elements in `PARTS` parts, each a tile after the one before it, and adds the last parts to `last_parts`.
 ///
 /// One part is rounded as vectors round it. Of three parts, the first is the element rounded to bf16, ties away from 0, the second is the
 /// rest rounded likewise, and the third is the rest of that. It has at most 8 bits, so that the sum of the parts is the element. A part of
@@ -280,7 +265,12 @@ impl Source {
 /// There must be room for a row of `PARTS` tiles at a multiple of 64 bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn store<const PARTS: usize>(first: __m512, second: __m512, to: *mut __m512i, check: &mut __m512) {
+unsafe fn store<const PARTS: usize>(
+    first: __m512,
+    second: __m512,
+    to: *mut __m512i,
+    last_parts: &mut __m512,
+) {
     // SAFETY: as the caller guarantees.
     unsafe {
         if PARTS == 1 {
@@ -305,7 +295,7 @@ unsafe fn store<const PARTS: usize>(first: __m512, second: __m512, to: *mut __m5
             }
         }
         let last = _mm512_add_ps(_mm512_castsi512_ps(first), _mm512_castsi512_ps(second));
-        *check = _mm512_add_ps(*check, last);
+        *last_parts = _mm512_add_ps(*last_parts, last);
     }
 }
 
